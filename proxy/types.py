@@ -1,0 +1,92 @@
+"""The values that travel down one exchange. Frozen, no behaviour, no I/O.
+
+Words are the design's: a *call* is what the client sent, an *attempt* one try at one upstream, an *identity* what the
+key says, an *attribution* what the call is counted under. Money is integer nano-USD (`_nanousd`), times are seconds
+since the epoch (`_at`) or seconds (`_s`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling, by the virtual key alone. `key` is the key's name, `key_id` the hex SHA-256 of its secret."""
+
+    key_id: str
+    key: str
+    team: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    expires_at: float | None = None
+    trust_labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a requested model goes: `upstream` names a configured host, `model` is the name that it knows."""
+
+    requested: str
+    upstream: str
+    provider: str
+    model: str
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    cap_trust: str = "enforced"
+    retries: int = 0
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it."""
+
+    dialect: str
+    operation: str
+    model: str
+    body: dict[str, Any]
+    stream: bool
+    size_bytes: int
+    output_caps: tuple[int, ...] = ()
+    sequences: int = 1
+    wants_usage: bool = True
+    media_items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a call is counted under besides its identity. `session_source` says where the session id was found."""
+
+    session_id: str
+    session_source: str
+    root_session_id: str
+    parent_session_id: str | None = None
+    agent: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    untrusted_labels: Mapping[str, str] = field(default_factory=dict)
+    client: str = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one call takes from one budget's counter while it is in flight.
+
+    `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in epoch
+    seconds (0 for `total`). A `hard` claim is refused where it does not fit; a soft one is only counted.
+    """
+
+    budget: str
+    group: str
+    window_start: int
+    window_end: int | None
+    limit: int
+    amount: int
+    measure: str = "usd"
+    hard: bool = True
