@@ -1,0 +1,117 @@
+"""What a reader is: how one wire format states its usage, for whole responses and for streams.
+
+A format is two small functions. `read` takes a whole response into a `Tally`. `fold` takes the events of a stream, one
+by one, into a plain dict shaped like a whole response, so that `read` serves both: a stream cannot be read differently.
+Usage in streams is cumulative nearly everywhere: `fold` overwrites, it does not add.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pricing.usage import Quantity, Reading
+from proxy.meters.tally import Tally, mapping, number
+
+Read = Callable[[Mapping[str, Any], "Context", Tally], None]
+Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known of a call besides its response.
+
+    provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that was asked for; a
+    tier that the response states wins over it. selector: facts that a response cannot state (design, section 7).
+    response_headers: names in lower case.
+    """
+
+    provider: str = ""
+    endpoint: str = ""
+    model: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    selector: Mapping[str, Any] = field(default_factory=dict)
+    service_tier: str | None = None
+
+
+NO_CONTEXT = Context()
+
+
+def last_wins(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """The plainest fold: every field as it was last stated, null never erasing what was there."""
+    state.update({name: value for name, value in event.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One dialect. `marks` finds, in the bytes of an event, what may be usage: other events need not be parsed."""
+
+    dialect: str
+    read: Read
+    fold: Fold = last_wins
+    usage_key: str = "usage"
+    marks: re.Pattern[bytes] | None = None
+
+    def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
+        """Read a whole response (parsed JSON of any shape; what is not an object says nothing)."""
+        tally = Tally()
+        self.read(mapping(response), context, tally)
+        return tally.reading()
+
+    def usage_only(self, usage: object, context: Context = NO_CONTEXT) -> Reading:
+        """Read a usage object that was cut out of its response."""
+        return self.whole({self.usage_key: usage}, context)
+
+    def stream(self, context: Context = NO_CONTEXT) -> StreamReader:
+        """A reader for one stream."""
+        return StreamReader(self, context)
+
+    def wants(self, payload: bytes) -> bool:
+        """Whether an event may say something about usage. For most chunks of a stream this is all that is asked."""
+        return self.marks is None or self.marks.search(payload) is not None
+
+
+class StreamReader:
+    """One stream being read: `event` for each parsed payload (in order), then `finish`."""
+
+    __slots__ = ("_context", "_reader", "_state")
+
+    def __init__(self, reader: Reader, context: Context) -> None:
+        self._reader = reader
+        self._context = context
+        self._state: dict[str, Any] = {}
+
+    def event(self, payload: object) -> None:
+        """Take one event in. What is not an object (`[DONE]`) is passed over."""
+        if isinstance(payload, dict):
+            self._reader.fold(self._state, payload)
+
+    def finish(self) -> Reading:
+        """What the stream said, however it ended. May be called again after more events."""
+        return self._reader.whole(self._state, self._context)
+
+
+def merge_counts(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Cumulative usage, newer over older: numbers never fall, null never erases, objects are merged field by field."""
+    merged = dict(old)
+    for name, value in new.items():
+        before = merged.get(name)
+        if value is None:
+            continue
+        if isinstance(value, dict) and isinstance(before, dict) and depth > 0:
+            merged[name] = merge_counts(before, value, depth - 1)
+        else:
+            merged[name] = _larger(before, value)
+    return merged
+
+
+def _larger(before: object, value: object) -> object:
+    old, new = _plain(before), _plain(value)
+    return before if old is not None and new is not None and old > new else value
+
+
+def _plain(value: object) -> Quantity | None:
+    return number(value) if isinstance(value, (int, float)) else None

@@ -1,0 +1,166 @@
+"""What every reader writes into: counts made safe, dealt out to disjoint units, with what was odd about them flagged.
+
+A response is somebody else's JSON: a count may be absent, null, a string, negative, a float, or larger than the whole
+that it is a part of. Nothing here raises and nothing here goes below 0; what does not fit is cut and flagged
+`inconsistent_usage`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pricing.usage import Part, Quantity, Reading, UsageSource
+
+# More than any provider can count in one response or batch; larger numbers are cut to it and flagged `implausible`.
+MAX_COUNT = 10**12
+MAX_COST_USD = Decimal(10**9)
+
+_NOTHING: Mapping[str, Any] = {}
+_DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def items(value: object) -> list[Any]:
+    """`value` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: object) -> str | None:
+    """`value` if it is a string that is not empty, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: object) -> Quantity | None:
+    """A quantity as JSON may carry it (also as a string of digits, also negative); None for anything else.
+
+    Floats keep the digits that they were written with: 4.8 is Decimal("4.8").
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return None if not value.is_finite() else (int(value) if value == value.to_integral_value() else value)
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return number(Decimal(value))
+    return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """A `Reading` in the making. `found` becomes true once the response has stated any usage."""
+
+    usage: dict[str, Quantity] = field(default_factory=dict)
+    conditions: dict[str, str] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    model: str | None = None
+    cost_usd: Decimal | None = None
+    found: bool = False
+    partial: bool = False
+
+    def flag(self, name: str) -> None:
+        """Note something odd, once."""
+        if name not in self.flags:
+            self.flags.append(name)
+
+    def inconsistent(self) -> None:
+        """The response contradicts itself."""
+        self.flag("inconsistent_usage")
+
+    def add(self, unit: str, quantity: Quantity) -> None:
+        """Count `quantity` more of `unit`."""
+        if quantity > 0:
+            self.usage[unit] = self.usage.get(unit, 0) + quantity
+
+    def condition(self, name: str, value: object) -> None:
+        """Note a fact that chooses between prices; anything but a string or a number is as if absent."""
+        if isinstance(value, str) and value:
+            self.conditions[name] = value.lower()
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.conditions[name] = str(value)
+
+    def read(self, value: object) -> Quantity:
+        """A count, made safe."""
+        if type(value) is int and 0 <= value <= MAX_COUNT:
+            return value
+        quantity = number(value)
+        if quantity is None or quantity < 0:
+            self.inconsistent()
+            self.partial = True
+            return 0
+        if quantity > MAX_COUNT:
+            self.flag("implausible")
+            return MAX_COUNT
+        return quantity
+
+    def maybe(self, source: Mapping[str, Any], *names: str) -> Quantity | None:
+        """The first of `names` that is there and not null, made safe; None where none is."""
+        for name in names:
+            value = source.get(name)
+            if value is not None:
+                return self.read(value)
+        return None
+
+    def count(self, source: Mapping[str, Any], *names: str) -> Quantity:
+        """The first of `names` that is there and not null, made safe; 0 where none is."""
+        return self.maybe(source, *names) or 0
+
+    def largest(self, *values: Quantity) -> Quantity:
+        """One number that a response states in several places: the largest; flagged where two that are not 0 differ."""
+        stated = {value for value in values if value}
+        if len(stated) > 1:
+            self.inconsistent()
+        return max(stated, default=0)
+
+    def split(self, total: Quantity, parts: Iterable[tuple[str, Quantity]], rest: str) -> None:
+        """Deal `total` out: to each part what it says, at most what is left; the remainder to `rest`."""
+        left = total
+        for unit, quantity in parts:
+            if quantity > left:
+                self.inconsistent()
+            part = min(quantity, left)
+            self.add(unit, part)
+            left -= part
+        self.add(rest, left)
+
+    def check_total(self, stated: Quantity | None, counted: Quantity) -> None:
+        """Flag a stated total that our sum contradicts. A total of 0 is how some servers leave it out."""
+        if stated and stated != counted:
+            self.inconsistent()
+
+    def reported_cost(self, value: object) -> None:
+        """What the provider says it charged, in USD; anything but a finite number >= 0 is rejected and flagged."""
+        if value is None:
+            return
+        cost = None if isinstance(value, str) else number(value)
+        if cost is None or cost < 0 or cost > MAX_COST_USD:
+            self.flag("rejected_provider_cost")
+        else:
+            self.cost_usd = Decimal(cost)
+
+    def reading(self) -> Reading:
+        """The finished value."""
+        source: UsageSource = "partial" if self.partial else "provider" if self.found else "none"
+        return Reading(
+            usage=self.usage,
+            source=source,
+            model=self.model,
+            conditions=self.conditions,
+            parts=tuple(self.parts),
+            provider_cost_usd=self.cost_usd,
+            flags=tuple(self.flags),
+        )
