@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from pricing.operator import OperatorPrice, parse_rows
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pricing.operator import OperatorPrice, parse_rows
 from proxy.configfile import ConfigError, Expansion, Problem, load
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
@@ -114,6 +114,12 @@ class Upstream(_Section):
             return (self.dialect,)
         by_provider = _DIALECTS_BY_PROVIDER.get(self.provider_name(name), ("openai",))
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
+
+    def bills_hung_up(self, name: str) -> bool:
+        """Whether a call is billed to its end when its client has hung up: hosted providers do, local servers stop."""
+        if self.bills_after_disconnect is not None:
+            return self.bills_after_disconnect
+        return self.provider_name(name) not in LOCAL_PROVIDERS
 
 
 class Model(_Section):

@@ -6,18 +6,22 @@ A budget's counters are integers in its own measure: nano-USD (`usd`), `tokens` 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from pricing.units import is_token
+
+from pricing.usage import Quantity
 from proxy import config
+from proxy.money import NANO
 from proxy.types import Claim
 
 NO_VALUE = "(none)"
 Measure = Literal["usd", "tokens", "requests"]
-NANO = 1_000_000_000
 
 _STEPS: dict[str, Callable[[datetime], datetime]] = {
     "minute": lambda t: t.replace(second=0),
@@ -136,14 +140,15 @@ class Amounts:
     """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit."""
 
     nanousd: int | None
-    tokens: Mapping[str, int]
+    tokens: Mapping[str, Quantity]
 
     def of(self, budget_measure: str, units: frozenset[str]) -> int:
         if budget_measure == "usd":
             return self.nanousd or 0
         if budget_measure == "requests":
             return 1
-        return sum(count for unit, count in self.tokens.items() if not units or unit in units)
+        counted = (count for unit, count in self.tokens.items() if (unit in units if units else is_token(unit)))
+        return math.ceil(sum(counted))
 
 
 def claims(

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from proxy.budgets.store import Denied, Ending, Granted, Standing
+from proxy.budgets.store import Denied, Ending, Granted, Standing, standing_of
 from proxy.types import Claim
 
 _CounterKey = tuple[str, str, int]  # budget, group, window start
@@ -29,7 +29,9 @@ class _Counter:
 class _Reservation:
     __slots__ = ("amounts", "counters", "deadline_s", "ending", "keys")
 
-    def __init__(self, keys: list[_CounterKey], counters: list[_Counter], amounts: list[int], deadline_s: float) -> None:
+    def __init__(
+        self, keys: list[_CounterKey], counters: list[_Counter], amounts: list[int], deadline_s: float
+    ) -> None:
         self.keys = keys
         self.counters = counters
         self.amounts = amounts
@@ -45,7 +47,9 @@ class MemoryStore:
         self._open: dict[str, _Reservation] = {}
         self._waiters: dict[_CounterKey, deque[asyncio.Future[None]]] = {}
 
-    def seed(self, budget: str, group: str, window_start: int, window_end: int | None, measure: str, spent: int) -> None:
+    def seed(
+        self, budget: str, group: str, window_start: int, window_end: int | None, measure: str, spent: int
+    ) -> None:
         """Set what the ledger says was spent. Only before the first reservation of that counter."""
         counter = self._counter((budget, group, window_start), measure, 0, window_end)
         counter.spent = spent
@@ -74,9 +78,9 @@ class MemoryStore:
             if not claim.hard:
                 would_refuse.append(claim.budget)
             elif counter.spent + claim.amount > claim.limit:
-                exceeded.append(_standing(claim, counter))
+                exceeded.append(standing_of(claim, counter.spent, counter.reserved))
             else:
-                busy.append(_standing(claim, counter))
+                busy.append(standing_of(claim, counter.spent, counter.reserved))
         if exceeded or busy:
             return Denied(tuple(exceeded), tuple(busy))
         for claim, counter in zip(claims, counters, strict=True):
@@ -135,7 +139,7 @@ class MemoryStore:
 
     def standing(self, claim: Claim) -> Standing | None:
         counter = self._counters.get((claim.budget, claim.group, claim.window_start))
-        return _standing(claim, counter) if counter else None
+        return standing_of(claim, counter.spent, counter.reserved) if counter else None
 
     def forget_ended_windows(self, now_s: float) -> None:
         """Drop counters whose window is over and on which nothing is reserved any more."""
@@ -146,10 +150,3 @@ class MemoryStore:
         ]
         for key in over:
             del self._counters[key]
-
-
-def _standing(claim: Claim, counter: _Counter) -> Standing:
-    return Standing(
-        claim.budget, claim.group, claim.window_start, claim.window_end, counter.measure, claim.limit,
-        counter.spent, counter.reserved,
-    )  # fmt: skip

@@ -36,6 +36,13 @@ class Standing:
         return max(0, self.limit - self.spent - self.reserved)
 
 
+def standing_of(claim: Claim, spent: int = 0, reserved: int = 0) -> Standing:
+    """The standing of the counter that `claim` counts in."""
+    return Standing(
+        claim.budget, claim.group, claim.window_start, claim.window_end, claim.measure, claim.limit, spent, reserved
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """The reservation stands. `would_refuse` names soft budgets that it passes."""
@@ -55,7 +62,9 @@ class Denied:
 class Store(Protocol):
     """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures."""
 
-    async def reserve(self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float) -> Granted | Denied:
+    async def reserve(
+        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float
+    ) -> Granted | Denied:
         """All claims or none. The same id again gives the same answer and takes nothing more."""
         ...
 
