@@ -34,7 +34,7 @@ async def answer(
     kind = response.header(b"content-type") or b""
     streams = attempt.call.stream and response.status == 200 and kind.startswith(b"text/event-stream")
     exchange = _Answer(plane, attempt, response, endpoint, destination, client)
-    if not destination.bills_after_disconnect:
+    if streams and not destination.bills_after_disconnect:
         client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
     try:
         await (exchange.stream() if streams else exchange.unary())

@@ -176,13 +176,13 @@ def prepare(config_path: Path | None) -> tuple[Config, list[str], Callable[[], N
     if not needs_local_model(os.environ):
         config, warnings = build(Expansion(provider_tree(os.environ), [], []))
         return config, warnings, lambda: None
-    from proxy.local_model import LocalModelUnavailableError, start_local_model  # only where it is needed
+    from proxy.local_model import LocalModelError, start_local_model  # only where it is needed
 
     defaults = Config()
     make_data_dir(Path(defaults.data_dir))
     try:
         local = start_local_model(Path(defaults.data_dir))
-    except LocalModelUnavailableError as error:
+    except LocalModelError as error:
         message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
         raise ConfigError([Problem("", message)]) from None
     tree = local_tree(local.base_url, local.model_name, local.context_tokens)

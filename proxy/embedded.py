@@ -1,4 +1,4 @@
-"""The configuration of `taximeter serve` without a file: every provider whose key is in the environment, else the local model."""
+"""The configuration without a file: every provider whose key is in the environment, else the local model."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from proxy.errors import (
     Refused,
     budget_store_unavailable,
     dialect_not_supported,
+    invalid_request,
     model_not_priced,
     unbounded_cost,
     upstream_timeout,
@@ -31,6 +32,7 @@ from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream import Response, UpstreamError, encode_head
 
 _MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
+LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
 
 
@@ -44,6 +46,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     client.request_id = plane.ids.new(started_at)
     attribution = attribute(client.headers, call.body, identity, client.request_id)
     client.session_id = attribution.session_id
+    _refuse_unreadable(call, route)
     body = _forwarded_body(call, route)
 
     attempt = _plan(plane, identity, call, route, attribution, client.request_id, started_at, len(body))
@@ -58,6 +61,12 @@ def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
     if destination is None:
         raise dialect_not_supported(route.requested, endpoint.family.name)
     return destination
+
+
+def _refuse_unreadable(call: Call, route: Route) -> None:
+    """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
+    if call.sequences > 1 and route.provider in LLAMA_CPP:
+        raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
 def _forwarded_body(call: Call, route: Route) -> bytes:

@@ -146,6 +146,7 @@ def destinations_of(
                 connect_timeout_s=row.connect_timeout_s,
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 idle_timeout_s=row.idle_timeout_s,
+                reuse_after_stream=row.bills_hung_up(name),
             )
             destinations[name, family] = Destination(
                 pool=pool,

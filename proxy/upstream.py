@@ -64,6 +64,10 @@ class Response:
         return None
 
     @property
+    def is_stream(self) -> bool:
+        return (self.header(b"content-type") or b"").startswith(b"text/event-stream")
+
+    @property
     def complete(self) -> bool:
         """Whether the whole body has arrived (some of it may still wait to be read)."""
         return self._complete
@@ -204,7 +208,7 @@ class _Connection(asyncio.Protocol):
                 self._fail("protocol", "the upstream's response head is too large")
             return
         if self._message_complete:
-            self._finish(reusable=self._keep_alive)
+            self._finish(reusable=self._keep_alive and (self._pool.reuse_after_stream or not response.is_stream))
         response.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -307,8 +311,10 @@ class _Pool:
         connect_timeout_s: float,
         first_byte_timeout_s: float,
         idle_timeout_s: float,
+        reuse_after_stream: bool,
     ) -> None:
         self.origin = origin
+        self.reuse_after_stream = reuse_after_stream
         self.first_byte_timeout_s = first_byte_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self._max_connections = max_connections
@@ -430,14 +436,19 @@ class UpstreamClient:
         connect_timeout_s: float = 5,
         first_byte_timeout_s: float = 600,
         idle_timeout_s: float = 300,
+        reuse_after_stream: bool = True,
     ) -> None:
-        """Know an upstream by `name` (one for each upstream and dialect whose base URL differs)."""
+        """Know an upstream by `name` (one for each upstream and dialect whose base URL differs).
+
+        reuse_after_stream: false for servers (llama.cpp's) that promise keep-alive and close after each stream.
+        """
         self._pools[name] = _Pool(
             origin,
             max_connections=max_connections,
             connect_timeout_s=connect_timeout_s,
             first_byte_timeout_s=first_byte_timeout_s,
             idle_timeout_s=idle_timeout_s,
+            reuse_after_stream=reuse_after_stream,
         )
 
     async def send(self, name: str, head: bytes, body: bytes) -> Response:

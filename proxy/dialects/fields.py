@@ -17,7 +17,10 @@ FOREIGN = frozenset({
     "api_base", "base_url", "api_key", "api_version", "api_type", "custom_llm_provider", "extra_headers", "extra_body",
     "extra_query", "headers", "mock_response", "model_list", "user_config", "litellm_params", "deployment_url",
     "vertex_credentials", "vertex_project", "vertex_location", "azure_ad_token", "s3_endpoint_url", "sagemaker_base_url",
-    "chat_template", "prompt_embeds", "mm_processor_kwargs", "kv_transfer_params", "request_id", "ignore_eos",
+    "chat_template", "prompt_embeds", "mm_processor_kwargs",
+    # llama.cpp's own names for max_tokens and n, which win over the standard ones:
+    "n_predict", "n_cmpl",
+    "kv_transfer_params", "request_id", "ignore_eos",
 })  # fmt: skip
 
 

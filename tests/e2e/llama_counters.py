@@ -17,14 +17,10 @@ class LlamaCounters:
     predicted: int
 
     def __add__(self, other: LlamaCounters) -> LlamaCounters:
-        return LlamaCounters(
-            self.prompt + other.prompt, self.cached + other.cached, self.predicted + other.predicted
-        )
+        return LlamaCounters(self.prompt + other.prompt, self.cached + other.cached, self.predicted + other.predicted)
 
     def __sub__(self, other: LlamaCounters) -> LlamaCounters:
-        return LlamaCounters(
-            self.prompt - other.prompt, self.cached - other.cached, self.predicted - other.predicted
-        )
+        return LlamaCounters(self.prompt - other.prompt, self.cached - other.cached, self.predicted - other.predicted)
 
 
 def read_counters(base_url: str) -> LlamaCounters:
