@@ -11,7 +11,9 @@ _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
         "gpt-*", "o1*", "o3*", "o4*", "chatgpt-*", "text-embedding-*", "whisper-*", "tts-*", "dall-e-*", "omni-moderation-*",
     )),
     "anthropic": (("ANTHROPIC_API_KEY",), "https://api.anthropic.com", "anthropic", ("claude-*",)),
-    "gemini": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), "https://generativelanguage.googleapis.com", "google", ("gemini-*", "gemma-*")),
+    "gemini": (("GEMINI_API_KEY", "GOOGLE_API_KEY"), "https://generativelanguage.googleapis.com", "google", (
+        "gemini-*", "gemma-*",
+    )),
     "mistral": (("MISTRAL_API_KEY",), "https://api.mistral.ai/v1", "mistral", (
         "mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*",
     )),
