@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -139,8 +139,7 @@ class NoRoomError(Exception):
         return max(among, key=lambda standing: standing.window_end or float("inf"))
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`)."""
 
     outcome: str

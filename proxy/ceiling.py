@@ -6,7 +6,7 @@ the model's context. Output: the largest cap that the client sent, else the mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.types import Call, Route
 
@@ -15,8 +15,7 @@ _TEMPLATE_TOKENS = 1024
 _TOKENS_PER_ITEM = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
+class Ceiling(NamedTuple):
     """Units that the call cannot exceed; None where nothing bounds them, then `missing` says what to set."""
 
     usage: dict[str, int] | None

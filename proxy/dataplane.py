@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 import uvicorn
 import uvloop
-from pricing.load import load_book
 
+from pricing.load import load_book
 from proxy.attempt import now_us
 from proxy.budgets.budget import compile_budgets
 from proxy.budgets.memory import MemoryStore

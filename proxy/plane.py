@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pricing.book import Book
-
 from proxy import meters
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.budgets.memory import MemoryStore
@@ -109,7 +108,7 @@ class Plane:
 
     def standing_rows(self) -> list[dict[str, Any]]:
         """Every counter as plain values, for the control process."""
-        return [asdict(standing) for standing in self.store.standings()]
+        return [standing._asdict() for standing in self.store.standings()]
 
     def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
