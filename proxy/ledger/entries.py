@@ -1,33 +1,22 @@
 """From spool records to ledger rows. Pure: records in, rows and counts out; what it remembers are the open INTENTs.
 
-A row is a dict with every column of `entries`. Strings are made safe for every database (no NUL), integers for 64 bits:
-an odd value in one record must never take its neighbours with it.
+A row is a dict with every column of `entries`, in their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.spool import Position, Record
 
 Row = dict[str, Any]
 
 _MAX_INTEGER = 2**63 - 1
-_FROM_INTENT = (
-    "request_id", "attempt", "started_at", "dialect", "operation", "stream", "upstream", "provider", "model_requested",
-    "key", "key_id", "team", "user", "customer", "session_id", "session_source", "parent_session_id", "root_session_id",
-    "agent", "client",
-)  # fmt: skip
-_FROM_END = (
-    "ended_at", "status", "outcome", "http_status", "service_tier", "usage_source", "cost_nanousd", "cost_source",
-    "provider_cost_nanousd", "ttft_ms", "duration_ms", "overhead_ms", "upstream_request_id",
-)  # fmt: skip
-_EMPTY: Row = {column.name: None for column in entries.columns} | dict.fromkeys(TOKEN_COLUMNS.values(), 0)
 
 
 @dataclass(slots=True)
@@ -76,9 +65,9 @@ class Pairing:
     def _take(self, value: Mapping[str, Any], record: Record, batch: Batch) -> None:
         kind = value["t"]
         if kind == "intent":
-            self._open[value["id"]] = (value, record.start)
+            self._open[value["id"]] = (value, record.start_position)
             return
-        known = record.end <= self._done
+        known = record.end_position <= self._done
         if kind == "tally":
             if not known:
                 batch.tallies.append(value)
@@ -113,46 +102,85 @@ class Pairing:
 
 
 def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
-    """The ledger row of one attempt. Raises KeyError where a record lacks what every record has."""
-    row = _EMPTY.copy()
-    row["id"] = intent["id"]
-    row["kind"] = "attempt"
-    row["instance"] = instance
-    for name in _FROM_INTENT:
-        row[name] = intent.get(name)
-    for name in _FROM_END:
-        row[name] = end.get(name)
-    row["model"] = end.get("model") or intent["model"]
-    row["price_version"] = end.get("price_version") or intent.get("price_version")
-    row["reserved_nanousd"] = end.get("reserved_nanousd", intent.get("reserved_nanousd"))
-    row["budgets"] = _json(end.get("budgets", intent.get("budgets")))
-    row["labels"] = _json(intent.get("labels"))
-    row["untrusted_labels"] = _json(intent.get("untrusted_labels"))
-    row["cost_lines"] = _json(end.get("cost_lines"))
-    row["flags"] = _json(end.get("flags"))
-    if end["t"] == "void":
-        row |= {"status": "void", "cost_nanousd": 0, "usage_source": "none", "budgets": None}
-    _put_usage(row, end.get("usage") or {})
-    return _safe(row)
+    """The ledger row of one attempt, in the order of the table's columns. Raises KeyError where a record lacks its core."""
+    void = end["t"] == "void"
+    usage = end.get("usage") or {}
+    known, rest = _split_usage(usage)
+    told = intent.get
+    seen = end.get
+    return {
+        "id": intent["id"],
+        "kind": "attempt",
+        "corrects_id": None,
+        "request_id": intent["request_id"],
+        "attempt": intent["attempt"],
+        "started_at": intent["started_at"],
+        "ended_at": end["ended_at"],
+        "status": "void" if void else end["status"],
+        "outcome": end["outcome"],
+        "http_status": seen("http_status"),
+        "dialect": told("dialect"),
+        "operation": told("operation"),
+        "stream": told("stream"),
+        "upstream": told("upstream"),
+        "provider": told("provider"),
+        "model_requested": told("model_requested"),
+        "model": seen("model") or told("model"),
+        "service_tier": seen("service_tier"),
+        "key": told("key"),
+        "key_id": told("key_id"),
+        "team": told("team"),
+        "user": told("user"),
+        "customer": told("customer"),
+        "labels": _json(told("labels")),
+        "untrusted_labels": _json(told("untrusted_labels")),
+        "session_id": told("session_id"),
+        "session_source": told("session_source"),
+        "parent_session_id": told("parent_session_id"),
+        "root_session_id": told("root_session_id"),
+        "agent": told("agent"),
+        "input_tokens": known("input", 0),
+        "cache_read_tokens": known("cache_read", 0),
+        "cache_write_5m_tokens": known("cache_write_5m", 0),
+        "cache_write_30m_tokens": known("cache_write_30m", 0),
+        "cache_write_1h_tokens": known("cache_write_1h", 0),
+        "output_tokens": known("output", 0),
+        "reasoning_tokens": known("reasoning", 0),
+        "usage": _json(rest),
+        "usage_source": seen("usage_source", "none"),
+        "cost_nanousd": 0 if void else seen("cost_nanousd"),
+        "cost_source": seen("cost_source", "computed"),
+        "cost_lines": _json(seen("cost_lines")),
+        "flags": _json(seen("flags")),
+        "price_version": seen("price_version") or told("price_version"),
+        "provider_cost_nanousd": seen("provider_cost_nanousd"),
+        "reserved_nanousd": seen("reserved_nanousd", told("reserved_nanousd")),
+        "budgets": None if void else _json(seen("budgets", told("budgets"))),
+        "ttft_ms": seen("ttft_ms"),
+        "duration_ms": seen("duration_ms"),
+        "overhead_ms": seen("overhead_ms"),
+        "upstream_request_id": seen("upstream_request_id"),
+        "client": told("client"),
+        "instance": instance,
+    }
 
 
-def _put_usage(row: Row, usage: Mapping[str, Any]) -> None:
-    rest = {}
+def _split_usage(usage: Mapping[str, Any]) -> tuple[Callable[..., int], dict[str, Any]]:
+    """A getter of the units that have a column, and the others."""
     for unit, quantity in usage.items():
-        column = TOKEN_COLUMNS.get(unit)
-        if column is not None and type(quantity) is int and quantity <= _MAX_INTEGER:
-            row[column] = quantity
-        else:
-            rest[unit] = quantity
-    if rest:
-        row["usage"] = _json(rest)
+        if unit not in TOKEN_COLUMNS or type(quantity) is not int:
+            known = {unit: q for unit, q in usage.items() if unit in TOKEN_COLUMNS and type(q) is int}
+            return known.get, {unit: q for unit, q in usage.items() if unit not in known}
+    return usage.get, {}
 
 
 def _json(value: Any) -> str | None:
     return orjson.dumps(value).decode() if value else None
 
 
-def _safe(row: Row) -> Row:
+def safe(row: Row) -> Row:
+    """The row as any database takes it: no NUL in text, integers within 64 bits."""
+    row = dict(row)
     for name, value in row.items():
         if isinstance(value, str):
             if "\x00" in value:

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Pairing, Row, budget_amounts
-from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
+from proxy.ledger.entries import Batch, Pairing, Row, budget_amounts, safe
+from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.spool import Position, SpoolReader, runs
 
 log = logging.getLogger("taximeter.recorder")
@@ -91,10 +91,9 @@ class Recorder:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
         batch = Batch()
         count = self._read(batch)
-        if not count and not batch:
-            if not any(run.over for run in self._runs.values()):
-                self.caught_up_at = time.time()
-                return 0
+        if not count and not batch and not any(run.over for run in self._runs.values()):
+            self.caught_up_at = time.time()
+            return 0
         for row, end in batch.timings:
             self._metrics.observe_entry(row, end)
         for reason, budget in batch.refusals:
@@ -156,7 +155,7 @@ class Recorder:
 
     def _try_write(self, batch: Batch, changed: Iterable[tuple[str, str, str]]) -> bool:
         try:
-            with self._engine.begin() as connection:
+            with writing(self._engine).begin() as connection:
                 rows = self._write_rows(connection, batch.rows)
                 self._write_budgets(connection, rows)
                 self._write_metrics(connection, changed)
@@ -187,6 +186,8 @@ class Recorder:
                 raise _RepeatedError
         except _RepeatedError:
             pass
+        except OverflowError:  # SQLite's driver, of an integer beyond 64 bits
+            pass
         except DBAPIError as error:
             if error.connection_invalidated or not isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
                 raise
@@ -196,7 +197,7 @@ class Recorder:
         """One row by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(row.values())]).rowcount == 1
+                return connection.exec_driver_sql(self._insert, [tuple(safe(row).values())]).rowcount == 1
         except (sa.exc.DataError, sa.exc.IntegrityError) as error:
             log.error("entry %s cannot be written: %s", row["id"], type(error).__name__)
             self.unreadable_records += 1

@@ -18,7 +18,6 @@ import struct
 import threading
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,13 +140,21 @@ class Position(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One payload, and the position right behind it."""
+class Record(NamedTuple):
+    """One payload, where its frame begins, and the place right behind it."""
 
     payload: bytes
-    start: Position
-    end: Position
+    segment: int
+    start: int
+    end: int
+
+    @property
+    def start_position(self) -> Position:
+        return Position(self.segment, self.start)
+
+    @property
+    def end_position(self) -> Position:
+        return Position(self.segment, self.end)
 
 
 class SpoolReader:
@@ -209,7 +216,6 @@ class SpoolReader:
         records = []
         position = 0
         end = len(data)
-        start = Position(segment, offset)
         while position + 8 <= end:
             length, crc = _HEAD.unpack_from(data, position)
             after = position + 8 + length
@@ -218,9 +224,8 @@ class SpoolReader:
             payload = data[position + 8 : after]
             if zlib.crc32(payload) != crc or not length:
                 break
-            behind = Position(segment, offset + after)
-            records.append(Record(payload, start, behind))
-            position, start = after, behind
+            records.append(Record(payload, segment, offset + position, offset + after))
+            position = after
         return records, position
 
     def _damage(self, rest: bytes, segment: int, offset: int, *, last: bool) -> int:
