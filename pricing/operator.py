@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
@@ -21,6 +22,7 @@ _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
 _SETTINGS = {"provider", "model", "from", "to", "tiers", "multiplier", "match", "when"}
 _TIER_SETTINGS = {"over_input_tokens", "inclusive"}
 _MAX_PER = 10**12
+_ANY: Mapping[str, tuple[str, ...]] = {}
 _T = TypeVar("_T")
 
 
@@ -39,7 +41,7 @@ class OperatorPrice:
     multiplier: Multiplier | None
 
 
-class _Bad(Exception):
+class _BadValueError(ValueError):
     """A value that cannot be read; the message says why."""
 
 
@@ -61,9 +63,8 @@ def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | 
             return default
         return _read(raw[name], f"{path}.{name}", read, default, problems)
 
-    for name in ("provider", "model"):
-        if raw.get(name) is None:
-            problems.append(Problem(f"{path}.{name}", "is required"))
+    missing = [name for name in ("provider", "model") if raw.get(name) is None]
+    problems += [Problem(f"{path}.{name}", "is required") for name in missing]
     provider, model = take("provider", _name, ""), take("model", _name, "")
     from_s, to_s = take("from", _moment, ALWAYS_S), take("to", _moment, NEVER_S)
     if from_s >= to_s:
@@ -71,7 +72,7 @@ def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | 
     prices = _prices(raw, path, _SETTINGS, problems)
     tiers = _tiers(raw.get("tiers"), f"{path}.tiers", problems)
     factor = take("multiplier", _factor, None)
-    match, when = take("match", _choices, {}), take("when", _choices, {})
+    match, when = take("match", _choices, _ANY), take("when", _choices, _ANY)
     if not prices and not tiers and "multiplier" not in raw and len(problems) == before:
         problems.append(Problem(path, "names neither a unit's price nor a multiplier"))
     if match and "multiplier" not in raw:
@@ -81,7 +82,7 @@ def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | 
     source = path
     row = Row(provider, model, prices, tiers, from_s, to_s, when, source) if prices or tiers else None
     multiplier = (
-        Multiplier(provider, model, factor, from_s, to_s, match, when, everything=True, source=source)
+        Multiplier(provider, model, factor, from_s, to_s, match, when, everything=True, source=source, group="operator")
         if factor is not None
         else None
     )
@@ -91,7 +92,7 @@ def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | 
 def _read(value: Any, path: str, read: Callable[[Any], _T], default: _T, problems: list[Problem]) -> _T:
     try:
         return read(value)
-    except _Bad as bad:
+    except _BadValueError as bad:
         problems.append(Problem(path, str(bad)))
         return default
 
@@ -104,7 +105,7 @@ def _prices(raw: Mapping[Any, Any], path: str, settings: set[str], problems: lis
         if name not in UNITS:
             problems.append(Problem(f"{path}.{name}", "is neither a setting nor a unit; units are " + ", ".join(UNITS)))
             continue
-        price = _read(value, f"{path}.{name}", lambda value, unit=name: _price(value, unit), None, problems)
+        price = _read(value, f"{path}.{name}", partial(_price, str(name)), None, problems)
         if price is not None:
             prices[name] = price
     return prices
@@ -139,43 +140,43 @@ def _tiers(raw: Any, path: str, problems: list[Problem]) -> tuple[Tier, ...]:
     return tuple(sorted(tiers, key=lambda tier: tier.over))
 
 
-def _price(value: Any, unit: str) -> Price:
+def _price(unit: str, value: Any) -> Price | None:
     if not isinstance(value, Mapping):
         return Price(_decimal(value), default_per(unit))
     if unknown := [str(name) for name in value if name not in ("usd", "per", "min_quantity")]:
-        raise _Bad(f"takes usd, per and min_quantity, not {', '.join(unknown)}")
+        raise _BadValueError(f"takes usd, per and min_quantity, not {', '.join(unknown)}")
     if "usd" not in value:
-        raise _Bad("needs usd")
+        raise _BadValueError("needs usd")
     per = value.get("per", default_per(unit))
     if not isinstance(per, int) or isinstance(per, bool) or not 0 < per <= _MAX_PER:
-        raise _Bad("per must be a whole number above 0")
+        raise _BadValueError("per must be a whole number above 0")
     at_least = value.get("min_quantity")
     return Price(_decimal(value["usd"]), per, 0 if at_least is None else _decimal(at_least))
 
 
 def _decimal(value: Any) -> Decimal:
     if isinstance(value, float):
-        raise _Bad(f'must be quoted to be exact: "{value}"')
+        raise _BadValueError(f'must be quoted to be exact: "{value}"')
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value.strip()):
-        raise _Bad('must be a decimal number >= 0 in quotes, as "0.25"')
+        raise _BadValueError('must be a decimal number >= 0 in quotes, as "0.25"')
     return Decimal(value.strip())
 
 
 def _factor(value: Any) -> Decimal | None:
     factor = _decimal(value)
     if factor > 1000:
-        raise _Bad('must be a factor on prices, as "0.9"')
+        raise _BadValueError('must be a factor on prices, as "0.9"')
     return factor
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _Bad("must be a name")
+        raise _BadValueError("must be a name")
     name = value.strip().lower()
     if "*" in name[:-1]:
-        raise _Bad("may hold * only at its end")
+        raise _BadValueError("may hold * only at its end")
     return name
 
 
@@ -185,23 +186,23 @@ def _moment(value: Any) -> int:
         try:
             value = dt.datetime.fromisoformat(value.strip())
         except ValueError:
-            raise _Bad("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z") from None
+            raise _BadValueError("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z") from None
     if isinstance(value, dt.datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         return int(moment.timestamp())
     if isinstance(value, dt.date):
         return int(dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp())
-    raise _Bad("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z")
+    raise _BadValueError("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z")
 
 
 def _choices(value: Any) -> Mapping[str, tuple[str, ...]]:
     """`{team: a}` or `{team: [a, b-*]}`."""
     if not isinstance(value, Mapping):
-        raise _Bad("must be a mapping, as {team: payments}")
+        raise _BadValueError("must be a mapping, as {team: payments}")
     chosen: dict[str, tuple[str, ...]] = {}
     for name, wanted in value.items():
         names = [wanted] if isinstance(wanted, str) else wanted
         if not isinstance(names, list | tuple) or not names or not all(isinstance(one, str) for one in names):
-            raise _Bad(f"{name} must be a value or a list of values")
+            raise _BadValueError(f"{name} must be a value or a list of values")
         chosen[str(name)] = tuple(names)
     return chosen
