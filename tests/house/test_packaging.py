@@ -45,7 +45,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     """Modules, `py.typed`, prices, Lua, page, migrations, schema: whatever lies in the packages is shipped."""
     tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "pricing", "proxy"],
+        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "pricing", "proxy"],
         capture_output=True, text=True, cwd=ROOT, check=True,
     ).stdout.split()  # fmt: skip
     shipped = set(zipfile.ZipFile(wheel).namelist())
