@@ -15,7 +15,7 @@ import pytest
 from tests.house.source import ROOT, product
 
 # Under pricing/ and proxy/, but only for those who read the repository.
-NOT_SHIPPED = ("proxy/README.md", "proxy/DECISIONS.md", "proxy/Dockerfile")
+NOT_SHIPPED = ("proxy/README.md", "proxy/DECISIONS.md", "proxy/Dockerfile", "proxy/Dockerfile.dockerignore")
 
 # A .pth file is code that runs at every start of the interpreter. Each of these is known; another one is looked into.
 KNOWN_PTH = {
