@@ -78,8 +78,8 @@ class Attribution:
 class Claim:
     """What one call takes from one budget's counter while it is in flight.
 
-    `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in epoch
-    seconds (0 for `total`). A `hard` claim is refused where it does not fit; a soft one is only counted.
+    `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in
+    epoch seconds (0 for `total`). A `hard` claim is refused where it does not fit; a soft one is only counted.
     """
 
     budget: str

@@ -1,0 +1,5 @@
+"""`python -m proxy` is `taximeter`."""
+
+from proxy.cli import main
+
+main()

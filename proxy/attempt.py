@@ -1,0 +1,218 @@
+"""One try at one upstream, from its INTENT to its one end, in the spool and in every budget.
+
+The order is the promise: the INTENT is on disk before anything is reserved, the reservation stands before the first byte
+goes upstream, and whatever happens after that, `close` runs exactly once. A crash between two of these steps leaves an
+INTENT without an end, which the recorder charges at the ceiling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+import orjson
+
+from pricing.cost import Cost
+from pricing.usage import Reading
+from proxy.budgets.budget import Amounts, Budget
+from proxy.budgets.store import Denied, Standing, Store
+from proxy.errors import Refusal, ledger_unavailable
+from proxy.ledger.spool import SpoolUnavailable
+from proxy.types import Attribution, Call, Claim, Identity, Route
+
+
+class Spool(Protocol):
+    def append(self, payload: bytes) -> None: ...
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What is known of an attempt before it is sent. Times are epoch microseconds; money is nano-USD."""
+
+    id: str
+    request_id: str
+    number: int
+    started_at: int
+    deadline_at: int
+    call: Call
+    route: Route
+    identity: Identity
+    attribution: Attribution
+    reserved_nanousd: int | None
+    claims: Sequence[tuple[Budget, Claim]]
+    price_version: str
+    attributes: Mapping[str, str | None]
+    dispatched: float = 0.0
+    closed: bool = False
+
+    # The beginning: INTENT, then the reservation.
+
+    def intend(self, spool: Spool) -> None:
+        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent."""
+        try:
+            spool.append(orjson.dumps(self._intent()))
+        except SpoolUnavailable:
+            self.closed = True
+            raise ledger_unavailable() from None
+
+    def _intent(self) -> dict[str, Any]:
+        call, route, identity, attribution = self.call, self.route, self.identity, self.attribution
+        return {
+            "t": "intent",
+            "id": self.id,
+            "request_id": self.request_id,
+            "attempt": self.number,
+            "started_at": self.started_at,
+            "deadline_at": self.deadline_at,
+            "dialect": call.dialect,
+            "operation": call.operation,
+            "stream": call.stream,
+            "upstream": route.upstream,
+            "provider": route.provider,
+            "model_requested": route.requested,
+            "model": route.model,
+            "key": identity.key,
+            "key_id": identity.key_id,
+            "team": identity.team,
+            "user": attribution.user,
+            "customer": attribution.customer,
+            "labels": attribution.labels,
+            "untrusted_labels": attribution.untrusted_labels,
+            "session_id": attribution.session_id,
+            "session_source": attribution.session_source,
+            "parent_session_id": attribution.parent_session_id,
+            "root_session_id": attribution.root_session_id,
+            "agent": attribution.agent,
+            "client": attribution.client,
+            "reserved_nanousd": self.reserved_nanousd,
+            "budgets": [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims],
+            "price_version": self.price_version,
+        }
+
+    async def reserve(self, store: Store) -> Sequence[str]:
+        """Take the ceiling from every budget or from none. Returns the soft budgets that it passes."""
+        claims = [claim for _, claim in self.claims]
+        verdict = await store.reserve(self.id, claims, self.started_at / 1e6, self.deadline_at / 1e6)
+        if isinstance(verdict, Denied):
+            raise NoRoomError(verdict)
+        return verdict.would_refuse
+
+    # The ends. Each closes the INTENT; the first one wins.
+
+    def refused(self, spool: Spool, refusal: Refusal) -> None:
+        """The budgets (or a guard) said no: the INTENT ends without an entry."""
+        if not self.closed:
+            self.closed = True
+            record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
+            spool.append(orjson.dumps(record))
+
+    async def void(self, spool: Spool, store: Store, outcome: str) -> None:
+        """Surely never sent: everything reserved comes back."""
+        if not self.closed:
+            self.closed = True
+            await store.release(self.id)
+            spool.append(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
+
+    async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
+        """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
+        if self.closed:
+            return
+        self.closed = True
+        spool.append(orjson.dumps(settlement.record(self), default=str))
+        await store.settle(self.id, settlement.amounts(self))
+
+
+class NoRoomError(Exception):
+    """The reservation was denied; `denied` says by which budgets."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__("no room")
+        self.denied = denied
+
+    @property
+    def standing(self) -> Standing:
+        """The budget to tell the client of: one that is exceeded, else one that is busy; the latest reset."""
+        among = self.denied.exceeded or self.denied.busy
+        return max(among, key=lambda standing: standing.window_end or float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`)."""
+
+    outcome: str
+    http_status: int | None
+    reading: Reading
+    cost: Cost | None
+    ended_at: int
+    duration_ms: float
+    overhead_ms: float
+    ttft_ms: float | None = None
+    itl_ms_sum: float | None = None
+    itl_count: int = 0
+    upstream_request_id: str | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        return self.cost is not None
+
+    def amounts(self, attempt: Attempt) -> list[int]:
+        """What each claim is settled with."""
+        if self.cost is None:
+            return [claim.amount for _, claim in attempt.claims]
+        used = Amounts(self.cost.cost_nanousd, self.reading.usage)
+        return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
+
+    def record(self, attempt: Attempt) -> dict[str, Any]:
+        """The SETTLE record: what the recorder joins to the INTENT."""
+        reading, cost = self.reading, self.cost
+        record: dict[str, Any] = {
+            "t": "settle",
+            "id": attempt.id,
+            "ended_at": self.ended_at,
+            "status": "settled" if cost is not None else "unconfirmed",
+            "outcome": self.outcome,
+            "http_status": self.http_status,
+            "model": (cost.model if cost else None) or reading.model or attempt.route.model,
+            "service_tier": reading.conditions.get("service_tier"),
+            "usage": reading.usage,
+            "usage_source": reading.source,
+            "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
+            "cost_source": cost.source if cost else "computed",
+            "flags": list(cost.flags if cost else reading.flags),
+            "ttft_ms": self.ttft_ms,
+            "duration_ms": self.duration_ms,
+            "overhead_ms": self.overhead_ms,
+            "itl_ms_sum": self.itl_ms_sum,
+            "itl_count": self.itl_count,
+            "upstream_request_id": self.upstream_request_id,
+        }
+        if cost is not None:
+            record["cost_lines"] = [
+                {
+                    "unit": line.unit,
+                    "quantity": str(line.quantity),
+                    "price_usd": str(line.price_usd),
+                    "per": line.per,
+                    "cost_usd": str(line.cost_usd),
+                    "model": line.model,
+                    "source": line.source,
+                }
+                for line in cost.lines
+            ]
+            record["price_version"] = cost.price_version
+            if cost.provider_reported_cost_usd is not None:
+                record["provider_cost_nanousd"] = nanousd(cost.provider_reported_cost_usd)
+        return record
+
+
+def nanousd(usd: Decimal) -> int:
+    """The nearest nano-USD, half-even, for keeping beside ours."""
+    return int((usd * 1_000_000_000).to_integral_value())
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,167 @@
+"""What a budget is: which calls it matches, which group and window a call counts in, how much it takes. Pure.
+
+A budget's counters are integers in its own measure: nano-USD (`usd`), `tokens` or `requests`. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pricing.units import is_token
+
+from pricing.usage import Quantity
+from proxy import config
+from proxy.money import NANO
+from proxy.types import Claim
+
+NO_VALUE = "(none)"
+Measure = Literal["usd", "tokens", "requests"]
+
+_STEPS: dict[str, Callable[[datetime], datetime]] = {
+    "minute": lambda t: t.replace(second=0),
+    "hour": lambda t: t.replace(minute=0, second=0),
+    "day": lambda t: t.replace(hour=0, minute=0, second=0),
+    "week": lambda t: t.replace(hour=0, minute=0, second=0) - timedelta(days=t.weekday()),
+    "month": lambda t: t.replace(day=1, hour=0, minute=0, second=0),
+}
+# Long enough to leave the window wherever in it one stands, short enough not to skip one.
+_STRIDE = {"minute": 60, "hour": 3600, "day": 36 * 3600, "week": 8 * 86_400, "month": 32 * 86_400}
+
+
+def window_at(window: str, now_s: float, zone: ZoneInfo) -> tuple[int, int | None]:
+    """Start (inclusive) and end (exclusive, None for `total`) of the calendar window at `now_s`, in epoch seconds.
+
+    Minutes and hours are those of UTC shifted by the zone's offset, so that a clock change neither repeats nor drops one.
+    """
+    if window == "total":
+        return 0, None
+    now = int(now_s)
+    if window in ("minute", "hour"):
+        length = _STRIDE[window]
+        offset = datetime.fromtimestamp(now, zone).utcoffset()
+        shift = int(offset.total_seconds()) % length if offset else 0
+        start = now - (now + shift) % length
+        return start, start + length
+    local = _STEPS[window](datetime.fromtimestamp(now, zone).replace(microsecond=0))
+    start = _epoch(local, zone)
+    later = _STEPS[window](local.replace(tzinfo=None) + timedelta(seconds=_STRIDE[window]))
+    return start, _epoch(later, zone)
+
+
+def _epoch(local: datetime, zone: ZoneInfo) -> int:
+    return int(local.replace(tzinfo=zone, fold=0).astimezone(UTC).timestamp())
+
+
+@dataclass(slots=True)
+class Budget:
+    """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure."""
+
+    name: str
+    match: tuple[tuple[str, tuple[str, ...]], ...]
+    per: tuple[str, ...]
+    measure: Measure
+    limit: int
+    overrides: Mapping[str, int]
+    units: frozenset[str]
+    window: str
+    zone: ZoneInfo
+    hard: bool
+    alert_at: tuple[float, ...]
+    on_store_down: str
+    _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
+
+    def matches(self, attributes: Mapping[str, str | None]) -> bool:
+        """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
+        return all(_one_of(attributes.get(attribute), patterns) for attribute, patterns in self.match)
+
+    def group(self, attributes: Mapping[str, str | None]) -> str:
+        """The counter of its own that this call counts in: "" without `per`, the value, or a JSON list of several."""
+        per = self.per
+        if not per:
+            return ""
+        if len(per) == 1:
+            return attributes.get(per[0]) or NO_VALUE
+        return json.dumps([attributes.get(attribute) or NO_VALUE for attribute in per])
+
+    def limit_for(self, group: str) -> int:
+        return self.overrides.get(group, self.limit)
+
+    def window_now(self, now_s: float) -> tuple[int, int | None]:
+        """`window_at`, remembered until it ends."""
+        start, end = self._window
+        if end is None or start <= now_s < end:
+            return self._window
+        self._window = window_at(self.window, now_s, self.zone)
+        return self._window
+
+
+def _one_of(value: str | None, patterns: Sequence[str]) -> bool:
+    if value is None:
+        return False
+    return any(value.startswith(p[:-1]) if p.endswith("*") else value == p for p in patterns)
+
+
+def compile_budgets(rows: Sequence[config.Budget]) -> tuple[Budget, ...]:
+    """The configured budgets, ready to match. The rows have passed `config`'s checks."""
+    return tuple(_compile(row) for row in rows)
+
+
+def _compile(row: config.Budget) -> Budget:
+    measure: Measure = "usd" if row.limit_usd is not None else "tokens" if row.limit_tokens is not None else "requests"
+    limit = row.limit_usd if row.limit_usd is not None else row.limit_tokens or row.limit_requests or 0
+    return Budget(
+        name=row.name,
+        match=tuple(row.match.items()),
+        per=row.per,
+        measure=measure,
+        limit=_units(limit, measure),
+        overrides={group: _units(config.override_limit(row, value), measure) for group, value in row.overrides.items()},
+        units=frozenset(row.units),
+        window=row.window,
+        zone=ZoneInfo(row.timezone),
+        hard=row.action == "block",
+        alert_at=row.alert_at,
+        on_store_down=row.on_store_down,
+    )
+
+
+def _units(limit: object, measure: Measure) -> int:
+    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit."""
+
+    nanousd: int | None
+    tokens: Mapping[str, Quantity]
+
+    def of(self, budget_measure: str, units: frozenset[str]) -> int:
+        if budget_measure == "usd":
+            return self.nanousd or 0
+        if budget_measure == "requests":
+            return 1
+        counted = (count for unit, count in self.tokens.items() if (unit in units if units else is_token(unit)))
+        return math.ceil(sum(counted))
+
+
+def claims(
+    budgets: Sequence[Budget], attributes: Mapping[str, str | None], amounts: Amounts, now_s: float
+) -> list[tuple[Budget, Claim]]:
+    """What a call with these attributes takes from each budget that it counts in."""
+    taken = []
+    for budget in budgets:
+        if budget.matches(attributes):
+            group = budget.group(attributes)
+            start, end = budget.window_now(now_s)
+            amount = amounts.of(budget.measure, budget.units)
+            limit = budget.limit_for(group)
+            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard)
+            taken.append((budget, claim))
+    return taken

@@ -1,0 +1,71 @@
+"""What a refused client is told: which budget, what it allows, what is spent, when it resets. Pure.
+
+Statuses follow what real clients do with them (reference: `clients.md`): a 402 with `x-should-retry: false` makes the
+SDKs and agent CLIs stop at once and show the message, but Codex needs its own 429 to do the same.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from proxy.budgets.store import Standing
+from proxy.errors import Refusal
+from proxy.money import usd_text
+
+
+def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, status: int) -> Refusal:
+    """The call would not fit even with nothing in flight. `ceiling` is in the budget's measure."""
+    wait = None if standing.window_end is None else max(1, math.ceil(standing.window_end - now_s))
+    if standing.measure != "usd":
+        return Refusal(
+            429, "rate_limit_exceeded", _message(standing, ceiling), kind="rate_limit_exceeded", retry_after_s=wait,
+            final=wait is None or wait > 60, budget=standing.budget,
+        )  # fmt: skip
+    if client == "codex":
+        detail = {"resets_at": standing.window_end}
+        return Refusal(
+            429, "usage_limit_reached", _message(standing, ceiling), kind="usage_limit_reached", retry_after_s=wait,
+            final=True, budget=standing.budget, detail=detail,
+        )  # fmt: skip
+    return Refusal(
+        status, "budget_exceeded", _message(standing, ceiling), kind="insufficient_quota", retry_after_s=wait,
+        final=True, budget=standing.budget, detail={"budget": _facts(standing)},
+    )  # fmt: skip
+
+
+def busy(standing: Standing, ceiling: int) -> Refusal:
+    """Only reservations in flight are in the way, and they did not end within `busy_wait_s`."""
+    message = f"{_message(standing, ceiling)} Calls in flight hold the rest; try again shortly."
+    return Refusal(
+        429, "budget_busy", message, kind="rate_limit_exceeded", retry_after_s=1, budget=standing.budget,
+        detail={"budget": _facts(standing)} if standing.measure == "usd" else {},
+    )  # fmt: skip
+
+
+def _facts(standing: Standing) -> dict[str, object]:
+    return {
+        "name": standing.budget,
+        "limit_usd": usd_text(standing.limit),
+        "spent_usd": usd_text(standing.spent),
+        "reserved_usd": usd_text(standing.reserved),
+        "resets_at": standing.window_end,
+    }
+
+
+def _message(standing: Standing, ceiling: int) -> str:
+    group = f" ({standing.group})" if standing.group else ""
+    until = ""
+    if standing.window_end is not None:
+        until = f" It resets at {datetime.fromtimestamp(standing.window_end, UTC):%Y-%m-%d %H:%M} UTC."
+    if standing.measure == "usd":
+        left = max(0, standing.limit - standing.spent)
+        return (
+            f"Budget {standing.budget}{group}: ${usd_text(left)} of ${usd_text(standing.limit)} left, "
+            f"and this call can cost up to ${usd_text(ceiling)}.{until}"
+        )
+    left = max(0, standing.limit - standing.spent)
+    return (
+        f"Limit {standing.budget}{group}: {left} of {standing.limit} {standing.measure} left, "
+        f"and this call can take up to {ceiling}.{until}"
+    )

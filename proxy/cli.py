@@ -1,0 +1,63 @@
+"""The command line. Each command imports what it needs when it runs, so that `serve` starts fast and stays small."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.configfile import ConfigError, Problem
+
+app = typer.Typer(
+    name="taximeter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="A proxy that knows what every call to a language model costs, and stops the spending where you drew the line.",
+)  # fmt: skip
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="TAXIMETER_CONFIG", help="The configuration file (YAML).", show_default=False),
+]
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Data-plane processes; more than one needs Redis.")] = 1,
+) -> None:
+    """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
+    from proxy.app import serve as run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    raise typer.Exit(run(config, workers))
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = None) -> None:
+    """Say everything that is wrong with a configuration, each with its key path; exit 2 if anything is."""
+    from proxy.config import load_config
+
+    if config is None:
+        raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])
+    loaded, warnings = load_config(config, os.environ)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    counts = f"{len(loaded.upstreams)} upstreams, {len(loaded.models)} models, {len(loaded.budgets)} budgets"
+    typer.echo(f"{config} is fine: {counts}")
+
+
+def main() -> None:
+    """The entry point: configuration problems are told one a line, never as a traceback; exit 2."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

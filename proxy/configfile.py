@@ -1,0 +1,172 @@
+"""From a YAML file to plain values: strict YAML, then `${VAR}`, `${VAR:-default}`, `os.environ/VAR` and `${file:PATH}`.
+
+Knows nothing of what the values mean; `config.py` does. Every fault is a `Problem` with its key path, so that a person
+sees all of them at once. The environment is an argument: only `load` touches the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<var>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_LITELLM_REFERENCE = re.compile(r"os\.environ/(?P<var>[A-Za-z_][A-Za-z0-9_]*)\Z")
+_MAX_SECRET_FILE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a configuration: where (`models.smart.upstream`), and what to do about it."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `problems` holds every reason found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML would keep the last and say nothing."""
+
+
+def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands here twice", key_node.start_mark
+            )
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+
+
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
+    """The file's mapping. Raises `ConfigError` with line and column where it is not YAML or not a mapping."""
+    try:
+        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise ConfigError([Problem(where, str(getattr(error, "problem", None) or "not valid YAML"))]) from None
+    except (TypeError, ValueError) as error:  # an unhashable key, a date that is none
+        raise ConfigError([Problem(name, str(error))]) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([Problem(name, "must be a mapping of settings at the top level")])
+    return tree
+
+
+class _UnsetError(Exception):
+    """An environment variable (or secret file) that a value needs is not there."""
+
+
+@dataclass(slots=True)
+class Expansion:
+    """The tree with references replaced; what was wrong; and the paths left out because an `api_key` is unset."""
+
+    tree: dict[str, Any]
+    problems: list[Problem]
+    left_out: list[tuple[str, str]]
+
+
+def expand(tree: dict[str, Any], environ: Mapping[str, str], base: Path) -> Expansion:
+    """Replace every reference in `tree`. `base` is the folder that relative `${file:…}` paths start from.
+
+    An unset variable is a problem, but in `upstreams.NAME.api_key` it leaves that upstream out (`left_out`). A value
+    that comes out empty is as if absent.
+    """
+    result = Expansion({}, [], [])
+    result.tree = _expand_mapping(tree, (), environ, base, result)
+    return result
+
+
+def _expand_mapping(
+    node: dict[Any, Any], path: tuple[str, ...], environ: Mapping[str, str], base: Path, result: Expansion
+) -> dict[str, Any]:
+    expanded: dict[str, Any] = {}
+    for key, value in node.items():
+        here = (*path, str(key))
+        try:
+            replaced = _expand_value(value, here, environ, base, result)
+        except _UnsetError as unset:
+            if len(here) == 3 and here[0] == "upstreams" and here[2] == "api_key":
+                result.left_out.append((here[1], str(unset)))
+            else:
+                result.problems.append(Problem(".".join(here), f"{unset}; set it, or write ${{NAME:-default}}"))
+            continue
+        if replaced == "" and value != "" and isinstance(value, str):
+            continue
+        expanded[str(key)] = replaced
+    return expanded
+
+
+def _expand_value(value: Any, path: tuple[str, ...], environ: Mapping[str, str], base: Path, result: Expansion) -> Any:
+    if isinstance(value, dict):
+        return _expand_mapping(value, path, environ, base, result)
+    if isinstance(value, list):
+        items = []
+        for index, item in enumerate(value):
+            here = (*path[:-1], f"{path[-1]}[{index}]")
+            try:
+                items.append(_expand_value(item, here, environ, base, result))
+            except _UnsetError as unset:
+                result.problems.append(Problem(".".join(here), f"{unset}; set it, or write ${{NAME:-default}}"))
+        return items
+    if not isinstance(value, str):
+        return value
+    whole = _LITELLM_REFERENCE.match(value)
+    if whole:
+        return _variable(whole["var"], None, environ)
+
+    def replace(match: re.Match[str]) -> str:
+        if match["file"]:
+            return _secret_file(match["file"], base)
+        return _variable(match["var"], match["default"], environ)
+
+    return _REFERENCE.sub(replace, value)
+
+
+def _variable(name: str, default: str | None, environ: Mapping[str, str]) -> str:
+    value = environ.get(name)
+    if value:
+        return value
+    if default is not None:
+        return default
+    raise _UnsetError(f"the environment variable {name} is not set")
+
+
+def _secret_file(name: str, base: Path) -> str:
+    path = base / name
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_MAX_SECRET_FILE_BYTES).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UnsetError(f"the file {name} cannot be read ({error.__class__.__name__})") from None
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Expansion:
+    """Read and expand the file at `path`. Raises `ConfigError` where it cannot be read or is not YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([Problem(str(path), f"cannot be read: {reason}")]) from None
+    return expand(parse_yaml(text, path.name), environ, path.parent)

@@ -1,0 +1,174 @@
+"""One data-plane process: its plane, its uvicorn server, its link to the control process, its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+import uvloop
+from pricing.load import load_book
+
+from proxy.attempt import now_us
+from proxy.budgets.budget import compile_budgets
+from proxy.budgets.memory import MemoryStore
+from proxy.config import Config
+from proxy.control.link import DataPlaneLink
+from proxy.identify import KeyRing, identity_of
+from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
+from proxy.orders import Orders
+from proxy.plane import Plane, destinations_of
+from proxy.route import Router
+from proxy.server import Application, connection_class, drop_overdue
+from proxy.types import Identity
+from proxy.upstream import UpstreamClient
+
+log = logging.getLogger("taximeter.data")
+
+_TICK_S = 1.0
+_KEEP_ALIVE_S = 75
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
+    uvloop.run(_DataPlane(config, worker, listener, orders).serve())
+
+
+class _DataPlane:
+    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+        self._config = config
+        self._worker = worker
+        self._listener = listener
+        self._orders = orders
+        self._stopping = asyncio.Event()
+        self._book = load_book()
+
+    async def serve(self) -> None:
+        config = self._config
+        plane = self._plane = self._build(config)
+        server = self._server = self._uvicorn(config, Application(plane))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
+        self._orders.watch(on_config=self._reload, on_parent_gone=self._stop)
+        link = DataPlaneLink(
+            Path(config.data_dir) / "control.sock",
+            worker=self._worker,
+            on_snapshot=self._take_snapshot,
+            handlers={"standing": self._standing, "gauges": self._gauges},
+        )
+        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
+        await server.serve(sockets=[self._listener])
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        self._write_tally()
+        plane.upstreams.close()
+        plane.spool.close()
+
+    def _build(self, config: Config) -> Plane:
+        upstreams = UpstreamClient()
+        return Plane(
+            config=config,
+            keys=KeyRing(identity_of(key) for key in config.keys),
+            router=Router(config.models, config.upstreams),
+            book=self._book.with_operator(config.operator_prices()),
+            budgets=compile_budgets(config.budgets),
+            store=MemoryStore(),
+            spool=SpoolWriter(
+                Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
+            ),
+            upstreams=upstreams,
+            destinations=destinations_of(config, os.environ, upstreams),
+        )
+
+    def _uvicorn(self, config: Config, app: Application) -> _Server:
+        limits = config.server
+        protocol = connection_class(
+            max_connections=limits.max_connections,
+            header_timeout_s=limits.header_timeout_s,
+            body_timeout_s=limits.body_timeout_s,
+        )
+        return _Server(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=int(limits.drain_timeout_s),
+                backlog=2048,
+            )
+        )
+
+    def _stop(self) -> None:
+        self._plane.ready = False
+        self._server.should_exit = True
+
+    # What the control process tells and asks.
+
+    def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
+        self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
+        if not self._plane.ready and not self._server.should_exit:
+            for seed in snapshot["seeds"]:
+                self._plane.store.seed(**seed)
+            self._plane.ready = True
+
+    def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._plane.standing_rows()
+
+    def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"inflight_requests": self._plane.calls_in_flight, "bytes_in_flight": self._plane.bytes_in_flight}
+
+    def _reload(self, config: Config) -> None:
+        """Take a new configuration whole; calls in flight finish with what they began with."""
+        plane, upstreams = self._plane, UpstreamClient()
+        plane.destinations = destinations_of(config, os.environ, upstreams)
+        retired, plane.upstreams = plane.upstreams, upstreams
+        plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
+        plane.router = Router(config.models, config.upstreams)
+        plane.book = self._book.with_operator(config.operator_prices())
+        plane.budgets = compile_budgets(config.budgets)
+        plane.config = config
+        retired.close()
+
+    # The clock.
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            drop_overdue(self._server.server_state.connections, loop.time())
+            self._plane.store.forget_ended_windows(time.time())
+            self._write_tally()
+
+    def _write_tally(self) -> None:
+        record = self._plane.tally.take(now_us())
+        if record is not None:
+            try:
+                self._plane.spool.append(orjson.dumps(record))
+            except SpoolUnavailable:
+                log.warning("the spool cannot be written: counts of refusals are lost")

@@ -1,0 +1,94 @@
+"""Reading the fields of a request body that are priced or bounded: strict types, clear complaints, nothing guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from proxy.errors import invalid_request
+
+MAX_TOKENS = 2**31 - 1
+MAX_SEQUENCES = 128
+
+# Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
+FOREIGN = frozenset({
+    "api_base", "base_url", "api_key", "api_version", "api_type", "custom_llm_provider", "extra_headers", "extra_body",
+    "extra_query", "headers", "mock_response", "model_list", "user_config", "litellm_params", "deployment_url",
+    "vertex_credentials", "vertex_project", "vertex_location", "azure_ad_token", "s3_endpoint_url", "sagemaker_base_url",
+    "chat_template", "prompt_embeds", "mm_processor_kwargs",
+    # llama.cpp's own names for max_tokens and n, which win over the standard ones:
+    "n_predict", "n_cmpl",
+    "kv_transfer_params", "request_id", "ignore_eos",
+})  # fmt: skip
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise invalid_request(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise invalid_request("The body must be a JSON object.")
+    return body
+
+
+def refuse_names(body: Mapping[str, Any], bounded: frozenset[str]) -> None:
+    """Refuse foreign fields, and case variants of bounded ones, which some servers would read and we would not."""
+    for name in body:
+        if name in bounded:
+            continue
+        if name in FOREIGN or name.startswith("aws_"):
+            raise invalid_request(f"The field {name!r} is not accepted here.", name)
+        if name.lower() in bounded:
+            raise invalid_request(f"The field {name[:40]!r} is a misspelling of {name.lower()!r}.", name.lower())
+
+
+def model_name(body: Mapping[str, Any]) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not 1 <= len(model) <= 256 or not model.isprintable():
+        raise invalid_request("`model` must be a name of 1 to 256 printable characters.", "model")
+    return model
+
+
+def boolean(body: Mapping[str, Any], name: str) -> bool:
+    """True or False; absent and null are False."""
+    value = body.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise invalid_request(f"`{name}` must be true or false.", name)
+    return value
+
+
+def integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    """An integer in [low, high]; None where absent or null. true, 1.0 and "1" are refused."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not low <= value <= high:
+        raise invalid_request(f"`{name}` must be a whole number from {low} to {high}.", name)
+    return value
+
+
+def integers(body: Mapping[str, Any], names: Iterable[str], low: int, high: int) -> tuple[int, ...]:
+    """Those of `names` that are given."""
+    return tuple([value for name in names if (value := integer(body, name, low, high)) is not None])
+
+
+def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise invalid_request(f"`{name}` must be an object.", name)
+    return value
+
+
+def non_empty_list(body: Mapping[str, Any], name: str) -> list[Any]:
+    value = body.get(name)
+    if not isinstance(value, list) or not value:
+        raise invalid_request(f"`{name}` must be a list with at least one item.", name)
+    return value

@@ -1,0 +1,132 @@
+"""The OpenAI wire format, client side: what chat, completions and embeddings calls ask for, and how we say no.
+
+Shapes: OpenAI's API reference (platform.openai.com/docs/api-reference). How responses are metered: `proxy/meters/`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from proxy.dialects import fields
+from proxy.errors import Refusal, invalid_request
+from proxy.types import Call
+
+_CHAT_BOUNDED = frozenset({
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "logprobs",
+    "top_logprobs", "service_tier", "modalities", "web_search_options", "prediction", "reasoning_effort",
+})  # fmt: skip
+_COMPLETIONS_BOUNDED = frozenset(
+    {"model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of", "logprobs", "suffix"}
+)
+_EMBEDDINGS_BOUNDED = frozenset({"model", "input", "dimensions"})
+_MAX_PROMPTS = 2048
+_LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is absent (API reference)
+
+
+def parse_chat(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _CHAT_BOUNDED)
+    messages = fields.non_empty_list(body, "messages")
+    media = 0
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise invalid_request(f"`messages[{index}]` must be an object.", "messages")
+        content = message.get("content")
+        if isinstance(content, list):
+            media += sum(
+                1 for part in content if isinstance(part, dict) and part.get("type") not in ("text", "refusal")
+            )
+    fields.integer(body, "top_logprobs", 0, 20)
+    return Call(
+        dialect="openai.chat",
+        operation="chat",
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.boolean(body, "stream"),
+        size_bytes=len(raw),
+        output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
+        sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
+        wants_usage=_ask_for_usage(body),
+        media_items=media,
+    )
+
+
+def parse_completions(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _COMPLETIONS_BOUNDED)
+    n = fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1
+    best_of = fields.integer(body, "best_of", 1, fields.MAX_SEQUENCES) or 1
+    caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS) or (_LEGACY_COMPLETION_TOKENS,)
+    return Call(
+        dialect="openai.completions",
+        operation="completions",
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.boolean(body, "stream"),
+        size_bytes=len(raw),
+        output_caps=caps,
+        sequences=_prompts(body, "prompt") * max(n, best_of),
+        wants_usage=_ask_for_usage(body),
+    )
+
+
+def parse_embeddings(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _EMBEDDINGS_BOUNDED)
+    _prompts(body, "input")
+    return Call(
+        dialect="openai.embeddings",
+        operation="embeddings",
+        model=fields.model_name(body),
+        body=body,
+        stream=False,
+        size_bytes=len(raw),
+        output_caps=(0,),
+    )
+
+
+def _prompts(body: dict[str, Any], name: str) -> int:
+    """How many prompts a `prompt` or `input` holds: a string or a list of tokens is one, else one for each item."""
+    value = body.get(name)
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, list) and len(value) >= 1:
+        if type(value[0]) is int:
+            return 1
+        if len(value) <= _MAX_PROMPTS and all(isinstance(item, str | list) for item in value):
+            return len(value)
+    raise invalid_request(
+        f"`{name}` must be a string, a list of tokens, or a list of at most {_MAX_PROMPTS} of them.", name
+    )
+
+
+def _ask_for_usage(body: dict[str, Any]) -> bool:
+    """Make the stream end with its usage; say whether the client asked for that itself."""
+    options = fields.mapping(body, "stream_options")
+    asked = options is not None and fields.boolean(options, "include_usage")
+    if body.get("stream"):
+        body["stream_options"] = {**(options or {}), "include_usage": True}
+    return asked
+
+
+def cap_output(body: dict[str, Any], operation: str, tokens: int) -> None:
+    """Set the output cap, in the field that the client used, else in the one that every server of this dialect knows."""
+    names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+    for name in names or (["max_tokens"] if operation == "completions" else ["max_completion_tokens"]):
+        body[name] = tokens
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    return orjson.dumps({"error": _error(refusal)})
+
+
+def stream_end(refusal: Refusal) -> bytes:
+    """The last bytes of a stream that we cut: an error object, which SDKs raise, and no [DONE]."""
+    return b"data: " + orjson.dumps({"error": _error(refusal)}) + b"\n\n"
+
+
+def _error(refusal: Refusal) -> dict[str, Any]:
+    error = {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
+    return {**error, **refusal.detail}

@@ -1,0 +1,113 @@
+"""Why a call is refused: one value for every reason, and its status. How it looks on the wire is the dialect's matter.
+
+A refusal is final for the client that gets it: budgets and guards say `x-should-retry: false`; what a later try can mend
+(a busy store, a full server) says `Retry-After`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`code` is the contract's name; `kind` the OpenAI error type; `detail` joins the error object (`budget`: …)."""
+
+    status: int
+    code: str
+    message: str
+    kind: str = "invalid_request_error"
+    param: str | None = None
+    retry_after_s: int | None = None
+    final: bool = False
+    budget: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Refused(Exception):  # noqa: N818 - what happened to the call
+    """Raised by a step of the exchange to end it with `refusal`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def invalid_key() -> Refused:
+    message = "The key is missing, unknown, expired or revoked. Send a Taximeter key as `Authorization: Bearer sk-…`."
+    return Refused(Refusal(401, "invalid_api_key", message))
+
+
+def invalid_request(message: str, param: str | None = None) -> Refused:
+    return Refused(Refusal(400, "invalid_request_error", message, param=param))
+
+
+def model_not_found(model: str) -> Refused:
+    shown = model if model.isprintable() and len(model) <= 200 else "that was asked for"
+    message = f"The model {shown} does not exist here, or this key may not use it."
+    return Refused(Refusal(404, "model_not_found", message, param="model"))
+
+
+def dialect_not_supported(model: str, dialect: str) -> Refused:
+    message = f"The upstream of {model} does not speak the {dialect} dialect; use a path of a dialect that it does."
+    return Refused(Refusal(400, "dialect_not_supported", message, param="model"))
+
+
+def not_found() -> Refused:
+    return Refused(Refusal(404, "not_found", "There is nothing at this path. The proxied paths are in the README."))
+
+
+def method_not_allowed(allowed: str) -> Refused:
+    return Refused(Refusal(405, "method_not_allowed", f"This path takes {allowed} only."))
+
+
+def too_large(limit_bytes: int) -> Refused:
+    message = f"The body is larger than {limit_bytes:,} bytes (server.max_body_mb)."
+    return Refused(Refusal(413, "request_too_large", message))
+
+
+def unsupported_encoding() -> Refused:
+    return Refused(Refusal(415, "unsupported_encoding", "Send the body as plain JSON, without Content-Encoding."))
+
+
+def overloaded() -> Refused:
+    message = "Too many bytes are in flight here at the moment; try again shortly."
+    return Refused(Refusal(503, "overloaded", message, kind="server_error", retry_after_s=1))
+
+
+def starting() -> Refused:
+    message = "The proxy is starting or stopping; try again shortly."
+    return Refused(Refusal(503, "not_ready", message, kind="server_error", retry_after_s=1))
+
+
+def ledger_unavailable() -> Refused:
+    message = "The call cannot be recorded (the spool cannot be written), so it was not sent."
+    return Refused(Refusal(503, "ledger_unavailable", message, kind="server_error", retry_after_s=5))
+
+
+def budget_store_unavailable() -> Refused:
+    message = "The budget store does not answer, and a budget of this call denies calls that it cannot count."
+    return Refused(Refusal(503, "budget_store_unavailable", message, kind="server_error", retry_after_s=1))
+
+
+def model_not_priced(model: str, status: int) -> Refused:
+    message = f"The model {model} has no price here, so it is refused (on_unpriced). Give it one under `prices`."
+    return Refused(Refusal(status, "model_not_priced", message, kind="insufficient_quota", final=True))
+
+
+def unbounded_cost(message: str, param: str | None = None) -> Refused:
+    return Refused(Refusal(400, "unbounded_cost", message, param=param))
+
+
+def upstream_unreachable(message: str) -> Refused:
+    return Refused(Refusal(502, "upstream_unreachable", message, kind="upstream_error"))
+
+
+def upstream_timeout(message: str) -> Refused:
+    return Refused(Refusal(504, "upstream_timeout", message, kind="upstream_error"))
+
+
+def internal(request_id: str) -> Refused:
+    message = f"The proxy failed on this call. Its log has the reason under request {request_id}."
+    return Refused(Refusal(500, "internal_error", message, kind="server_error"))

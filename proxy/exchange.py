@@ -1,0 +1,226 @@
+"""One call, in one direction. `run` reads like the list in the design; each step is one call into the file that owns it."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+
+from pricing.usage import Reading
+from proxy import ceiling as ceilings
+from proxy.answer import answer
+from proxy.attempt import Attempt, NoRoomError, Settlement, now_us
+from proxy.budgets import refusals
+from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.budgets.store import StoreUnavailable
+from proxy.client import Client
+from proxy.dialects import Endpoint
+from proxy.errors import (
+    Refusal,
+    Refused,
+    budget_store_unavailable,
+    dialect_not_supported,
+    invalid_request,
+    model_not_priced,
+    unbounded_cost,
+    upstream_timeout,
+    upstream_unreachable,
+)
+from proxy.plane import Destination, Plane
+from proxy.sessions import attribute
+from proxy.types import Attribution, Call, Claim, Identity, Route
+from proxy.upstream import Response, UpstreamError, encode_head
+
+_MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
+LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
+_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+
+
+async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
+    """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
+    identity = plane.keys.identify(client.headers, time.time())
+    call = endpoint.parse(await client.body())
+    route = plane.router.route(call.model, identity)
+    destination = _destination(plane, endpoint, route)
+    started_at = now_us()
+    client.request_id = plane.ids.new(started_at)
+    attribution = attribute(client.headers, call.body, identity, client.request_id)
+    client.session_id = attribution.session_id
+    _refuse_unreadable(call, route)
+    body = _forwarded_body(call, route)
+
+    attempt = _plan(plane, identity, call, route, attribution, client.request_id, started_at, len(body))
+    attempt.intend(plane.spool)
+    await _reserve(plane, attempt)
+    response = await _forward(plane, attempt, endpoint, destination, client, body)
+    await answer(plane, attempt, response, endpoint, destination, client)
+
+
+def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
+    destination = plane.destinations.get((route.upstream, endpoint.family.name))
+    if destination is None:
+        raise dialect_not_supported(route.requested, endpoint.family.name)
+    return destination
+
+
+def _refuse_unreadable(call: Call, route: Route) -> None:
+    """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
+    if call.sequences > 1 and route.provider in LLAMA_CPP:
+        raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
+
+
+def _forwarded_body(call: Call, route: Route) -> bytes:
+    """What was parsed is what is sent: re-serialised, with the upstream's own name for the model."""
+    call.body["model"] = route.model
+    return orjson.dumps(call.body)
+
+
+def _plan(
+    plane: Plane,
+    identity: Identity,
+    call: Call,
+    route: Route,
+    attribution: Attribution,
+    request_id: str,
+    started_at: int,
+    body_bytes: int,
+) -> Attempt:
+    """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
+    now_s = started_at / 1e6
+    attributes = _attributes(identity, route, attribution)
+    limits = plane.book.limits(route.provider, route.model)
+    bound = ceilings.estimate(call, route, body_bytes, limits.context_tokens, limits.max_output_tokens)
+    priced = plane.book.is_priced(route.provider, route.model, int(now_s))
+    if not priced and plane.config.on_unpriced == "refuse":
+        raise model_not_priced(route.requested, plane.config.server.budget_status)
+    ceiling_nanousd = None
+    if priced and bound.usage is not None:
+        ceiling_nanousd = plane.book.ceiling_nanousd(
+            bound.usage,
+            provider=route.provider,
+            model=route.model,
+            at_s=int(now_s),
+            until_s=int(now_s) + _MAX_CALL_S,
+            attributes=attributes,
+        )
+    taken = claims(plane.budgets, attributes, Amounts(ceiling_nanousd, bound.usage or {}), now_s)
+    _require_bounds(plane, route, taken, ceiling_nanousd, bound, priced=priced)
+    return Attempt(
+        id=plane.ids.new(started_at),
+        request_id=request_id,
+        number=1,
+        started_at=started_at,
+        deadline_at=started_at + _MAX_CALL_S * 1_000_000,
+        call=call,
+        route=route,
+        identity=identity,
+        attribution=attribution,
+        reserved_nanousd=ceiling_nanousd,
+        claims=taken,
+        price_version=plane.book.version,
+        attributes=attributes,
+    )
+
+
+def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
+    """What `match` and `per` can name. Labels that an untrusted client sent are not among them."""
+    attributes = {
+        "key": identity.key,
+        "team": identity.team,
+        "user": attribution.user,
+        "customer": attribution.customer,
+        "model": route.requested,
+        "upstream": route.upstream,
+        "provider": route.provider,
+        "agent": attribution.agent,
+        "session": attribution.root_session_id,
+    }
+    for name, value in attribution.labels.items():
+        attributes[f"label.{name}"] = value
+    return attributes
+
+
+def _require_bounds(
+    plane: Plane,
+    route: Route,
+    taken: list[tuple[Budget, Claim]],
+    ceiling_nanousd: int | None,
+    bound: ceilings.Ceiling,
+    *,
+    priced: bool,
+) -> None:
+    """A blocking budget can only count what has a bound, and a price where it counts money."""
+    hard = {claim.measure for _, claim in taken if claim.hard}
+    if "usd" in hard and not priced:
+        raise model_not_priced(route.requested, plane.config.server.budget_status)
+    if bound.usage is None and hard & {"usd", "tokens"}:
+        raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
+    if "usd" in hard and ceiling_nanousd is None:
+        raise model_not_priced(route.requested, plane.config.server.budget_status)
+
+
+async def _reserve(plane: Plane, attempt: Attempt) -> None:
+    """Reserve, waiting for calls in flight as long as the configuration says. A refusal closes the INTENT."""
+    deadline = time.monotonic() + plane.config.server.busy_wait_s
+    while True:
+        try:
+            for budget in await attempt.reserve(plane.store):
+                plane.tally.would(budget)
+            return
+        except NoRoomError as no_room:
+            left = deadline - time.monotonic()
+            if not no_room.denied.exceeded and left > 0:
+                held = [claim for _, claim in attempt.claims]
+                await plane.store.wait_for_room(held, left)
+                continue
+            refusal = _no_room(plane, attempt, no_room)
+        except StoreUnavailable:
+            refusal = budget_store_unavailable().refusal
+        attempt.refused(plane.spool, refusal)
+        raise Refused(refusal)
+
+
+def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
+    standing = no_room.standing
+    amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
+    if not no_room.denied.exceeded:
+        return refusals.busy(standing, amount)
+    status = plane.config.server.budget_status
+    return refusals.exceeded(standing, amount, time.time(), client=attempt.attribution.client, status=status)
+
+
+async def _forward(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client, body: bytes
+) -> Response:
+    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
+    passed = {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
+    passed[b"x-client-request-id"] = attempt.id.encode()
+    target = destination.origin.target(endpoint.target).encode()
+    head = encode_head(b"POST", target, destination.fixed, passed, len(body))
+    attempt.dispatched = time.perf_counter()
+    try:
+        return await plane.upstreams.send(destination.pool, head, body)
+    except UpstreamError as error:
+        outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
+        if error.sent:
+            await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
+        else:
+            await attempt.void(plane.spool, plane.store, outcome)
+        raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
+    except BaseException:
+        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
+        raise
+
+
+def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:
+    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
+    now = time.perf_counter()
+    return Settlement(
+        outcome=outcome,
+        http_status=http_status,
+        reading=Reading(),
+        cost=None,
+        ended_at=now_us(),
+        duration_ms=(now - client.began) * 1000,
+        overhead_ms=(attempt.dispatched - client.began) * 1000,
+    )

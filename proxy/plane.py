@@ -1,0 +1,179 @@
+"""Everything that a data plane has at hand while it serves: one object, made once, its tables replaced at reload."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pricing.book import Book
+
+from proxy import meters
+from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.budgets.memory import MemoryStore
+from proxy.budgets.store import Standing, standing_of
+from proxy.config import Config
+from proxy.connect import Origin, origin_of
+from proxy.identify import KeyRing
+from proxy.ids import Ids
+from proxy.ledger.spool import SpoolWriter
+from proxy.meters.reader import Reader
+from proxy.route import Router
+from proxy.upstream import UpstreamClient
+
+_MAX_SESSIONS = 100_000
+USER_AGENT = b"taximeter/0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads."""
+
+    pool: str
+    origin: Origin
+    fixed: bytes
+    bills_after_disconnect: bool
+    first_byte_timeout_s: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of what has no INTENT, handed to the spool at most once a second."""
+
+    refusals: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    would_refuse: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str, budget: str | None) -> None:
+        key = (reason, budget)
+        self.refusals[key] = self.refusals.get(key, 0) + 1
+
+    def would(self, budget: str) -> None:
+        self.would_refuse[budget] = self.would_refuse.get(budget, 0) + 1
+
+    def take(self, now_us: int) -> dict[str, Any] | None:
+        """The `tally` record of what has come together, or None; starts again from nothing."""
+        if not self.refusals and not self.would_refuse:
+            return None
+        record = {
+            "t": "tally",
+            "at": now_us,
+            "refusals": [[reason, budget, count] for (reason, budget), count in self.refusals.items()],
+            "would_refuse": [[budget, count] for budget, count in self.would_refuse.items()],
+        }
+        self.refusals, self.would_refuse = {}, {}
+        return record
+
+
+class SessionCosts:
+    """What each session has cost so far, for the response headers: the latest sessions only."""
+
+    def __init__(self) -> None:
+        self._nanousd: OrderedDict[tuple[str | None, str], int] = OrderedDict()
+
+    def total(self, team: str | None, session_id: str) -> int:
+        return self._nanousd.get((team, session_id), 0)
+
+    def add(self, team: str | None, session_id: str, nanousd: int) -> int:
+        """Add a cost; the session's total with it."""
+        key = (team, session_id)
+        total = self._nanousd.pop(key, 0) + nanousd
+        self._nanousd[key] = total
+        if len(self._nanousd) > _MAX_SESSIONS:
+            self._nanousd.popitem(last=False)
+        return total
+
+
+@dataclass(slots=True)
+class Plane:
+    """The data plane's own state. `ready` is false until the budgets are seeded and while draining."""
+
+    config: Config
+    keys: KeyRing
+    router: Router
+    book: Book
+    budgets: tuple[Budget, ...]
+    store: MemoryStore
+    spool: SpoolWriter
+    upstreams: UpstreamClient
+    destinations: Mapping[tuple[str, str], Destination]
+    ids: Ids = field(default_factory=Ids)
+    tally: Tally = field(default_factory=Tally)
+    sessions: SessionCosts = field(default_factory=SessionCosts)
+    readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
+    ready: bool = False
+    calls_in_flight: int = 0
+    bytes_in_flight: int = 0
+    started_at: float = field(default_factory=time.time)
+
+    def standing_rows(self) -> list[dict[str, Any]]:
+        """Every counter as plain values, for the control process."""
+        return [asdict(standing) for standing in self.store.standings()]
+
+    def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
+        """The money budgets in which every call with these attributes counts, as they stand."""
+        taken = claims(self.budgets, attributes, Amounts(0, {}), time.time())
+        always = [
+            claim
+            for budget, claim in taken
+            if claim.measure == "usd" and all(attribute in attributes for attribute in budget.per)
+        ]
+        return [self.store.standing(claim) or standing_of(claim) for claim in always]
+
+    def reader(self, dialect: str, provider: str, target: str) -> Reader:
+        """The usage reader of a dialect at a provider."""
+        key = (dialect, provider, target)
+        found = self.readers.get(key)
+        if found is None:
+            found = self.readers[key] = meters.reader(dialect, provider, target)
+        return found
+
+
+def destinations_of(
+    config: Config, environ: Mapping[str, str], client: UpstreamClient
+) -> dict[tuple[str, str], Destination]:
+    """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
+    destinations = {}
+    for name, row in config.upstreams.items():
+        for family in row.spoken(name):
+            origin = origin_of(row.base_urls.get(family, row.base_url), environ)
+            pool = f"{name}/{family}"
+            client.add(
+                pool,
+                origin,
+                max_connections=row.max_connections,
+                connect_timeout_s=row.connect_timeout_s,
+                first_byte_timeout_s=row.first_byte_timeout_s,
+                idle_timeout_s=row.idle_timeout_s,
+                reuse_after_stream=row.bills_hung_up(name),
+            )
+            destinations[name, family] = Destination(
+                pool=pool,
+                origin=origin,
+                fixed=_fixed_headers(origin, family, row.api_key, row.headers),
+                bills_after_disconnect=row.bills_hung_up(name),
+                first_byte_timeout_s=row.first_byte_timeout_s,
+            )
+    return destinations
+
+
+def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str]) -> bytes:
+    """The headers that every request to this destination carries, encoded once: its own credential, never a client's."""
+    headers = {
+        "host": origin.authority,
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "user-agent": USER_AGENT.decode(),
+    }
+    if api_key:
+        name, value = {
+            "anthropic": ("x-api-key", api_key),
+            "gemini": ("x-goog-api-key", api_key),
+        }.get(family, ("authorization", f"Bearer {api_key}"))
+        headers[name] = value
+    if origin.proxy and origin.proxy.authorization and not origin.tls:
+        headers["proxy-authorization"] = origin.proxy.authorization
+    headers |= {name.lower(): value for name, value in extra.items()}
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")

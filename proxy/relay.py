@@ -1,0 +1,138 @@
+"""From the upstream to the client: bytes pass unchanged, the moment they arrive, while a meter watches.
+
+The observer can never break the observed: when reading usage fails, the gate stops observing and says so, and the bytes
+go on. No I/O here; `exchange.py` does the reading and the sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+from pricing.usage import Reading
+from proxy.meters.reader import Context, Reader
+from proxy.wire import sse
+
+_KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
+
+# Response headers that the client gets. Everything else stays here: cookies, servers' names, hop-by-hop fields.
+_PASSED = frozenset({
+    b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms", b"openai-processing-ms", b"openai-version",
+    b"openai-organization",
+})  # fmt: skip
+_PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+def passed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Those of an upstream's response headers that a client gets; its request id under a name of its own."""
+    passed = []
+    for name, value in headers:
+        if name in _PASSED or name.startswith(_PASSED_PREFIXES):
+            passed.append((name, value))
+        elif name in (b"x-request-id", b"request-id"):
+            passed.append((b"x-upstream-request-id", value))
+    return passed
+
+
+class StreamGate:
+    """Watches one SSE stream for usage, and takes out what the client did not ask for.
+
+    strip_usage: leave out the usage chunk that was only sent because we asked for it.
+    before_done: called before the stream's `[DONE]` passes; the bytes that it returns go out first.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        context: Context,
+        *,
+        strip_usage: bool,
+        before_done: Callable[[], bytes] | None = None,
+        on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._stream = reader.stream(context)
+        self._splitter = sse.Splitter()
+        self._strip_usage = strip_usage
+        self._before_done = before_done
+        self._on_usage = on_usage
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self.events = 0
+        self.bytes_seen = 0
+        self.done = False
+        self.upstream_error = False
+        self.broken = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What of `data` (and of what was held back) goes to the client now."""
+        self.bytes_seen += len(data)
+        blocks = self._splitter.feed(data)
+        if len(blocks) == 1:
+            return self._pass(blocks[0])
+        return b"".join([self._pass(block) for block in blocks])
+
+    def close(self) -> bytes:
+        """The upstream has ended: what is still held back."""
+        rest = self._splitter.close()
+        return self._pass(rest) if rest else b""
+
+    def _pass(self, block: bytes) -> bytes:
+        self.events += 1
+        if self._kept_bytes < _KEPT_BYTES:
+            self._kept.append(block)
+            self._kept_bytes += len(block)
+        if self.broken:
+            return block
+        try:
+            return self._observe(block)
+        except Exception:  # noqa: BLE001 - the observer must not break the observed, whatever is wrong with it
+            self.broken = True
+            return block
+
+    def _observe(self, block: bytes) -> bytes:
+        """Most blocks of a stream cost three searches here and nothing else."""
+        if b'"usage"' in block and self._reader.wants(block):
+            return self._usage_block(block)
+        if b"[DONE]" in block and sse.payload(block) == b"[DONE]":
+            self.done = True
+            if self._before_done is not None:
+                return self._before_done() + block
+        elif b'"error":' in block and self._is_error(block):
+            self.upstream_error = True
+        return block
+
+    def _usage_block(self, block: bytes) -> bytes:
+        payload = sse.payload(block)
+        event = orjson.loads(payload) if payload else None
+        if not isinstance(event, dict):
+            return block
+        self._stream.event(event)
+        if self._strip_usage and event.get("choices") == []:
+            return b""
+        return self._on_usage(event, block) if self._on_usage is not None else block
+
+    @staticmethod
+    def _is_error(block: bytes) -> bool:
+        payload = sse.payload(block)
+        event = orjson.loads(payload) if payload else None
+        return isinstance(event, dict) and bool(event.get("error"))
+
+    @property
+    def kept(self) -> list[bytes]:
+        """The stream's first blocks, for counting where no usage came."""
+        return self._kept
+
+    def reading(self) -> Reading:
+        """What the stream has said so far."""
+        return self._stream.finish()
+
+
+def read_unary(reader: Reader, context: Context, body: bytes) -> Reading:
+    """The usage of a whole response; a body that is no JSON says nothing."""
+    try:
+        return reader.whole(orjson.loads(body), context)
+    except orjson.JSONDecodeError:
+        return Reading()

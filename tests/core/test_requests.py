@@ -1,0 +1,120 @@
+"""Request bodies: what is priced or bounded is read strictly, everything else passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.dialects import openai
+from proxy.errors import Refused
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+BAD_NUMBERS = [True, 1.0, 0.5, "7", "٣", -1, 2**31, 10**26, [], {}, [5]]
+BAD_BODIES = [
+    b"", b"[]", b'"x"', b"{", b'{"model":NaN}', b"\xef\xbb\xbf{}", '{"model":"m"}'.encode("utf-16"), b'{"a":1e999}', b"{'a':1}",
+    b'{"a":' * 2000 + b"1" + b"}" * 2000,
+]  # fmt: skip
+
+
+def chat(**fields: Any) -> bytes:
+    return (
+        orjson.dumps(CHAT | fields, option=orjson.OPT_NON_STR_KEYS)
+        if 10**26 not in fields.values()
+        else (
+            b'{"model":"m","messages":[{}],' + b",".join(b'"%s":%d' % (k.encode(), v) for k, v in fields.items()) + b"}"
+        )
+    )
+
+
+def refused_field(raw: bytes, parse: Any = openai.parse_chat) -> str | None:
+    with pytest.raises(Refused) as refused:
+        parse(raw)
+    assert refused.value.refusal.status == 400
+    return refused.value.refusal.param
+
+
+@pytest.mark.parametrize("raw", BAD_BODIES)
+def test_what_is_not_a_json_object_is_refused(raw: bytes) -> None:
+    refused_field(raw)
+
+
+@pytest.mark.parametrize("value", BAD_NUMBERS)
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "top_logprobs"])
+def test_bounded_numbers_must_be_whole_and_in_range(name: str, value: Any) -> None:
+    assert refused_field(chat(**{name: value})) == name
+
+
+@pytest.mark.parametrize("name", ["MAX_TOKENS", "Model", "N", "Stream", "stream_Options", "Max_Completion_Tokens"])
+def test_case_variants_of_bounded_fields_are_refused(name: str) -> None:
+    assert refused_field(chat(**{name: 5})) == name.lower()
+
+
+@pytest.mark.parametrize(
+    "name", ["api_base", "base_url", "extra_headers", "aws_secret_access_key", "chat_template", "n_predict"]
+)
+def test_fields_that_make_a_server_do_foreign_work_are_refused(name: str) -> None:
+    assert refused_field(chat(**{name: "x"})) == name
+
+
+@pytest.mark.parametrize("model", [None, 5, "", "x" * 300, "a\nb", ["m"]])
+def test_the_model_must_be_a_plain_name(model: Any) -> None:
+    assert refused_field(chat(model=model)) == "model"
+
+
+@pytest.mark.parametrize("messages", [None, "hi", [], ["hi"], {}])
+def test_messages_must_be_a_list_of_objects(messages: Any) -> None:
+    assert refused_field(chat(messages=messages)) == "messages"
+
+
+def test_unknown_fields_pass() -> None:
+    assert openai.parse_chat(chat(reasoning_effort="low", some_new_thing={"a": [1]})).body["some_new_thing"] == {
+        "a": [1]
+    }
+
+
+def test_the_largest_cap_counts_when_several_are_sent() -> None:
+    assert openai.parse_chat(chat(max_tokens=5, max_completion_tokens=9)).output_caps == (5, 9)
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": None}])
+def test_usage_is_asked_for_in_every_stream(options: Any) -> None:
+    call = openai.parse_chat(chat(stream=True, stream_options=options))
+    assert call.body["stream_options"]["include_usage"] is True
+    assert call.wants_usage is False
+
+
+def test_a_client_that_asked_for_usage_gets_it() -> None:
+    assert openai.parse_chat(chat(stream=True, stream_options={"include_usage": True})).wants_usage is True
+
+
+@pytest.mark.parametrize("options", [5, "x", [], {"include_usage": "yes"}])
+def test_stream_options_are_read_strictly(options: Any) -> None:
+    refused_field(chat(stream=True, stream_options=options))
+
+
+def test_without_a_stream_nothing_is_added() -> None:
+    assert "stream_options" not in openai.parse_chat(chat()).body
+
+
+@pytest.mark.parametrize(
+    ("fields", "sequences"),
+    [
+        ({"prompt": "a"}, 1),
+        ({"prompt": ["a", "b", "c"], "n": 2}, 6),
+        ({"prompt": [1, 2, 3], "best_of": 4, "n": 2}, 4),
+        ({"prompt": [[1, 2], [3]]}, 2),
+    ],
+)
+def test_a_list_of_prompts_multiplies_the_sequences(fields: dict[str, Any], sequences: int) -> None:
+    call = openai.parse_completions(orjson.dumps({"model": "m", "max_tokens": 7} | fields))
+    assert (call.sequences, call.output_caps) == (sequences, (7,))
+
+
+@pytest.mark.parametrize("prompt", [None, "", 5, [], [{}], [None], ["a"] * 3000])
+def test_odd_prompts_are_refused_or_empty(prompt: Any) -> None:
+    if prompt == "":
+        assert openai.parse_completions(orjson.dumps({"model": "m", "prompt": prompt})).sequences == 1
+    else:
+        assert refused_field(orjson.dumps({"model": "m", "prompt": prompt}), openai.parse_completions) == "prompt"
