@@ -126,7 +126,8 @@ def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 
 
 def _unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    wrapped = first_mapping(event, "chunk").get("bytes") or event.get("bytes")
+    event = first_mapping(event, "chunk") or event
+    wrapped = event.get("bytes")
     if not isinstance(wrapped, str):
         return event
     try:

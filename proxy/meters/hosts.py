@@ -105,7 +105,7 @@ HOSTS: dict[str, Host] = {
     "groq": Host(),
     "cerebras": Host(),
     "together": Host(),  # usage.cached_tokens
-    "moonshot": Host(cache_write="cache_write_30m"),  # usage.cached_tokens; Kimi K3 writes for 30 minutes
+    "moonshot": Host(),  # usage.cached_tokens
     "huggingface": Host(),  # usage.cached_tokens
     "fireworks": Host(),
     "deepseek": Host(cached=("cached_tokens", "prompt_cache_hit_tokens"), more=deepseek_more),
