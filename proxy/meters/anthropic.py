@@ -42,7 +42,7 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
 def _read_turns(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """The top-level counts, and what `iterations` says is not in them or belongs to another model."""
     entries = [entry for entry in items(usage.get("iterations")) if isinstance(entry, dict)]
-    turns = [entry for entry in entries if entry.get("type") in _OWN_TURNS]
+    turns = [entry for entry in entries if text(entry.get("type")) in _OWN_TURNS]
     served = next((name for entry in reversed(turns) if (name := text(entry.get("model")))), None)
     own = [entry for entry in turns if text(entry.get("model")) in {None, served}]
     if len(own) < len(turns) and _top_level_is(usage, turns, tally):
@@ -111,7 +111,7 @@ def asks_for_one_hour(request: Mapping[str, Any]) -> bool:
     for message in items(request.get("messages")):
         blocks += items(mapping(message).get("content"))
     controls = [mapping(mapping(block).get("cache_control")) for block in blocks]
-    ttls = {control.get("ttl", "5m") for control in controls if control}
+    ttls = {str(control.get("ttl", "5m")) for control in controls if control}
     return ttls == {"1h"}
 
 
@@ -120,7 +120,7 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     message = mapping(event.get("message"))
     if model := text(message.get("model")):
         state["model"] = model
-    kind = event.get("type")
+    kind = text(event.get("type"))
     if kind == "message_start":
         state["unfinished"] = True
     elif kind in {"message_delta", "message_stop"}:
@@ -132,22 +132,10 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state["usage"] = merge_counts(mapping(state.get("usage")), usage)
 
 
-def read_batch_line(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
-    """A line of a Message Batch's results: only what succeeded is billed."""
-    result = mapping(response.get("result"))
-    if not result:
-        read_message(response, context, tally)
-    elif isinstance(message := result.get("message"), dict):
-        read_message(message, context, tally)
-    else:
-        tally.found = True  # errored, expired or cancelled
-
-
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """`count_tokens` is free of charge."""
     tally.found = True
 
 
 messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS)
-batch = Reader("anthropic.batch", read_batch_line, fold_event, marks=MARKS, facts={"processing": "batch"})
 count_tokens = Reader("anthropic.count_tokens", read_nothing)

@@ -30,7 +30,7 @@ def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Any Cohere response."""
     tally.model = text(response.get("model"))
     usage = first_mapping(response, "usage", "meta")
-    if "prompt_tokens" in usage:  # the OpenAI-compatible endpoint
+    if "total_tokens" in usage:  # the OpenAI-compatible endpoint, and rerankers that bill by token
         read_usage(usage, context, tally)
         return
     billed = first_mapping(usage, "billed_units", "tokens")

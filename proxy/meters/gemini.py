@@ -61,8 +61,7 @@ def read_metadata(usage: Mapping[str, Any], tally: Tally) -> None:
     tally.add("reasoning", thoughts)
     tally.check_total(total, prompt + tool + candidates + thoughts)
     note_tier(tally, usage.get("serviceTier"))
-    if (traffic := usage.get("trafficType")) in _TRAFFIC_TIERS:
-        note_tier(tally, _TRAFFIC_TIERS[traffic])
+    note_tier(tally, _TRAFFIC_TIERS.get(text(usage.get("trafficType")) or ""))
 
 
 def _read_prompt(usage: Mapping[str, Any], prompt: Quantity, tool: Quantity, tally: Tally) -> None:
@@ -81,17 +80,38 @@ def _read_prompt(usage: Mapping[str, Any], prompt: Quantity, tool: Quantity, tal
     )
 
 
+def camel_case(value: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """The SDKs' snake_case names as the API's camelCase (down to the details)."""
+    named = {}
+    for name, inner in value.items():
+        first, *rest = name.split("_")
+        one = camel_case(inner, depth - 1) if isinstance(inner, dict) and depth else inner
+        named["".join([first, *(word.capitalize() for word in rest)])] = one
+    return named
+
+
+def metadata_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A response's usage metadata, in either spelling."""
+    if isinstance(usage := response.get("usage_metadata"), dict):
+        details = camel_case(usage)
+        for name, value in details.items():
+            if isinstance(value, list):
+                details[name] = [camel_case(one) if isinstance(one, dict) else one for one in value]
+        return details
+    return mapping(response.get("usageMetadata"))
+
+
 def read_generate(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """A `GenerateContentResponse`."""
     tally.model = served_model(response)
-    read_metadata(mapping(response.get("usageMetadata")), tally)
+    read_metadata(metadata_of(response), tally)
     if response.get("candidates"):
         _read_grounding(response, tally.model or context.model, tally)
 
 
 def served_model(response: Mapping[str, Any]) -> str | None:
     """The model that a response names, without its resource prefix."""
-    name = text(response.get("modelVersion")) or text(response.get("model"))
+    name = text(response.get("modelVersion")) or text(response.get("model_version")) or text(response.get("model"))
     return name.rsplit("/", 1)[-1] if name else None
 
 
@@ -120,7 +140,7 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     for name in ("modelVersion", "error"):
         if event.get(name):
             state[name] = event[name]
-    if isinstance(usage := event.get("usageMetadata"), dict):
+    if usage := metadata_of(event):
         state["usageMetadata"] = merge_counts(mapping(state.get("usageMetadata")), usage)
         state.pop("error", None)
     grounded = [
@@ -183,9 +203,7 @@ def read_cache(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     if tokens is None or seconds is None:
         return
     tally.found = True
-    token_seconds = Decimal(tokens) * seconds
-    hours = token_seconds / 3600
-    tally.add("token_hour", tally.read(hours.quantize(Decimal("1e-12"))))
+    tally.add("token_hour", tally.read(Decimal(tokens) * seconds / 3600))
 
 
 def _lifetime_s(response: Mapping[str, Any], context: Context) -> Decimal | None:
@@ -219,4 +237,3 @@ live = Reader("gemini.live", read_live, fold_live, usage_key="usageMetadata", ma
 embed = Reader("gemini.embed", read_embed, fold_chunk, usage_key="usageMetadata", marks=MARKS)
 cached_contents = Reader("gemini.cachedContents", read_cache, usage_key="usageMetadata")
 count_tokens = Reader("gemini.count_tokens", read_nothing)
-batch = Reader("gemini.batch", read_generate, fold_chunk, usage_key="usageMetadata", facts={"processing": "batch"})

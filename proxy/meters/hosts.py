@@ -34,7 +34,7 @@ _GROQ_TOOLS = {"search": "web_search", "web_search": "web_search", "browser.sear
 _XAI_TOOLS = {
     "web_search_calls": "web_search",
     "x_search_calls": "x_search",
-    "code_interpreter_calls": "code_execution",
+    "code_interpreter_calls": "code_interpreter",
     "file_search_calls": "file_search",
     "collections_search_calls": "file_search",
     "document_search_calls": "document_search",
@@ -56,11 +56,11 @@ def xai_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
 def openrouter_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """OpenRouter's charge. With the caller's own provider key it is only the fee; the provider's bill comes on top."""
     tally.reported_cost(usage.get("cost"))
-    details = mapping(usage.get("cost_details"))
     if usage.get("is_byok") is True and tally.cost_usd is not None:
         fee, tally.cost_usd = tally.cost_usd, None
-        tally.reported_cost(details.get("upstream_inference_cost"))
-        tally.cost_usd = fee + (tally.cost_usd or 0) if "rejected_provider_cost" not in tally.flags else None
+        tally.reported_cost(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
+        if tally.cost_usd is not None:  # the fee alone would not be the bill
+            tally.cost_usd += fee
     tools = first_mapping(usage, "server_tool_use_details", "server_tool_use")
     tally.add("web_search", tally.count(tools, "web_search_requests", "web_search_calls"))
 

@@ -169,6 +169,7 @@ def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
     """The served model and tier, which stand beside the usage."""
     tally.model = text(response.get("model"))
     note_tier(tally, response.get("service_tier"))
+    note_tier(tally, mapping(response.get("usage")).get("service_tier"))
 
 
 def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = None) -> Reader:

@@ -1,4 +1,4 @@
-"""OpenAI Responses (and Batch, Decisions, which share its usage shape): tokens, and the hosted tools that bill by call.
+"""OpenAI Responses (and Decisions, which share their usage shape): tokens, and the hosted tools that bill by call.
 
 The usage stands in `response.completed`, `.incomplete` or `.failed`; null before those. Of web search calls only
 `search` actions are billed, not the opening of pages; `tool_usage.web_search.num_requests`, if given, is the bill.
@@ -35,7 +35,7 @@ def responses_reader(dialect: str, host: Host = OPENAI, facts: Mapping[str, str]
         if isinstance(usage, dict):
             read_usage(usage, context, tally, host)
             _read_tools(body, tally)
-        elif body.get("status") in _OVER:
+        elif text(body.get("status")) in _OVER:
             tally.found = True  # ended before any work: nothing is billed
 
     return Reader(dialect, read, fold_event, marks=MARKS, facts=facts or {})
@@ -60,12 +60,12 @@ def _read_tools(response: Mapping[str, Any], tally: Tally) -> None:
 def _is_search(item: Mapping[str, Any]) -> bool:
     if item.get("type") != "web_search_call" or item.get("status") == "failed":
         return False
-    return mapping(item.get("action")).get("type") in {None, "search"}
+    return text(mapping(item.get("action")).get("type")) in {None, "search"}
 
 
 def _container(item: Mapping[str, Any]) -> str | None:
     """The container that a call ran in; each is billed once however many calls it serves."""
-    if item.get("type") not in _CONTAINER_CALLS:
+    if text(item.get("type")) not in _CONTAINER_CALLS:
         return None
     return text(item.get("container_id")) or text(mapping(item.get("environment")).get("container_id"))
 
@@ -111,4 +111,3 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 
 responses = responses_reader("openai.responses")
 decisions = responses_reader("openai.decisions", facts={"endpoint": "decisions"})
-batch = responses_reader("openai.batch", facts={"processing": "batch"})

@@ -65,7 +65,12 @@ class Reader:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
-        """Read a whole response (parsed JSON of any shape; what is not an object says nothing)."""
+        """Read a whole response: parsed JSON of any shape. A list is a stream that came in one piece (Gemini's does)."""
+        if isinstance(response, list):
+            stream = self.stream(context)
+            for event in response:
+                stream.event(event)
+            return stream.finish()
         tally = Tally()
         for name, value in {**self.facts, **context.selector}.items():
             tally.condition(name, value)
