@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -24,9 +23,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Data-plane processes; more than one needs Redis.")] = 1,
 ) -> None:
     """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
+    from proxy import log
     from proxy.app import serve as run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log.set_up()
     raise typer.Exit(run(config, workers))
 
 

@@ -32,6 +32,7 @@ from proxy.ledger import keys
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
+from proxy.log import call_logger
 from proxy.orders import Orders
 
 log = logging.getLogger("taximeter.control")
@@ -73,7 +74,11 @@ class _Control:
         engine = self._engine = open_ledger(self.config.ledger)
         metrics = self._metrics = MetricState.load(engine, self._instance())
         recorder = self._recorder = Recorder(
-            engine, self._data_dir / "spool", instance=self._instance(), metrics=metrics
+            engine,
+            self._data_dir / "spool",
+            instance=self._instance(),
+            metrics=metrics,
+            on_shipped=call_logger(self.config.log.sample),
         )
         while recorder.step():  # what an earlier life left
             pass
