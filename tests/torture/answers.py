@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from . import faults, formats, tariff
+from . import faults, formats
 from .formats import Ask, Event
 from .orders import Law, Orders
 from .wire import Wire, framed, head
@@ -201,7 +201,7 @@ class Answer:
         ordered = self.orders.fault
         if not self.ask.tell or ordered("no_usage") is not None:
             return None, "nothing"
-        false = next((n for n in faults.LIES if n not in faults.TRUE_USAGE and ordered(n) is not None), None)
+        false = next((name for name in faults.LIES if ordered(name) is not None), None)
         if false is not None:
             return faults.lie(self.ask.dialect, self.plan.counts(), false), "lie"
         return formats.usage(self.ask.dialect, self.plan.counts()), "exact"

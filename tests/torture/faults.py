@@ -82,8 +82,8 @@ FAULTS: dict[str, Fault] = {
     "usage_mismatch": Fault("a total that is not the sum"),
 }
 
-LIES = tuple(name for name in FAULTS if name.startswith("usage_")) + ("no_usage",)
 TRUE_USAGE = ("usage_twice", "usage_cumulative", "usage_early")
+LIES = tuple(name for name in FAULTS if name.startswith("usage_") and name not in TRUE_USAGE)
 
 # Nothing of these may be retried by a caller that fears to pay twice, and nothing is billed for the first of them.
 REFUSALS = ("status", "bare", "html", "json_error", "empty", "redirect")
@@ -95,7 +95,7 @@ def lie(dialect: str, counts: formats.Counts, fault: str) -> Any:
     visible = "visible" if dialect == "gemini" else output
     if fault == "usage_list":
         return [1, 2, 3]
-    changed: dict[str, Any] = {
+    lies: dict[str, dict[str, Any]] = {
         "usage_negative": {visible: -5},
         "usage_huge": {visible: 10**18},
         "usage_string": {visible: str(counts[visible])},
@@ -103,5 +103,5 @@ def lie(dialect: str, counts: formats.Counts, fault: str) -> Any:
         "usage_null": {visible: None},
         "usage_missing": {visible: formats.MISSING},
         "usage_mismatch": {"total": counts["total"] + 17},
-    }[fault]
-    return formats.usage(dialect, counts | changed)
+    }
+    return formats.usage(dialect, counts | lies[fault])

@@ -1,8 +1,8 @@
 """The provider's wire formats: what a request asks for, and how an answer of so many tokens looks. No I/O, no faults.
 
 `read` gives an `Ask`; `whole` the unary answer; `events` the events of a stream with the completion tokens that each
-carries. Shapes follow the vendors' own: OpenAI sends `"usage":null` in every chunk and one last chunk without choices when
-asked for usage, and nothing when not; Anthropic counts cumulatively in `message_delta`; Gemini repeats its metadata.
+carries. Shapes follow the vendors' own: OpenAI sends `"usage":null` in every chunk and one last chunk without choices
+when asked for usage, and nothing when not; Anthropic counts cumulatively in `message_delta`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Any
 import orjson
 
 # Each is one token in the common byte-level vocabularies when it stands after a space.
-_WORDS = (
-    b" the of and to in is that for it was on are as with they be at one have this from by hot but what some".split()
-)
-WORDS = [b" " + word for word in _WORDS]
+_WORDS = "the of and to in is that for it was on are as with they be at one have this from by hot but what some"
+WORDS = [b" " + word for word in _WORDS.encode().split()]
 WIDE_WORDS = ["\u00fcber ", "\u4f60\u597d ", "\U0001f680 ", "\u20ac "]
 
 Counts = dict[str, Any]  # input, cached, written, output, reason: totals as the provider reports them, or lies
@@ -44,7 +42,7 @@ class Ask:
         return self.dialect != "openai_embeddings"
 
 
-class BadAsk(Exception):
+class BadAskError(Exception):
     """A request that the real provider refuses, with its status."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -71,30 +69,30 @@ _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def read(path: str, body: bytes) -> Ask:
-    """Raises `BadAsk` as the real provider would refuse."""
+    """Raises `BadAskError` as the real provider would refuse."""
     try:
         asked = json.loads(body)
     except ValueError:
-        raise BadAsk(400, "the body is not JSON") from None
+        raise BadAskError(400, "the body is not JSON") from None
     if not isinstance(asked, dict):
-        raise BadAsk(400, "the body is no object")
+        raise BadAskError(400, "the body is no object")
     gemini = path.startswith("/v1beta/models/")
     dialect = "gemini" if gemini else _DIALECTS.get(path)
     if dialect is None:
-        raise BadAsk(404, f"no such path: {path}")
+        raise BadAskError(404, f"no such path: {path}")
     text = " ".join(itertools.chain.from_iterable(_texts(asked.get(name)) for name in _PROMPT_FIELDS[dialect]))
     if gemini:
         return _read_gemini(path, asked, text)
     streams = asked.get("stream") is True
     options = asked.get("stream_options")
     if options is not None and not streams and dialect.startswith("openai"):
-        raise BadAsk(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
+        raise BadAskError(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
     options = options or {}
     caps = [asked[name] for name in _CAPS if asked.get(name) is not None]
     if any(not isinstance(cap, int) or cap < 1 for cap in caps):
-        raise BadAsk(400, "a cap on output tokens must be a whole number of at least 1")
+        raise BadAskError(400, "a cap on output tokens must be a whole number of at least 1")
     if dialect == "anthropic_messages" and "max_tokens" not in asked:
-        raise BadAsk(400, "max_tokens: Field required")
+        raise BadAskError(400, "max_tokens: Field required")
     choices = asked.get("n") or 1
     prompts = asked.get("prompt")
     if dialect == "openai_completions" and isinstance(prompts, list):
@@ -119,7 +117,7 @@ def read(path: str, body: bytes) -> Ask:
 def _read_gemini(path: str, asked: dict[str, Any], text: str) -> Ask:
     model, _, verb = path.removeprefix("/v1beta/models/").partition(":")
     if verb not in ("generateContent", "streamGenerateContent"):
-        raise BadAsk(404, f"no such method: {verb}")
+        raise BadAskError(404, f"no such method: {verb}")
     config = asked.get("generationConfig") or {}
     return Ask(
         dialect="gemini",
@@ -203,19 +201,19 @@ def whole(ask: Ask, reply_id: str, out: int, reason: int, told: dict[str, Any] |
         made = {"id": reply_id, "type": "message", "role": "assistant", "model": ask.model, "content": content}
         made |= {"stop_reason": _finish(ask, out, "max_tokens", "end_turn"), "stop_sequence": None, "usage": told}
     elif ask.dialect == "gemini":
-        candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP"}
+        candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP"}
         made = {"candidates": [candidate | {"index": i} for i in range(ask.choices)], "usageMetadata": told}
         made |= {"modelVersion": ask.model, "responseId": reply_id}
     elif ask.dialect == "openai_responses":
-        content = [{"type": "output_text", "text": text, "annotations": []}]
-        output = [{"type": "message", "id": "msg_" + reply_id, "role": "assistant", "content": content}]
+        part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
+        output = [{"type": "message", "id": "msg_" + reply_id, "role": "assistant", "content": [part]}]
         made = {"id": reply_id, "object": "response", "status": "completed", "model": ask.model, "output": output}
         made["usage"] = told
     else:
         chat = ask.dialect == "openai_chat"
-        answer = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-        finish = {"finish_reason": _finish(ask, out, "length", "stop"), "logprobs": None}
-        rows = [{"index": i} | answer | finish for i in range(ask.choices)]
+        choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        choice |= {"finish_reason": _finish(ask, out, "length", "stop"), "logprobs": None}
+        rows = [{"index": i} | choice for i in range(ask.choices)]
         kind = "chat.completion" if chat else "text_completion"
         made = {"id": reply_id, "object": kind, "created": 1_700_000_000, "model": ask.model, "choices": rows}
         made["usage"] = told
@@ -359,7 +357,7 @@ def _gemini_events(ask: Ask, script: Script) -> Iterator[Event]:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if done:
             candidate["finishReason"] = "STOP"
-        made = {"candidates": [candidate], "modelVersion": ask.model, "responseId": script.reply_id}
+        made: dict[str, Any] = {"candidates": [candidate], "modelVersion": ask.model, "responseId": script.reply_id}
         if script.told is not None and done:
             made["usageMetadata"] = script.told
         yield Event(orjson.dumps(made), count + hidden, tells="usageMetadata" in made)

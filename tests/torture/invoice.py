@@ -1,7 +1,7 @@
 """The invoice: one JSON line when a request is accepted, on disk before its first response byte, and one when it ends.
 
-`Invoice` writes: a thread of its own gathers what arrived meanwhile, writes it, syncs it to disk once for all of it, and
-only then lets their responses go. `read_invoice` joins the two lines of each request again.
+`Invoice` writes: a thread of its own gathers what arrived meanwhile, writes it, syncs it to disk once for all of it,
+and only then lets their responses go. `read_invoice` joins the two lines of each request again.
 
     {"e":"open","line":…,"nonce":…,"at_us":…,"mono_ns":…,"key":…,"path":…,"dialect":…,"model":…,"max_tokens":…,"n":…,
      "stream":…,"law":…,"planned":{unit:n},"planned_nano":…,"attempt_id":…,"reply_id":…,"body":…}

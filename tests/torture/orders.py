@@ -48,12 +48,12 @@ class Orders:
         return None
 
 
-class BadOrders(ValueError):
+class BadOrdersError(ValueError):
     """An order that the provider does not know. The message names it."""
 
 
 def parse(text: str) -> Orders:
-    """The orders in a prompt; those of later groups win. Raises `BadOrders`."""
+    """The orders in a prompt; those of later groups win. Raises `BadOrdersError`."""
     found: dict[str, object] = {}
     for group in _GROUP.findall(text):
         for item in group.split(";"):
@@ -72,7 +72,7 @@ def _order(item: str) -> dict[str, object]:
         if name in ("delay", "chunk_delay"):
             return {name: float(value)}
     except ValueError:
-        raise BadOrders(f"{item!r} has no number") from None
+        raise BadOrdersError(f"{item!r} has no number") from None
     if name == "fault":
         return {"faults": tuple((f.partition("@")[0], f.partition("@")[2]) for f in value.split("+") if f)}
     if name == "mode" and value in LAWS:
@@ -81,7 +81,7 @@ def _order(item: str) -> dict[str, object]:
         return {"ignore_cap": value == "ignore"}
     if name == "show":
         return {"show": value == "1"}
-    raise BadOrders(f"{item!r} is no order")
+    raise BadOrdersError(f"{item!r} is no order")
 
 
 def write(orders: Orders) -> str:

@@ -24,9 +24,9 @@ import uvloop
 
 from . import formats, tariff
 from .answers import Answer, Plan, plan
-from .formats import Ask, BadAsk
+from .formats import Ask, BadAskError
 from .invoice import Invoice
-from .orders import LAWS, BadOrders, Law, Orders, parse
+from .orders import LAWS, BadOrdersError, Law, Orders, parse
 from .wire import Connection, Request, Wire
 
 _BODY_KEPT = 256 * 1024
@@ -48,29 +48,29 @@ class Provider:
             rows = [{"id": m, "object": "model", "created": 1, "owned_by": "torture"} for m in tariff.PRICES]
             await wire.answer(200, orjson.dumps({"object": "list", "data": rows}))
         elif request.method != "POST":
-            await self._refuse(wire, BadAsk(404, f"no such path: {path}"))
+            await self._refuse(wire, BadAskError(404, f"no such path: {path}"))
         else:
             try:
                 ask = self._read(request)
                 orders = parse(ask.text)
-            except BadAsk as bad:
+            except BadAskError as bad:
                 await self._refuse(wire, bad)
-            except BadOrders as bad:
-                await self._refuse(wire, BadAsk(400, str(bad)))
+            except BadOrdersError as bad:
+                await self._refuse(wire, BadAskError(400, str(bad)))
             else:
                 await self._serve(request, wire, ask, orders)
 
     def _read(self, request: Request) -> Ask:
         if self.keys is not None and _key(request) not in self.keys:
-            raise BadAsk(401, "Incorrect API key provided")
+            raise BadAskError(401, "Incorrect API key provided")
         ask = formats.read(request.path, request.body)
         if ask.model not in tariff.PRICES:
-            raise BadAsk(404, f"The model {ask.model!r} does not exist")
+            raise BadAskError(404, f"The model {ask.model!r} does not exist")
         if ask.tell_each and not self.vllm:
-            raise BadAsk(400, "Unknown parameter: 'stream_options.continuous_usage_stats'.")
+            raise BadAskError(400, "Unknown parameter: 'stream_options.continuous_usage_stats'.")
         return ask
 
-    async def _refuse(self, wire: Wire, bad: BadAsk) -> None:
+    async def _refuse(self, wire: Wire, bad: BadAskError) -> None:
         """A request that the provider does not take: nothing is billed, and it is counted."""
         self.counts[f"refused_{bad.status}"] += 1
         error = {"message": str(bad), "type": "invalid_request_error", "param": None, "code": None}

@@ -1,7 +1,7 @@
 """The provider's own prices and arithmetic: whole pico-dollars (1e-12 USD) a token, so that every sum is an integer.
 
-A bill counts each token once, under `input`, `cache_read`, `cache_write_5m`, `output` or `reasoning`. The invoice's total
-is rounded to nano-dollars (1e-9 USD) once, half to even, as the contract says of the ledger.
+A bill counts each token once, under `input`, `cache_read`, `cache_write_5m`, `output` or `reasoning`. The invoice's
+total is rounded to nano-dollars (1e-9 USD) once, half to even, as the contract says of the ledger.
 """
 
 from __future__ import annotations
