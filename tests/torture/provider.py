@@ -131,7 +131,7 @@ def _opening(line: str, request: Request, ask: Ask, orders: Orders, planned: Pla
         "stream": ask.stream,
         "planned": {unit: quantity for unit, quantity in planned.units.items() if quantity},
         "planned_nano": tariff.cost_nano(ask.model, planned.units),
-        "attempt_id": request.headers.get("x-taximeter-attempt-id"),
+        "attempt_id": request.headers.get("x-taximeter-attempt-id") or request.headers.get("x-client-request-id"),
         "body": request.body[:_BODY_KEPT].decode("utf-8", "replace"),
     } | _now()
 
