@@ -87,7 +87,9 @@ class Evidence:
 
 
 def read_client(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in paths for line in path.open("rb") if line.endswith(b"\n")]
+    return [
+        json.loads(line) for path in paths for line in path.read_bytes().splitlines(keepends=True) if line[-1:] == b"\n"
+    ]
 
 
 # ledger

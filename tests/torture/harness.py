@@ -132,7 +132,7 @@ class Marked:
         except subprocess.TimeoutExpired:
             self.kill()
             raise RigError(f"no end {timeout_s:g} s after SIGTERM: {self.tail()}") from None
-        self.process = None
+        self._reap(0)
         return code
 
     def _reap(self, timeout_s: float) -> None:

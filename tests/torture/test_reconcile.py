@@ -217,12 +217,12 @@ def not_counted_in_its_team(books: Books) -> dict[str, int]:
 
 
 PLANTS: list[Plant] = [
-    lost, doubled, phantom, void_though_sent, dearer_by_one_nano, cheaper_by_one_nano, reasoning_counted_as_output,
-    a_line_that_does_not_multiply, refunded_by_a_correction, estimated_too_low, estimated_too_high,
-    estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, without_a_price, a_lie_taken_as_truth, two_requests_swapped,
-    one_entry_for_two_requests, refused_but_sent, another_cost_told, another_cost_told_in_a_stream,
-    usage_changed_on_the_way, usage_withheld, usage_unasked, answered_from_nowhere, a_virtual_key_upstream,
-    not_counted_in_its_team,
+    lost, doubled, phantom, void_though_sent, dearer_by_one_nano, cheaper_by_one_nano,
+    reasoning_counted_as_output, a_line_that_does_not_multiply, refunded_by_a_correction, estimated_too_low,
+    estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, without_a_price,
+    a_lie_taken_as_truth, two_requests_swapped, one_entry_for_two_requests, refused_but_sent, another_cost_told,
+    another_cost_told_in_a_stream, usage_changed_on_the_way, usage_withheld, usage_unasked,
+    answered_from_nowhere, a_virtual_key_upstream, not_counted_in_its_team,
 ]  # fmt: skip
 
 
