@@ -300,7 +300,7 @@ class Rig:
         name = f"load-{len(self.loads)}"
         log = self.folder / f"{name}.jsonl"
         load = Marked(self.folder, name)
-        options = ["--url", f"{self.gateway.url}/v1", "--log", str(log), "--traffic", traffic.to_json(wanted)]
+        options = ["--url", self.gateway.url, "--log", str(log), "--traffic", traffic.to_json(wanted)]
         load.start([*program("load"), *options], stdout=subprocess.PIPE)
         self.logs.append(log)
         self.loads.append(load)

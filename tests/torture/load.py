@@ -1,4 +1,4 @@
-"""The load generator, a program of its own: `python -m tests.torture.load --url http://HOST:PORT/v1 --log FILE`.
+"""The load generator, a program of its own: `python -m tests.torture.load --url http://HOST:PORT --log FILE`.
 
 Makes the calls of a `traffic.Traffic` (`--traffic JSON`, and the commonest of its fields as options), logs one JSON
 line for each with what the client saw, prints a summary and ends by itself.
@@ -74,14 +74,14 @@ def _code(told: Mapping[str, Any]) -> str | None:
 
 
 class Load:
-    """Makes a traffic's calls against one base URL and logs them."""
+    """Makes a traffic's calls against one server and logs them."""
 
     def __init__(self, url: str, traffic: Traffic, log: Path) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"{url!r} is no http URL")
         self.traffic = traffic
-        self._host, self._prefix = f"{parts.hostname}:{parts.port or 80}", parts.path.rstrip("/")
+        self._host = f"{parts.hostname}:{parts.port or 80}"
         self._client = Client(parts.hostname, parts.port or 80)
         self._log = log.open("ab")
         self.ends: Counter[str] = Counter()
@@ -161,7 +161,7 @@ class Load:
     def _request(self, wish: Wish) -> bytes:
         extra = "".join(f"{name}: {value}\r\n" for name, value in wish.headers)
         return (
-            f"POST {self._prefix}{wish.path} HTTP/1.1\r\nhost: {self._host}\r\n"
+            f"POST {wish.path} HTTP/1.1\r\nhost: {self._host}\r\n"
             f"authorization: Bearer {wish.caller.key}\r\n"
             f"content-type: application/json\r\n{extra}content-length: {len(wish.body)}\r\n\r\n"
         ).encode() + wish.body
@@ -169,7 +169,7 @@ class Load:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="load", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", required=True, help="the base URL that an SDK would be given")
+    parser.add_argument("--url", required=True, help="http://HOST:PORT of what to call")
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--traffic", default="{}", help="fields of Traffic as JSON, or @FILE")
     parser.add_argument("--calls", type=int)

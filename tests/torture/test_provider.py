@@ -216,7 +216,7 @@ def test_a_fault_is_what_it_says(provider: Provider, fault: str, stream: bool, e
 
 
 def run_load(provider: Provider, log: Path, wanted: Traffic) -> dict[str, Any]:
-    command = [*program("load"), "--url", f"http://127.0.0.1:{provider.port}/v1", "--log", str(log)]
+    command = [*program("load"), "--url", f"http://127.0.0.1:{provider.port}", "--log", str(log)]
     ran = subprocess.run(
         [*command, "--traffic", to_json(wanted)], capture_output=True, text=True, cwd=ROOT, check=False
     )

@@ -103,7 +103,14 @@ class Wish:
     leave: Leave | None
 
 
-PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+    "gemini": "/v1beta/models/{model}:generateContent",
+}
 
 
 def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
@@ -128,7 +135,7 @@ def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
         show=traffic.show,
     )
     asks_usage = stream and rng.random() < traffic.ask_usage
-    choices = _pick(rng, traffic.choices) if kind != "embeddings" else 1
+    choices = _pick(rng, traffic.choices) if kind in ("chat", "completions") else 1
     cap = None if rng.random() < traffic.capless else max(1, out + _between(rng, traffic.cap_slack))
     body = _body(kind, model, f"{words(prompt_words)} {write(orders)}", stream, asks_usage, choices, cap)
     headers = list(traffic.headers.items())
@@ -138,7 +145,9 @@ def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
     if stream and rng.random() < traffic.ask_cost:
         headers.append(("x-taximeter-stream-cost", "1"))
     leave = _leave(rng, traffic, stream, orders)
-    path = PATHS[kind]
+    path = PATHS[kind].replace("{model}", model)
+    if kind == "gemini" and stream:
+        path = path.replace(":generate", ":streamGenerate") + "?alt=sse"
     return Wish(
         orders.nonce,
         caller,
@@ -157,16 +166,21 @@ def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
 def _body(
     kind: str, model: str, prompt: str, stream: bool, asks_usage: bool, choices: int, cap: int | None
 ) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": model}
+    if kind == "gemini":
+        limits = {"candidateCount": choices} | ({"maxOutputTokens": cap} if cap is not None else {})
+        return {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": limits}
+    body: dict[str, Any] = {"model": model} | ({"stream": True} if stream else {})
     if kind == "chat":
         body["messages"] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]
+    elif kind == "messages":
+        body |= {"system": "Be brief.", "messages": [{"role": "user", "content": prompt}], "max_tokens": cap or 4096}
     else:
         body["prompt" if kind == "completions" else "input"] = prompt
-    if kind != "embeddings":
+    if kind == "responses":
+        body |= {"max_output_tokens": cap} if cap is not None else {}
+    elif kind in ("chat", "completions"):
         body |= {"max_tokens": cap} if cap is not None else {}
         body |= {"n": choices} if choices > 1 else {}
-    if stream:
-        body["stream"] = True
         body |= {"stream_options": {"include_usage": True}} if asks_usage else {}
     return body
 

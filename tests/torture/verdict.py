@@ -80,7 +80,9 @@ def judge_client(
 
 
 def _judge_answer(verdict: Verdict, row: Mapping[str, Any], line: Line) -> None:
-    """A whole answer with its true usage, as its client saw it."""
+    """A whole answer with its true usage, as its client saw it. Only formats where usage must be asked for."""
+    if not line.path.endswith(("/completions", "/embeddings")):
+        return
     seen = row["usage"]
     if row["stream"] and not row["asked_usage"]:
         if seen is not None:
