@@ -110,6 +110,19 @@ def test_a_disk_that_refuses_is_said_and_outlived(tmp_path: Path, monkeypatch: p
     assert read_all(tmp_path)[0] == [payload(1), payload(3)]
 
 
+def test_an_end_that_cannot_be_written_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun has to be ended: a full disk delays the record and does not lose it, nor its order."""
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append(payload(1))
+    with monkeypatch.context() as full:
+        full.setattr(spool.os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        writer.append_end(payload(2))
+        writer.append_end(payload(3))
+        assert writer.write_owed() == 2
+    writer.append_end(payload(4))
+    assert read_all(tmp_path)[0] == [payload(number) for number in (1, 2, 3, 4)]
+
+
 def test_half_a_write_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk can take the first bytes of a frame."""
     writer = SpoolWriter(tmp_path, "w")
