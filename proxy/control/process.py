@@ -122,7 +122,7 @@ class _Control:
         )
         app = create_app(api)
         settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
-        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]
+        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
 
     # Snapshots for the data planes
 

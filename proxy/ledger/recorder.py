@@ -283,6 +283,6 @@ def _upsert(engine: Engine, table: sa.Table) -> Any:
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only the dialect in use
 
         return insert(table)
-    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415 - as above
 
     return sqlite_insert(table)

@@ -21,7 +21,15 @@ def payload(number: int) -> bytes:
     return b'{"t":"tally","n":%d}' % number
 
 
-def read_all(folder: Path, start: Position = Position(0, 0)) -> tuple[list[bytes], SpoolReader]:
+START = Position(0, 0)
+
+
+def append_ten(writer: SpoolWriter, record: bytes) -> None:
+    for _ in range(10):
+        writer.append(record)
+
+
+def read_all(folder: Path, start: Position = START) -> tuple[list[bytes], SpoolReader]:
     reader = SpoolReader(folder, runs(folder)[0], start)
     payloads = []
     while records := reader.read(over=reader.is_over()):
@@ -87,8 +95,7 @@ def test_the_bound_refuses_and_recovers(tmp_path: Path, monkeypatch: pytest.Monk
     writer = SpoolWriter(tmp_path, "w", max_mb=1)
     big = b'{"t":"' + b"x" * 300_000 + b'"}'
     with pytest.raises(SpoolUnavailable, match="max_mb"):
-        for _ in range(10):
-            writer.append(big)
+        append_ten(writer, big)
     other = next(tmp_path.glob("*.spool"))
     os.truncate(other, 0)
     writer.append(payload(1))
