@@ -5,6 +5,7 @@ The line format is the design's, section 7. A line that cannot be priced gives `
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,11 +17,11 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-
 from pricing.book import Book
-from pricing.cost import Cost, CostLine
 from pricing.load import load_book
 from pricing.operator import OperatorPrice, parse_rows
+
+from pricing.cost import Cost, CostLine
 from pricing.usage import Quantity, Reading
 from proxy.meters import Context, reader
 from proxy.meters.reader import Reader
@@ -47,7 +48,14 @@ class Line:
     body: Mapping[str, Any]
     context: Context
     at_s: int
-    operator: tuple[OperatorPrice, ...]
+    operator: OperatorRows | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperatorRows:
+    """Parsed price rows; one object for each distinct text of them."""
+
+    rows: tuple[OperatorPrice, ...]
 
 
 def price_lines(lines: Iterable[bytes | str], book: Book) -> Iterator[dict[str, Any]]:
@@ -149,15 +157,20 @@ def _instant(value: object) -> int:
     raise LineError(f"at: {value!r} is no time; write it as 2026-11-23T12:00:00Z")
 
 
-def _operator_prices(value: object) -> tuple[OperatorPrice, ...]:
-    if value is None:
-        return ()
+def _operator_prices(value: object) -> OperatorRows | None:
+    if not value:
+        return None
     if not isinstance(value, list):
         raise LineError("prices: must be a list of price rows")
-    rows, problems = parse_rows(value)
+    return _parsed(orjson.dumps(value, default=str))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: bytes) -> OperatorRows:
+    rows, problems = parse_rows(orjson.loads(text))
     if problems:
         raise LineError("; ".join(str(problem) for problem in problems))
-    return rows
+    return OperatorRows(rows)
 
 
 def read(line: Line) -> Reading:
@@ -186,14 +199,21 @@ def _reader_of(line: Line) -> Reader:
 
 
 def _estimated(line: Line, events: list[Any], reading: Reading) -> Reading:
-    from pricing.estimate import estimate  # noqa: PLC0415 - loads a tokenizer: only for the streams that need one
+    from pricing.estimate import estimate
 
     return estimate(events, reading.model or line.model, line.context.request, reading.model) or reading
 
 
 def price(line: Line, reading: Reading, book: Book) -> Cost:
-    """The reading's cost by the prices of its day."""
-    return book.price(reading, line.provider, line.model, line.at_s, operator=line.operator)
+    """The reading's cost by the prices of its day, the line's own prices first."""
+    under = _under(book, line.operator) if line.operator else book
+    return under.cost(reading, provider=line.provider, model=line.model, at_s=line.at_s)
+
+
+@functools.lru_cache(maxsize=64)
+def _under(book: Book, rows: OperatorRows) -> Book:
+    """`book` under a line's own prices. Lines of one file mostly carry the same ones: resolve them once."""
+    return book.with_operator(rows.rows)
 
 
 def shown(name: object, reading: Reading, cost: Cost) -> dict[str, Any]:

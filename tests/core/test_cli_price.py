@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
+from pricing.load import load_book
 from typer import Typer
 from typer.testing import CliRunner
 
-from pricing.load import load_book
 from proxy.cli_price import dump, price_command, price_lines
 from tests.core.fixtures import ROOT, load
 
@@ -75,7 +75,10 @@ def test_the_lines_add_up_and_the_fields_are_those_of_the_contract() -> None:
         (json.dumps({**CHAT, "usage": USAGE, "request": 7}), "request: must be an object"),
         (json.dumps({**CHAT, "usage": USAGE, "at": "yesterday"}), "at: 'yesterday' is no time"),
         (json.dumps({**CHAT, "usage": USAGE, "at": 1e300}), "at: "),
-        (json.dumps({**CHAT, "usage": USAGE, "prices": [{"provider": "openai", "model": "*", "input": "-1"}]}), "prices[0]"),
+        (
+            json.dumps({**CHAT, "usage": USAGE, "prices": [{"provider": "openai", "model": "*", "input": "-1"}]}),
+            "prices[0]",
+        ),
         (json.dumps({**CHAT, "usage": USAGE, "prices": 5}), "prices: must be a list"),
         (json.dumps({**CHAT, "dialect": "nobody.knows", "response": {"x": 1}}), "unknown dialect 'nobody.knows'"),
         (json.dumps({**CHAT, "dialect": "session", "response": {"session": [7]}}), "response.session[0]"),
