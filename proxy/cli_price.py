@@ -103,10 +103,10 @@ def check(raw: Mapping[str, Any]) -> Line:
         raise LineError(f"has {' and '.join(bodies)}: give one of response, usage or events")
     if not any(name in raw for name in (*_BODIES, "request", "selector")):
         raise LineError("has none of response, usage and events")
-    if not isinstance(raw.get("events") or [], list):
+    if "events" in bodies and not isinstance(raw["events"], list):
         raise LineError("events: must be a list of the stream's payloads")
     for name in _OBJECTS:
-        if not isinstance(raw.get(name) or {}, dict):
+        if raw.get(name) is not None and not isinstance(raw[name], dict):
             raise LineError(f"{name}: must be an object")
     selector = dict(raw.get("selector") or {})
     endpoint = _text(raw, "endpoint", required=False)

@@ -99,8 +99,9 @@ def test_an_unknown_dialect_with_a_familiar_shape_is_read_by_its_shape() -> None
 
 
 def test_nan_is_a_value_to_reject_not_a_broken_line() -> None:
-    raw = '{"provider":"openrouter","model":"openai/gpt-4o","dialect":"openrouter.chat","at":"2026-11-23T12:00:00Z",' \
-          '"usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100,"cost":NaN}}'  # fmt: skip
+    line = {**CHAT, "provider": "openrouter", "model": "openai/gpt-4o", "dialect": "openrouter.chat"}
+    raw = json.dumps({**line, "usage": {**USAGE, "cost": float("nan")}})
+    assert "NaN" in raw
     (result,) = price_lines([raw], BOOK)
     assert (result["cost_source"], result["flags"]) == ("computed", ["rejected_provider_cost"])
 
@@ -115,7 +116,7 @@ def test_a_stream_without_usage_is_counted_and_says_so() -> None:
     assert (asked["usage"]["input"], asked["status"], asked["flags"]) == ("9", "priced", ["estimated"])
 
 
-@pytest.mark.parametrize("name", ["x", 7, None, ["a"], "\ud800", 10**40])
+@pytest.mark.parametrize("name", ["x", 7, None, ["a"], "\ud800"])
 def test_any_id_comes_back(name: object) -> None:
     (result,) = price_lines([json.dumps({**CHAT, "id": name, "usage": USAGE})], BOOK)
     assert json.loads(dump(result))["id"] == name
