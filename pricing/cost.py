@@ -1,16 +1,14 @@
-"""What a reading costs, line by line. (The arithmetic lives here; which price applies is `book.py`'s question.)"""
+"""What a reading costs, line by line. (Which price applies is `resolve.py`'s question.)"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pricing.usage import Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
+class CostLine(NamedTuple):
     """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact. `source` names the price row."""
 
     unit: str
@@ -22,9 +20,12 @@ class CostLine:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """A priced reading. `cost_usd` is exact and None where unpriced; `cost_nanousd` is it, rounded once, half-even."""
+class Cost(NamedTuple):
+    """A priced reading. `cost_usd` is exact and None where unpriced; `cost_nanousd` is it, rounded once, half-even.
+
+    status: `partial` where some units have a price and others none; `cost_usd` is None then too.
+    source: `provider` where the provider's own statement is the cost; `lines` then add up to it all the same.
+    """
 
     status: Literal["priced", "unpriced", "partial"]
     lines: tuple[CostLine, ...]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -139,8 +139,7 @@ class NoRoomError(Exception):
         return max(among, key=lambda standing: standing.window_end or float("inf"))
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`)."""
 
     outcome: str
@@ -183,6 +182,10 @@ class Settlement:
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",
             "flags": list(cost.flags if cost else reading.flags),
+            "budgets": [
+                [c.budget, c.group, c.window_start, c.measure, amount]
+                for (_, c), amount in zip(attempt.claims, self.amounts(attempt), strict=True)
+            ],
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,
             "overhead_ms": self.overhead_ms,

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pricing.operator import OperatorPrice, parse_rows
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pricing.operator import OperatorPrice, parse_rows
 from proxy.configfile import ConfigError, Expansion, Problem, load
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
@@ -135,7 +135,7 @@ class Model(_Section):
 class Key(_Section):
     name: str = Field(min_length=1, max_length=200)
     key: str | None = Field(None, min_length=16, repr=False)
-    key_sha256: str | None = Field(None, pattern=r"\A[0-9a-fA-F]{64}\Z", repr=False)
+    key_sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", repr=False)
     team: str | None = None
     user: str | None = None
     customer: str | None = None

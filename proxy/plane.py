@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pricing.book import Book
-
 from proxy import meters
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.budgets.memory import MemoryStore
@@ -109,7 +108,7 @@ class Plane:
 
     def standing_rows(self) -> list[dict[str, Any]]:
         """Every counter as plain values, for the control process."""
-        return [asdict(standing) for standing in self.store.standings()]
+        return [standing._asdict() for standing in self.store.standings()]
 
     def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
@@ -136,8 +135,9 @@ def destinations_of(
     """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
     destinations = {}
     for name, row in config.upstreams.items():
+        base_urls: dict[str, str] = dict(row.base_urls.items())
         for family in row.spoken(name):
-            origin = origin_of(row.base_urls.get(family, row.base_url), environ)
+            origin = origin_of(base_urls.get(family, row.base_url), environ)
             pool = f"{name}/{family}"
             client.add(
                 pool,

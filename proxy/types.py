@@ -1,4 +1,4 @@
-"""The values that travel down one exchange. Frozen, no behaviour, no I/O.
+"""The values that travel down one exchange. Frozen, no behaviour, no I/O. (Named tuples where a call makes several.)
 
 Words are the design's: a *call* is what the client sent, an *attempt* one try at one upstream, an *identity* what the
 key says, an *attribution* what the call is counted under. Money is integer nano-USD (`_nanousd`), times are seconds
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+_NO_LABELS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ class Call:
     media_items: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """What a call is counted under besides its identity. `session_source` says where the session id was found."""
 
     session_id: str
@@ -69,13 +70,12 @@ class Attribution:
     agent: str | None = None
     user: str | None = None
     customer: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    untrusted_labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = _NO_LABELS
+    untrusted_labels: Mapping[str, str] = _NO_LABELS
     client: str = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one call takes from one budget's counter while it is in flight.
 
     `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in

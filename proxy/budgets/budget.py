@@ -10,11 +10,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pricing.units import is_token
-
 from pricing.usage import Quantity
 from proxy import config
 from proxy.money import NANO
@@ -78,7 +77,10 @@ class Budget:
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
-        return all(_one_of(attributes.get(attribute), patterns) for attribute, patterns in self.match)
+        for attribute, patterns in self.match:
+            if not _one_of(attributes.get(attribute), patterns):
+                return False
+        return True
 
     def group(self, attributes: Mapping[str, str | None]) -> str:
         """The counter of its own that this call counts in: "" without `per`, the value, or a JSON list of several."""
@@ -104,7 +106,9 @@ class Budget:
 def _one_of(value: str | None, patterns: Sequence[str]) -> bool:
     if value is None:
         return False
-    return any(value.startswith(p[:-1]) if p.endswith("*") else value == p for p in patterns)
+    if value in patterns:
+        return True
+    return any(pattern.endswith("*") and value.startswith(pattern[:-1]) for pattern in patterns)
 
 
 def compile_budgets(rows: Sequence[config.Budget]) -> tuple[Budget, ...]:
@@ -132,11 +136,10 @@ def _compile(row: config.Budget) -> Budget:
 
 
 def _units(limit: object, measure: Measure) -> int:
-    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]
+    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]  # Decimal for usd, else int
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit."""
 
     nanousd: int | None

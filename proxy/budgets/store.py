@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from proxy.types import Claim
 
@@ -18,8 +18,7 @@ class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One counter: what is settled and what is reserved, in the budget's own measure."""
 
     budget: str

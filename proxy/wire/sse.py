@@ -40,6 +40,11 @@ class Splitter:
         """Bytes that were fed and not handed out."""
         return bytes(self._buffer)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held back: what is fed next begins a block."""
+        return not self._buffer and not self._skipping
+
     def feed(self, data: bytes) -> list[bytes]:
         """Blocks that `data` completes, each with the blank line that ends it."""
         return [block for block, _ in self.feed_marked(data)]

@@ -1,0 +1,380 @@
+"""The price book: what a reading costs, what a call can cost at most, what a model takes.
+
+Everything is resolved once per kind of call (provider, model, conditions, the caller's attributes that matter) and while
+no date or clock changes the prices; after that a cost is a few multiplications. Books are values: `with_operator` and
+`with_assumed` make new ones. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
+from pricing.cost import Cost, CostLine
+from pricing.dearest import Dearest, dearest_rates
+from pricing.facts import RELEVANT, facts_of
+from pricing.money import to_nanousd, to_nanousd_up
+from pricing.operator import OperatorPrice
+from pricing.price import Price, Row, specificity
+from pricing.resolve import Call, Plan, Rate, Span, applying_multipliers, applying_rows, closest, make_plan
+from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
+from pricing.usage import Quantity, Reading, Usage
+
+_CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
+_PLANS_A_KIND = 16  # periods (dates, clock windows) that one kind of call keeps
+_HOUR_S = 3600
+_ZERO = Decimal(0)
+_TOLERANCE = Decimal("0.01")
+_Key = tuple[object, ...]
+
+
+class Book:
+    """Prices of a day and every other day. `version` names its content."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        operator: Iterable[OperatorPrice] = (),
+        assumed: Mapping[str, Decimal] | None = None,
+    ) -> None:
+        self.version = catalog.version
+        self.catalog = catalog
+        self._operator = tuple(operator)
+        self._rows = tuple(price.row for price in self._operator if price.row is not None)
+        self._multipliers = tuple(price.multiplier for price in self._operator if price.multiplier is not None)
+        self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
+        self._assumed = _assumed_row(assumed) if assumed is not None else None
+        self._plans: dict[_Key, list[Plan]] = {}
+        self._served: dict[tuple[str, str, str | None], tuple[str, bool]] = {}
+        self._dearest: dict[_Key, Dearest | None] = {}
+
+    def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
+        """This book with the operator's own prices in place of those it had."""
+        return Book(self.catalog, rows, None if self._assumed is None else _usd_of(self._assumed))
+
+    def with_assumed(self, input_usd: Decimal, output_usd: Decimal) -> Book:
+        """This book with USD per million tokens that stand in where a model has no price; flagged `assumed_price`."""
+        return Book(self.catalog, self._operator, {"input": input_usd, "output": output_usd})
+
+    # What a reading costs
+
+    def cost(
+        self,
+        reading: Reading,
+        *,
+        provider: str,
+        model: str,
+        at_s: int,
+        endpoint: str | None = None,
+        attributes: Mapping[str, str | None] | None = None,
+    ) -> Cost:
+        """The cost of a reading that completed at `at_s` (epoch seconds).
+
+        `model` is the name that the call was routed to; what the response says it was served by wins where it has a
+        price, else the flag `fallback_price` is raised. `attributes`: the caller's (`team`, …), for multipliers.
+        """
+        served, fell_back = model, False
+        plan = None
+        if reading.model is not None and reading.model != model:
+            plan = self._plan(provider, reading.model, model, reading.conditions, endpoint, attributes, at_s)
+            if plan.priced:
+                served = reading.model
+            else:
+                fell_back = True
+        if plan is None or fell_back:
+            plan = self._plan(provider, model, None, reading.conditions, endpoint, attributes, at_s)
+            if fell_back and (plan.assumed or not plan.priced):
+                fell_back, served = False, reading.model or model
+        lines: list[CostLine] = []
+        missing = _price_usage(plan, reading.usage, None, lines)
+        assumed = plan.assumed and bool(reading.usage)
+        for part in reading.parts:
+            other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
+            assumed = assumed or other.assumed
+            missing = _price_usage(other, part.usage, part.model, lines) or missing
+        if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
+            return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
+        total = sum((line[4] for line in lines), _ZERO)
+        return Cost(
+            "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
+        )
+
+    def _unusual(
+        self,
+        reading: Reading,
+        plan: Plan,
+        lines: list[CostLine],
+        model: str,
+        *,
+        missing: bool,
+        fell_back: bool,
+        assumed: bool,
+    ) -> Cost:
+        """The cost where something is out of the ordinary: a reported cost, a missing price, nothing used."""
+        flags = list(reading.flags)
+        computed = None if missing else sum((line.cost_usd for line in lines), _ZERO)
+        reported = reading.provider_cost_usd
+        if reported is not None and not _operator_names(plan, reading.usage):
+            if (
+                computed is not None
+                and plan.priced
+                and not assumed
+                and abs(computed - reported) > reported * _TOLERANCE
+            ):
+                flags.append("provider_cost_differs")
+            if computed != reported:
+                lines = [CostLine("reported", 1, reported, 1, reported, None, "provider")]
+            return Cost(
+                "priced",
+                tuple(lines),
+                reported,
+                to_nanousd(reported),
+                "provider",
+                reported,
+                tuple(flags),
+                self.version,
+                model,
+            )
+        if fell_back:
+            flags.append("fallback_price")
+        if assumed:
+            flags.append("assumed_price")
+        if computed is not None and reading.source == "none" and not reading.usage and not reading.parts:
+            computed = None  # nothing is known of what it used: that is not 0
+        status = "priced" if computed is not None else "partial" if lines else "unpriced"
+        return Cost(
+            status,  # type: ignore[arg-type]
+            tuple(lines),
+            computed,
+            None if computed is None else to_nanousd(computed),
+            "computed",
+            reported,
+            tuple(flags),
+            self.version,
+            model,
+        )
+
+    # What is known of a model
+
+    def is_priced(self, provider: str, model: str, at_s: int) -> bool:
+        """Whether any price stands for that model then (assumed ones too)."""
+        return self._plan(provider, model, None, {}, None, None, at_s).priced
+
+    def limits(self, provider: str, model: str) -> Limits:
+        """The model's context and largest answer, as far as known."""
+        known = self._model(self.catalog.canonical(provider), model.lower(), 2**40)
+        return known.limits if known is not None else NO_LIMITS
+
+    def ceiling_nanousd(
+        self,
+        usage: Mapping[str, int],
+        *,
+        provider: str,
+        model: str,
+        at_s: int,
+        until_s: int,
+        attributes: Mapping[str, str | None] | None = None,
+        fixed: Mapping[str, str] | None = None,
+    ) -> int | None:
+        """The most that a call of at most that usage can cost if it ends in [at_s, until_s]; rounded up, None: unpriced.
+
+        Any price that the provider's side may choose counts: service tiers, regions, long context, cache writes, another
+        modality, the clock, dates. `fixed` states conditions that the caller fixed (`{"service_tier": "default"}`).
+        What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`.
+        """
+        tokens = 0
+        for unit, count in usage.items():
+            if unit in INPUT_SIDE:
+                tokens += count
+        from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
+        caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
+        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else ())
+        try:
+            dearest = self._dearest[key]
+        except KeyError:
+            if len(self._dearest) >= _CACHED:
+                self._dearest.clear()
+            dearest = self._dearest[key] = self._find_dearest(
+                provider, model, from_s, to_s, attributes or {}, fixed or {}
+            )
+        if dearest is None:
+            return None
+        total = _ZERO
+        for unit, count in usage.items():
+            each = dearest.each(unit, tokens)
+            if each is None:
+                if unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
+                    continue
+                return None
+            total += each * count
+        return to_nanousd_up(total)
+
+    # Resolution
+
+    def _plan(
+        self,
+        provider: str,
+        model: str,
+        routed: str | None,
+        conditions: Mapping[str, str],
+        endpoint: str | None,
+        attributes: Mapping[str, str | None] | None,
+        at_s: int,
+    ) -> Plan:
+        """The prices of that kind of call at that time, from the cache where they are in it."""
+        key: _Key = (provider, model, routed, endpoint)
+        if conditions:
+            key = (*key, *(item for item in conditions.items() if item[0] in RELEVANT))
+        if self._matched_on:
+            key = (*key, *((attributes or {}).get(name) for name in self._matched_on))
+        plans = self._plans.get(key)
+        if plans is not None:
+            for plan in plans:
+                if plan.from_s <= at_s < plan.to_s:
+                    return plan
+        made = self._resolve(provider, model, routed, conditions, endpoint, attributes or {}, at_s)
+        if plans is None:
+            if len(self._plans) >= _CACHED:
+                self._plans.clear()
+            plans = self._plans[key] = []
+        elif len(plans) >= _PLANS_A_KIND:
+            plans.clear()
+        plans.append(made)
+        return made
+
+    def _resolve(
+        self,
+        provider: str,
+        model: str,
+        routed: str | None,
+        conditions: Mapping[str, str],
+        endpoint: str | None,
+        attributes: Mapping[str, str | None],
+        at_s: int,
+    ) -> Plan:
+        canonical, name, span = self.catalog.canonical(provider), model.lower(), Span(at_s)
+        names, found = self._names(canonical, name, routed, at_s)
+        facts = facts_of(canonical, name, conditions, endpoint)
+        call = Call(canonical, names, facts, attributes, at_s)
+        schedules = self.catalog.schedules
+        mine = applying_rows(self._operator_rows(provider.lower(), canonical, names), facts, schedules, span)
+        own = applying_rows(((0, row) for row in found.rows) if found else (), facts, schedules, span)
+        own_multipliers = self.catalog.multipliers.get(canonical, ())
+        multipliers = (
+            *applying_multipliers(own_multipliers, call, schedules, span),
+            *applying_multipliers(self._multipliers, call, schedules, span),
+        )
+        if self._assumed is not None and not mine and not own:
+            plan = make_plan((), (self._assumed,), multipliers, span)
+            plan.assumed = True
+            return plan
+        return make_plan(mine, own, multipliers, span)
+
+    def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
+        """All names that the model goes by, and what the book has of it.
+
+        The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
+        `gpt-4o-mini` is for the snapshot that answers to it.
+        """
+        found = self._model(provider, name, at_s)
+        names = [name]
+        if found is not None and found.name != name:
+            names.append(found.name)
+        if routed is not None and (lower := routed.lower()) not in names:
+            other = self._model(provider, lower, at_s)
+            if other is not None and found is not None and other.name == found.name:
+                names.append(lower)
+        return tuple(names), found
+
+    def _model(self, provider: str, name: str, at_s: int) -> Model | None:
+        return self.catalog.provider(provider).find(name, at_s)
+
+    def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
+        return [
+            (closeness, row)
+            for row in self._rows
+            if _is_provider(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
+        ]
+
+    def _find_dearest(
+        self,
+        provider: str,
+        model: str,
+        from_s: int,
+        to_s: int,
+        attributes: Mapping[str, str | None],
+        fixed: Mapping[str, str],
+    ) -> Dearest | None:
+        canonical, name = self.catalog.canonical(provider), model.lower()
+        names, found = self._names(canonical, name, None, from_s)
+        later, found_later = self._names(canonical, name, None, to_s)
+        names = tuple(dict.fromkeys((*names, *later)))
+        own = found.rows if found else ()
+        if found_later is not None and found_later is not found:
+            own = (*own, *found_later.rows)
+        facts = facts_of(canonical, name, fixed, None)
+        mine = self._operator_rows(provider.lower(), canonical, names)
+        if not mine and not own and self._assumed is not None:
+            own = (self._assumed,)
+        return dearest_rates(
+            Call(canonical, names, facts, attributes, from_s),
+            mine,
+            own,
+            (*self.catalog.multipliers.get(canonical, ()), *self._multipliers),
+            self.catalog.schedules,
+            to_s,
+            frozenset(fixed),
+        )
+
+
+def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
+    return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
+
+
+def _price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLine]) -> bool:
+    """Append a line for each unit of the usage; True where some unit has no price."""
+    tokens: Quantity = 0
+    if plan.cuts:
+        for unit, quantity in usage.items():
+            if unit in INPUT_SIDE:
+                tokens += quantity
+    missing = False
+    for unit, quantity in usage.items():
+        rate = plan.rate(unit, tokens)
+        if rate is None:
+            missing = missing or not _included(plan, unit, usage)
+            continue
+        lines.append(_line(rate, unit, quantity, model))
+    return missing
+
+
+def _line(rate: Rate, unit: str, quantity: Quantity, model: str | None) -> CostLine:
+    if rate.at_least and quantity < rate.at_least:
+        quantity = rate.at_least
+    amount = rate.each_usd * quantity if rate.each_usd is not None else rate.price_usd * quantity / rate.per
+    return CostLine(unit, quantity, rate.price_usd, rate.per, amount, model, rate.source)
+
+
+def _included(plan: Plan, unit: str, usage: Usage) -> bool:
+    """Whether a unit without a price costs nothing: told for information, or covered by the time that is paid for."""
+    if not plan.priced:
+        return False
+    if unit in FREE_WITHOUT_PRICE:
+        return len(usage) > 1 or unit == "request"
+    return unit in TOKENS and "gpu_second" in usage and plan.rate("gpu_second", 0) is not None
+
+
+def _operator_names(plan: Plan, usage: Usage) -> bool:
+    """Whether the operator prices any unit of the usage: his price then wins over what the provider says."""
+    return bool(plan.operator_rows) and any(
+        (rate := plan.rate(unit, 0)) is not None and rate.of_operator for unit in usage
+    )
+
+
+def _assumed_row(usd: Mapping[str, Decimal]) -> Row:
+    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
+
+
+def _usd_of(row: Row) -> dict[str, Decimal]:
+    return {unit: price.usd for unit, price in row.prices.items()}

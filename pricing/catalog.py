@@ -1,0 +1,214 @@
+"""The price book's rows, by provider and model, and the many names that a model goes by.
+
+Providers are parsed when first asked for: a proxy talks to a few of them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pricing.clock import Schedule
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.units import default_per
+
+
+class Limits(NamedTuple):
+    """Tokens that a model takes at most, and makes at most in one answer; None where unknown."""
+
+    context_tokens: int | None
+    max_output_tokens: int | None
+
+
+NO_LIMITS = Limits(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of one provider. `names`: other names, patterns with a trailing *; lower case."""
+
+    name: str
+    rows: tuple[Row, ...]
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """`name` (or trailing-* pattern) means `model` in [from_s, to_s)."""
+
+    name: str
+    model: str
+    from_s: int = ALWAYS_S
+    to_s: int = NEVER_S
+
+
+class Provider:
+    """All models of a provider, and how their names are understood."""
+
+    def __init__(self, name: str, models: Mapping[str, Model], aliases: Iterable[Alias]) -> None:
+        self.name = name
+        self.models = models
+        self._aliases = tuple(aliases)
+
+    def find(self, name: str, at_s: int) -> Model | None:
+        """The model that goes by `name` (lower case) at that time; a name of its own wins over all understanding."""
+        if (model := self._named(name, at_s)) is not None:
+            return model
+        for simpler in simpler_names(name):
+            if (model := self._named(simpler, at_s)) is not None:
+                return model
+        return None
+
+    def _named(self, name: str, at_s: int) -> Model | None:
+        best: tuple[int, int, str] | None = None
+        for alias in self._aliases:
+            closeness = _closeness(alias.name, name)
+            if (
+                closeness
+                and alias.from_s <= at_s < alias.to_s
+                and (best is None or (closeness, alias.from_s) > best[:2])
+            ):
+                best = (closeness, alias.from_s, alias.model)
+        if best is not None and best[0] > len(name):
+            return self.models.get(best[2])
+        if (model := self.models.get(name)) is not None:
+            return model
+        return self.models.get(best[2]) if best else None
+
+
+def _closeness(pattern: str, name: str) -> int:
+    """0: no match; above the name's length: exact; else the length of the prefix that matched."""
+    if pattern == name:
+        return len(name) + 1
+    if pattern.endswith("*") and name.startswith(pattern[:-1]):
+        return len(pattern) - 1 or 1
+    return 0
+
+
+_PREFIXES = re.compile(
+    r"^(models/|publishers/[^/]+/models/|accounts/fireworks/models/|(?:.*/)?foundation-model/|.*inference-profile/)"
+)
+_SUFFIXES = (
+    re.compile(r"[-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?$"),  # a snapshot's date, Bedrock's version behind it
+    re.compile(r"-v\d+(:\d+)?$"),
+    re.compile(r"-0\d{3}$|-[01]\d-\d{4}$|-\d{2}-\d{2}$"),
+    re.compile(r"[-:]latest$|@default$"),
+    re.compile(r"-00\d$"),
+)
+
+
+def simpler_names(name: str) -> list[str]:
+    """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
+    found = []
+    bare = _PREFIXES.sub("", name)
+    if bare != name:
+        found.append(bare)
+    for suffix in _SUFFIXES:
+        shorter = suffix.sub("", bare)
+        if shorter != bare and shorter not in found:
+            found.append(shorter)
+    return found
+
+
+def parse_price(text: str, unit: str) -> Price:
+    """ "2.5", "0.006/60" or "0.111/3600>=10": USD, per how many where not the unit's default, billed at least."""
+    text, _, at_least = text.partition(">=")
+    usd, _, per = text.partition("/")
+    return Price(Decimal(usd), int(per) if per else default_per(unit), Decimal(at_least) if at_least else 0)
+
+
+def price_text(price: Price, unit: str) -> str:
+    """The inverse of `parse_price`."""
+    per = "" if price.per == default_per(unit) else f"/{price.per}"
+    return f"{plain(price.usd)}{per}" + (f">={plain(price.at_least)}" if price.at_least else "")
+
+
+def plain(number: Decimal | int) -> str:
+    """A decimal without exponent or needless zeros."""
+    text = f"{Decimal(number):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def epoch_s(moment: str | dt.date | None, default: int) -> int:
+    """Epoch seconds of a date (00:00 UTC) or a time with its zone."""
+    if moment is None:
+        return default
+    if isinstance(moment, str):
+        moment = dt.datetime.fromisoformat(moment)
+    if not isinstance(moment, dt.datetime):
+        moment = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
+
+
+def choices(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """`{key: value or list of values}`, lower case."""
+    return {
+        key: tuple(str(one).lower() for one in (value if isinstance(value, list) else [value]))
+        for key, value in raw.items()
+    }
+
+
+def row_of(raw: Mapping[str, Any]) -> Row:
+    """A row from its JSON object."""
+    return Row(
+        provider=raw["provider"],
+        model=raw["model"],
+        prices={unit: parse_price(text, unit) for unit, text in raw["prices"].items()},
+        tiers=tuple(
+            Tier(
+                tier["over"],
+                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
+                tier.get("inclusive", False),
+            )
+            for tier in raw.get("tiers", ())
+        ),
+        from_s=epoch_s(raw.get("from"), ALWAYS_S),
+        to_s=epoch_s(raw.get("to"), NEVER_S),
+        when=choices(raw.get("when", {})),
+        source=raw["source"],
+        checked=raw["checked"],
+    )
+
+
+@dataclass(slots=True)
+class Catalog:
+    """All providers. `lines`: the unparsed lines of each; `names`: other names of providers."""
+
+    version: str
+    lines: Mapping[str, list[bytes]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    multipliers: Mapping[str, tuple[Multiplier, ...]] = field(default_factory=dict)
+    parse: Callable[[bytes], Any] = json.loads
+    _providers: dict[str, Provider] = field(default_factory=dict)
+
+    def canonical(self, provider: str) -> str:
+        """The book's name of a provider, in lower case whether it is known or not."""
+        name = provider.lower()
+        return self.names.get(name, name)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that canonical name; one without models where it is unknown."""
+        if (known := self._providers.get(name)) is not None:
+            return known
+        rows: dict[str, list[Row]] = {}
+        limits: dict[str, Limits] = {}
+        aliases = list(self.aliases.get(name, ()))
+        for line in self.lines.get(name, ()):
+            raw = self.parse(line)
+            if "prices" in raw:
+                rows.setdefault(raw["model"], []).append(row_of(raw))
+            if "context_tokens" in raw or "max_output_tokens" in raw:
+                limits[raw["model"]] = Limits(raw.get("context_tokens"), raw.get("max_output_tokens"))
+            aliases += [Alias(other, raw["model"]) for other in raw.get("names", ())]
+        models = {model: Model(model, tuple(own), limits.get(model, NO_LIMITS)) for model, own in rows.items()}
+        made = Provider(name, models, aliases)
+        if name in self.lines:  # an unknown name comes from outside and must not grow the table
+            self._providers[name] = made
+        return made
