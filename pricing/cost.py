@@ -1,17 +1,21 @@
-"""What a reading costs, line by line. (The arithmetic lives here; which price applies is `book.py`'s question.)"""
+"""What a reading costs, line by line: the values that the price engine hands back. (How they come about: `book.py`.)"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pricing.usage import Quantity
 
+CostStatus = Literal["priced", "unpriced", "partial"]
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact. `source` names the price row."""
+
+class CostLine(NamedTuple):
+    """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact.
+
+    The quantity is what is billed: at least the price's minimum. The price includes all multipliers. `model` is given
+    where it is not the reading's own; `source` names the price row.
+    """
 
     unit: str
     quantity: Quantity
@@ -22,11 +26,16 @@ class CostLine:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """A priced reading. `cost_usd` is exact and None where unpriced; `cost_nanousd` is it, rounded once, half-even."""
+class Cost(NamedTuple):
+    """A priced reading.
 
-    status: Literal["priced", "unpriced", "partial"]
+    status: `unpriced` where nothing that was used has a price, `partial` where something has none: then `cost_usd` is
+        what the rest costs, a lower bound.
+    cost_usd: exact; None where unpriced. cost_nanousd: it, rounded once, half-even.
+    source: `provider` where the provider's own charge is taken.
+    """
+
+    status: CostStatus
     lines: tuple[CostLine, ...]
     cost_usd: Decimal | None
     cost_nanousd: int | None
