@@ -126,7 +126,7 @@ def test_discount_multiplies_everything_and_minds_its_match() -> None:
 
 def test_discount_leaves_a_reported_cost_alone() -> None:
     prices = book({"provider": "openai", "model": "*", "multiplier": "0.9"})
-    cost = price(prices, {"input": M}, provider_cost_usd=Decimal("2"))
+    cost = price(prices, {"input": M}, provider_cost_usd=Decimal(2))
     assert (cost.cost_usd, cost.source) == (2, "provider")
 
 
