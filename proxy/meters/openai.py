@@ -77,11 +77,16 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
     tally.found = True
     if given is None:
         given = _missing_input(tally, total, taken or 0)
-    inside, outside = first_mapping(usage, *INPUT_DETAILS), first_mapping(usage, *OUTPUT_DETAILS)
-    stated = _Stated(usage, given, taken or 0, total, inside, outside)
+    stated = _Stated(usage, given, taken or 0, total, _details(usage, *INPUT_DETAILS), _details(usage, *OUTPUT_DETAILS))
     _read_input(stated, context, tally, host)
     beside = _read_output(stated, context, tally, host)
     tally.check_total(total, stated.given + stated.taken + beside)
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The object that breaks a total down; an empty one where it is absent or all zeros, as most are."""
+    details = first_mapping(usage, *names)
+    return details if any(details.values()) else mapping(None)
 
 
 def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:
