@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from pricing.book import Book
-from pricing.catalog import Alias, Catalog, choices, epoch_s
+from pricing.catalog import Alias, Catalog, choices
 from pricing.clock import schedule
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier
+from pricing.times import epoch_s
 
 DATA = Path(__file__).parent / "data"
 _PREFIX = b'{"provider":"'
@@ -39,6 +40,7 @@ def load_book(path: Path | None = None) -> Book:
             lines=_by_provider(prices),
             names={other: name for name, others in aliases.get("providers", {}).items() for other in others},
             aliases=_aliases(aliases.get("alias", [])),
+            fallbacks={name: tuple(others) for name, others in aliases.get("fallbacks", {}).items()},
             schedules={name: schedule(raw) for name, raw in tables["schedules"].items()},
             multipliers=_multipliers(tables["multipliers"].get("multiplier", [])),
             parse=orjson.loads,
