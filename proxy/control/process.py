@@ -128,8 +128,8 @@ class _Control:
 
     async def _first_snapshot(self, worker: str) -> dict[str, Any]:
         """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
-        while self._recorder.runs_of(worker) > 1:
-            await asyncio.sleep(_POLL_RUNS_S)  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
+        while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
+            await asyncio.sleep(_POLL_RUNS_S)
         seeds = await asyncio.to_thread(self._seeds)
         return {"keys": self._known_keys, "seeds": seeds}
 
