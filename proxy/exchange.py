@@ -88,9 +88,9 @@ def _plan(
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
-    limits = plane.book.limits(route.provider, route.model)
-    bound = ceilings.estimate(call, route, body_bytes, limits.context_tokens, limits.max_output_tokens)
-    priced = plane.book.is_priced(route.provider, route.model, int(now_s))
+    facts = plane.facts_of(route.provider, route.model, now_s)
+    bound = ceilings.estimate(call, route, body_bytes, facts.context_tokens, facts.max_output_tokens)
+    priced = facts.priced
     if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     ceiling_nanousd = None
@@ -103,7 +103,8 @@ def _plan(
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
         )
-    taken = claims(plane.budgets, attributes, Amounts(ceiling_nanousd, bound.usage or {}), now_s)
+    budgets = plane.budgets.candidates(identity, route, attributes)
+    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage or {}), now_s)
     _require_bounds(plane, route, taken, ceiling_nanousd, bound, priced=priced)
     return Attempt(
         id=plane.ids.new(started_at),

@@ -137,6 +137,11 @@ class MemoryStore:
             for (name, group, start), c in self._counters.items()
         ]
 
+    def remaining(self, claim: Claim) -> int:
+        """What is left to reserve on the counter that `claim` counts in."""
+        counter = self._counters.get((claim.budget, claim.group, claim.window_start))
+        return max(0, claim.limit - counter.spent - counter.reserved) if counter else claim.limit
+
     def standing(self, claim: Claim) -> Standing | None:
         counter = self._counters.get((claim.budget, claim.group, claim.window_start))
         return standing_of(claim, counter.spent, counter.reserved) if counter else None
