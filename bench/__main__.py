@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import measure, report, tools
-from bench.machine import Cores, describe
+from bench.machine import Cores, describe, make_urgent
 from bench.peers import PEERS, ROOT
 from bench.rig import Rig, rig
 
@@ -74,7 +74,13 @@ def main() -> int:
     parser.add_argument("--peers", type=names_of, default=list(PEERS), help="comma-separated; default: all")
     parser.add_argument("--runs", type=int, default=0, help="runs of each peer, of which the median counts (default 3; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="short and once: to try, not to quote")
+    parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
     given = parser.parse_args()
+    if given.urgent:
+        try:
+            make_urgent()
+        except OSError as error:
+            parser.error(f"--urgent cannot be had here: {error}")
     lengths = _QUICK if given.quick else measure.Lengths()
     runs = given.runs or (1 if given.quick else 3)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped

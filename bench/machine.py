@@ -57,6 +57,8 @@ class Process:
                 cwd=cwd,
                 start_new_session=True,
             )
+        if _urgent:
+            _raise_group(self._process.pid)
 
     @property
     def ended(self) -> bool:
@@ -117,6 +119,23 @@ class Process:
                 self._process.wait(_STOP_S)
                 if not _group_lives(self._process.pid):
                     return
+
+
+_urgent = False
+
+
+def make_urgent() -> None:
+    """Give the load, and each process that is started from now on, the kernel's attention before other programs.
+
+    Each session is a scheduling group of its own, in which `nice` only counts inside. Raises PermissionError unless root.
+    """
+    global _urgent  # noqa: PLW0603 - a switch of the whole program, set once at its start
+    _raise_group(os.getpid())
+    _urgent = True
+
+
+def _raise_group(pid: int) -> None:
+    Path(f"/proc/{pid}/autogroup").write_text("-15")
 
 
 def _group_lives(group: int) -> bool:

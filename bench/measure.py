@@ -44,6 +44,7 @@ def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
         process = Process(started.command, core=rig.cores.peer, log=folder / "output.log", env=started.env, cwd=folder)
         try:
             figures: Figures = {"ready_s": seconds_until_served(process, started.unary_port, peer.ready_within_s)}
+            figures["ready_cpu_s"] = process.cpu_s()
             figures["pss_ready_mb"] = process.pss_mb()
             _measure(peer, process, started, rig, lengths, tell, figures)
             return figures

@@ -41,6 +41,7 @@ ROWS = (
     Row("128 racing calls: overshoot", "overshoot_share", _percent),
     Row("  usable share of the budget", "usable_share", _percent),
     Row("ready, from exec to first answer", "ready_s", _of(2, " s")),
+    Row("  CPU until then", "ready_cpu_s", _of(2, " s")),
     Row("memory (PSS of the tree), when ready", "pss_ready_mb", _of(0, " MB")),
     Row("  after the load", "pss_mb", _of(0, " MB")),
 )
