@@ -78,7 +78,8 @@ def _drop(offers: Offers, key: tuple[str, str], units: frozenset[str]) -> None:
 
 def _without(row: Row, units: frozenset[str]) -> Row:
     tiers = tuple(
-        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit not in units}) for tier in row.tiers
+        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit not in units})
+        for tier in row.tiers
     )
     prices = {unit: price for unit, price in row.prices.items() if unit not in units}
     return replace(row, prices=prices, tiers=tuple(tier for tier in tiers if tier.prices))
@@ -97,7 +98,11 @@ def _set(offers: Offers, entry: Mapping[str, Any], model: str) -> None:
         model,
         {unit: parse_price(text, unit) for unit, text in entry["prices"].items()},
         tuple(
-            Tier(tier["over"], {unit: parse_price(text, unit) for unit, text in tier["prices"].items()}, tier.get("inclusive", False))
+            Tier(
+                tier["over"],
+                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
+                tier.get("inclusive", False),
+            )
             for tier in entry.get("tiers", ())
         ),
         epoch_s(entry.get("from"), ALWAYS_S),
