@@ -46,7 +46,7 @@ def test_an_unknown_dialect_is_named() -> None:
 
 @pytest.mark.parametrize("table", [names.ALIASES, names.KINDS, dict(names.ENDPOINTS), names.MAIN_DIALECTS])
 def test_every_name_leads_to_a_reader(table: dict[Any, str]) -> None:
-    assert {dialect for dialect in table.values()} <= {one.dialect.lower() for one in registry.all_readers()}
+    assert set(table.values()) <= {one.dialect.lower() for one in registry.all_readers()}
 
 
 @pytest.mark.parametrize(
