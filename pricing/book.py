@@ -1,104 +1,63 @@
-"""The price book: what a reading costs, whether a model has a price, what a call can cost at most.
+"""The price book: what a reading costs, what a call can cost at most, what a model takes.
 
-A book is a value: `with_operator` makes another one. Inside it remembers the sheets that it resolved, so that a cost is
-a dictionary look-up and a few multiplications.
+Everything is resolved once per kind of call (provider, model, conditions, the caller's attributes that matter) and while
+no date or clock changes the prices; after that a cost is a few multiplications. Books are values: `with_operator` and
+`with_assumed` make new ones. No I/O.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
-from pricing.catalog import Catalog, Limits
-from pricing.cost import Cost, CostLine, CostStatus
-from pricing.money import parse_amount, to_nanousd, to_nanousd_up
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
+from pricing.cost import Cost, CostLine
+from pricing.dearest import Dearest, dearest_rates
+from pricing.facts import RELEVANT, facts_of
+from pricing.money import to_nanousd, to_nanousd_up
 from pricing.operator import OperatorPrice
-from pricing.resolve import Resolver
-from pricing.rows import Price
-from pricing.sheet import Sheet
-from pricing.units import BILLED_AS, INPUT_SIDE, unit
+from pricing.price import Price, Row, specificity
+from pricing.resolve import Call, Plan, Rate, Span, applying_multipliers, applying_rows, closest, make_plan
+from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
 from pricing.usage import Quantity, Reading, Usage
 
-_MAX_SHEETS = 4096
-_NOTHING: Mapping[str, str | None] = {}
-_ONE_PERCENT = Decimal("0.01")
-
-# Facts that only the response tells: a ceiling takes the dearest unless the caller knows better. Everything else that
-# prices depend on (speed, batch, endpoint) happens only where the request asks for it.
-_SERVED = ("service_tier", "geo", "size", "quality", "resolution", "search_context_size")
-
-
-class _Priced(NamedTuple):
-    """A resolved sheet and what must be said about it."""
-
-    sheet: Sheet
-    flags: tuple[str, ...]
-
-
-class _Bill:
-    """Lines coming together."""
-
-    __slots__ = ("has_operator_prices", "holes", "lines")
-
-    def __init__(self) -> None:
-        self.lines: list[CostLine] = []
-        self.holes: list[str] = []
-        self.has_operator_prices = False
-
-    def add(self, usage: Usage, sheet: Sheet, model: str | None) -> None:
-        band = sheet.bands[0] if len(sheet.bands) == 1 else sheet.band(input_tokens(usage))
-        holes, in_things = [], False
-        for name, quantity in usage.items():
-            price = band.prices[name] if name in band.prices else band.price(name)
-            if price is None:
-                holes.append(name)
-                continue
-            usd, per, least, source, operator = price
-            billed = max(quantity, least)
-            self.lines.append(CostLine(name, billed, usd, per, billed * usd / per, model, source))
-            self.has_operator_prices = self.has_operator_prices or operator
-            in_things = in_things or unit(name).kind == "thing"
-        for name in holes:
-            kind = unit(name).kind
-            # What is billed by the thing made (a page, a GPU's second) does not bill its tokens as well; and that a
-            # request was made costs nothing where no price says so.
-            if not (name == "request" or (kind == "token" and in_things)):
-                self.holes.append(name)
+_CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
+_PLANS_A_KIND = 16  # periods (dates, clock windows) that one kind of call keeps
+_HOUR_S = 3600
+_ZERO = Decimal(0)
+_TOLERANCE = Decimal("0.01")
+_Key = tuple[object, ...]
 
 
 class Book:
-    """Prices by provider, model, date and condition. Make one with `pricing.load.load_book`."""
+    """Prices of a day and every other day. `version` names its content."""
 
     def __init__(
         self,
         catalog: Catalog,
-        version: str,
-        operator_rows: Sequence[OperatorPrice] = (),
-        assumed: Mapping[str, Price] | None = None,
+        operator: Iterable[OperatorPrice] = (),
+        assumed: Mapping[str, Decimal] | None = None,
     ) -> None:
+        self.version = catalog.version
         self.catalog = catalog
-        self.version = version
-        self.operator_rows = tuple(operator_rows)
-        self._base_version = version.partition("+")[0]
-        self._assumed = assumed
-        self._resolvers: dict[str, Resolver] = {}
-        self._sheets: dict[tuple[object, ...], _Priced] = {}
-        self._ceilings: dict[tuple[object, ...], list[Sheet]] = {}
+        self._operator = tuple(operator)
+        self._rows = tuple(price.row for price in self._operator if price.row is not None)
+        self._multipliers = tuple(price.multiplier for price in self._operator if price.multiplier is not None)
+        self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
+        self._assumed = _assumed_row(assumed) if assumed is not None else None
+        self._plans: dict[_Key, list[Plan]] = {}
+        self._served: dict[tuple[str, str, str | None], tuple[str, bool]] = {}
+        self._dearest: dict[_Key, Dearest | None] = {}
 
-    def with_operator(
-        self, rows: Sequence[OperatorPrice], assumed: Mapping[str, str] | None = None
-    ) -> Book:  # fmt: skip
-        """This book under an operator's own rows; `assumed` has USD per million `input` and `output` for the unpriced.
+    def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
+        """This book with the operator's own prices in place of those it had."""
+        return Book(self.catalog, rows, None if self._assumed is None else _usd_of(self._assumed))
 
-        Raises ValueError where an assumed price is no amount.
-        """
-        prices = {name: Price(parse_amount(usd), unit(name).per) for name, usd in (assumed or {}).items()}
-        version = self._base_version
-        if rows or prices:
-            version += "+" + hashlib.sha256(repr((tuple(rows), prices)).encode()).hexdigest()[:8]
-        return Book(self.catalog, version, rows, prices or None)
+    def with_assumed(self, input_usd: Decimal, output_usd: Decimal) -> Book:
+        """This book with USD per million tokens that stand in where a model has no price; flagged `assumed_price`."""
+        return Book(self.catalog, self._operator, {"input": input_usd, "output": output_usd})
+
+    # What a reading costs
 
     def cost(
         self,
@@ -110,202 +69,312 @@ class Book:
         endpoint: str | None = None,
         attributes: Mapping[str, str | None] | None = None,
     ) -> Cost:
-        """What `reading` costs at `provider`. `model` is the routed name, `at_s` when the call completed (epoch seconds).
+        """The cost of a reading that completed at `at_s` (epoch seconds).
 
-        attributes: what operator rows may `match` (team, key, label.x, …).
+        `model` is the name that the call was routed to; what the response says it was served by wins where it has a
+        price, else the flag `fallback_price` is raised. `attributes`: the caller's (`team`, …), for multipliers.
         """
-        facts = reading.conditions
-        priced = self._priced(provider, model, reading.model, at_s, facts, endpoint, attributes or _NOTHING)
-        bill = _Bill()
-        bill.add(reading.usage, priced.sheet, None)
-        flags = reading.flags + priced.flags if reading.usage and priced.flags else reading.flags
+        served, fell_back = model, False
+        plan = None
+        if reading.model is not None and reading.model != model:
+            plan = self._plan(provider, reading.model, model, reading.conditions, endpoint, attributes, at_s)
+            if plan.priced:
+                served = reading.model
+            else:
+                fell_back = True
+        if plan is None or fell_back:
+            plan = self._plan(provider, model, None, reading.conditions, endpoint, attributes, at_s)
+            if fell_back and (plan.assumed or not plan.priced):
+                fell_back, served = False, reading.model or model
+        lines: list[CostLine] = []
+        missing = _price_usage(plan, reading.usage, None, lines)
+        assumed = plan.assumed and bool(reading.usage)
         for part in reading.parts:
-            inner = self._priced(provider, part.model, None, at_s, facts, endpoint, attributes or _NOTHING)
-            bill.add(part.usage, inner.sheet, None if part.model == (reading.model or model) else part.model)
-        return self._total(reading, bill, flags, model)
-
-    def _total(self, reading: Reading, bill: _Bill, flags: tuple[str, ...], model: str) -> Cost:
-        reported = reading.provider_cost_usd
-        computed: Decimal | None = sum((line.cost_usd for line in bill.lines), Decimal(0))
-        status: CostStatus = "partial" if bill.holes else "priced"
-        if not bill.lines and (bill.holes or reading.source == "none"):
-            status, computed = "unpriced", None
-        taken, is_reported = computed, False
-        if reported is not None and not (bill.has_operator_prices and status == "priced"):
-            taken, is_reported = reported, True
-            if status == "priced" and computed is not None and _differs(computed, reported):
-                flags = (*flags, "provider_cost_differs")
-            status = "priced"
+            other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
+            assumed = assumed or other.assumed
+            missing = _price_usage(other, part.usage, part.model, lines) or missing
+        if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
+            return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
+        total = sum((line[4] for line in lines), _ZERO)
         return Cost(
-            status=status,
-            lines=tuple(bill.lines),
-            cost_usd=taken,
-            cost_nanousd=None if taken is None else to_nanousd(taken),
-            source="provider" if is_reported else "computed",
-            provider_reported_cost_usd=reported,
-            flags=flags,
-            price_version=self.version,
-            model=reading.model or model,
+            "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
 
-    def is_priced(
-        self, provider: str, model: str, at_s: int, attributes: Mapping[str, str | None] | None = None
-    ) -> bool:
-        """Whether anything of the model itself has a price (that of an operator's `assumed` one included)."""
-        return (
-            self._assumed is not None
-            or self._priced(provider, model, None, at_s, _NOTHING, None, attributes or _NOTHING).sheet.specific
+    def _unusual(
+        self,
+        reading: Reading,
+        plan: Plan,
+        lines: list[CostLine],
+        model: str,
+        *,
+        missing: bool,
+        fell_back: bool,
+        assumed: bool,
+    ) -> Cost:
+        """The cost where something is out of the ordinary: a reported cost, a missing price, nothing used."""
+        flags = list(reading.flags)
+        computed = None if missing else sum((line.cost_usd for line in lines), _ZERO)
+        reported = reading.provider_cost_usd
+        if reported is not None and not _operator_names(plan, reading.usage):
+            if (
+                computed is not None
+                and plan.priced
+                and not assumed
+                and abs(computed - reported) > reported * _TOLERANCE
+            ):
+                flags.append("provider_cost_differs")
+            if computed != reported:
+                lines = [CostLine("reported", 1, reported, 1, reported, None, "provider")]
+            return Cost(
+                "priced",
+                tuple(lines),
+                reported,
+                to_nanousd(reported),
+                "provider",
+                reported,
+                tuple(flags),
+                self.version,
+                model,
+            )
+        if fell_back:
+            flags.append("fallback_price")
+        if assumed:
+            flags.append("assumed_price")
+        if computed is not None and reading.source == "none" and not reading.usage and not reading.parts:
+            computed = None  # nothing is known of what it used: that is not 0
+        status = "priced" if computed is not None else "partial" if lines else "unpriced"
+        return Cost(
+            status,  # type: ignore[arg-type]
+            tuple(lines),
+            computed,
+            None if computed is None else to_nanousd(computed),
+            "computed",
+            reported,
+            tuple(flags),
+            self.version,
+            model,
         )
+
+    # What is known of a model
+
+    def is_priced(self, provider: str, model: str, at_s: int) -> bool:
+        """Whether any price stands for that model then (assumed ones too)."""
+        return self._plan(provider, model, None, {}, None, None, at_s).priced
 
     def limits(self, provider: str, model: str) -> Limits:
-        """The model's context and output limits, as far as the book knows them."""
-        return self.catalog.limits(self.catalog.locate(self.catalog.provider(provider), model))
-
-    def ceiling(
-        self,
-        usage_bound: Usage,
-        *,
-        provider: str,
-        model: str,
-        at_s: int,
-        until_s: int,
-        endpoint: str | None = None,
-        attributes: Mapping[str, str | None] | None = None,
-        conditions: Mapping[str, str] | None = None,
-    ) -> Decimal | None:
-        """The most that a usage within `usage_bound` can cost between two instants (epoch seconds); None = unpriced.
-
-        conditions: what the request says of tier, speed, size and the like. Where it says nothing of a fact that the
-        provider decides (service tier, geo), the dearest is taken; input may turn out to be cache writes of any kind.
-        """
-        dearest: Decimal | None = None
-        total_input = input_tokens(usage_bound)
-        for sheet in self._reachable(
-            provider, model, at_s, until_s, conditions or {}, endpoint, attributes or _NOTHING
-        ):
-            for band in sheet.bands:
-                if band.over is not None and total_input <= band.over:
-                    continue
-                cost = Decimal(0)
-                for name, quantity in usage_bound.items():
-                    prices = [band.price(one) for one in BILLED_AS.get(name, (name,))]
-                    known = [price for price in prices if price is not None]
-                    if not known:
-                        if name == "request":
-                            continue
-                        return None
-                    cost += max(max(quantity, price.min_quantity) * price.usd / price.per for price in known)
-                dearest = cost if dearest is None else max(dearest, cost)
-        return dearest
+        """The model's context and largest answer, as far as known."""
+        known = self._model(self.catalog.canonical(provider), model.lower(), 2**40)
+        return known.limits if known is not None else NO_LIMITS
 
     def ceiling_nanousd(
         self,
-        usage_bound: Usage,
+        usage: Mapping[str, int],
         *,
         provider: str,
         model: str,
         at_s: int,
         until_s: int,
-        endpoint: str | None = None,
         attributes: Mapping[str, str | None] | None = None,
-        conditions: Mapping[str, str] | None = None,
+        fixed: Mapping[str, str] | None = None,
     ) -> int | None:
-        """`ceiling` in nano-USD, rounded up."""
-        dearest = self.ceiling(
-            usage_bound, provider=provider, model=model, at_s=at_s, until_s=until_s,
-            endpoint=endpoint, attributes=attributes, conditions=conditions,
-        )  # fmt: skip
-        return None if dearest is None else to_nanousd_up(dearest)
+        """The most that a call of at most that usage can cost if it ends in [at_s, until_s]; rounded up, None: unpriced.
 
-    def _reachable(
+        Any price that the provider's side may choose counts: service tiers, regions, long context, cache writes, another
+        modality, the clock, dates. `fixed` states conditions that the caller fixed (`{"service_tier": "default"}`).
+        What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`.
+        """
+        tokens = 0
+        for unit, count in usage.items():
+            if unit in INPUT_SIDE:
+                tokens += count
+        from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
+        caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
+        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else ())
+        try:
+            dearest = self._dearest[key]
+        except KeyError:
+            if len(self._dearest) >= _CACHED:
+                self._dearest.clear()
+            dearest = self._dearest[key] = self._find_dearest(
+                provider, model, from_s, to_s, attributes or {}, fixed or {}
+            )
+        if dearest is None:
+            return None
+        total = _ZERO
+        for unit, count in usage.items():
+            each = dearest.each(unit, tokens)
+            if each is None:
+                if unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
+                    continue
+                return None
+            total += each * count
+        return to_nanousd_up(total)
+
+    # Resolution
+
+    def _plan(
         self,
         provider: str,
         model: str,
-        at_s: int,
-        until_s: int,
-        known: Mapping[str, str],
+        routed: str | None,
+        conditions: Mapping[str, str],
         endpoint: str | None,
-        attributes: Mapping[str, str | None],
-    ) -> list[Sheet]:
-        """Every sheet that a call may be priced by; remembered until the first of them changes."""
-        resolver = self._resolver(provider)
-        matched = tuple((name, attributes.get(name)) for name in sorted(resolver.match_names))
-        key = (provider, model, tuple(sorted(known.items())), endpoint, matched, until_s - at_s)
-        sheets = self._ceilings.get(key)
-        if sheets and sheets[0].from_s <= at_s and at_s < min(sheet.until_s for sheet in sheets) - (until_s - at_s):
-            return sheets
-        sheets = []
-        for facts in resolver.fact_choices(model, known, _SERVED):
-            here_s = at_s
-            while here_s <= until_s:
-                sheet = self._priced(provider, model, None, here_s, facts, endpoint, attributes).sheet
-                sheets.append(sheet)
-                here_s = sheet.until_s
-        if len(self._ceilings) >= _MAX_SHEETS:
-            self._ceilings.clear()
-        self._ceilings[key] = sheets
-        return sheets
-
-    def _resolver(self, provider: str) -> Resolver:
-        found = self._resolvers.get(provider)
-        if found is None:
-            if len(self._resolvers) >= _MAX_SHEETS:
-                self._resolvers.clear()
-            name = self.catalog.provider(provider)
-            found = self._resolvers[provider] = Resolver(self.catalog, name, self.operator_rows)
-        return found
-
-    def _priced(
-        self,
-        provider: str,
-        model: str,
-        served: str | None,
+        attributes: Mapping[str, str | None] | None,
         at_s: int,
-        facts: Mapping[str, str | None],
-        endpoint: str | None,
-        attributes: Mapping[str, str | None],
-    ) -> _Priced:
-        resolver = self._resolver(provider)
-        names = resolver.condition_names
-        known = {name: value for name, value in facts.items() if name in names} if facts else _NOTHING
-        if endpoint is not None and "endpoint" in names and "endpoint" not in known:
-            known = {**known, "endpoint": endpoint}
-        matched = {name: attributes.get(name) for name in resolver.match_names} if resolver.match_names else _NOTHING
-        key = (provider, model, served, tuple(known.items()), tuple(matched.items()))
-        found = self._sheets.get(key)
-        if found is None or not found.sheet.from_s <= at_s < found.sheet.until_s:
-            if len(self._sheets) >= _MAX_SHEETS:
-                self._sheets.clear()
-            found = self._sheets[key] = self._resolve(resolver, model, served, at_s, known, matched)
-        return found
+    ) -> Plan:
+        """The prices of that kind of call at that time, from the cache where they are in it."""
+        key: _Key = (provider, model, routed, endpoint)
+        if conditions:
+            key = (*key, *(item for item in conditions.items() if item[0] in RELEVANT))
+        if self._matched_on:
+            key = (*key, *((attributes or {}).get(name) for name in self._matched_on))
+        plans = self._plans.get(key)
+        if plans is not None:
+            for plan in plans:
+                if plan.from_s <= at_s < plan.to_s:
+                    return plan
+        made = self._resolve(provider, model, routed, conditions, endpoint, attributes or {}, at_s)
+        if plans is None:
+            if len(self._plans) >= _CACHED:
+                self._plans.clear()
+            plans = self._plans[key] = []
+        elif len(plans) >= _PLANS_A_KIND:
+            plans.clear()
+        plans.append(made)
+        return made
 
     def _resolve(
         self,
-        resolver: Resolver,
+        provider: str,
         model: str,
-        served: str | None,
+        routed: str | None,
+        conditions: Mapping[str, str],
+        endpoint: str | None,
+        attributes: Mapping[str, str | None],
         at_s: int,
-        facts: Mapping[str, str | None],
-        matched: Mapping[str, str | None],
-    ) -> _Priced:
-        """The served model's sheet; where that has no price, the routed one's; where neither has, the assumed one."""
-        sheet = resolver.sheet(served or model, at_s, facts, matched, also_known_as=model)
-        if sheet.specific:
-            return _Priced(sheet, ())
-        if served and served != model:
-            routed = resolver.sheet(model, at_s, facts, matched)
-            span = (max(sheet.from_s, routed.from_s), min(sheet.until_s, routed.until_s))
-            if routed.specific:
-                return _Priced(routed._replace(from_s=span[0], until_s=span[1]), ("fallback_price",))
-        if self._assumed is not None:
-            return _Priced(resolver.assume(sheet, self._assumed), ("assumed_price",))
-        return _Priced(sheet, ())
+    ) -> Plan:
+        canonical, name, span = self.catalog.canonical(provider), model.lower(), Span(at_s)
+        names, found = self._names(canonical, name, routed, at_s)
+        facts = facts_of(canonical, name, conditions, endpoint)
+        call = Call(canonical, names, facts, attributes, at_s)
+        schedules = self.catalog.schedules
+        mine = applying_rows(self._operator_rows(provider.lower(), canonical, names), facts, schedules, span)
+        own = applying_rows(((0, row) for row in found.rows) if found else (), facts, schedules, span)
+        own_multipliers = self.catalog.multipliers.get(canonical, ())
+        multipliers = (
+            *applying_multipliers(own_multipliers, call, schedules, span),
+            *applying_multipliers(self._multipliers, call, schedules, span),
+        )
+        if self._assumed is not None and not mine and not own:
+            plan = make_plan((), (self._assumed,), multipliers, span)
+            plan.assumed = True
+            return plan
+        return make_plan(mine, own, multipliers, span)
+
+    def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
+        """All names that the model goes by, and what the book has of it.
+
+        The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
+        `gpt-4o-mini` is for the snapshot that answers to it.
+        """
+        found = self._model(provider, name, at_s)
+        names = [name]
+        if found is not None and found.name != name:
+            names.append(found.name)
+        if routed is not None and (lower := routed.lower()) not in names:
+            other = self._model(provider, lower, at_s)
+            if other is not None and found is not None and other.name == found.name:
+                names.append(lower)
+        return tuple(names), found
+
+    def _model(self, provider: str, name: str, at_s: int) -> Model | None:
+        return self.catalog.provider(provider).find(name, at_s)
+
+    def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
+        return [
+            (closeness, row)
+            for row in self._rows
+            if _is_provider(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
+        ]
+
+    def _find_dearest(
+        self,
+        provider: str,
+        model: str,
+        from_s: int,
+        to_s: int,
+        attributes: Mapping[str, str | None],
+        fixed: Mapping[str, str],
+    ) -> Dearest | None:
+        canonical, name = self.catalog.canonical(provider), model.lower()
+        names, found = self._names(canonical, name, None, from_s)
+        later, found_later = self._names(canonical, name, None, to_s)
+        names = tuple(dict.fromkeys((*names, *later)))
+        own = found.rows if found else ()
+        if found_later is not None and found_later is not found:
+            own = (*own, *found_later.rows)
+        facts = facts_of(canonical, name, fixed, None)
+        mine = self._operator_rows(provider.lower(), canonical, names)
+        if not mine and not own and self._assumed is not None:
+            own = (self._assumed,)
+        return dearest_rates(
+            Call(canonical, names, facts, attributes, from_s),
+            mine,
+            own,
+            (*self.catalog.multipliers.get(canonical, ()), *self._multipliers),
+            self.catalog.schedules,
+            to_s,
+            frozenset(fixed),
+        )
 
 
-def input_tokens(usage: Usage) -> Quantity:
-    """All tokens on the input side, cached ones too: what long-context tiers look at."""
-    return sum(quantity for name, quantity in usage.items() if name in INPUT_SIDE)
+def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
+    return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
 
 
-def _differs(computed: Decimal, reported: Decimal) -> bool:
-    return abs(computed - reported) > _ONE_PERCENT * max(reported, Decimal(0))
+def _price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLine]) -> bool:
+    """Append a line for each unit of the usage; True where some unit has no price."""
+    tokens: Quantity = 0
+    if plan.cuts:
+        for unit, quantity in usage.items():
+            if unit in INPUT_SIDE:
+                tokens += quantity
+    missing = False
+    for unit, quantity in usage.items():
+        rate = plan.rate(unit, tokens)
+        if rate is None:
+            missing = missing or not _included(plan, unit, usage)
+            continue
+        lines.append(_line(rate, unit, quantity, model))
+    return missing
+
+
+def _line(rate: Rate, unit: str, quantity: Quantity, model: str | None) -> CostLine:
+    if rate.at_least and quantity < rate.at_least:
+        quantity = rate.at_least
+    amount = rate.each_usd * quantity if rate.each_usd is not None else rate.price_usd * quantity / rate.per
+    return CostLine(unit, quantity, rate.price_usd, rate.per, amount, model, rate.source)
+
+
+def _included(plan: Plan, unit: str, usage: Usage) -> bool:
+    """Whether a unit without a price costs nothing: told for information, or covered by the time that is paid for."""
+    if not plan.priced:
+        return False
+    if unit in FREE_WITHOUT_PRICE:
+        return len(usage) > 1 or unit == "request"
+    return unit in TOKENS and "gpu_second" in usage and plan.rate("gpu_second", 0) is not None
+
+
+def _operator_names(plan: Plan, usage: Usage) -> bool:
+    """Whether the operator prices any unit of the usage: his price then wins over what the provider says."""
+    return bool(plan.operator_rows) and any(
+        (rate := plan.rate(unit, 0)) is not None and rate.of_operator for unit in usage
+    )
+
+
+def _assumed_row(usd: Mapping[str, Decimal]) -> Row:
+    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
+
+
+def _usd_of(row: Row) -> dict[str, Decimal]:
+    return {unit: price.usd for unit, price in row.prices.items()}

@@ -1,144 +1,225 @@
-"""The catalog: all that the price book's files say, indexed by provider and parsed only when first needed.
+"""The price book's rows, by provider and model, and the many names that a model goes by.
 
-It answers two questions: which model is meant, and which rows and multipliers stand under it. What applies when is
-decided later (`resolve.py`).
+Providers are parsed when first asked for: a proxy talks to a few of them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pricing.clock import Clock, parse_clocks
-from pricing.names import ModelIndex
-from pricing.rows import Multiplier, Row, matches, parse_multiplier, parse_row
-
-ANY_PROVIDER = "*"
-
-
-class Located(NamedTuple):
-    """A model as the book knows it. `provider` is whose rows they are: a host may sell at another provider's prices."""
-
-    provider: str
-    model: str
+from pricing.clock import Schedule
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.times import epoch_s
+from pricing.units import default_per
 
 
 class Limits(NamedTuple):
-    """What a model takes and gives at most, in tokens; None where the book does not say."""
+    """Tokens that a model takes at most, and makes at most in one answer; None where unknown."""
 
-    context_tokens: int | None = None
-    max_output_tokens: int | None = None
-
-
-class _Shelf:
-    """One provider's models and rows, as they stand in the file."""
-
-    def __init__(self, records: list[Mapping[str, Any]]) -> None:
-        self.records = {record["model"]: record for record in records if "usd" not in record}
-        self.index = ModelIndex(list(self.records.values()))
-        self._raw: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        self._parsed: dict[str, tuple[Row, ...]] = {}
-        self.condition_names: set[str] = set()
-        for record in records:
-            if "usd" in record:
-                self._raw[record["model"]].append(record)
-                self.condition_names.update(record.get("when", ()))
-        self._globs = [model for model in self._raw if "*" in model]
-
-    def rows(self, model: str) -> tuple[Row, ...]:
-        if model not in self._parsed:
-            self._parsed[model] = tuple(parse_row(raw) for raw in self._raw.get(model, ()))
-        return self._parsed[model]
-
-    def glob_rows(self, model: str) -> list[Row]:
-        return [row for glob in self._globs if matches(glob, model) for row in self.rows(glob)]
+    context_tokens: int | None
+    max_output_tokens: int | None
 
 
-class Catalog:
-    """The book's content. Everything in it is read-only; what is parsed is kept."""
+NO_LIMITS = Limits(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of one provider. `names`: other names, patterns with a trailing *; lower case."""
+
+    name: str
+    rows: tuple[Row, ...]
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """`name` (or trailing-* pattern) means `model` in [from_s, to_s)."""
+
+    name: str
+    model: str
+    from_s: int = ALWAYS_S
+    to_s: int = NEVER_S
+
+
+class Provider:
+    """All models of a provider, and how their names are understood.
+
+    `aliases` are ours, dated, and win over everything; `names` are other names and patterns from the sources.
+    `fallbacks`: providers whose models this one sells at their prices.
+    """
 
     def __init__(
         self,
-        records: Iterable[Mapping[str, Any]],
-        *,
-        multipliers: Mapping[str, Any],
-        schedules: Mapping[str, Any],
-        aliases: Mapping[str, Any],
+        name: str,
+        models: Mapping[str, Model],
+        aliases: Iterable[Alias] = (),
+        names: Iterable[tuple[str, str]] = (),
+        fallbacks: tuple[Provider, ...] = (),
     ) -> None:
-        self._records: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for record in records:
-            self._records[record["provider"]].append(record)
-        self._shelves: dict[str, _Shelf] = {}
-        self._aliases: Mapping[str, str] = aliases.get("providers", {})
-        self._fallbacks: Mapping[str, list[str]] = aliases.get("sold_by", {})
-        self._renamed: Mapping[str, Mapping[str, str]] = aliases.get("models", {})
-        self.clocks: Mapping[str, Clock] = parse_clocks(schedules)
-        self._multipliers = [parse_multiplier(raw) for raw in multipliers.get("multiplier", ())]
+        self.name = name
+        self.models = models
+        self._aliases = tuple(aliases)
+        self._exact = {other: model for other, model in names if "*" not in other}
+        self._patterns = tuple((other, model) for other, model in names if "*" in other)
+        self._fallbacks = fallbacks
 
-    def providers(self) -> list[str]:
-        """All providers in the book."""
-        return sorted(self._records)
-
-    def models(self, provider: str) -> list[str]:
-        """All models of a provider."""
-        return list(self._shelf(provider).records)
-
-    def provider(self, name: str) -> str:
-        """The name under which a provider stands in the book."""
-        lower = name.lower()
-        return self._aliases.get(lower, lower)
-
-    def sellers(self, provider: str) -> list[str]:
-        """The provider, and those whose prices hold where it names none of its own."""
-        return [provider, *self._fallbacks.get(provider, ())]
-
-    def locate(self, provider: str, name: str) -> Located | None:
-        """The model that a provider knows by `name`. `provider` is as `provider()` gives it."""
-        for seller in self.sellers(provider):
-            renamed = self._renamed.get(seller, {})
-            if model := self._shelf(seller).index.find(renamed.get(name.lower(), name)):
-                return Located(seller, model)
+    def find(self, name: str, at_s: int) -> Model | None:
+        """The model that goes by `name` (lower case) at that time: by its own name, by another, by a pattern."""
+        tried = (name, *simpler_names(name))
+        for provider in (self, *self._fallbacks):
+            for one in tried:
+                if (model := provider._exactly(one, at_s)) is not None:
+                    return model
+            for one in tried:
+                if (model := provider._by_pattern(one)) is not None:
+                    return model
         return None
 
-    def rows(self, provider: str, located: Located | None) -> list[tuple[int, Row]]:
-        """Rows for a model, each with how specific its model name is; whole-provider rows come with it."""
-        model = located.model if located else ""
-        found = [(EXACT, row) for row in self._shelf(located.provider).rows(model)] if located else []
-        sellers = dict.fromkeys((provider, located.provider if located else provider))
-        for step, seller in enumerate(reversed(sellers)):
-            found += [(len(row.model) + step * SELLER_STEP, row) for row in self._shelf(seller).glob_rows(model)]
-        return found
-
-    def multipliers(self, provider: str, located: Located | None) -> list[Multiplier]:
-        """The multipliers that may touch a model's prices."""
-        model = located.model if located else ""
-        return [
-            factor
-            for factor in self._multipliers
-            if factor.provider == provider and any(matches(pattern, model) for pattern in factor.models)
+    def _exactly(self, name: str, at_s: int) -> Model | None:
+        dated = [
+            (_closeness(alias.name, name), alias.from_s, alias.model)
+            for alias in self._aliases
+            if alias.from_s <= at_s < alias.to_s and _closeness(alias.name, name)
         ]
+        if dated and (model := self.models.get(max(dated)[2])) is not None:
+            return model
+        return self.models.get(name) or self.models.get(self._exact.get(name, ""))
 
-    def condition_names(self, provider: str) -> set[str]:
-        """Every condition that some price of the provider depends on."""
-        names: set[str] = set()
-        for seller in self.sellers(provider):
-            names |= self._shelf(seller).condition_names
-        for factor in self._multipliers:
-            if factor.provider == provider:
-                names.update(factor.when)
-        return names
-
-    def limits(self, located: Located | None) -> Limits:
-        """The model's limits."""
-        record = self._shelf(located.provider).records.get(located.model, {}) if located else {}
-        return Limits(record.get("context_tokens"), record.get("max_output_tokens"))
-
-    def _shelf(self, provider: str) -> _Shelf:
-        if provider not in self._shelves:
-            self._shelves[provider] = _Shelf(self._records.get(provider, []))
-        return self._shelves[provider]
+    def _by_pattern(self, name: str) -> Model | None:
+        found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
+        return self.models.get(found[1]) if found[0] else None
 
 
-SELLER_STEP = 1_000  # a host's own whole-provider rows win over those of whose models it sells
-EXACT = 10_000
+def _closeness(pattern: str, name: str) -> int:
+    """0: no match; above the name's length: exact; else how many characters the pattern fixes. `*` at either end."""
+    if pattern == name:
+        return len(name) + 1
+    fixed = pattern.strip("*")
+    if len(fixed) == len(pattern) or not fixed or fixed not in name:
+        return 0
+    if not pattern.startswith("*") and not name.startswith(fixed):
+        return 0
+    if not pattern.endswith("*") and not name.endswith(fixed):
+        return 0
+    return len(fixed)
+
+
+_PREFIXES = re.compile(
+    r"^(models/|publishers/[^/]+/models/|accounts/fireworks/models/|(?:.*/)?foundation-model/|.*inference-profile/)"
+)
+_SUFFIXES = (
+    re.compile(r"[-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?$"),  # a snapshot's date, Bedrock's version behind it
+    re.compile(r"-v\d+(:\d+)?$"),
+    re.compile(r"-0\d{3}$|-[01]\d-\d{4}$|-\d{2}-\d{2}$"),
+    re.compile(r"[-:]latest$|@default$"),
+    re.compile(r"-00\d$"),
+)
+
+
+def simpler_names(name: str) -> list[str]:
+    """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
+    found = []
+    bare = _PREFIXES.sub("", name)
+    if bare != name:
+        found.append(bare)
+    for suffix in _SUFFIXES:
+        shorter = suffix.sub("", bare)
+        if shorter != bare and shorter not in found:
+            found.append(shorter)
+    return found
+
+
+def parse_price(text: str, unit: str) -> Price:
+    """ "2.5", "0.006/60" or "0.111/3600>=10": USD, per how many where not the unit's default, billed at least."""
+    text, _, at_least = text.partition(">=")
+    usd, _, per = text.partition("/")
+    return Price(Decimal(usd), int(per) if per else default_per(unit), Decimal(at_least) if at_least else 0)
+
+
+def price_text(price: Price, unit: str) -> str:
+    """The inverse of `parse_price`."""
+    per = "" if price.per == default_per(unit) else f"/{price.per}"
+    return f"{plain(price.usd)}{per}" + (f">={plain(price.at_least)}" if price.at_least else "")
+
+
+def plain(number: Decimal | int) -> str:
+    """A decimal without exponent or needless zeros."""
+    text = f"{Decimal(number):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def choices(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """`{key: value or list of values}`, lower case."""
+    return {
+        key: tuple(str(one).lower() for one in (value if isinstance(value, list) else [value]))
+        for key, value in raw.items()
+    }
+
+
+def row_of(raw: Mapping[str, Any]) -> Row:
+    """A row from its JSON object."""
+    return Row(
+        provider=raw["provider"],
+        model=raw["model"],
+        prices={unit: parse_price(text, unit) for unit, text in raw["prices"].items()},
+        tiers=tuple(
+            Tier(
+                tier["over"],
+                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
+                tier.get("inclusive", False),
+            )
+            for tier in raw.get("tiers", ())
+        ),
+        from_s=epoch_s(raw.get("from"), ALWAYS_S),
+        to_s=epoch_s(raw.get("to"), NEVER_S),
+        when=choices(raw.get("when", {})),
+        source=raw["source"],
+        checked=raw["checked"],
+    )
+
+
+@dataclass(slots=True)
+class Catalog:
+    """All providers. `lines`: the unparsed lines of each; `names`: other names of providers."""
+
+    version: str
+    lines: Mapping[str, list[bytes]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    multipliers: Mapping[str, tuple[Multiplier, ...]] = field(default_factory=dict)
+    parse: Callable[[bytes], Any] = json.loads
+    _providers: dict[str, Provider] = field(default_factory=dict)
+
+    def canonical(self, provider: str) -> str:
+        """The book's name of a provider, in lower case whether it is known or not."""
+        name = provider.lower().replace("_", "-")
+        return self.names.get(name, name)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that canonical name; one without models where it is unknown."""
+        if (known := self._providers.get(name)) is not None:
+            return known
+        rows: dict[str, list[Row]] = {}
+        limits: dict[str, Limits] = {}
+        names: list[tuple[str, str]] = []
+        for line in self.lines.get(name, ()):
+            raw = self.parse(line)
+            if "prices" in raw:
+                rows.setdefault(raw["model"], []).append(row_of(raw))
+            if "context_tokens" in raw or "max_output_tokens" in raw:
+                limits[raw["model"]] = Limits(raw.get("context_tokens"), raw.get("max_output_tokens"))
+            names += [(other, raw["model"]) for other in raw.get("names", ())]
+        models = {model: Model(model, tuple(own), limits.get(model, NO_LIMITS)) for model, own in rows.items()}
+        fallbacks = tuple(self.provider(other) for other in self.fallbacks.get(name, ()))
+        made = Provider(name, models, self.aliases.get(name, ()), names, fallbacks)
+        if name in self.lines:  # an unknown name comes from outside and must not grow the table
+            self._providers[name] = made
+        return made

@@ -1,76 +1,74 @@
-"""Clocks: hours of the day, days of the week and public holidays that choose between prices."""
+"""Prices by the clock: named schedules of windows in the day, on some weekdays, not on some holidays. All in UTC."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
-    """When a clock strikes: within `hours` (UTC seconds of the day, half-open, may wrap midnight) on its days.
+class Schedule:
+    """`windows`: (start, end) in seconds of the day; one that ends before it starts crosses midnight.
 
-    weekdays: 0 is Monday; the days are those of UTC, holidays those of the calendar's own time zone.
-    holidays_known_until: the last date that the calendar covers; later days count as working days.
+    `weekdays`: ISO, Monday is 1. `not_on`: dates without the window. `covers_through`: the last day that the holidays
+    are known for, None where the schedule has none.
     """
 
-    name: str
-    hours: tuple[tuple[int, int], ...]
-    weekdays: frozenset[int] = frozenset(range(7))
-    holidays: frozenset[date] = frozenset()
-    holidays_offset_s: int = 0
-    holidays_known_until: date | None = None
-    source: str = ""
+    windows: tuple[tuple[int, int], ...]
+    weekdays: frozenset[int] = frozenset(range(1, 8))
+    not_on: frozenset[dt.date] = frozenset()
+    covers_through: dt.date | None = None
 
-    def strikes(self, at_s: int) -> bool:
-        """Whether the instant lies within the clock's hours."""
+    def holds(self, at_s: int) -> bool:
+        """Whether the moment lies in a window."""
+        date = dt.datetime.fromtimestamp(at_s, dt.UTC).date()
+        if date.isoweekday() not in self.weekdays or date in self.not_on:
+            return False
         second = at_s % DAY_S
-        if not any(_within(second, start, end) for start, end in self.hours):
-            return False
-        if datetime.fromtimestamp(at_s, UTC).weekday() not in self.weekdays:
-            return False
-        if not self.holidays:
-            return True
-        there = timezone(timedelta(seconds=self.holidays_offset_s))
-        return datetime.fromtimestamp(at_s, there).date() not in self.holidays
+        return any(_within(second, start, end) for start, end in self.windows)
 
-    def next_change_s(self, at_s: int) -> int:
-        """An instant after `at_s` before which the clock surely says the same."""
+    def edges(self, at_s: int) -> tuple[int, int]:
+        """The nearest moments at or before, and after, `at_s` at which `holds` may change."""
         midnight = at_s - at_s % DAY_S
-        edges = {edge for span in self.hours for edge in span} | {DAY_S, (DAY_S - self.holidays_offset_s) % DAY_S}
-        return min(midnight + edge + extra for edge in edges for extra in (0, DAY_S) if midnight + edge + extra > at_s)
+        moments = {0, DAY_S, *(edge for window in self.windows for edge in window)}
+        second = at_s % DAY_S
+        return (
+            midnight + max(edge for edge in moments if edge <= second),
+            midnight + min(edge for edge in moments if edge > second),
+        )
+
+    def meets(self, from_s: int, to_s: int) -> bool:
+        """Whether a window lies in part in [from_s, to_s]."""
+        moment = from_s
+        while moment <= to_s:
+            if self.holds(moment):
+                return True
+            moment = self.edges(moment)[1]
+        return False
 
 
 def _within(second: int, start: int, end: int) -> bool:
     return start <= second < end if start <= end else second >= start or second < end
 
 
-def parse_clocks(raw: Mapping[str, Any]) -> dict[str, Clock]:
-    """`schedules.toml`: its clocks by name. Raises KeyError or ValueError where the file is not well formed."""
-    calendars = raw.get("holidays", {})
-    clocks = {}
-    for name, one in raw.get("clock", {}).items():
-        calendar = calendars.get(one.get("holidays"), {})
-        clocks[name] = Clock(
-            name=name,
-            hours=tuple((_second(start), _second(end)) for start, end in one["hours_utc"]),
-            weekdays=frozenset(one.get("weekdays", range(7))),
-            holidays=frozenset(_dates(calendar.get("dates", ()))),
-            holidays_offset_s=int(calendar.get("utc_offset_hours", 0)) * 3600,
-            holidays_known_until=next(iter(_dates([calendar["covers_through"]])), None) if calendar else None,
-            source=one.get("source", ""),
-        )
-    return clocks
+def schedule(raw: Mapping[str, Any]) -> Schedule:
+    """A schedule from its TOML table: `windows = ["01:00-04:00"]`, `weekdays`, `not_on`, `covers_through`."""
+    windows = []
+    for window in raw["windows"]:
+        start, end = window.split("-")
+        windows.append((_second(start), _second(end)))
+    return Schedule(
+        tuple(windows),
+        frozenset(raw.get("weekdays", range(1, 8))),
+        frozenset(raw.get("not_on", ())),
+        raw.get("covers_through"),
+    )
 
 
-def _second(hour: str) -> int:
-    hours, minutes = hour.split(":")
-    return int(hours) * 3600 + int(minutes) * 60
-
-
-def _dates(values: Iterable[object]) -> list[date]:
-    return [value if isinstance(value, date) else date.fromisoformat(str(value)) for value in values]
+def _second(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return (int(hours) * 60 + int(minutes)) * 60

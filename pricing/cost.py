@@ -1,4 +1,4 @@
-"""What a reading costs, line by line: the values that the price engine hands back. (How they come about: `book.py`.)"""
+"""What a reading costs, line by line. (Which price applies is `resolve.py`'s question.)"""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from typing import Literal, NamedTuple
 
 from pricing.usage import Quantity
 
-CostStatus = Literal["priced", "unpriced", "partial"]
-
 
 class CostLine(NamedTuple):
-    """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact.
-
-    The quantity is what is billed: at least the price's minimum. The price includes all multipliers. `model` is given
-    where it is not the reading's own; `source` names the price row.
-    """
+    """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact. `source` names the price row."""
 
     unit: str
     quantity: Quantity
@@ -27,15 +21,13 @@ class CostLine(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """A priced reading.
+    """A priced reading. `cost_usd` is exact and None where unpriced; `cost_nanousd` is it, rounded once, half-even.
 
-    status: `unpriced` where nothing that was used has a price, `partial` where something has none: then `cost_usd` is
-        what the rest costs, a lower bound.
-    cost_usd: exact; None where unpriced. cost_nanousd: it, rounded once, half-even.
-    source: `provider` where the provider's own charge is taken.
+    status: `partial` where some units have a price and others none; `cost_usd` is None then too.
+    source: `provider` where the provider's own statement is the cost; `lines` then add up to it all the same.
     """
 
-    status: CostStatus
+    status: Literal["priced", "unpriced", "partial"]
     lines: tuple[CostLine, ...]
     cost_usd: Decimal | None
     cost_nanousd: int | None

@@ -1,130 +1,204 @@
-"""The operator's own prices: the rows of the configuration's `prices:`, checked all at once.
+"""The operator's own prices: rows of the configuration's `prices:`, checked all at once.
 
-    {provider: vllm, model: "*", input: "0.10", cache_read: "0.01", output: "0.40"}
-    {provider: acme, model: big-1, input: "2", output: "10", tiers: [{over_input_tokens: 200000, input: "4"}]}
-    {provider: openai, model: "*", multiplier: "0.9", match: {team: payments}}
-
-`from` is inclusive, `to` exclusive, both UTC. A price is a string (USD per million tokens, or per single thing) or
-`{usd, per, min_quantity}`. Floats are refused: YAML has rounded them before anyone can see it.
+A row is `{provider, model, <unit>: price, …}` with, optionally, `from` (inclusive) and `to` (exclusive), `tiers`,
+`when`, and `multiplier` with `match`. A price is a decimal string or an int (USD per million tokens, or per thing), or
+`{usd, per, min_quantity}`. Floats are refused: 0.1 is not what it looks like.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
-from pricing.money import parse_amount
-from pricing.rows import BEGINNING_S, END_S, Price, parse_conditions, parse_instant, parse_price
-from pricing.units import UNITS
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.times import epoch_s
+from pricing.units import UNITS, default_per
 
-_OWN_KEYS = {"provider", "model", "from", "to", "tiers", "multiplier", "match"}
-_THRESHOLDS = ("over_input_tokens", "from_input_tokens")
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
+_SETTINGS = {"provider", "model", "from", "to", "tiers", "multiplier", "match", "when"}
+_TIER_SETTINGS = {"over_input_tokens", "inclusive"}
+_MAX_PER = 10**12
+_ANY: Mapping[str, tuple[str, ...]] = {}
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a row: its key path and what to do about it."""
+class Problem(NamedTuple):
+    """What is wrong, and the key path where it stands: `prices[2].input`."""
 
     path: str
     message: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorPrice:
-    """One row. `tiers` maps a number of input tokens to the prices above it; `path` is where the row stands."""
+    """One row: prices, or a factor on prices, or both."""
 
-    path: str
-    provider: str
-    model: str
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    tiers: Mapping[int, Mapping[str, Price]] = field(default_factory=dict)
-    multiplier: Decimal | None = None
-    match: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    from_s: int = BEGINNING_S
-    to_s: int = END_S
+    row: Row | None
+    multiplier: Multiplier | None
 
 
-def parse_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[OperatorPrice, ...], tuple[Problem, ...]]:
-    """The rows that are right, and all that is wrong with the others."""
+class _BadValueError(ValueError):
+    """A value that cannot be read; the message says why."""
+
+
+def parse_rows(rows: Sequence[Any]) -> tuple[tuple[OperatorPrice, ...], tuple[Problem, ...]]:
+    """All rows that are right, and every problem of those that are not."""
     problems: list[Problem] = []
-    parsed = [_parse_row(f"prices[{index}]", row, problems) for index, row in enumerate(rows)]
+    parsed = [_parse_row(raw, f"prices[{index}]", problems) for index, raw in enumerate(rows)]
     return tuple(row for row in parsed if row is not None), tuple(problems)
 
 
-def _parse_row(path: str, raw: Mapping[str, Any], problems: list[Problem]) -> OperatorPrice | None:
+def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | None:
     if not isinstance(raw, Mapping):
-        problems.append(Problem(path, "must be a mapping with provider, model and prices"))
+        problems.append(Problem(path, "must be a mapping: {provider, model, input, output, …}"))
         return None
     before = len(problems)
-    provider, model = (_name(path, key, raw, problems) for key in ("provider", "model"))
-    from_s = _checked(f"{path}.from", parse_instant, raw.get("from"), problems, BEGINNING_S)
-    to_s = _checked(f"{path}.to", parse_instant, raw.get("to"), problems, END_S)
-    if len(problems) == before and from_s >= to_s:
-        problems.append(Problem(f"{path}.to", "must be later than `from` (it is exclusive)"))
-    multiplier = _checked(f"{path}.multiplier", parse_amount, raw.get("multiplier"), problems, None)
-    match = raw.get("match", {})
-    if not isinstance(match, Mapping):
-        problems.append(Problem(f"{path}.match", "must map attributes to values, for example {team: payments}"))
-        match = {}
-    prices = _prices(path, {name: value for name, value in raw.items() if name not in _OWN_KEYS}, problems)
-    tiers = dict(_tiers(path, raw.get("tiers", ()), problems))
-    if not prices and not tiers and multiplier is None and len(problems) == before:
-        problems.append(Problem(path, 'names no price: add for example input: "0.10", or a multiplier'))
+
+    def take(name: str, read: Callable[[Any], _T], default: _T) -> _T:
+        if raw.get(name) is None:
+            return default
+        return _read(raw[name], f"{path}.{name}", read, default, problems)
+
+    missing = [name for name in ("provider", "model") if raw.get(name) is None]
+    problems += [Problem(f"{path}.{name}", "is required") for name in missing]
+    provider, model = take("provider", _name, ""), take("model", _name, "")
+    from_s, to_s = take("from", _moment, ALWAYS_S), take("to", _moment, NEVER_S)
+    if from_s >= to_s:
+        problems.append(Problem(f"{path}.to", "must be later than `from`"))
+    prices = _prices(raw, path, _SETTINGS, problems)
+    tiers = _tiers(raw.get("tiers"), f"{path}.tiers", problems)
+    factor = take("multiplier", _factor, None)
+    match, when = take("match", _choices, _ANY), take("when", _choices, _ANY)
+    if not prices and not tiers and "multiplier" not in raw and len(problems) == before:
+        problems.append(Problem(path, "names neither a unit's price nor a multiplier"))
+    if match and "multiplier" not in raw:
+        problems.append(Problem(f"{path}.match", "goes with `multiplier` only: a price is the same for all callers"))
     if len(problems) > before:
         return None
-    return OperatorPrice(path, provider, model, prices, tiers, multiplier, parse_conditions(match), from_s, to_s)
+    source = path
+    row = Row(provider, model, prices, tiers, from_s, to_s, when, source) if prices or tiers else None
+    multiplier = (
+        Multiplier(provider, model, factor, from_s, to_s, match, when, everything=True, source=source, group="operator")
+        if factor is not None
+        else None
+    )
+    return OperatorPrice(row, multiplier)
 
 
-def _name(path: str, key: str, raw: Mapping[str, Any], problems: list[Problem]) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str) or not value:
-        problems.append(Problem(f"{path}.{key}", f"{key} is missing: every price row needs one"))
-        return ""
-    if "*" in value.removesuffix("*") or (key == "provider" and "*" in value):
-        allowed = "a pattern has its * at the end" if key == "model" else "a provider's name takes no *"
-        problems.append(Problem(f"{path}.{key}", f"{value!r}: {allowed}"))
-    return value
-
-
-def _checked(path: str, parse: Any, value: object, problems: list[Problem], default: Any) -> Any:
-    if value is None:
-        return default
+def _read(value: Any, path: str, read: Callable[[Any], _T], default: _T, problems: list[Problem]) -> _T:
     try:
-        return parse(value)
-    except ValueError as error:
-        problems.append(Problem(path, str(error)))
+        return read(value)
+    except _BadValueError as bad:
+        problems.append(Problem(path, str(bad)))
         return default
 
 
-def _prices(path: str, raw: Mapping[str, Any], problems: list[Problem]) -> dict[str, Price]:
+def _prices(raw: Mapping[Any, Any], path: str, settings: set[str], problems: list[Problem]) -> dict[str, Price]:
     prices = {}
     for name, value in raw.items():
-        if name not in UNITS:
-            known = ", ".join(UNITS)
-            problems.append(Problem(f"{path}.{name}", f"is no unit of usage. Units are: {known}"))
+        if name in settings or value is None:
             continue
-        try:
-            prices[name] = parse_price(name, value)
-        except ValueError as error:
-            problems.append(Problem(f"{path}.{name}", str(error)))
+        if name not in UNITS:
+            problems.append(Problem(f"{path}.{name}", "is neither a setting nor a unit; units are " + ", ".join(UNITS)))
+            continue
+        price = _read(value, f"{path}.{name}", partial(_price, str(name)), None, problems)
+        if price is not None:
+            prices[name] = price
     return prices
 
 
-def _tiers(path: str, raw: object, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Price]]]:
+def _tiers(raw: Any, path: str, problems: list[Problem]) -> tuple[Tier, ...]:
+    if raw is None:
+        return ()
     if not isinstance(raw, Sequence) or isinstance(raw, str):
-        problems.append(Problem(f"{path}.tiers", "must be a list of {over_input_tokens, …prices}"))
-        return
-    for index, tier in enumerate(raw):
-        where = f"{path}.tiers[{index}]"
-        names = [name for name in _THRESHOLDS if isinstance(tier, Mapping) and name in tier]
-        bound = tier[names[0]] if len(names) == 1 else None
-        if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
-            problems.append(Problem(where, "needs over_input_tokens (or from_input_tokens), a whole number of tokens"))
+        problems.append(Problem(path, "must be a list of {over_input_tokens, <unit>: price}"))
+        return ()
+    tiers = []
+    for index, entry in enumerate(raw):
+        at = f"{path}[{index}]"
+        if not isinstance(entry, Mapping):
+            problems.append(Problem(at, "must be a mapping: {over_input_tokens, <unit>: price}"))
             continue
-        prices = _prices(where, {name: value for name, value in tier.items() if name not in _THRESHOLDS}, problems)
-        yield bound - (names[0] == "from_input_tokens"), prices
+        over = entry.get("over_input_tokens")
+        if not isinstance(over, int) or isinstance(over, bool) or over < 0:
+            problems.append(Problem(f"{at}.over_input_tokens", "must be a whole number of tokens"))
+            continue
+        inclusive = entry.get("inclusive", False)
+        if not isinstance(inclusive, bool):
+            problems.append(Problem(f"{at}.inclusive", "must be true or false"))
+            continue
+        prices = _prices(entry, at, _TIER_SETTINGS, problems)
+        if not prices and not problems:
+            problems.append(Problem(at, "names no unit's price"))
+        tiers.append(Tier(over, prices, inclusive))
+    if len({tier.over for tier in tiers}) < len(tiers):
+        problems.append(Problem(path, "two tiers begin at the same over_input_tokens"))
+    return tuple(sorted(tiers, key=lambda tier: tier.over))
+
+
+def _price(unit: str, value: Any) -> Price | None:
+    if not isinstance(value, Mapping):
+        return Price(_decimal(value), default_per(unit))
+    if unknown := [str(name) for name in value if name not in ("usd", "per", "min_quantity")]:
+        raise _BadValueError(f"takes usd, per and min_quantity, not {', '.join(unknown)}")
+    if "usd" not in value:
+        raise _BadValueError("needs usd")
+    per = value.get("per", default_per(unit))
+    if not isinstance(per, int) or isinstance(per, bool) or not 0 < per <= _MAX_PER:
+        raise _BadValueError("per must be a whole number above 0")
+    at_least = value.get("min_quantity")
+    return Price(_decimal(value["usd"]), per, 0 if at_least is None else _decimal(at_least))
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, float):
+        raise _BadValueError(f'must be quoted to be exact: "{value}"')
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value.strip()):
+        raise _BadValueError('must be a decimal number >= 0 in quotes, as "0.25"')
+    return Decimal(value.strip())
+
+
+def _factor(value: Any) -> Decimal | None:
+    factor = _decimal(value)
+    if factor > 1000:
+        raise _BadValueError('must be a factor on prices, as "0.9"')
+    return factor
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _BadValueError("must be a name")
+    name = value.strip().lower()
+    if "*" in name[:-1]:
+        raise _BadValueError("may hold * only at its end")
+    return name
+
+
+def _moment(value: Any) -> int:
+    """Epoch seconds of a date (00:00 UTC) or time; a time without a zone is UTC."""
+    if isinstance(value, str | dt.date):
+        try:
+            return epoch_s(value.strip() if isinstance(value, str) else value, ALWAYS_S)
+        except ValueError:
+            pass
+    raise _BadValueError("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z")
+
+
+def _choices(value: Any) -> Mapping[str, tuple[str, ...]]:
+    """`{team: a}` or `{team: [a, b-*]}`."""
+    if not isinstance(value, Mapping):
+        raise _BadValueError("must be a mapping, as {team: payments}")
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, wanted in value.items():
+        names = [wanted] if isinstance(wanted, str) else wanted
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(one, str) for one in names):
+            raise _BadValueError(f"{name} must be a value or a list of values")
+        chosen[str(name)] = tuple(names)
+    return chosen

@@ -1,152 +1,223 @@
-"""Resolution: from the rows that stand under a model to the sheet that holds at one instant under known facts."""
+"""Which price applies: the rows that a call can reach, best first, and from them one price per unit.
+
+The order (design, section 5): the operator's rows before the book's; the closest model name, then the row with the most
+conditions, then the latest `from` that has begun; unit by unit, a unit without a price taking its parent's.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 
-from pricing.catalog import EXACT, Catalog, Located
-from pricing.operator import OperatorPrice
-from pricing.rows import BEGINNING_S, END_S, Multiplier, Price, Row, holds, matches
-from pricing.sheet import OPERATOR_LAYER, Band, Candidate, Sheet, build_sheet, rank
+from pricing.clock import Schedule
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, specificity
+from pricing.units import TOKENS, lineage
 
-BOOK_LAYER = 0
-_MAX_CHOICES = 512
-
-
-class Resolver:
-    """Resolves for one provider. `names` of a model: as served, as the book has it, as it was asked for."""
-
-    def __init__(self, catalog: Catalog, provider: str, operator_rows: Sequence[OperatorPrice]) -> None:
-        self.catalog = catalog
-        self.provider = provider
-        self.operator_rows = [row for row in operator_rows if catalog.provider(row.provider) == provider]
-        self.condition_names = catalog.condition_names(provider)
-        self.match_names = {name for row in self.operator_rows for name in row.match}
-
-    def sheet(
-        self,
-        model: str,
-        at_s: int,
-        facts: Mapping[str, str | None],
-        attributes: Mapping[str, str | None],
-        also_known_as: str | None = None,
-    ) -> Sheet:
-        """The prices of `model` at `at_s`."""
-        located = self.catalog.locate(self.provider, model)
-        span = _Span(at_s)
-        candidates = [
-            *self._book(located, span, facts),
-            *self._operator(model, located, also_known_as, span, attributes),
-        ]
-        factors = [
-            factor
-            for factor in (*self.catalog.multipliers(self.provider, located), *self._discounts(model, located))
-            if span.covers(factor) and self._strikes(factor, span) and holds(factor.when, facts)
-            and holds(factor.match, attributes)
-        ]  # fmt: skip
-        return build_sheet(located.model if located else model, candidates, factors, (span.from_s, span.until_s))
-
-    def assume(self, sheet: Sheet, prices: Mapping[str, Price]) -> Sheet:
-        """A sheet with the operator's assumed prices under all that it has."""
-        row = Row(self.provider, "*", prices, "on_unpriced")
-        return sheet._replace(
-            bands=(
-                Band(None, {**{name: (price, row, False) for name, price in prices.items()}, **sheet.bands[0].own}, ()),
-            )
-        )
-
-    def fact_choices(
-        self, model: str, known: Mapping[str, str], open_names: Iterable[str]
-    ) -> Iterator[dict[str, str | None]]:
-        """Every combination of the facts that prices of `model` depend on and that `known` leaves open."""
-        located = self.catalog.locate(self.provider, model)
-        rows = [row for _, row in self.catalog.rows(self.provider, located)]
-        conditions = [row.when for row in rows] + [one.when for one in self.catalog.multipliers(self.provider, located)]
-        names = [name for name in open_names if name not in known]
-        values: list[list[str | None]] = [
-            [None, *sorted({value for when in conditions for value in when.get(name, ())})] for name in names
-        ]
-        for combination in itertools.islice(itertools.product(*values), _MAX_CHOICES):
-            yield {**known, **{name: value for name, value in zip(names, combination, strict=True) if value}}
-
-    def _book(self, located: Located | None, span: _Span, facts: Mapping[str, str | None]) -> Iterator[Candidate]:
-        for specificity, row in self.catalog.rows(self.provider, located):
-            if span.covers(row) and holds(row.when, facts) and self._strikes(row, span):
-                yield Candidate(rank(BOOK_LAYER, row, specificity), row)
-
-    def _operator(
-        self,
-        model: str,
-        located: Located | None,
-        also_known_as: str | None,
-        span: _Span,
-        attributes: Mapping[str, str | None],
-    ) -> Iterator[Candidate]:
-        names = [model, *([located.model] if located else [])]
-        if also_known_as and located and self.catalog.locate(self.provider, also_known_as) == located:
-            names.append(also_known_as)
-        for one in self.operator_rows:
-            specificity = name_specificity(one.model, names)
-            if specificity is None or not (span.covers(one) and holds(one.match, attributes)):
-                continue
-            for row in operator_price_rows(one):
-                yield Candidate(rank(OPERATOR_LAYER, row, specificity), row)
-
-    def _discounts(self, model: str, located: Located | None) -> Iterator[Multiplier]:
-        names = [model, *([located.model] if located else [])]
-        for one in self.operator_rows:
-            if one.multiplier is not None and name_specificity(one.model, names) is not None:
-                yield Multiplier(
-                    one.provider, (one.model,), one.multiplier, one.path,
-                    match=one.match, from_s=one.from_s, to_s=one.to_s,
-                )  # fmt: skip
-
-    def _strikes(self, row: Row | Multiplier, span: _Span) -> bool:
-        if row.clock is None:
-            return True
-        clock = self.catalog.clocks[row.clock]
-        span.ends(clock.next_change_s(span.at_s))
-        return clock.strikes(span.at_s)
+_ONE = Decimal(1)
 
 
-class _Span:
-    """How long an answer for `at_s` holds: narrowed by the beginning and the end of every row that was looked at."""
+class Rate(NamedTuple):
+    """What one unit costs a call: `price_usd` (multipliers are in it) per `per`. `each_usd` is it for a single one,
+    None where that has no end as a decimal."""
 
-    __slots__ = ("at_s", "from_s", "until_s")
+    price_usd: Decimal
+    per: int
+    at_least: Decimal | int
+    source: str
+    each_usd: Decimal | None
+    of_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What prices can depend on. Names are lower case; `names` are all that the model goes by, the best first."""
+
+    provider: str
+    names: tuple[str, ...]
+    facts: Mapping[str, str]
+    attributes: Mapping[str, str | None]
+    at_s: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
+
+    `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls that reached n of them, filled as asked.
+    """
+
+    operator_rows: tuple[Row, ...]
+    book_rows: tuple[Row, ...]
+    multipliers: tuple[Multiplier, ...]
+    from_s: int
+    to_s: int
+    cuts: tuple[float, ...]
+    tables: tuple[dict[str, Rate | None], ...]
+    assumed: bool = False
+
+    @property
+    def priced(self) -> bool:
+        return bool(self.operator_rows or self.book_rows)
+
+    def rate(self, unit: str, input_tokens: int | Decimal) -> Rate | None:
+        """The rate of a unit for a call of that many input tokens; None where nothing prices it."""
+        table = self.tables[bisect_left(self.cuts, input_tokens)] if self.cuts else self.tables[0]
+        try:
+            return table[unit]
+        except KeyError:
+            rate = table[unit] = self._find(unit, input_tokens)
+            return rate
+
+    def _find(self, unit: str, input_tokens: int | Decimal) -> Rate | None:
+        for name in lineage(unit):
+            for rows, of_operator in ((self.operator_rows, True), (self.book_rows, False)):
+                for row in rows:
+                    if (price := row_price(row, name, input_tokens)) is not None:
+                        return self._rate(unit, price, row, of_operator)
+        return None
+
+    def _rate(self, unit: str, price: Price, row: Row, of_operator: bool) -> Rate:
+        factor = _ONE
+        for multiplier in self.multipliers:
+            if touches(multiplier, unit):
+                factor *= multiplier.factor
+        usd = price.usd * factor if factor != _ONE else price.usd
+        return Rate(usd, price.per, price.at_least, row.source, each(usd, price.per), of_operator)
+
+
+def each(usd: Decimal, per: int) -> Decimal | None:
+    """`usd / per` where it has an end as a decimal."""
+    digits = len(str(per)) - 1
+    return usd.scaleb(-digits) if per == 10**digits else None
+
+
+def touches(multiplier: Multiplier, unit: str) -> bool:
+    """Whether a multiplier is for that unit."""
+    if multiplier.units:
+        return unit in multiplier.units
+    return multiplier.everything or unit in TOKENS
+
+
+def row_price(row: Row, unit: str, input_tokens: int | Decimal) -> Price | None:
+    """The price that a row names for that very unit, for a call of that many input tokens."""
+    for tier in reversed(row.tiers):
+        if unit in tier.prices and tier.reached(input_tokens):
+            return tier.prices[unit]
+    return row.prices.get(unit)
+
+
+def closest(names: Sequence[str], pattern: str) -> int | None:
+    """How closely a pattern names any of `names`, None where none. A better name counts more."""
+    best = None
+    for rank, name in enumerate(names):
+        closeness = specificity(pattern, name)
+        if closeness is not None and (best is None or closeness * 8 - rank > best):
+            best = closeness * 8 - rank
+    return best
+
+
+def holds(when: Mapping[str, tuple[str, ...]], facts: Mapping[str, str]) -> bool:
+    """Whether the facts meet every condition but the clock."""
+    for name, wanted in when.items():
+        if name != "clock" and facts.get(name, "") not in wanted:
+            return False
+    return True
+
+
+def matched(match: Mapping[str, tuple[str, ...]], attributes: Mapping[str, str | None]) -> bool:
+    """Whether the caller's attributes meet every condition; values may be trailing-* patterns."""
+    for name, wanted in match.items():
+        value = attributes.get(name)
+        if value is None or not any(specificity(pattern, value) is not None for pattern in wanted):
+            return False
+    return True
+
+
+class Span:
+    """The time around a moment in which nothing changes; narrowed by every edge that is told to it."""
+
+    __slots__ = ("at_s", "from_s", "to_s")
 
     def __init__(self, at_s: int) -> None:
-        self.at_s = at_s
-        self.from_s = BEGINNING_S
-        self.until_s = END_S
+        self.at_s, self.from_s, self.to_s = at_s, ALWAYS_S, NEVER_S
 
-    def ends(self, edge_s: int) -> None:
-        if edge_s > self.at_s:
-            self.until_s = min(self.until_s, edge_s)
+    def edge(self, moment_s: int) -> None:
+        if moment_s <= self.at_s:
+            self.from_s = max(self.from_s, moment_s)
         else:
-            self.from_s = max(self.from_s, edge_s)
+            self.to_s = min(self.to_s, moment_s)
 
-    def covers(self, row: Row | Multiplier | OperatorPrice) -> bool:
-        self.ends(row.from_s)
-        self.ends(row.to_s)
-        return row.from_s <= self.at_s < row.to_s
-
-
-def name_specificity(pattern: str, names: Sequence[str]) -> int | None:
-    """How specific a match of an operator's model pattern is: exact before the longest prefix; None without a match."""
-    for step, name in enumerate(names):
-        if pattern.lower() == name.lower():
-            return EXACT + len(names) - step
-    if pattern.endswith("*") and any(matches(pattern, name) for name in names):
-        return len(pattern)
-    return None
+    def covers(self, from_s: int, to_s: int) -> bool:
+        """Whether [from_s, to_s) holds now; both are edges."""
+        self.edge(from_s)
+        self.edge(to_s)
+        return from_s <= self.at_s < to_s
 
 
-def operator_price_rows(one: OperatorPrice) -> Iterator[Row]:
-    """An operator's row as price rows: the plain one, and one for each tier."""
-    for over, prices in [(None, one.prices), *sorted(one.tiers.items())]:
-        if prices:
-            yield Row(
-                one.provider, one.model, prices, one.path,
-                match=one.match, over=over, from_s=one.from_s, to_s=one.to_s,
-            )  # fmt: skip
+def clock_holds(when: Mapping[str, tuple[str, ...]], schedules: Mapping[str, Schedule], span: Span) -> bool:
+    """Whether every schedule that `clock` names holds now; its edges narrow the span. `!name` is: outside of it."""
+    for name in when.get("clock", ()):
+        clock = schedules[name.removeprefix("!")]
+        for edge in clock.edges(span.at_s):
+            span.edge(edge)
+        if clock.holds(span.at_s) == name.startswith("!"):
+            return False
+    return True
+
+
+def applying_rows(
+    rows: Iterable[tuple[int, Row]], facts: Mapping[str, str], schedules: Mapping[str, Schedule], span: Span
+) -> tuple[Row, ...]:
+    """Of rows with their closeness, those that hold now, best first."""
+    found = [
+        (closeness, len(row.when), row.from_s, row)
+        for closeness, row in rows
+        if holds(row.when, facts) and span.covers(row.from_s, row.to_s) and clock_holds(row.when, schedules, span)
+    ]
+    found.sort(key=lambda entry: entry[:3], reverse=True)
+    return tuple(entry[3] for entry in found)
+
+
+def applying_multipliers(
+    multipliers: Iterable[Multiplier], call: Call, schedules: Mapping[str, Schedule], span: Span
+) -> tuple[Multiplier, ...]:
+    """The multipliers that hold now; of each group only the closest."""
+    best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
+    for multiplier in multipliers:
+        closeness = closest(call.names, multiplier.model)
+        if (
+            closeness is None
+            or specificity(multiplier.provider, call.provider) is None
+            or not holds(multiplier.when, call.facts)
+            or not matched(multiplier.match, call.attributes)
+            or not span.covers(multiplier.from_s, multiplier.to_s)
+            or not clock_holds(multiplier.when, schedules, span)
+        ):
+            continue
+        rank = (closeness, len(multiplier.match) + len(multiplier.when), multiplier.from_s)
+        if multiplier.group not in best or rank > best[multiplier.group][0]:
+            best[multiplier.group] = (rank, multiplier)
+    return tuple(multiplier for _, multiplier in best.values())
+
+
+def tier_cuts(rows: Iterable[Row]) -> tuple[float, ...]:
+    """Input sizes after which another tier holds: `bisect_left(cuts, tokens)` counts the tiers that were reached.
+
+    An inclusive tier begins at its `over` itself: half a token below it is the cut.
+    """
+    return tuple(
+        sorted({tier.over - 0.5 if tier.inclusive else float(tier.over) for row in rows for tier in row.tiers})
+    )
+
+
+def make_plan(
+    operator_rows: tuple[Row, ...], book_rows: tuple[Row, ...], multipliers: tuple[Multiplier, ...], span: Span
+) -> Plan:
+    """A plan with empty tables."""
+    cuts = tier_cuts((*operator_rows, *book_rows))
+    return Plan(
+        operator_rows, book_rows, multipliers, span.from_s, span.to_s, cuts, tuple({} for _ in range(len(cuts) + 1))
+    )

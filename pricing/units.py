@@ -1,117 +1,102 @@
-"""The units of usage: what is counted, per how many it is priced, and whose price a unit takes that has none of its own.
-
-A unit that is not in the table is a tool call billed one by one: providers invent tools faster than tables grow.
-"""
+"""Units of usage: their names, what kind of thing each counts, and whose price one takes that has none of its own."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["token", "thing", "tool"]
 Side = Literal["in", "out", ""]
 
-MILLION = 1_000_000
 
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One unit. A price without a `per` of its own is for `per` of it; `side` says which way tokens flow."""
+class Unit(NamedTuple):
+    """`per`: how many a price is stated for unless the price says otherwise. `parent`: the unit whose price stands in.
+    `side`: of tokens, whether they went in (these count towards long-context tiers) or came out."""
 
     name: str
     kind: Kind
+    per: int = 1
     parent: str | None = None
     side: Side = ""
-    per: int = 1
 
 
-def _token(name: str, side: Side, parent: str | None = None) -> Unit:
-    return Unit(name, "token", parent, side, MILLION)
+_MILLION = 1_000_000
 
 
-def _thing(name: str, parent: str | None = None, per: int = 1) -> Unit:
-    return Unit(name, "thing", parent, per=per)
+def _token(name: str, parent: str | None, side: Side) -> Unit:
+    return Unit(name, "token", _MILLION, parent, side)
 
 
-def _tool(name: str) -> Unit:
-    return Unit(name, "tool")
+_TABLE = (
+    _token("input", None, "in"),
+    _token("cache_read", "input", "in"),
+    _token("cache_write_5m", "input", "in"),
+    _token("cache_write_30m", "cache_write_5m", "in"),
+    _token("cache_write_1h", "cache_write_5m", "in"),
+    _token("cache_write_12h", "cache_write_1h", "in"),
+    _token("audio_in", "input", "in"),
+    _token("image_in", "input", "in"),
+    _token("video_in", "input", "in"),
+    _token("cache_read_audio", "cache_read", "in"),
+    _token("cache_read_image", "cache_read", "in"),
+    _token("cache_read_video", "cache_read", "in"),
+    _token("output", None, "out"),
+    _token("reasoning", "output", "out"),
+    _token("audio_out", "output", "out"),
+    _token("image_out", "output", "out"),
+    _token("video_out", "output", "out"),
+    _token("citation", "input", ""),
+    Unit("image", "thing"),
+    Unit("video_second", "thing"),
+    Unit("audio_second", "thing"),
+    Unit("session_second", "thing", 1, "audio_second"),
+    Unit("character", "thing", _MILLION),
+    Unit("page", "thing"),
+    Unit("annotated_page", "thing", 1, "page"),
+    Unit("search_unit", "thing"),
+    Unit("text_message", "thing"),
+    Unit("request", "thing"),
+    Unit("gpu_second", "thing"),
+    Unit("credit", "thing"),
+    Unit("token_hour", "thing", _MILLION),
+    Unit("web_search", "tool"),
+    Unit("web_fetch", "tool", 1, "web_search"),
+    Unit("file_search", "tool"),
+    Unit("document_search", "tool", 1, "file_search"),
+    Unit("code_session", "tool"),
+    Unit("code_execution", "tool", 1, "code_session"),
+    Unit("x_search", "tool", 1, "web_search"),
+    Unit("attachment_search", "tool"),
+    Unit("image_search", "tool", 1, "web_search"),
+    Unit("people_search", "tool"),
+    Unit("finance_search", "tool"),
+    Unit("sandbox_session", "tool", 1, "code_session"),
+    Unit("grounding", "tool"),
+    Unit("maps_grounding", "tool"),
+    Unit("mcp_call", "tool"),
+)
+
+UNITS: dict[str, Unit] = {unit.name: unit for unit in _TABLE}
+INPUT_SIDE = frozenset(unit.name for unit in _TABLE if unit.side == "in")
+TOKENS = frozenset(unit.name for unit in _TABLE if unit.kind == "token")
+
+# Counted for information; where they have no price of their own, they cost nothing.
+FREE_WITHOUT_PRICE = frozenset({"request", "gpu_second", "mcp_call", "text_message"})
 
 
-UNITS: Mapping[str, Unit] = {
-    unit.name: unit
-    for unit in (
-        _token("input", "in"),
-        _token("cache_read", "in", "input"),
-        _token("cache_write_5m", "in", "input"),
-        _token("cache_write_30m", "in", "cache_write_5m"),
-        _token("cache_write_1h", "in", "cache_write_5m"),
-        _token("audio_in", "in", "input"),
-        _token("image_in", "in", "input"),
-        _token("video_in", "in", "input"),
-        _token("cache_read_audio", "in", "cache_read"),
-        _token("cache_read_image", "in", "cache_read"),
-        _token("cache_read_video", "in", "cache_read"),
-        _token("citation", "", "input"),  # read by the model's own research: no part of the prompt
-        _token("output", "out"),
-        _token("reasoning", "out", "output"),
-        _token("audio_out", "out", "output"),
-        _token("image_out", "out", "output"),
-        _token("video_out", "out", "output"),
-        _thing("image"),
-        _thing("video_second"),
-        _thing("audio_second"),
-        _thing("character"),
-        _thing("page"),
-        _thing("annotated_page", "page"),
-        _thing("search_unit"),
-        _thing("classification"),
-        _thing("text_message"),
-        _thing("request"),
-        _thing("gpu_second"),
-        _thing("credit"),
-        _thing("token_hour", per=MILLION),
-        _tool("web_search"),
-        _tool("web_fetch"),
-        _tool("x_search"),
-        _tool("file_search"),
-        _tool("document_search"),
-        _tool("people_search"),
-        _tool("finance_search"),
-        _tool("code_session"),
-        _tool("code_execution"),
-        _tool("grounding"),
-        _tool("grounding_maps"),
-    )
-}
-
-INPUT_SIDE = frozenset(unit.name for unit in UNITS.values() if unit.side == "in")
-
-# What a token that was counted beforehand as the key may be billed as once the call is done.
-BILLED_AS: Mapping[str, tuple[str, ...]] = {
-    "input": ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h"),
-    "audio_in": ("audio_in", "cache_read_audio"),
-    "image_in": ("image_in", "cache_read_image"),
-    "video_in": ("video_in", "cache_read_video"),
-    "output": ("output", "reasoning"),
-}
+def is_token(unit: str) -> bool:
+    """Whether `unit` counts tokens; False for a unit that is not known."""
+    return unit in TOKENS
 
 
-@functools.lru_cache(maxsize=1024)
-def unit(name: str) -> Unit:
-    """The unit called `name`."""
-    return UNITS.get(name) or _tool(name)
+def default_per(unit: str) -> int:
+    """How many of `unit` a price is stated for unless it says otherwise; 1 for a unit that is not known."""
+    known = UNITS.get(unit)
+    return known.per if known else 1
 
 
-def is_token(name: str) -> bool:
-    """Whether the unit is one of tokens."""
-    return unit(name).kind == "token"
-
-
-def lineage(name: str) -> Iterator[str]:
-    """The unit itself, then its parent, and so on: the order in which prices are looked for."""
-    here: str | None = name
-    while here is not None:
-        yield here
-        here = unit(here).parent
+def lineage(unit: str) -> tuple[str, ...]:
+    """`unit` and the units whose price it may take, nearest first. An unknown unit stands alone."""
+    chain = [unit]
+    while (known := UNITS.get(chain[-1])) is not None and known.parent is not None:
+        chain.append(known.parent)
+    return tuple(chain)

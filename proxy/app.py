@@ -6,6 +6,7 @@ the embedded model. It imports neither FastAPI nor a database.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import logging
@@ -82,6 +83,8 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
+            with contextlib.suppress(OSError):  # for `ps` and `top`; only Linux has it
+                Path("/proc/self/comm").write_text(f"taximeter-{child.name}"[:15], encoding="ascii")
             child.start(child.orders)
             code = 0
         except KeyboardInterrupt:

@@ -27,6 +27,8 @@ from proxy.types import Attribution, Call, Claim, Identity, Route
 class Spool(Protocol):
     def append(self, payload: bytes) -> None: ...
 
+    def append_end(self, payload: bytes) -> None: ...
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -107,22 +109,24 @@ class Attempt:
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
-            spool.append(orjson.dumps(record))
+            spool.append_end(orjson.dumps(record))
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
+            spool.append_end(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
             await store.release(self.id)
-            spool.append(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
 
     async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
-        self.closed = True
-        spool.append(orjson.dumps(settlement.record(self), default=str))
-        await store.settle(self.id, settlement.amounts(self))
+        amounts = settlement.amounts(self)
+        record = orjson.dumps(settlement.record(self, amounts), default=str)
+        self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
+        spool.append_end(record)
+        await store.settle(self.id, amounts)
 
 
 class NoRoomError(Exception):
@@ -165,7 +169,7 @@ class Settlement(NamedTuple):
         used = Amounts(self.cost.cost_nanousd, self.reading.usage)
         return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
 
-    def record(self, attempt: Attempt) -> dict[str, Any]:
+    def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
         """The SETTLE record: what the recorder joins to the INTENT."""
         reading, cost = self.reading, self.cost
         record: dict[str, Any] = {
@@ -184,7 +188,7 @@ class Settlement(NamedTuple):
             "flags": list(cost.flags if cost else reading.flags),
             "budgets": [
                 [c.budget, c.group, c.window_start, c.measure, amount]
-                for (_, c), amount in zip(attempt.claims, self.amounts(attempt), strict=True)
+                for (_, c), amount in zip(attempt.claims, amounts, strict=True)
             ],
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,

@@ -164,6 +164,7 @@ class _DataPlane:
             await asyncio.sleep(_TICK_S)
             drop_overdue(self._server.server_state.connections, loop.time())
             self._plane.store.forget_ended_windows(time.time())
+            self._plane.spool.write_owed()
             self._write_tally()
 
     def _write_tally(self) -> None:

@@ -1,217 +1,214 @@
-"""Importer of pydantic's genai-prices (MIT), the book's first source: read when the book is rebuilt, never at run time.
+"""Importer of genai-prices (MIT): dated prices, tiers, and variants for batch, flex, priority and fast.
 
-Its conditional prices are whole sheets with start dates; its variants are partial sheets by service tier, batch or speed.
-A variant's start is often only the day on which it was *verified* ("tier history before this verification is not
-modeled"), so it is carried back: unchanged while the standard price was the same, at the same ratio before that.
+Its variants carry the date on which they were verified, not one on which they began: they are taken back to the start of
+the base prices that they were verified beside, and to other periods by their ratio to the base (marked `derived`).
+Clock prices are left to `schedules.toml` and the corrections, which know weekdays and holidays.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import itertools
 import re
-from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any
 
-from pricing.money import plain
-from pricing.sources import Record, Snapshot, provider_name
+from pricing.catalog import Limits
+from pricing.price import ALWAYS_S, NEVER_S, Price, Row, Tier
+from pricing.sources.offer import Offer
+from pricing.times import epoch_s
 
-_UNITS: dict[str, tuple[str, int]] = {
-    "input_mtok": ("input", 1_000_000),
-    "output_mtok": ("output", 1_000_000),
-    "cache_read_mtok": ("cache_read", 1_000_000),
-    "cache_write_mtok": ("cache_write_5m", 1_000_000),
-    "cache_write_5m_mtok": ("cache_write_5m", 1_000_000),
-    "cache_write_1h_mtok": ("cache_write_1h", 1_000_000),
-    "input_audio_mtok": ("audio_in", 1_000_000),
-    "output_audio_mtok": ("audio_out", 1_000_000),
-    "cache_audio_read_mtok": ("cache_read_audio", 1_000_000),
-    "input_image_mtok": ("image_in", 1_000_000),
-    "output_image_mtok": ("image_out", 1_000_000),
-    "cache_image_read_mtok": ("cache_read_image", 1_000_000),
-    "input_video_mtok": ("video_in", 1_000_000),
-    "output_video_mtok": ("video_out", 1_000_000),
-    "cache_video_read_mtok": ("cache_read_video", 1_000_000),
-    "output_reasoning_mtok": ("reasoning", 1_000_000),
-    "output_citation_mtok": ("citation", 1_000_000),
-    "input_mchars": ("character", 1_000_000),
-    "input_text_messages_kcount": ("text_message", 1_000),
-    "audio_hours": ("audio_second", 3_600),
-    "input_audio_hours": ("audio_second", 3_600),
-    "input_document_kpages": ("page", 1_000),
-    "input_annotated_document_kpages": ("annotated_page", 1_000),
-    "web_searches_kcount": ("web_search", 1_000),
-    "storage_searches_kcount": ("file_search", 1_000),
-    "requests_kcount": ("request", 1_000),
+# The names of its price keys: our unit, and how many of the unit the price is for.
+_KEYS: dict[str, tuple[str, int]] = {
+    "input_mtok": ("input", 10**6),
+    "cache_read_mtok": ("cache_read", 10**6),
+    "cache_write_mtok": ("cache_write_5m", 10**6),
+    "cache_write_5m_mtok": ("cache_write_5m", 10**6),
+    "cache_write_1h_mtok": ("cache_write_1h", 10**6),
+    "output_mtok": ("output", 10**6),
+    "output_reasoning_mtok": ("reasoning", 10**6),
+    "output_citation_mtok": ("citation", 10**6),
+    "input_audio_mtok": ("audio_in", 10**6),
+    "cache_audio_read_mtok": ("cache_read_audio", 10**6),
+    "output_audio_mtok": ("audio_out", 10**6),
+    "input_image_mtok": ("image_in", 10**6),
+    "cache_image_read_mtok": ("cache_read_image", 10**6),
+    "output_image_mtok": ("image_out", 10**6),
+    "input_video_mtok": ("video_in", 10**6),
+    "output_video_mtok": ("video_out", 10**6),
+    "audio_hours": ("audio_second", 3600),
+    "input_audio_hours": ("audio_second", 3600),
+    "input_mchars": ("character", 10**6),
+    "input_document_kpages": ("page", 1000),
+    "input_annotated_document_kpages": ("annotated_page", 1000),
+    "input_text_messages_kcount": ("text_message", 1000),
+    "requests_kcount": ("request", 1000),
+    "web_searches_kcount": ("web_search", 1000),
+    "storage_searches_kcount": ("file_search", 1000),
 }
 
-_CHECKED = re.compile(
-    r"(?:verified|checked)(?: on| at| against [^ ]+ on)? (20\d\d-\d\d-\d\d)|\(checked (20\d\d-\d\d-\d\d)\)"
-)
-_TIERS_AS_SERVED = {"fast": "priority"}  # OpenAI sells priority processing as `service_tier: fast` too
+# Its names of providers, where ours differ.
+PROVIDERS = {"x-ai": "xai", "moonshotai": "moonshot", "voyageai": "voyage"}
+# Made by hand in corrections.toml, from better evidence.
+_LEFT_OUT = {"deepseek"}
+# What it calls `cache_write` is kept for 30 minutes there.
+_WRITES_30M = {"openai", "azure", "moonshot", "openai-decisions"}
+_VERIFIED = re.compile(r"verified on (20\d\d-\d\d-\d\d)")
 
-Prices = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class _Period:
+    from_s: int
+    to_s: int
+    prices: Mapping[str, Price]
+    tiers: tuple[Tier, ...]
 
 
-def snapshot() -> Snapshot:
-    """Everything that the installed package says, as records of the book. Raises ImportError without the package."""
-    from genai_prices import data  # noqa: PLC0415  (half a second and 100 MB: only where the book is rebuilt)
+def offers(checked: str) -> list[Offer]:
+    """All models of the installed package. `checked`: the date that stands where a model names none."""
+    from genai_prices.data import providers
 
-    version = importlib.metadata.version("genai-prices")
-    providers = list(data.providers)
-    stated = max((found for one in providers for found in _dates(one)), default="")
-    records = [
-        record
+    source = f"genai-prices {version('genai-prices')}"
+    return [
+        _offer(provider.id, model, source, checked)
         for provider in providers
+        if provider.id not in _LEFT_OUT
         for model in provider.models
-        for record in _model(provider_name(provider.id), model, f"genai-prices {version}", stated)
     ]
-    return Snapshot("genai-prices", version, stated, records)
 
 
-def _dates(provider: Any) -> Iterator[str]:
-    for comment in (provider.price_comments, *(model.price_comments for model in provider.models)):
-        for found in _CHECKED.finditer(comment or ""):
-            yield found.group(1) or found.group(2)
+def _offer(provider_id: str, model: Any, source: str, checked: str) -> Offer:
+    provider = PROVIDERS.get(provider_id, provider_id).replace("_", "-")
+    name = model.id.lower()
+    verified = _VERIFIED.findall(model.price_comments or "")
+    date = max(verified, default=checked)
+    periods = list(_periods(model.prices, provider_id))
+    rows = [Row(provider, name, one.prices, one.tiers, one.from_s, one.to_s, {}, source, date) for one in periods]
+    rows += _variant_rows(provider, provider_id, model, periods, source, date)
+    names = {pattern for pattern in _patterns(model.match) if pattern != name}
+    return Offer(provider, name, tuple(names), Limits(model.context_window, None), rows)
 
 
-def _model(provider: str, model: Any, source: str, stated: str) -> Iterator[Record]:
-    yield {
-        "provider": provider,
-        "model": model.id,
-        "match": [name for name in _names(model.match) if name != model.id],
-        **({"context_tokens": model.context_window} if model.context_window else {}),
-    }
-    dates = [found.group(1) or found.group(2) for found in _CHECKED.finditer(model.price_comments or "")]
-    common = {"source": source, "checked": max(dates, default=stated)}
-    segments = list(_segments(model))
-    for start, end, prices in segments:
-        for row in _rows(prices, start, end):
-            yield {"provider": provider, "model": model.id, **row, **common}
-    for when, start, end, prices, derived in _variants(model, segments):
-        for row in _rows(prices, start, end):
-            note = {"source": f"{source}, at the ratio of later prices"} if derived else {}
-            yield {"provider": provider, "model": model.id, "when": when, **row, **common, **note}
-
-
-def _names(match: Any) -> Iterator[str]:
-    """A match clause as the book's names, globs and regular expressions."""
-    kind = type(match).__name__
-    if kind == "ClauseOr":
-        for clause in match.or_:
-            yield from _names(clause)
-    elif kind == "ClauseAnd":
-        yield "~" + "".join(f"(?={_regex(clause)})" for clause in match.and_)
-    elif kind == "ClauseEquals":
-        yield match.equals
-    elif kind == "ClauseStartsWith":
-        yield match.starts_with + "*"
-    elif kind == "ClauseEndsWith":
-        yield "*" + match.ends_with
-    elif kind == "ClauseContains":
-        yield f"*{match.contains}*"
-    else:
-        yield "~" + match.regex
-
-
-def _regex(clause: Any) -> str:
-    return f"^{re.escape(clause.starts_with)}" if hasattr(clause, "starts_with") else str(clause.regex)
-
-
-def _segments(model: Any) -> Iterator[tuple[date | None, date | None, Prices]]:
-    """The standard price from date to date. Prices by hour of the day are left out: `schedules.toml` has clocks."""
-    if not isinstance(model.prices, list):
-        yield None, None, _prices(model.prices)
+def _periods(prices: Any, provider_id: str) -> Iterator[_Period]:
+    """Consecutive periods of base prices; of two that begin at the same time the last one counts."""
+    if not isinstance(prices, list):
+        yield _Period(ALWAYS_S, NEVER_S, *_prices(prices, provider_id))
         return
-    starts = sorted({one.constraint.start_date for one in model.prices if hasattr(one.constraint, "start_date")})
-    daily = [one for one in model.prices if hasattr(one.constraint, "start_time")]
-    edges: list[date | None] = [None, *starts, None]
-    for start, end in itertools.pairwise(edges):
-        active = [
-            one
-            for one in model.prices
-            if one not in daily
-            and (one.constraint is None or (start is not None and one.constraint.start_date <= start))
-        ]
-        yield start, end, _prices((active or model.prices)[-1 if active else 0].prices)
+    starts: dict[int, Any] = {}
+    for entry in prices:
+        if type(entry.constraint).__name__ != "TimeOfDateConstraint":
+            starts[_start(entry.constraint)] = entry.prices
+    ordered = sorted(starts)
+    for index, start in enumerate(ordered):
+        end = ordered[index + 1] if index + 1 < len(ordered) else NEVER_S
+        yield _Period(start, end, *_prices(starts[start], provider_id))
 
 
-def _prices(prices: Any) -> Prices:
-    return {name: value for name, value in vars(prices).items() if value is not None and name in _UNITS}
+def _start(constraint: Any) -> int:
+    return ALWAYS_S if constraint is None else epoch_s(constraint.start_date, ALWAYS_S)
 
 
-def _variants(
-    model: Any, segments: list[tuple[date | None, date | None, Prices]]
-) -> Iterator[tuple[dict[str, Any], date | None, date | None, Prices, bool]]:
+def _prices(model_price: Any, provider_id: str) -> tuple[dict[str, Price], tuple[Tier, ...]]:
+    prices: dict[str, Price] = {}
+    tiers: dict[int, dict[str, Price]] = {}
+    for key, value in model_price.__dict__.items():
+        if value is None or key.startswith("_"):
+            continue
+        unit, per = _KEYS[key]
+        if unit == "cache_write_5m" and key == "cache_write_mtok" and provider_id in _WRITES_30M:
+            unit = "cache_write_30m"
+        prices[unit] = Price(Decimal(getattr(value, "base", value)), per)
+        for tier in getattr(value, "tiers", ()):
+            tiers.setdefault(tier.start, {})[unit] = Price(Decimal(tier.price), per)
+    return prices, tuple(Tier(start, tiers[start]) for start in sorted(tiers))
+
+
+def _variant_rows(
+    provider: str, provider_id: str, model: Any, periods: list[_Period], source: str, date: str
+) -> Iterator[Row]:
+    by_when: dict[tuple[tuple[str, str], ...], list[tuple[int, Any]]] = {}
     for variant in model.price_variants or ():
-        prices = _prices(variant.prices)
-        if not prices or variant.when.get("service_tier") in _TIERS_AS_SERVED:
-            continue  # a variant without prices only says that the name is known
-        when = {name: _served(value) for name, value in variant.when.items()}
-        then = variant.constraint.start_date if variant.constraint else None
-        current = next(
-            (one for start, end, one in segments if then is None or ((start or date.min) <= then < (end or date.max))),
-            segments[-1][2],
+        if variant.prices.__dict__:
+            key = tuple(sorted(variant.when.items()))
+            by_when.setdefault(key, []).append((_start(variant.constraint), variant.prices))
+    for key, variants in by_when.items():
+        when = {name: (value.lower(),) for name, value in key}
+        if provider == "openai" and when.get("service_tier") == ("fast",):
+            continue  # the old name of priority
+        variants.sort(key=lambda entry: entry[0])
+        for period in periods:
+            yield from _variant_period(provider, provider_id, model, when, variants, periods, period, source, date)
+
+
+def _variant_period(
+    provider: str,
+    provider_id: str,
+    model: Any,
+    when: Mapping[str, tuple[str, ...]],
+    variants: list[tuple[int, Any]],
+    periods: list[_Period],
+    period: _Period,
+    source: str,
+    date: str,
+) -> Iterator[Row]:
+    """The rows of one variant in one period of base prices: its own, or derived from the nearest that has one."""
+    name = model.id.lower()
+    homes = [(start, prices) for start, prices in variants if _home(start, periods, date) is period]
+    for index, (start, prices) in enumerate(homes):
+        end = homes[index + 1][0] if index + 1 < len(homes) else period.to_s
+        own, tiers = _prices(prices, provider_id)
+        yield Row(provider, name, own, tiers, period.from_s if index == 0 else start, end, when, source, date)
+    if homes:
+        return
+    near = min(variants, key=lambda entry: abs(periods.index(_home(entry[0], periods, date)) - periods.index(period)))
+    home = _home(near[0], periods, date)
+    own, tiers = _prices(near[1], provider_id)
+    ratios = {
+        unit: price.usd / home.prices[unit].usd
+        for unit, price in own.items()
+        if unit in home.prices and home.prices[unit].usd and unit in period.prices
+    }
+    if ratios:
+        prices = _scaled(period.prices, ratios)
+        scaled = (
+            tuple(Tier(tier.over, _scaled(tier.prices, ratios), tier.inclusive) for tier in period.tiers)
+            if tiers
+            else ()
         )
-        for start, end, standard in segments:
-            if then is None or standard == current or (start or date.min) > then:
-                yield when, start, end, prices, False
-            elif scaled := _scaled(prices, standard, current):
-                yield when, start, end, scaled, True
+        yield Row(provider, name, prices, scaled, period.from_s, period.to_s, when, f"{source}, derived", date)
 
 
-def _served(value: str) -> str | list[str]:
-    names = [name for name, same in _TIERS_AS_SERVED.items() if same == value]
-    return [value, *names] if names else value
+def _home(start: int, periods: list[_Period], date: str) -> _Period:
+    """The period that a variant was verified in; one without a date was when the model was checked."""
+    moment = start or epoch_s(date, ALWAYS_S)
+    return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
 
 
-def _scaled(variant: Prices, then: Prices, now: Prices) -> Prices:
-    """The variant as it was when the standard price was `then`; only for units whose ratio is known."""
+def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[str, Price]:
     return {
-        name: plain_ratio
-        for name in variant
-        if name in then and name in now and (plain_ratio := _scale(variant[name], then[name], now[name])) is not None
+        unit: price._replace(usd=round(price.usd * ratios[unit], 9).normalize())
+        for unit, price in prices.items()
+        if unit in ratios
     }
 
 
-def _scale(variant: Any, then: Any, now: Any) -> Decimal | None:
-    if any(hasattr(price, "tiers") for price in (variant, then, now)):
-        return None if not _base(now) else _base(variant) * _base(then) / _base(now)
-    return variant * then / now if now else None
+def _patterns(clause: Any) -> Iterator[str]:
+    """Names and patterns that a match clause accepts; snapshots by regular expression are understood without."""
+    for inner in getattr(clause, "or_", ()):
+        yield from _patterns(inner)
+    for inner in getattr(clause, "and_", ()):
+        yield from _patterns(inner)
+    yield from _plain_patterns(clause)
 
 
-def _base(price: Any) -> Decimal:
-    return Decimal(price.base if hasattr(price, "tiers") else price)
-
-
-def _rows(prices: Prices, start: date | None, end: date | None) -> Iterator[Record]:
-    """A sheet as rows: the base, and one for each threshold at which some price changes."""
-    span = {**({"from": start.isoformat()} if start else {}), **({"to": end.isoformat()} if end else {})}
-    thresholds = sorted({tier.start for price in prices.values() if hasattr(price, "tiers") for tier in price.tiers})
-    base = {name: price.base if hasattr(price, "tiers") else price for name, price in prices.items()}
-    yield {**span, "usd": dict(_entries(base.items()))}
-    for over in thresholds:
-        tier = {
-            name: one.price
-            for name, price in prices.items()
-            if hasattr(price, "tiers")
-            for one in price.tiers
-            if one.start == over
-        }
-        yield {"over_input_tokens": over, **span, "usd": dict(_entries(tier.items()))}
-
-
-def _entries(prices: Iterable[tuple[str, Decimal]]) -> Iterator[tuple[str, Any]]:
-    for name, usd in prices:
-        unit_name, per = _UNITS[name]
-        yield (
-            unit_name,
-            plain(usd) if per == 1_000_000 and unit_name != "character" else {"usd": plain(usd), "per": per},
-        )
-
-
-def today() -> str:
-    """The date in UTC, for what is checked by hand now."""
-    return datetime.now(UTC).date().isoformat()
+def _plain_patterns(clause: Any) -> Iterable[str]:
+    if text := getattr(clause, "equals", None):
+        return [text.lower()]
+    if text := getattr(clause, "starts_with", None):
+        return [f"{text.lower()}*"]
+    if text := getattr(clause, "ends_with", None):
+        return [f"*{text.lower()}"]
+    if text := getattr(clause, "contains", None):
+        return [f"*{text.lower()}*"]
+    return []

@@ -109,6 +109,10 @@ class Recorder:
         self._forget_finished()
         return count
 
+    def runs_of(self, worker: str) -> int:
+        """How many of a worker's lives have something in the spool that may not be in the ledger."""
+        return sum(1 for run in runs(self._folder) if run[:-37] == worker)
+
     @property
     def lag_s(self) -> float:
         """How long ago everything that was in the spool was in the ledger."""
@@ -279,6 +283,6 @@ def _upsert(engine: Engine, table: sa.Table) -> Any:
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only the dialect in use
 
         return insert(table)
-    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415 - as above
 
     return sqlite_insert(table)

@@ -16,7 +16,15 @@ from tests.house.source import ROOT, Source, imports, product
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pricing",),
     ("proxy", "proxy.types", "proxy.money", "proxy.ids", "proxy.errors", "proxy.wire"),
-    ("proxy.configfile", "proxy.config", "proxy.embedded", "proxy.local_model", "proxy.banner", "proxy.orders"),
+    (
+        "proxy.configfile",
+        "proxy.config",
+        "proxy.embedded",
+        "proxy.local_model",
+        "proxy.banner",
+        "proxy.orders",
+        "proxy.log",
+    ),
     (
         "proxy.meters",
         "proxy.dialects",
@@ -29,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("proxy.ledger", "proxy.connect", "proxy.upstream", "proxy.relay", "proxy.client"),
     ("proxy.plane", "proxy.attempt", "proxy.answer", "proxy.exchange", "proxy.server"),
     ("proxy.control",),
-    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.__main__"),
+    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.cli_config", "proxy.cli_ledger", "proxy.__main__"),
 )
 
 # What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
@@ -54,8 +62,8 @@ NOT_IN_WHAT_IS_PURE = (
     "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
     "aiohttp", "fastapi", "httpx", "prometheus_client", "pydantic", "redis", "requests", "sqlalchemy", "uvicorn",
 )  # fmt: skip
-# The edge of the price library: it reads its files, and its sources are compiled by a program.
-EDGES_OF_PRICING = ("pricing.load", "pricing.build", "pricing.sources")
+# The edges of the price library: they read its files and tiktoken's; its sources are compiled by a program.
+EDGES_OF_PRICING = ("pricing.load", "pricing.build", "pricing.sources", "pricing.tokens")
 
 
 def below(module: str, names: tuple[str, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from .faults import FAULTS
 from .figures import Verdict
-from .harness import BUDGETS, Rig, wait_until
+from .harness import BUDGETS, Rig, RigError, wait_until
 from .reconcile import table
 from .traffic import Traffic
 
@@ -94,14 +95,19 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
 
 
 def plane_pid(rig: Rig, plane: str) -> int:
-    """The process that serves a plane: it holds an accepted connection on the plane's port."""
+    """The process that serves a plane: it holds the accepted end of a connection to the plane's port."""
     url = rig.gateway.url if plane == "data" else rig.gateway.admin_url
     port = int(url.rpartition(":")[2])
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "01":
-            inodes.add(f"socket:[{fields[9]}]")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        sock.recv(1)
+        return _holder(rig, port)
+
+
+def _holder(rig: Rig, port: int) -> int:
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    here = [row for row in rows if int(row[1].rpartition(":")[2], 16) == port]
+    inodes = {f"socket:[{row[9]}]" for row in here if row[3] == "01"}  # established
     for pid in rig.gateway.members():
         for link in Path(f"/proc/{pid}/fd").iterdir():
             try:
@@ -109,7 +115,7 @@ def plane_pid(rig: Rig, plane: str) -> int:
                     return pid
             except OSError:
                 continue
-    raise AssertionError(f"no process holds a connection of the {plane} plane")
+    raise RigError(f"no process holds a connection to port {port}")
 
 
 def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool = True) -> Outcome:
@@ -129,14 +135,15 @@ def upstream_faults(folder: Path, *, each: int = 1, seed: int = 1, timeout_s: fl
     """Every fault of the provider, on streams and not: one entry each, an end for the client, no hang."""
     changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
     facts: dict[str, Any] = {}
-    with Rig(folder, changes=changes) as rig:
+    soft = [budget | {"action": "warn"} for budget in BUDGETS]  # one fault that costs too much must not hide the others
+    with Rig(folder, budgets=soft, changes=changes) as rig:
         for stream in (0.0, 1.0):
             letter = "s" if stream else "u"
             chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in FAULTS.items() if letter in f.applies}
             wanted = Traffic(
                 calls=each * len(chosen) * 3, concurrency=64, seed=seed + int(stream), stream=stream, faults=chosen,
                 kinds={"chat": 3.0, "completions": 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=4 * timeout_s + 10,
-                ask_usage=0.5,
+                show=True,
             )  # fmt: skip
             facts[f"load_{letter}"] = rig.load(wanted)
         return Outcome(rig.verdict(clean=False), False, facts)

@@ -127,7 +127,7 @@ def estimated_though_told(books: Books) -> dict[str, int]:
 
 def charged_at_the_ceiling(books: Books) -> dict[str, int]:
     entry = books.entries[17]
-    entry |= {"status": "unconfirmed", "cost_nanousd": entry["cost_nanousd"] + 40, "cost_lines": "[]"}
+    entry |= {"status": "unconfirmed", "cost_nanousd": entry["reserved_nanousd"], "cost_lines": "[]"}
     _tell_nothing(books, 17)
     return {"unconfirmed": 1, "over_estimated": 1}
 
@@ -136,6 +136,12 @@ def never_sent_but_charged(books: Books) -> dict[str, int]:
     made = {"id": "x", "request_id": "x", "upstream_request_id": None, "status": "unconfirmed", "outcome": "crashed"}
     books.entries.append(books.entries[17] | made)
     return {"unconfirmed": 1, "unsent": 1}
+
+
+def above_its_ceiling(books: Books) -> dict[str, int]:
+    entry = books.entries[17]
+    entry["reserved_nanousd"] = entry["cost_nanousd"] - 1
+    return {"above_ceiling": 1}
 
 
 def without_a_price(books: Books) -> dict[str, int]:
@@ -219,7 +225,7 @@ def not_counted_in_its_team(books: Books) -> dict[str, int]:
 PLANTS: list[Plant] = [
     lost, doubled, phantom, void_though_sent, dearer_by_one_nano, cheaper_by_one_nano,
     reasoning_counted_as_output, a_line_that_does_not_multiply, refunded_by_a_correction, estimated_too_low,
-    estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, without_a_price,
+    estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, above_its_ceiling, without_a_price,
     a_lie_taken_as_truth, two_requests_swapped, one_entry_for_two_requests, refused_but_sent, another_cost_told,
     another_cost_told_in_a_stream, usage_changed_on_the_way, usage_withheld, usage_unasked,
     answered_from_nowhere, a_virtual_key_upstream, not_counted_in_its_team,

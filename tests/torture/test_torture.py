@@ -25,7 +25,7 @@ def test_a_budget_of_one_cent_holds_under_64_racing_calls(tmp_path: Path) -> Non
     outcome = passed(scenarios.racing_calls(tmp_path))
 
     assert outcome.verdict.budgets["small"]["most_nano"] <= 10_000_000
-    assert outcome.facts["used"] > 0.9
+    assert outcome.facts["used"] > 0.5
 
 
 def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path: Path) -> None:

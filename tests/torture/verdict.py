@@ -75,17 +75,22 @@ def judge_client(
         if told is None or entry is None:
             continue
         cost = entry.cost_nano
+        if told == "unknown" and entry.usage_source != "provider":
+            continue  # what is estimated afterwards was unknown then
         if (told == "unknown") != (cost is None) or (cost is not None and Decimal(told) * NANO != cost):
             verdict.add("told_cost_difference", f"{nonce}: told {told}, entry {entry.id} has {cost} n$")
 
 
 def _judge_answer(verdict: Verdict, row: Mapping[str, Any], line: Line) -> None:
-    """A whole answer with its true usage, as its client saw it. Only formats where usage must be asked for."""
+    """A whole answer with its true usage, as its client saw it. Only formats where usage must be asked for.
+
+    Usage that stands in a chunk of its own is there because it was asked for; in a chunk with text it is the provider's.
+    """
     if not line.path.endswith(("/completions", "/embeddings")):
         return
     seen = row["usage"]
     if row["stream"] and not row["asked_usage"]:
-        if seen is not None:
+        if seen is not None and row["usage_alone"]:
             verdict.add("usage_unasked", line.nonce)
         return
     if seen is None:

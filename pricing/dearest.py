@@ -1,0 +1,135 @@
+"""The most that each unit can cost a call whose end lies ahead: the dearest row that it could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pricing.clock import Schedule
+from pricing.price import Multiplier, Row, specificity
+from pricing.resolve import Call, closest, matched, tier_cuts, touches
+from pricing.units import UNITS, lineage
+
+_ONE = Decimal(1)
+_ZERO = Decimal(0)
+
+# What only the client can ask for: not reached unless it is known to be asked. Everything else the provider may choose.
+_ASKED_FOR = frozenset({"processing", "speed", "endpoint", "cache_retention", "hardware"})
+
+# What is counted as one unit beforehand, and may turn out to be: text or a cache write or another modality.
+_BECOMES: dict[str, tuple[str, ...]] = {
+    root: tuple(unit for unit in UNITS if root in lineage(unit) and UNITS[unit].kind == "token")
+    for root in ("input", "output")
+}
+
+
+@dataclass(slots=True)
+class Dearest:
+    """Dearest prices of one kind of call. `by_time`: it is paid by GPU time, so tokens need no price."""
+
+    rows: tuple[Row, ...]
+    multipliers: tuple[Multiplier, ...]
+    cuts: tuple[float, ...]
+    tables: tuple[dict[str, Decimal | None], ...]
+    by_time: bool
+    from_s: int
+    to_s: int
+
+    def each(self, unit: str, input_tokens: int) -> Decimal | None:
+        """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
+        reached = 0
+        for cut in self.cuts:
+            reached += input_tokens > cut
+        table = self.tables[reached]
+        try:
+            return table[unit]
+        except KeyError:
+            price = table[unit] = self._find(unit, input_tokens)
+            return price
+
+    def _find(self, unit: str, input_tokens: int) -> Decimal | None:
+        candidates = [self._priciest(one, input_tokens) for one in _BECOMES.get(unit, (unit,))]
+        found = [price for price in candidates if price is not None]
+        return max(found) if found else None
+
+    def _priciest(self, unit: str, input_tokens: int) -> Decimal | None:
+        """The highest price of a unit in any row and reachable tier; its parent's where no row names it."""
+        for name in lineage(unit):
+            prices = [
+                price.usd / price.per
+                for row in self.rows
+                for price in (
+                    row.prices.get(name),
+                    *(tier.prices.get(name) for tier in row.tiers if tier.reached(input_tokens)),
+                )
+                if price is not None
+            ]
+            if prices:
+                return max(prices) * self._factor(unit)
+        return None
+
+    def _factor(self, unit: str) -> Decimal:
+        factors: dict[str, Decimal] = {}
+        for multiplier in self.multipliers:
+            if touches(multiplier, unit):
+                floor = _ZERO if self.certain(multiplier) else _ONE
+                factors[multiplier.group] = max(factors.get(multiplier.group, floor), floor, multiplier.factor)
+        total = _ONE
+        for factor in factors.values():
+            total *= factor
+        return total
+
+    def certain(self, multiplier: Multiplier) -> bool:
+        """Whether a factor holds for the whole call, whatever the provider chooses: only then may it lower the bound."""
+        return not multiplier.when and multiplier.from_s <= self.from_s and multiplier.to_s > self.to_s
+
+
+def dearest_rates(
+    call: Call,
+    operator_rows: Sequence[tuple[int, Row]],
+    book_rows: Iterable[Row],
+    multipliers: Iterable[Multiplier],
+    schedules: Mapping[str, Schedule],
+    until_s: int,
+    fixed: frozenset[str],
+) -> Dearest | None:
+    """The dearest prices of a call in [call.at_s, until_s]; None where nothing prices it then."""
+    rows = [*(row for _, row in operator_rows), *book_rows]
+    reachable = tuple(
+        row for row in rows if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
+    )
+    if not reachable:
+        return None
+    factors = tuple(
+        one
+        for one in multipliers
+        if specificity(one.provider, call.provider) is not None
+        and closest(call.names, one.model) is not None
+        and matched(one.match, call.attributes)
+        and _reachable(one.from_s, one.to_s, one.when, call, schedules, until_s, fixed)
+    )
+    cuts = tier_cuts(reachable)
+    by_time = any("gpu_second" in row.prices for row in reachable)
+    return Dearest(reachable, factors, cuts, tuple({} for _ in range(len(cuts) + 1)), by_time, call.at_s, until_s)
+
+
+def _reachable(
+    from_s: int,
+    to_s: int,
+    when: Mapping[str, tuple[str, ...]],
+    call: Call,
+    schedules: Mapping[str, Schedule],
+    until_s: int,
+    fixed: frozenset[str],
+) -> bool:
+    if not (from_s <= until_s and call.at_s < to_s):
+        return False
+    for name, wanted in when.items():
+        if name == "clock":
+            for one in wanted:
+                if not one.startswith("!") and not schedules[one].meets(call.at_s, until_s):
+                    return False
+        elif (name in fixed or name in _ASKED_FOR) and call.facts.get(name, "") not in wanted:
+            return False
+    return True
