@@ -5,7 +5,6 @@ Providers are parsed when first asked for: a proxy talks to a few of them.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pricing.clock import Schedule
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.times import epoch_s
 from pricing.units import default_per
 
 
@@ -82,12 +82,17 @@ class Provider:
 
 
 def _closeness(pattern: str, name: str) -> int:
-    """0: no match; above the name's length: exact; else the length of the prefix that matched."""
+    """0: no match; above the name's length: exact; else how many characters the pattern fixes. `*` at either end."""
     if pattern == name:
         return len(name) + 1
-    if pattern.endswith("*") and name.startswith(pattern[:-1]):
-        return len(pattern) - 1 or 1
-    return 0
+    fixed = pattern.strip("*")
+    if len(fixed) == len(pattern) or not fixed or fixed not in name:
+        return 0
+    if not pattern.startswith("*") and not name.startswith(fixed):
+        return 0
+    if not pattern.endswith("*") and not name.endswith(fixed):
+        return 0
+    return len(fixed)
 
 
 _PREFIXES = re.compile(
@@ -132,17 +137,6 @@ def plain(number: Decimal | int) -> str:
     """A decimal without exponent or needless zeros."""
     text = f"{Decimal(number):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def epoch_s(moment: str | dt.date | None, default: int) -> int:
-    """Epoch seconds of a date (00:00 UTC) or a time with its zone."""
-    if moment is None:
-        return default
-    if isinstance(moment, str):
-        moment = dt.datetime.fromisoformat(moment)
-    if not isinstance(moment, dt.datetime):
-        moment = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def choices(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

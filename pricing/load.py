@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from pricing.book import Book
-from pricing.catalog import Alias, Catalog, choices, epoch_s
+from pricing.catalog import Alias, Catalog, choices
 from pricing.clock import schedule
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier
+from pricing.times import epoch_s
 
 DATA = Path(__file__).parent / "data"
 _PREFIX = b'{"provider":"'

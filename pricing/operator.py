@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.times import epoch_s
 from pricing.units import UNITS, default_per
 
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
@@ -182,16 +183,11 @@ def _name(value: Any) -> str:
 
 def _moment(value: Any) -> int:
     """Epoch seconds of a date (00:00 UTC) or time; a time without a zone is UTC."""
-    if isinstance(value, str):
+    if isinstance(value, str | dt.date):
         try:
-            value = dt.datetime.fromisoformat(value.strip())
+            return epoch_s(value.strip() if isinstance(value, str) else value, ALWAYS_S)
         except ValueError:
-            raise _BadValueError("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z") from None
-    if isinstance(value, dt.datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        return int(moment.timestamp())
-    if isinstance(value, dt.date):
-        return int(dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp())
+            pass
     raise _BadValueError("must be a date, as 2026-12-01, or a time, as 2026-12-01T08:00:00Z")
 
 
