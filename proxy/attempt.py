@@ -182,6 +182,10 @@ class Settlement(NamedTuple):
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",
             "flags": list(cost.flags if cost else reading.flags),
+            "budgets": [
+                [c.budget, c.group, c.window_start, c.measure, amount]
+                for (_, c), amount in zip(attempt.claims, self.amounts(attempt), strict=True)
+            ],
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,
             "overhead_ms": self.overhead_ms,

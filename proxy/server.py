@@ -127,7 +127,7 @@ class Connection(HttpToolsProtocol):
     waiting_since = 0.0  # of a request that is not complete; 0 between requests
     head_complete = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn annotates a subclass
         super().connection_made(transport)
         self.waiting_since = self.loop.time()
         if len(self.connections) > self.max_connections:

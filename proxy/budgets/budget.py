@@ -136,7 +136,7 @@ def _compile(row: config.Budget) -> Budget:
 
 
 def _units(limit: object, measure: Measure) -> int:
-    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]
+    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]  # Decimal for usd, else int
 
 
 class Amounts(NamedTuple):

@@ -1,0 +1,56 @@
+# Taximeter's verbs; `make` alone lists them.
+#
+# All that is installed goes into .venv, from lock files with hashes; a second call finds it done. Only `make test` with
+# INSTALL=1 or CI=true, on Debian as root, touches the system: it installs the servers that tests start for themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCKS := requirements.lock requirements-nodeps.lock
+
+# Companies' own certificate authorities are in the system's store.
+export UV_SYSTEM_CERTS ?= true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check bench torture clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## Create .venv from the lock files
+	@:
+
+run: .venv/installed ## Start Taximeter on 127.0.0.1:4100 with everything embedded
+	@exec $(BIN)/taximeter serve
+
+test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/core: only these)
+	@PYTHON=$(BIN)/python tests/support/install.sh
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/installed ## Format, lint, types, architecture: no server, under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/house
+
+bench: .venv/installed ## Measure speed and memory beside Envoy and LiteLLM
+	$(BIN)/python -m bench
+
+torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
+	$(BIN)/python -m tests.torture
+
+clean: ## Remove .venv and what tools left behind; data stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: $(LOCKS) requirements-build.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Taximeter needs Python 3.11 or later. If you have one by another name: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock && $(BIN)/uv --version >/dev/null \
+	&& uv="$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps" \
+	&& $$uv --require-hashes $(LOCKS:%=-r %) && $$uv --no-build-isolation --editable . \
+	|| { echo "uv cannot do it here; trying pip, which takes longer" >&2 \
+	&& pip="$(BIN)/pip install --quiet --no-deps" \
+	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
+	@touch $@

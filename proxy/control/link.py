@@ -1,0 +1,171 @@
+"""The link between the control process and the data planes: JSON with a length in front, over a unix socket.
+
+Control is the server. It pushes snapshots (run-time keys; at the first, what the ledger says was spent) and asks for
+standings; a data plane answers, keeps its last snapshot when control is away, and comes back when it is there again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+log = logging.getLogger("taximeter.link")
+
+_LENGTH = struct.Struct("<I")
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_RECONNECT_S = (0.02, 0.5)  # first pause and longest
+
+Message = Mapping[str, Any]
+
+
+async def _read(reader: asyncio.StreamReader) -> Message:
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > _MAX_MESSAGE_BYTES:
+        raise ConnectionError(f"a message of {length} bytes")
+    message = orjson.loads(await reader.readexactly(length))
+    if not isinstance(message, dict):
+        raise ConnectionError("a message that is no object")
+    return message
+
+
+def _write(writer: asyncio.StreamWriter, message: Message) -> None:
+    data = orjson.dumps(message)
+    writer.write(_LENGTH.pack(len(data)) + data)
+
+
+class DataPlaneLink:
+    """A data plane's end. `run` connects, and connects again, until it is cancelled.
+
+    on_snapshot gets every snapshot; handlers answer control's questions by name, with anything that JSON can hold.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        worker: str,
+        on_snapshot: Callable[[Message], None],
+        handlers: Mapping[str, Callable[[Message], Any]],
+    ) -> None:
+        self._path = path
+        self._worker = worker
+        self._on_snapshot = on_snapshot
+        self._handlers = handlers
+
+    async def run(self) -> None:
+        pause, longest = _RECONNECT_S
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+            except OSError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, longest)
+                continue
+            pause = _RECONNECT_S[0]
+            try:
+                await self._talk(reader, writer)
+            except (OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError):
+                log.info("the control process is away; the last snapshot stays in force")
+            finally:
+                writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _write(writer, {"hello": self._worker})
+        while True:
+            message = await _read(reader)
+            if "snapshot" in message:
+                self._on_snapshot(message["snapshot"])
+            elif "ask" in message:
+                handler = self._handlers.get(message["ask"])
+                answer = handler(message["payload"]) if handler else None
+                _write(writer, {"id": message["id"], "answer": answer})
+                await writer.drain()
+
+
+class _Plane:
+    """One connected data plane, as control sees it."""
+
+    def __init__(self, worker: str, writer: asyncio.StreamWriter) -> None:
+        self.worker = worker
+        self.writer = writer
+        self.asked: dict[int, asyncio.Future[Any]] = {}
+
+
+class ControlServer:
+    """Control's end. Everything happens on the loop that `start` ran on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._snapshot: Message | None = None
+        self._planes: set[_Plane] = set()
+        self._server: asyncio.Server | None = None
+        self._asked = 0
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        old_mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path))
+        finally:
+            os.umask(old_mask)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for plane in self._planes:
+            plane.writer.close()
+
+    @property
+    def workers(self) -> list[str]:
+        return sorted(plane.worker for plane in self._planes)
+
+    def push(self, snapshot: Message) -> None:
+        """Send to every data plane, and to each that comes later."""
+        self._snapshot = snapshot
+        for plane in self._planes:
+            _write(plane.writer, {"snapshot": snapshot})
+
+    async def ask(self, name: str, payload: Message | None = None, timeout_s: float = 1.0) -> dict[str, Any]:
+        """The answers of the data planes that answered in time, by worker."""
+        self._asked += 1
+        number = self._asked
+        planes = list(self._planes)
+        futures = []
+        for plane in planes:
+            plane.asked[number] = asyncio.get_running_loop().create_future()
+            futures.append(plane.asked[number])
+            _write(plane.writer, {"ask": name, "id": number, "payload": payload or {}})
+        if futures:
+            await asyncio.wait(futures, timeout=timeout_s)
+        answers = {}
+        for plane, future in zip(planes, futures, strict=True):
+            plane.asked.pop(number, None)
+            if future.done() and not future.cancelled():
+                answers[plane.worker] = future.result()
+        return answers
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        plane: _Plane | None = None
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError, KeyError):
+            plane = _Plane(str((await _read(reader))["hello"]), writer)
+            self._planes.add(plane)
+            if self._snapshot is not None:
+                _write(writer, {"snapshot": self._snapshot})
+            while True:
+                message = await _read(reader)
+                future = plane.asked.get(message["id"])
+                if future is not None and not future.done():
+                    future.set_result(message["answer"])
+        if plane is not None:
+            self._planes.discard(plane)
+            for future in plane.asked.values():
+                future.cancel()
+        writer.close()

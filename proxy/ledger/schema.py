@@ -1,0 +1,245 @@
+"""The ledger's tables, for SQLite and PostgreSQL alike. Names of `entries` are the contract's (design, section 6).
+
+Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. The view `ledger` gives the same
+with decimals and timestamps, for people and Grafana.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy.engine import Connection, Engine, make_url
+
+HEAD = "0001"  # the migration that this code expects; tests compare it with the newest file
+
+metadata = MetaData()
+
+# Units with a column of their own; the others stand in `usage`.
+TOKEN_COLUMNS = {
+    unit: f"{unit}_tokens"
+    for unit in ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "output", "reasoning")
+}
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("corrects_id", Text),
+    Column("request_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("dialect", Text),
+    Column("operation", Text),
+    Column("stream", Boolean),
+    Column("upstream", Text),
+    Column("provider", Text),
+    Column("model_requested", Text),
+    Column("model", Text),
+    Column("service_tier", Text),
+    Column("key", Text),
+    Column("key_id", Text),
+    Column("team", Text),
+    Column("user", Text),
+    Column("customer", Text),
+    Column("labels", Text),
+    Column("untrusted_labels", Text),
+    Column("session_id", Text),
+    Column("session_source", Text),
+    Column("parent_session_id", Text),
+    Column("root_session_id", Text),
+    Column("agent", Text),
+    *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
+    Column("usage", Text),
+    Column("usage_source", Text),
+    Column("cost_nanousd", BigInteger),
+    Column("cost_source", Text),
+    Column("cost_lines", Text),
+    Column("flags", Text),
+    Column("price_version", Text),
+    Column("provider_cost_nanousd", BigInteger),
+    Column("reserved_nanousd", BigInteger),
+    Column("budgets", Text),
+    Column("ttft_ms", Double),
+    Column("duration_ms", Double),
+    Column("overhead_ms", Double),
+    Column("upstream_request_id", Text),
+    Column("client", Text),
+    Column("instance", Text),
+    Index("entries_started_at", "started_at"),
+    Index("entries_root_session", "root_session_id"),
+)
+
+# What each budget's counter has settled: the sum of the entries' `budgets`, kept with them in one transaction.
+budget_spend = Table(
+    "budget_spend",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("team", Text),
+    Column("user", Text),
+    Column("customer", Text),
+    Column("labels", Text),
+    Column("models", Text),
+    Column("expires_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+# State of the metrics of one instance: name, labels as JSON, value as JSON (integers).
+metric_state = Table(
+    "metric_state",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# How far each spool run is shipped: `done` is behind the last record that is in the ledger, `resume` where the earliest
+# INTENT that has no end yet begins.
+spool_positions = Table(
+    "spool_positions",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("resume_segment", Integer, nullable=False),
+    Column("resume_offset", BigInteger, nullable=False),
+    Column("done_segment", Integer, nullable=False),
+    Column("done_offset", BigInteger, nullable=False),
+)
+
+raises = Table(
+    "raises",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("budget", Text, nullable=False),
+    Column("group", Text),
+    Column("by_amount", BigInteger, nullable=False),
+    Column("until_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+
+def view_sql(dialect: str) -> str:
+    """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
+    if dialect == "postgresql":
+        cost = "(cost_nanousd::numeric / 1000000000)::numeric(30, 9)"
+        times = "to_timestamp(started_at / 1e6) AS started, to_timestamp(ended_at / 1e6) AS ended"
+    else:
+        cost = (
+            "CASE WHEN cost_nanousd IS NULL THEN NULL ELSE printf('%s%d.%09d', CASE WHEN cost_nanousd < 0 THEN '-' ELSE '' END,"
+            " abs(cost_nanousd) / 1000000000, abs(cost_nanousd) % 1000000000) END"
+        )
+        times = (
+            "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started,"
+            " strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch') AS ended"
+        )
+    return f"CREATE VIEW ledger AS SELECT {cost} AS cost_usd, {times}, entries.* FROM entries"  # noqa: S608 - constants
+
+
+def open_ledger(url: str) -> Engine:
+    """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock."""
+    engine = connect(url)
+    if current_version(engine) != HEAD:
+        _migrate(engine)
+    return engine
+
+
+def connect(url: str) -> Engine:
+    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            _make_private(Path(parsed.database))
+        engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+
+def _make_private(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def writing(engine: Engine) -> Engine:
+    """The engine for transactions that write: SQLite takes the write lock at once, and so never has to give up half-way."""
+    return engine.execution_options(writes=True)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # The driver's own idea of when a transaction begins would commit it at the end of the first savepoint.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    """WAL: readers never wait for the recorder. NORMAL: a power loss may cost the last commits, and the spool has them."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def current_version(engine: Engine) -> str | None:
+    """The migration that the database is at; None where there is no schema yet."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command  # noqa: PLC0415 - only where there is something to do
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.connect() as connection, _migration_lock(engine, connection):
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)
+        connection.commit()
+
+
+class _migration_lock:  # noqa: N801 - used as a verb
+    """One process migrates; the others wait and find it done."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        if self._engine.dialect.name == "postgresql":
+            self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
+        elif self._engine.url.database:
+            self._fd = os.open(f"{self._engine.url.database}.migrating", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine.dialect.name == "postgresql":
+            self._connection.rollback()
+            self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
+        elif self._fd >= 0:
+            Path(f"{self._engine.url.database}.migrating").unlink()
+            os.close(self._fd)

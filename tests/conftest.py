@@ -1,0 +1,39 @@
+"""What holds for every test: a test that needs a server which is not installed is left out in sight of everyone, or fails.
+
+`@pytest.mark.needs("redis-server", …)` names programs (see `support/programs.py`). `make test` with `CI=true` or
+`INSTALL=1` installs them, and then no test may be left out, for whatever reason.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.programs import NEEDED, find_program, must_run_everything
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        unknown = set(mark.args) - set(NEEDED)
+        if unknown:
+            pytest.fail(f"tests/support/programs.py does not know {', '.join(sorted(unknown))}: name it in NEEDED")
+        missing = [name for name in mark.args if find_program(name) is None]
+        if missing:
+            pytest.skip(f"{', '.join(missing)} not installed; to have it: sudo INSTALL=1 tests/support/install.sh")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = len(terminalreporter.stats.get("skipped", []))
+    if left_out:
+        terminalreporter.write_line(f"{left_out} tests were LEFT OUT (reasons above)", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything must run, a test that was left out makes the whole run fail."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    left_out = reporter.stats.get("skipped", []) if reporter else []
+    if left_out and must_run_everything() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

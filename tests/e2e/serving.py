@@ -1,0 +1,131 @@
+"""Taximeter as a user starts it: a process in a folder of its own, known by what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+PORTS = (4100, 4101)
+
+
+@dataclass(slots=True)
+class Serving:
+    """A running `taximeter serve`. `key` is None where the start did not show one (it does so only the first time)."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    output: list[str] = field(default_factory=list)
+    base_url: str = ""
+    admin_url: str = ""
+    key: str | None = None
+    curl: list[str] = field(default_factory=list)
+    _complete: threading.Event = field(default_factory=threading.Event)
+
+    def read_output(self) -> None:
+        """Read what it prints until it ends, noting what a user would copy."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            if not self._complete.is_set() and self._understand("".join(self.output)):
+                self._complete.set()
+        self._complete.set()
+
+    def _understand(self, text: str) -> bool:
+        exports = re.search(r"export OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(\S+)", text)
+        admin = re.search(r"metrics: (http://\S+)", text)
+        curl = re.search(r"^ *(curl (?:.*\\\n)*.*\n)", text, re.MULTILINE)
+        if not (exports and admin and curl):
+            return False
+        self.base_url, self.admin_url = exports[1], admin[1]
+        self.key = exports[2] if not exports[2].startswith("<") else None
+        self.curl = shlex.split(curl[1])
+        return True
+
+    def wait_until_announced(self) -> None:
+        assert self._complete.wait(60), "nothing was announced within a minute:\n" + "".join(self.output)
+        assert self.base_url, "it ended, or announced something else:\n" + "".join(self.output)
+
+    def api(self, path: str, **params: str) -> Any:
+        return httpx.get(self.admin_url + path, params=params).raise_for_status().json()
+
+    def metrics(self) -> dict[str, dict[tuple[tuple[str, str], ...], Decimal]]:
+        """name -> labels -> value, exactly as the exposition text has it."""
+        found: dict[str, dict[tuple[tuple[str, str], ...], Decimal]] = {}
+        text = httpx.get(self.admin_url + "/metrics").raise_for_status().text
+        for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.MULTILINE):
+            pairs = tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)))
+            found.setdefault(name, {})[pairs] = Decimal(value)
+        return found
+
+    def command(self, *arguments: str) -> str:
+        """What another `taximeter` command prints, run in the same folder."""
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", *arguments],
+            cwd=self.folder, env=environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self) -> int:
+        """Ask it to end, as Ctrl-C or a service manager would. Its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def environment() -> dict[str, str]:
+    """A bare user's: no provider's key, nothing of ours."""
+    kept = ("PATH", "HOME", "LANG")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "PYTHONPATH": str(Path(__file__).parents[2])
+    }
+
+
+def start(folder: Path) -> Serving:
+    """`taximeter serve` without a configuration, in `folder`; comes back when it has announced itself."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "serve"],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    serving = Serving(process, folder)
+    threading.Thread(target=serving.read_output, daemon=True).start()
+    try:
+        serving.wait_until_announced()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return serving
+
+
+def eventually(look: Callable[[], T], want: Callable[[T], bool], within_s: float = 10.0) -> T:
+    """`look` again and again until `want` likes what it sees; the last sight in any case, for the caller's assertion."""
+    deadline = time.monotonic() + within_s
+    while True:
+        seen = look()
+        if want(seen) or time.monotonic() > deadline:
+            return seen
+        time.sleep(0.02)
+
+
+def as_json(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)

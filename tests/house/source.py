@@ -1,0 +1,61 @@
+"""The project's own source, parsed once for the tests in this folder."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One Python file: its path below the root (with `/`), its dotted module name, its text and syntax tree."""
+
+    path: str
+    module: str
+    text: str
+    tree: ast.Module
+
+    @staticmethod
+    def parse(path: str, text: str) -> Source:
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return Source(path, module, text, ast.parse(text, path))
+
+
+@cache
+def sources(folder: str) -> tuple[Source, ...]:
+    """Every Python file under `folder`, in the order of their paths."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    return tuple(Source.parse(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")) for file in files)
+
+
+def product() -> tuple[Source, ...]:
+    return sources("pricing") + sources("proxy")
+
+
+def imports(source: Source) -> Iterator[tuple[str, int]]:
+    """Every module that `source` imports at run time, wherever in the file, with the line. Imports for types alone do not count."""
+    for_types = {
+        id(inner)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(source.tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{source.path}:{node.lineno}: write the whole name of the module, not a relative import"
+            )
+            assert node.module
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno

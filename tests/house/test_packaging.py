@@ -1,0 +1,109 @@
+"""What is shipped: the wheel holds all that the product reads at run time, importing it touches no network, and the
+environment that the lock files make runs no code of others at start-up."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT, product
+
+# Under pricing/ and proxy/, but only for those who read the repository.
+NOT_SHIPPED = ("proxy/README.md", "proxy/DECISIONS.md", "proxy/Dockerfile", "proxy/Dockerfile.dockerignore")
+
+# A .pth file is code that runs at every start of the interpreter. Each of these is known; another one is looked into.
+KNOWN_PTH = {
+    "__editable__.taximeter-0.1.0.pth": "this project, installed for development",
+    "distutils-precedence.pth": "setuptools",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy, so that nothing is left behind in the working tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in ("pricing", "proxy"):
+        shutil.copytree(ROOT / name, tree / name, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    done = subprocess.run(
+        [*command, "--wheel-dir", str(folder), str(tree)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    """Modules, `py.typed`, prices, Lua, page, migrations, schema: whatever lies in the packages is shipped."""
+    tracked = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "pricing", "proxy"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    ).stdout.split()  # fmt: skip
+    shipped = set(zipfile.ZipFile(wheel).namelist())
+
+    assert [name for name in tracked if name not in shipped and name not in NOT_SHIPPED] == []
+    assert {"pricing/py.typed", "proxy/py.typed"} <= shipped
+
+
+def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
+    """No tests, no tools, no leftovers of a build."""
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"pricing", "proxy"}
+
+
+def test_the_wheel_runs_by_itself(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked far from the repository, the command line answers."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import proxy.cli; print(proxy.cli.__file__); proxy.cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))
+    assert "serve" in done.stdout
+
+
+def test_importing_touches_no_network_and_leaves_nothing_running() -> None:
+    """Every module imports with sockets forbidden, prints nothing and starts no thread."""
+    code = (
+        "import importlib, socket, sys, threading\n"
+        "def refuse(*args, **kwargs): raise AssertionError('a module used the network when it was imported')\n"
+        "socket.getaddrinfo = socket.create_connection = socket.socket.connect = socket.socket.bind = refuse\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "assert threading.active_count() == 1, threading.enumerate()"
+    )
+    modules = [source.module for source in product() if not source.module.endswith("__main__")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *modules], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_nothing_unknown_runs_at_start_up() -> None:
+    """The environment's .pth files are those that we know."""
+    found = {file.name for file in Path(sysconfig.get_paths()["purelib"]).glob("*.pth")}
+
+    assert found - set(KNOWN_PTH) == set()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock", "requirements-nodeps.lock"])
+def test_lock_files_pin_everything_and_name_no_server(name: str) -> None:
+    """Each requirement is one exact version with hashes, and where it comes from is left to whoever installs it."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    requirements = [block for block in text.replace("\\\n", "").splitlines() if block and not block.startswith("#")]
+
+    assert requirements
+    assert [line for line in requirements if "==" not in line or "--hash=sha256:" not in line] == []
+    assert "://" not in text

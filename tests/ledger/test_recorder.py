@@ -1,0 +1,271 @@
+"""The recorder: every intent becomes one entry, once, whatever is killed, repeated, broken or away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.ids import Ids
+from proxy.ledger import recorder as recorder_module
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import budget_spend, entries, open_ledger
+from proxy.ledger.spool import SpoolWriter
+
+IDS = Ids()
+AT = 1_795_435_785_000_000
+
+
+class Counts:
+    """Metrics that count what they are told."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.nanousd = 0
+        self.refusals: list[tuple[str, str | None]] = []
+
+    def observe_entry(self, row: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+        self.entries += 1
+        self.nanousd += row["cost_nanousd"] or 0
+
+    def observe_refusal(self, reason: str, budget: str | None) -> None:
+        self.refusals.append((reason, budget))
+
+    def observe_tally(self, tally: Mapping[str, Any]) -> None:
+        pass
+
+    def changed(self) -> list[tuple[str, str, str]]:
+        return [("entries", "{}", str(self.entries))]
+
+
+def intent(**fields: Any) -> dict[str, Any]:
+    return {
+        "t": "intent", "id": IDS.new(AT), "request_id": "r", "attempt": 1, "started_at": AT, "dialect": "openai.chat",
+        "operation": "chat", "stream": False, "upstream": "u", "provider": "p", "model_requested": "m", "model": "m", "key": "k",
+        "team": "t", "labels": {"plan": "pro"}, "session_id": "s", "session_source": "none", "root_session_id": "s",
+        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]], "client": "other",
+    } | fields  # fmt: skip
+
+
+def settle(of: Mapping[str, Any], cost: int = 400, **fields: Any) -> dict[str, Any]:
+    return {
+        "t": "settle", "id": of["id"], "ended_at": AT + 5, "status": "settled", "outcome": "ok", "http_status": 200, "model": "m",
+        "usage": {"input": 7, "output": 3, "web_search": 2}, "usage_source": "provider", "cost_nanousd": cost,
+        "cost_source": "computed", "budgets": [["b", "", 0, "usd", cost]], "flags": [], "cost_lines": [{"unit": "input"}],
+    } | fields  # fmt: skip
+
+
+class Ledger:
+    """A ledger in a folder, with a recorder that can be killed (forgotten) and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "spool"
+        self.engine: Engine = open_ledger(f"sqlite:///{folder}/ledger.db")
+        self.counts = Counts()
+        self.start()
+
+    def start(self) -> None:
+        self.recorder = Recorder(self.engine, self.folder, instance="i", metrics=self.counts)
+
+    def ship(self) -> None:
+        while self.recorder.step():
+            pass
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(entries).order_by(entries.c.id)).mappings())
+
+    def spent(self) -> int:
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.coalesce(sa.func.sum(budget_spend.c.amount), 0))).scalar_one()
+
+
+def append(writer: SpoolWriter, *records: Mapping[str, Any]) -> None:
+    for record in records:
+        writer.append(orjson.dumps(record))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def writer(ledger: Ledger) -> SpoolWriter:
+    return SpoolWriter(ledger.folder, "w")
+
+
+def test_an_intent_and_its_settlement_become_one_entry(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(writer, one, settle(one))
+    ledger.ship()
+    (row,) = ledger.rows()
+    assert (row["id"], row["kind"], row["status"], row["cost_nanousd"]) == (one["id"], "attempt", "settled", 400)
+    assert (row["input_tokens"], row["output_tokens"], orjson.loads(row["usage"])) == (7, 3, {"web_search": 2})
+    assert orjson.loads(row["labels"]) == {"plan": "pro"}
+    assert ledger.spent() == 400
+
+
+def test_an_open_intent_has_no_entry_while_its_writer_lives(ledger: Ledger, writer: SpoolWriter) -> None:
+    append(writer, intent())
+    ledger.ship()
+    assert ledger.rows() == []
+
+
+def test_a_crashed_writers_open_intents_are_charged_at_their_ceiling(ledger: Ledger, writer: SpoolWriter) -> None:
+    done, lost = intent(), intent()
+    append(writer, done, settle(done), lost)
+    ledger.ship()
+    writer.close()
+    ledger.ship()
+    row = next(row for row in ledger.rows() if row["id"] == lost["id"])
+    assert (row["status"], row["outcome"], row["cost_nanousd"]) == ("unconfirmed", "crashed", 1000)
+    assert ledger.spent() == 1400
+    assert list(ledger.folder.iterdir()) == []
+
+
+def test_a_refused_intent_has_no_entry(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(writer, one, {"t": "refused", "id": one["id"], "at": AT, "reason": "budget_exceeded", "budget": "b"})
+    writer.close()
+    ledger.ship()
+    assert ledger.rows() == []
+    assert ledger.counts.refusals == [("budget_exceeded", "b")]
+
+
+def test_a_void_attempt_costs_nothing_and_counts_in_no_budget(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(
+        writer,
+        one,
+        {"t": "void", "id": one["id"], "ended_at": AT, "outcome": "upstream_unreachable", "http_status": None},
+    )
+    ledger.ship()
+    (row,) = ledger.rows()
+    assert (row["status"], row["cost_nanousd"], row["budgets"]) == ("void", 0, None)
+    assert ledger.spent() == 0
+
+
+def test_a_recorder_that_starts_again_repeats_nothing(ledger: Ledger, writer: SpoolWriter) -> None:
+    """It has to read again from the earliest open intent, past ends that are in the ledger already."""
+    long = intent()
+    append(writer, long)
+    for _ in range(3):
+        for _ in range(5):
+            one = intent()
+            append(writer, one, settle(one))
+        ledger.ship()
+        ledger.start()
+    append(writer, settle(long))
+    ledger.ship()
+    assert (len(ledger.rows()), ledger.counts.entries, ledger.spent()) == (16, 16, 6400)
+
+
+@pytest.mark.parametrize("failing", ["_write_budgets", "_write_metrics", "_write_positions"])
+def test_a_batch_is_written_whole_or_not_at_all(
+    ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """A failure (a killed process) between any two statements leaves nothing behind."""
+    one = intent()
+    append(writer, one, settle(one))
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Recorder, failing, fail)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.recorder.step()
+    assert (ledger.rows(), ledger.spent()) == ([], 0)
+    ledger.start()
+    ledger.ship()
+    assert (len(ledger.rows()), ledger.spent()) == (1, 400)
+
+
+def test_an_entry_that_is_there_already_is_not_counted_again(ledger: Ledger, writer: SpoolWriter) -> None:
+    """The unique id is the second line of defence, should positions ever be lost."""
+    one, two = intent(), intent()
+    append(writer, one, settle(one))
+    ledger.ship()
+    with ledger.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM spool_positions"))
+    append(writer, two, settle(two))
+    ledger.start()
+    ledger.ship()
+    assert (len(ledger.rows()), ledger.spent()) == (2, 800)
+
+
+def test_the_database_away_costs_only_time(
+    ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = intent()
+    append(writer, one, settle(one))
+    real, failures = Recorder._write_rows, iter(range(3))
+
+    def fail(self: Recorder, connection: Any, rows: Any) -> Any:
+        if next(failures, None) is not None:
+            raise sa.exc.OperationalError("x", {}, Exception("gone"))
+        return real(self, connection, rows)
+
+    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(Recorder, "_write_rows", fail)
+    ledger.ship()
+    assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
+    assert ledger.recorder.database_down_since is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"upstream_request_id": "a\x00b"},
+        {"cost_nanousd": 2**63 + 5, "budgets": []},
+        {"model": "\ud7ff\uffff\u2028" * 1000},
+        {"usage": {"input": 2**63 - 1, "made_up": "1.5"}},
+        {"http_status": None, "flags": None, "cost_lines": None, "usage": None},
+    ],
+)
+def test_an_odd_row_costs_its_neighbours_nothing(ledger: Ledger, writer: SpoolWriter, odd: dict[str, Any]) -> None:
+    before, strange, after = intent(), intent(), intent()
+    append(writer, before, settle(before), strange, settle(strange, **odd), after, settle(after))
+    ledger.ship()
+    assert [row["id"] for row in ledger.rows()] == sorted(one["id"] for one in (before, strange, after))
+
+
+@pytest.mark.parametrize(
+    "junk", [b"[]", b"5", b"{}", b'{"t":"intent"}', b'{"t":"settle","id":"nobody"}', b'{"t":"new kind"}']
+)
+def test_a_record_that_makes_no_sense_is_passed_over(ledger: Ledger, writer: SpoolWriter, junk: bytes) -> None:
+    one = intent()
+    append(writer, one)
+    writer.append(junk)
+    append(writer, settle(one))
+    ledger.ship()
+    assert len(ledger.rows()) == 1
+
+
+def test_stopping_ships_what_is_there(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(writer, one, settle(one))
+    stop = threading.Event()
+    stop.set()
+    ledger.recorder.run(stop)
+    assert len(ledger.rows()) == 1
+
+
+def test_the_view_shows_exact_dollars(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(writer, one, settle(one, cost=1_000_000_001))
+    ledger.ship()
+    with ledger.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT cost_usd, started FROM ledger")).one() == (
+            "1.000000001",
+            "2026-11-23T12:09:45.000Z",
+        )
