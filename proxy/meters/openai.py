@@ -2,19 +2,19 @@
 
 Cached tokens and cache writes are parts of the prompt, reasoning and predictions parts of the completion. Where a host
 counts reasoning beside the completion, `total_tokens` shows it: total = prompt + completion + reasoning.
-Shape: openai-openapi `CompletionUsage`; the hosts' own fields: `Host` below, with where each was seen.
+Shape: openai-openapi `CompletionUsage`. What hosts do differently is data: `Host`, and the table in `hosts.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
-from proxy.meters.reader import Context, Reader, merge_counts
+from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.tally import Tally, mapping, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
@@ -23,7 +23,7 @@ INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_d
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
 # `"usage":null` stands in every chunk of a stream that asked for usage; only an object is worth parsing.
-USAGE_MARKS = re.compile(rb'"usage"\s*:\s*\{')
+USAGE_MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,104 +34,156 @@ class Host:
         `always beside` even against the total.
     cached: names outside the details where cached tokens may stand (repeats of one number).
     cache_write: the unit of cache writes. output: the unit of output that is not broken out.
+    more: reads what else the host puts into its usage object (a cost, tool calls).
     """
 
     reasoning: Literal["within", "beside", "always beside"] = "within"
-    cached: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ("cached_tokens",)
     cache_write: str = "cache_write_5m"
     output: str = "output"
+    more: Callable[[Mapping[str, Any], Context, Tally], None] | None = None
 
 
-def first_mapping(source: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    """The first of `names` that holds an object; an empty one where none does."""
-    for name in names:
-        if isinstance(value := source.get(name), dict):
-            return value
-    return mapping(None)
+OPENAI = Host(cache_write="cache_write_30m")
+IMAGE_MODEL = Host(output="image_out")
 
 
-def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: Host) -> None:
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A usage object, opened: the totals of both sides and the objects that break them down."""
+
+    usage: Mapping[str, Any]
+    given: Quantity
+    taken: Quantity
+    total: Quantity | None
+
+    @property
+    def inside(self) -> Mapping[str, Any]:
+        return first_mapping(self.usage, *INPUT_DETAILS)
+
+    @property
+    def outside(self) -> Mapping[str, Any]:
+        return first_mapping(self.usage, *OUTPUT_DETAILS)
+
+
+def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: Host = OPENAI) -> None:
     """Add one OpenAI-shaped usage object to `tally`."""
+    if host.more:
+        host.more(usage, context, tally)
     given, taken = tally.maybe(usage, *INPUT_NAMES), tally.maybe(usage, *OUTPUT_NAMES)
-    if given is None and taken is None:
-        return
-    tally.found = True
-    inside, outside = first_mapping(usage, INPUT_DETAILS), first_mapping(usage, OUTPUT_DETAILS)
     total = tally.maybe(usage, "total_tokens")
+    if given is None and taken is None:
+        given = total  # embedding servers that state nothing else
+        if given is None:
+            return
+    tally.found = True
     if given is None:
-        given = _missing_input(tally, total, taken)
-    taken = taken or 0
-    read_input(usage, inside, given, tally, host)
-    reasoning = tally.count(outside, "reasoning_tokens") or tally.count(usage, "reasoning_tokens")
-    beside = _reasoning_beside(given, taken, reasoning, total, host)
-    if not reasoning and total is not None and total > given + taken and _counts_thoughts_in_total_only(context):
-        reasoning, beside = total - given - taken, True
-    media = [(f"{kind}_out", tally.count(outside, f"{kind}_tokens")) for kind in MEDIA]
-    within = [] if beside else [("reasoning", reasoning)]
-    tally.split(taken, [*media, *within], host.output)
-    if beside:
-        tally.add("reasoning", reasoning)
-    tally.check_total(total, given + taken + (reasoning if beside and host.reasoning != "always beside" else 0))
+        given = _missing_input(tally, total, taken or 0)
+    stated = _Stated(usage, given, taken or 0, total)
+    _read_input(stated, context, tally, host)
+    beside = _read_output(stated, context, tally, host)
+    tally.check_total(total, stated.given + stated.taken + beside)
 
 
-def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity | None) -> Quantity:
-    if total is not None and taken is not None and total >= taken:
+def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:
+    if total is not None and total >= taken:
         return total - taken
     tally.flag("input_unknown")
     tally.partial = True
     return 0
 
 
-def read_input(usage: Mapping[str, Any], details: Mapping[str, Any], given: Quantity, tally: Tally, host: Host) -> None:
-    """Deal out the input side of an OpenAI-shaped usage object."""
-    cached_details = mapping(details.get("cached_tokens_details"))
-    cached_media = {kind: tally.count(cached_details, f"{kind}_tokens") for kind in MEDIA}
+def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> None:
+    usage, details = stated.usage, stated.inside
+    by_kind = mapping(details.get("cached_tokens_details"))
+    cached_media = {kind: tally.count(by_kind, f"{kind}_tokens", f"cached_{kind}_tokens") for kind in MEDIA}
     cached = tally.largest(
         tally.count(details, "cached_tokens"), *(tally.count(usage, name) for name in host.cached)
-    ) or tally.count(cached_details, "text_tokens") + sum(cached_media.values())
+    ) or tally.count(by_kind, "text_tokens", "cached_text_tokens") + sum(cached_media.values())
     split_input(
         tally,
-        given,
+        stated.given,
         media={kind: tally.count(details, f"{kind}_tokens") for kind in MEDIA},
         cached=cached,
         cached_media=cached_media,
-        writes={host.cache_write: tally.count(details, "cache_write_tokens")},
+        writes=_cache_writes(details, context, tally, host),
     )
 
 
-def _reasoning_beside(
-    given: Quantity, taken: Quantity, reasoning: Quantity, total: Quantity | None, host: Host
-) -> bool:
+def _cache_writes(details: Mapping[str, Any], context: Context, tally: Tally, host: Host) -> dict[str, Quantity]:
+    """Cache writes by unit. How long they are kept is in newer usage objects, before that only in the request."""
+    written = tally.count(details, "cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+    by_ttl = first_mapping(details, "cache_write_tokens_details", "cache_creation")
+    long = tally.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
+    if not by_ttl and _asks_for_long_cache(context):
+        long = written
+    short_unit = OPENAI.cache_write if (tally.model or context.model).startswith("openai/") else host.cache_write
+    return {"cache_write_1h": long, short_unit: max(written - long, 0)}
+
+
+def _asks_for_long_cache(context: Context) -> bool:
+    """Whether the request has its cache kept for hours (12 h is billed as the long write, `cache_write_1h`)."""
+    wanted = (
+        mapping(context.request.get("prompt_cache_options")).get("ttl"),
+        context.request.get("prompt_cache_retention"),
+        context.selector.get("cache_ttl"),
+        context.selector.get("prompt_cache_retention"),
+    )
+    return any(value in ("12h", "24h", "1h") for value in wanted)
+
+
+def _read_output(stated: _Stated, context: Context, tally: Tally, host: Host) -> Quantity:
+    """Deal out the output side; what comes back is how many tokens the total counts beside prompt and completion."""
+    details, counted = stated.outside, stated.given + stated.taken
+    reasoning = tally.count(details, "reasoning_tokens") or tally.count(stated.usage, "reasoning_tokens")
+    beside = _reasoning_beside(stated, reasoning, host)
+    if not reasoning and stated.total is not None and stated.total > counted and _thinks_in_total_only(context):
+        reasoning, beside = stated.total - counted, True
+    parts = [(f"{kind}_out", tally.count(details, f"{kind}_tokens")) for kind in MEDIA]
+    if host.output != "output":
+        parts.append(("output", tally.count(details, "text_tokens")))
+    tally.split(stated.taken, parts if beside else [*parts, ("reasoning", reasoning)], host.output)
+    if not beside:
+        return 0
+    tally.add("reasoning", reasoning)
+    return 0 if host.reasoning == "always beside" else reasoning
+
+
+def _reasoning_beside(stated: _Stated, reasoning: Quantity, host: Host) -> bool:
+    """The total settles whether reasoning is part of the completion; where it does not, the host's habit does."""
     if not reasoning or host.reasoning == "always beside":
         return bool(reasoning)
-    if total == given + taken + reasoning:
+    if stated.total == stated.given + stated.taken + reasoning:
         return True
-    if total == given + taken:
+    if stated.total == stated.given + stated.taken:
         return False
-    return host.reasoning == "beside" or (total is None and reasoning > taken)
+    return host.reasoning == "beside" or (stated.total is None and reasoning > stated.taken)
 
 
-def _counts_thoughts_in_total_only(context: Context) -> bool:
+def _thinks_in_total_only(context: Context) -> bool:
     """Gemini behind its OpenAI-compatible endpoint: thinking shows only as total - prompt - completion."""
     return context.provider.startswith(("google", "gemini", "vertex")) or "gemini" in context.model
 
 
-def read_envelope(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
     """The served model and tier, which stand beside the usage."""
     tally.model = text(response.get("model"))
-    tally.condition("service_tier", context.service_tier)
-    tally.condition("service_tier", response.get("service_tier"))
+    note_tier(tally, response.get("service_tier"))
+    note_tier(tally, mapping(response.get("usage")).get("service_tier"))
 
 
-def chat_reader(dialect: str, host: Host) -> Reader:
-    """A reader of Chat Completions (or Completions) as `host` speaks it."""
+def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = None) -> Reader:
+    """A reader of Chat Completions (or anything with the same usage) as `host` speaks it."""
 
     def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
-        read_envelope(response, context, tally)
-        own = host if "/images/" not in context.endpoint else Host(output="image_out")
-        read_usage(mapping(response.get("usage")), context, tally, own)
+        read_envelope(response, tally)
+        usage = response.get("usage")
+        if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
+            usage = {}
+        if isinstance(usage, dict):
+            read_usage(usage, context, tally, IMAGE_MODEL if "/images/" in context.endpoint else host)
 
-    return Reader(dialect, read, fold_chunk, marks=USAGE_MARKS)
+    return Reader(dialect, read, fold or fold_chunk, marks=USAGE_MARKS)
 
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -141,10 +193,19 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = value
     if isinstance(usage := event.get("usage"), dict):
         state["usage"] = merge_counts(mapping(state.get("usage")), usage)
+    if event.get("choices"):
+        state["choices"] = True
+    elif event.get("error") and "choices" not in state:
+        state["error"] = event["error"]
 
 
-OPENAI = Host(cache_write="cache_write_30m")
+def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """An endpoint that is free of charge (token counting, moderation)."""
+    tally.found = True
 
-chat = chat_reader("openai.chat", OPENAI)
-completions = chat_reader("openai.completions", OPENAI)
-embeddings = chat_reader("openai.embeddings", OPENAI)
+
+chat = shaped_like_openai("openai.chat")
+completions = shaped_like_openai("openai.completions")
+embeddings = shaped_like_openai("openai.embeddings")
+moderations = Reader("openai.moderations", read_nothing)
+count_tokens = Reader("openai.count_tokens", read_nothing)

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pricing.usage import Quantity, Reading
-from proxy.meters.tally import Tally, mapping, number
+from proxy.meters.tally import Tally, mapping, number, text
 
 Read = Callable[[Mapping[str, Any], "Context", Tally], None]
 Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
+
+# Names for "no tier in particular": the price is the ordinary one.
+_ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", "unspecified", "not_available", "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,36 @@ def last_wins(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One dialect. `marks` finds, in the bytes of an event, what may be usage: other events need not be parsed."""
+    """One dialect.
+
+    marks: finds, in the bytes of an event, what may be usage; events without it need not be parsed.
+    usage_key: where a usage object stands that was cut out of its response.
+    facts: conditions that the dialect itself implies (batch results are batch-processed).
+    """
 
     dialect: str
     read: Read
     fold: Fold = last_wins
     usage_key: str = "usage"
     marks: re.Pattern[bytes] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
-        """Read a whole response (parsed JSON of any shape; what is not an object says nothing)."""
+        """Read a whole response: parsed JSON of any shape. A list is a stream that came in one piece (Gemini's does)."""
+        if isinstance(response, list):
+            stream = self.stream(context)
+            for event in response:
+                stream.event(event)
+            return stream.finish()
         tally = Tally()
-        self.read(mapping(response), context, tally)
+        for name, value in {**self.facts, **context.selector}.items():
+            tally.condition(name, value)
+        note_tier(tally, context.service_tier)
+        body = mapping(response)
+        self.read(body, context, tally)
+        if not tally.found and _was_refused(body, context):
+            tally.found = True  # an error before any work is known to cost nothing
+        _add_gpu_time(context, tally)
         return tally.reading()
 
     def usage_only(self, usage: object, context: Context = NO_CONTEXT) -> Reading:
@@ -94,6 +115,25 @@ class StreamReader:
         return self._reader.whole(self._state, self._context)
 
 
+def note_tier(tally: Tally, value: object) -> None:
+    """Note the service tier; a later call (what was served) replaces an earlier one (what was asked for)."""
+    if not (name := text(value)):
+        return
+    tally.conditions.pop("service_tier", None)
+    if name.lower() == "batch":
+        tally.condition("processing", "batch")
+    elif name.lower() not in _ORDINARY_TIERS:
+        tally.condition("service_tier", name)
+
+
+def first_mapping(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The first of `names` that holds an object; an empty one where none does."""
+    for name in names:
+        if isinstance(value := source.get(name), dict):
+            return value
+    return mapping(None)
+
+
 def merge_counts(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     """Cumulative usage, newer over older: numbers never fall, null never erases, objects are merged field by field."""
     merged = dict(old)
@@ -115,3 +155,15 @@ def _larger(before: object, value: object) -> object:
 
 def _plain(value: object) -> Quantity | None:
     return number(value) if isinstance(value, (int, float)) else None
+
+
+def _add_gpu_time(context: Context, tally: Tally) -> None:
+    """A server of one's own is paid by GPU time: wall time x GPUs, which only the caller knows."""
+    gpus, seconds = tally.maybe(context.selector, "gpus"), tally.maybe(context.selector, "duration_seconds")
+    if gpus and seconds:
+        tally.add("gpu_second", gpus * seconds)
+
+
+def _was_refused(body: Mapping[str, Any], context: Context) -> bool:
+    status = number(context.selector.get("http_status"))
+    return (status is not None and status >= 400) or bool(body.get("error"))

@@ -16,8 +16,10 @@ from typing import Any
 
 from pricing.usage import Part, Quantity, Reading, UsageSource
 
-# More than any provider can count in one response or batch; larger numbers are cut to it and flagged `implausible`.
-MAX_COUNT = 10**12
+# From here on a count is flagged `implausible`: no response and hardly a batch has a thousand million of anything.
+IMPLAUSIBLE_COUNT = 10**9
+# Larger numbers are cut to this, so that everything after here may take counts for numbers of sane size.
+MAX_COUNT = 10**18
 MAX_COST_USD = Decimal(10**9)
 
 _NOTHING: Mapping[str, Any] = {}
@@ -95,17 +97,15 @@ class Tally:
 
     def read(self, value: object) -> Quantity:
         """A count, made safe."""
-        if type(value) is int and 0 <= value <= MAX_COUNT:
+        if type(value) is int and 0 <= value < IMPLAUSIBLE_COUNT:
             return value
         quantity = number(value)
         if quantity is None or quantity < 0:
             self.inconsistent()
-            self.partial = True
             return 0
-        if quantity > MAX_COUNT:
+        if quantity >= IMPLAUSIBLE_COUNT:
             self.flag("implausible")
-            return MAX_COUNT
-        return quantity
+        return min(quantity, MAX_COUNT)
 
     def maybe(self, source: Mapping[str, Any], *names: str) -> Quantity | None:
         """The first of `names` that is there and not null, made safe; None where none is."""

@@ -1,0 +1,141 @@
+"""Anthropic Messages. Input, cache reads and cache writes are disjoint; `cache_creation_input_tokens` = 5m + 1h.
+
+`usage.iterations` is the trap: `compaction` and `advisor_message` entries are not in the top-level numbers, and entries
+may be billed at another model's price (advisor, fallback). Such entries become parts of their own.
+Shapes: anthropic SDK 2.12 `types/beta/beta_usage.py`, `beta_*_iteration_usage.py`, `beta_message_delta_usage.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pricing.usage import Part, Quantity
+from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
+from proxy.meters.tally import Tally, items, mapping, text
+
+MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"message_stop"')
+
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+_OWN_TURNS = {"message", "fallback_message"}
+
+
+def read_message(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """A message, whole or folded together from a stream."""
+    tally.model = text(response.get("model"))
+    usage = mapping(response.get("usage"))
+    if not any(usage.get(name) is not None for name in _COUNTS):
+        return
+    tally.found = True
+    note_tier(tally, usage.get("service_tier"))
+    if text(speed := usage.get("speed")) and speed != "standard":
+        tally.condition("speed", speed)
+    if text(geo := usage.get("inference_geo")) and geo not in {"global", "not_available"}:
+        tally.condition("geo", geo)
+    _read_turns(usage, context, tally)
+    tally.add("web_search", tally.count(mapping(usage.get("server_tool_use")), "web_search_requests"))
+    if response.get("unfinished"):
+        tally.partial = True  # the stream broke off: output is at least what message_start said
+
+
+def _read_turns(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """The top-level counts, and what `iterations` says is not in them or belongs to another model."""
+    entries = [entry for entry in items(usage.get("iterations")) if isinstance(entry, dict)]
+    turns = [entry for entry in entries if text(entry.get("type")) in _OWN_TURNS]
+    served = next((name for entry in reversed(turns) if (name := text(entry.get("model")))), None)
+    own = [entry for entry in turns if text(entry.get("model")) in {None, served}]
+    if len(own) < len(turns) and _top_level_is(usage, turns, tally):
+        read_counts(
+            _sum(own, tally), context, tally.usage, tally
+        )  # the others' share is in the top level: leave it out
+    else:
+        read_counts(usage, context, tally.usage, tally)
+    for entry in entries:
+        if entry not in own:
+            part: dict[str, Quantity] = {}
+            read_counts(entry, context, part, tally)
+            tally.parts.append(Part(text(entry.get("model")) or tally.model or context.model, part))
+
+
+def _top_level_is(usage: Mapping[str, Any], entries: list[dict[str, Any]], tally: Tally) -> bool:
+    whole = _sum(entries, tally)
+    return all(tally.count(usage, name) == whole[name] for name in _COUNTS)
+
+
+def _sum(entries: list[dict[str, Any]], tally: Tally) -> dict[str, Any]:
+    whole: dict[str, Any] = {name: sum(tally.count(entry, name) for entry in entries) for name in _COUNTS}
+    splits = [mapping(entry.get("cache_creation")) for entry in entries]
+    ttls = {name for split in splits for name in split}
+    whole["cache_creation"] = {name: sum(tally.count(split, name) for split in splits) for name in ttls}
+    return whole
+
+
+def read_counts(usage: Mapping[str, Any], context: Context, into: dict[str, Quantity], tally: Tally) -> None:
+    """One set of Anthropic counts, as disjoint units, added to `into`."""
+    output = tally.count(usage, "output_tokens")
+    thinking = tally.count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
+    if thinking > output:
+        tally.inconsistent()
+        thinking = output
+    counts = {
+        "input": tally.count(usage, "input_tokens"),
+        "cache_read": tally.count(usage, "cache_read_input_tokens"),
+        "output": output - thinking,
+        "reasoning": thinking,
+        **_cache_writes(usage, context, tally),
+    }
+    for unit, quantity in counts.items():
+        if quantity:
+            into[unit] = into.get(unit, 0) + quantity
+
+
+def _cache_writes(usage: Mapping[str, Any], context: Context, tally: Tally) -> dict[str, Quantity]:
+    """Writes by time to live. The split is only in the first event of a stream; the total may grow after it."""
+    split = first_mapping(usage, "cache_creation")
+    short, long = tally.count(split, "ephemeral_5m_input_tokens"), tally.count(split, "ephemeral_1h_input_tokens")
+    total = tally.maybe(usage, "cache_creation_input_tokens")
+    if total is None:
+        total = short + long
+    if short + long > total:
+        tally.inconsistent()
+    unknown = max(total - short - long, 0)
+    if unknown and (long if short + long else asks_for_one_hour(context.request)) and not short:
+        return {"cache_write_1h": long + unknown}
+    return {"cache_write_5m": short + unknown, "cache_write_1h": long}
+
+
+def asks_for_one_hour(request: Mapping[str, Any]) -> bool:
+    """Whether all cache breakpoints in a request have a TTL of one hour (where the response does not split them)."""
+    blocks: list[Any] = [request, *items(request.get("tools")), *items(request.get("system"))]
+    for message in items(request.get("messages")):
+        blocks += items(mapping(message).get("content"))
+    controls = [mapping(mapping(block).get("cache_control")) for block in blocks]
+    ttls = {str(control.get("ttl", "5m")) for control in controls if control}
+    return ttls == {"1h"}
+
+
+def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """`message_start` carries model, tier, geo and the TTL split; `message_delta` the final, cumulative counts."""
+    message = mapping(event.get("message"))
+    if model := text(message.get("model")):
+        state["model"] = model
+    kind = text(event.get("type"))
+    if kind == "message_start":
+        state["unfinished"] = True
+    elif kind in {"message_delta", "message_stop"}:
+        state["unfinished"] = False
+    elif kind == "error" and "usage" not in state:
+        state["error"] = event.get("error")
+    for source in (message, event):
+        if isinstance(usage := source.get("usage"), dict):
+            state["usage"] = merge_counts(mapping(state.get("usage")), usage)
+
+
+def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """`count_tokens` is free of charge."""
+    tally.found = True
+
+
+messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS)
+count_tokens = Reader("anthropic.count_tokens", read_nothing)

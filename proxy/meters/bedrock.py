@@ -1,0 +1,140 @@
+"""Amazon Bedrock: Converse, and InvokeModel whose body is the vendor's own.
+
+Converse: input, cache reads and cache writes are disjoint; `cache*InputTokenCount` are aliases of the same numbers.
+InvokeModel: the vendor's usage where it has one; a stream's end repeats it as `amazon-bedrock-invocationMetrics`, other
+vendors state it only in the headers `x-amzn-bedrock-*-token-count`. No body names the model.
+Shapes: Bedrock Runtime API reference `TokenUsage`, `CacheDetail`, `ConverseStreamMetadataEvent`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from pricing.usage import Quantity
+from proxy.meters import anthropic
+from proxy.meters.openai import read_usage
+from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
+from proxy.meters.tally import Tally, items, mapping, text
+
+MARKS = re.compile(rb'"(?:usage|metadata|amazon-bedrock-invocationMetrics|bytes|message_delta)"|[tT]oken_?[cC]ount')
+
+METRICS = "amazon-bedrock-invocationMetrics"
+_TTL_UNITS = {"5m": "cache_write_5m", "30m": "cache_write_30m", "1h": "cache_write_1h"}
+_HEADERS = {
+    "inputTokens": "x-amzn-bedrock-input-token-count",
+    "outputTokens": "x-amzn-bedrock-output-token-count",
+    "cacheReadInputTokens": "x-amzn-bedrock-cache-read-input-token-count",
+    "cacheWriteInputTokens": "x-amzn-bedrock-cache-write-input-token-count",
+}
+
+
+def read_token_usage(usage: Mapping[str, Any], tally: Tally) -> None:
+    """Add a Converse `TokenUsage` (or invocation metrics, which name it `…Count`) to `tally`."""
+    given = tally.maybe(usage, "inputTokens", "inputTokenCount")
+    taken = tally.maybe(usage, "outputTokens", "outputTokenCount")
+    if given is None and taken is None:
+        return
+    tally.found = True
+    read = tally.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    written = tally.maybe(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    by_unit: dict[str, Quantity] = {}
+    for entry in items(usage.get("cacheDetails")):
+        detail = mapping(entry)
+        unit = _TTL_UNITS.get(str(detail.get("ttl")), "cache_write_5m")
+        by_unit[unit] = by_unit.get(unit, 0) + tally.count(detail, "inputTokens")
+    tally.split(sum(by_unit.values()) if written is None else written, by_unit.items(), "cache_write_5m")
+    tally.add("input", given or 0)
+    tally.add("cache_read", read)
+    tally.add("output", taken or 0)
+    tally.add("web_search", tally.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount"))
+    total = tally.maybe(usage, "totalTokens")
+    plain = (given or 0) + (taken or 0)
+    if total != plain:  # some models leave the cache out of the total
+        tally.check_total(total, plain + read + (written or sum(by_unit.values())))
+
+
+def read_converse(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """A Converse response, or what a stream's `metadata` event said."""
+    router = mapping(mapping(response.get("trace")).get("promptRouter"))
+    tally.model = text(router.get("invokedModelId"))
+    note_tier(tally, mapping(response.get("serviceTier")).get("type"))
+    latency = mapping(response.get("performanceConfig")).get("latency")
+    if latency != "standard":
+        tally.condition("latency", latency)
+    read_token_usage(mapping(response.get("usage")), tally)
+
+
+def fold_converse(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """Usage comes in the `metadata` event, after `messageStop`."""
+    metadata = mapping(event.get("metadata")) or event
+    for name in ("usage", "serviceTier", "performanceConfig", "trace"):
+        if isinstance(value := metadata.get(name), dict):
+            state[name] = value
+
+
+def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """An InvokeModel response: whichever of the known shapes it has."""
+    usage = mapping(response.get("usage"))
+    tier = response.get("serviceTier")
+    note_tier(tally, mapping(tier).get("type") or tier)
+    if "inputTokens" in usage:
+        read_token_usage(usage, tally)
+    elif "prompt_tokens" in usage:
+        read_usage(usage, context, tally)
+    elif usage:
+        anthropic.read_message(response, context, tally)
+    else:
+        _read_vendor(response, tally)
+    if not tally.found:
+        read_token_usage(mapping(response.get(METRICS)), tally)
+    if not tally.found:
+        headers = {name: context.response_headers.get(header) for name, header in _HEADERS.items()}
+        read_token_usage(headers, tally)
+    if not tally.found and isinstance(images := response.get("images") or response.get("artifacts"), list):
+        tally.found = True
+        tally.add("image", len(images))
+
+
+def _read_vendor(response: Mapping[str, Any], tally: Tally) -> None:
+    """Llama and Titan count in the body itself."""
+    given = tally.maybe(response, "prompt_token_count", "inputTextTokenCount")
+    results = [mapping(result) for result in items(response.get("results"))]
+    taken = tally.maybe(response, "generation_token_count", "totalOutputTextTokenCount")
+    if taken is None and results:
+        taken = sum(tally.count(result, "tokenCount") for result in results)
+    if given is not None or taken is not None:
+        tally.found = True
+        tally.add("input", given or 0)
+        tally.add("output", taken or 0)
+
+
+def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """A chunk: the vendor's event, possibly still wrapped as `{"chunk": {"bytes": base64}}`."""
+    event = _unwrapped(event)
+    if isinstance(metrics := event.get(METRICS), dict):
+        state[METRICS] = metrics
+    fold_converse(state, {"metadata": mapping(event.get("metadata"))})
+    anthropic.fold_event(state, event)
+    counts = ("prompt_token_count", "generation_token_count", "inputTextTokenCount", "totalOutputTextTokenCount")
+    state.update(merge_counts(state, {name: event[name] for name in counts if name in event}))
+
+
+def _unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    event = first_mapping(event, "chunk") or event
+    wrapped = event.get("bytes")
+    if not isinstance(wrapped, str):
+        return event
+    try:
+        return mapping(orjson.loads(base64.b64decode(wrapped)))
+    except (binascii.Error, ValueError):
+        return event
+
+
+converse = Reader("bedrock.converse", read_converse, fold_converse, marks=MARKS)
+invoke = Reader("bedrock.invoke", read_invoke, fold_invoke, marks=MARKS)

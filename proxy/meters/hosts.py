@@ -1,0 +1,228 @@
+"""Hosts that speak OpenAI's Chat Completions with a few fields of their own: one row each, and the fields' readers.
+
+A host that is missing here reads as OpenAI does, and that is right for most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from pricing.usage import Part
+from proxy.meters.openai import (
+    INPUT_DETAILS,
+    OPENAI,
+    USAGE_MARKS,
+    Host,
+    fold_chunk,
+    read_envelope,
+    read_usage,
+    shaped_like_openai,
+)
+from proxy.meters.openai_responses import responses_reader
+from proxy.meters.reader import Context, Reader, first_mapping
+from proxy.meters.tally import Tally, items, mapping, number, text
+
+TICKS_PER_USD = 10**10  # xai-sdk-python src/xai_sdk/cost.py: 1 tick = 1e-10 USD
+
+# Executed tools that Groq bills by call (console.groq.com/docs/compound, …/browser-search).
+_GROQ_TOOLS = {"search": "web_search", "web_search": "web_search", "browser.search": "web_search",
+               "browser_search": "web_search", "browser.open": "web_fetch", "visit": "web_fetch"}  # fmt: skip
+
+_XAI_TOOLS = {
+    "web_search_calls": "web_search",
+    "x_search_calls": "x_search",
+    "code_interpreter_calls": "code_interpreter",
+    "file_search_calls": "file_search",
+    "collections_search_calls": "file_search",
+    "document_search_calls": "document_search",
+}
+
+
+def xai_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """xAI's own charge, in ticks, and its server-side tools."""
+    ticks = usage.get("cost_in_usd_ticks")
+    if isinstance(ticks, int) and not isinstance(ticks, bool):
+        tally.reported_cost(Decimal(ticks) / TICKS_PER_USD)
+    elif ticks is not None:
+        tally.flag("rejected_provider_cost")
+    details = first_mapping(usage, "server_side_tool_usage_details", "server_side_tool_usage")
+    for name, unit in _XAI_TOOLS.items():
+        tally.add(unit, tally.count(details, name))
+
+
+def openrouter_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """OpenRouter's charge. With the caller's own provider key it is only the fee; the provider's bill comes on top."""
+    tally.reported_cost(usage.get("cost"))
+    if usage.get("is_byok") is True and tally.cost_usd is not None:
+        fee, tally.cost_usd = tally.cost_usd, None
+        tally.reported_cost(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
+        if tally.cost_usd is not None:  # the fee alone would not be the bill
+            tally.cost_usd += fee
+    tools = first_mapping(usage, "server_tool_use_details", "server_tool_use")
+    tally.add("web_search", tally.count(tools, "web_search_requests", "web_search_calls"))
+
+
+def deepinfra_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """DeepInfra's own charge."""
+    tally.reported_cost(usage.get("estimated_cost"))
+
+
+def deepseek_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Hits and misses are the prompt."""
+    hit, miss = tally.maybe(usage, "prompt_cache_hit_tokens"), tally.maybe(usage, "prompt_cache_miss_tokens")
+    given = tally.maybe(usage, "prompt_tokens")
+    if hit is not None and miss is not None and given is not None and hit + miss != given:
+        tally.inconsistent()
+
+
+def dashscope_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """DashScope's search plug-in; what its native API counts in things."""
+    search = mapping(mapping(usage.get("plugins")).get("search"))
+    tally.add("web_search", tally.count(search, "count"))
+    things = {
+        "image": "image_count",
+        "video_second": "video_duration",
+        "character": "characters",
+        "audio_second": "duration",
+    }
+    for unit, name in things.items():
+        quantity = tally.maybe(usage, name)
+        if quantity is not None:
+            tally.found = True
+            tally.add(unit, quantity)
+
+
+OPENROUTER = Host(more=openrouter_more)
+XAI = Host(reasoning="beside", cached=("cached_tokens", "cached_prompt_text_tokens"), more=xai_more)
+DASHSCOPE = Host(more=dashscope_more)
+
+HOSTS: dict[str, Host] = {
+    "openai": OPENAI,
+    "azure": OPENAI,
+    "groq": Host(),
+    "cerebras": Host(),
+    "together": Host(),  # usage.cached_tokens
+    "moonshot": Host(),  # usage.cached_tokens
+    "huggingface": Host(),  # usage.cached_tokens
+    "fireworks": Host(),
+    "deepseek": Host(cached=("cached_tokens", "prompt_cache_hit_tokens"), more=deepseek_more),
+    "mistral": Host(cached=("cached_tokens", "num_cached_tokens")),
+    "xai": XAI,
+    "openrouter": OPENROUTER,
+    "deepinfra": Host(more=deepinfra_more),
+    "dashscope": DASHSCOPE,
+    "zai": Host(),
+    "minimax": Host(),
+    "databricks": Host(cached=("cached_tokens", "cache_read_input_tokens")),
+    "vllm": Host(),
+    "sglang": Host(),  # usage.reasoning_tokens, part of the completion
+    "tensorrt": Host(),
+}
+
+
+def host_reader(name: str) -> Reader:
+    """The reader of `<name>.chat`."""
+    return shaped_like_openai(f"{name}.chat", HOSTS[name])
+
+
+xai_responses = responses_reader("xai.responses", replace(XAI, reasoning="within"))
+openrouter_responses = responses_reader("openrouter.responses", OPENROUTER)
+dashscope_native = shaped_like_openai("dashscope.generation", DASHSCOPE)
+
+
+def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Groq. A compound system bills each model that it called; the top-level usage is their sum."""
+    read_envelope(response, tally)
+    breakdown = [mapping(entry) for entry in items(mapping(response.get("usage_breakdown")).get("models"))]
+    for entry in breakdown:
+        inner = Tally()
+        read_usage(mapping(entry.get("usage")), context, inner, HOSTS["groq"])
+        tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
+        tally.found = tally.found or inner.found
+        if inner.usage:
+            tally.parts.append(Part(text(entry.get("model")) or context.model, inner.usage))
+    if not tally.parts:
+        own = mapping(mapping(response.get("x_groq")).get("usage"))
+        read_usage(mapping(response.get("usage")) or own, context, tally, HOSTS["groq"])
+    tools = items(response.get("executed_tools"))
+    for choice in items(response.get("choices")):
+        tools = [*tools, *items(mapping(mapping(choice).get("message")).get("executed_tools"))]
+    for tool in tools:
+        name = str(mapping(tool).get("name") or mapping(tool).get("type"))
+        if unit := _GROQ_TOOLS.get(name):
+            tally.add(unit, 1)
+
+
+def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """Groq puts the usage of a stream into `x_groq` of its last chunk."""
+    own = mapping(event.get("x_groq"))
+    fold_chunk(state, event)
+    fold_chunk(state, {"usage": own.get("usage")})
+    if isinstance(breakdown := event.get("usage_breakdown") or own.get("usage_breakdown"), dict):
+        state["usage_breakdown"] = breakdown
+    for choice in items(event.get("choices")):
+        if tools := items(mapping(mapping(choice).get("delta")).get("executed_tools")):
+            state.setdefault("executed_tools", []).extend(tools)
+    state["choices"] = []
+
+
+groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=USAGE_MARKS)
+
+
+def read_fireworks(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Fireworks repeats the prompt's counts in headers, and for some models only there says what was cached."""
+    read_envelope(response, tally)
+    usage = dict(mapping(response.get("usage")))
+    headers = context.response_headers
+    if usage and not first_mapping(usage, *INPUT_DETAILS).get("cached_tokens"):
+        usage.setdefault("cached_tokens", headers.get("fireworks-cached-prompt-tokens"))
+    read_usage(usage, context, tally, HOSTS["fireworks"])
+
+
+fireworks_chat = Reader("fireworks.chat", read_fireworks, fold_chunk, marks=USAGE_MARKS)
+
+
+def read_mistral(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Mistral. Audio in a prompt is billed by the second; its tokens are in the total alone."""
+    read_envelope(response, tally)
+    usage = dict(mapping(response.get("usage")))
+    if number(usage.get("prompt_audio_seconds")):
+        tally.add("audio_second", tally.count(usage, "prompt_audio_seconds"))
+        usage.pop("total_tokens", None)
+    read_usage(usage, context, tally, HOSTS["mistral"])
+
+
+mistral_chat = Reader("mistral.chat", read_mistral, fold_chunk, marks=USAGE_MARKS)
+
+
+def read_wrapped(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Cloudflare's own API wraps what the model said into `result`."""
+    body = mapping(response.get("result")) or response
+    read_envelope(body, tally)
+    read_usage(mapping(body.get("usage")), context, tally, Host())
+
+
+cloudflare = Reader("cloudflare.run", read_wrapped, fold_chunk, marks=USAGE_MARKS)
+
+
+def read_cursor(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """A usage event of Cursor's admin API: disjoint counts, and its charge in cents."""
+    tally.model = text(response.get("model"))
+    usage = mapping(response.get("tokenUsage")) or mapping(response.get("usage"))
+    units = {"inputTokens": "input", "cacheReadTokens": "cache_read", "cacheWriteTokens": "cache_write_5m",
+             "outputTokens": "output"}  # fmt: skip
+    for name, unit in units.items():
+        quantity = tally.maybe(usage, name)
+        if quantity is not None:
+            tally.found = True
+            tally.add(unit, quantity)
+    cents = usage.get("totalCents")
+    tally.reported_cost(cents)
+    if tally.cost_usd is not None:
+        tally.cost_usd /= 100
+
+
+cursor = Reader("cursor.usage-event", read_cursor, usage_key="tokenUsage")

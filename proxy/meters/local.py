@@ -1,0 +1,73 @@
+"""Local servers whose counts are their own: llama.cpp's `timings`, Ollama's counters.
+
+llama.cpp (PR 15827): `prompt_n` was processed, `cache_n` taken from the cache, `predicted_n` put out.
+Ollama (api/types.go `Metrics`): counters stand in the last object and are left out when 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.meters.openai import Host, fold_chunk, read_envelope, read_usage
+from proxy.meters.reader import Context, Reader
+from proxy.meters.tally import Tally, mapping, text
+
+LLAMA_MARKS = re.compile(rb'"(?:usage|timings)"\s*:\s*\{|"tokens_evaluated"')
+OLLAMA_MARKS = re.compile(rb'"(?:done"\s*:\s*true|prompt_eval_count|eval_count)|"usage"\s*:\s*\{')
+
+
+def read_llama(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """llama.cpp, OpenAI-like or native. With usage, `timings` only adds what of the prompt was cached."""
+    read_envelope(response, tally)
+    timings = mapping(response.get("timings"))
+    usage = mapping(response.get("usage"))
+    if usage:
+        details = {"prompt_tokens_details": {"cached_tokens": timings.get("cache_n")}}
+        read_usage({**details, **{k: v for k, v in usage.items() if v is not None}}, context, tally, Host())
+    elif "prompt_n" in timings or "predicted_n" in timings:
+        tally.found = True
+        tally.add("input", tally.count(timings, "prompt_n"))
+        tally.add("cache_read", tally.count(timings, "cache_n"))
+        tally.add("output", tally.count(timings, "predicted_n"))
+    elif "tokens_evaluated" in response or "tokens_predicted" in response:
+        tally.found = True
+        tally.add("input", tally.count(response, "tokens_evaluated"))
+        tally.add("output", tally.count(response, "tokens_predicted"))
+
+
+def fold_llama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """A chunk; `timings` comes with the last one."""
+    fold_chunk(state, event)
+    for name in ("timings", "tokens_evaluated", "tokens_predicted"):
+        if event.get(name) is not None:
+            state[name] = event[name]
+
+
+def read_ollama(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Ollama's last object. Without `prompt_eval_count` the prompt came from the cache: its length is not known."""
+    tally.model = text(response.get("model"))
+    if "usage" in response:
+        read_usage(mapping(response.get("usage")), context, tally, Host())
+        return
+    given, taken = tally.maybe(response, "prompt_eval_count"), tally.maybe(response, "eval_count")
+    if given is None and taken is None:
+        return
+    tally.found = True
+    if given is None:
+        tally.flag("input_unknown")
+        tally.partial = True
+    tally.add("input", given or 0)
+    tally.add("output", taken or 0)
+
+
+def fold_ollama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """A line of NDJSON (or a chunk of the OpenAI-compatible endpoint)."""
+    for name in ("model", "prompt_eval_count", "eval_count", "usage"):
+        if event.get(name) is not None:
+            state[name] = event[name]
+
+
+llama_chat = Reader("llamacpp.chat", read_llama, fold_llama, marks=LLAMA_MARKS)
+ollama_chat = Reader("ollama.chat", read_ollama, fold_ollama, marks=OLLAMA_MARKS)

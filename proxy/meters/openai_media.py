@@ -1,0 +1,128 @@
+"""OpenAI's images, audio and video: usage in tokens where the model has tokens, else in images, seconds, characters.
+
+Shapes: openai SDK 3.54 `types/images_response.py`, `types/audio/transcription*.py`, `types/video.py`;
+openai-openapi `CreateSpeechResponseStreamEvent`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pricing.usage import Part
+from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
+from proxy.meters.reader import Context, Reader, merge_counts
+from proxy.meters.tally import Tally, items, mapping, text
+
+MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
+
+_DETAILS = ("input_token_details", "input_tokens_details", "prompt_tokens_details")
+_SPEECH = Host(output="audio_out")
+
+
+def note_media(response: Mapping[str, Any], context: Context, tally: Tally, *names: str) -> None:
+    """Size, quality and the like: as asked for, replaced by what the response says it made."""
+    for name in names:
+        tally.condition(name, context.request.get(name))
+        tally.condition(name, context.selector.get(name))
+        tally.condition(name, response.get(name))
+
+
+def seconds_asked(context: Context, tally: Tally, *names: str) -> Any:
+    """A duration that only the caller knows: the selector's, else the request's."""
+    return tally.maybe(context.selector, "duration_seconds", *names) or tally.maybe(context.request, *names)
+
+
+def read_images(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Generations, edits and variations. DALL-E states no usage: the images themselves are counted."""
+    read_envelope(response, tally)
+    note_media(response, context, tally, "size", "quality", "resolution")
+    read_usage(mapping(response.get("usage")), context, tally, IMAGE_MODEL)
+    svg = mapping(response.get("svg_usage"))
+    if text(svg.get("model")):
+        inner = Tally()
+        read_usage(svg, Context(), inner)
+        if inner.usage:
+            tally.parts.append(Part(svg["model"], inner.usage))
+    if not tally.found and isinstance(response.get("data"), list):
+        tally.found = True
+        tally.add("image", len(items(response.get("data"))))
+
+
+def fold_image(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """`image_generation.completed` and `image_edit.completed` carry the usage; partial images carry none."""
+    for name in ("model", "size", "quality"):
+        if text(value := event.get(name)):
+            state[name] = value
+    if isinstance(usage := event.get("usage"), dict):
+        state["usage"] = merge_counts(mapping(state.get("usage")), usage)
+    elif str(event.get("type")).endswith(".completed"):
+        state.setdefault("data", []).append({})
+
+
+def read_transcript_usage(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """`usage` of a transcription: by tokens or by duration, as it says itself."""
+    if usage.get("type") == "duration" or ("seconds" in usage and "input_tokens" not in usage):
+        seconds = tally.maybe(usage, "seconds")
+        if seconds is not None:
+            tally.found = True
+            tally.add("audio_second", seconds)
+        return
+    if not any(isinstance(usage.get(name), dict) for name in _DETAILS):
+        # without details the input of a transcription is its audio
+        usage = {**usage, "input_token_details": {"audio_tokens": usage.get("input_tokens")}}
+    read_usage(usage, context, tally)
+
+
+def read_transcription(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Transcription or translation. Without usage: the duration of `verbose_json`, else what the caller knows."""
+    read_envelope(response, tally)
+    read_transcript_usage(mapping(response.get("usage")), context, tally)
+    if not tally.found and "error" not in response:
+        seconds = tally.maybe(response, "duration", "audio_duration", "seconds")
+        if seconds is None:
+            seconds = seconds_asked(context, tally)
+        if seconds is not None:
+            tally.found = True
+            tally.add("audio_second", seconds)
+
+
+def read_speech(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Text to speech: audio without usage (then the text's code points count), or an SSE stream with it."""
+    read_envelope(response, tally)
+    read_usage(mapping(response.get("usage")), context, tally, _SPEECH)
+    if tally.found or "error" in response:
+        return
+    spoken = text(context.request.get("input")) or text(context.request.get("text"))
+    if spoken:
+        tally.found = True
+        tally.add("character", len(spoken))
+
+
+def fold_usage(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    """Streams whose last event carries the usage (`transcript.text.done`, `speech.audio.done`)."""
+    for name in ("model", "duration"):
+        if event.get(name) is not None:
+            state[name] = event[name]
+    if isinstance(usage := event.get("usage"), dict):
+        state["usage"] = merge_counts(mapping(state.get("usage")), usage)
+
+
+def read_video(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """A Sora job: seconds (a string) by size. A job that is not done costs nothing yet, one that failed never will."""
+    read_envelope(response, tally)
+    note_media(response, context, tally, "size", "quality", "resolution")
+    status = response.get("status")
+    if status is None:
+        return
+    tally.found = True
+    if status == "completed":
+        seconds = tally.maybe(response, "seconds", "duration")
+        tally.add("video_second", seconds or seconds_asked(context, tally, "seconds", "duration") or 0)
+
+
+images = Reader("openai.images", read_images, fold_image, marks=MARKS)
+transcription = Reader("openai.transcription", read_transcription, fold_usage, marks=MARKS)
+speech = Reader("openai.speech", read_speech, fold_usage, marks=MARKS)
+video = Reader("openai.video", read_video)

@@ -1,0 +1,76 @@
+"""Perplexity: Sonar chat and the Agent API.
+
+Chat: completion, reasoning and citation tokens are three different things although the total counts only the first.
+Sonar Deep Research bills each search; the other Sonar models a fee per request by `search_context_size`.
+Agent API: OpenAI Responses with Anthropic-like cache names inside the details, and tool calls by name.
+Source: docs.perplexity.ai pricing, sonar-deep-research example (its parts equal its cost object to the digit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, read_envelope, read_usage
+from proxy.meters.openai_responses import fold_event
+from proxy.meters.reader import Context, Reader, first_mapping
+from proxy.meters.tally import Tally, mapping, text
+
+_HOST = Host(reasoning="always beside")
+_TOOLS = {
+    "search_web": "web_search",
+    "web_search": "web_search",
+    "fetch_url": "web_fetch",
+    "people_search": "people_search",
+    "search_people": "people_search",
+    "finance_search": "finance_search",
+    "sandbox": "code_session",
+}
+
+
+def _read_cost(usage: Mapping[str, Any], tally: Tally) -> None:
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        currency = text(cost.get("currency"))
+        if currency and currency.upper() != "USD":
+            tally.flag("rejected_provider_cost")
+            return
+        cost = cost.get("total_cost")
+    tally.reported_cost(cost)
+
+
+def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Sonar chat completions."""
+    read_envelope(response, tally)
+    usage = mapping(response.get("usage"))
+    read_usage(usage, context, tally, _HOST)
+    if not tally.found:
+        return
+    _read_cost(usage, tally)
+    tally.add("citation", tally.count(usage, "citation_tokens"))
+    model = tally.model or context.model
+    if "deep-research" in model:
+        tally.add("web_search", tally.count(usage, "num_search_queries"))
+    elif "sonar" in model:
+        size = text(usage.get("search_context_size"))
+        asked = mapping(context.request.get("web_search_options")).get("search_context_size")
+        tally.add("request", 1)
+        tally.condition("search_context_size", size or asked or "low")
+
+
+def read_agent(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """The Agent API (`/v1/responses`)."""
+    body = mapping(response.get("response")) or response
+    read_envelope(body, tally)
+    usage = dict(mapping(body.get("usage")))
+    details = dict(first_mapping(usage, "input_tokens_details"))
+    details.setdefault("cached_tokens", details.get("cache_read_input_tokens"))
+    read_usage({**usage, "input_tokens_details": details}, context, tally, Host())
+    _read_cost(usage, tally)
+    for name, calls in mapping(usage.get("tool_calls_details")).items():
+        if unit := _TOOLS.get(name):
+            tally.add(unit, tally.count(mapping(calls), "invocation"))
+
+
+chat = Reader("perplexity.chat", read_chat, fold_chunk, marks=USAGE_MARKS)
+responses = Reader("perplexity.responses", read_agent, fold_event, marks=USAGE_MARKS)

@@ -1,0 +1,109 @@
+"""AWS event streams (`application/vnd.amazon.eventstream`, Bedrock's streams) without I/O. O(bytes).
+
+A message: total length, headers' length, CRC-32 of those two (all u32 big-endian), headers, payload, CRC-32 of all
+before it. https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from proxy.wire.sse import MAX_FRAME_BYTES
+
+_PRELUDE = struct.Struct(">III")
+_SMALLEST = 16
+# Header values by type: fixed sizes; 6 and 7 (bytes, string) carry a u16 length.
+_FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+
+
+class BrokenStreamError(ValueError):
+    """The bytes are not an event stream (from here on); a meter stops, the relay goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event: its type (`metadata`, `chunk`, …; an exception's name where it is one) and its payload, JSON bytes."""
+
+    event: str
+    payload: bytes
+
+    @property
+    def json(self) -> bytes:
+        """The payload as the SDKs show it: under the event's name (`{"metadata": {...}}`)."""
+        return b'{"%s":%s}' % (self.event.encode(), self.payload or b"{}")
+
+
+class Framer:
+    """`feed` returns the messages that are complete. Raises BrokenStreamError once the bytes stop making sense."""
+
+    __slots__ = ("_buffer", "_max")
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._buffer = bytearray()
+        self._max = max_frame_bytes
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Messages that `data` completes."""
+        self._buffer += data
+        messages: list[Message] = []
+        start = 0
+        while len(self._buffer) - start >= _PRELUDE.size:
+            total, headers, crc = _PRELUDE.unpack_from(self._buffer, start)
+            if zlib.crc32(self._buffer[start : start + 8]) != crc:
+                raise BrokenStreamError("the prelude's checksum does not fit")
+            if not _SMALLEST + headers <= total <= self._max:
+                raise BrokenStreamError(f"a message of {total} bytes with {headers} of headers (limit {self._max})")
+            if len(self._buffer) - start < total:
+                break
+            messages.append(_message(bytes(self._buffer[start : start + total]), headers))
+            start += total
+        del self._buffer[:start]
+        return messages
+
+    def close(self) -> list[Message]:
+        """Nothing: a message that is cut off says nothing."""
+        self._buffer.clear()
+        return []
+
+
+def _message(raw: bytes, headers_length: int) -> Message:
+    if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
+        raise BrokenStreamError("a message's checksum does not fit")
+    end = _PRELUDE.size + headers_length
+    headers = _headers(raw[_PRELUDE.size : end])
+    name = headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or ""
+    return Message(name, raw[end:-4])
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    """The headers whose values are strings (the event's type is one)."""
+    headers: dict[str, str] = {}
+    position = 0
+    try:
+        while position < len(raw):
+            name_end = position + 1 + raw[position]
+            name = raw[position + 1 : name_end].decode()
+            kind = raw[name_end]
+            position = name_end + 1
+            if kind in _FIXED:
+                position += _FIXED[kind]
+                continue
+            (length,) = struct.unpack_from(">H", raw, position)
+            if kind == 7:
+                headers[name] = raw[position + 2 : position + 2 + length].decode()
+            position += 2 + length
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise BrokenStreamError(f"unreadable headers: {error}") from error
+    return headers
+
+
+def encode(event: str, payload: bytes) -> bytes:
+    """One message as bytes (for replaying recorded streams in tests)."""
+    headers = b""
+    for name, value in ((b":event-type", event.encode()), (b":message-type", b"event")):
+        headers += bytes([len(name)]) + name + b"\x07" + struct.pack(">H", len(value)) + value
+    lengths = struct.pack(">II", _SMALLEST + len(headers) + len(payload), len(headers))
+    head = lengths + struct.pack(">I", zlib.crc32(lengths)) + headers + payload
+    return head + struct.pack(">I", zlib.crc32(head))
