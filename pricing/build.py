@@ -1,40 +1,125 @@
-"""Compile the price book: `python -m pricing.build`. Sources in order of trust, then the corrections.
+"""Compile the price book: sources in order of trust, then the corrections.
 
-python -m pricing.build [--litellm FILE] [--out FOLDER]
+    python -m pricing.build --litellm model_prices_and_context_window_backup.json [--check]
+
+genai-prices comes first, LiteLLM's data completes it, model-prices adds what nobody else has; for DashScope, whose
+prices changed often, model-prices comes first. A disagreement of more than 1 % that no correction settles fails the build.
+Models that a newer source has dropped stay in the book: old calls must keep their price.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 
-from pricing.sources import genai_prices
+from pricing import corrections
+from pricing.catalog import row_of
+from pricing.merge import Disagreement, Merger
+from pricing.price import Row
+from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
+from pricing.times import epoch_s
 
 DATA = Path(__file__).parent / "data"
+_FIRST_BY_HISTORY = {"dashscope"}  # providers for which model-prices leads
+# Providers that resell another's models: prices that agree are taken over with their dates.
+_RESELLERS = {"google-vertex": ("google", True), "azure": ("openai", False)}
 
 
-def merge(sources: Iterable[list[Offer]]) -> list[Offer]:
-    """One offer for each model: the first source's, completed by the others."""
-    merged: dict[tuple[str, str], Offer] = {}
-    for source in sources:
-        for offer in source:
-            merged.setdefault(offer.key, offer)
-    return list(merged.values())
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A compiled book, and what speaks against it."""
+
+    content: bytes
+    unsettled: tuple[Disagreement, ...]
 
 
-def text(offers: Iterable[Offer]) -> bytes:
-    """The content of `prices.jsonl`."""
-    return b"".join(orjson.dumps(line) + b"\n" for line in lines(offers))
+def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b"") -> Built:
+    """Compile. `checked`: the date (ISO) that stands for sources without one. `old`: the book so far."""
+    history = model_prices.offers()
+    first = [offer for offer in history if offer.provider in _FIRST_BY_HISTORY]
+    at_s = epoch_s(checked, 0)
+    merger = Merger([*first, *genai_prices.offers(checked)], at_s)
+    theirs = litellm.offers(litellm_file, checked, litellm_version)
+    merger.add([offer for offer in theirs if offer.provider not in _RESELLERS])
+    merger.add(_inherited(merger, [offer for offer in theirs if offer.provider in _RESELLERS], at_s))
+    merger.add([offer for offer in history if offer.provider not in _FIRST_BY_HISTORY], only_models=True)
+    fixes = corrections.read(DATA / "corrections.toml")
+    corrections.apply(merger.offers, fixes)
+    _keep_dropped(merger.offers, old)
+    return Built(
+        b"".join(orjson.dumps(line) + b"\n" for line in lines(merger.offers.values())),
+        tuple(corrections.unsettled(merger.disagreements, fixes)),
+    )
 
 
-def main() -> int:
-    """Write the book."""
-    offers = merge([genai_prices.offers("2026-11-09")])
-    (DATA / "prices.jsonl").write_bytes(text(offers))
+def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer]:
+    """Resellers' offers; where one's base prices are those of the maker, with the maker's history."""
+    made = []
+    for offer in offers:
+        maker, everything = _RESELLERS[offer.provider]
+        known = merger.find(maker, offer.model)
+        base = next((row for row in offer.rows if not row.when), None)
+        if known is not None and base is not None and _same_base(known, base, at_s):
+            rows = [replace(row, provider=offer.provider, model=offer.model) for row in known.rows if everything or not row.when]
+            have = {tuple(sorted(row.when.items())) for row in rows}
+            tools = _tools(base, known)
+            rows += [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
+            offer = replace(offer, rows=[*rows, *tools], limits=offer.limits)
+        made.append(offer)
+    return made
+
+
+def _tools(base: Row, known: Offer) -> list[Row]:
+    """What a reseller prices beside tokens (searches), where it differs from the maker."""
+    have = {unit for row in known.rows if not row.when for unit in row.prices}
+    more = {unit: price for unit, price in base.prices.items() if unit not in have}
+    return [replace(base, prices=more, tiers=())] if more else []
+
+
+def _same_base(known: Offer, base: Row, at_s: int) -> bool:
+    current = [row for row in known.rows if not row.when and row.from_s <= at_s < row.to_s]
+    prices = {unit: price for row in current for unit, price in row.prices.items()}
+    return all(unit in prices and prices[unit] == base.prices.get(unit) for unit in ("input", "output") if unit in base.prices)
+
+
+def _keep_dropped(offers: corrections.Offers, old: bytes) -> None:
+    kept: corrections.Offers = {}
+    for line in old.splitlines():
+        raw = orjson.loads(line)
+        key = (raw["provider"], raw["model"])
+        if key not in offers and not raw["source"].startswith("correction"):
+            offer = kept.setdefault(key, Offer(*key))
+            offer.rows.append(row_of(raw))
+            offer.names = offer.names or tuple(raw.get("names", ()))
+    offers.update(kept)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Exit 1 where sources disagree unsettled, or with --check where the book is not what sources make."""
+    parser = argparse.ArgumentParser(description="Compile the price book.")
+    parser.add_argument("--litellm", type=Path, required=True, help="LiteLLM's JSON data file")
+    parser.add_argument("--litellm-version", required=True)
+    parser.add_argument("--checked", default=dt.datetime.now(dt.UTC).date().isoformat())
+    parser.add_argument("--afresh", action="store_true", help="forget models that the sources have dropped")
+    options = parser.parse_args(arguments)
+    target = DATA / "prices.jsonl"
+    old = target.read_bytes() if target.exists() and not options.afresh else b""
+    built = build(options.litellm, options.litellm_version, options.checked, old)
+    for one in built.unsettled:
+        sys.stderr.write(f"unsettled: {one}\n")
+    if built.unsettled:
+        return 1
+    target.write_bytes(built.content)
+    count = len(re.findall(rb"\n", built.content))
+    sys.stderr.write(f"{target.name}: {count} rows\n")
     return 0
 
 

@@ -48,37 +48,52 @@ class Alias:
 
 
 class Provider:
-    """All models of a provider, and how their names are understood."""
+    """All models of a provider, and how their names are understood.
 
-    def __init__(self, name: str, models: Mapping[str, Model], aliases: Iterable[Alias]) -> None:
+    `aliases` are ours, dated, and win over everything; `names` are other names and patterns from the sources.
+    `fallbacks`: providers whose models this one sells at their prices.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        models: Mapping[str, Model],
+        aliases: Iterable[Alias] = (),
+        names: Iterable[tuple[str, str]] = (),
+        fallbacks: tuple[Provider, ...] = (),
+    ) -> None:
         self.name = name
         self.models = models
         self._aliases = tuple(aliases)
+        self._exact = {other: model for other, model in names if "*" not in other}
+        self._patterns = tuple((other, model) for other, model in names if "*" in other)
+        self._fallbacks = fallbacks
 
     def find(self, name: str, at_s: int) -> Model | None:
-        """The model that goes by `name` (lower case) at that time; a name of its own wins over all understanding."""
-        if (model := self._named(name, at_s)) is not None:
-            return model
-        for simpler in simpler_names(name):
-            if (model := self._named(simpler, at_s)) is not None:
-                return model
+        """The model that goes by `name` (lower case) at that time: by its own name, by another, by a pattern."""
+        tried = (name, *simpler_names(name))
+        for provider in (self, *self._fallbacks):
+            for one in tried:
+                if (model := provider._exactly(one, at_s)) is not None:
+                    return model
+            for one in tried:
+                if (model := provider._by_pattern(one)) is not None:
+                    return model
         return None
 
-    def _named(self, name: str, at_s: int) -> Model | None:
-        best: tuple[int, int, str] | None = None
-        for alias in self._aliases:
-            closeness = _closeness(alias.name, name)
-            if (
-                closeness
-                and alias.from_s <= at_s < alias.to_s
-                and (best is None or (closeness, alias.from_s) > best[:2])
-            ):
-                best = (closeness, alias.from_s, alias.model)
-        if best is not None and best[0] > len(name):
-            return self.models.get(best[2])
-        if (model := self.models.get(name)) is not None:
+    def _exactly(self, name: str, at_s: int) -> Model | None:
+        dated = [
+            (_closeness(alias.name, name), alias.from_s, alias.model)
+            for alias in self._aliases
+            if alias.from_s <= at_s < alias.to_s and _closeness(alias.name, name)
+        ]
+        if dated and (model := self.models.get(max(dated)[2])) is not None:
             return model
-        return self.models.get(best[2]) if best else None
+        return self.models.get(name) or self.models.get(self._exact.get(name, ""))
+
+    def _by_pattern(self, name: str) -> Model | None:
+        found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
+        return self.models.get(found[1]) if found[0] else None
 
 
 def _closeness(pattern: str, name: str) -> int:
@@ -177,6 +192,7 @@ class Catalog:
     lines: Mapping[str, list[bytes]]
     names: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     multipliers: Mapping[str, tuple[Multiplier, ...]] = field(default_factory=dict)
     parse: Callable[[bytes], Any] = json.loads
@@ -184,7 +200,7 @@ class Catalog:
 
     def canonical(self, provider: str) -> str:
         """The book's name of a provider, in lower case whether it is known or not."""
-        name = provider.lower()
+        name = provider.lower().replace("_", "-")
         return self.names.get(name, name)
 
     def provider(self, name: str) -> Provider:
@@ -193,16 +209,17 @@ class Catalog:
             return known
         rows: dict[str, list[Row]] = {}
         limits: dict[str, Limits] = {}
-        aliases = list(self.aliases.get(name, ()))
+        names: list[tuple[str, str]] = []
         for line in self.lines.get(name, ()):
             raw = self.parse(line)
             if "prices" in raw:
                 rows.setdefault(raw["model"], []).append(row_of(raw))
             if "context_tokens" in raw or "max_output_tokens" in raw:
                 limits[raw["model"]] = Limits(raw.get("context_tokens"), raw.get("max_output_tokens"))
-            aliases += [Alias(other, raw["model"]) for other in raw.get("names", ())]
+            names += [(other, raw["model"]) for other in raw.get("names", ())]
         models = {model: Model(model, tuple(own), limits.get(model, NO_LIMITS)) for model, own in rows.items()}
-        made = Provider(name, models, aliases)
+        fallbacks = tuple(self.provider(other) for other in self.fallbacks.get(name, ()))
+        made = Provider(name, models, self.aliases.get(name, ()), names, fallbacks)
         if name in self.lines:  # an unknown name comes from outside and must not grow the table
             self._providers[name] = made
         return made

@@ -40,6 +40,7 @@ def load_book(path: Path | None = None) -> Book:
             lines=_by_provider(prices),
             names={other: name for name, others in aliases.get("providers", {}).items() for other in others},
             aliases=_aliases(aliases.get("alias", [])),
+            fallbacks={name: tuple(others) for name, others in aliases.get("fallbacks", {}).items()},
             schedules={name: schedule(raw) for name, raw in tables["schedules"].items()},
             multipliers=_multipliers(tables["multipliers"].get("multiplier", [])),
             parse=orjson.loads,

@@ -79,7 +79,7 @@ def offers(checked: str) -> list[Offer]:
 
 
 def _offer(provider_id: str, model: Any, source: str, checked: str) -> Offer:
-    provider = PROVIDERS.get(provider_id, provider_id)
+    provider = PROVIDERS.get(provider_id, provider_id).replace("_", "-")
     name = model.id.lower()
     verified = _VERIFIED.findall(model.price_comments or "")
     date = max(verified, default=checked)

@@ -1,0 +1,166 @@
+"""From several sources' offers to one: the first source's prices, completed by the others; what they disagree on.
+
+A later source adds models, conditions and units that the earlier ones lack, and never changes what they say. As it knows
+no dates, what it adds is for the period of base prices that it was made in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pricing.catalog import Limits, Model, Provider
+from pricing.price import ALWAYS_S, NEVER_S, Price, Row
+from pricing.sources.offer import Offer
+from pricing.units import UNITS, lineage
+
+_TOLERANCE = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Two sources' prices for the same thing, more than 1 % apart; `kept` is the one in the book."""
+
+    provider: str
+    model: str
+    when: str
+    unit: str
+    kept: Price
+    kept_source: str
+    other: Price
+    other_source: str
+
+    def __str__(self) -> str:
+        where = f"{self.provider}/{self.model}" + (f" [{self.when}]" if self.when else "")
+        return f"{where} {self.unit}: {self.kept.usd} ({self.kept_source}) against {self.other.usd} ({self.other_source})"
+
+
+class Merger:
+    """Offers by model. `at_s`: the day of the sources that know no dates."""
+
+    def __init__(self, first: Iterable[Offer], at_s: int) -> None:
+        self.offers: dict[tuple[str, str], Offer] = {}
+        for offer in first:
+            self.offers.setdefault(offer.key, offer)
+        self.at_s = at_s
+        self.disagreements: list[Disagreement] = []
+        self._finders: dict[str, Provider] = {}
+
+    def find(self, provider: str, name: str) -> Offer | None:
+        """The offer that a name leads to, as the book will understand it."""
+        if provider not in self._finders:
+            own = [offer for offer in self.offers.values() if offer.provider == provider]
+            models = {offer.model: Model(offer.model, tuple(offer.rows), offer.limits) for offer in own}
+            names = [(other, offer.model) for offer in own for other in offer.names]
+            self._finders[provider] = Provider(provider, models, (), names)
+        found = self._finders[provider].find(name, self.at_s)
+        return self.offers[(provider, found.name)] if found is not None else None
+
+    def add(self, source: Sequence[Offer], *, only_models: bool = False) -> None:
+        """Complete the book by one more source; with `only_models`, by models that it lacks, comparing the others."""
+        self._finders.clear()
+        new: list[Offer] = []
+        completed: list[tuple[Offer, Offer]] = []
+        for offer in source:
+            known = self.offers.get(offer.key) or self.find(offer.provider, offer.model)
+            if known is None or (known.model != offer.model and not self._agree(known, offer)):
+                new.append(offer)
+            else:
+                completed.append((known, offer))
+        for known, offer in completed:
+            if known.model == offer.model or offer.model in known.names:
+                self._compare(known, offer)
+            if not only_models:
+                self._complete(known, offer)
+        for offer in new:
+            self.offers[offer.key] = replace(offer, rows=_distinct(offer.rows))
+
+    def _base(self, offer: Offer) -> Row | None:
+        """The row of base prices on the day."""
+        rows = [row for row in offer.rows if not row.when and row.from_s <= self.at_s < row.to_s]
+        return max(rows, key=lambda row: (row.from_s, len(row.prices)), default=None)
+
+    def _agree(self, known: Offer, offer: Offer) -> bool:
+        ours, theirs = self._base(known), self._base(offer)
+        if ours is None or theirs is None:
+            return False
+        common = ours.prices.keys() & theirs.prices.keys()
+        return bool(common) and not any(_apart(ours.prices[unit], theirs.prices[unit]) for unit in common)
+
+    def _complete(self, known: Offer, offer: Offer) -> None:
+        known.limits = Limits(
+            known.limits.context_tokens or offer.limits.context_tokens,
+            known.limits.max_output_tokens or offer.limits.max_output_tokens,
+        )
+        base = self._base(known)
+        from_s, to_s = (base.from_s, base.to_s) if base is not None else (ALWAYS_S, NEVER_S)
+        groups = {_group(row.when) for row in known.rows}
+        for row in _distinct(offer.rows):
+            if _group(row.when) not in groups:
+                known.rows.append(replace(row, model=known.model, from_s=from_s, to_s=to_s))
+            elif not row.when:
+                self._add_units(known, self._current(known, row), row, from_s, to_s)
+
+    def _current(self, offer: Offer, like: Row) -> list[Row]:
+        """The rows under the same conditions that hold on the day."""
+        group = _group(like.when)
+        return [row for row in offer.rows if _group(row.when) == group and row.from_s <= self.at_s < row.to_s]
+
+    def _compare(self, known: Offer, offer: Offer) -> None:
+        for row in offer.rows:
+            if not row.from_s <= self.at_s < row.to_s:
+                continue
+            when = " ".join(f"{name}={'|'.join(values)}" for name, values in sorted(row.when.items()))
+            for one in self._current(known, row):
+                for unit in one.prices.keys() & row.prices.keys():
+                    kept, other = one.prices[unit], row.prices[unit]
+                    if _apart(kept, other):
+                        place = (known.provider, offer.model, when, unit)
+                        self.disagreements.append(Disagreement(*place, kept, one.source, other, row.source))
+
+    def _add_units(self, known: Offer, current: Sequence[Row], row: Row, from_s: int, to_s: int) -> None:
+        have = {unit for one in current for unit in one.prices}
+        merged: dict[str, Price] = {}
+        for one in current:
+            merged.update(one.prices)
+        more = {
+            unit: price
+            for unit, price in row.prices.items()
+            if unit not in have and not _repeats(unit, price, {**row.prices, **merged})
+        }
+        if not more:
+            return
+        tiers = tuple(
+            replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in more}) for tier in row.tiers
+        )
+        tiers = tuple(tier for tier in tiers if tier.prices)
+        known.rows.append(replace(row, model=known.model, prices=more, tiers=tiers, from_s=from_s, to_s=to_s))
+
+
+def _repeats(unit: str, price: Price, others: Mapping[str, Price]) -> bool:
+    """Whether a price is only its parent's again (a cached one never is: it says that nothing is taken off)."""
+    if UNITS.get(unit) is None or unit.startswith("cache_"):
+        return False
+    for parent in lineage(unit)[1:]:
+        if parent in others:
+            return not _apart(price, others[parent])
+    return False
+
+
+def _apart(one: Price, other: Price) -> bool:
+    """More than 1 % between two prices."""
+    left, right = one.usd * other.per, other.usd * one.per
+    return abs(left - right) > _TOLERANCE * max(left, right)
+
+
+def _group(when: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(sorted(when.items()))
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """One row of the same conditions and date: the first."""
+    kept: dict[object, Row] = {}
+    for row in rows:
+        kept.setdefault((_group(row.when), row.from_s), row)
+    return list(kept.values())
