@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from proxy.cli_config import ConfigOption
 from proxy.configfile import ConfigError, Problem
 
 app = typer.Typer(
     name="taximeter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="A proxy that knows what every call to a language model costs, and stops the spending where you drew the line.",
 )  # fmt: skip
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="TAXIMETER_CONFIG", help="The configuration file (YAML).", show_default=False),
-]
 
 
 @app.command()
@@ -29,9 +23,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Data-plane processes; more than one needs Redis.")] = 1,
 ) -> None:
     """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
+    from proxy import log
     from proxy.app import serve as run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log.set_up()
     raise typer.Exit(run(config, workers))
 
 
@@ -49,9 +44,19 @@ def check_config(config: ConfigOption = None) -> None:
     typer.echo(f"{config} is fine: {counts}")
 
 
+def _register_the_others() -> None:
+    from proxy import cli_ledger
+
+    cli_ledger.register(app)
+
+
 def main() -> None:
     """The entry point: configuration problems are told one a line, never as a traceback; exit 2."""
     try:
+        if sys.argv[1:2] != [
+            "serve"
+        ]:  # which has no use for the database and the price sources, and starts faster without
+            _register_the_others()
         app()
     except ConfigError as error:
         for problem in error.problems:

@@ -21,6 +21,7 @@ from pricing.load import load_book
 from proxy.attempt import now_us
 from proxy.budgets.budget import compile_budgets
 from proxy.budgets.memory import MemoryStore
+from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.control.link import DataPlaneLink
 from proxy.identify import KeyRing, identity_of
@@ -134,7 +135,7 @@ class _DataPlane:
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         if not self._plane.ready and not self._server.should_exit:
             for seed in snapshot["seeds"]:
-                self._plane.store.seed(**seed)
+                self._plane.store.seed(Standing(reserved=0, **seed))
             self._plane.ready = True
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:

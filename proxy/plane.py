@@ -135,8 +135,9 @@ def destinations_of(
     """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
     destinations = {}
     for name, row in config.upstreams.items():
+        base_urls: dict[str, str] = dict(row.base_urls.items())
         for family in row.spoken(name):
-            origin = origin_of(row.base_urls.get(family, row.base_url), environ)
+            origin = origin_of(base_urls.get(family, row.base_url), environ)
             pool = f"{name}/{family}"
             client.add(
                 pool,

@@ -47,12 +47,12 @@ class MemoryStore:
         self._open: dict[str, _Reservation] = {}
         self._waiters: dict[_CounterKey, deque[asyncio.Future[None]]] = {}
 
-    def seed(
-        self, budget: str, group: str, window_start: int, window_end: int | None, measure: str, spent: int
-    ) -> None:
-        """Set what the ledger says was spent. Only before the first reservation of that counter."""
-        counter = self._counter((budget, group, window_start), measure, 0, window_end)
-        counter.spent = spent
+    def seed(self, standing: Standing) -> None:
+        """Set what the ledger says was spent, unless the counter is in use already and so knows more."""
+        key = (standing.budget, standing.group, standing.window_start)
+        if key not in self._counters:
+            counter = self._counter(key, standing.measure, standing.limit, standing.window_end)
+            counter.spent = standing.spent
 
     def _counter(self, key: _CounterKey, measure: str, limit: int, window_end: int | None) -> _Counter:
         counter = self._counters.get(key)

@@ -89,6 +89,7 @@ def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         read_usage(usage, context, tally)
     elif usage:
         anthropic.read_message(response, context, tally)
+        tally.model = None  # the vendor's name says nothing of the profile (us., global.) that chose the price
     else:
         _read_vendor(response, tally)
     if not tally.found:

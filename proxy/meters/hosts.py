@@ -34,7 +34,7 @@ _GROQ_TOOLS = {"search": "web_search", "web_search": "web_search", "browser.sear
 _XAI_TOOLS = {
     "web_search_calls": "web_search",
     "x_search_calls": "x_search",
-    "code_interpreter_calls": "code_interpreter",
+    "code_interpreter_calls": "code_execution",
     "file_search_calls": "file_search",
     "collections_search_calls": "file_search",
     "document_search_calls": "document_search",

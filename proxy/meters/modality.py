@@ -28,6 +28,9 @@ def split_input(
     `media` and `cached_media` are keyed by `MEDIA`; `cached` counts all cache reads, `writes` goes by unit name.
     Invariant: what is added sums to `total`, always. Parts that exceed it are cut and flagged.
     """
+    if not (cached or any(media.values()) or any(cached_media.values()) or any(writes.values())):
+        tally.add("input", total)  # nothing is broken out: what most calls are
+        return
     left: dict[str, Quantity] = {}
     remaining = total
     for kind in MEDIA:

@@ -22,6 +22,10 @@ OUTPUT_NAMES = ("completion_tokens", "output_tokens")
 INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
+_MEDIA = tuple((kind, f"{kind}_tokens") for kind in MEDIA)
+_CACHED_MEDIA = tuple((kind, (f"{kind}_tokens", f"cached_{kind}_tokens")) for kind in MEDIA)
+_CACHED_TEXT = ("text_tokens", "cached_text_tokens")
+
 # `"usage":null` stands in every chunk of a stream that asked for usage; only an object is worth parsing.
 USAGE_MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
 
@@ -56,14 +60,8 @@ class _Stated:
     given: Quantity
     taken: Quantity
     total: Quantity | None
-
-    @property
-    def inside(self) -> Mapping[str, Any]:
-        return first_mapping(self.usage, *INPUT_DETAILS)
-
-    @property
-    def outside(self) -> Mapping[str, Any]:
-        return first_mapping(self.usage, *OUTPUT_DETAILS)
+    inside: Mapping[str, Any]
+    outside: Mapping[str, Any]
 
 
 def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: Host = OPENAI) -> None:
@@ -79,10 +77,16 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
     tally.found = True
     if given is None:
         given = _missing_input(tally, total, taken or 0)
-    stated = _Stated(usage, given, taken or 0, total)
+    stated = _Stated(usage, given, taken or 0, total, _details(usage, *INPUT_DETAILS), _details(usage, *OUTPUT_DETAILS))
     _read_input(stated, context, tally, host)
     beside = _read_output(stated, context, tally, host)
     tally.check_total(total, stated.given + stated.taken + beside)
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The object that breaks a total down; an empty one where it is absent or all zeros, as most are."""
+    details = first_mapping(usage, *names)
+    return details if any(details.values()) else mapping(None)
 
 
 def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:
@@ -95,16 +99,17 @@ def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Qua
 
 def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> None:
     usage, details = stated.usage, stated.inside
+    cached = tally.largest(tally.count(details, "cached_tokens"), *[tally.count(usage, name) for name in host.cached])
+    if not details:
+        split_input(tally, stated.given, media={}, cached=cached, cached_media={}, writes={})
+        return
     by_kind = mapping(details.get("cached_tokens_details"))
-    cached_media = {kind: tally.count(by_kind, f"{kind}_tokens", f"cached_{kind}_tokens") for kind in MEDIA}
-    cached = tally.largest(
-        tally.count(details, "cached_tokens"), *(tally.count(usage, name) for name in host.cached)
-    ) or tally.count(by_kind, "text_tokens", "cached_text_tokens") + sum(cached_media.values())
+    cached_media = {kind: tally.count(by_kind, *names) for kind, names in _CACHED_MEDIA} if by_kind else {}
     split_input(
         tally,
         stated.given,
-        media={kind: tally.count(details, f"{kind}_tokens") for kind in MEDIA},
-        cached=cached,
+        media={kind: tally.count(details, name) for kind, name in _MEDIA},
+        cached=cached or tally.count(by_kind, *_CACHED_TEXT) + sum(cached_media.values()),
         cached_media=cached_media,
         writes=_cache_writes(details, context, tally, host),
     )
@@ -113,6 +118,8 @@ def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> 
 def _cache_writes(details: Mapping[str, Any], context: Context, tally: Tally, host: Host) -> dict[str, Quantity]:
     """Cache writes by unit. How long they are kept is in newer usage objects, before that only in the request."""
     written = tally.count(details, "cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+    if not written:
+        return {}
     by_ttl = first_mapping(details, "cache_write_tokens_details", "cache_creation")
     long = tally.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
     if not by_ttl and _asks_for_long_cache(context):
@@ -139,7 +146,7 @@ def _read_output(stated: _Stated, context: Context, tally: Tally, host: Host) ->
     beside = _reasoning_beside(stated, reasoning, host)
     if not reasoning and stated.total is not None and stated.total > counted and _thinks_in_total_only(context):
         reasoning, beside = stated.total - counted, True
-    parts = [(f"{kind}_out", tally.count(details, f"{kind}_tokens")) for kind in MEDIA]
+    parts = [(f"{kind}_out", tally.count(details, name)) for kind, name in _MEDIA] if details else []
     if host.output != "output":
         parts.append(("output", tally.count(details, "text_tokens")))
     tally.split(stated.taken, parts if beside else [*parts, ("reasoning", reasoning)], host.output)

@@ -72,8 +72,9 @@ class Reader:
                 stream.event(event)
             return stream.finish()
         tally = Tally()
-        for name, value in {**self.facts, **context.selector}.items():
-            tally.condition(name, value)
+        if self.facts or context.selector:
+            for name, value in {**self.facts, **context.selector}.items():
+                tally.condition(name, value)
         note_tier(tally, context.service_tier)
         body = mapping(response)
         self.read(body, context, tally)
@@ -159,6 +160,8 @@ def _plain(value: object) -> Quantity | None:
 
 def _add_gpu_time(context: Context, tally: Tally) -> None:
     """A server of one's own is paid by GPU time: wall time x GPUs, which only the caller knows."""
+    if "gpus" not in context.selector:
+        return
     gpus, seconds = tally.maybe(context.selector, "gpus"), tally.maybe(context.selector, "duration_seconds")
     if gpus and seconds:
         tally.add("gpu_second", gpus * seconds)

@@ -121,10 +121,12 @@ class Tally:
 
     def largest(self, *values: Quantity) -> Quantity:
         """One number that a response states in several places: the largest; flagged where two that are not 0 differ."""
-        stated = {value for value in values if value}
-        if len(stated) > 1:
-            self.inconsistent()
-        return max(stated, default=0)
+        largest: Quantity = 0
+        for value in values:
+            if value and largest and value != largest:
+                self.inconsistent()
+            largest = max(largest, value)
+        return largest
 
     def split(self, total: Quantity, parts: Iterable[tuple[str, Quantity]], rest: str) -> None:
         """Deal `total` out: to each part what it says, at most what is left; the remainder to `rest`."""

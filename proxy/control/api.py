@@ -1,0 +1,280 @@
+"""The control plane's API. Handlers are plain functions: FastAPI runs them in threads, where the database may block.
+
+Money leaves as decimal strings, times as RFC 3339, lists as {items, next}; unknown parameters are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pricing.book import Book
+from proxy.config import Config
+from proxy.control import exposition
+from proxy.control.auth import Guard
+from proxy.control.gauges import gauges
+from proxy.control.link import ControlServer
+from proxy.control.metrics import MetricState
+from proxy.control.standings import budgets_as_they_stand
+from proxy.ledger import keys, queries
+from proxy.ledger.recorder import Recorder
+from proxy.money import usd_text
+
+_PAGE = Path(__file__).parent / "page" / "index.html"
+_MAX_LIMIT = 1000
+_SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(slots=True)
+class Api:
+    """What the handlers need of the control process."""
+
+    config: Callable[[], Config]
+    engine: Engine
+    link: ControlServer
+    metrics: MetricState
+    recorder: Recorder
+    loop: asyncio.AbstractEventLoop
+    refresh_keys: Callable[[], Awaitable[None]]
+    book: Book
+    expected_workers: int = 1
+
+    def wait(self, work: Awaitable[Any]) -> Any:
+        """Run something on the process's loop from a handler's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=5)  # type: ignore[arg-type]
+
+    def standings(self) -> list[dict[str, Any]]:
+        """The data planes' counters (one plane's with the memory store)."""
+        return [row for rows in self.wait(self.link.ask("standing")).values() for row in rows or ()]
+
+
+class NewKey(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    team: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    labels: dict[str, str] = {}
+    models: list[str] | None = None
+    expires: datetime | None = None
+
+
+class Span(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    since: str | None = None
+    until: str | None = None
+
+    def moments(self) -> tuple[int | None, int | None]:
+        now = time.time()
+        return (
+            queries.moment(self.since, now) if self.since else None,
+            queries.moment(self.until, now) if self.until else None,
+        )
+
+
+class SpendQuestion(Span):
+    by: str = ""
+
+
+class ListQuestion(Span):
+    limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 50
+    next: str | None = None
+    key: str | None = None
+    team: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    upstream: str | None = None
+    session: str | None = None
+    agent: str | None = None
+    status: str | None = None
+    outcome: str | None = None
+    request_id: str | None = None
+    operation: str | None = None
+    client: str | None = None
+
+
+def create_app(api: Api) -> FastAPI:
+    """The control plane's ASGI application."""
+    app = FastAPI(title="Taximeter", docs_url=None, redoc_url=None, openapi_url=None)
+    guard = Guard(lambda: api.config().server)
+    _add_errors(app)
+    _add_open_routes(app, api)
+    admin = [Depends(guard.admin)]
+
+    @app.middleware("http")
+    async def secure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers.update(_SECURITY_HEADERS)
+        return response
+
+    @app.get("/metrics", dependencies=[Depends(guard.metrics)])
+    def metrics(request: Request) -> Response:
+        openmetrics = "application/openmetrics-text" in request.headers.get("accept", "")
+        text = exposition.render(api.metrics, gauges(api), openmetrics=openmetrics)
+        return Response(text, media_type=exposition.OPENMETRICS if openmetrics else exposition.TEXT)
+
+    @app.get("/api/spend", dependencies=admin)
+    def spend(question: Annotated[SpendQuestion, Query()]) -> dict[str, Any]:
+        by = [name for name in question.by.split(",") if name]
+        items = queries.spend(api.engine, by, *question.moments())
+        return {"items": [_with_usd(item) for item in items], "next": None}
+
+    @app.get("/api/requests", dependencies=admin)
+    def requests(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:
+        since, until = question.moments()
+        given = question.model_dump(exclude_none=True, include=set(queries.FILTERS))
+        items = queries.requests(
+            api.engine, limit=question.limit, before=question.next, filters=given, since=since, until=until
+        )
+        more = items[-1]["id"] if len(items) == question.limit else None
+        return {"items": [_entry(item) for item in items], "next": more}
+
+    @app.get("/api/requests/{entry_id}", dependencies=admin)
+    def request(entry_id: str) -> dict[str, Any]:
+        found = queries.request(api.engine, entry_id)
+        if not found:
+            raise HTTPException(404, "There is no entry and no request with this id.")
+        attempts = [_entry(item) for item in found]
+        return attempts[0] | {"attempts": attempts} if len(attempts) > 1 else attempts[0]
+
+    @app.get("/api/sessions", dependencies=admin)
+    def sessions(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:
+        since, until = question.moments()
+        items = queries.sessions(api.engine, limit=question.limit, since=since, until=until)
+        return {"items": [_with_usd(_with_times(item)) for item in items], "next": None}
+
+    @app.get("/api/sessions/{session_id:path}", dependencies=admin)
+    def session(session_id: str) -> dict[str, Any]:
+        found = queries.session_entries(api.engine, session_id)
+        if not found:
+            raise HTTPException(404, "There is no session with this id.")
+        cost = sum(item["cost_nanousd"] or 0 for item in found)
+        return {
+            "session": session_id,
+            "requests": len(found),
+            "cost_usd": usd_text(cost),
+            "calls": [_entry(item) for item in found],
+        }
+
+    @app.get("/api/budgets", dependencies=admin)
+    def budgets() -> dict[str, Any]:
+        return {"items": budgets_as_they_stand(api.config(), api.standings(), time.time()), "next": None}
+
+    @app.get("/api/budgets/{name}", dependencies=admin)
+    def budget(name: str) -> dict[str, Any]:
+        for item in budgets_as_they_stand(api.config(), api.standings(), time.time()):
+            if item["name"] == name:
+                return item
+        raise HTTPException(404, "There is no budget with this name.")
+
+    @app.get("/api/keys", dependencies=admin)
+    def list_keys() -> dict[str, Any]:
+        configured = [{"id": None, "name": key.name, "team": key.team, "configured": True} for key in api.config().keys]
+        return {"items": configured + keys.list_keys(api.engine), "next": None}
+
+    @app.post("/api/keys", dependencies=admin, status_code=201)
+    def create_key(new: NewKey) -> dict[str, Any]:
+        if any(key.name == new.name for key in api.config().keys):
+            raise HTTPException(409, "A key of the configuration has this name.")
+        try:
+            row, secret = keys.create_key(api.engine, **new.model_dump())
+        except keys.KeyProblem as problem:
+            raise HTTPException(409, str(problem)) from None
+        api.wait(api.refresh_keys())
+        return row | {"key": secret}
+
+    @app.delete("/api/keys/{key_id}", dependencies=admin, status_code=204)
+    def revoke_key(key_id: str) -> Response:
+        if not keys.revoke_key(api.engine, key_id):
+            raise HTTPException(404, "There is no such key, or it is revoked, or it stands in the configuration.")
+        api.wait(api.refresh_keys())
+        return Response(status_code=204)
+
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error is JSON with a `message`; none shows how we are made."""
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": {"message": error.detail}}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
+        return JSONResponse({"error": {"message": "; ".join(problems)}}, 400)
+
+    @app.exception_handler(queries.BadQuestion)
+    async def bad(_: Request, error: queries.BadQuestion) -> JSONResponse:
+        return JSONResponse({"error": {"message": str(error)}}, 400)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def database(_: Request, __: SQLAlchemyError) -> JSONResponse:
+        return JSONResponse({"error": {"message": "The ledger database does not answer."}}, 503)
+
+
+def _add_open_routes(app: FastAPI, api: Api) -> None:
+    """What needs no key: liveness, readiness, and the page (which asks for the key itself)."""
+
+    @app.get("/", response_class=HTMLResponse)
+    def page() -> HTMLResponse:
+        return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+
+    @app.get("/healthz")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def ready() -> JSONResponse:
+        missing = []
+        if api.recorder.database_down_since is not None:
+            missing.append("the ledger database")
+        if len(api.link.workers) < api.expected_workers:
+            missing.append("a data plane")
+        return JSONResponse(
+            {"status": "ready" if not missing else "not ready", "missing": missing}, 503 if missing else 200
+        )
+
+
+def _with_usd(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Every `*_nanousd` as `*_usd`, a decimal string (null stays null: unpriced is not 0)."""
+    return {
+        (f"{name[:-8]}_usd" if name.endswith("_nanousd") else name): (
+            usd_text(value) if name.endswith("_nanousd") and value is not None else value
+        )
+        for name, value in item.items()
+    }
+
+
+def _with_times(item: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(item) | {name: queries.rfc3339(item[name]) for name in ("started_at", "ended_at")}
+
+
+def _entry(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A ledger entry for the API: money also in nano-USD, as the ledger has it; the key's hash stays inside."""
+    shown = _with_usd(_with_times(item)) | {"cost_nanousd": item["cost_nanousd"]}
+    shown.pop("key_id", None)
+    return shown

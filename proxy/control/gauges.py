@@ -1,0 +1,59 @@
+"""What is asked for at a scrape instead of being counted: budgets, calls in flight, the pipeline's health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from proxy.budgets.budget import Budget, compile_budgets
+from proxy.control.exposition import Gauge, decimal
+from proxy.control.metrics import NANO
+
+if TYPE_CHECKING:
+    from proxy.control.api import Api
+
+
+def gauges(api: Api) -> list[Gauge]:
+    """Every gauge, as it is now."""
+    return [*_pipeline(api), *_planes(api), *_budgets(api)]
+
+
+def _pipeline(api: Api) -> Iterator[Gauge]:
+    yield "ledger_lag_seconds", {}, f"{api.recorder.lag_s:.3f}"
+    yield "ledger_dropped_total", {}, str(api.recorder.unreadable_records)
+    yield "spool_bytes", {}, str(api.recorder.spool_bytes)
+    yield "build_info", {"version": version("taximeter")}, "1"
+    yield "price_book_info", {"version": api.book.version}, "1"
+
+
+def _planes(api: Api) -> Iterator[Gauge]:
+    answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
+    yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
+    yield "budget_store_up", {}, "1" if answers else "0"
+
+
+def _budgets(api: Api) -> Iterator[Gauge]:
+    """Budgets without groups in full; of those with groups only how many stand above each threshold."""
+    standings = api.standings()
+    now = time.time()
+    for budget in compile_budgets(api.config().budgets):
+        if budget.measure != "usd":
+            continue
+        start, end = budget.window_now(now)
+        mine = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
+        name = {"budget": budget.name}
+        yield "budget_limit_usd", name, decimal(budget.limit, NANO)
+        yield "budget_spent_usd", name, decimal(sum(row["spent"] for row in mine), NANO)
+        yield "budget_reserved_usd", name, decimal(sum(row["reserved"] for row in mine), NANO)
+        if end is not None:
+            yield "budget_window_end_timestamp_seconds", name, str(end)
+        if budget.per:
+            yield from _thresholds(budget, mine)
+
+
+def _thresholds(budget: Budget, mine: list[dict[str, Any]]) -> Iterator[Gauge]:
+    for threshold in budget.alert_at:
+        over = sum(1 for row in mine if row["spent"] >= budget.limit_for(row["group"]) * threshold)
+        yield "budget_groups_over_threshold", {"budget": budget.name, "threshold": f"{threshold:g}"}, str(over)

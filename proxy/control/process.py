@@ -1,0 +1,168 @@
+"""The control process: recorder, API, metrics, and the link to the data planes.
+
+At start it first ships what an earlier life left in the spool, then tells the data planes what is spent: only then do they
+serve, so that no budget is ever forgotten by a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pricing.load import load_book
+from proxy.banner import banner
+from proxy.budgets.budget import compile_budgets
+from proxy.config import Config
+from proxy.control.link import ControlServer
+from proxy.control.metrics import MetricState
+from proxy.ledger import keys
+from proxy.ledger.queries import budget_seeds
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import open_ledger
+from proxy.log import call_logger
+from proxy.orders import Orders
+
+log = logging.getLogger("taximeter.control")
+
+_POLL_KEYS_S = 0.3
+_FIRST_KEY = "first"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run_control(config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool) -> None:
+    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
+    uvloop.run(_Control(config, listener, data_port, orders, announce=announce).serve())
+
+
+class _Control:
+    def __init__(
+        self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool
+    ) -> None:
+        self.config = config
+        self._listener = listener
+        self._data_port = data_port
+        self._orders = orders
+        self._announce = announce
+        self._stop = asyncio.Event()
+        self._data_dir = Path(config.data_dir)
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
+        engine = self._engine = open_ledger(self.config.ledger)
+        metrics = self._metrics = MetricState.load(engine, self._instance())
+        recorder = self._recorder = Recorder(
+            engine,
+            self._data_dir / "spool",
+            instance=self._instance(),
+            metrics=metrics,
+            on_shipped=call_logger(self.config.log.sample),
+        )
+        while recorder.step():  # what an earlier life left
+            pass
+        stopping = threading.Event()
+        thread = threading.Thread(target=recorder.run, args=(stopping,), name="recorder")
+        link = self._link = ControlServer(self._data_dir / "control.sock")
+        await link.start()
+        first_key = self._make_first_key(engine)
+        self._push(keys.identities(engine))
+        thread.start()
+        server = self._api_server(engine)
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        polling = asyncio.create_task(self._poll_keys())
+        if self._announce:
+            self._print_banner(first_key)
+        await self._stop.wait()
+        polling.cancel()
+        stopping.set()
+        await asyncio.to_thread(thread.join)
+        server.should_exit = True
+        await serving
+        await link.stop()
+        engine.dispose()
+
+    def _instance(self) -> str:
+        return str(self._data_dir.resolve())
+
+    def _api_server(self, engine: Engine) -> _Server:
+        from proxy.control.api import Api, create_app  # noqa: PLC0415 - the heaviest import, and the data planes wait for us
+
+        api = Api(
+            config=lambda: self.config,
+            engine=engine,
+            link=self._link,
+            metrics=self._metrics,
+            recorder=self._recorder,
+            loop=asyncio.get_running_loop(),
+            refresh_keys=self._refresh_keys,
+            book=load_book(),
+        )
+        app = create_app(api)
+        settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
+        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]
+
+    # Snapshots for the data planes
+
+    def _push(self, identities: list[dict[str, Any]]) -> None:
+        self._known_keys = identities
+        seeds = budget_seeds(self._engine, compile_budgets(self.config.budgets), time.time())
+        self._link.push({"keys": identities, "seeds": seeds})
+
+    async def _poll_keys(self) -> None:
+        """Keys can be made and revoked by the command line and by other instances, straight in the database."""
+        while True:
+            await asyncio.sleep(_POLL_KEYS_S)
+            await self._refresh_keys()
+
+    async def _refresh_keys(self) -> None:
+        try:
+            identities = await asyncio.to_thread(keys.identities, self._engine)
+        except SQLAlchemyError:
+            return  # the last snapshot stays in force
+        if identities != self._known_keys:
+            self._push(identities)
+
+    def _reload(self, config: Config) -> None:
+        self.config = config
+        self._push(self._known_keys)
+
+    # The first start
+
+    def _make_first_key(self, engine: Engine) -> str | None:
+        if not self._announce or keys.list_keys(engine):
+            return None
+        return keys.create_key(engine, _FIRST_KEY)[1]
+
+    def _print_banner(self, first_key: str | None) -> None:
+        server = self.config.server
+        model = next((name for name in self.config.models if not name.endswith("*")), None)
+        text = banner(
+            data_url=f"http://{server.host}:{self._data_port}",
+            admin_url=f"http://{server.admin_host}:{self._listener.getsockname()[1]}",
+            model=model,
+            key=first_key,
+            ledger=self.config.ledger.removeprefix("sqlite:///"),
+        )
+        print(text, flush=True)  # noqa: T201 - for the person who started it

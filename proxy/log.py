@@ -1,0 +1,95 @@
+"""What `serve` writes to its log: one line a call, JSON where nobody watches, never a secret, never a prompt.
+
+The lines of calls come from the recorder, out of the very rows that are in the ledger: the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from proxy.money import usd_text
+
+_FACTS = (
+    "id",
+    "request_id",
+    "key",
+    "team",
+    "model",
+    "upstream",
+    "operation",
+    "stream",
+    "status",
+    "outcome",
+    "http_status",
+)
+_QUIET = ("uvicorn.error", "alembic", "asyncio")
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def set_up() -> None:
+    """The process's logging: to standard error, as JSON unless it is a terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    terminal = sys.stderr.isatty()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if terminal else _JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def call_logger(sample: float) -> Callable[[Sequence[Mapping[str, Any]]], None]:
+    """Logs ledger rows, `sample` of them (0 to 1; calls that did not go well always)."""
+    terminal = sys.stderr.isatty()
+    render = _plain if terminal else _json
+
+    def log_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+        chosen = rows if sample >= 1 else [row for row in rows if row["outcome"] != "ok" or random.random() < sample]  # noqa: S311
+        if chosen:
+            sys.stderr.write("".join([render(row) for row in chosen]))
+            sys.stderr.flush()
+
+    return log_rows
+
+
+def _cost(row: Mapping[str, Any]) -> str | None:
+    return None if row["cost_nanousd"] is None else usd_text(row["cost_nanousd"])
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    line: dict[str, Any] = {"at": datetime.fromtimestamp(row["ended_at"] / 1e6, UTC).isoformat(), "logger": "call"}
+    line |= {name: row[name] for name in _FACTS}
+    line |= {"session_id": row["root_session_id"], "client": row["client"], "cost_usd": _cost(row)}
+    line |= {
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "duration_ms": row["duration_ms"],
+    }
+    return orjson.dumps(line).decode() + "\n"
+
+
+def _plain(row: Mapping[str, Any]) -> str:
+    cost = _cost(row)
+    tokens = (
+        f"{row['input_tokens'] + row['cache_read_tokens']} in, {row['output_tokens'] + row['reasoning_tokens']} out"
+    )
+    price = "unpriced" if cost is None else f"${cost}"
+    took = f"{(row['duration_ms'] or 0) / 1000:.2f} s"
+    return f"{row['key']} {row['model']} {row['outcome']} {row['http_status'] or ''} {tokens}, {price}, {took}\n"

@@ -1,0 +1,77 @@
+"""The long form: `python -m tests.torture [SCENARIO …] [--kills N] [--calls N] [--seeds N]`; exit 1 if one is wrong.
+
+Keeps the folder of a scenario that went wrong, with every log, the invoice and the ledger, and says where it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import scenarios
+from .harness import RigError
+from .scenarios import Outcome
+
+Run = Callable[[Path, int, argparse.Namespace], Outcome]
+
+RUNS: dict[str, Run] = {
+    "clean": lambda folder, seed, a: scenarios.clean_mix(folder, calls=a.calls, seed=seed),
+    "race": lambda folder, seed, a: scenarios.racing_calls(folder, seed=seed),
+    "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),
+    "kill-data": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="data"),
+    "kill-control": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="control"),
+    "stop": lambda folder, seed, a: scenarios.rolling_stops(folder, times=max(1, a.kills // 2), seed=seed),
+    "leave": lambda folder, seed, a: scenarios.leaving_callers(folder, calls=a.calls, seed=seed),
+    "leave-unbilled": lambda f, seed, a: scenarios.leaving_callers(f, calls=a.calls, seed=seed, bills_on=False),
+    "faults": lambda folder, seed, a: scenarios.upstream_faults(folder, each=a.each, seed=seed),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="torture", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("scenario", nargs="*", choices=[*RUNS, []], help=f"default: all ({', '.join(RUNS)})")
+    parser.add_argument(
+        "--kills", type=int, default=20, help="kills (and half as many stops) in each scenario that kills"
+    )
+    parser.add_argument("--calls", type=int, default=10_000, help="calls in each scenario that counts calls")
+    parser.add_argument("--each", type=int, default=3, help="rounds of every upstream fault")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds; each scenario runs with every one")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
+    args = parser.parse_args()
+    top = args.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    wrong: list[str] = []
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    for name in args.scenario or RUNS:
+        wrong += [f"{name} (seed {seed})" for seed in seeds if not _run(name, seed, args, top)]
+    if wrong:
+        print(f"\nWRONG: {', '.join(wrong)}; evidence in {top}")
+        sys.exit(1)
+    shutil.rmtree(top)
+    print("\nall scenarios passed")
+
+
+def _run(name: str, seed: int, args: argparse.Namespace, top: Path) -> bool:
+    folder = top / f"{name}-{seed}"
+    began = time.monotonic()
+    print(f"== {name}, seed {seed}", flush=True)
+    try:
+        outcome = RUNS[name](folder, seed, args)
+    except RigError as error:
+        print(f"! {error}", flush=True)
+        return False
+    print(outcome)
+    print(f"== {name}, seed {seed}: {time.monotonic() - began:.1f} s", flush=True)
+    if outcome.wrong:
+        return False
+    shutil.rmtree(folder)
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What is done to the gateway, each as one function: do it on a rig, wait for quiet, give the auditor's verdict."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .faults import FAULTS
+from .figures import Verdict
+from .harness import BUDGETS, Rig, wait_until
+from .reconcile import table
+from .traffic import Traffic
+
+
+@dataclass
+class Outcome:
+    """A verdict, whether it had to be that of a clean run, and what else was measured."""
+
+    verdict: Verdict
+    clean: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> list[str]:
+        return self.verdict.wrong(self.clean)
+
+    def __str__(self) -> str:
+        facts = "\n".join(f"  {name}: {value}" for name, value in self.facts.items())
+        return f"{facts}\n{table(self.verdict, self.clean)}"
+
+
+def clean_mix(folder: Path, *, calls: int, seed: int = 1, rate: float = 0.0) -> Outcome:
+    """Mixed traffic and nothing else: every number is zero, estimates too."""
+    wanted = Traffic(calls=calls, concurrency=32, seed=seed, sessions=20, rate=rate)
+    with Rig(folder) as rig:
+        summary = rig.load(wanted)
+        return Outcome(rig.verdict(clean=True), True, {"load": summary, "ready_s": round(rig.ready_s, 2)})
+
+
+def racing_calls(
+    folder: Path, *, limit_usd: str = "0.01", callers: int = 64, seed: int = 1, calls: int = 20_000
+) -> Outcome:
+    """A budget and many calls that race for it, each caller until it is refused: the invoice never passes the limit."""
+    budgets = [*BUDGETS, {"name": "small", "limit_usd": limit_usd, "window": "total"}]
+    wanted = Traffic(
+        calls=calls, concurrency=callers, seed=seed, retry_busy=True, until_402=True, stream=0.5,
+        models={"tm-odd": 1.0}, kinds={"chat": 1.0}, out=(1, 40), words=(4, 20), delay=(0, 0.05), cap_slack=(0, 20),
+    )  # fmt: skip
+    with Rig(folder, budgets=budgets) as rig:
+        summary = rig.load(wanted)
+        verdict = rig.verdict(clean=False)
+        figures = verdict.budgets["small"]
+        used = round(figures["most_nano"] / figures["limit_nano"], 4)
+        verdict.numbers["failed"] = 0  # refusals are what was asked for
+        return Outcome(verdict, True, {"load": summary, "used": used})
+
+
+def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
+    """`kill -9` in the middle of many streams, and start again: as many entries as unrefused intents, none twice.
+
+    `whom`: `all` processes at one moment, or only the one that holds the `data` or `control` plane's connections.
+    """
+    rng = random.Random(seed)
+    owed: set[str] = set()
+    restarts: list[float] = []
+    with Rig(folder) as rig:
+        for number in range(times):
+            before = rig.provider.status()["accepted"]
+            load = rig.begin_load(
+                Traffic(
+                    calls=streams, concurrency=streams, seed=seed * 10_000 + number, stream=0.9, tpc=(1, 4),
+                    kinds={"chat": 1.0}, out=(40, 160), chunk_delay=(0.01, 0.05), delay=(0, 0.5), timeout_s=20,
+                )
+            )  # fmt: skip
+            wanted = before + rng.randint(max(1, streams // 2), streams)
+            wait_until("the streams are open", lambda n=wanted: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            time.sleep(rng.uniform(0, 1.0))  # the moment is random, that is the point
+            if whom == "all":
+                rig.gateway.kill()
+                rig.end_load(load)
+                owed |= rig.gateway.owed()
+                restarts.append(rig.gateway.up())
+            else:
+                rig.gateway.kill([plane_pid(rig, whom)])
+                rig.end_load(load)
+        rig.quiet()
+        verdict = rig.verdict(clean=False, owed=owed if whom == "all" else None)
+        facts = {"kills": times, "owed": len(owed), "slowest_restart_s": round(max(restarts, default=0), 2)}
+        return Outcome(verdict, False, facts)
+
+
+def plane_pid(rig: Rig, plane: str) -> int:
+    """The process that serves a plane: it holds an accepted connection on the plane's port."""
+    url = rig.gateway.url if plane == "data" else rig.gateway.admin_url
+    port = int(url.rpartition(":")[2])
+    inodes = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "01":
+            inodes.add(f"socket:[{fields[9]}]")
+    for pid in rig.gateway.members():
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if str(link.readlink()) in inodes:
+                    return pid
+            except OSError:
+                continue
+    raise AssertionError(f"no process holds a connection of the {plane} plane")
+
+
+def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool = True) -> Outcome:
+    """Streams whose callers leave at a random byte. `bills_on`: the provider bills the whole answer all the same."""
+    changes = {"upstream": {"bills_after_disconnect": bills_on}}
+    wanted = Traffic(
+        calls=calls, concurrency=64, seed=seed, stream=1.0, kinds={"chat": 1.0}, chunk_delay=(0, 0.01), out=(0, 120),
+        mode="bill_anyway" if bills_on else "stop_on_disconnect", show=not bills_on, choices={1: 1.0},
+        leave={"": 1.0, "fin": 3.0, "rst": 3.0, "half": 1.0, "stop": 1.0, "half_request": 1.0},
+    )  # fmt: skip
+    with Rig(folder, changes=changes) as rig:
+        summary = rig.load(wanted)
+        return Outcome(rig.verdict(clean=False), False, {"load": summary})
+
+
+def upstream_faults(folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0) -> Outcome:
+    """Every fault of the provider, on streams and not: one entry each, an end for the client, no hang."""
+    changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
+    facts: dict[str, Any] = {}
+    with Rig(folder, changes=changes) as rig:
+        for stream in (0.0, 1.0):
+            letter = "s" if stream else "u"
+            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in FAULTS.items() if letter in f.applies}
+            wanted = Traffic(
+                calls=each * len(chosen) * 3, concurrency=64, seed=seed + int(stream), stream=stream, faults=chosen,
+                kinds={"chat": 3.0, "completions": 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=4 * timeout_s + 10,
+                ask_usage=0.5,
+            )  # fmt: skip
+            facts[f"load_{letter}"] = rig.load(wanted)
+        return Outcome(rig.verdict(clean=False), False, facts)
+
+
+def rolling_stops(folder: Path, *, times: int, seed: int = 1) -> Outcome:
+    """SIGTERM in the middle of calls, and start again: what was begun is finished, nothing is lost or unconfirmed."""
+    codes = []
+    with Rig(folder, changes={"server": {"drain_timeout_s": 20}}) as rig:
+        for number in range(times):
+            before = rig.provider.status()["accepted"]
+            load = rig.begin_load(
+                Traffic(
+                    calls=40, concurrency=40, seed=seed * 10_000 + number, kinds={"chat": 1.0}, out=(20, 60),
+                    chunk_delay=(0.01, 0.03), delay=(0, 0.3), timeout_s=30,
+                )
+            )  # fmt: skip
+            wait_until("calls are open", lambda n=before + 40: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            codes.append(rig.gateway.stop(40))
+            rig.end_load(load)
+            rig.gateway.up()
+        return Outcome(rig.verdict(clean=True), True, {"exit_codes": codes, "signal": signal.SIGTERM.name})

@@ -1,0 +1,56 @@
+"""The short form of `make torture`: the gateway between the fake provider and the load, judged by the provider's invoice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import scenarios
+from .scenarios import Outcome
+
+
+def passed(outcome: Outcome) -> Outcome:
+    assert outcome.wrong == [], str(outcome)
+    return outcome
+
+
+def test_clean_mixed_traffic_leaves_every_number_at_zero(tmp_path: Path) -> None:
+    outcome = passed(scenarios.clean_mix(tmp_path, calls=1500))
+
+    assert outcome.verdict.numbers["requests"] == 1500
+
+
+def test_a_budget_of_one_cent_holds_under_64_racing_calls(tmp_path: Path) -> None:
+    outcome = passed(scenarios.racing_calls(tmp_path))
+
+    assert outcome.verdict.budgets["small"]["most_nano"] <= 10_000_000
+    assert outcome.facts["used"] > 0.9
+
+
+def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    outcome = passed(scenarios.kills(tmp_path, times=2))
+
+    assert outcome.facts["owed"] >= 150
+    assert outcome.verdict.numbers["unconfirmed"] > 0
+
+
+@pytest.mark.parametrize("plane", ["data", "control"])
+def test_a_plane_that_is_killed_comes_back_and_loses_nothing(plane: str, tmp_path: Path) -> None:
+    passed(scenarios.kills(tmp_path, times=1, whom=plane))
+
+
+def test_callers_that_leave_are_charged_to_the_nano_dollar(tmp_path: Path) -> None:
+    outcome = passed(scenarios.leaving_callers(tmp_path, calls=300))
+
+    assert outcome.verdict.numbers["over_estimated"] == outcome.verdict.numbers["unconfirmed"] == 0
+
+
+def test_a_stop_finishes_what_was_begun(tmp_path: Path) -> None:
+    outcome = passed(scenarios.rolling_stops(tmp_path, times=1))
+
+    assert outcome.facts["exit_codes"] == [0]
+
+
+def test_every_upstream_fault_has_one_entry(tmp_path: Path) -> None:
+    passed(scenarios.upstream_faults(tmp_path, timeout_s=1.0))
