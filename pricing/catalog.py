@@ -74,14 +74,15 @@ class Provider:
         tried = (name, *simpler_names(name))
         for provider in (self, *self._fallbacks):
             for one in tried:
-                if (model := provider._exactly(one, at_s)) is not None:
+                if (model := provider.exactly(one, at_s)) is not None:
                     return model
             for one in tried:
-                if (model := provider._by_pattern(one)) is not None:
+                if (model := provider.by_pattern(one)) is not None:
                     return model
         return None
 
-    def _exactly(self, name: str, at_s: int) -> Model | None:
+    def exactly(self, name: str, at_s: int) -> Model | None:
+        """By an alias that holds then, by its own name, by another."""
         dated = [
             (_closeness(alias.name, name), alias.from_s, alias.model)
             for alias in self._aliases
@@ -91,7 +92,8 @@ class Provider:
             return model
         return self.models.get(name) or self.models.get(self._exact.get(name, ""))
 
-    def _by_pattern(self, name: str) -> Model | None:
+    def by_pattern(self, name: str) -> Model | None:
+        """By the pattern that fixes most of the name."""
         found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
         return self.models.get(found[1]) if found[0] else None
 

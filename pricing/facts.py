@@ -13,7 +13,7 @@ from collections.abc import Mapping
 RELEVANT = frozenset({
     "service_tier", "processing", "speed", "geo", "inference_geo", "data_residency", "base_url", "deployment_type", "zone",
     "vertex_location", "traffic_type", "region", "size", "quality", "resolution", "hardware", "gpus", "search_context_size",
-    "cache_retention", "endpoint", "audio", "background", "style", "steps", "mode", "search_type", "web_search", "inference_provider", "latency", "route", "context", "bedrock_region",
+    "endpoint", "steps", "mode", "search_type", "web_search", "latency", "route", "bedrock_region",
 })  # fmt: skip
 
 _TIERS = {"fast": "priority", "on_demand_priority": "priority", "on_demand_flex": "flex"}
@@ -29,7 +29,7 @@ def facts_of(provider: str, model: str, conditions: Mapping[str, str], endpoint:
         facts["endpoint"] = _endpoint(endpoint)
     tier = facts.get("service_tier") or conditions.get("traffic_type", "")
     if tier == "batch":
-        facts.pop("service_tier")
+        facts.pop("service_tier", None)
         facts["processing"] = "batch"
     elif tier in _TIERS and not (provider == "anthropic" and tier == "fast"):
         facts["service_tier"] = _TIERS[tier]

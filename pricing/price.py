@@ -57,7 +57,8 @@ class Row:
 class Multiplier:
     """A factor on prices, applied last. `match`: attributes of the caller; `when`: conditions of the call.
 
-    `gap`: only where no row of the model knows its conditions. `units`: the units that it is for; empty: all tokens, and all things and tools too where `everything`.
+    `gap`: only where no row of the model knows its conditions. `units`: the units that it is for; empty: all tokens, and
+    all things and tools too where `everything`.
     """
 
     provider: str

@@ -46,7 +46,8 @@ class Call:
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 
-    `priced`: the model itself has a price. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls that reached n of them, filled as asked.
+    `priced`: the model itself has a price. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls
+    that reached n of them, filled as asked.
     """
 
     operator_rows: tuple[Row, ...]
