@@ -11,6 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+<<<<<<< HEAD
+=======
+from importlib import import_module
+>>>>>>> pricing2
 from importlib.metadata import version
 from typing import Any
 
@@ -67,8 +71,12 @@ class _Period:
 
 def offers(checked: str) -> list[Offer]:
     """All models of the installed package. `checked`: the date that stands where a model names none."""
+<<<<<<< HEAD
     from genai_prices.data import providers
 
+=======
+    providers = import_module("genai_prices.data").providers  # only a build needs it: it takes half a second
+>>>>>>> pricing2
     source = f"genai-prices {version('genai-prices')}"
     return [
         _offer(provider.id, model, source, checked)
@@ -136,6 +144,7 @@ def _variant_rows(
         when = {name: (value.lower(),) for name, value in key}
         if provider == "openai" and when.get("service_tier") == ("fast",):
             continue  # the old name of priority
+<<<<<<< HEAD
         variants.sort(key=lambda entry: entry[0])
         for period in periods:
             yield from _variant_period(provider, provider_id, model, when, variants, periods, period, source, date)
@@ -185,6 +194,64 @@ def _home(start: int, periods: list[_Period], date: str) -> _Period:
     return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
 
 
+=======
+        own = [_Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])]
+        for period in periods:
+            for made in _variant_period(own, periods, period, date):
+                note = source if made.stated else f"{source}, derived"
+                yield Row(provider, model.id.lower(), made.prices, made.tiers, made.from_s, made.to_s, when, note, date)
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """Prices of a variant from a date on."""
+
+    from_s: int
+    prices: Mapping[str, Price]
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Prices of a variant in a period: as stated, or worked out."""
+
+    from_s: int
+    to_s: int
+    prices: Mapping[str, Price]
+    tiers: tuple[Tier, ...]
+    stated: bool
+
+
+def _variant_period(variants: list[_Variant], periods: list[_Period], period: _Period, date: str) -> Iterator[_Made]:
+    """A variant in one period of base prices: its own prices, or worked out from the nearest period that has some."""
+    homes = [one for one in variants if _home(one.from_s, periods, date) is period]
+    for index, one in enumerate(homes):
+        from_s = one.from_s if index else period.from_s
+        to_s = homes[index + 1].from_s if index + 1 < len(homes) else period.to_s
+        yield _Made(from_s, to_s, one.prices, one.tiers, stated=True)
+    if homes:
+        return
+    here = periods.index(period)
+    near = min(variants, key=lambda one: abs(periods.index(_home(one.from_s, periods, date)) - here))
+    home = _home(near.from_s, periods, date)
+    ratios = {
+        unit: price.usd / home.prices[unit].usd
+        for unit, price in near.prices.items()
+        if unit in home.prices and home.prices[unit].usd and unit in period.prices
+    }
+    if ratios:
+        tiers = tuple(Tier(tier.over, _scaled(tier.prices, ratios), tier.inclusive) for tier in period.tiers)
+        prices = _scaled(period.prices, ratios)
+        yield _Made(period.from_s, period.to_s, prices, tiers if near.tiers else (), stated=False)
+
+
+def _home(start: int, periods: list[_Period], date: str) -> _Period:
+    """The period that a variant was verified in; one without a date was when the model was checked."""
+    moment = start or epoch_s(date, ALWAYS_S)
+    return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
+
+
+>>>>>>> pricing2
 def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[str, Price]:
     return {
         unit: price._replace(usd=round(price.usd * ratios[unit], 9).normalize())
