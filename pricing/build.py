@@ -63,12 +63,8 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
 def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer]:
     """Resellers' offers; where one's base prices are those of the maker, with the maker's history."""
     made = []
-<<<<<<< HEAD
-    for offer in offers:
-=======
     for own in offers:
         offer = own
->>>>>>> pricing2
         maker, everything = _RESELLERS[offer.provider]
         known = merger.find(maker, offer.model)
         base = next((row for row in offer.rows if not row.when), None)

@@ -74,16 +74,6 @@ class Provider:
         tried = (name, *simpler_names(name))
         for provider in (self, *self._fallbacks):
             for one in tried:
-<<<<<<< HEAD
-                if (model := provider._exactly(one, at_s)) is not None:
-                    return model
-            for one in tried:
-                if (model := provider._by_pattern(one)) is not None:
-                    return model
-        return None
-
-    def _exactly(self, name: str, at_s: int) -> Model | None:
-=======
                 if (model := provider.exactly(one, at_s)) is not None:
                     return model
             for one in tried:
@@ -93,7 +83,6 @@ class Provider:
 
     def exactly(self, name: str, at_s: int) -> Model | None:
         """By an alias that holds then, by its own name, by another."""
->>>>>>> pricing2
         dated = [
             (_closeness(alias.name, name), alias.from_s, alias.model)
             for alias in self._aliases
@@ -103,12 +92,8 @@ class Provider:
             return model
         return self.models.get(name) or self.models.get(self._exact.get(name, ""))
 
-<<<<<<< HEAD
-    def _by_pattern(self, name: str) -> Model | None:
-=======
     def by_pattern(self, name: str) -> Model | None:
         """By the pattern that fixes most of the name."""
->>>>>>> pricing2
         found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
         return self.models.get(found[1]) if found[0] else None
 
@@ -143,11 +128,8 @@ def simpler_names(name: str) -> list[str]:
     """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
     found = []
     bare = _PREFIXES.sub("", name)
-<<<<<<< HEAD
-=======
     if bare.startswith("ft:"):  # `ft:<base>:<organisation>::<id>`: a price of its own, never the base's
         return [":".join(bare.split(":")[:2])]
->>>>>>> pricing2
     if bare != name:
         found.append(bare)
     for suffix in _SUFFIXES:
@@ -225,8 +207,6 @@ class Catalog:
         name = provider.lower().replace("_", "-")
         return self.names.get(name, name)
 
-<<<<<<< HEAD
-=======
     def find(self, provider: str, name: str, at_s: int) -> Model | None:
         """The model that goes by `name` (lower case) at a provider (canonical). Routers name the host behind a colon."""
         host = name.rpartition(":")[2]
@@ -239,7 +219,6 @@ class Catalog:
         common = self.provider(provider).models.get("*")
         return common.rows if common is not None else ()
 
->>>>>>> pricing2
     def provider(self, name: str) -> Provider:
         """The provider of that canonical name; one without models where it is unknown."""
         if (known := self._providers.get(name)) is not None:

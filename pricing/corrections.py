@@ -51,15 +51,11 @@ def apply(offers: Offers, corrections: Corrections) -> None:
     for entry in corrections.prices:
         models = entry["model"] if isinstance(entry["model"], list) else [entry["model"]]
         for model in models:
-<<<<<<< HEAD
-            _set(offers, entry, model)
-=======
             if model != "*" and model.endswith("*"):
                 for key in [key for key in offers if key[0] == entry["provider"] and fnmatchcase(key[1], model)]:
                     _set(offers, entry, key[1])
             else:
                 _set(offers, entry, model)
->>>>>>> pricing2
 
 
 def unsettled(disagreements: Iterable[Disagreement], corrections: Corrections) -> list[Disagreement]:

@@ -86,10 +86,7 @@ def _multiplier(entry: Mapping[str, Any], model: str) -> Multiplier:
         when=choices(entry.get("when", {})),
         units=frozenset(entry.get("units", ())),
         everything=entry.get("everything", False),
-<<<<<<< HEAD
-=======
         gap=entry.get("gap", False),
->>>>>>> pricing2
         source=entry["source"],
         group=entry["group"],
     )

@@ -88,10 +88,7 @@ class Merger:
         if ours is None or theirs is None:
             return False
         common = ours.prices.keys() & theirs.prices.keys()
-<<<<<<< HEAD
-=======
         common = (common & {"input", "output"}) or common
->>>>>>> pricing2
         return bool(common) and not any(_apart(ours.prices[unit], theirs.prices[unit]) for unit in common)
 
     def _complete(self, known: Offer, offer: Offer) -> None:

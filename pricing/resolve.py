@@ -46,12 +46,8 @@ class Call:
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 
-<<<<<<< HEAD
-    `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls that reached n of them, filled as asked.
-=======
     `priced`: the model itself has a price. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls
     that reached n of them, filled as asked.
->>>>>>> pricing2
     """
 
     operator_rows: tuple[Row, ...]
@@ -61,18 +57,9 @@ class Plan:
     to_s: int
     cuts: tuple[float, ...]
     tables: tuple[dict[str, Rate | None], ...]
-<<<<<<< HEAD
-    assumed: bool = False
-
-    @property
-    def priced(self) -> bool:
-        return bool(self.operator_rows or self.book_rows)
-
-=======
     priced: bool
     assumed: bool = False
 
->>>>>>> pricing2
     def rate(self, unit: str, input_tokens: int | Decimal) -> Rate | None:
         """The rate of a unit for a call of that many input tokens; None where nothing prices it."""
         table = self.tables[bisect_left(self.cuts, input_tokens)] if self.cuts else self.tables[0]
@@ -193,11 +180,6 @@ def applying_rows(
 
 
 def applying_multipliers(
-<<<<<<< HEAD
-    multipliers: Iterable[Multiplier], call: Call, schedules: Mapping[str, Schedule], span: Span
-) -> tuple[Multiplier, ...]:
-    """The multipliers that hold now; of each group only the closest."""
-=======
     multipliers: Iterable[Multiplier],
     call: Call,
     schedules: Mapping[str, Schedule],
@@ -205,7 +187,6 @@ def applying_multipliers(
     known: frozenset[str] = frozenset(),
 ) -> tuple[Multiplier, ...]:
     """The multipliers that hold now; of each group only the closest. `known`: conditions that the rows know themselves."""
->>>>>>> pricing2
     best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
     for multiplier in multipliers:
         closeness = closest(call.names, multiplier.model)
@@ -216,10 +197,7 @@ def applying_multipliers(
             or not matched(multiplier.match, call.attributes)
             or not span.covers(multiplier.from_s, multiplier.to_s)
             or not clock_holds(multiplier.when, schedules, span)
-<<<<<<< HEAD
-=======
             or (multiplier.gap and not known.isdisjoint(multiplier.when))
->>>>>>> pricing2
         ):
             continue
         rank = (closeness, len(multiplier.match) + len(multiplier.when), multiplier.from_s)
@@ -239,15 +217,6 @@ def tier_cuts(rows: Iterable[Row]) -> tuple[float, ...]:
 
 
 def make_plan(
-<<<<<<< HEAD
-    operator_rows: tuple[Row, ...], book_rows: tuple[Row, ...], multipliers: tuple[Multiplier, ...], span: Span
-) -> Plan:
-    """A plan with empty tables."""
-    cuts = tier_cuts((*operator_rows, *book_rows))
-    return Plan(
-        operator_rows, book_rows, multipliers, span.from_s, span.to_s, cuts, tuple({} for _ in range(len(cuts) + 1))
-    )
-=======
     operator_rows: tuple[Row, ...],
     book_rows: tuple[Row, ...],
     multipliers: tuple[Multiplier, ...],
@@ -259,4 +228,3 @@ def make_plan(
     cuts = tier_cuts((*operator_rows, *book_rows))
     tables: tuple[dict[str, Rate | None], ...] = tuple({} for _ in range(len(cuts) + 1))
     return Plan(operator_rows, book_rows, multipliers, span.from_s, span.to_s, cuts, tables, priced)
->>>>>>> pricing2

@@ -11,10 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-<<<<<<< HEAD
-=======
 from importlib import import_module
->>>>>>> pricing2
 from importlib.metadata import version
 from typing import Any
 
@@ -71,12 +68,7 @@ class _Period:
 
 def offers(checked: str) -> list[Offer]:
     """All models of the installed package. `checked`: the date that stands where a model names none."""
-<<<<<<< HEAD
-    from genai_prices.data import providers
-
-=======
     providers = import_module("genai_prices.data").providers  # only a build needs it: it takes half a second
->>>>>>> pricing2
     source = f"genai-prices {version('genai-prices')}"
     return [
         _offer(provider.id, model, source, checked)
@@ -144,57 +136,6 @@ def _variant_rows(
         when = {name: (value.lower(),) for name, value in key}
         if provider == "openai" and when.get("service_tier") == ("fast",):
             continue  # the old name of priority
-<<<<<<< HEAD
-        variants.sort(key=lambda entry: entry[0])
-        for period in periods:
-            yield from _variant_period(provider, provider_id, model, when, variants, periods, period, source, date)
-
-
-def _variant_period(
-    provider: str,
-    provider_id: str,
-    model: Any,
-    when: Mapping[str, tuple[str, ...]],
-    variants: list[tuple[int, Any]],
-    periods: list[_Period],
-    period: _Period,
-    source: str,
-    date: str,
-) -> Iterator[Row]:
-    """The rows of one variant in one period of base prices: its own, or derived from the nearest that has one."""
-    name = model.id.lower()
-    homes = [(start, prices) for start, prices in variants if _home(start, periods, date) is period]
-    for index, (start, prices) in enumerate(homes):
-        end = homes[index + 1][0] if index + 1 < len(homes) else period.to_s
-        own, tiers = _prices(prices, provider_id)
-        yield Row(provider, name, own, tiers, period.from_s if index == 0 else start, end, when, source, date)
-    if homes:
-        return
-    near = min(variants, key=lambda entry: abs(periods.index(_home(entry[0], periods, date)) - periods.index(period)))
-    home = _home(near[0], periods, date)
-    own, tiers = _prices(near[1], provider_id)
-    ratios = {
-        unit: price.usd / home.prices[unit].usd
-        for unit, price in own.items()
-        if unit in home.prices and home.prices[unit].usd and unit in period.prices
-    }
-    if ratios:
-        prices = _scaled(period.prices, ratios)
-        scaled = (
-            tuple(Tier(tier.over, _scaled(tier.prices, ratios), tier.inclusive) for tier in period.tiers)
-            if tiers
-            else ()
-        )
-        yield Row(provider, name, prices, scaled, period.from_s, period.to_s, when, f"{source}, derived", date)
-
-
-def _home(start: int, periods: list[_Period], date: str) -> _Period:
-    """The period that a variant was verified in; one without a date was when the model was checked."""
-    moment = start or epoch_s(date, ALWAYS_S)
-    return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
-
-
-=======
         own = [_Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])]
         for period in periods:
             for made in _variant_period(own, periods, period, date):
@@ -251,7 +192,6 @@ def _home(start: int, periods: list[_Period], date: str) -> _Period:
     return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
 
 
->>>>>>> pricing2
 def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[str, Price]:
     return {
         unit: price._replace(usd=round(price.usd * ratios[unit], 9).normalize())

@@ -26,11 +26,7 @@ _TOKENS = {
     "explicit_cache_read_input_token_cost": "cache_read_explicit",
     "cache_creation_input_token_cost": "cache_write_5m",
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-<<<<<<< HEAD
-    "cache_creation_input_token_cost_above_12hr": "cache_write_12h",
-=======
     "cache_creation_input_token_cost_above_12hr": "cache_write_1h",
->>>>>>> pricing2
     "input_cost_per_audio_token": "audio_in",
     "output_cost_per_audio_token": "audio_out",
     "cache_read_input_audio_token_cost": "cache_read_audio",
@@ -159,15 +155,9 @@ def _rows(
         for prices in tiers.values():
             _tidy(prices, keep_zero=free or ("endpoint", ("decisions",)) in group)
         base = tiers.pop(0, {})
-<<<<<<< HEAD
-        above = tuple(Tier(over, tiers[over], provider in _INCLUSIVE) for over in sorted(tiers) if tiers[over])
-        if base or above:
-            yield Row(provider, model, base, above, when=dict(group), source=source, checked=checked)
-=======
         ladder = tuple(Tier(over, tiers[over], provider in _INCLUSIVE) for over in sorted(tiers) if tiers[over])
         if base or ladder:
             yield Row(provider, model, base, ladder, when=dict(group), source=source, checked=checked)
->>>>>>> pricing2
 
 
 def _prices(
@@ -250,16 +240,9 @@ def _per_second(value: Decimal) -> Price:
 
 def _tidy(prices: dict[str, Price], *, keep_zero: bool) -> None:
     """Drop zeros that are gaps, and prices that repeat their parent's."""
-<<<<<<< HEAD
-    if any(price.usd for price in prices.values()) or not keep_zero:
-        if not keep_zero:
-            for unit in [unit for unit, price in prices.items() if not price.usd]:
-                del prices[unit]
-=======
     if not keep_zero:
         for unit in [unit for unit, price in prices.items() if not price.usd]:
             del prices[unit]
->>>>>>> pricing2
     for unit, parent in (("reasoning", "output"), ("image_in", "input"), ("audio_in", "input"), ("video_in", "input")):
         if unit in prices and prices[unit] == prices.get(parent):
             del prices[unit]
