@@ -71,6 +71,7 @@ class Budget:
     window: str
     zone: ZoneInfo
     hard: bool
+    clamp: bool
     alert_at: tuple[float, ...]
     on_store_down: str
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
@@ -137,6 +138,7 @@ def _compile(row: config.Budget) -> Budget:
         window=row.window,
         zone=ZoneInfo(row.timezone),
         hard=row.action == "block",
+        clamp=row.clamp,
         alert_at=row.alert_at,
         on_store_down=row.on_store_down,
     )
@@ -197,6 +199,6 @@ def claims(
             start, end = budget.window_now(now_s)
             amount = amounts.of(budget.measure, budget.units)
             limit = budget.limit_for(group)
-            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard)
+            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard, budget.clamp)
             taken.append((budget, claim))
     return taken
