@@ -28,6 +28,11 @@ _ZERO = Decimal(0)
 _TOLERANCE = Decimal("0.01")
 _Key = tuple[object, ...]
 
+# Capacity that is paid for already: its tokens cost nothing more.
+PROVISIONED = Row(
+    "*", "*", {unit: Price(_ZERO, default_per(unit)) for unit in sorted(TOKENS)}, source="provisioned capacity"
+)
+
 
 class Book:
     """Prices of a day and every other day. `version` names its content."""
@@ -120,6 +125,7 @@ class Book:
                 computed is not None
                 and plan.priced
                 and not assumed
+                and _comparable(reading)
                 and abs(computed - reported) > reported * _TOLERANCE
             ):
                 flags.append("provider_cost_differs")
@@ -259,17 +265,22 @@ class Book:
         call = Call(canonical, names, facts, attributes, at_s)
         schedules = self.catalog.schedules
         mine = applying_rows(self._operator_rows(provider.lower(), canonical, names), facts, schedules, span)
-        own = applying_rows(((0, row) for row in found.rows) if found else (), facts, schedules, span)
+        own = applying_rows(((1, row) for row in found.rows) if found else (), facts, schedules, span)
+        common = self.catalog.common_rows(canonical)
+        tools = applying_rows(((0, row) for row in common), facts, schedules, span)
+        known = frozenset(name for row in own for name in row.when)
         own_multipliers = self.catalog.multipliers.get(canonical, ())
         multipliers = (
-            *applying_multipliers(own_multipliers, call, schedules, span),
+            *applying_multipliers(own_multipliers, call, schedules, span, known),
             *applying_multipliers(self._multipliers, call, schedules, span),
         )
+        if facts.get("processing") == "provisioned":
+            return make_plan(mine, (PROVISIONED, *own, *tools), (), span, priced=True)
         if self._assumed is not None and not mine and not own:
-            plan = make_plan((), (self._assumed,), multipliers, span)
+            plan = make_plan((), (*tools, self._assumed), multipliers, span, priced=True)
             plan.assumed = True
             return plan
-        return make_plan(mine, own, multipliers, span)
+        return make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
 
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
         """All names that the model goes by, and what the book has of it.
@@ -288,7 +299,7 @@ class Book:
         return tuple(names), found
 
     def _model(self, provider: str, name: str, at_s: int) -> Model | None:
-        return self.catalog.provider(provider).find(name, at_s)
+        return self.catalog.find(provider, name, at_s)
 
     def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
         return [
@@ -310,7 +321,7 @@ class Book:
         names, found = self._names(canonical, name, None, from_s)
         later, found_later = self._names(canonical, name, None, to_s)
         names = tuple(dict.fromkeys((*names, *later)))
-        own = found.rows if found else ()
+        own = (*found.rows, *self.catalog.common_rows(canonical)) if found else ()
         if found_later is not None and found_later is not found:
             own = (*own, *found_later.rows)
         facts = facts_of(canonical, name, fixed, None)
@@ -363,6 +374,11 @@ def _included(plan: Plan, unit: str, usage: Usage) -> bool:
     if unit in FREE_WITHOUT_PRICE:
         return len(usage) > 1 or unit == "request"
     return unit in TOKENS and "gpu_second" in usage and plan.rate("gpu_second", 0) is not None
+
+
+def _comparable(reading: Reading) -> bool:
+    """Whether our own sum says something about a reported cost: a picture's or video's depends on what is not stated."""
+    return any(unit in TOKENS for unit in reading.usage)
 
 
 def _operator_names(plan: Plan, usage: Usage) -> bool:

@@ -63,12 +63,17 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
 def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer]:
     """Resellers' offers; where one's base prices are those of the maker, with the maker's history."""
     made = []
-    for offer in offers:
+    for own in offers:
+        offer = own
         maker, everything = _RESELLERS[offer.provider]
         known = merger.find(maker, offer.model)
         base = next((row for row in offer.rows if not row.when), None)
         if known is not None and base is not None and _same_base(known, base, at_s):
-            rows = [replace(row, provider=offer.provider, model=offer.model) for row in known.rows if everything or not row.when]
+            rows = [
+                replace(row, provider=offer.provider, model=offer.model)
+                for row in known.rows
+                if everything or not row.when
+            ]
             have = {tuple(sorted(row.when.items())) for row in rows}
             tools = _tools(base, known)
             rows += [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
@@ -87,7 +92,9 @@ def _tools(base: Row, known: Offer) -> list[Row]:
 def _same_base(known: Offer, base: Row, at_s: int) -> bool:
     current = [row for row in known.rows if not row.when and row.from_s <= at_s < row.to_s]
     prices = {unit: price for row in current for unit, price in row.prices.items()}
-    return all(unit in prices and prices[unit] == base.prices.get(unit) for unit in ("input", "output") if unit in base.prices)
+    return all(
+        unit in prices and prices[unit] == base.prices.get(unit) for unit in ("input", "output") if unit in base.prices
+    )
 
 
 def _keep_dropped(offers: corrections.Offers, old: bytes) -> None:

@@ -74,14 +74,15 @@ class Provider:
         tried = (name, *simpler_names(name))
         for provider in (self, *self._fallbacks):
             for one in tried:
-                if (model := provider._exactly(one, at_s)) is not None:
+                if (model := provider.exactly(one, at_s)) is not None:
                     return model
             for one in tried:
-                if (model := provider._by_pattern(one)) is not None:
+                if (model := provider.by_pattern(one)) is not None:
                     return model
         return None
 
-    def _exactly(self, name: str, at_s: int) -> Model | None:
+    def exactly(self, name: str, at_s: int) -> Model | None:
+        """By an alias that holds then, by its own name, by another."""
         dated = [
             (_closeness(alias.name, name), alias.from_s, alias.model)
             for alias in self._aliases
@@ -91,7 +92,8 @@ class Provider:
             return model
         return self.models.get(name) or self.models.get(self._exact.get(name, ""))
 
-    def _by_pattern(self, name: str) -> Model | None:
+    def by_pattern(self, name: str) -> Model | None:
+        """By the pattern that fixes most of the name."""
         found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
         return self.models.get(found[1]) if found[0] else None
 
@@ -126,6 +128,8 @@ def simpler_names(name: str) -> list[str]:
     """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
     found = []
     bare = _PREFIXES.sub("", name)
+    if bare.startswith("ft:"):  # `ft:<base>:<organisation>::<id>`: a price of its own, never the base's
+        return [":".join(bare.split(":")[:2])]
     if bare != name:
         found.append(bare)
     for suffix in _SUFFIXES:
@@ -202,6 +206,18 @@ class Catalog:
         """The book's name of a provider, in lower case whether it is known or not."""
         name = provider.lower().replace("_", "-")
         return self.names.get(name, name)
+
+    def find(self, provider: str, name: str, at_s: int) -> Model | None:
+        """The model that goes by `name` (lower case) at a provider (canonical). Routers name the host behind a colon."""
+        host = name.rpartition(":")[2]
+        if host != name and f"{provider}-{host}" in self.lines:
+            return self.provider(f"{provider}-{host}").find(name.rpartition(":")[0], at_s)
+        return self.provider(provider).find(name, at_s)
+
+    def common_rows(self, provider: str) -> tuple[Row, ...]:
+        """Rows that hold for all models of a provider: its tools, its hardware."""
+        common = self.provider(provider).models.get("*")
+        return common.rows if common is not None else ()
 
     def provider(self, name: str) -> Provider:
         """The provider of that canonical name; one without models where it is unknown."""

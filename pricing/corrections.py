@@ -51,7 +51,11 @@ def apply(offers: Offers, corrections: Corrections) -> None:
     for entry in corrections.prices:
         models = entry["model"] if isinstance(entry["model"], list) else [entry["model"]]
         for model in models:
-            _set(offers, entry, model)
+            if model != "*" and model.endswith("*"):
+                for key in [key for key in offers if key[0] == entry["provider"] and fnmatchcase(key[1], model)]:
+                    _set(offers, entry, key[1])
+            else:
+                _set(offers, entry, model)
 
 
 def unsettled(disagreements: Iterable[Disagreement], corrections: Corrections) -> list[Disagreement]:
@@ -78,7 +82,8 @@ def _drop(offers: Offers, key: tuple[str, str], units: frozenset[str]) -> None:
 
 def _without(row: Row, units: frozenset[str]) -> Row:
     tiers = tuple(
-        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit not in units}) for tier in row.tiers
+        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit not in units})
+        for tier in row.tiers
     )
     prices = {unit: price for unit, price in row.prices.items() if unit not in units}
     return replace(row, prices=prices, tiers=tuple(tier for tier in tiers if tier.prices))
@@ -97,7 +102,11 @@ def _set(offers: Offers, entry: Mapping[str, Any], model: str) -> None:
         model,
         {unit: parse_price(text, unit) for unit, text in entry["prices"].items()},
         tuple(
-            Tier(tier["over"], {unit: parse_price(text, unit) for unit, text in tier["prices"].items()}, tier.get("inclusive", False))
+            Tier(
+                tier["over"],
+                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
+                tier.get("inclusive", False),
+            )
             for tier in entry.get("tiers", ())
         ),
         epoch_s(entry.get("from"), ALWAYS_S),

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 RELEVANT = frozenset({
     "service_tier", "processing", "speed", "geo", "inference_geo", "data_residency", "base_url", "deployment_type", "zone",
     "vertex_location", "traffic_type", "region", "size", "quality", "resolution", "hardware", "gpus", "search_context_size",
-    "cache_retention", "endpoint", "audio", "background", "style", "steps", "mode", "search_type", "context", "bedrock_region",
+    "endpoint", "steps", "mode", "search_type", "web_search", "latency", "route", "bedrock_region",
 })  # fmt: skip
 
 _TIERS = {"fast": "priority", "on_demand_priority": "priority", "on_demand_flex": "flex"}
 _ORDINARY = {"default", "standard", "auto", "on_demand", "global", "not_available", "none", ""}
+_VERTEX_HOST = re.compile(r"//[a-z0-9-]+-aiplatform\.|/locations/(?!global)[a-z0-9-]+/")
 _HOST_REGION = re.compile(r"(?:^|//|\.)(eu|us)\.(?:api\.)?|api\.(eu|us)\.|//(eu|us)-")
 
 
@@ -28,13 +29,23 @@ def facts_of(provider: str, model: str, conditions: Mapping[str, str], endpoint:
         facts["endpoint"] = _endpoint(endpoint)
     tier = facts.get("service_tier") or conditions.get("traffic_type", "")
     if tier == "batch":
-        facts.pop("service_tier")
+        facts.pop("service_tier", None)
         facts["processing"] = "batch"
     elif tier in _TIERS and not (provider == "anthropic" and tier == "fast"):
         facts["service_tier"] = _TIERS[tier]
+    if tier == "provisioned" or _is_provisioned(model, conditions):
+        facts["processing"] = "provisioned"
     if "region" not in facts and (region := _region(provider, model, conditions)):
         facts["region"] = region
     return facts
+
+
+def _is_provisioned(model: str, conditions: Mapping[str, str]) -> bool:
+    return (
+        "provisioned" in conditions.get("deployment_type", "").lower()
+        or conditions.get("traffic_type", "").lower() == "provisioned_throughput"
+        or ":provisioned-model/" in model
+    )
 
 
 def _endpoint(endpoint: str) -> str:
@@ -43,12 +54,19 @@ def _endpoint(endpoint: str) -> str:
 
 
 def _region(provider: str, model: str, conditions: Mapping[str, str]) -> str:
+    deployment = conditions.get("deployment_type", "").lower().replace("_", "").replace("-", "").replace(" ", "")
+    if deployment.startswith("global"):
+        return ""
+    if deployment.startswith("datazone") and not conditions.get("zone"):
+        return "us"
     for name in ("geo", "inference_geo", "data_residency", "zone"):
         value = conditions.get(name, "").lower()
         if value and value not in _ORDINARY:
             return value
     if (location := conditions.get("vertex_location", "").lower()) and location != "global":
         return location if location in ("us", "eu") else "regional"
+    if _VERTEX_HOST.search(conditions.get("base_url", "").lower()) is not None:
+        return "regional"
     if (found := _HOST_REGION.search(conditions.get("base_url", "").lower())) is not None:
         return next(group for group in found.groups() if group)
     return ""

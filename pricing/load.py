@@ -86,6 +86,7 @@ def _multiplier(entry: Mapping[str, Any], model: str) -> Multiplier:
         when=choices(entry.get("when", {})),
         units=frozenset(entry.get("units", ())),
         everything=entry.get("everything", False),
+        gap=entry.get("gap", False),
         source=entry["source"],
         group=entry["group"],
     )

@@ -33,7 +33,9 @@ class Disagreement:
 
     def __str__(self) -> str:
         where = f"{self.provider}/{self.model}" + (f" [{self.when}]" if self.when else "")
-        return f"{where} {self.unit}: {self.kept.usd} ({self.kept_source}) against {self.other.usd} ({self.other_source})"
+        return (
+            f"{where} {self.unit}: {self.kept.usd} ({self.kept_source}) against {self.other.usd} ({self.other_source})"
+        )
 
 
 class Merger:
@@ -86,6 +88,7 @@ class Merger:
         if ours is None or theirs is None:
             return False
         common = ours.prices.keys() & theirs.prices.keys()
+        common = (common & {"input", "output"}) or common
         return bool(common) and not any(_apart(ours.prices[unit], theirs.prices[unit]) for unit in common)
 
     def _complete(self, known: Offer, offer: Offer) -> None:
@@ -132,7 +135,8 @@ class Merger:
         if not more:
             return
         tiers = tuple(
-            replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in more}) for tier in row.tiers
+            replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in more})
+            for tier in row.tiers
         )
         tiers = tuple(tier for tier in tiers if tier.prices)
         known.rows.append(replace(row, model=known.model, prices=more, tiers=tiers, from_s=from_s, to_s=to_s))

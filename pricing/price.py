@@ -57,7 +57,8 @@ class Row:
 class Multiplier:
     """A factor on prices, applied last. `match`: attributes of the caller; `when`: conditions of the call.
 
-    `units`: the units that it is for; empty: all tokens, and all things and tools too where `everything`.
+    `gap`: only where no row of the model knows its conditions. `units`: the units that it is for; empty: all tokens, and
+    all things and tools too where `everything`.
     """
 
     provider: str
@@ -69,6 +70,7 @@ class Multiplier:
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     units: frozenset[str] = frozenset()
     everything: bool = False
+    gap: bool = False
     source: str = ""
     group: str = ""
 

@@ -46,7 +46,8 @@ class Call:
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 
-    `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls that reached n of them, filled as asked.
+    `priced`: the model itself has a price. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls
+    that reached n of them, filled as asked.
     """
 
     operator_rows: tuple[Row, ...]
@@ -56,11 +57,8 @@ class Plan:
     to_s: int
     cuts: tuple[float, ...]
     tables: tuple[dict[str, Rate | None], ...]
+    priced: bool
     assumed: bool = False
-
-    @property
-    def priced(self) -> bool:
-        return bool(self.operator_rows or self.book_rows)
 
     def rate(self, unit: str, input_tokens: int | Decimal) -> Rate | None:
         """The rate of a unit for a call of that many input tokens; None where nothing prices it."""
@@ -182,9 +180,13 @@ def applying_rows(
 
 
 def applying_multipliers(
-    multipliers: Iterable[Multiplier], call: Call, schedules: Mapping[str, Schedule], span: Span
+    multipliers: Iterable[Multiplier],
+    call: Call,
+    schedules: Mapping[str, Schedule],
+    span: Span,
+    known: frozenset[str] = frozenset(),
 ) -> tuple[Multiplier, ...]:
-    """The multipliers that hold now; of each group only the closest."""
+    """The multipliers that hold now; of each group only the closest. `known`: conditions that the rows know themselves."""
     best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
     for multiplier in multipliers:
         closeness = closest(call.names, multiplier.model)
@@ -195,6 +197,7 @@ def applying_multipliers(
             or not matched(multiplier.match, call.attributes)
             or not span.covers(multiplier.from_s, multiplier.to_s)
             or not clock_holds(multiplier.when, schedules, span)
+            or (multiplier.gap and not known.isdisjoint(multiplier.when))
         ):
             continue
         rank = (closeness, len(multiplier.match) + len(multiplier.when), multiplier.from_s)
@@ -214,10 +217,14 @@ def tier_cuts(rows: Iterable[Row]) -> tuple[float, ...]:
 
 
 def make_plan(
-    operator_rows: tuple[Row, ...], book_rows: tuple[Row, ...], multipliers: tuple[Multiplier, ...], span: Span
+    operator_rows: tuple[Row, ...],
+    book_rows: tuple[Row, ...],
+    multipliers: tuple[Multiplier, ...],
+    span: Span,
+    *,
+    priced: bool,
 ) -> Plan:
-    """A plan with empty tables."""
+    """A plan with empty tables. `priced`: the model itself has a price, not only the tools of its provider."""
     cuts = tier_cuts((*operator_rows, *book_rows))
-    return Plan(
-        operator_rows, book_rows, multipliers, span.from_s, span.to_s, cuts, tuple({} for _ in range(len(cuts) + 1))
-    )
+    tables: tuple[dict[str, Rate | None], ...] = tuple({} for _ in range(len(cuts) + 1))
+    return Plan(operator_rows, book_rows, multipliers, span.from_s, span.to_s, cuts, tables, priced)

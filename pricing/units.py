@@ -32,7 +32,6 @@ _TABLE = (
     _token("cache_write_5m", "input", "in"),
     _token("cache_write_30m", "cache_write_5m", "in"),
     _token("cache_write_1h", "cache_write_5m", "in"),
-    _token("cache_write_12h", "cache_write_1h", "in"),
     _token("audio_in", "input", "in"),
     _token("image_in", "input", "in"),
     _token("video_in", "input", "in"),
@@ -71,8 +70,10 @@ _TABLE = (
     Unit("finance_search", "tool"),
     Unit("sandbox_session", "tool", 1, "code_session"),
     Unit("grounding", "tool"),
-    Unit("maps_grounding", "tool"),
+    Unit("grounding_maps", "tool", 1, "grounding"),
     Unit("mcp_call", "tool"),
+    Unit("classification", "thing"),
+    Unit("reported", "thing"),
 )
 
 UNITS: dict[str, Unit] = {unit.name: unit for unit in _TABLE}

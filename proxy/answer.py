@@ -128,11 +128,7 @@ class _Answer:
             (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
             (b"x-taximeter-session-cost-usd", usd_text(session).encode()),
         ]
-        remaining = [
-            standing.remaining
-            for _, claim in self.attempt.claims
-            if claim.measure == "usd" and (standing := self.plane.store.standing(claim)) is not None
-        ]
+        remaining = [self.plane.store.remaining(claim) for _, claim in self.attempt.claims if claim.measure == "usd"]
         if remaining:
             headers.append((b"x-taximeter-budget-remaining-usd", usd_text(min(remaining)).encode()))
         return headers

@@ -18,7 +18,9 @@ import orjson
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
-from proxy.budgets.store import Denied, Standing, Store
+from proxy.budgets.store import Denied, Granted, Standing, Store, granted_amounts
+from proxy.ceiling import Ceiling
+from proxy.clamp import Price
 from proxy.errors import Refusal, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -40,9 +42,12 @@ class Attempt:
     started_at: int
     deadline_at: int
     call: Call
+    body: bytes
     route: Route
     identity: Identity
     attribution: Attribution
+    bound: Ceiling
+    price: Price
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
     price_version: str
@@ -90,17 +95,30 @@ class Attempt:
             "agent": attribution.agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
-            "budgets": [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims],
+            "budgets": self._claimed(),
             "price_version": self.price_version,
         }
 
-    async def reserve(self, store: Store) -> Sequence[str]:
-        """Take the ceiling from every budget or from none. Returns the soft budgets that it passes."""
+    async def reserve(self, store: Store, least_nanousd: int | None = None) -> Granted:
+        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it."""
         claims = [claim for _, claim in self.claims]
+        if least_nanousd is not None:
+            claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
         verdict = await store.reserve(self.id, claims, self.started_at / 1e6, self.deadline_at / 1e6)
         if isinstance(verdict, Denied):
             raise NoRoomError(verdict)
-        return verdict.would_refuse
+        return verdict
+
+    def reserved_less(self, spool: Spool, nanousd: int) -> None:
+        """The reservation was granted for less than the INTENT says: a crash must be charged no more than that."""
+        amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
+        self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
+        self.reserved_nanousd = nanousd
+        record = {"t": "reserved", "id": self.id, "reserved_nanousd": nanousd, "budgets": self._claimed()}
+        spool.append_end(orjson.dumps(record))
+
+    def _claimed(self) -> list[list[Any]]:
+        return [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims]
 
     # The ends. Each closes the INTENT; the first one wins.
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -67,8 +68,7 @@ class _Period:
 
 def offers(checked: str) -> list[Offer]:
     """All models of the installed package. `checked`: the date that stands where a model names none."""
-    from genai_prices.data import providers
-
+    providers = import_module("genai_prices.data").providers  # only a build needs it: it takes half a second
     source = f"genai-prices {version('genai-prices')}"
     return [
         _offer(provider.id, model, source, checked)
@@ -136,47 +136,54 @@ def _variant_rows(
         when = {name: (value.lower(),) for name, value in key}
         if provider == "openai" and when.get("service_tier") == ("fast",):
             continue  # the old name of priority
-        variants.sort(key=lambda entry: entry[0])
+        own = [_Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])]
         for period in periods:
-            yield from _variant_period(provider, provider_id, model, when, variants, periods, period, source, date)
+            for made in _variant_period(own, periods, period, date):
+                note = source if made.stated else f"{source}, derived"
+                yield Row(provider, model.id.lower(), made.prices, made.tiers, made.from_s, made.to_s, when, note, date)
 
 
-def _variant_period(
-    provider: str,
-    provider_id: str,
-    model: Any,
-    when: Mapping[str, tuple[str, ...]],
-    variants: list[tuple[int, Any]],
-    periods: list[_Period],
-    period: _Period,
-    source: str,
-    date: str,
-) -> Iterator[Row]:
-    """The rows of one variant in one period of base prices: its own, or derived from the nearest that has one."""
-    name = model.id.lower()
-    homes = [(start, prices) for start, prices in variants if _home(start, periods, date) is period]
-    for index, (start, prices) in enumerate(homes):
-        end = homes[index + 1][0] if index + 1 < len(homes) else period.to_s
-        own, tiers = _prices(prices, provider_id)
-        yield Row(provider, name, own, tiers, period.from_s if index == 0 else start, end, when, source, date)
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """Prices of a variant from a date on."""
+
+    from_s: int
+    prices: Mapping[str, Price]
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Prices of a variant in a period: as stated, or worked out."""
+
+    from_s: int
+    to_s: int
+    prices: Mapping[str, Price]
+    tiers: tuple[Tier, ...]
+    stated: bool
+
+
+def _variant_period(variants: list[_Variant], periods: list[_Period], period: _Period, date: str) -> Iterator[_Made]:
+    """A variant in one period of base prices: its own prices, or worked out from the nearest period that has some."""
+    homes = [one for one in variants if _home(one.from_s, periods, date) is period]
+    for index, one in enumerate(homes):
+        from_s = one.from_s if index else period.from_s
+        to_s = homes[index + 1].from_s if index + 1 < len(homes) else period.to_s
+        yield _Made(from_s, to_s, one.prices, one.tiers, stated=True)
     if homes:
         return
-    near = min(variants, key=lambda entry: abs(periods.index(_home(entry[0], periods, date)) - periods.index(period)))
-    home = _home(near[0], periods, date)
-    own, tiers = _prices(near[1], provider_id)
+    here = periods.index(period)
+    near = min(variants, key=lambda one: abs(periods.index(_home(one.from_s, periods, date)) - here))
+    home = _home(near.from_s, periods, date)
     ratios = {
         unit: price.usd / home.prices[unit].usd
-        for unit, price in own.items()
+        for unit, price in near.prices.items()
         if unit in home.prices and home.prices[unit].usd and unit in period.prices
     }
     if ratios:
+        tiers = tuple(Tier(tier.over, _scaled(tier.prices, ratios), tier.inclusive) for tier in period.tiers)
         prices = _scaled(period.prices, ratios)
-        scaled = (
-            tuple(Tier(tier.over, _scaled(tier.prices, ratios), tier.inclusive) for tier in period.tiers)
-            if tiers
-            else ()
-        )
-        yield Row(provider, name, prices, scaled, period.from_s, period.to_s, when, f"{source}, derived", date)
+        yield _Made(period.from_s, period.to_s, prices, tiers if near.tiers else (), stated=False)
 
 
 def _home(start: int, periods: list[_Period], date: str) -> _Period:

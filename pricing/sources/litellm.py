@@ -26,7 +26,7 @@ _TOKENS = {
     "explicit_cache_read_input_token_cost": "cache_read_explicit",
     "cache_creation_input_token_cost": "cache_write_5m",
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-    "cache_creation_input_token_cost_above_12hr": "cache_write_12h",
+    "cache_creation_input_token_cost_above_12hr": "cache_write_1h",
     "input_cost_per_audio_token": "audio_in",
     "output_cost_per_audio_token": "audio_out",
     "cache_read_input_audio_token_cost": "cache_read_audio",
@@ -75,7 +75,12 @@ _LEFT_OUT = {
 _WRITES_30M = {"openai", "azure", "moonshot"}
 _QUALITIES = {"low", "medium", "high", "hd", "standard", "auto", "max"}
 _SIZE = re.compile(r"(\d{2,4})-x-(\d{2,4})")
-_PREFIXES = {"google-vertex": ("vertex_ai",), "aws": ("bedrock", "amazon-nova"), "openai": ("openai",), "azure": ("azure",)}
+_PREFIXES = {
+    "google-vertex": ("vertex_ai",),
+    "aws": ("bedrock", "amazon-nova"),
+    "openai": ("openai",),
+    "azure": ("azure",),
+}
 _REGIONS = {"eu": "eu", "us": "us", "global": "", "global-standard": ""}
 _FREE = re.compile(r"moderation|gemma")
 
@@ -150,9 +155,9 @@ def _rows(
         for prices in tiers.values():
             _tidy(prices, keep_zero=free or ("endpoint", ("decisions",)) in group)
         base = tiers.pop(0, {})
-        above = tuple(Tier(over, tiers[over], provider in _INCLUSIVE) for over in sorted(tiers) if tiers[over])
-        if base or above:
-            yield Row(provider, model, base, above, when=dict(group), source=source, checked=checked)
+        ladder = tuple(Tier(over, tiers[over], provider in _INCLUSIVE) for over in sorted(tiers) if tiers[over])
+        if base or ladder:
+            yield Row(provider, model, base, ladder, when=dict(group), source=source, checked=checked)
 
 
 def _prices(
@@ -196,7 +201,9 @@ def _prices(
         yield unit, Price(value.normalize(), 1), above, {**more, "resolution": (size[2].lower(),)}
 
 
-def _searches(provider: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Price, int, Mapping[str, tuple[str, ...]]]]:
+def _searches(
+    provider: str, value: Mapping[str, Any]
+) -> Iterator[tuple[str, Price, int, Mapping[str, tuple[str, ...]]]]:
     by_size = {name.rsplit("_", 1)[-1]: Decimal(price) for name, price in value.items()}
     unit = "grounding" if provider in ("google", "google-vertex") else "web_search"
     for size, price in by_size.items():
@@ -233,10 +240,9 @@ def _per_second(value: Decimal) -> Price:
 
 def _tidy(prices: dict[str, Price], *, keep_zero: bool) -> None:
     """Drop zeros that are gaps, and prices that repeat their parent's."""
-    if any(price.usd for price in prices.values()) or not keep_zero:
-        if not keep_zero:
-            for unit in [unit for unit, price in prices.items() if not price.usd]:
-                del prices[unit]
+    if not keep_zero:
+        for unit in [unit for unit, price in prices.items() if not price.usd]:
+            del prices[unit]
     for unit, parent in (("reasoning", "output"), ("image_in", "input"), ("audio_in", "input"), ("video_in", "input")):
         if unit in prices and prices[unit] == prices.get(parent):
             del prices[unit]

@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
     `whom`: `all` processes at one moment, or only the one that holds the `data` or `control` plane's connections.
     """
     rng = random.Random(seed)
+    pace = (0.01, 0.05) if whom == "all" else (0.005, 0.02)
     owed: set[str] = set()
     restarts: list[float] = []
     with Rig(folder) as rig:
@@ -74,7 +76,7 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
             load = rig.begin_load(
                 Traffic(
                     calls=streams, concurrency=streams, seed=seed * 10_000 + number, stream=0.9, tpc=(1, 4),
-                    kinds={"chat": 1.0}, out=(40, 160), chunk_delay=(0.01, 0.05), delay=(0, 0.5), timeout_s=20,
+                    kinds={"chat": 1.0}, out=(40, 160), chunk_delay=pace, delay=(0, 0.5), timeout_s=20,
                 )
             )  # fmt: skip
             wanted = before + rng.randint(max(1, streams // 2), streams)
@@ -131,7 +133,9 @@ def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool =
         return Outcome(rig.verdict(clean=False), False, {"load": summary})
 
 
-def upstream_faults(folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0) -> Outcome:
+def upstream_faults(
+    folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0, names: Collection[str] = FAULTS
+) -> Outcome:
     """Every fault of the provider, on streams and not: one entry each, an end for the client, no hang."""
     changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
     facts: dict[str, Any] = {}
@@ -139,7 +143,10 @@ def upstream_faults(folder: Path, *, each: int = 1, seed: int = 1, timeout_s: fl
     with Rig(folder, budgets=soft, changes=changes) as rig:
         for stream in (0.0, 1.0):
             letter = "s" if stream else "u"
-            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in FAULTS.items() if letter in f.applies}
+            fitting = {name: FAULTS[name] for name in names if letter in FAULTS[name].applies}
+            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in fitting.items()}
+            if not chosen:
+                continue
             wanted = Traffic(
                 calls=each * len(chosen) * 3, concurrency=64, seed=seed + int(stream), stream=stream, faults=chosen,
                 kinds={"chat": 3.0, "completions": 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=4 * timeout_s + 10,
