@@ -276,7 +276,7 @@ def _upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
-    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118
+    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
     if adding is not None:
         new[adding] = table.c[adding] + new[adding]
     return statement.on_conflict_do_update(index_elements=keys, set_=new)

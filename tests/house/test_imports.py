@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "proxy.dialects",
         "proxy.budgets",
         "proxy.ceiling",
+        "proxy.clamp",
         "proxy.sessions",
         "proxy.identify",
         "proxy.route",
@@ -37,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("proxy.ledger", "proxy.connect", "proxy.upstream", "proxy.relay", "proxy.client"),
     ("proxy.plane", "proxy.attempt", "proxy.answer", "proxy.exchange", "proxy.server"),
     ("proxy.control",),
-    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.cli_config", "proxy.cli_ledger", "proxy.__main__"),
+    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.cli_config", "proxy.cli_ledger", "proxy.cli_price", "proxy.cli_prices", "proxy.__main__"),
 )
 
 # What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
@@ -54,6 +55,7 @@ PURE = (
     "proxy.meters",
     "proxy.dialects",
     "proxy.ceiling",
+    "proxy.clamp",
     "proxy.budgets.budget",
     "proxy.types",
 )
