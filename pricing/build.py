@@ -21,7 +21,7 @@ import orjson
 
 from pricing import corrections
 from pricing.catalog import row_of
-from pricing.merge import Disagreement, Merger
+from pricing.merge import Disagreement, Merger, complete_writes, spread
 from pricing.price import Row
 from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
@@ -51,6 +51,8 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     merger.add([offer for offer in theirs if offer.provider not in _RESELLERS])
     merger.add(_inherited(merger, [offer for offer in theirs if offer.provider in _RESELLERS], at_s))
     merger.add([offer for offer in history if offer.provider not in _FIRST_BY_HISTORY], only_models=True)
+    for offer in merger.offers.values():
+        offer.rows = complete_writes(offer.rows)
     fixes = corrections.read(DATA / "corrections.toml")
     corrections.apply(merger.offers, fixes)
     _keep_dropped(merger.offers, old)
@@ -76,7 +78,10 @@ def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer
             ]
             have = {tuple(sorted(row.when.items())) for row in rows}
             tools = _tools(base, known)
-            rows += [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
+            periods = [row for row in rows if not row.when]
+            today = next((row for row in periods if row.from_s <= at_s < row.to_s and "input" in row.prices), None)
+            own_rows = [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
+            rows += [made for row in own_rows for made in spread(row, today, periods)]
             offer = replace(offer, rows=[*rows, *tools], limits=offer.limits)
         made.append(offer)
     return made

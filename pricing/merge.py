@@ -6,14 +6,14 @@ no dates, what it adds is for the period of base prices that it was made in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pricing.catalog import Limits, Model, Provider
-from pricing.price import ALWAYS_S, NEVER_S, Price, Row
+from pricing.price import Price, Row
 from pricing.sources.offer import Offer
-from pricing.units import UNITS, lineage
+from pricing.units import TOKENS, UNITS, lineage
 
 _TOLERANCE = Decimal("0.01")
 
@@ -96,14 +96,20 @@ class Merger:
             known.limits.context_tokens or offer.limits.context_tokens,
             known.limits.max_output_tokens or offer.limits.max_output_tokens,
         )
-        base = self._base(known)
-        from_s, to_s = (base.from_s, base.to_s) if base is not None else (ALWAYS_S, NEVER_S)
+        home = self._base(known)
         groups = {_group(row.when) for row in known.rows}
+        stated = {unit for row in known.rows if not row.when for unit in row.prices}
         for row in _distinct(offer.rows):
+            ours = [one for one in known.rows if _group(one.when) == _group(row.when)]
             if _group(row.when) not in groups:
-                known.rows.append(replace(row, model=known.model, from_s=from_s, to_s=to_s))
+                known.rows += spread(replace(row, model=known.model), home, [one for one in known.rows if not one.when])
             elif not row.when:
-                self._add_units(known, self._current(known, row), row, from_s, to_s)
+                self._add_units(known, self._current(known, row), row)
+            else:
+                more = _only(row, row.prices.keys() - stated - {unit for one in ours for unit in one.prices})
+                known.rows += spread(
+                    replace(more, model=known.model), next(iter(self._current(known, row)), None), ours
+                )
 
     def _current(self, offer: Offer, like: Row) -> list[Row]:
         """The rows under the same conditions that hold on the day."""
@@ -122,24 +128,95 @@ class Merger:
                         place = (known.provider, offer.model, when, unit)
                         self.disagreements.append(Disagreement(*place, kept, one.source, other, row.source))
 
-    def _add_units(self, known: Offer, current: Sequence[Row], row: Row, from_s: int, to_s: int) -> None:
-        have = {unit for one in current for unit in one.prices}
-        merged: dict[str, Price] = {}
-        for one in current:
-            merged.update(one.prices)
+    def _add_units(self, known: Offer, current: Sequence[Row], row: Row) -> None:
+        merged = {unit: price for one in current for unit, price in one.prices.items()}
         more = {
-            unit: price
+            unit
             for unit, price in row.prices.items()
-            if unit not in have and not _repeats(unit, price, {**row.prices, **merged})
+            if unit not in merged and not _repeats(unit, price, {**row.prices, **merged})
         }
-        if not more:
-            return
-        tiers = tuple(
-            replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in more})
-            for tier in row.tiers
+        home = self._base(known)
+        tokens = more & TOKENS
+        known.rows += spread(
+            replace(_only(row, tokens), model=known.model), home, [one for one in known.rows if not one.when]
         )
-        tiers = tuple(tier for tier in tiers if tier.prices)
-        known.rows.append(replace(row, model=known.model, prices=more, tiers=tiers, from_s=from_s, to_s=to_s))
+        if things := _only(row, more - tokens).prices:
+            known.rows.append(replace(row, model=known.model, prices=things, tiers=()))
+
+
+def _only(row: Row, units: Set[str]) -> Row:
+    """The row with no other units."""
+    tiers = tuple(
+        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in units})
+        for tier in row.tiers
+    )
+    prices = {unit: price for unit, price in row.prices.items() if unit in units}
+    return replace(row, prices=prices, tiers=tuple(tier for tier in tiers if tier.prices))
+
+
+def spread(row: Row, home: Row | None, periods: Sequence[Row]) -> list[Row]:
+    """A row without dates, for each of the periods of the rows that it goes with.
+
+    It was made beside `home`; in other periods its prices are scaled as input and output were (marked `derived`).
+    """
+    if not row.prices:
+        return []
+    if home is None:
+        return [row]
+    made = [replace(row, from_s=home.from_s, to_s=home.to_s)]
+    for other in periods:
+        if other.from_s == home.from_s or not {"input", "output"} & other.prices.keys():
+            continue
+        ratios = {
+            side: other.prices[side].usd / home.prices[side].usd
+            for side in ("input", "output")
+            if side in other.prices and side in home.prices and home.prices[side].usd
+        }
+        prices = _scaled(row.prices, ratios)
+        tiers = tuple(replace(tier, prices=_scaled(tier.prices, ratios)) for tier in row.tiers) if other.tiers else ()
+        if prices:
+            source = row.source if set(ratios.values()) == {Decimal(1)} else f"{row.source}, derived"
+            made.append(replace(row, prices=prices, tiers=tiers, from_s=other.from_s, to_s=other.to_s, source=source))
+    return made
+
+
+def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[str, Price]:
+    scaled = {}
+    for unit, price in prices.items():
+        ratio = ratios.get(lineage(unit)[-1])
+        if ratio is not None:
+            scaled[unit] = price._replace(usd=round(price.usd * ratio, 9).normalize())
+    return scaled
+
+
+def complete_writes(rows: Iterable[Row]) -> list[Row]:
+    """The long cache write, where a variant states only the short one and the plain prices of its time have both."""
+    rows = list(rows)
+    return [_with_long_write(row, rows) if row.when else row for row in rows]
+
+
+def _with_long_write(row: Row, rows: Sequence[Row]) -> Row:
+    beside = [one for one in rows if _group(one.when) == _group(row.when) and one.from_s == row.from_s]
+    short = next((unit for unit in ("cache_write_30m", "cache_write_5m") if unit in row.prices), None)
+    if short is None or any("cache_write_1h" in one.prices for one in beside):
+        return row
+    plain = {
+        unit: price
+        for one in rows
+        if not one.when and one.from_s <= row.from_s < one.to_s
+        for unit, price in one.prices.items()
+    }
+    if short not in plain or "cache_write_1h" not in plain:
+        return row
+    ratio = plain["cache_write_1h"].usd / plain[short].usd
+
+    def completed(prices: Mapping[str, Price]) -> dict[str, Price]:
+        if short not in prices:
+            return dict(prices)
+        return {**prices, "cache_write_1h": prices[short]._replace(usd=round(prices[short].usd * ratio, 9).normalize())}
+
+    tiers = tuple(replace(tier, prices=completed(tier.prices)) for tier in row.tiers)
+    return replace(row, prices=completed(row.prices), tiers=tiers)
 
 
 def _repeats(unit: str, price: Price, others: Mapping[str, Price]) -> bool:
