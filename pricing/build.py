@@ -21,7 +21,7 @@ import orjson
 
 from pricing import corrections
 from pricing.catalog import row_of
-from pricing.merge import Disagreement, Merger, complete_writes, spread
+from pricing.merge import Disagreement, Merger, completed, spread
 from pricing.price import Row
 from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
@@ -52,7 +52,7 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     merger.add(_inherited(merger, [offer for offer in theirs if offer.provider in _RESELLERS], at_s))
     merger.add([offer for offer in history if offer.provider not in _FIRST_BY_HISTORY], only_models=True)
     for offer in merger.offers.values():
-        offer.rows = complete_writes(offer.rows)
+        offer.rows = completed(offer.rows)
     fixes = corrections.read(DATA / "corrections.toml")
     corrections.apply(merger.offers, fixes)
     _keep_dropped(merger.offers, old)

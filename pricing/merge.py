@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pricing.catalog import Limits, Model, Provider
-from pricing.price import Price, Row
+from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.sources.offer import Offer
 from pricing.units import TOKENS, UNITS, lineage
 
@@ -161,7 +161,7 @@ def spread(row: Row, home: Row | None, periods: Sequence[Row]) -> list[Row]:
     """
     if not row.prices:
         return []
-    if home is None:
+    if home is None or row.from_s != ALWAYS_S or row.to_s != NEVER_S:
         return [row]
     made = [replace(row, from_s=home.from_s, to_s=home.to_s)]
     for other in periods:
@@ -189,34 +189,57 @@ def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[
     return scaled
 
 
-def complete_writes(rows: Iterable[Row]) -> list[Row]:
-    """The long cache write, where a variant states only the short one and the plain prices of its time have both."""
+_SCALING = frozenset({"service_tier", "processing", "speed", "region"})
+
+
+def completed(rows: Iterable[Row]) -> list[Row]:
+    """Variants (a tier, batch, a region) with what they leave out: other modalities, and the long cache write beside the
+    short one, in the same ratio as text. What a variant says of caches is whole: left out means the plain price."""
     rows = list(rows)
-    return [_with_long_write(row, rows) if row.when else row for row in rows]
+    return [
+        *rows,
+        *(more for row in rows if row.when and row.when.keys() <= _SCALING and (more := _missing(row, rows))),
+    ]
 
 
-def _with_long_write(row: Row, rows: Sequence[Row]) -> Row:
+def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
+    """A row with the units that are missing beside `row`, None where none is (or another row of its group adds them)."""
     beside = [one for one in rows if _group(one.when) == _group(row.when) and one.from_s == row.from_s]
-    short = next((unit for unit in ("cache_write_30m", "cache_write_5m") if unit in row.prices), None)
-    if short is None or any("cache_write_1h" in one.prices for one in beside):
-        return row
-    plain = {
-        unit: price
-        for one in rows
-        if not one.when and one.from_s <= row.from_s < one.to_s
-        for unit, price in one.prices.items()
-    }
-    if short not in plain or "cache_write_1h" not in plain:
-        return row
-    ratio = plain["cache_write_1h"].usd / plain[short].usd
+    if row is not beside[0]:
+        return None
+    own = {unit: price for one in beside for unit, price in one.prices.items()}
+    plain = [one for one in rows if not one.when and one.from_s <= row.from_s < one.to_s]
+    base = {unit: price for one in plain for unit, price in one.prices.items()}
+    ratios = {unit: own[unit].usd / base[unit].usd for unit in own if unit in base and base[unit].usd}
+    found: dict[str, Decimal] = {}
+    for unit in base.keys() & TOKENS - own.keys():
+        if unit == "cache_write_1h":
+            ratio = next((ratios[short] for short in ("cache_write_30m", "cache_write_5m") if short in ratios), None)
+        elif unit.startswith("cache_"):
+            ratio = None
+        else:
+            sides = (lineage(unit)[-1], "input", "output")
+            ratio = next((ratios[side] for side in sides if side in ratios), None)
+        if ratio is not None:
+            found[unit] = ratio
+    if not found:
+        return None
+    tiers = {tier.over: tier for one in plain for tier in one.tiers} if row.tiers else {}
+    prices = {unit: _times(base[unit], ratio) for unit, ratio in sorted(found.items())}
+    ladder = tuple(
+        replace(
+            tier,
+            prices={unit: _times(tier.prices[unit], ratio) for unit, ratio in found.items() if unit in tier.prices},
+        )
+        for tier in tiers.values()
+    )
+    ladder = tuple(tier for tier in ladder if tier.prices)
+    source = row.source if row.source.endswith("derived") else f"{row.source}, derived"
+    return replace(row, prices=prices, tiers=ladder, source=source)
 
-    def completed(prices: Mapping[str, Price]) -> dict[str, Price]:
-        if short not in prices:
-            return dict(prices)
-        return {**prices, "cache_write_1h": prices[short]._replace(usd=round(prices[short].usd * ratio, 9).normalize())}
 
-    tiers = tuple(replace(tier, prices=completed(tier.prices)) for tier in row.tiers)
-    return replace(row, prices=completed(row.prices), tiers=tiers)
+def _times(price: Price, ratio: Decimal) -> Price:
+    return price._replace(usd=round(price.usd * ratio, 9).normalize())
 
 
 def _repeats(unit: str, price: Price, others: Mapping[str, Price]) -> bool:
