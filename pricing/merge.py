@@ -63,14 +63,15 @@ class Merger:
         """Complete the book by one more source; with `only_models`, by models that it lacks, comparing the others."""
         self._finders.clear()
         new: list[Offer] = []
-        completed: list[tuple[Offer, Offer]] = []
+        known_ones: list[tuple[Offer, Offer]] = []
         for offer in source:
             known = self.offers.get(offer.key) or self.find(offer.provider, offer.model)
-            if known is None or (known.model != offer.model and not self._agree(known, offer)):
+            named = known is not None and (known.model == offer.model or offer.model in known.names)
+            if known is None or not (named or self._agree(known, offer)):
                 new.append(offer)
             else:
-                completed.append((known, offer))
-        for known, offer in completed:
+                known_ones.append((known, offer))
+        for known, offer in known_ones:
             if known.model == offer.model or offer.model in known.names:
                 self._compare(known, offer)
             if not only_models:
@@ -105,6 +106,7 @@ class Merger:
                 known.rows += spread(replace(row, model=known.model), home, [one for one in known.rows if not one.when])
             elif not row.when:
                 self._add_units(known, self._current(known, row), row)
+                self._add_tiers(known, row)
             else:
                 more = _only(row, row.prices.keys() - stated - {unit for one in ours for unit in one.prices})
                 known.rows += spread(
@@ -128,6 +130,18 @@ class Merger:
                         place = (known.provider, offer.model, when, unit)
                         self.disagreements.append(Disagreement(*place, kept, one.source, other, row.source))
 
+    def _add_tiers(self, known: Offer, row: Row) -> None:
+        """Bedrock's long-context prices, which the first source has for the maker only."""
+        base = self._base(known)
+        if (
+            known.provider == "aws"
+            and base is not None
+            and row.tiers
+            and not base.tiers
+            and self._agree(known, _offer_of(row))
+        ):
+            known.rows = [replace(one, tiers=row.tiers) if one is base else one for one in known.rows]
+
     def _add_units(self, known: Offer, current: Sequence[Row], row: Row) -> None:
         merged = {unit: price for one in current for unit, price in one.prices.items()}
         more = {
@@ -142,6 +156,10 @@ class Merger:
         )
         if things := _only(row, more - tokens).prices:
             known.rows.append(replace(row, model=known.model, prices=things, tiers=()))
+
+
+def _offer_of(row: Row) -> Offer:
+    return Offer(row.provider, row.model, rows=[row])
 
 
 def _only(row: Row, units: Set[str]) -> Row:
