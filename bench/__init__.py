@@ -1,1 +1,1 @@
-"""The benchmarks: `python -m bench`. Nothing here is imported by the product, and nothing here imports it."""
+"""Benchmarks: Taximeter beside the direct call, a bare Envoy and a LiteLLM proxy, each on one core. See README.md."""

@@ -1,170 +1,126 @@
-"""`make bench`: Taximeter beside a direct call, a bare Envoy and a LiteLLM proxy, each on one core.
-
-Medians of several rounds on one machine; only the ratios mean something elsewhere. Never a gate.
-"""
+"""`python -m bench [--peers direct,envoy,taximeter,litellm] [--runs N] [--quick]`: measure, print a table, write JSON."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import re
-import shutil
-import statistics
-import subprocess
+import os
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import load, machine, peers
+from bench import measure, report, tools
+from bench.machine import Cores, describe, make_urgent
+from bench.peers import PEERS, ROOT
+from bench.rig import Rig, rig
 
-_PEERS = ("direct", "envoy", "taximeter", "litellm")
-_EVENTS, _PER_SECOND, _STREAMS = 250, 50, 200
+_QUICK = measure.Lengths(warm_s=1, unary_s=3, open_s=2, chunks=100)
 
 
-def say(text: str) -> None:
+def progress(text: str) -> None:
+    """Say what goes on, on a terminal only."""
     if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
 
-def run_load(*arguments: object) -> dict[str, float]:
-    command = ["taskset", "-c", str(machine.LOAD_CORE), sys.executable, "-m", "bench.load", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    return dict(json.loads(done.stdout))
+def measure_all(names: list[str], runs: int, lengths: measure.Lengths, the_rig: Rig) -> tuple[dict[str, list[measure.Figures]], dict[str, str]]:
+    """The figures of each peer's runs, peers in turn so that a disturbance meets all; and who was left out, with why."""
+    figures: dict[str, list[measure.Figures]] = {name: [] for name in names}
+    left_out: dict[str, str] = {}
+    for number in range(runs):
+        for name in names:
+            if name in left_out:
+                continue
 
+            def tell(step: str, prefix: str = f"run {number + 1}/{runs}, {name}") -> None:
+                progress(f"{prefix}: {step}")
 
-def unary_rps(port: int, seconds: int) -> float:
-    """Requests a second at 32 connections: by wrk where it is installed, for our own generator is slower than Envoy."""
-    if shutil.which("wrk") is None:
-        return run_load("closed", port, 32, seconds)["rps"]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(
-            f'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\n'
-            f'wrk.headers["Authorization"]="Bearer {load.KEY}"\nwrk.body=[[{load.UNARY}]]\n'
-        )
-        script.flush()
-        command = ["taskset", "-c", str(machine.LOAD_CORE), "wrk", "-t1", "-c32", f"-d{seconds}s", "-s", script.name]
-        text = subprocess.run(
-            [*command, f"http://127.0.0.1:{port}/v1/chat/completions"], capture_output=True, text=True, check=True
-        )
-    if "Non-2xx" in text.stdout:
-        raise RuntimeError(f"port {port} refused calls: {text.stdout}")
-    return float(re.findall(r"Requests/sec:\s+([\d.]+)", text.stdout)[0])
-
-
-def measure(name: str, rounds: int, seconds: int) -> dict[str, Any]:
-    """One peer's figures, the median of `rounds`; started anew for each."""
-    results: list[dict[str, float]] = []
-    for number in range(rounds):
-        say(f"{name}: round {number + 1} of {rounds}")
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            results.append(_round(name, Path(folder), seconds))
-    return {key: statistics.median(result[key] for result in results) for key in results[0]}
-
-
-def _round(name: str, folder: Path, seconds: int) -> dict[str, float]:
-    if name == "direct":
-        return _traffic(peers.UPSTREAM_PORT, None, seconds, name)
-    peer = peers.make(name, folder)
-    path, body = ("/readyz", None) if name == "taximeter" else ("/v1/chat/completions", load.UNARY.encode())
-    with machine.running(peer.command, machine.PEER_CORE, peer.environ) as pid:
-        ready = machine.await_answer(peers.PORT, path, 120, body, load.KEY)
-        figures = _traffic(peers.PORT, pid, seconds, name)
-        return figures | {"ready_s": ready, "pss_mb": machine.pss_mb(pid)}
-
-
-def _traffic(port: int, pid: int | None, seconds: int, name: str) -> dict[str, float]:
-    unary_rps(port, 1)
-    figures = {"unary_rps": unary_rps(port, seconds)}
-    paced = run_load("rate", port, 300 if name != "litellm" else 30, seconds)
-    figures |= {"p50_ms": paced["p50_ms"], "p99_ms": paced["p99_ms"]}
-    streams = _STREAMS if name != "litellm" else 20
-    if pid is not None:
-        time.sleep(0.5)  # let what the last load left behind (the ledger's batches) be done
-        before = machine.cpu_s(pid)
-        result = run_load("streams", port, streams)
-        if result["ok"] != streams:
-            raise RuntimeError(f"{name}: only {result['ok']} of {streams} streams were served")
-        figures["us_per_event"] = (machine.cpu_s(pid) - before) / result["events"] * 1e6
-        figures["event_p99_ms"] = result["p99_ms"]
-    return figures
-
-
-def race(calls: int) -> dict[str, float]:
-    """A budget under racing calls: what its limit was, what was spent, how much of it could be used."""
-    limit = 0.01
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        peer = peers.make("taximeter", Path(folder), limit_usd=f'"{limit}"')
-        with machine.running(peer.command, machine.PEER_CORE, peer.environ):
-            machine.await_answer(peers.PORT, "/readyz", 60)
-            outcome = run_load("race", peers.PORT, calls)
-    spent = outcome["served"] * (19 * 150 + 21 * 600) / 1e9
-    return {"limit_usd": limit, "spent_usd": spent, "overshoot_usd": max(0.0, spent - limit), "used": spent / limit}
-
-
-_ROWS = (
-    ("unary_rps", "unary, requests/s at 32 connections", "{:,.0f}"),
-    (
-        "us_per_event",
-        f"CPU per streamed event, us ({_STREAMS} streams x {_PER_SECOND}/s; litellm 20 streams)",
-        "{:.1f}",
-    ),
-    ("p50_ms", "latency p50 at 300/s, ms (litellm 30/s)", "{:.2f}"),
-    ("p99_ms", "latency p99 at 300/s, ms (litellm 30/s)", "{:.2f}"),
-    ("event_p99_ms", "streamed event, delay p99, ms", "{:.2f}"),
-    ("ready_s", "ready after, s", "{:.2f}"),
-    ("pss_mb", "memory (PSS of all processes), MB", "{:.0f}"),
-)
-
-
-def show(figures: dict[str, dict[str, float]], budget: dict[str, float] | None) -> None:
-    names = list(figures)
-    print(f"{'':78}" + "".join(f"{name:>12}" for name in names))
-    for key, title, form in _ROWS:
-        print(
-            f"{title:78}" + "".join(f"{form.format(figures[n][key]) if key in figures[n] else '-':>12}" for n in names)
-        )
-    if "taximeter" in figures:
-        ours = figures["taximeter"]
-        for other in ("envoy", "litellm"):
-            if other in figures:
-                rps = ours["unary_rps"] / figures[other]["unary_rps"]
-                event = ours["us_per_event"] / figures[other]["us_per_event"]
-                print(f"taximeter / {other}: unary {rps:.2f} x the requests/s, {event:.2f} x the CPU per event")
-    if budget:
-        print(
-            f"budget of ${budget['limit_usd']} under 128 racing calls: spent ${budget['spent_usd']:.9f}, "
-            f"overshoot ${budget['overshoot_usd']:.9f}, {budget['used']:.1%} of it used"
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--peers", default=",".join(_PEERS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    options = parser.parse_args()
-    rounds, seconds = (1, 3) if options.quick else (options.rounds, options.seconds)
-    command = [sys.executable, "-m", "bench.upstream", str(peers.UPSTREAM_PORT), str(_EVENTS), str(_PER_SECOND)]
-    figures: dict[str, dict[str, float]] = {}
-    with machine.running(command, machine.LOAD_CORE):
-        machine.await_answer(peers.UPSTREAM_PORT, "/", 10, b"{}")
-        for name in options.peers.split(","):
             try:
-                figures[name] = measure(name, rounds, seconds)
-            except (peers.LeftOutError, RuntimeError, TimeoutError, subprocess.SubprocessError) as error:
-                print(f"{name} is left out: {error}")
-        budget = race(128) if "taximeter" in figures else None
-    say("")
-    print("litellm's budgets are left out of the race: they need PostgreSQL and Prisma's engine.")
-    show(figures, budget)
-    results = Path("bench-results")
-    results.mkdir(exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    (results / f"{stamp}.json").write_text(json.dumps({"figures": figures, "budget": budget}, indent=1))
+                figures[name].append(measure.run(PEERS[name], the_rig, lengths, tell))
+            except (tools.Missing, RuntimeError) as error:
+                left_out[name] = str(error)
+    return {name: found for name, found in figures.items() if found}, left_out
+
+
+def names_of(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    return names
+
+
+def warn(the_rig: Rig) -> list[str]:
+    """What makes these figures worth less than they look."""
+    notes = []
+    if the_rig.cores.peer == the_rig.cores.load:
+        notes.append("only one core: load, provider and peer share it, so that rates are far too low; CPU per call still holds")
+    if the_rig.wrk is None:
+        notes.append("wrk is missing: the load is a Python program, which itself is the limit of a fast peer")
+    if the_rig.upstream != "nginx":
+        notes.append("nginx is missing: the provider is a Python program, which itself may be the limit of a fast peer")
+    return notes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--peers", type=names_of, default=list(PEERS), help="comma-separated; default: all")
+    parser.add_argument("--runs", type=int, default=0, help="runs of each peer, of which the median counts (default 3; quick: 1)")
+    parser.add_argument("--quick", action="store_true", help="short and once: to try, not to quote")
+    parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
+    given = parser.parse_args()
+    if given.urgent:
+        try:
+            make_urgent()
+        except OSError as error:
+            parser.error(f"--urgent cannot be had here: {error}")
+    lengths = _QUICK if given.quick else measure.Lengths()
+    runs = given.runs or (1 if given.quick else 3)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    cores = Cores.choose()
+    progress("setting up")
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, rig(Path(name), cores, lengths.chunks) as the_rig:
+        load_before = os.getloadavg()[0]
+        notes = warn(the_rig)
+        found, left_out = measure_all(given.peers, runs, lengths, the_rig)
+        set_up = {"load": "wrk" if the_rig.wrk else "bench.load (Python)", "upstream": the_rig.upstream}
+    progress("")
+    middle = report.medians(found)
+    result: dict[str, Any] = {
+        "at": began, "machine": describe(), "cores": asdict(cores), "load_average_before": load_before, "runs": runs,
+        "lengths": asdict(lengths), "set_up": set_up, "notes": notes, "left_out": left_out,
+        "versions": {name: PEERS[name].version() for name in found},
+        "medians": middle, "ratios": report.ratios(middle), "all": found,
+    }  # fmt: skip
+    file = write(result)
+    print(f"medians of {runs} run(s); each peer on one core, {set_up['load']} and {set_up['upstream']} on the other")
+    if load_before > 0.5:
+        notes.append(f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy")
+    print(report.table(middle))
+    for note in notes:
+        print(f"note: {note}")
+    for peer, reason in left_out.items():
+        print(f"left out: {peer}: {reason}")
+    print(f"written to {file.relative_to(ROOT)}")
+    return 0 if found else 1
+
+
+def write(result: dict[str, Any]) -> Path:
+    folder = ROOT / "bench-results"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{result['at'].replace(':', '')}.json"
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    return file
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

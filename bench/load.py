@@ -1,162 +1,237 @@
-"""The load generator, a program of its own: prints one JSON object and ends.
-
-`python -m bench.load streams PORT COUNT` · `python -m bench.load rate PORT PER_SECOND SECONDS` ·
-`python -m bench.load closed PORT CONNECTIONS SECONDS` · `python -m bench.load race PORT CALLS`
-"""
+"""The load, a program of its own: `python -m bench.load closed|open|stream|race --port N …`; one JSON object on stdout."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import ctypes
 import json
+import os
 import re
-import sys
+import struct
 import time
+from collections.abc import Callable
+from typing import Any
 
 import httptools
 import uvloop
 
-KEY = "sk-test-key-0000-abcdefghijklmnop"
-_MESSAGES = (
-    '"messages":[{"role":"system","content":"You are a helpful assistant."},'
-    '{"role":"user","content":"Hello there, tell me what you can do for my project in one sentence."}]'
-)
-UNARY = f'{{"model":"gpt-4o-mini",{_MESSAGES},"temperature":0.7,"max_tokens":256}}'
-STREAM = (
-    f'{{"model":"gpt-4o-mini","stream":true,"stream_options":{{"include_usage":true}},{_MESSAGES},"max_tokens":256}}'
-)
-_STAMP = re.compile(rb"T(\d+);")
+from bench.wire import KEY, STREAM_BODY, UNARY_BODY, race_body, request
+
+_AGE = re.compile(rb"T(\d+);")
+_STALL_S = 60.0
 
 
-def request(body: str) -> bytes:
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
-        f"authorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return (head + body).encode()
+def quantile(ordered: list[float], share: float) -> float:
+    """The value below which `share` of the ordered values lie; NaN of none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")
 
 
-class Call(asyncio.Protocol):
-    """One connection that makes calls one after the other; `done` gets (status, seconds) of each."""
+class Connection(asyncio.Protocol):
+    """A keep-alive connection. `on_end(connection, status)` is called at the end of each answer, 0 where it broke."""
 
-    def __init__(self, delays_ns: list[int] | None = None) -> None:
-        self.delays_ns = delays_ns
-        self.finished: asyncio.Future[int] | None = None
+    def __init__(self, on_end: Callable[[Connection, int], None]) -> None:
+        self._on_end = on_end
+        self._parser = httptools.HttpResponseParser(self)
+        self._busy = False
+        self.sent_at = 0.0
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment]
 
-    def connection_lost(self, error: Exception | None) -> None:
-        if self.finished and not self.finished.done():
-            self.finished.set_result(0)
+    def send(self, data: bytes, at: float) -> None:
+        self.sent_at, self._busy = at, True
+        self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        if self.delays_ns is not None:
-            now = time.perf_counter_ns()
-            self.delays_ns += [now - int(stamp) for stamp in _STAMP.findall(data)]
-        self.parser.feed_data(data)
+        self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        if self.finished and not self.finished.done():
-            self.finished.set_result(self.parser.get_status_code())
+        self._busy = False
+        status = self._parser.get_status_code()
+        self._parser = httptools.HttpResponseParser(self)
+        # Not at once: the parser that calls is still at work on the same bytes.
+        asyncio.get_running_loop().call_soon(self._on_end, self, status)
 
-    async def make(self, raw: bytes) -> int:
-        self.parser = httptools.HttpResponseParser(self)
-        self.finished = asyncio.get_running_loop().create_future()
-        self.transport.write(raw)  # type: ignore[attr-defined]
-        return await self.finished
-
-
-async def connect(port: int, delays_ns: list[int] | None = None) -> Call:
-    _, call = await asyncio.get_running_loop().create_connection(lambda: Call(delays_ns), "127.0.0.1", port)
-    return call
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._busy:
+            self._busy = False
+            self._on_end(self, 0)
 
 
-def percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+async def _connect(port: int, on_end: Callable[[Connection, int], None], kind: type[Connection] = Connection) -> Connection:
+    _, made = await asyncio.get_running_loop().create_connection(lambda: kind(on_end), "127.0.0.1", port)
+    return made
 
 
-async def streams(port: int, count: int) -> dict[str, float]:
-    """`count` streams at once, each read to its end; the delay of every event by the stamp that it carries."""
-    delays: list[int] = []
-    calls = [await connect(port, delays) for _ in range(count)]
+async def closed(port: int, connections: int, seconds: float) -> dict[str, Any]:
+    """`connections` callers, each of which calls again as soon as it is answered. Where wrk is missing."""
+    data, latencies, bad = request(UNARY_BODY), [], 0
+    finished = asyncio.Event()
     began = time.perf_counter()
-    statuses = await asyncio.gather(*[call.make(request(STREAM)) for call in calls])
+
+    def on_end(connection: Connection, status: int) -> None:
+        nonlocal bad
+        now = time.perf_counter()
+        latencies.append(now - connection.sent_at)
+        bad += status != 200
+        if now - began >= seconds:
+            finished.set()
+        elif status:
+            connection.send(data, now)
+
+    for _ in range(connections):
+        (await _connect(port, on_end)).send(data, time.perf_counter())
+    await asyncio.wait_for(finished.wait(), seconds + _STALL_S)
     took = time.perf_counter() - began
-    milliseconds = [delay / 1e6 for delay in delays]
+    latencies.sort()
+    return {"calls": len(latencies), "bad": bad, "seconds": took, "p50_ms": quantile(latencies, 0.5) * 1e3, "p99_ms": quantile(latencies, 0.99) * 1e3}
+
+
+def _timer(interval_s: float) -> int:
+    """A timer descriptor that fires each `interval_s`, to the microsecond: an event loop's own timers know only milliseconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create")
+    seconds, rest = divmod(round(interval_s * 1e9), 10**9)
+    spec = struct.pack("llll", seconds, rest, seconds, rest)
+    if libc.timerfd_settime(fd, 0, spec, None) != 0:
+        raise OSError(ctypes.get_errno(), "timerfd_settime")
+    return int(fd)
+
+
+async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
+    """`rate` calls a second whether or not the ones before are answered; a latency counts from the time the call was due."""
+    data, latencies, bad = request(UNARY_BODY), [], 0
+    loop, finished = asyncio.get_running_loop(), asyncio.Event()
+    idle: list[Connection] = []
+    due, total, pending = 0, int(rate * seconds), 0
+    warm = min(total // 5, int(rate / 2))  # connections are made and caches filled in these
+
+    def on_end(connection: Connection, status: int) -> None:
+        nonlocal bad, pending
+        pending -= 1
+        if connection.sent_at >= count_from:
+            latencies.append(time.perf_counter() - connection.sent_at)
+            bad += status != 200
+        if status:
+            idle.append(connection)
+        if due >= total and not pending:
+            finished.set()
+
+    async def send_on_new(at: float) -> None:
+        nonlocal pending
+        try:
+            connection = await _connect(port, on_end)
+        except OSError:
+            pending -= 1
+            return
+        connection.send(data, at)
+
+    def on_timer() -> None:
+        nonlocal due, pending
+        for _ in range(int.from_bytes(os.read(fd, 8), "little")):
+            if due >= total:
+                loop.remove_reader(fd)
+                return
+            due += 1
+            pending += 1
+            at = began + due / rate
+            if idle:
+                idle.pop().send(data, at)
+            else:
+                tasks.append(loop.create_task(send_on_new(at)))
+
+    tasks: list[asyncio.Task[None]] = []
+    for _ in range(8):
+        idle.append(await _connect(port, on_end))
+    began = time.perf_counter()
+    count_from = began + warm / rate
+    fd = _timer(1 / rate)
+    loop.add_reader(fd, on_timer)
+    timed_out = False
+    try:
+        await asyncio.wait_for(finished.wait(), seconds + _STALL_S)
+    except TimeoutError:
+        timed_out = True
+    took = time.perf_counter() - began
+    latencies.sort()
     return {
-        "ok": sum(status == 200 for status in statuses),
-        "events": len(delays),
-        "seconds": took,
-        "p50_ms": percentile(milliseconds, 0.5),
-        "p99_ms": percentile(milliseconds, 0.99),
+        "calls": len(latencies), "bad": bad, "seconds": took, "unanswered": pending if timed_out else 0,
+        "p50_ms": quantile(latencies, 0.5) * 1e3, "p99_ms": quantile(latencies, 0.99) * 1e3,
     }
 
 
-async def rate(port: int, per_second: float, seconds: float) -> dict[str, float]:
-    """Open loop: calls leave on schedule whether or not earlier ones are back; latency counts from the schedule."""
-    pool = [await connect(port) for _ in range(64)]
-    free = asyncio.Queue[Call]()
-    for call in pool:
-        free.put_nowait(call)
-    latencies: list[float] = []
-    failed = 0
-    raw = request(UNARY)
+class _Reader(Connection):
+    """A stream's reader: the age of each chunk as it arrives."""
 
-    async def one(due: float) -> None:
-        nonlocal failed
-        call = await free.get()
-        status = await call.make(raw)
-        free.put_nowait(call)
-        latencies.append((time.perf_counter() - due) * 1000)
-        failed += status != 200
+    ages: list[float] = []
 
-    began = time.perf_counter() + 0.05
-    tasks = []
-    for number in range(int(per_second * seconds)):
-        due = began + number / per_second
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        tasks.append(asyncio.create_task(one(due)))
-    await asyncio.gather(*tasks)
-    return {
-        "calls": len(latencies),
-        "failed": failed,
-        "p50_ms": percentile(latencies, 0.5),
-        "p99_ms": percentile(latencies, 0.99),
-    }
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter_ns()
+        for stamp in _AGE.findall(data):
+            self.ages.append((now - int(stamp)) / 1e6)
+        super().data_received(data)
 
 
-async def closed(port: int, connections: int, seconds: float) -> dict[str, float]:
-    """Closed loop: each connection calls again as soon as it has its answer."""
-    raw = request(UNARY)
-    until = time.perf_counter() + seconds
-    counts = [0, 0]
+async def streams(port: int, count: int) -> dict[str, Any]:
+    """`count` streams at once, each read to its end."""
+    data, ended, good = request(STREAM_BODY, stream=True), 0, 0
+    finished = asyncio.Event()
 
-    async def caller() -> None:
-        call = await connect(port)
-        while time.perf_counter() < until:
-            counts[await call.make(raw) == 200] += 1
+    def on_end(connection: Connection, status: int) -> None:
+        nonlocal ended, good
+        ended += 1
+        good += status == 200
+        if ended == count:
+            finished.set()
 
-    await asyncio.gather(*[caller() for _ in range(connections)])
-    return {"rps": counts[1] / seconds, "failed": counts[0]}
+    began = time.perf_counter()
+    for _ in range(count):
+        (await _connect(port, on_end, _Reader)).send(data, time.perf_counter())
+    await asyncio.wait_for(finished.wait(), _STALL_S)
+    took = time.perf_counter() - began
+    ages = sorted(_Reader.ages)
+    return {"streams": count, "good": good, "chunks": len(ages), "seconds": took, "p50_ms": quantile(ages, 0.5), "p99_ms": quantile(ages, 0.99)}
 
 
-async def race(port: int, calls: int) -> dict[str, float]:
-    """All at once, each tried until it is refused for good (402) or served."""
-    raw = request(UNARY)
-    outcome = {"served": 0, "refused": 0, "other": 0}
+async def race(port: int, calls: int, key: str) -> dict[str, Any]:
+    """`calls` different calls at the same instant; how each ended."""
+    statuses: dict[int, int] = {}
+    finished = asyncio.Event()
 
-    async def caller() -> None:
-        call = await connect(port)
-        while (status := await call.make(raw)) == 200:
-            outcome["served"] += 1
-        outcome["refused" if status in (402, 429, 422, 400) else "other"] += 1
+    def on_end(connection: Connection, status: int) -> None:
+        statuses[status] = statuses.get(status, 0) + 1
+        if sum(statuses.values()) == calls:
+            finished.set()
 
-    await asyncio.gather(*[caller() for _ in range(calls)])
-    return dict(outcome)
+    connections = [await _connect(port, on_end) for _ in range(calls)]
+    began = time.perf_counter()
+    for number, connection in enumerate(connections):
+        connection.send(request(race_body(number), key), began)
+    await asyncio.wait_for(finished.wait(), _STALL_S)
+    return {"calls": calls, "seconds": time.perf_counter() - began, "statuses": {str(key): value for key, value in sorted(statuses.items())}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["closed", "open", "stream", "race"])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--count", type=int, default=32, help="connections, streams or calls")
+    parser.add_argument("--rate", type=float, default=300, help="calls a second")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--key", default=KEY)
+    given = parser.parse_args()
+    job = {
+        "closed": lambda: closed(given.port, given.count, given.seconds),
+        "open": lambda: opened(given.port, given.rate, given.seconds),
+        "stream": lambda: streams(given.port, given.count),
+        "race": lambda: race(given.port, given.count, given.key),
+    }[given.what]
+    print(json.dumps(uvloop.run(job())))
 
 
 if __name__ == "__main__":
-    kinds = {"streams": streams, "rate": rate, "closed": closed, "race": race}
-    arguments = [float(text) if "." in text else int(text) for text in sys.argv[2:]]
-    print(json.dumps(uvloop.run(kinds[sys.argv[1]](*arguments))))
+    main()

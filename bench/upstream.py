@@ -1,97 +1,162 @@
-"""A fake upstream, a program of its own: answers every POST at once, unary or as a stream of timed events.
+"""The fake provider, a program of its own: `python -m bench.upstream --unary PORT --stream PORT --race PORT`.
 
-`python -m bench.upstream PORT EVENTS EVENTS_PER_SECOND`
+unary   answers at once, always the same (nginx does this where there is one: it costs the shared core less)
+stream  one chunk each 20 ms, `T<monotonic ns>;` in its content so that the load can tell its age, usage last
+race    answers after 100 ms with as many tokens as the call's number says, and keeps the bill: `GET /bill` tells and clears it
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
+import re
 import time
 
 import httptools
 import uvloop
 
-_USAGE = (
-    b'"usage":{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40,"prompt_tokens_details":{"cached_tokens":0},'
-    b'"completion_tokens_details":{"reasoning_tokens":5}}'
+from bench.wire import RACE_PROMPT_TOKENS, UNARY_ANSWER, race_nanousd, race_tokens
+
+_SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_CHUNK = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
+    b'"system_fingerprint":"fp_x","choices":[{"index":0,"delta":{"content":"T%d;"},"logprobs":null,'
+    b'"finish_reason":null}]}\n\n'
 )
-_HEAD = b'"created":1700000000,"model":"gpt-4o-mini"'
-_ANSWER = (
-    b'{"id":"chatcmpl-1","object":"chat.completion",' + _HEAD + b',"choices":[{"index":0,"message":{"role":"assistant",'
-    b'"content":"Hello there, how can I help you today with your project? I can do many things."},"finish_reason":"stop"}],'
-    + _USAGE
-    + b"}"
+_LAST = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
+    b'"choices":[],"usage":{"prompt_tokens":19,"completion_tokens":%d,"total_tokens":%d,'
+    b'"completion_tokens_details":{"reasoning_tokens":5}}}\n\ndata: [DONE]\n\n'
 )
-_UNARY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_ANSWER), _ANSWER)
-_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_CHUNK = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk",' + _HEAD
-_END = _CHUNK + b',"choices":[],' + _USAGE + b"}\n\ndata: [DONE]\n\n"
+_RACE_ANSWER = (
+    b'{"id":"chatcmpl-r%d","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,'
+    b'"message":{"role":"assistant","content":"The taximeter."},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}'
+)
+_RACE_DELAY_S = 0.1
+_NUMBER = re.compile(rb"Race call #(\d+)")
 
 
 def _framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-class _Caller(asyncio.Protocol):
-    streaming: set[_Caller] = set()
-    events = 250
+def _plain(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class _Connection(asyncio.Protocol):
+    """A keep-alive connection; what it does with a request is its subclass's."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._body = b""
+        self._url = b""
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.parser = httptools.HttpRequestParser(self)
-        self.body = b""
-        self.sent = 0
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.streaming.discard(self)
+        self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
+        self._parser.feed_data(data)
 
-    def on_body(self, data: bytes) -> None:
-        self.body += data
+    def on_url(self, url: bytes) -> None:
+        self._url, self._body = url, b""
+
+    def on_body(self, part: bytes) -> None:
+        self._body += part
 
     def on_message_complete(self) -> None:
-        streams = b'"stream":true' in self.body
-        self.body, self.sent = b"", 0
-        if streams:
-            self.transport.write(_STREAM)  # type: ignore[attr-defined]
-            self.streaming.add(self)
-        else:
-            self.transport.write(_UNARY)  # type: ignore[attr-defined]
+        self.answer(self._url, self._body)
 
-    def tick(self) -> None:
-        self.sent += 1
-        if self.sent > self.events:
-            self.transport.write(_framed(_END) + b"0\r\n\r\n")  # type: ignore[attr-defined]
-            self.streaming.discard(self)
+    def answer(self, url: bytes, body: bytes) -> None:
+        raise NotImplementedError
+
+
+class Unary(_Connection):
+    _ready = _plain(UNARY_ANSWER)
+
+    def answer(self, url: bytes, body: bytes) -> None:
+        self.transport.write(self._ready)
+
+
+class Stream(_Connection):
+    """One stream; the ticker steps it."""
+
+    active: set[Stream] = set()
+    chunks = 250
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.active.discard(self)
+
+    def answer(self, url: bytes, body: bytes) -> None:
+        self._sent = 0
+        self.transport.write(_SSE_HEAD)
+        self.active.add(self)
+
+    def step(self) -> None:
+        if self._sent == self.chunks:
+            self.transport.write(_framed(_LAST % (self.chunks, self.chunks + 19)) + b"0\r\n\r\n")
+            self.active.discard(self)
             return
-        delta = b',"choices":[{"index":0,"delta":{"content":"T%d;"},"logprobs":null,"finish_reason":null}]}\n\n'
-        self.transport.write(_framed(_CHUNK + delta % time.perf_counter_ns()))  # type: ignore[attr-defined]
+        self._sent += 1
+        self.transport.write(_framed(_CHUNK % time.perf_counter_ns()))
 
 
-async def _tick_for_ever(every_s: float, slots: int = 20) -> None:
-    """Spreads the streams over each period, so that events do not come in bursts."""
+class Race(_Connection):
+    """Unary with a bill: what was sent is what is charged."""
+
+    bill = [0, 0]  # calls, nano-USD
+
+    def answer(self, url: bytes, body: bytes) -> None:
+        if url == b"/bill":
+            self.transport.write(_plain(b"%d %d" % (self.bill[0], self.bill[1])))
+            self.bill[:] = [0, 0]
+            return
+        found = _NUMBER.search(body)
+        number = int(found[1]) if found else 0
+        self.bill[0] += 1
+        self.bill[1] += race_nanousd(number)
+        tokens = race_tokens(number)
+        answer = _plain(_RACE_ANSWER % (number, RACE_PROMPT_TOKENS, tokens, RACE_PROMPT_TOKENS + tokens))
+        asyncio.get_running_loop().call_later(_RACE_DELAY_S, self.transport.write, answer)
+
+
+async def _tick(every_s: float) -> None:
+    """Step every active stream once per `every_s`, spread over the time so that chunks do not come in bursts."""
+    slots = 20
     while True:
-        streams = list(_Caller.streaming)
-        size = max(1, len(streams) // slots + 1)
+        streams = list(Stream.active)
+        size = len(streams) // slots + 1
         began = time.perf_counter()
         for slot in range(slots):
             for stream in streams[slot * size : (slot + 1) * size]:
-                if stream in _Caller.streaming:
-                    stream.tick()
+                if stream in Stream.active:
+                    stream.step()
             left = began + every_s * (slot + 1) / slots - time.perf_counter()
-            await asyncio.sleep(max(0, left))
+            if left > 0:
+                await asyncio.sleep(left)
 
 
-async def main(port: int, events: int, per_second: float) -> None:
-    _Caller.events = events
-    server = await asyncio.get_running_loop().create_server(_Caller, "127.0.0.1", port)
-    ticking = asyncio.create_task(_tick_for_ever(1 / per_second))
-    await server.serve_forever()
-    ticking.cancel()
+async def _serve(arguments: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    Stream.chunks = arguments.chunks
+    for protocol, port in ((Unary, arguments.unary), (Stream, arguments.stream), (Race, arguments.race)):
+        if port:
+            await loop.create_server(protocol, "127.0.0.1", port, backlog=1024)
+    print("ready", flush=True)
+    await _tick(arguments.tick_ms / 1000)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--unary", type=int, default=0)
+    parser.add_argument("--stream", type=int, default=0)
+    parser.add_argument("--race", type=int, default=0)
+    parser.add_argument("--chunks", type=int, default=250)
+    parser.add_argument("--tick-ms", type=float, default=20)
+    uvloop.run(_serve(parser.parse_args()))
