@@ -28,9 +28,9 @@ _ZERO = Decimal(0)
 _TOLERANCE = Decimal("0.01")
 _Key = tuple[object, ...]
 
-# Capacity that is paid for already: its tokens cost nothing more.
+# Capacity that is paid for already, and what is given away: its tokens cost nothing.
 PROVISIONED = Row(
-    "*", "*", {unit: Price(_ZERO, default_per(unit)) for unit in sorted(TOKENS)}, source="provisioned capacity"
+    "*", "*", {unit: Price(_ZERO, default_per(unit)) for unit in sorted(TOKENS)}, source="provisioned or free"
 )
 
 
@@ -274,7 +274,7 @@ class Book:
             *applying_multipliers(own_multipliers, call, schedules, span, known),
             *applying_multipliers(self._multipliers, call, schedules, span),
         )
-        if facts.get("processing") == "provisioned":
+        if facts.get("processing") in ("provisioned", "free"):
             return make_plan(mine, (PROVISIONED, *own, *tools), (), span, priced=True)
         if self._assumed is not None and not mine and not own:
             plan = make_plan((), (*tools, self._assumed), multipliers, span, priced=True)

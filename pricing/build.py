@@ -21,11 +21,12 @@ import orjson
 
 from pricing import corrections
 from pricing.catalog import row_of
-from pricing.merge import Disagreement, Merger
+from pricing.merge import Disagreement, Merger, completed, spread
 from pricing.price import Row
 from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
 from pricing.times import epoch_s
+from pricing.units import TOKENS
 
 DATA = Path(__file__).parent / "data"
 _FIRST_BY_HISTORY = {"dashscope"}  # providers for which model-prices leads
@@ -51,6 +52,8 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     merger.add([offer for offer in theirs if offer.provider not in _RESELLERS])
     merger.add(_inherited(merger, [offer for offer in theirs if offer.provider in _RESELLERS], at_s))
     merger.add([offer for offer in history if offer.provider not in _FIRST_BY_HISTORY], only_models=True)
+    for offer in merger.offers.values():
+        offer.rows = completed(offer.rows)
     fixes = corrections.read(DATA / "corrections.toml")
     corrections.apply(merger.offers, fixes)
     _keep_dropped(merger.offers, old)
@@ -62,31 +65,36 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
 
 def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer]:
     """Resellers' offers; where one's base prices are those of the maker, with the maker's history."""
-    made = []
-    for own in offers:
-        offer = own
-        maker, everything = _RESELLERS[offer.provider]
-        known = merger.find(maker, offer.model)
-        base = next((row for row in offer.rows if not row.when), None)
-        if known is not None and base is not None and _same_base(known, base, at_s):
-            rows = [
-                replace(row, provider=offer.provider, model=offer.model)
-                for row in known.rows
-                if everything or not row.when
-            ]
-            have = {tuple(sorted(row.when.items())) for row in rows}
-            tools = _tools(base, known)
-            rows += [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
-            offer = replace(offer, rows=[*rows, *tools], limits=offer.limits)
-        made.append(offer)
-    return made
+    return [_with_history(merger, offer, at_s) for offer in offers]
 
 
-def _tools(base: Row, known: Offer) -> list[Row]:
-    """What a reseller prices beside tokens (searches), where it differs from the maker."""
-    have = {unit for row in known.rows if not row.when for unit in row.prices}
-    more = {unit: price for unit, price in base.prices.items() if unit not in have}
-    return [replace(base, prices=more, tiers=())] if more else []
+def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
+    maker, variants_too = _RESELLERS[offer.provider]
+    known = merger.find(maker, offer.model)
+    base = next((row for row in offer.rows if not row.when), None)
+    if known is None or base is None or not _same_base(known, base, at_s):
+        return offer
+    tools = {unit: price for unit, price in base.prices.items() if unit not in TOKENS}
+    rows = [
+        replace(row, provider=offer.provider, model=offer.model, prices=left)
+        for row in known.rows
+        if (variants_too or not row.when)
+        and (
+            left := {
+                unit: price
+                for unit, price in row.prices.items()
+                if unit not in tools and (variants_too or unit in TOKENS)
+            }
+        )
+    ]
+    periods = [row for row in rows if not row.when]
+    today = next((row for row in periods if row.from_s <= at_s < row.to_s and "input" in row.prices), None)
+    have = {tuple(sorted(row.when.items())) for row in rows}
+    own = [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
+    rows += [made for row in own for made in spread(row, today, periods)]
+    if tools:
+        rows.append(replace(base, prices=tools, tiers=()))
+    return replace(offer, rows=rows)
 
 
 def _same_base(known: Offer, base: Row, at_s: int) -> bool:

@@ -28,13 +28,15 @@ def facts_of(provider: str, model: str, conditions: Mapping[str, str], endpoint:
     if endpoint:
         facts["endpoint"] = _endpoint(endpoint)
     tier = facts.get("service_tier") or conditions.get("traffic_type", "")
-    if tier == "batch":
+    if tier == "batch" or "batch" in conditions.get("deployment_type", "").lower():
         facts.pop("service_tier", None)
         facts["processing"] = "batch"
     elif tier in _TIERS and not (provider == "anthropic" and tier == "fast"):
         facts["service_tier"] = _TIERS[tier]
     if tier == "provisioned" or _is_provisioned(model, conditions):
         facts["processing"] = "provisioned"
+    if provider == "openrouter" and model.endswith(":free"):
+        facts["processing"] = "free"
     if "region" not in facts and (region := _region(provider, model, conditions)):
         facts["region"] = region
     return facts

@@ -6,14 +6,14 @@ no dates, what it adds is for the period of base prices that it was made in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pricing.catalog import Limits, Model, Provider
 from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.sources.offer import Offer
-from pricing.units import UNITS, lineage
+from pricing.units import TOKENS, UNITS, lineage
 
 _TOLERANCE = Decimal("0.01")
 
@@ -63,14 +63,15 @@ class Merger:
         """Complete the book by one more source; with `only_models`, by models that it lacks, comparing the others."""
         self._finders.clear()
         new: list[Offer] = []
-        completed: list[tuple[Offer, Offer]] = []
+        known_ones: list[tuple[Offer, Offer]] = []
         for offer in source:
             known = self.offers.get(offer.key) or self.find(offer.provider, offer.model)
-            if known is None or (known.model != offer.model and not self._agree(known, offer)):
+            named = known is not None and (known.model == offer.model or offer.model in known.names)
+            if known is None or not (named or self._agree(known, offer)):
                 new.append(offer)
             else:
-                completed.append((known, offer))
-        for known, offer in completed:
+                known_ones.append((known, offer))
+        for known, offer in known_ones:
             if known.model == offer.model or offer.model in known.names:
                 self._compare(known, offer)
             if not only_models:
@@ -96,14 +97,21 @@ class Merger:
             known.limits.context_tokens or offer.limits.context_tokens,
             known.limits.max_output_tokens or offer.limits.max_output_tokens,
         )
-        base = self._base(known)
-        from_s, to_s = (base.from_s, base.to_s) if base is not None else (ALWAYS_S, NEVER_S)
+        home = self._base(known)
         groups = {_group(row.when) for row in known.rows}
+        stated = {unit for row in known.rows if not row.when for unit in row.prices}
         for row in _distinct(offer.rows):
+            ours = [one for one in known.rows if _group(one.when) == _group(row.when)]
             if _group(row.when) not in groups:
-                known.rows.append(replace(row, model=known.model, from_s=from_s, to_s=to_s))
+                known.rows += spread(replace(row, model=known.model), home, [one for one in known.rows if not one.when])
             elif not row.when:
-                self._add_units(known, self._current(known, row), row, from_s, to_s)
+                self._add_units(known, self._current(known, row), row)
+                self._add_tiers(known, row)
+            else:
+                more = _only(row, row.prices.keys() - stated - {unit for one in ours for unit in one.prices})
+                known.rows += spread(
+                    replace(more, model=known.model), next(iter(self._current(known, row)), None), ours
+                )
 
     def _current(self, offer: Offer, like: Row) -> list[Row]:
         """The rows under the same conditions that hold on the day."""
@@ -122,24 +130,134 @@ class Merger:
                         place = (known.provider, offer.model, when, unit)
                         self.disagreements.append(Disagreement(*place, kept, one.source, other, row.source))
 
-    def _add_units(self, known: Offer, current: Sequence[Row], row: Row, from_s: int, to_s: int) -> None:
-        have = {unit for one in current for unit in one.prices}
-        merged: dict[str, Price] = {}
-        for one in current:
-            merged.update(one.prices)
+    def _add_tiers(self, known: Offer, row: Row) -> None:
+        """Bedrock's long-context prices, which the first source has for the maker only."""
+        base = self._base(known)
+        if (
+            known.provider == "aws"
+            and base is not None
+            and row.tiers
+            and not base.tiers
+            and self._agree(known, _offer_of(row))
+        ):
+            known.rows = [replace(one, tiers=row.tiers) if one is base else one for one in known.rows]
+
+    def _add_units(self, known: Offer, current: Sequence[Row], row: Row) -> None:
+        merged = {unit: price for one in current for unit, price in one.prices.items()}
         more = {
-            unit: price
+            unit
             for unit, price in row.prices.items()
-            if unit not in have and not _repeats(unit, price, {**row.prices, **merged})
+            if unit not in merged and not _repeats(unit, price, {**row.prices, **merged})
         }
-        if not more:
-            return
-        tiers = tuple(
-            replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in more})
-            for tier in row.tiers
+        home = self._base(known)
+        tokens = more & TOKENS
+        known.rows += spread(
+            replace(_only(row, tokens), model=known.model), home, [one for one in known.rows if not one.when]
         )
-        tiers = tuple(tier for tier in tiers if tier.prices)
-        known.rows.append(replace(row, model=known.model, prices=more, tiers=tiers, from_s=from_s, to_s=to_s))
+        if things := _only(row, more - tokens).prices:
+            known.rows.append(replace(row, model=known.model, prices=things, tiers=()))
+
+
+def _offer_of(row: Row) -> Offer:
+    return Offer(row.provider, row.model, rows=[row])
+
+
+def _only(row: Row, units: Set[str]) -> Row:
+    """The row with no other units."""
+    tiers = tuple(
+        replace(tier, prices={unit: price for unit, price in tier.prices.items() if unit in units})
+        for tier in row.tiers
+    )
+    prices = {unit: price for unit, price in row.prices.items() if unit in units}
+    return replace(row, prices=prices, tiers=tuple(tier for tier in tiers if tier.prices))
+
+
+def spread(row: Row, home: Row | None, periods: Sequence[Row]) -> list[Row]:
+    """A row without dates, for each of the periods of the rows that it goes with.
+
+    It was made beside `home`; in other periods its prices are scaled as input and output were (marked `derived`).
+    """
+    if not row.prices:
+        return []
+    if home is None or row.from_s != ALWAYS_S or row.to_s != NEVER_S:
+        return [row]
+    made = [replace(row, from_s=home.from_s, to_s=home.to_s)]
+    for other in periods:
+        if other.from_s == home.from_s or not {"input", "output"} & other.prices.keys():
+            continue
+        ratios = {
+            side: other.prices[side].usd / home.prices[side].usd
+            for side in ("input", "output")
+            if side in other.prices and side in home.prices and home.prices[side].usd
+        }
+        prices = _scaled(row.prices, ratios)
+        tiers = tuple(replace(tier, prices=_scaled(tier.prices, ratios)) for tier in row.tiers) if other.tiers else ()
+        if prices:
+            source = row.source if set(ratios.values()) == {Decimal(1)} else f"{row.source}, derived"
+            made.append(replace(row, prices=prices, tiers=tiers, from_s=other.from_s, to_s=other.to_s, source=source))
+    return made
+
+
+def _scaled(prices: Mapping[str, Price], ratios: Mapping[str, Decimal]) -> dict[str, Price]:
+    scaled = {}
+    for unit, price in prices.items():
+        ratio = ratios.get(lineage(unit)[-1])
+        if ratio is not None:
+            scaled[unit] = price._replace(usd=round(price.usd * ratio, 9).normalize())
+    return scaled
+
+
+_SCALING = frozenset({"service_tier", "processing", "speed", "region"})
+
+
+def completed(rows: Iterable[Row]) -> list[Row]:
+    """Variants (a tier, batch, a region) with what they leave out: other modalities, and the long cache write beside the
+    short one, in the same ratio as text. What a variant says of caches is whole: left out means the plain price."""
+    rows = list(rows)
+    return [
+        *rows,
+        *(more for row in rows if row.when and row.when.keys() <= _SCALING and (more := _missing(row, rows))),
+    ]
+
+
+def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
+    """A row with the units that are missing beside `row`, None where none is (or another row of its group adds them)."""
+    beside = [one for one in rows if _group(one.when) == _group(row.when) and one.from_s == row.from_s]
+    if row is not beside[0]:
+        return None
+    own = {unit: price for one in beside for unit, price in one.prices.items()}
+    plain = [one for one in rows if not one.when and one.from_s <= row.from_s < one.to_s]
+    base = {unit: price for one in plain for unit, price in one.prices.items()}
+    ratios = {unit: own[unit].usd / base[unit].usd for unit in own if unit in base and base[unit].usd}
+    found: dict[str, Decimal] = {}
+    for unit in base.keys() & TOKENS - own.keys():
+        if unit == "cache_write_1h":
+            ratio = next((ratios[short] for short in ("cache_write_30m", "cache_write_5m") if short in ratios), None)
+        elif unit.startswith("cache_"):
+            ratio = None
+        else:
+            sides = (lineage(unit)[-1], "input", "output")
+            ratio = next((ratios[side] for side in sides if side in ratios), None)
+        if ratio is not None:
+            found[unit] = ratio
+    if not found:
+        return None
+    tiers = {tier.over: tier for one in plain for tier in one.tiers} if row.tiers else {}
+    prices = {unit: _times(base[unit], ratio) for unit, ratio in sorted(found.items())}
+    ladder = tuple(
+        replace(
+            tier,
+            prices={unit: _times(tier.prices[unit], ratio) for unit, ratio in found.items() if unit in tier.prices},
+        )
+        for tier in tiers.values()
+    )
+    ladder = tuple(tier for tier in ladder if tier.prices)
+    source = row.source if row.source.endswith("derived") else f"{row.source}, derived"
+    return replace(row, prices=prices, tiers=ladder, source=source)
+
+
+def _times(price: Price, ratio: Decimal) -> Price:
+    return price._replace(usd=round(price.usd * ratio, 9).normalize())
 
 
 def _repeats(unit: str, price: Price, others: Mapping[str, Price]) -> bool:

@@ -31,7 +31,7 @@ _TABLE = (
     _token("cache_read", "input", "in"),
     _token("cache_write_5m", "input", "in"),
     _token("cache_write_30m", "cache_write_5m", "in"),
-    _token("cache_write_1h", "cache_write_5m", "in"),
+    _token("cache_write_1h", "cache_write_30m", "in"),
     _token("audio_in", "input", "in"),
     _token("image_in", "input", "in"),
     _token("video_in", "input", "in"),

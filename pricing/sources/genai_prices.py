@@ -136,7 +136,9 @@ def _variant_rows(
         when = {name: (value.lower(),) for name, value in key}
         if provider == "openai" and when.get("service_tier") == ("fast",):
             continue  # the old name of priority
-        own = [_Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])]
+        own = [
+            _Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])
+        ]
         for period in periods:
             for made in _variant_period(own, periods, period, date):
                 note = source if made.stated else f"{source}, derived"

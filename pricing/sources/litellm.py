@@ -183,7 +183,7 @@ def _prices(
         if unit == "cache_write_5m" and provider in _WRITES_30M:
             unit = "cache_write_30m"
         if unit != "cache_read_explicit":
-            yield unit, Price((value * 10**6).normalize(), 10**6), above, more
+            yield unit, Price(_per_million(value, provider), 10**6), above, more
     elif name == "input_cost_per_character":
         yield "character", Price((value * 10**6).normalize(), 10**6), above, more
     elif name in _THINGS:
@@ -227,6 +227,12 @@ def _images_by_pixel(
     if each:
         usd = round(Decimal(each) * int(size[1]) * int(size[2]), 4).normalize()
         groups.setdefault(group, {}).setdefault(0, {})["image"] = Price(usd, 1)
+
+
+def _per_million(value: Decimal, provider: str) -> Decimal:
+    """USD per million tokens; Databricks' were converted from DBU and are some millionths off."""
+    usd = value * 10**6
+    return (round(usd, 3) if provider == "databricks" else usd).normalize()
 
 
 def _per_second(value: Decimal) -> Price:

@@ -38,7 +38,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("proxy.ledger", "proxy.connect", "proxy.upstream", "proxy.relay", "proxy.client"),
     ("proxy.plane", "proxy.attempt", "proxy.answer", "proxy.exchange", "proxy.server"),
     ("proxy.control",),
-    ("proxy.dataplane", "proxy.app", "proxy.cli", "proxy.cli_config", "proxy.cli_ledger", "proxy.cli_price", "proxy.cli_prices", "proxy.__main__"),
+    (
+        "proxy.dataplane",
+        "proxy.app",
+        "proxy.cli",
+        "proxy.cli_config",
+        "proxy.cli_ledger",
+        "proxy.cli_price",
+        "proxy.cli_prices",
+        "proxy.__main__",
+    ),
 )
 
 # What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
