@@ -186,6 +186,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/app.py": "the composition root of the supervisor",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
         "proxy/cli.py": "TAXIMETER_CONFIG",
+        "proxy/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli_config.py": "the composition root of the commands beside serve",
         "proxy/dataplane.py": "the composition root of a data plane",
     },

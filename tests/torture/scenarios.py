@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,36 @@ def racing_calls(
         return Outcome(verdict, True, {"load": summary, "used": used})
 
 
-def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
-    """`kill -9` in the middle of many streams, and start again: as many entries as unrefused intents, none twice.
+def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.05", seed: int = 1, whom: str = "all") -> Outcome:
+    """The same race, with `kill -9` in it: what a crash left unknown counts against the budget too."""
+    rng = random.Random(seed)
+    budgets = [*BUDGETS, {"name": "small", "limit_usd": limit_usd, "window": "total"}]
+    wanted = Traffic(
+        calls=80, concurrency=64, stream=0.5, models={"tm-odd": 1.0}, kinds={"chat": 1.0}, out=(1, 40), words=(4, 20),
+        delay=(0, 0.5), cap_slack=(0, 5), timeout_s=20,
+    )  # fmt: skip
+    with Rig(folder, budgets=budgets) as rig:
+        for number in range(times):
+            load = rig.begin_load(replace(wanted, seed=seed * 10_000 + number))
+            time.sleep(rng.uniform(0.2, 0.8))  # the moment is random, that is the point
+            if whom == "all":
+                rig.gateway.kill()
+                rig.end_load(load)
+                rig.gateway.up()
+            else:
+                rig.gateway.kill([plane_pid(rig, whom)])
+                rig.end_load(load)
+        last = rig.load(replace(wanted, seed=seed * 10_000 + times, calls=20_000, until_402=True, retry_busy=True))
+        verdict = rig.verdict(clean=False)
+        figures = verdict.budgets["small"]
+        return Outcome(verdict, False, {"last": last, "billed": round(figures["most_nano"] / figures["limit_nano"], 4)})
 
-    `whom`: `all` processes at one moment, or only the one that holds the `data` or `control` plane's connections.
+
+def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
+    """`kill -9` in the middle of many calls, and start again: as many entries as unrefused intents, none twice.
+
+    Every other time among streams that are all open, else among calls that come and go 500 a second. `whom`: `all`
+    processes at one moment, or only the one that holds the `data` or `control` plane's connections.
     """
     rng = random.Random(seed)
     pace = (0.01, 0.05) if whom == "all" else (0.005, 0.02)
@@ -72,15 +98,11 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
     restarts: list[float] = []
     with Rig(folder) as rig:
         for number in range(times):
+            wanted = _open_streams(streams, pace) if number % 2 == 0 else _brisk_calls()
+            enough = rng.randint(max(1, streams // 2), streams)
             before = rig.provider.status()["accepted"]
-            load = rig.begin_load(
-                Traffic(
-                    calls=streams, concurrency=streams, seed=seed * 10_000 + number, stream=0.9, tpc=(1, 4),
-                    kinds={"chat": 1.0}, out=(40, 160), chunk_delay=pace, delay=(0, 0.5), timeout_s=20,
-                )
-            )  # fmt: skip
-            wanted = before + rng.randint(max(1, streams // 2), streams)
-            wait_until("the streams are open", lambda n=wanted: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            load = rig.begin_load(replace(wanted, seed=seed * 10_000 + number))
+            _await_accepted(rig, before + enough)
             time.sleep(rng.uniform(0, 1.0))  # the moment is random, that is the point
             if whom == "all":
                 rig.gateway.kill()
@@ -94,6 +116,21 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
         verdict = rig.verdict(clean=False, owed=owed if whom == "all" else None)
         facts = {"kills": times, "owed": len(owed), "slowest_restart_s": round(max(restarts, default=0), 2)}
         return Outcome(verdict, False, facts)
+
+
+def _open_streams(streams: int, pace: tuple[float, float]) -> Traffic:
+    return Traffic(
+        calls=streams, concurrency=streams, stream=0.9, tpc=(1, 4), kinds={"chat": 1.0}, out=(40, 160),
+        chunk_delay=pace, delay=(0, 0.5), timeout_s=20,
+    )  # fmt: skip
+
+
+def _brisk_calls() -> Traffic:
+    return Traffic(calls=900, rate=500, out=(0, 20), timeout_s=10)
+
+
+def _await_accepted(rig: Rig, number: int) -> None:
+    wait_until(f"{number} calls reached the provider", lambda: rig.provider.status()["accepted"] >= number, 20, 0.01)
 
 
 def plane_pid(rig: Rig, plane: str) -> int:
@@ -168,7 +205,7 @@ def rolling_stops(folder: Path, *, times: int, seed: int = 1) -> Outcome:
                     chunk_delay=(0.01, 0.03), delay=(0, 0.3), timeout_s=30,
                 )
             )  # fmt: skip
-            wait_until("calls are open", lambda n=before + 40: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            _await_accepted(rig, before + 40)
             codes.append(rig.gateway.stop(40))
             rig.end_load(load)
             rig.gateway.up()

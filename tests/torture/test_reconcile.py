@@ -264,7 +264,7 @@ def test_a_passed_budget_is_found_to_the_nano_dollar(tmp_path: Path) -> None:
     config["budgets"][0]["limit_usd"] = usd(spent - 1)
     sources.config.write_text(json.dumps(config))  # type: ignore[union-attr]
 
-    assert judged(sources) == {"overshoot_nano": 1}
+    assert judged(sources) == {"overshoot_nano": 1, "charged_above_limit_nano": 1}
 
 
 @pytest.mark.parametrize("window", ["minute", "hour", "day", "week", "month"])
@@ -290,6 +290,16 @@ def test_a_stuck_reservation_and_a_wrong_counter_are_found(tmp_path: Path) -> No
     standings[0]["groups"][0]["spent_usd"] = usd(1 + sum(e["cost_nanousd"] for e in books.entries))
 
     assert judged(books.write(tmp_path, standings=standings)) == {"stuck": 1, "store_difference": 1}
+
+
+def test_a_counter_above_its_limit_is_found(tmp_path: Path) -> None:
+    standings = made_up(60).standings()
+    standings[0]["groups"][0]["reserved_usd"] = "1000.5"
+
+    found = judged(made_up(60).write(tmp_path, standings=standings))
+
+    spent = sum(entry["cost_nanousd"] for entry in made_up(60).entries)
+    assert found == {"stuck": 1, "charged_above_limit_nano": 500_000_000 + spent}
 
 
 def test_a_group_that_the_store_lost_is_found(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path:
 
 @pytest.mark.parametrize("plane", ["data", "control"])
 def test_a_plane_that_is_killed_comes_back_and_loses_nothing(plane: str, tmp_path: Path) -> None:
-    passed(scenarios.kills(tmp_path, times=1, whom=plane))
+    passed(scenarios.kills(tmp_path, times=1, streams=60, whom=plane))
 
 
 def test_callers_that_leave_are_charged_to_the_nano_dollar(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from .accounts import judge_budgets_of, judge_metrics, judge_overshoot, judge_store, judge_stuck
+from .accounts import judge_budgets_of, judge_limits, judge_metrics, judge_overshoot, judge_store, judge_stuck
 from .charges import effective_costs, judge_blind, judge_entries, judge_intents, judge_pairs
 from .evidence import NANO, Entry, Evidence
 from .figures import Verdict
@@ -37,6 +37,7 @@ def judge(evidence: Evidence) -> Verdict:
             judge_metrics(verdict, evidence.metrics, evidence.entries)
     if evidence.standings is not None:
         judge_stuck(verdict, evidence.standings)
+        judge_limits(verdict, evidence.standings, evidence.budgets)
     if evidence.keys:
         verdict.start("leaked_keys")
         for line in evidence.invoice:
