@@ -118,7 +118,7 @@ _PREFIXES = re.compile(
 _SUFFIXES = (
     re.compile(r":(online|nitro|floor|exacto|extended|thinking|beta)$"),  # a router's way of serving, not another model
     re.compile(r"[-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?$"),  # a snapshot's date, Bedrock's version behind it
-    re.compile(r"-v\d+(:\d+)?$"),
+    re.compile(r"-v\d+:\d+$"),
     re.compile(r"-0\d{3}$|-[01]\d-\d{4}$|-\d{2}-\d{2}$"),
     re.compile(r"[-:]latest$|@default$"),
     re.compile(r"-00\d$"),
