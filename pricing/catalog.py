@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pricing.clock import Schedule
@@ -140,6 +141,7 @@ def simpler_names(name: str) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=8192)
 def parse_price(text: str, unit: str) -> Price:
     """ "2.5", "0.006/60" or "0.111/3600>=10": USD, per how many where not the unit's default, billed at least."""
     text, _, at_least = text.partition(">=")
