@@ -150,7 +150,7 @@ class Book:
             computed = None  # nothing is known of what it used: that is not 0
         status = "priced" if computed is not None else "partial" if lines else "unpriced"
         return Cost(
-            status,  # type: ignore[arg-type]
+            status,  # type: ignore[arg-type]  # one of the three words above
             tuple(lines),
             computed,
             None if computed is None else to_nanousd(computed),

@@ -6,6 +6,7 @@ Whatever happens here (the client leaves, the upstream breaks off, we are shut d
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
+_MOST_NANOUSD = 10**15  # a million dollars for one call
 _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client left
 
 
@@ -126,11 +128,7 @@ class _Answer:
             (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
             (b"x-taximeter-session-cost-usd", usd_text(session).encode()),
         ]
-        remaining = [
-            standing.remaining
-            for _, claim in self.attempt.claims
-            if claim.measure == "usd" and (standing := self.plane.store.standing(claim)) is not None
-        ]
+        remaining = [self.plane.store.remaining(claim) for _, claim in self.attempt.claims if claim.measure == "usd"]
         if remaining:
             headers.append((b"x-taximeter-budget-remaining-usd", usd_text(min(remaining)).encode()))
         return headers
@@ -252,6 +250,10 @@ class _Answer:
 
     async def _settle(self, reading: Reading, outcome: str) -> Cost:
         cost = self._price(reading)
+        if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
+            # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
+            await self._close(replace(reading, flags=(*reading.flags, "implausible")), None, outcome)
+            return cost
         await self._close(reading, cost, outcome)
         if cost.cost_nanousd:
             self.plane.sessions.add(

@@ -18,7 +18,9 @@ import orjson
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
-from proxy.budgets.store import Denied, Standing, Store
+from proxy.budgets.store import Denied, Granted, Standing, Store, granted_amounts
+from proxy.ceiling import Ceiling
+from proxy.clamp import Price
 from proxy.errors import Refusal, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -26,6 +28,8 @@ from proxy.types import Attribution, Call, Claim, Identity, Route
 
 class Spool(Protocol):
     def append(self, payload: bytes) -> None: ...
+
+    def append_end(self, payload: bytes) -> None: ...
 
 
 @dataclass(slots=True)
@@ -38,9 +42,12 @@ class Attempt:
     started_at: int
     deadline_at: int
     call: Call
+    body: bytes
     route: Route
     identity: Identity
     attribution: Attribution
+    bound: Ceiling
+    price: Price
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
     price_version: str
@@ -88,17 +95,30 @@ class Attempt:
             "agent": attribution.agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
-            "budgets": [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims],
+            "budgets": self._claimed(),
             "price_version": self.price_version,
         }
 
-    async def reserve(self, store: Store) -> Sequence[str]:
-        """Take the ceiling from every budget or from none. Returns the soft budgets that it passes."""
+    async def reserve(self, store: Store, least_nanousd: int | None = None) -> Granted:
+        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it."""
         claims = [claim for _, claim in self.claims]
+        if least_nanousd is not None:
+            claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
         verdict = await store.reserve(self.id, claims, self.started_at / 1e6, self.deadline_at / 1e6)
         if isinstance(verdict, Denied):
             raise NoRoomError(verdict)
-        return verdict.would_refuse
+        return verdict
+
+    def reserved_less(self, spool: Spool, nanousd: int) -> None:
+        """The reservation was granted for less than the INTENT says: a crash must be charged no more than that."""
+        amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
+        self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
+        self.reserved_nanousd = nanousd
+        record = {"t": "reserved", "id": self.id, "reserved_nanousd": nanousd, "budgets": self._claimed()}
+        spool.append_end(orjson.dumps(record))
+
+    def _claimed(self) -> list[list[Any]]:
+        return [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims]
 
     # The ends. Each closes the INTENT; the first one wins.
 
@@ -107,22 +127,24 @@ class Attempt:
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
-            spool.append(orjson.dumps(record))
+            spool.append_end(orjson.dumps(record))
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
+            spool.append_end(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
             await store.release(self.id)
-            spool.append(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
 
     async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
-        self.closed = True
-        spool.append(orjson.dumps(settlement.record(self), default=str))
-        await store.settle(self.id, settlement.amounts(self))
+        amounts = settlement.amounts(self)
+        record = orjson.dumps(settlement.record(self, amounts), default=str)
+        self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
+        spool.append_end(record)
+        await store.settle(self.id, amounts)
 
 
 class NoRoomError(Exception):
@@ -165,7 +187,7 @@ class Settlement(NamedTuple):
         used = Amounts(self.cost.cost_nanousd, self.reading.usage)
         return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
 
-    def record(self, attempt: Attempt) -> dict[str, Any]:
+    def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
         """The SETTLE record: what the recorder joins to the INTENT."""
         reading, cost = self.reading, self.cost
         record: dict[str, Any] = {
@@ -184,7 +206,7 @@ class Settlement(NamedTuple):
             "flags": list(cost.flags if cost else reading.flags),
             "budgets": [
                 [c.budget, c.group, c.window_start, c.measure, amount]
-                for (_, c), amount in zip(attempt.claims, self.amounts(attempt), strict=True)
+                for (_, c), amount in zip(attempt.claims, amounts, strict=True)
             ],
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,

@@ -16,11 +16,35 @@ _TEMPLATE_TOKENS = 128
 _TOKENS_PER_ITEM = 16
 
 
-class Ceiling(NamedTuple):
-    """Units that the call cannot exceed; None where nothing bounds them, then `missing` says what to set."""
+# What an answer may take where neither the client nor anybody else says: it is sent along as the cap.
+_DEFAULT_OUTPUT_TOKENS = 16_384
 
-    usage: dict[str, int] | None
+
+class Ceiling(NamedTuple):
+    """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
+
+    output_tokens: of one sequence. inject: the cap is ours, and has to be sent along to hold.
+    """
+
+    input_tokens: int | None
+    output_tokens: int
+    sequences: int
+    inject: bool = False
     missing: str = ""
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The bound as usage; empty where there is none."""
+        return self.with_output(self.output_tokens)
+
+    def with_output(self, tokens: int) -> dict[str, int]:
+        """The bound with another cap on each sequence."""
+        if self.input_tokens is None:
+            return {}
+        usage = {"input": self.input_tokens}
+        if tokens:
+            usage["output"] = tokens * self.sequences
+        return usage
 
 
 def estimate(
@@ -33,21 +57,18 @@ def estimate(
     tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * (len(items) if isinstance(items, list) else 0)
     if call.media_items:
         if context is None:
-            return Ceiling(None, f"set models.{route.requested}.context_tokens: the call has media of unknown size")
+            missing = f"set models.{route.requested}.context_tokens: the call has media of unknown size"
+            return Ceiling(None, 0, call.sequences, missing=missing)
         tokens = context
     elif context is not None:
         tokens = min(tokens, context * call.sequences)
     if route.cap_trust == "ignored":
         if context is None:
-            return Ceiling(None, f"set models.{route.requested}.context_tokens: its output caps are not trusted")
-        output = context
-    elif call.output_caps:
-        output = max(call.output_caps)
-    elif model_output is not None:
-        output = model_output
-    else:
-        return Ceiling(None, f"send max_completion_tokens, or set models.{route.requested}.max_output_tokens")
-    usage = {"input": tokens}
-    if output:
-        usage["output"] = output * call.sequences
-    return Ceiling(usage)
+            missing = f"set models.{route.requested}.context_tokens: its output caps are not trusted"
+            return Ceiling(None, 0, call.sequences, missing=missing)
+        return Ceiling(tokens, context, call.sequences)
+    if call.output_caps:
+        return Ceiling(tokens, max(call.output_caps), call.sequences)
+    if model_output is not None:
+        return Ceiling(tokens, model_output, call.sequences)
+    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True)

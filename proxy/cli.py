@@ -45,9 +45,10 @@ def check_config(config: ConfigOption = None) -> None:
 
 
 def _register_the_others() -> None:
-    from proxy import cli_ledger
+    from proxy import cli_ledger, cli_price
 
     cli_ledger.register(app)
+    app.command("price")(cli_price.price_command)
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+
 from pricing.book import Book
+from pricing.cost import Cost, CostLine
 from pricing.load import load_book
 from pricing.operator import OperatorPrice, parse_rows
-
-from pricing.cost import Cost, CostLine
 from pricing.usage import Quantity, Reading
 from proxy.meters import Context, reader
 from proxy.meters.reader import Reader

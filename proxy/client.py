@@ -31,7 +31,17 @@ class Client:
     """One request and its response. `began` is its arrival (perf_counter seconds)."""
 
     __slots__ = (
-        "_receive", "_send", "began", "connection", "headers", "held_bytes", "path", "plane", "request_id", "session_id",
+        "_receive",
+        "_send",
+        "began",
+        "clamped_tokens",
+        "connection",
+        "headers",
+        "held_bytes",
+        "path",
+        "plane",
+        "request_id",
+        "session_id",
         "started",
     )  # fmt: skip
 
@@ -43,6 +53,7 @@ class Client:
         self.connection = (scope.get("extensions") or {}).get("taximeter.connection")
         self.request_id = ""
         self.session_id = ""
+        self.clamped_tokens: int | None = None
         self.started = False
         self.held_bytes = 0
         self._receive = receive
@@ -91,6 +102,8 @@ class Client:
             own.append((b"x-request-id", self.request_id.encode()))
         if self.session_id:
             own.append((b"x-taximeter-session-id", self.session_id.encode()))
+        if self.clamped_tokens is not None:
+            own.append((b"x-taximeter-clamped-max-tokens", b"%d" % self.clamped_tokens))
         return own
 
     async def start(self, status: int, headers: list[Header]) -> None:

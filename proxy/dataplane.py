@@ -19,7 +19,7 @@ import uvloop
 
 from pricing.load import load_book
 from proxy.attempt import now_us
-from proxy.budgets.budget import compile_budgets
+from proxy.budgets.budget import BudgetIndex, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
 from proxy.config import Config
@@ -91,7 +91,7 @@ class _DataPlane:
             keys=KeyRing(identity_of(key) for key in config.keys),
             router=Router(config.models, config.upstreams),
             book=self._book.with_operator(config.operator_prices()),
-            budgets=compile_budgets(config.budgets),
+            budgets=BudgetIndex(compile_budgets(config.budgets)),
             store=MemoryStore(),
             spool=SpoolWriter(
                 Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
@@ -152,7 +152,8 @@ class _DataPlane:
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.router = Router(config.models, config.upstreams)
         plane.book = self._book.with_operator(config.operator_prices())
-        plane.budgets = compile_budgets(config.budgets)
+        plane.budgets = BudgetIndex(compile_budgets(config.budgets))
+        plane.facts = {}
         plane.config = config
         retired.close()
 
@@ -164,6 +165,7 @@ class _DataPlane:
             await asyncio.sleep(_TICK_S)
             drop_overdue(self._server.server_state.connections, loop.time())
             self._plane.store.forget_ended_windows(time.time())
+            self._plane.spool.write_owed()
             self._write_tally()
 
     def _write_tally(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import orjson
 
 from pricing.usage import Reading
 from proxy import ceiling as ceilings
+from proxy import clamp
 from proxy.answer import answer
 from proxy.attempt import Attempt, NoRoomError, Settlement, now_us
 from proxy.budgets import refusals
@@ -47,12 +49,11 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     attribution = attribute(client.headers, call.body, identity, client.request_id)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
-    body = _forwarded_body(call, route)
 
-    attempt = _plan(plane, identity, call, route, attribution, client.request_id, started_at, len(body))
+    attempt = _plan(plane, identity, call, route, attribution, client.request_id, started_at)
     attempt.intend(plane.spool)
-    await _reserve(plane, attempt)
-    response = await _forward(plane, attempt, endpoint, destination, client, body)
+    await _reserve(plane, attempt, endpoint, client)
+    response = await _forward(plane, attempt, endpoint, destination, client)
     await answer(plane, attempt, response, endpoint, destination, client)
 
 
@@ -69,12 +70,6 @@ def _refuse_unreadable(call: Call, route: Route) -> None:
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
-def _forwarded_body(call: Call, route: Route) -> bytes:
-    """What was parsed is what is sent: re-serialised, with the upstream's own name for the model."""
-    call.body["model"] = route.model
-    return orjson.dumps(call.body)
-
-
 def _plan(
     plane: Plane,
     identity: Identity,
@@ -83,28 +78,31 @@ def _plan(
     attribution: Attribution,
     request_id: str,
     started_at: int,
-    body_bytes: int,
 ) -> Attempt:
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
-    limits = plane.book.limits(route.provider, route.model)
-    bound = ceilings.estimate(call, route, body_bytes, limits.context_tokens, limits.max_output_tokens)
-    priced = plane.book.is_priced(route.provider, route.model, int(now_s))
-    if not priced and plane.config.on_unpriced == "refuse":
+    facts = plane.facts_of(route.provider, route.model, now_s)
+    if not facts.priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
-    ceiling_nanousd = None
-    if priced and bound.usage is not None:
-        ceiling_nanousd = plane.book.ceiling_nanousd(
-            bound.usage,
+    call.body["model"] = route.model
+    body = orjson.dumps(call.body)
+    bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
+
+    def price(usage: Mapping[str, int]) -> int | None:
+        return plane.book.ceiling_nanousd(
+            usage,
             provider=route.provider,
             model=route.model,
             at_s=int(now_s),
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
         )
-    taken = claims(plane.budgets, attributes, Amounts(ceiling_nanousd, bound.usage or {}), now_s)
-    _require_bounds(plane, route, taken, ceiling_nanousd, bound, priced=priced)
+
+    ceiling_nanousd = price(bound.usage) if facts.priced and bound.usage else None
+    budgets = plane.budgets.candidates(identity, route, attributes)
+    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage), now_s)
+    _require_bounds(plane, route, taken, bound, ceiling_nanousd)
     return Attempt(
         id=plane.ids.new(started_at),
         request_id=request_id,
@@ -112,9 +110,12 @@ def _plan(
         started_at=started_at,
         deadline_at=started_at + _MAX_CALL_S * 1_000_000,
         call=call,
+        body=body,
         route=route,
         identity=identity,
         attribution=attribution,
+        bound=bound,
+        price=price,
         reserved_nanousd=ceiling_nanousd,
         claims=taken,
         price_version=plane.book.version,
@@ -144,40 +145,57 @@ def _require_bounds(
     plane: Plane,
     route: Route,
     taken: list[tuple[Budget, Claim]],
-    ceiling_nanousd: int | None,
     bound: ceilings.Ceiling,
-    *,
-    priced: bool,
+    ceiling_nanousd: int | None,
 ) -> None:
     """A blocking budget can only count what has a bound, and a price where it counts money."""
     hard = {claim.measure for _, claim in taken if claim.hard}
-    if "usd" in hard and not priced:
-        raise model_not_priced(route.requested, plane.config.server.budget_status)
-    if bound.usage is None and hard & {"usd", "tokens"}:
+    if not bound.usage and hard & {"usd", "tokens"}:
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
     if "usd" in hard and ceiling_nanousd is None:
         raise model_not_priced(route.requested, plane.config.server.budget_status)
 
 
-async def _reserve(plane: Plane, attempt: Attempt) -> None:
-    """Reserve, waiting for calls in flight as long as the configuration says. A refusal closes the INTENT."""
-    deadline = time.monotonic() + plane.config.server.busy_wait_s
+async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> None:
+    """Reserve; where the money is short, for a smaller call; where calls in flight hold it, after they are done.
+
+    A refusal closes the INTENT.
+    """
+    waits_until = time.monotonic() + plane.config.server.busy_wait_s
+    least: int | None = None
     while True:
         try:
-            for budget in await attempt.reserve(plane.store):
-                plane.tally.would(budget)
-            return
+            granted = await attempt.reserve(plane.store, least)
+            break
         except NoRoomError as no_room:
-            left = deadline - time.monotonic()
+            smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
+            left = waits_until - time.monotonic()
+            if least is None and smaller is not None and (no_room.denied.exceeded or left <= 0):
+                least = smaller
+                continue
             if not no_room.denied.exceeded and left > 0:
-                held = [claim for _, claim in attempt.claims]
-                await plane.store.wait_for_room(held, left)
+                await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
                 continue
             refusal = _no_room(plane, attempt, no_room)
         except StoreUnavailable:
             refusal = budget_store_unavailable().refusal
         attempt.refused(plane.spool, refusal)
         raise Refused(refusal)
+    for budget in granted.would_refuse:
+        plane.tally.would(budget)
+    if granted.nanousd is not None:
+        tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
+        attempt.reserved_less(plane.spool, granted.nanousd)
+        _cap(attempt, endpoint, tokens)
+        client.clamped_tokens = tokens
+    elif attempt.bound.inject:
+        _cap(attempt, endpoint, attempt.bound.output_tokens)
+
+
+def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
+    """Send a cap along: without it the ceiling would be a hope."""
+    endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
+    attempt.body = orjson.dumps(attempt.call.body)
 
 
 def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
@@ -190,16 +208,16 @@ def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
 
 
 async def _forward(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client, body: bytes
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> Response:
     """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
     passed = {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
     passed[b"x-client-request-id"] = attempt.id.encode()
     target = destination.origin.target(endpoint.target).encode()
-    head = encode_head(b"POST", target, destination.fixed, passed, len(body))
+    head = encode_head(b"POST", target, destination.fixed, passed, len(attempt.body))
     attempt.dispatched = time.perf_counter()
     try:
-        return await plane.upstreams.send(destination.pool, head, body)
+        return await plane.upstreams.send(destination.pool, head, attempt.body)
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
         if error.sent:

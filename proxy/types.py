@@ -46,7 +46,10 @@ class Route:
 
 @dataclass(slots=True)
 class Call:
-    """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it."""
+    """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it.
+
+    least_output_tokens: below it an answer is not worth its input, and the call is refused instead of made smaller.
+    """
 
     dialect: str
     operation: str
@@ -58,6 +61,7 @@ class Call:
     sequences: int = 1
     wants_usage: bool = True
     media_items: int = 0
+    least_output_tokens: int = 1024
 
 
 class Attribution(NamedTuple):
@@ -79,7 +83,8 @@ class Claim(NamedTuple):
     """What one call takes from one budget's counter while it is in flight.
 
     `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in
-    epoch seconds (0 for `total`). A `hard` claim is refused where it does not fit; a soft one is only counted.
+    epoch seconds (0 for `total`). A `hard` claim is refused where it does not fit; a soft one is only counted. With `least`,
+    a reservation may be granted for less than `amount`, but not for less than that.
     """
 
     budget: str
@@ -90,3 +95,10 @@ class Claim(NamedTuple):
     amount: int
     measure: str = "usd"
     hard: bool = True
+    clamp: bool = False
+    least: int | None = None
+
+    @property
+    def smallest(self) -> int:
+        """What is still worth having: less than `amount` only where the call can be made smaller."""
+        return self.amount if self.least is None else self.least

@@ -17,7 +17,7 @@ from pricing.units import is_token
 from pricing.usage import Quantity
 from proxy import config
 from proxy.money import NANO
-from proxy.types import Claim
+from proxy.types import Claim, Identity, Route
 
 NO_VALUE = "(none)"
 Measure = Literal["usd", "tokens", "requests"]
@@ -71,6 +71,7 @@ class Budget:
     window: str
     zone: ZoneInfo
     hard: bool
+    clamp: bool
     alert_at: tuple[float, ...]
     on_store_down: str
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
@@ -79,6 +80,13 @@ class Budget:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
         for attribute, patterns in self.match:
             if not _one_of(attributes.get(attribute), patterns):
+                return False
+        return True
+
+    def may_match(self, fixed: Mapping[str, str | None]) -> bool:
+        """As `matches`, by the attributes in `fixed` alone; a condition on any other is taken to hold."""
+        for attribute, patterns in self.match:
+            if attribute not in _PER_CALL and not _one_of(fixed.get(attribute), patterns):
                 return False
         return True
 
@@ -130,6 +138,7 @@ def _compile(row: config.Budget) -> Budget:
         window=row.window,
         zone=ZoneInfo(row.timezone),
         hard=row.action == "block",
+        clamp=row.clamp,
         alert_at=row.alert_at,
         on_store_down=row.on_store_down,
     )
@@ -154,17 +163,42 @@ class Amounts(NamedTuple):
         return math.ceil(sum(counted))
 
 
+_PER_CALL = frozenset({"session", "agent"})  # attributes that a key and a model do not decide
+_MAX_REMEMBERED = 20_000
+
+
+class BudgetIndex:
+    """The budgets that can count a call of one key for one model, found once and then remembered."""
+
+    def __init__(self, budgets: Sequence[Budget]) -> None:
+        self.budgets = tuple(budgets)
+        self._found: dict[tuple[str, str], tuple[Budget, ...]] = {}
+
+    def candidates(self, identity: Identity, route: Route, attributes: Mapping[str, str | None]) -> Sequence[Budget]:
+        """Every budget whose fixed conditions hold; conditions on session and agent are still to be checked."""
+        if identity.trust_labels:
+            return self.budgets
+        key = (identity.key_id, route.requested)
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= _MAX_REMEMBERED:
+                self._found.clear()
+            fixed = {name: value for name, value in attributes.items() if name not in _PER_CALL}
+            found = self._found[key] = tuple(budget for budget in self.budgets if budget.may_match(fixed))
+        return found
+
+
 def claims(
     budgets: Sequence[Budget], attributes: Mapping[str, str | None], amounts: Amounts, now_s: float
 ) -> list[tuple[Budget, Claim]]:
     """What a call with these attributes takes from each budget that it counts in."""
     taken = []
     for budget in budgets:
-        if budget.matches(attributes):
+        if not budget.match or budget.matches(attributes):
             group = budget.group(attributes)
             start, end = budget.window_now(now_s)
             amount = amounts.of(budget.measure, budget.units)
             limit = budget.limit_for(group)
-            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard)
+            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard, budget.clamp)
             taken.append((budget, claim))
     return taken

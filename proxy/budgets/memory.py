@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from proxy.budgets.store import Denied, Ending, Granted, Standing, standing_of
+from proxy.budgets.store import Denied, Ending, Granted, Standing, granted_amounts, standing_of
 from proxy.types import Claim
 
 _CounterKey = tuple[str, str, int]  # budget, group, window start
@@ -27,16 +27,21 @@ class _Counter:
 
 
 class _Reservation:
-    __slots__ = ("amounts", "counters", "deadline_s", "ending", "keys")
+    __slots__ = ("amounts", "counters", "deadline_s", "granted", "keys")
 
     def __init__(
-        self, keys: list[_CounterKey], counters: list[_Counter], amounts: list[int], deadline_s: float
+        self,
+        keys: list[_CounterKey],
+        counters: list[_Counter],
+        amounts: list[int],
+        deadline_s: float,
+        granted: Granted,
     ) -> None:
         self.keys = keys
         self.counters = counters
         self.amounts = amounts
         self.deadline_s = deadline_s
-        self.ending: Ending | None = None
+        self.granted = granted
 
 
 class MemoryStore:
@@ -64,29 +69,35 @@ class MemoryStore:
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float
     ) -> Granted | Denied:
         if reservation_id in self._open:
-            return Granted()
+            return self._open[reservation_id].granted
         keys = [(claim.budget, claim.group, claim.window_start) for claim in claims]
         counters = [
             self._counter(key, claim.measure, claim.limit, claim.window_end)
             for key, claim in zip(keys, claims, strict=True)
         ]
         exceeded, busy, would_refuse = [], [], []
+        smaller: int | None = None
         for claim, counter in zip(claims, counters, strict=True):
             counter.limit = claim.limit
-            if counter.spent + counter.reserved + claim.amount <= claim.limit:
+            room = claim.limit - counter.spent - counter.reserved
+            if claim.amount <= room:
                 continue
             if not claim.hard:
                 would_refuse.append(claim.budget)
-            elif counter.spent + claim.amount > claim.limit:
+            elif claim.smallest <= room:
+                smaller = room if smaller is None else min(smaller, room)
+            elif claim.smallest > claim.limit - counter.spent:
                 exceeded.append(standing_of(claim, counter.spent, counter.reserved))
             else:
                 busy.append(standing_of(claim, counter.spent, counter.reserved))
         if exceeded or busy:
             return Denied(tuple(exceeded), tuple(busy))
-        for claim, counter in zip(claims, counters, strict=True):
-            counter.reserved += claim.amount
-        self._open[reservation_id] = _Reservation(keys, counters, [claim.amount for claim in claims], deadline_s)
-        return Granted(would_refuse=tuple(would_refuse))
+        amounts = granted_amounts(claims, smaller)
+        for amount, counter in zip(amounts, counters, strict=True):
+            counter.reserved += amount
+        granted = Granted(smaller, tuple(would_refuse))
+        self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted)
+        return granted
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
         return self._end(reservation_id, amounts, "settled")
@@ -136,6 +147,11 @@ class MemoryStore:
             Standing(name, group, start, c.window_end, c.measure, c.limit, c.spent, c.reserved)
             for (name, group, start), c in self._counters.items()
         ]
+
+    def remaining(self, claim: Claim) -> int:
+        """What is left to reserve on the counter that `claim` counts in."""
+        counter = self._counters.get((claim.budget, claim.group, claim.window_start))
+        return max(0, claim.limit - counter.spent - counter.reserved) if counter else claim.limit
 
     def standing(self, claim: Claim) -> Standing | None:
         counter = self._counters.get((claim.budget, claim.group, claim.window_start))

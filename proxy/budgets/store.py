@@ -44,9 +44,12 @@ def standing_of(claim: Claim, spent: int = 0, reserved: int = 0) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The reservation stands. `would_refuse` names soft budgets that it passes."""
+    """The reservation stands, for `nanousd` where claims asked for less than all (None: all that was asked for).
 
-    standings: tuple[Standing, ...] = ()
+    `would_refuse` names the soft budgets that it passes.
+    """
+
+    nanousd: int | None = None
     would_refuse: tuple[str, ...] = ()
 
 
@@ -58,13 +61,23 @@ class Denied:
     busy: tuple[Standing, ...]
 
 
+def granted_amounts(claims: Sequence[Claim], nanousd: int | None) -> list[int]:
+    """What each claim holds when the reservation was granted for `nanousd` (None: for all that was asked)."""
+    if nanousd is None:
+        return [claim.amount for claim in claims]
+    return [min(claim.amount, nanousd) if claim.measure == "usd" else claim.amount for claim in claims]
+
+
 class Store(Protocol):
     """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures."""
 
     async def reserve(
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float
     ) -> Granted | Denied:
-        """All claims or none. The same id again gives the same answer and takes nothing more."""
+        """All claims or none; claims in USD that have a `least` may all be granted for one smaller amount.
+
+        The same id again gives the same answer and takes nothing more.
+        """
         ...
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:

@@ -59,7 +59,7 @@ class Api:
 
     def wait(self, work: Awaitable[Any]) -> Any:
         """Run something on the process's loop from a handler's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=5)  # type: ignore[arg-type]
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=5)  # type: ignore[arg-type]  # any awaitable will do
 
     def standings(self) -> list[dict[str, Any]]:
         """The data planes' counters (one plane's with the memory store)."""

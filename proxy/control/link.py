@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,14 @@ class _Plane:
 
 
 class ControlServer:
-    """Control's end. Everything happens on the loop that `start` ran on."""
+    """Control's end. Everything happens on the loop that `start` ran on.
 
-    def __init__(self, path: Path) -> None:
+    first_snapshot: made anew for each data plane that connects, by its worker's name; may take its time.
+    """
+
+    def __init__(self, path: Path, first_snapshot: Callable[[str], Awaitable[Message]]) -> None:
         self._path = path
-        self._snapshot: Message | None = None
+        self._first_snapshot = first_snapshot
         self._planes: set[_Plane] = set()
         self._server: asyncio.Server | None = None
         self._asked = 0
@@ -128,8 +131,7 @@ class ControlServer:
         return sorted(plane.worker for plane in self._planes)
 
     def push(self, snapshot: Message) -> None:
-        """Send to every data plane, and to each that comes later."""
-        self._snapshot = snapshot
+        """Send to every data plane."""
         for plane in self._planes:
             _write(plane.writer, {"snapshot": snapshot})
 
@@ -156,9 +158,8 @@ class ControlServer:
         plane: _Plane | None = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError, KeyError):
             plane = _Plane(str((await _read(reader))["hello"]), writer)
+            _write(writer, {"snapshot": await self._first_snapshot(plane.worker)})
             self._planes.add(plane)
-            if self._snapshot is not None:
-                _write(writer, {"snapshot": self._snapshot})
             while True:
                 message = await _read(reader)
                 future = plane.asked.get(message["id"])

@@ -38,6 +38,7 @@ from proxy.orders import Orders
 log = logging.getLogger("taximeter.control")
 
 _POLL_KEYS_S = 0.3
+_POLL_RUNS_S = 0.02
 _FIRST_KEY = "first"
 
 
@@ -84,11 +85,11 @@ class _Control:
             pass
         stopping = threading.Event()
         thread = threading.Thread(target=recorder.run, args=(stopping,), name="recorder")
-        link = self._link = ControlServer(self._data_dir / "control.sock")
-        await link.start()
         first_key = self._make_first_key(engine)
-        self._push(keys.identities(engine))
+        self._known_keys = keys.identities(engine)
         thread.start()
+        link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
+        await link.start()
         server = self._api_server(engine)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         polling = asyncio.create_task(self._poll_keys())
@@ -121,14 +122,19 @@ class _Control:
         )
         app = create_app(api)
         settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
-        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]
+        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
 
     # Snapshots for the data planes
 
-    def _push(self, identities: list[dict[str, Any]]) -> None:
-        self._known_keys = identities
-        seeds = budget_seeds(self._engine, compile_budgets(self.config.budgets), time.time())
-        self._link.push({"keys": identities, "seeds": seeds})
+    async def _first_snapshot(self, worker: str) -> dict[str, Any]:
+        """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
+        while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
+            await asyncio.sleep(_POLL_RUNS_S)
+        seeds = await asyncio.to_thread(self._seeds)
+        return {"keys": self._known_keys, "seeds": seeds}
+
+    def _seeds(self) -> list[dict[str, Any]]:
+        return budget_seeds(self._engine, compile_budgets(self.config.budgets), time.time())
 
     async def _poll_keys(self) -> None:
         """Keys can be made and revoked by the command line and by other instances, straight in the database."""
@@ -142,11 +148,11 @@ class _Control:
         except SQLAlchemyError:
             return  # the last snapshot stays in force
         if identities != self._known_keys:
-            self._push(identities)
+            self._known_keys = identities
+            self._link.push({"keys": identities, "seeds": []})
 
     def _reload(self, config: Config) -> None:
         self.config = config
-        self._push(self._known_keys)
 
     # The first start
 

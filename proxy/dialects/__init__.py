@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.dialects import openai
 from proxy.errors import Refusal
@@ -30,14 +31,15 @@ class Endpoint:
     operation: str
     target: str
     parse: Callable[[bytes], Call]
+    cap_output: Callable[[dict[str, Any], int, str], None]
 
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
 
 _OPENAI_ENDPOINTS = (
-    Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat),
-    Endpoint(OPENAI, "completions", "/completions", openai.parse_completions),
-    Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings),
+    Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
+    Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
+    Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
 )
 
 

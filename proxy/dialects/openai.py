@@ -111,10 +111,21 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
     return asked
 
 
-def cap_output(body: dict[str, Any], operation: str, tokens: int) -> None:
-    """Set the output cap, in the field that the client used, else in the one that every server of this dialect knows."""
+def cap_completions(body: dict[str, Any], tokens: int, provider: str) -> None:
+    body["max_tokens"] = tokens
+
+
+def cap_nothing(body: dict[str, Any], tokens: int, provider: str) -> None:
+    """Embeddings have no output to cap."""
+
+
+def cap_chat(body: dict[str, Any], tokens: int, provider: str) -> None:
+    """Set the output cap: in the fields that the client used, else in the one that the provider takes for every model.
+
+    OpenAI's reasoning models refuse `max_tokens`; most other servers know no other name.
+    """
     names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-    for name in names or (["max_tokens"] if operation == "completions" else ["max_completion_tokens"]):
+    for name in names or ["max_completion_tokens" if provider in ("openai", "azure") else "max_tokens"]:
         body[name] = tokens
 
 

@@ -68,6 +68,9 @@ class Pairing:
             self._open[value["id"]] = (value, record.start_position)
             return
         known = record.end_position <= self._done
+        if kind == "reserved":
+            self._reserved_less(value)
+            return
         if kind == "tally":
             if not known:
                 batch.tallies.append(value)
@@ -81,6 +84,13 @@ class Pairing:
                 row = entry_row(intent, value, self._instance)
                 batch.rows.append(row)
                 batch.timings.append((row, value))
+
+    def _reserved_less(self, value: Mapping[str, Any]) -> None:
+        """The reservation came to be smaller than the INTENT says."""
+        intent, start = self._open.get(value["id"], (None, None))
+        if intent is not None and start is not None:
+            smaller = {name: value[name] for name in ("reserved_nanousd", "budgets")}
+            self._open[value["id"]] = ({**intent, **smaller}, start)
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over: its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -23,7 +24,7 @@ from proxy.ledger.spool import Position, SpoolReader, runs
 
 log = logging.getLogger("taximeter.recorder")
 
-_EVERY_S = 0.1
+_EVERY_S = 0.2
 _MAX_ROWS = 5000
 _RETRY_S = 0.5
 _COLUMNS = [column.name for column in entries.columns]
@@ -72,6 +73,9 @@ class Recorder:
         self._on_shipped = on_shipped
         self._runs: dict[str, _Run] = {}
         self._insert = _insert_sql(engine)
+        self._add_spend = _upsert(engine, budget_spend, adding="amount")
+        self._set_metric = _upsert(engine, metric_state)
+        self._set_position = _upsert(engine, spool_positions)
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -108,6 +112,10 @@ class Recorder:
             self._on_shipped(batch.rows)
         self._forget_finished()
         return count
+
+    def runs_of(self, worker: str) -> int:
+        """How many of a worker's lives have something in the spool that may not be in the ledger."""
+        return sum(1 for run in runs(self._folder) if run[:-37] == worker)
 
     @property
     def lag_s(self) -> float:
@@ -207,27 +215,18 @@ class Recorder:
         amounts = budget_amounts(rows)
         if not amounts:
             return
-        statement = _upsert(self._engine, budget_spend)
-        statement = statement.on_conflict_do_update(
-            index_elements=["budget", "group", "window_start", "measure"],
-            set_={"amount": budget_spend.c.amount + statement.excluded.amount},
-        )
         values = [
             {"budget": name, "group": group, "window_start": start, "measure": measure, "amount": amount}
             for (name, group, start, measure), amount in amounts.items()
         ]
-        connection.execute(statement, values)
+        connection.execute(self._add_spend, values)
 
     def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
         values = [
             {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in changed
         ]
         if values:
-            statement = _upsert(self._engine, metric_state)
-            statement = statement.on_conflict_do_update(
-                index_elements=["instance", "name", "labels"], set_={"value": statement.excluded.value}
-            )
-            connection.execute(statement, values)
+            connection.execute(self._set_metric, values)
 
     def _write_positions(self, connection: Connection) -> None:
         finished = [name for name, run in self._runs.items() if run.over and run.at_end]
@@ -248,9 +247,7 @@ class Recorder:
                     }
                 )
         if values:
-            statement = _upsert(self._engine, spool_positions)
-            places = {name: statement.excluded[name] for name in values[0] if name != "run"}
-            connection.execute(statement.on_conflict_do_update(index_elements=["run"], set_=places), values)
+            connection.execute(self._set_position, values)
 
     def _forget_finished(self) -> None:
         for name, run in list(self._runs.items()):
@@ -274,11 +271,12 @@ def _insert_sql(engine: Engine) -> str:
     return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
 
-def _upsert(engine: Engine, table: sa.Table) -> Any:
-    if engine.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only the dialect in use
-
-        return insert(table)
-    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
-
-    return sqlite_insert(table)
+def _upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
+    """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
+    if adding is not None:
+        new[adding] = table.c[adding] + new[adding]
+    return statement.on_conflict_do_update(index_elements=keys, set_=new)

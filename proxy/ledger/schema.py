@@ -211,7 +211,7 @@ def current_version(engine: Engine) -> str | None:
 
 def _migrate(engine: Engine) -> None:
     from alembic import command  # noqa: PLC0415 - only where there is something to do
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

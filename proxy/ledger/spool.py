@@ -18,6 +18,7 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class SpoolWriter:
         self._until_check = 0
         self._lock_fd = os.open(folder / f"{self._run}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._owed: deque[bytes] = deque()
         self._dirty = threading.Event()
         self._closed = False
         self._syncer = threading.Thread(target=self._sync_for_ever, name="spool-sync", daemon=True)
@@ -83,6 +85,22 @@ class SpoolWriter:
         self._size += size
         if not self._fsync and not self._dirty.is_set():
             self._dirty.set()
+
+    def append_end(self, payload: bytes) -> None:
+        """Append the end of something that was begun. It cannot be refused any more: if it cannot be written now, it is
+        kept in memory and written first when the spool takes records again."""
+        self._owed.append(payload)
+        self.write_owed()
+
+    def write_owed(self) -> int:
+        """Write the ends that could not be written; how many are left."""
+        while self._owed:
+            try:
+                self.append(self._owed[0])
+            except SpoolUnavailable:
+                break
+            self._owed.popleft()
+        return len(self._owed)
 
     def _make_room(self, size: int) -> None:
         """From time to time: keep to the bound, begin a new segment, and come back from a broken one."""
@@ -121,6 +139,7 @@ class SpoolWriter:
 
     def close(self) -> None:
         """The run is over: what it wrote is synced, its lock is free."""
+        self.write_owed()
         self._closed = True
         self._dirty.set()
         with contextlib.suppress(OSError):

@@ -83,7 +83,7 @@ def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     usage = mapping(response.get("usage"))
     tier = response.get("serviceTier")
     note_tier(tally, mapping(tier).get("type") or tier)
-    if "inputTokens" in usage:
+    if "inputTokens" in usage or "inputTokenCount" in usage:
         read_token_usage(usage, tally)
     elif "prompt_tokens" in usage:
         read_usage(usage, context, tally)

@@ -17,7 +17,7 @@ from typing import Any
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.reader import Context, Reader, merge_counts, note_tier
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.tally import Tally, items, mapping, number, text
 
 MARKS = re.compile(rb'"(?:usageMetadata|usage_metadata|groundingMetadata|error)"\s*:\s*\{')
 
@@ -207,6 +207,8 @@ def read_cache(response: Mapping[str, Any], context: Context, tally: Tally) -> N
 
 
 def _lifetime_s(response: Mapping[str, Any], context: Context) -> Decimal | None:
+    if (kept := number(context.selector.get("duration_seconds"))) is not None:  # deleted before it expired
+        return Decimal(max(kept, 0))
     created, expires = _instant(response.get("createTime")), _instant(response.get("expireTime"))
     if created is not None and expires is not None:
         delta = expires - created

@@ -5,6 +5,7 @@ A host that is missing here reads as OpenAI does, and that is right for most.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -169,7 +170,8 @@ def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     state["choices"] = []
 
 
-groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=USAGE_MARKS)
+GROQ_MARKS = re.compile(USAGE_MARKS.pattern + rb'|"executed_tools"')
+groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=GROQ_MARKS)
 
 
 def read_fireworks(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

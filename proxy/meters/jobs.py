@@ -170,7 +170,7 @@ def read_fal(response: Mapping[str, Any], context: Context, tally: Tally) -> Non
         tally.add("video_second", tally.count(video, "duration") or seconds_asked(context, tally, "duration") or 0)
 
 
-replicate = Reader("replicate.prediction", read_replicate)
+replicate = Reader("replicate.prediction", read_replicate, usage_key="metrics")
 runway = Reader("runway.task", read_runway)
 xai_images = Reader("xai.images", read_xai_images)
 xai_video = Reader("xai.video", read_xai_video)

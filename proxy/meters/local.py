@@ -48,9 +48,11 @@ def fold_llama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 def read_ollama(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Ollama's last object. Without `prompt_eval_count` the prompt came from the cache: its length is not known."""
     tally.model = text(response.get("model"))
-    if "usage" in response:
-        read_usage(mapping(response.get("usage")), context, tally, Host())
+    usage = mapping(response.get("usage"))
+    if "prompt_tokens" in usage or "completion_tokens" in usage:  # the OpenAI-compatible endpoint
+        read_usage(usage, context, tally, Host())
         return
+    response = usage or response
     given, taken = tally.maybe(response, "prompt_eval_count"), tally.maybe(response, "eval_count")
     if given is None and taken is None:
         return

@@ -45,9 +45,10 @@ def read_images(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         read_usage(svg, Context(), inner)
         if inner.usage:
             tally.parts.append(Part(svg["model"], inner.usage))
-    if not tally.found and isinstance(response.get("data"), list):
+    made = len(items(response.get("data"))) if "data" in response else tally.maybe(context.selector, "images", "n")
+    if not tally.found and made is not None:
         tally.found = True
-        tally.add("image", len(items(response.get("data"))))
+        tally.add("image", made)
 
 
 def fold_image(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -94,10 +95,17 @@ def read_speech(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     read_usage(mapping(response.get("usage")), context, tally, _SPEECH)
     if tally.found or "error" in response:
         return
+    counted = tally.maybe(mapping(response.get("usage")), "characters", "total_characters")
+    if counted is None:
+        counted = tally.maybe(context.selector, "characters")
+    if counted is None and (header := context.response_headers.get("character-cost")):  # ElevenLabs
+        counted = tally.read(header)
     spoken = text(context.request.get("input")) or text(context.request.get("text"))
-    if spoken:
+    if counted is None and spoken:
+        counted = len(spoken)
+    if counted is not None:
         tally.found = True
-        tally.add("character", len(spoken))
+        tally.add("character", counted)
 
 
 def fold_usage(state: dict[str, Any], event: Mapping[str, Any]) -> None:

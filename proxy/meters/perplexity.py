@@ -56,6 +56,7 @@ def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         asked = mapping(context.request.get("web_search_options")).get("search_context_size")
         tally.add("request", 1)
         tally.condition("search_context_size", size or asked or "low")
+        tally.condition("search_type", mapping(context.request.get("web_search_options")).get("search_type"))
 
 
 def read_agent(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

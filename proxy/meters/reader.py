@@ -19,6 +19,7 @@ Read = Callable[[Mapping[str, Any], "Context", Tally], None]
 Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
 
 # Names for "no tier in particular": the price is the ordinary one.
+_SAME_TIER = {"fast": "priority"}  # OpenAI takes either word and answers with the second
 _ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", "unspecified", "not_available", "none"}
 
 
@@ -124,7 +125,7 @@ def note_tier(tally: Tally, value: object) -> None:
     if name.lower() == "batch":
         tally.condition("processing", "batch")
     elif name.lower() not in _ORDINARY_TIERS:
-        tally.condition("service_tier", name)
+        tally.condition("service_tier", _SAME_TIER.get(name.lower(), name))
 
 
 def first_mapping(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

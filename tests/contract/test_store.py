@@ -101,3 +101,25 @@ async def test_a_settlement_above_the_reservation_counts_whole(store: Store) -> 
     denied = await store.reserve("b", [claim(1)], NOW, LATER)
     assert isinstance(denied, Denied)
     assert denied.exceeded[0].spent == 120
+
+
+async def test_a_claim_that_can_be_smaller_takes_what_is_left(store: Store) -> None:
+    """All claims in USD are granted for the same, smallest amount."""
+    await store.reserve("a", [claim(70)], NOW, LATER)
+    await store.settle("a", [70])
+    smaller = [claim(60)._replace(least=20), claim(60, budget="wide", limit=1000)._replace(least=20)]
+    granted = await store.reserve("b", smaller, NOW, LATER)
+    assert isinstance(granted, Granted)
+    assert granted.nanousd == 30
+    assert isinstance(await store.reserve("c", [claim(970, budget="wide", limit=1000)], NOW, LATER), Granted)
+
+
+async def test_a_claim_is_not_granted_below_its_least(store: Store) -> None:
+    await store.reserve("a", [claim(90)], NOW, LATER)
+    busy = await store.reserve("b", [claim(60)._replace(least=20)], NOW, LATER)
+    assert isinstance(busy, Denied)
+    assert (len(busy.busy), len(busy.exceeded)) == (1, 0)
+    await store.settle("a", [90])
+    exceeded = await store.reserve("b", [claim(60)._replace(least=20)], NOW, LATER)
+    assert isinstance(exceeded, Denied)
+    assert (len(exceeded.busy), len(exceeded.exceeded)) == (0, 1)

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
-from pricing.load import load_book
 from typer import Typer
 from typer.testing import CliRunner
 
+from pricing.load import load_book
 from proxy.cli_price import dump, price_command, price_lines
 from tests.core.fixtures import ROOT, load
 

@@ -36,25 +36,31 @@ class Serving:
     key: str | None = None
     curl: list[str] = field(default_factory=list)
     _complete: threading.Event = field(default_factory=threading.Event)
+    _reader: threading.Thread = field(init=False)
 
-    def read_output(self) -> None:
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
+        self._reader.start()
+
+    def _read_output(self) -> None:
         """Read what it prints until it ends, noting what a user would copy."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output.append(line)
-            if not self._complete.is_set() and self._understand("".join(self.output)):
-                self._complete.set()
+        with self.process.stdout as lines:
+            for line in lines:
+                self.output.append(line)
+                if not self._complete.is_set() and self._understand("".join(self.output)):
+                    self._complete.set()
         self._complete.set()
 
     def _understand(self, text: str) -> bool:
         exports = re.search(r"export OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(\S+)", text)
         admin = re.search(r"metrics: (http://\S+)", text)
-        curl = re.search(r"^ *(curl (?:.*\\\n)*.*\n)", text, re.MULTILINE)
+        curl = re.search(r"^ *(curl (?:.*\\\n)*.*[^\\\n]\n)", text, re.MULTILINE)
         if not (exports and admin and curl):
             return False
         self.base_url, self.admin_url = exports[1], admin[1]
         self.key = exports[2] if not exports[2].startswith("<") else None
-        self.curl = shlex.split(curl[1])
+        self.curl = shlex.split(curl[1].replace("\\\n", " "))
         return True
 
     def wait_until_announced(self) -> None:
@@ -86,7 +92,9 @@ class Serving:
         """Ask it to end, as Ctrl-C or a service manager would. Its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        return code
 
 
 def environment() -> dict[str, str]:
@@ -107,12 +115,10 @@ def start(folder: Path) -> Serving:
         cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     serving = Serving(process, folder)
-    threading.Thread(target=serving.read_output, daemon=True).start()
     try:
         serving.wait_until_announced()
     except BaseException:
-        process.kill()
-        process.wait()
+        serving.stop()
         raise
     return serving
 

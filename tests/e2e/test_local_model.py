@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import os
+import re
 import select
 import signal
 import subprocess
@@ -102,6 +104,20 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         parent.stdout.close()
 
     assert gone == [child]
+
+
+def test_it_brings_the_openmp_runtime_where_the_system_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a bare Linux the server's library loads the runtime that an installed package carries."""
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
+
+    model = local_model.start_local_model(tmp_path)
+    loaded = Path(f"/proc/{model.pid}/maps").read_text()
+    model.stop()
+
+    assert re.findall(r"\S*libgomp\S*", loaded)
+    assert all("pykdtree.libs" in path for path in re.findall(r"\S*libgomp\S*", loaded))
 
 
 def test_missing_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -76,9 +76,13 @@ def reported(first: Serving, first_answer: httpx.Response) -> Bill:
             assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
             assert chunks[-1].usage
             usages.append(chunks[-1].usage.model_dump())
-    cached = sum(usage["prompt_tokens_details"]["cached_tokens"] or 0 for usage in usages)
+        text = client.completions.create(model=MODEL_NAME, prompt="One, two,", max_tokens=6)
+        embedding = client.embeddings.create(model=MODEL_NAME, input="a zebra, a tiger")
+        assert text.usage
+        usages += [text.usage.model_dump(), embedding.usage.model_dump()]
+    cached = sum((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0 for usage in usages)
     prompt = sum(usage["prompt_tokens"] for usage in usages)
-    output = sum(usage["completion_tokens"] for usage in usages)
+    output = sum(usage.get("completion_tokens", 0) for usage in usages)
     nano = (prompt - cached) * NANO_PER_INPUT + cached * NANO_PER_CACHED + output * NANO_PER_OUTPUT
     return Bill(len(usages), prompt - cached, cached, output, Decimal(nano) / 10**9)
 
@@ -93,17 +97,20 @@ def run_curl(arguments: list[str]) -> httpx.Response:
 
 
 def bill_of(items: list[dict[str, object]]) -> Bill:
-    """The one row of a report by model."""
-    rows = [row for row in items if row["model"] == MODEL_NAME]
-    assert len(rows) == len(items) == 1
-    usage = rows[0]["usage"]
+    """A report by model that has one row, or none yet."""
+    if not items:
+        return Bill(0, 0, 0, 0, Decimal(0))
+    (row,) = items
+    usage = row["usage"]
+    assert row["model"] == MODEL_NAME
     assert isinstance(usage, dict)
+    assert set(usage) <= {"input", "cache_read", "output"}
     return Bill(
-        int(str(rows[0]["requests"])),
+        int(str(row["requests"])),
         int(usage.get("input", 0)),
         int(usage.get("cache_read", 0)),
         int(usage.get("output", 0)),
-        Decimal(str(rows[0]["cost_usd"])),
+        Decimal(str(row["cost_usd"])),
     )
 
 
@@ -122,8 +129,38 @@ def test_every_view_agrees_with_the_invoice(first: Serving, reported: Bill) -> N
 
     assert spent == reported
     assert counted == reported
-    assert bill_of(as_json(first.command("spend", "--by", "model", "--format", "json"))["items"]) == reported
+    assert bill_of(as_json(first.command("spend", "--by", "model", "--format", "json"))) == reported
     assert LlamaCounters(spent.input_tokens, spent.cached_tokens, spent.output_tokens) == invoice
+
+
+def test_a_stream_whose_client_asked_for_no_usage_is_billed_all_the_same(first: Serving, reported: Bill) -> None:
+    """The client sees no usage, as it would from the server itself; the ledger has the server's own count."""
+    invoice_url = (first.folder / "taximeter-data" / ADDRESS_FILE).read_text().strip() + "/v1"
+    counted = read_counters(invoice_url)
+    before = eventually(lambda: bill_of(first.api("/api/spend", by="model")["items"]), lambda bill: bill == reported)
+    with openai.OpenAI(base_url=first.base_url, api_key=first.key, max_retries=0) as client:
+        chunks = list(
+            client.chat.completions.create(
+                model=MODEL_NAME, messages=[{"role": "user", "content": PROMPT}], max_tokens=16, stream=True
+            )
+        )
+    after = eventually(
+        lambda: bill_of(first.api("/api/spend", by="model")["items"]), lambda bill: bill.requests > before.requests
+    )
+
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+    assert after.requests == before.requests + 1
+    assert read_counters(invoice_url) - counted == LlamaCounters(
+        after.input_tokens - before.input_tokens,
+        after.cached_tokens - before.cached_tokens,
+        after.output_tokens - before.output_tokens,
+    )
+
+
+def test_the_models_are_listed(first: Serving) -> None:
+    """An SDK's list of models has the one that there is."""
+    with openai.OpenAI(base_url=first.base_url, api_key=first.key, max_retries=0) as client:
+        assert MODEL_NAME in [model.id for model in client.models.list()]
 
 
 def bill_from(running: Serving) -> Bill:
@@ -158,7 +195,9 @@ def test_neither_prompts_nor_keys_are_stored_or_logged(first: Serving, reported:
 def test_it_stops_when_told_and_the_next_start_goes_on(first: Serving, reported: Bill) -> None:
     """SIGTERM ends all of it with code 0; started again, the key still works and no figure was lost."""
     assert first.key
-    before = eventually(lambda: bill_from(first), lambda bill: bill.requests >= reported.requests)
+    assert reported.requests
+    spent = bill_of(first.api("/api/spend", by="model")["items"])
+    before = eventually(lambda: bill_from(first), lambda bill: bill == spent)
     model_url = (first.folder / "taximeter-data" / ADDRESS_FILE).read_text().strip()
 
     code = first.stop()

@@ -36,8 +36,8 @@ def test_the_mounted_configuration_is_accepted(compose: Any, tmp_path: Path) -> 
     assert list(config.upstreams) == ["openai"]
     assert list(config.models) == ["gpt-*"]
     assert any("anthropic" in warning for warning in warnings)
-    assert config.store.startswith("redis://redis:")
-    assert "redis" in compose["services"]
+    assert "@postgres/" in config.ledger
+    assert {"postgres", "redis", "prometheus"} <= set(compose["services"])
 
 
 def test_every_setting_that_the_configuration_reads_is_passed_in(compose: Any) -> None:

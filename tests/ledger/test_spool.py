@@ -21,7 +21,15 @@ def payload(number: int) -> bytes:
     return b'{"t":"tally","n":%d}' % number
 
 
-def read_all(folder: Path, start: Position = Position(0, 0)) -> tuple[list[bytes], SpoolReader]:
+START = Position(0, 0)
+
+
+def append_ten(writer: SpoolWriter, record: bytes) -> None:
+    for _ in range(10):
+        writer.append(record)
+
+
+def read_all(folder: Path, start: Position = START) -> tuple[list[bytes], SpoolReader]:
     reader = SpoolReader(folder, runs(folder)[0], start)
     payloads = []
     while records := reader.read(over=reader.is_over()):
@@ -87,8 +95,7 @@ def test_the_bound_refuses_and_recovers(tmp_path: Path, monkeypatch: pytest.Monk
     writer = SpoolWriter(tmp_path, "w", max_mb=1)
     big = b'{"t":"' + b"x" * 300_000 + b'"}'
     with pytest.raises(SpoolUnavailable, match="max_mb"):
-        for _ in range(10):
-            writer.append(big)
+        append_ten(writer, big)
     other = next(tmp_path.glob("*.spool"))
     os.truncate(other, 0)
     writer.append(payload(1))
@@ -108,6 +115,19 @@ def test_a_disk_that_refuses_is_said_and_outlived(tmp_path: Path, monkeypatch: p
             writer.append(payload(2))
     writer.append(payload(3))
     assert read_all(tmp_path)[0] == [payload(1), payload(3)]
+
+
+def test_an_end_that_cannot_be_written_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun has to be ended: a full disk delays the record and does not lose it, nor its order."""
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append(payload(1))
+    with monkeypatch.context() as full:
+        full.setattr(spool.os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        writer.append_end(payload(2))
+        writer.append_end(payload(3))
+        assert writer.write_owed() == 2
+    writer.append_end(payload(4))
+    assert read_all(tmp_path)[0] == [payload(number) for number in (1, 2, 3, 4)]
 
 
 def test_half_a_write_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ Run = Callable[[Path, int, argparse.Namespace], Outcome]
 RUNS: dict[str, Run] = {
     "clean": lambda folder, seed, a: scenarios.clean_mix(folder, calls=a.calls, seed=seed),
     "race": lambda folder, seed, a: scenarios.racing_calls(folder, seed=seed),
+    "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
+    "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),
     "kill-data": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="data"),
     "kill-control": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="control"),

@@ -101,6 +101,23 @@ def judge_stuck(verdict: Verdict, standings: list[Standing]) -> None:
             verdict.add("stuck_nano", standing.name, abs(reserved))
 
 
+def judge_limits(verdict: Verdict, standings: list[Standing], budgets: list[dict[str, Any]]) -> None:
+    """Counters above their limit, by the store's own word. A crash charges ceilings, so it may pass one; nothing else."""
+    verdict.start("charged_above_limit_nano")
+    hard = {b["name"]: b for b in budgets if b.get("limit_usd") is not None and b.get("action", "block") == "block"}
+    for standing in standings:
+        budget = hard.get(standing.name)
+        if budget is None:
+            continue
+        overrides = budget.get("overrides") or {}
+        for group, (spent, reserved) in (
+            standing.groups or {"": (standing.spent_nano, standing.reserved_nano)}
+        ).items():
+            over = spent + reserved - nano(str(overrides.get(group, budget["limit_usd"])))
+            if over > 0:
+                verdict.add("charged_above_limit_nano", f"{standing.name} {group}: {over} n$", over)
+
+
 def judge_store(verdict: Verdict, standings: list[Standing], entries: list[Entry]) -> None:
     verdict.start("store_difference", "store_difference_nano")
     sums: Counter[tuple[str, str, int]] = Counter()

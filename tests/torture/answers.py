@@ -105,7 +105,10 @@ class Answer:
             await self._unary()
 
     def end(self, how: str) -> None:
-        """Write the bill: whole for a complete answer or where the law says so, else for what was generated."""
+        """Write the bill: whole for a complete answer or where the law says so, else for what was generated.
+
+        `cut` and `client_left` are the network's doing, and the model may have worked on; `failed` is the model's own.
+        """
         finish, self._finish = self._finish, None
         if finish is None:
             return
@@ -113,7 +116,7 @@ class Answer:
         if how == "refused":
             finish(how, "refused", {})
             return
-        if how != "complete" and self.law == "stop_on_disconnect":
+        if how == "failed" or (how != "complete" and self.law == "stop_on_disconnect"):
             if not self.ask.stream and self.orders.delay and not self._generated:
                 share = min(1.0, (time.monotonic() - self._started) / self.orders.delay)
                 self._generated = int(self.plan.generated * share)
@@ -197,13 +200,13 @@ class Answer:
     # usage
 
     def _usage(self) -> tuple[dict[str, Any] | None, str]:
-        """The usage object to send, and what sending it tells: exact, lie or nothing."""
+        """The usage object to send, and what sending it tells: exact, odd, lie or nothing."""
         ordered = self.orders.fault
         if not self.ask.tell or ordered("no_usage") is not None:
             return None, "nothing"
         false = next((name for name in faults.LIES if ordered(name) is not None), None)
         if false is not None:
-            return faults.lie(self.ask.dialect, self.plan.counts(), false), "lie"
+            return faults.lie(self.ask.dialect, self.plan.counts(), false), faults.tells(false)
         return formats.usage(self.ask.dialect, self.plan.counts()), "exact"
 
     # unary
@@ -314,10 +317,10 @@ class Answer:
             if name == "bad_chunk":
                 await self._break("cut", b"zz\r\nnot a chunk\r\n")
             elif name == "half_frame":
-                self.end("cut")
+                self.end("failed")
                 await self.wire.raw(framed(b'data: {"id":"half","cho') + b"0\r\n\r\n")
             elif name == "error_event":
-                self.end("cut")
+                self.end("failed")
                 await self.wire.raw(framed(self._error_event()) + b"0\r\n\r\n")
             else:
                 await self._break(name, b"")

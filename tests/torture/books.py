@@ -71,7 +71,7 @@ class Books:
         self.client.append({
             "nonce": nonce, "caller": caller, "team": team, "user": None, "session": None, "model": model,
             "stream": stream, "asked_usage": asked, "end": "complete", "status": 200, "code": None,
-            "usage": usage if asked or not stream else None, "cost_usd": None,
+            "usage": usage if asked or not stream else None, "usage_alone": stream, "cost_usd": None,
             "headers": {"x-taximeter-request-id": f"request-{number}"}
             | ({} if stream else {"x-taximeter-cost-usd": usd(nano)}),
         })  # fmt: skip

@@ -42,9 +42,9 @@ def judge_pairs(
         elif cost is None:
             if line.billed_nano:
                 verdict.add("unpriced", what)
-        elif line.told == "lie":
-            if not entry.flags and entry.usage_source == "provider":
-                verdict.add("unflagged_lies", what)
+        elif line.told in ("odd", "lie") and entry.usage_source == "provider":
+            if not entry.flags and (cost != line.billed_nano or line.told == "lie"):
+                verdict.add("unflagged_lies", f"{what}: {cost} against {line.billed_nano} n$")
         elif _exact(line, entry):
             _judge_exact(verdict, line, entry, cost, what)
         else:
@@ -61,11 +61,12 @@ def judge_pairs(
 def _exact(line: Line, entry: Entry) -> bool:
     """Whether the entry must have the invoice's very figures: the usage was told, and nothing kept it from being read.
 
-    An entry charged at its ceiling was not read to its end, nor is one surely whose caller left meanwhile.
+    An entry charged at its ceiling was not read to its end, nor is one surely whose caller left meanwhile. A refusal
+    with status 200 says nothing about money, so it may have been estimated.
     """
     if line.told not in ("exact", "refused") or entry.status != "settled":
         return False
-    return entry.usage_source == "provider" or line.told == "refused" or entry.outcome not in _LEFT
+    return entry.usage_source == "provider" or (line.told == "exact" and entry.outcome not in _LEFT)
 
 
 def _judge_exact(verdict: Verdict, line: Line, entry: Entry, cost: int, what: str) -> None:
@@ -78,14 +79,17 @@ def _judge_exact(verdict: Verdict, line: Line, entry: Entry, cost: int, what: st
 
 
 def judge_entries(verdict: Verdict, attempts: list[Entry], costs: Mapping[str, int | None]) -> None:
-    verdict.start("line_difference", "negative")
+    verdict.start("line_difference", "negative", "above_ceiling")
     verdict.numbers["entries"] = len(attempts)
     verdict.numbers["void"] = sum(entry.status == "void" for entry in attempts)
     verdict.numbers["unconfirmed"] = sum(entry.status == "unconfirmed" for entry in attempts)
     verdict.numbers["ledger_nano"] = sum(cost or 0 for cost in costs.values())
     for entry in attempts:
-        if (costs[entry.id] or 0) < 0:
-            verdict.add("negative", f"{entry.id} {costs[entry.id]} n$")
+        cost = costs[entry.id] or 0
+        if cost < 0:
+            verdict.add("negative", f"{entry.id} {cost} n$")
+        if entry.reserved_nano is not None and cost > entry.reserved_nano:
+            verdict.add("above_ceiling", f"{entry.id}: {cost} n$, reserved {entry.reserved_nano}")
         if not entry.cost_lines or entry.cost_nano is None:
             continue
         if any(line.get("cost_usd") is None for line in entry.cost_lines):

@@ -144,7 +144,7 @@ def entry_of(row: Mapping[str, Any]) -> Entry:
     usage = {unit: Decimal(str(quantity)) for unit, quantity in (_json(row.get("usage")) or {}).items()}
     for unit in UNITS:
         quantity = row.get(unit, row.get(f"{unit}_tokens"))
-        if quantity is not None:
+        if quantity:
             usage[unit] = Decimal(str(quantity))
     flags = _json(row.get("flags")) or []
     return Entry(

@@ -89,6 +89,11 @@ LIES = tuple(name for name in FAULTS if name.startswith("usage_") and name not i
 REFUSALS = ("status", "bare", "html", "json_error", "empty", "redirect")
 
 
+def tells(fault: str) -> str:
+    """What a false usage tells: `odd` (the truth, in an odd form), `lie` (something impossible) or `nothing` readable."""
+    return {"usage_string": "odd", "usage_mismatch": "odd", "usage_huge": "lie"}.get(fault, "nothing")
+
+
 def lie(dialect: str, counts: formats.Counts, fault: str) -> Any:
     """The usage object as a fault tells it."""
     output = "output" if dialect != "openai_embeddings" else "input"

@@ -193,17 +193,17 @@ class Gateway(Marked):
         command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config_file), *options]
         self.start(command, env=env)
 
-        def ready() -> bool:
-            assert self.process is not None
-            if self.process.poll() is not None:
-                raise RigError(f"taximeter serve ended with {self.process.returncode}: {self.tail()}")
-            return get(f"{self.url}/readyz")[0] == 200 and get(f"{self.admin_url}/readyz")[0] == 200
-
         try:
-            wait_until("taximeter serve is ready", ready, timeout_s)
+            wait_until("taximeter serve is ready", self.ready, timeout_s)
         except RigError as error:
             raise RigError(f"{error}\n{self.tail()}") from None
         return time.monotonic() - began
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RigError(f"taximeter serve ended with {self.process.returncode}: {self.tail()}")
+        return get(f"{self.url}/readyz")[0] == 200 and get(f"{self.admin_url}/readyz")[0] == 200
 
     def metrics(self) -> evidence.Metrics:
         status, text = get(f"{self.admin_url}/metrics", ADMIN_KEY)
@@ -325,6 +325,7 @@ class Rig:
     def quiet(self, timeout_s: float = 30) -> None:
         """Wait until nothing is in flight and nothing is left to ship: the same books twice, and no lag."""
         wait_until("the provider has ended all answers", lambda: self.provider.status()["open"] == 0, timeout_s)
+        wait_until("both planes are ready again", self.gateway.ready, timeout_s)
         last: list[Any] = [None]
 
         def still() -> bool:

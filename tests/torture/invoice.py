@@ -7,7 +7,8 @@ and only then lets their responses go. `read_invoice` joins the two lines of eac
      "stream":…,"law":…,"planned":{unit:n},"planned_nano":…,"attempt_id":…,"reply_id":…,"body":…}
     {"e":"close","line":…,"at_us":…,"mono_ns":…,"end":…,"told":…,"billed":{unit:n},"billed_nano":…}
 
-`end`: complete, client_left, cut, refused. `told`: exact (the true usage was sent), nothing, lie, refused.
+`end`: complete, client_left, cut, failed, refused. `told`: exact (the true usage was sent), odd (in an odd
+form), lie, nothing, refused.
 `billed_nano` is what the caller owes, in nano-dollars.
 """
 

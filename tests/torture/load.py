@@ -5,7 +5,7 @@ line for each with what the client saw, prints a summary and ends by itself.
 
     {"nonce":…,"retry_of":…,"caller":…,"team":…,"user":…,"session":…,"path":…,"model":…,"stream":…,"asked_usage":…,
      "leave":…,"t0_us":…,"t1_us":…,"t0_ns":…,"first_ns":…,"t1_ns":…,"end":…,"status":…,"code":…,"bytes":…,"events":…,
-     "done":…,"usage":{…},"cost_usd":…,"headers":{"x-taximeter-…":…}}
+     "done":…,"usage":{…},"usage_alone":…,"cost_usd":…,"headers":{"x-taximeter-…":…}}
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import re
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -37,25 +38,45 @@ _BUSY_TRIES = 10_000
 
 def look(seen: Seen) -> dict[str, Any]:
     """What the answer's body says: its error code, its last usage, its events, whether it said that it was done."""
-    body = bytes(seen.body)
-    if not seen.headers.get("content-type", "").startswith("text/event-stream"):
+    body = bytes(seen.body).removeprefix(b"\xef\xbb\xbf")
+    if seen.headers.get("content-encoding") == "gzip":
+        body = _unzipped(body)
+    if not body.startswith((b"data:", b"event:", b":", b"retry:")):
         told = _parsed(body)
-        return {"code": _code(told), "usage": told.get("usage"), "events": 0, "done": False, "cost_usd": None}
+        blank = {"usage_alone": False, "events": 0, "done": False, "cost_usd": None}
+        return {"code": _code(told), "usage": told.get("usage")} | blank
+    if b"\r" in body or b'\ndata: "' in body:
+        body = _plain_events(body)
     last = body.rfind(b'"usage":{')
-    usage = None
+    chunk: dict[str, Any] = {}
     if last >= 0:
         line = body[body.rfind(b"\n", 0, last) + 1 : (body.find(b"\n", last) + 1 or len(body))]
-        usage = _parsed(line.removeprefix(b"data:")).get("usage")
+        chunk = _parsed(line.removeprefix(b"data:"))
     error = body.rfind(b'"error":{')
     line = body[body.rfind(b"\n", 0, error) + 1 :].partition(b"\n")[0] if error >= 0 else b""
     comment = _COST_COMMENT.search(body)
     return {
         "code": _code(_parsed(line.removeprefix(b"data:"))),
-        "usage": usage,
+        "usage": chunk.get("usage"),
+        "usage_alone": chunk.get("choices") == [],
         "events": body.count(b"\ndata:") + body.startswith(b"data:"),
         "done": b"data: [DONE]" in body,
         "cost_usd": comment.group(1).decode() if comment else None,
     }
+
+
+def _plain_events(body: bytes) -> bytes:
+    """The same events with LF as line end and each payload on one line."""
+    events = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")
+    return b"\n\n".join(event.replace(b"\ndata: ", b"") for event in events) + b"\n\n"
+
+
+def _unzipped(body: bytes) -> bytes:
+    """As far as it goes."""
+    try:
+        return zlib.decompressobj(31).decompress(body)
+    except zlib.error:
+        return b""
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

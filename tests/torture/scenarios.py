@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .faults import FAULTS
 from .figures import Verdict
-from .harness import BUDGETS, Rig, wait_until
+from .harness import BUDGETS, Rig, RigError, wait_until
 from .reconcile import table
 from .traffic import Traffic
 
@@ -59,25 +61,48 @@ def racing_calls(
         return Outcome(verdict, True, {"load": summary, "used": used})
 
 
-def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
-    """`kill -9` in the middle of many streams, and start again: as many entries as unrefused intents, none twice.
+def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.05", seed: int = 1, whom: str = "all") -> Outcome:
+    """The same race, with `kill -9` in it: what a crash left unknown counts against the budget too."""
+    rng = random.Random(seed)
+    budgets = [*BUDGETS, {"name": "small", "limit_usd": limit_usd, "window": "total"}]
+    wanted = Traffic(
+        calls=80, concurrency=64, stream=0.5, models={"tm-odd": 1.0}, kinds={"chat": 1.0}, out=(1, 40), words=(4, 20),
+        delay=(0, 0.5), cap_slack=(0, 5), timeout_s=20,
+    )  # fmt: skip
+    with Rig(folder, budgets=budgets) as rig:
+        for number in range(times):
+            load = rig.begin_load(replace(wanted, seed=seed * 10_000 + number))
+            time.sleep(rng.uniform(0.2, 0.8))  # the moment is random, that is the point
+            if whom == "all":
+                rig.gateway.kill()
+                rig.end_load(load)
+                rig.gateway.up()
+            else:
+                rig.gateway.kill([plane_pid(rig, whom)])
+                rig.end_load(load)
+        last = rig.load(replace(wanted, seed=seed * 10_000 + times, calls=20_000, until_402=True, retry_busy=True))
+        verdict = rig.verdict(clean=False)
+        figures = verdict.budgets["small"]
+        return Outcome(verdict, False, {"last": last, "billed": round(figures["most_nano"] / figures["limit_nano"], 4)})
 
-    `whom`: `all` processes at one moment, or only the one that holds the `data` or `control` plane's connections.
+
+def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
+    """`kill -9` in the middle of many calls, and start again: as many entries as unrefused intents, none twice.
+
+    Every other time among streams that are all open, else among calls that come and go 500 a second. `whom`: `all`
+    processes at one moment, or only the one that holds the `data` or `control` plane's connections.
     """
     rng = random.Random(seed)
+    pace = (0.01, 0.05) if whom == "all" else (0.005, 0.02)
     owed: set[str] = set()
     restarts: list[float] = []
     with Rig(folder) as rig:
         for number in range(times):
+            wanted = _open_streams(streams, pace) if number % 2 == 0 else _brisk_calls()
+            enough = rng.randint(max(1, streams // 2), streams)
             before = rig.provider.status()["accepted"]
-            load = rig.begin_load(
-                Traffic(
-                    calls=streams, concurrency=streams, seed=seed * 10_000 + number, stream=0.9, tpc=(1, 4),
-                    kinds={"chat": 1.0}, out=(40, 160), chunk_delay=(0.01, 0.05), delay=(0, 0.5), timeout_s=20,
-                )
-            )  # fmt: skip
-            wanted = before + rng.randint(max(1, streams // 2), streams)
-            wait_until("the streams are open", lambda n=wanted: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            load = rig.begin_load(replace(wanted, seed=seed * 10_000 + number))
+            _await_accepted(rig, before + enough)
             time.sleep(rng.uniform(0, 1.0))  # the moment is random, that is the point
             if whom == "all":
                 rig.gateway.kill()
@@ -93,15 +118,35 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
         return Outcome(verdict, False, facts)
 
 
+def _open_streams(streams: int, pace: tuple[float, float]) -> Traffic:
+    return Traffic(
+        calls=streams, concurrency=streams, stream=0.9, tpc=(1, 4), kinds={"chat": 1.0}, out=(40, 160),
+        chunk_delay=pace, delay=(0, 0.5), timeout_s=20,
+    )  # fmt: skip
+
+
+def _brisk_calls() -> Traffic:
+    return Traffic(calls=900, rate=500, out=(0, 20), timeout_s=10)
+
+
+def _await_accepted(rig: Rig, number: int) -> None:
+    wait_until(f"{number} calls reached the provider", lambda: rig.provider.status()["accepted"] >= number, 20, 0.01)
+
+
 def plane_pid(rig: Rig, plane: str) -> int:
-    """The process that serves a plane: it holds an accepted connection on the plane's port."""
+    """The process that serves a plane: it holds the accepted end of a connection to the plane's port."""
     url = rig.gateway.url if plane == "data" else rig.gateway.admin_url
     port = int(url.rpartition(":")[2])
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == "01":
-            inodes.add(f"socket:[{fields[9]}]")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        sock.recv(1)
+        return _holder(rig, port)
+
+
+def _holder(rig: Rig, port: int) -> int:
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    here = [row for row in rows if int(row[1].rpartition(":")[2], 16) == port]
+    inodes = {f"socket:[{row[9]}]" for row in here if row[3] == "01"}  # established
     for pid in rig.gateway.members():
         for link in Path(f"/proc/{pid}/fd").iterdir():
             try:
@@ -109,7 +154,7 @@ def plane_pid(rig: Rig, plane: str) -> int:
                     return pid
             except OSError:
                 continue
-    raise AssertionError(f"no process holds a connection of the {plane} plane")
+    raise RigError(f"no process holds a connection to port {port}")
 
 
 def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool = True) -> Outcome:
@@ -125,18 +170,24 @@ def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool =
         return Outcome(rig.verdict(clean=False), False, {"load": summary})
 
 
-def upstream_faults(folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0) -> Outcome:
+def upstream_faults(
+    folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0, names: Collection[str] = FAULTS
+) -> Outcome:
     """Every fault of the provider, on streams and not: one entry each, an end for the client, no hang."""
     changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
     facts: dict[str, Any] = {}
-    with Rig(folder, changes=changes) as rig:
+    soft = [budget | {"action": "warn"} for budget in BUDGETS]  # one fault that costs too much must not hide the others
+    with Rig(folder, budgets=soft, changes=changes) as rig:
         for stream in (0.0, 1.0):
             letter = "s" if stream else "u"
-            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in FAULTS.items() if letter in f.applies}
+            fitting = {name: FAULTS[name] for name in names if letter in FAULTS[name].applies}
+            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in fitting.items()}
+            if not chosen:
+                continue
             wanted = Traffic(
                 calls=each * len(chosen) * 3, concurrency=64, seed=seed + int(stream), stream=stream, faults=chosen,
                 kinds={"chat": 3.0, "completions": 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=4 * timeout_s + 10,
-                ask_usage=0.5,
+                show=True,
             )  # fmt: skip
             facts[f"load_{letter}"] = rig.load(wanted)
         return Outcome(rig.verdict(clean=False), False, facts)
@@ -154,7 +205,7 @@ def rolling_stops(folder: Path, *, times: int, seed: int = 1) -> Outcome:
                     chunk_delay=(0.01, 0.03), delay=(0, 0.3), timeout_s=30,
                 )
             )  # fmt: skip
-            wait_until("calls are open", lambda n=before + 40: rig.provider.status()["accepted"] >= n, 20, 0.01)  # type: ignore[misc]
+            _await_accepted(rig, before + 40)
             codes.append(rig.gateway.stop(40))
             rig.end_load(load)
             rig.gateway.up()

@@ -127,7 +127,7 @@ def estimated_though_told(books: Books) -> dict[str, int]:
 
 def charged_at_the_ceiling(books: Books) -> dict[str, int]:
     entry = books.entries[17]
-    entry |= {"status": "unconfirmed", "cost_nanousd": entry["cost_nanousd"] + 40, "cost_lines": "[]"}
+    entry |= {"status": "unconfirmed", "cost_nanousd": entry["reserved_nanousd"], "cost_lines": "[]"}
     _tell_nothing(books, 17)
     return {"unconfirmed": 1, "over_estimated": 1}
 
@@ -136,6 +136,12 @@ def never_sent_but_charged(books: Books) -> dict[str, int]:
     made = {"id": "x", "request_id": "x", "upstream_request_id": None, "status": "unconfirmed", "outcome": "crashed"}
     books.entries.append(books.entries[17] | made)
     return {"unconfirmed": 1, "unsent": 1}
+
+
+def above_its_ceiling(books: Books) -> dict[str, int]:
+    entry = books.entries[17]
+    entry["reserved_nanousd"] = entry["cost_nanousd"] - 1
+    return {"above_ceiling": 1}
 
 
 def without_a_price(books: Books) -> dict[str, int]:
@@ -219,7 +225,7 @@ def not_counted_in_its_team(books: Books) -> dict[str, int]:
 PLANTS: list[Plant] = [
     lost, doubled, phantom, void_though_sent, dearer_by_one_nano, cheaper_by_one_nano,
     reasoning_counted_as_output, a_line_that_does_not_multiply, refunded_by_a_correction, estimated_too_low,
-    estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, without_a_price,
+    estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, above_its_ceiling, without_a_price,
     a_lie_taken_as_truth, two_requests_swapped, one_entry_for_two_requests, refused_but_sent, another_cost_told,
     another_cost_told_in_a_stream, usage_changed_on_the_way, usage_withheld, usage_unasked,
     answered_from_nowhere, a_virtual_key_upstream, not_counted_in_its_team,
@@ -258,7 +264,7 @@ def test_a_passed_budget_is_found_to_the_nano_dollar(tmp_path: Path) -> None:
     config["budgets"][0]["limit_usd"] = usd(spent - 1)
     sources.config.write_text(json.dumps(config))  # type: ignore[union-attr]
 
-    assert judged(sources) == {"overshoot_nano": 1}
+    assert judged(sources) == {"overshoot_nano": 1, "charged_above_limit_nano": 1}
 
 
 @pytest.mark.parametrize("window", ["minute", "hour", "day", "week", "month"])
@@ -284,6 +290,16 @@ def test_a_stuck_reservation_and_a_wrong_counter_are_found(tmp_path: Path) -> No
     standings[0]["groups"][0]["spent_usd"] = usd(1 + sum(e["cost_nanousd"] for e in books.entries))
 
     assert judged(books.write(tmp_path, standings=standings)) == {"stuck": 1, "store_difference": 1}
+
+
+def test_a_counter_above_its_limit_is_found(tmp_path: Path) -> None:
+    standings = made_up(60).standings()
+    standings[0]["groups"][0]["reserved_usd"] = "1000.5"
+
+    found = judged(made_up(60).write(tmp_path, standings=standings))
+
+    spent = sum(entry["cost_nanousd"] for entry in made_up(60).entries)
+    assert found == {"stuck": 1, "charged_above_limit_nano": 500_000_000 + spent}
 
 
 def test_a_group_that_the_store_lost_is_found(tmp_path: Path) -> None:

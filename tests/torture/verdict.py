@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from .accounts import judge_budgets_of, judge_metrics, judge_overshoot, judge_store, judge_stuck
+from .accounts import judge_budgets_of, judge_limits, judge_metrics, judge_overshoot, judge_store, judge_stuck
 from .charges import effective_costs, judge_blind, judge_entries, judge_intents, judge_pairs
 from .evidence import NANO, Entry, Evidence
 from .figures import Verdict
@@ -37,6 +37,7 @@ def judge(evidence: Evidence) -> Verdict:
             judge_metrics(verdict, evidence.metrics, evidence.entries)
     if evidence.standings is not None:
         judge_stuck(verdict, evidence.standings)
+        judge_limits(verdict, evidence.standings, evidence.budgets)
     if evidence.keys:
         verdict.start("leaked_keys")
         for line in evidence.invoice:
@@ -75,17 +76,22 @@ def judge_client(
         if told is None or entry is None:
             continue
         cost = entry.cost_nano
+        if told == "unknown" and entry.usage_source != "provider":
+            continue  # what is estimated afterwards was unknown then
         if (told == "unknown") != (cost is None) or (cost is not None and Decimal(told) * NANO != cost):
             verdict.add("told_cost_difference", f"{nonce}: told {told}, entry {entry.id} has {cost} n$")
 
 
 def _judge_answer(verdict: Verdict, row: Mapping[str, Any], line: Line) -> None:
-    """A whole answer with its true usage, as its client saw it. Only formats where usage must be asked for."""
+    """A whole answer with its true usage, as its client saw it. Only formats where usage must be asked for.
+
+    Usage that stands in a chunk of its own is there because it was asked for; in a chunk with text it is the provider's.
+    """
     if not line.path.endswith(("/completions", "/embeddings")):
         return
     seen = row["usage"]
     if row["stream"] and not row["asked_usage"]:
-        if seen is not None:
+        if seen is not None and row["usage_alone"]:
             verdict.add("usage_unasked", line.nonce)
         return
     if seen is None:

@@ -1,0 +1,122 @@
+"""One peer, started afresh, through all measurements; the figures of one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.machine import Process, free_ports
+from bench.peers import Peer, Started
+from bench.rig import Rig, seconds_until_served
+from bench.wire import race_nanousd
+
+RACERS = 128
+# Half of what all racers together would cost: a budget that is worth racing for.
+RACE_BUDGET_NANOUSD = sum(map(race_nanousd, range(RACERS))) // 2
+_TOP_CONNECTIONS = 32
+
+Figures = dict[str, float]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long each measurement takes, in seconds, and how many chunks a stream has."""
+
+    warm_s: float = 2
+    unary_s: float = 6
+    open_s: float = 4
+    chunks: int = 250
+
+
+def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
+    """Start the peer, measure, stop it. Raises tools.Missing or RuntimeError, with the reason, where it cannot be measured."""
+    with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-") as name:
+        folder = Path(name)
+        peer_port, admin_port = free_ports(2)
+        ports = replace(rig.ports, peer=peer_port, admin=admin_port)
+        started = peer.prepare(folder, ports, RACE_BUDGET_NANOUSD)
+        if not started.command:
+            return _direct(started, rig, lengths, tell)
+        tell("starting")
+        process = Process(started.command, core=rig.cores.peer, log=folder / "output.log", env=started.env, cwd=folder)
+        try:
+            figures: Figures = {"ready_s": seconds_until_served(process, started.unary_port, peer.ready_within_s)}
+            figures["ready_cpu_s"] = process.cpu_s()
+            figures["pss_ready_mb"] = process.pss_mb()
+            _measure(peer, process, started, rig, lengths, tell, figures)
+            return figures
+        finally:
+            process.stop()
+
+
+def _direct(started: Started, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
+    """What load and provider alone can do: no peer's figure means anything near these."""
+    tell("unary")
+    unary = rig.closed(started.unary_port, _TOP_CONNECTIONS, lengths.unary_s)
+    tell("open loop")
+    latency = rig.opened(started.unary_port, 300, lengths.open_s)
+    tell("streams")
+    streams = rig.streams(started.stream_port, 200)
+    return {
+        "unary_rps": unary["calls"] / unary["seconds"],
+        "open_p50_ms": latency["p50_ms"],
+        "open_p99_ms": latency["p99_ms"],
+        "chunk_p50_ms": streams["p50_ms"],
+        "chunk_p99_ms": streams["p99_ms"],
+    }
+
+
+def _measure(
+    peer: Peer, process: Process, started: Started, rig: Rig, lengths: Lengths, tell: Tell, figures: Figures
+) -> None:
+    port = started.unary_port
+    tell("warming up")
+    rig.closed(port, 8, lengths.warm_s)
+
+    tell("open loop")
+    before = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
+    through = rig.opened(port, peer.rate, lengths.open_s)
+    after = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
+    _good("calls of the open loop", through["calls"], through["bad"] + through["unanswered"])
+    figures["open_rate"] = peer.rate
+    for quantile in ("p50_ms", "p99_ms"):
+        figures[f"added_{quantile}"] = through[quantile] - min(before[quantile], after[quantile])
+
+    tell("unary")
+    cpu = process.settled_cpu_s()
+    unary = rig.closed(port, _TOP_CONNECTIONS, lengths.unary_s)
+    cpu_at_end = process.cpu_s()
+    tell("unary, what is left to do")
+    cpu_settled = process.settled_cpu_s()
+    _good("unary calls", unary["calls"], unary["bad"])
+    figures["unary_rps"] = unary["calls"] / unary["seconds"]
+    figures["unary_p99_ms"] = unary["p99_ms"]
+    figures["unary_cpu_us"] = (cpu_settled - cpu) / unary["calls"] * 1e6
+    figures["unary_cpu_after_us"] = (cpu_settled - cpu_at_end) / unary["calls"] * 1e6
+
+    tell("streams")
+    cpu = process.settled_cpu_s()
+    streams = rig.streams(started.stream_port, peer.streams)
+    cpu_settled = process.settled_cpu_s()
+    _good("streams", streams["streams"], streams["streams"] - streams["good"])
+    figures["streams"] = streams["streams"]
+    figures["chunk_cpu_us"] = (cpu_settled - cpu) / streams["chunks"] * 1e6
+    figures["chunk_p50_ms"] = streams["p50_ms"]
+    figures["chunk_p99_ms"] = streams["p99_ms"]
+
+    figures["pss_mb"] = process.pss_mb()
+    if peer.race_key is not None:
+        tell("race for a budget")
+        race = rig.race(port, RACERS, peer.race_key)
+        share = race["charged_nanousd"] / RACE_BUDGET_NANOUSD
+        figures["overshoot_share"] = max(share - 1, 0.0)
+        figures["usable_share"] = min(share, 1.0)
+        figures["race_served"] = race["served"]
+
+
+def _good(what: str, count: int, bad: int) -> None:
+    if count <= 0 or bad > count * 0.001:
+        raise RuntimeError(f"{bad} of {count} {what} failed")

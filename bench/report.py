@@ -1,0 +1,99 @@
+"""From the runs' figures to medians, ratios, a table and a file."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Runs = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+class Row(NamedTuple):
+    """A line of the table: its figure, and how that reads. `open_p50_ms` and the like are the direct call's own."""
+
+    title: str
+    figure: str
+    shown: Callable[[float], str]
+    direct: str | None = None
+
+
+def _of(digits: int, unit: str = "") -> Callable[[float], str]:
+    return lambda value: f"{value:,.{digits}f}{unit}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+ROWS = (
+    Row("unary, 32 connections: requests/s", "unary_rps", _of(0), "unary_rps"),
+    Row("  CPU per call, work put off included", "unary_cpu_us", _of(0, " µs")),
+    Row("  of it after the load had ended", "unary_cpu_after_us", _of(0, " µs")),
+    Row("  p99", "unary_p99_ms", _of(2, " ms")),
+    Row("open loop: calls/s", "open_rate", _of(0)),
+    Row("  added p50 (direct: its own)", "added_p50_ms", _of(2, " ms"), "open_p50_ms"),
+    Row("  added p99 (direct: its own)", "added_p99_ms", _of(2, " ms"), "open_p99_ms"),
+    Row("streams at 50 chunks/s each", "streams", _of(0)),
+    Row("  CPU per chunk", "chunk_cpu_us", _of(1, " µs")),
+    Row("  age of a chunk, p50", "chunk_p50_ms", _of(2, " ms"), "chunk_p50_ms"),
+    Row("  age of a chunk, p99", "chunk_p99_ms", _of(2, " ms"), "chunk_p99_ms"),
+    Row("128 racing calls: overshoot", "overshoot_share", _percent),
+    Row("  usable share of the budget", "usable_share", _percent),
+    Row("ready, from exec to first answer", "ready_s", _of(2, " s")),
+    Row("  CPU until then", "ready_cpu_s", _of(2, " s")),
+    Row("memory (PSS of the tree), when ready", "pss_ready_mb", _of(0, " MB")),
+    Row("  after the load", "pss_mb", _of(0, " MB")),
+)
+
+# What this project wants of itself: numerator, denominator, figure, and the bound.
+RATIOS = (
+    ("unary requests/s", "unary_rps", "litellm", "at least 80"),
+    ("unary requests/s", "unary_rps", "envoy", "at least 0.2"),
+    ("unary requests/s", "unary_rps", "direct", ""),
+    ("CPU per chunk", "chunk_cpu_us", "envoy", "at most 1.6"),
+    ("CPU per chunk", "chunk_cpu_us", "litellm", ""),
+    ("memory after the load", "pss_mb", "litellm", ""),
+    ("time to ready", "ready_s", "litellm", ""),
+)
+
+
+def medians(runs: Runs) -> dict[str, dict[str, float]]:
+    """The median of each figure over a peer's runs."""
+    return {
+        peer: {name: statistics.median(one[name] for one in figures if name in one) for name in figures[0]}
+        for peer, figures in runs.items()
+        if figures
+    }
+
+
+def ratios(middle: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Taximeter's figures over the others', where both were measured."""
+    own = middle.get("taximeter", {})
+    found = []
+    for title, figure, peer, wanted in RATIOS:
+        other = middle.get(peer, {}).get(figure)
+        if figure in own and other:
+            found.append({"what": f"{title} / {peer}'s", "ratio": own[figure] / other, "wanted": wanted})
+    return found
+
+
+def table(middle: Mapping[str, Mapping[str, float]]) -> str:
+    """The medians side by side, a peer a column, and the ratios below."""
+    peers = list(middle)
+    lines = [["", *peers]]
+    for row in ROWS:
+        cells = [middle[peer].get((row.direct or "") if peer == "direct" else row.figure) for peer in peers]
+        if any(cell is not None for cell in cells):
+            lines.append([row.title, *("" if cell is None else row.shown(cell) for cell in cells)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(peers) + 1)]
+    text = [
+        line[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        for line in lines
+    ]
+    compared = ratios(middle)
+    if compared:
+        width = max(len(one["what"]) for one in compared)
+        text += ["", "taximeter's, as a multiple of"]
+        text += [f"  {one['what'].ljust(width)}  {one['ratio']:8.2f}  {one['wanted']}".rstrip() for one in compared]
+    return "\n".join(text)

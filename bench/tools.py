@@ -1,0 +1,82 @@
+"""What the bench brings along, outside the project: peers' environments, wrk and nginx. Made on demand, used again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_INSTALL_S = 900
+
+
+class Missing(Exception):
+    """A tool or peer that cannot be had here; the text says why."""
+
+
+def home() -> Path:
+    """`$TAXIMETER_BENCH_DIR`, else a folder of the user's cache: environments stay between runs."""
+    chosen = os.environ.get("TAXIMETER_BENCH_DIR")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(chosen) if chosen else cache / "taximeter" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def environment(name: str, requirement: str, program: str) -> Path:
+    """The path of `program` in an environment that holds `requirement`. Raises Missing where it cannot be installed."""
+    folder = home() / name
+    found = folder / "bin" / program
+    if (folder / "complete").exists() and found.exists():
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = Path(sys.executable).with_name("uv")
+    if uv.exists():
+        steps = [[str(uv), "venv", "--quiet", "--python", "3.11", str(folder)],
+                 [str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement]]
+    else:
+        steps = [[sys.executable, "-m", "venv", str(folder)],
+                 [str(folder / "bin/pip"), "install", "--quiet", requirement]]
+    for step in steps:
+        _run(step, f"{requirement} cannot be installed")
+    if not found.exists():
+        raise Missing(f"{requirement} has no program {program}")
+    (folder / "complete").touch()
+    return found
+
+
+def version(program: Path, distribution: str) -> str:
+    """The version of `distribution` in the environment of `program`."""
+    code = f"import importlib.metadata as m; print(m.version({distribution!r}))"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(
+            [str(program.with_name("python")), "-c", code], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+    return "unknown"
+
+
+def debian(program: str, package: str) -> str | None:
+    """The path of a system program; on Debian as root its package is installed first. None where it cannot be had."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    found = shutil.which(program, path=path)
+    if found or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return found
+    with contextlib.suppress(Missing):
+        _run(["apt-get", "update", "-qq"], "apt-get update")
+        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], package)
+    return shutil.which(program, path=path)
+
+
+def _run(command: list[str], what: str) -> None:
+    try:
+        subprocess.run(
+            command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_S,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or error.stdout or "").strip().splitlines()
+        raise Missing(f"{what}: {last[-1] if last else f'exit code {error.returncode}'}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Missing(f"{what}: {error}") from None
