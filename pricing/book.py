@@ -126,7 +126,7 @@ class Book:
                 and plan.priced
                 and not assumed
                 and _comparable(reading)
-                and abs(computed - reported) > reported * _TOLERANCE
+                and abs(computed + reading.provider_fee_usd - reported) > reported * _TOLERANCE
             ):
                 flags.append("provider_cost_differs")
             if computed != reported:

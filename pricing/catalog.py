@@ -126,6 +126,12 @@ _SUFFIXES = (
 )
 
 
+def _if_all_agree(models: list[Model]) -> Model | None:
+    """The first of models whose prices are all the same; None where they differ: a router's choice is then unknown."""
+    prices = [[(row.when, row.from_s, row.prices) for row in model.rows] for model in models]
+    return models[0] if models and all(one == prices[0] for one in prices) else None
+
+
 def simpler_names(name: str) -> list[str]:
     """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
     found = []
@@ -215,7 +221,10 @@ class Catalog:
         host = name.rpartition(":")[2]
         if host != name and f"{provider}-{host}" in self.lines:
             return self.provider(f"{provider}-{host}").find(name.rpartition(":")[0], at_s)
-        return self.provider(provider).find(name, at_s)
+        if (found := self.provider(provider).find(name, at_s)) is not None or provider != "huggingface":
+            return found
+        hosts = [self.provider(one) for one in self.lines if one.startswith("huggingface-")]
+        return _if_all_agree([model for host in hosts if (model := host.find(name, at_s)) is not None])
 
     def common_rows(self, provider: str) -> tuple[Row, ...]:
         """Rows that hold for all models of a provider: its tools, its hardware."""
