@@ -178,23 +178,25 @@ def choices(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def row_of(raw: Mapping[str, Any]) -> Row:
     """A row from its JSON object."""
     return Row(
-        provider=raw["provider"],
-        model=raw["model"],
-        prices={unit: parse_price(text, unit) for unit, text in raw["prices"].items()},
-        tiers=tuple(
-            Tier(
-                tier["over"],
-                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
-                tier.get("inclusive", False),
-            )
-            for tier in raw.get("tiers", ())
-        ),
-        from_s=epoch_s(raw.get("from"), ALWAYS_S),
-        to_s=epoch_s(raw.get("to"), NEVER_S),
-        when=choices(raw.get("when", {})),
-        source=raw["source"],
-        checked=raw["checked"],
+        raw["provider"],
+        raw["model"],
+        _prices(raw["prices"]),
+        tuple(Tier(tier["over"], _prices(tier["prices"]), tier.get("inclusive", False)) for tier in raw["tiers"])
+        if "tiers" in raw
+        else (),
+        epoch_s(raw["from"], ALWAYS_S) if "from" in raw else ALWAYS_S,
+        epoch_s(raw["to"], NEVER_S) if "to" in raw else NEVER_S,
+        choices(raw["when"]) if "when" in raw else _ALWAYS,
+        raw["source"],
+        raw["checked"],
     )
+
+
+_ALWAYS: Mapping[str, tuple[str, ...]] = {}
+
+
+def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
+    return {unit: parse_price(text, unit) for unit, text in raw.items()}
 
 
 @dataclass(slots=True)
