@@ -236,6 +236,9 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
         for model in [m for m, row in _rows(tree, "models") if row.get("upstream") == name]:
             del tree["models"][model]
             warnings.append(f"model {model} is left out with it")
+            for row in tree["models"].values():
+                if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
+                    row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:

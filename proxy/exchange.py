@@ -163,6 +163,7 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
     """
     waits_until = time.monotonic() + plane.config.server.busy_wait_s
     least: int | None = None
+    waited = False
     while True:
         try:
             granted = await attempt.reserve(plane.store, least)
@@ -174,6 +175,9 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
                 least = smaller
                 continue
             if not no_room.denied.exceeded and left > 0:
+                if not waited:
+                    attempt.waits(plane.spool)
+                    waited = True
                 await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
                 continue
             refusal = _no_room(plane, attempt, no_room)
@@ -183,9 +187,10 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
         raise Refused(refusal)
     for budget in granted.would_refuse:
         plane.tally.would(budget)
+    if waited or granted.nanousd is not None:
+        attempt.reserved_after_all(plane.spool, granted.nanousd)
     if granted.nanousd is not None:
         tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
-        attempt.reserved_less(plane.spool, granted.nanousd)
         _cap(attempt, endpoint, tokens)
         client.clamped_tokens = tokens
     elif attempt.bound.inject:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -84,7 +85,7 @@ class _Control:
         while recorder.step():  # what an earlier life left
             pass
         stopping = threading.Event()
-        thread = threading.Thread(target=recorder.run, args=(stopping,), name="recorder")
+        thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
         first_key = self._make_first_key(engine)
         self._known_keys = keys.identities(engine)
         thread.start()
@@ -103,6 +104,14 @@ class _Control:
         await serving
         await link.stop()
         engine.dispose()
+
+    def _record(self, stopping: threading.Event) -> None:
+        """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
+        try:
+            self._recorder.run(stopping)
+        except BaseException:
+            log.exception("the recorder failed")
+            os._exit(1)
 
     def _instance(self) -> str:
         return str(self._data_dir.resolve())

@@ -19,6 +19,7 @@ from proxy.meters.tally import Tally, mapping, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
 OUTPUT_NAMES = ("completion_tokens", "output_tokens")
+_COUNTS = (*INPUT_NAMES, *OUTPUT_NAMES)
 INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
@@ -77,6 +78,8 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
     tally.found = True
     if given is None:
         given = _missing_input(tally, total, taken or 0)
+    elif taken is None and total is not None and total > given:
+        taken = total - given  # an output count that is null or absent: the total tells
     stated = _Stated(usage, given, taken or 0, total, _details(usage, *INPUT_DETAILS), _details(usage, *OUTPUT_DETAILS))
     _read_input(stated, context, tally, host)
     beside = _read_output(stated, context, tally, host)
@@ -187,6 +190,8 @@ def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = No
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
             usage = {}
         if isinstance(usage, dict):
+            if str in map(type, usage.values()) and any(isinstance(usage.get(name), str) for name in _COUNTS):
+                tally.inconsistent()  # a count that came as text: taken, but said
             read_usage(usage, context, tally, IMAGE_MODEL if "/images/" in context.endpoint else host)
 
     return Reader(dialect, read, fold or fold_chunk, marks=USAGE_MARKS)
