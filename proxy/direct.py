@@ -7,11 +7,32 @@ HEAD, …): then the ASGI message is sent as ever, and uvicorn knows what to do.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 Header = tuple[bytes, bytes]
+
+
+class Outbox:
+    """Writes of one turn of the event loop, made together at its end: the other side is woken once, not for each."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((transport, data))
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for transport, data in waiting:
+            transport.write(data)
+
+
+OUTBOX = Outbox()
 
 
 def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
@@ -25,7 +46,7 @@ def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header],
         return False  # a header that would become two: uvicorn refuses it
     cycle.waiting_for_100_continue = False
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], lines, body))
+    OUTBOX.write(cycle.transport, b"%s%s\r\n%s" % (STATUS_LINE[status], lines, body))
     cycle.message_event.set()
     cycle.on_response()
     return True
