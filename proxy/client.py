@@ -56,7 +56,8 @@ class Client:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         extensions = scope.get("extensions") or {}
         self.connection = extensions.get("taximeter.connection")
-        self._cycle: RequestResponseCycle | None = extensions.get("taximeter.cycle")
+        # Taken out: a cycle of references would be work for the collector after every call.
+        self._cycle: RequestResponseCycle | None = extensions.pop("taximeter.cycle", None)
         self.request_id = ""
         self.session_id = ""
         self.clamped_tokens: int | None = None
