@@ -49,6 +49,11 @@ async def answer(
         raise
 
 
+def implausible(reading: Reading, cost: Cost) -> bool:
+    """More than there can be."""
+    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
+
+
 class _Answer:
     """One response on its way: what the steps of unary and streamed answers share."""
 
@@ -218,23 +223,28 @@ class _Answer:
         return replace(told, usage=usage, source="estimated", flags=flags)
 
     def _cost_comment(self) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_nanousd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self._session_total(cost.cost_nanousd)
         line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
         return line.encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_usd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_usd is None:
             return block
         event["usage"]["cost"] = float(cost.cost_usd)
         return b"data: " + orjson.dumps(event) + b"\n\n"
 
-    def _gate_reading(self) -> Reading:
+    def _cost_so_far(self) -> Cost | None:
+        """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
-        return self.gate.reading()
+        reading = self.gate.reading()
+        if reading.source == "none" or doubtful(reading):
+            return None
+        cost = self._price(reading)
+        return None if implausible(reading, cost) else cost
 
     # How it ends
 
@@ -282,7 +292,7 @@ class _Answer:
         cost = self._price(reading) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
-        elif "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
+        elif implausible(reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
             await self._close(replace(reading, flags=flags), None, outcome)

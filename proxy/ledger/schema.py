@@ -1,6 +1,7 @@
 """The ledger's tables, for SQLite and PostgreSQL alike. Names of `entries` are the contract's (design, section 6).
 
-Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. The view `ledger` gives the same
+Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. `told_usage` keeps a usage that
+cannot be true, for a person to look at; sums leave it out. The view `ledger` gives the same
 with decimals and timestamps, for people and Grafana.
 """
 
@@ -60,6 +61,7 @@ entries = Table(
     Column("agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
+    Column("told_usage", Text),
     Column("usage_source", Text),
     Column("cost_nanousd", BigInteger),
     Column("cost_source", Text),
