@@ -82,6 +82,7 @@ class _Answer:
             model=route.model,
             request=attempt.call.body,
             service_tier=tier if isinstance(tier, str) else None,
+            selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None
         self.ended = 0.0

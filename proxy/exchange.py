@@ -89,6 +89,8 @@ def _plan(
     body = orjson.dumps(call.body)
     bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
 
+    fixed = _fixed_conditions(call)
+
     def price(usage: Mapping[str, int]) -> int | None:
         return plane.book.ceiling_nanousd(
             usage,
@@ -97,6 +99,7 @@ def _plan(
             at_s=int(now_s),
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
+            fixed=fixed,
         )
 
     ceiling_nanousd = price(bound.usage) if facts.priced and bound.usage else None
@@ -121,6 +124,12 @@ def _plan(
         price_version=plane.book.version,
         attributes=attributes,
     )
+
+
+def _fixed_conditions(call: Call) -> dict[str, str]:
+    """What the request itself settles of its price: the service tier that it names, else the ordinary one."""
+    tier = call.body.get("service_tier")
+    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default"}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
