@@ -206,21 +206,38 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
 def current_version(engine: Engine) -> str | None:
     """The migration that the database is at; None where there is no schema yet."""
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return _version(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _migrate(engine: Engine) -> None:
+    """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
+    with engine.connect() as connection, _migration_lock(engine, connection):
+        version = _version(connection)
+        if version is None and not sa.inspect(connection).has_table("entries"):
+            metadata.create_all(connection)
+            connection.execute(sa.text(view_sql(engine.dialect.name)))
+            connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.commit()
+        elif version != HEAD:
+            _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - only where there is something to do
     from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection, _migration_lock(engine, connection):
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
-        connection.commit()
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+    connection.commit()
 
 
 class _migration_lock:  # noqa: N801 - used as a verb
