@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from pricing.cost import Cost
-from pricing.estimate import estimate
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
@@ -210,6 +209,8 @@ class _Answer:
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
         call = self.attempt.call
+        from pricing.estimate import estimate  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+
         counted = await asyncio.to_thread(estimate, events, self.attempt.route.model, call.body)
         if counted is None:
             return told if told.source != "none" else Reading(source="none", model=told.model)
