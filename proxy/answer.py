@@ -144,6 +144,7 @@ class _Answer:
             strip_usage=not self.attempt.call.wants_usage and wish != "usage",
             before_done=self._cost_comment if wish == "comment" else None,
             on_usage=self._with_cost if wish == "usage" else None,
+            form=self.endpoint.form,
         )
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
@@ -159,7 +160,7 @@ class _Answer:
             elif out:
                 await client.write(out)
         self.ended = clock()
-        held = gate.close()
+        held = gate.finish()
         await self._settle_stream()
         await client.end(held)
 
@@ -200,8 +201,12 @@ class _Answer:
         cost = self._price(self._gate_reading())
         if cost.cost_usd is None:
             return block
-        event["usage"]["cost"] = float(cost.cost_usd)
-        return b"data: " + orjson.dumps(event) + b"\n\n"
+        usage = self.endpoint.form.usage_of(event)
+        if usage is None:
+            return block
+        usage["cost"] = float(cost.cost_usd)
+        name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
+        return name + b"data: " + orjson.dumps(event) + b"\n\n"
 
     def _gate_reading(self) -> Reading:
         assert self.gate is not None
