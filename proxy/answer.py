@@ -17,6 +17,7 @@ from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
+from proxy.held import Holder, ids_of
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.plane import Destination, Plane
@@ -110,7 +111,9 @@ class _Answer:
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
         outcome = "ok" if self.response.status < 400 else "upstream_error"
-        reading = read_unary(self.reader, self.context, body)
+        reading = read_unary(self.reader, self.context, body, self.response.status)
+        if self.endpoint.holds and self.response.status == 200:
+            self._note_held(orjson.loads(body) if reading.source != "none" else None)
         if self.response.status >= 400 and not reading.usage:
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         elif reading.source == "none":
@@ -161,8 +164,15 @@ class _Answer:
                 await client.write(out)
         self.ended = clock()
         held = gate.finish()
+        if self.endpoint.holds:
+            self._note_held(gate.last_usage.get("response"))
         await self._settle_stream()
         await client.end(held)
+
+    def _note_held(self, response: object) -> None:
+        """Remember whose this stored response is."""
+        route = self.attempt.route
+        self.plane.held.note(self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested))
 
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""

@@ -22,6 +22,7 @@ from proxy.errors import (
     dialect_not_supported,
     invalid_request,
     model_not_priced,
+    stored_not_found,
     unbounded_cost,
     upstream_timeout,
     upstream_unreachable,
@@ -40,7 +41,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, time.time())
     call = endpoint.parse(await client.body())
-    route = plane.router.route(call.model, identity)
+    route = _route(plane, identity, call)
     destination = _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
@@ -53,6 +54,17 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     await _reserve(plane, attempt, endpoint, client)
     response = await _forward(plane, attempt, endpoint, destination, client)
     await answer(plane, attempt, response, endpoint, destination, client)
+
+
+def _route(plane: Plane, identity: Identity, call: Call) -> Route:
+    """Where the call goes: by its model, and only to where everything is that it refers to."""
+    if not call.held:
+        return plane.router.route(call.model, identity)
+    holders = [plane.held.find(identity, one) for one in call.held]
+    route = plane.router.route(call.model or holders[0].model, identity)
+    if any(holder.upstream != route.upstream for holder in holders):
+        raise stored_not_found("id")
+    return route
 
 
 def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:

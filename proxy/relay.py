@@ -71,6 +71,7 @@ class StreamGate:
         self.done = False
         self.upstream_error = False
         self.broken = False
+        self.last_usage: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""
@@ -137,6 +138,7 @@ class StreamGate:
         if not isinstance(event, dict):
             return block
         self._stream.event(event)
+        self.last_usage = event
         if self._strip_usage and event.get("choices") == []:
             return b""
         return self._on_usage(event, block) if self._on_usage is not None else block
@@ -157,9 +159,12 @@ class StreamGate:
         return self._stream.finish()
 
 
-def read_unary(reader: Reader, context: Context, body: bytes) -> Reading:
-    """The usage of a whole response; a body that is no JSON says nothing."""
+def read_unary(reader: Reader, context: Context, body: bytes, status: int) -> Reading:
+    """The usage of a whole response. Of a body that is no JSON (speech, a transcript) the request may tell enough."""
     try:
-        return reader.whole(orjson.loads(body), context)
+        response = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Reading()
+        if status >= 400:
+            return Reading()
+        response = {}
+    return reader.whole(response, context)

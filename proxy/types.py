@@ -54,7 +54,7 @@ class Call:
     passes: how often the model may read its context, for tools that run on the provider's side.
     extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
-    free: the provider bills nothing. held: an id at the provider that the call names, or "".
+    free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
     """
 
     dialect: str
@@ -76,7 +76,7 @@ class Call:
     fixed: Mapping[str, str] = field(default_factory=dict)
     unbounded: str = ""
     free: bool = False
-    held: str = ""
+    held: tuple[str, ...] = ()
 
 
 class Attribution(NamedTuple):

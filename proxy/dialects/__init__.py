@@ -5,11 +5,13 @@ A dialect parses requests, shapes refusals and ends cut streams; it does no I/O 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from proxy.dialects import anthropic, fields, openai, streams
+from proxy.dialects import anthropic, fields, openai, responses, streams
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
@@ -33,6 +35,7 @@ class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
 
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
+    holds: answers are stored at the provider, and can be referred to later.
     """
 
     family: Family
@@ -44,6 +47,7 @@ class Endpoint:
     form: StreamForm = streams.CHAT
     method: bytes = b"POST"
     queries: frozenset[str] = frozenset()
+    holds: bool = False
 
     def target_of(self, model: str, query: bytes) -> str:
         """The path and query at the upstream."""
@@ -55,6 +59,7 @@ class Endpoint:
 
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
+RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)
 ANTHROPIC = Family(
     "anthropic", anthropic.refusal_body, anthropic.stream_end, headers={b"anthropic-version": anthropic.VERSION}
 )
@@ -63,6 +68,13 @@ _OPENAI_ENDPOINTS = (
     Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
     Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
+    Endpoint(RESPONSES, "responses", "/responses", responses.parse, responses.cap, form=streams.RESPONSES, holds=True),
+    Endpoint(
+        RESPONSES, "responses.compact", "/responses/compact", responses.parse_compact, openai.cap_nothing, holds=True
+    ),
+    Endpoint(
+        RESPONSES, "responses.input_tokens", "/responses/input_tokens", responses.parse_input_tokens, openai.cap_nothing
+    ),
 )
 _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
@@ -95,12 +107,33 @@ MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai
 _FAMILIES_BY_PREFIX = (("/anthropic/", ANTHROPIC), ("/v1/messages", ANTHROPIC))
 
 
+_STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
+
+
 def find(method: str, path: str, query: bytes) -> Endpoint | None:
     """The endpoint of a path; None where there is none. Raises `Refused` (405)."""
     endpoint = ENDPOINTS.get(path)
-    if endpoint is not None and method != "POST":
+    if endpoint is None:
+        return _find_stored(method, path) if "/responses/" in path else None
+    if method != "POST":
         raise method_not_allowed("POST")
     return endpoint
+
+
+def _find_stored(method: str, path: str) -> Endpoint | None:
+    """What can be done with one stored response: get, delete or cancel it."""
+    match = _STORED.match(path)
+    if match is None:
+        return None
+    allowed = {"POST": "cancel"} if match[2] else {"GET": "get", "DELETE": "delete"}
+    if method not in allowed:
+        raise method_not_allowed(" or ".join(allowed))
+    operation = f"responses.{allowed[method]}"
+    return Endpoint(
+        RESPONSES, operation, f"/responses/{match[1]}{match[2] or ''}",
+        partial(responses.parse_stored, operation, match[1]), openai.cap_nothing,
+        encode=fields.encode_nothing, method=method.encode(),
+    )  # fmt: skip
 
 
 def family_of_path(path: str) -> Family:

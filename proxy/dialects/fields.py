@@ -120,3 +120,8 @@ def encode(call: Call, model: str) -> bytes:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
     call.body["model"] = model
     return orjson.dumps(call.body)
+
+
+def encode_nothing(call: Call, model: str) -> bytes:
+    """What has no body."""
+    return b""
