@@ -19,6 +19,7 @@ from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
+from proxy.held import Holder, ids_of
 from proxy.inflated import plain
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
@@ -130,10 +131,13 @@ class _Answer:
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
         value = parsed(body)
-        reading = self.reader.whole(value, self.context) if value is not None else Reading()
+        # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
+        reading = self.reader.whole(value if value is not None else {}, self.context)
+        if self.endpoint.holds and self.response.status == 200:
+            self._note_held(value if reading.source != "none" else None)
         failed = self.response.status >= 300 or says_error(value)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
-        if self.response.status >= 300 and not reading.usage:
+        if self.response.status >= 300 and (value is None or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         elif reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
@@ -168,6 +172,7 @@ class _Answer:
             strip_usage=not self.attempt.call.wants_usage and wish != "usage",
             before_done=self._cost_comment if wish == "comment" else None,
             on_usage=self._with_cost if wish == "usage" else None,
+            form=self.endpoint.form,
         )
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
@@ -185,9 +190,16 @@ class _Answer:
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()
-        held = gate.close()
+        held = gate.finish()
+        if self.endpoint.holds:
+            self._note_held(gate.last_usage.get("response"))
         await self._settle_stream()
         await client.end(held)
+
+    def _note_held(self, response: object) -> None:
+        """Remember whose this stored response is."""
+        route = self.attempt.route
+        self.plane.held.note(self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested))
 
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""
@@ -236,8 +248,12 @@ class _Answer:
         cost = self._cost_so_far()
         if cost is None or cost.cost_usd is None:
             return block
-        event["usage"]["cost"] = float(cost.cost_usd)
-        return b"data: " + orjson.dumps(event) + b"\n\n"
+        usage = self.endpoint.form.usage_of(event)
+        if usage is None:
+            return block
+        usage["cost"] = float(cost.cost_usd)
+        name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
+        return name + b"data: " + orjson.dumps(event) + b"\n\n"
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""

@@ -40,6 +40,7 @@ class Client:
         "held_bytes",
         "path",
         "plane",
+        "query",
         "request_id",
         "session_id",
         "started",
@@ -49,6 +50,7 @@ class Client:
         self.plane = plane
         self.began = time.perf_counter()
         self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.connection = (scope.get("extensions") or {}).get("taximeter.connection")
         self.request_id = ""

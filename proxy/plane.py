@@ -15,6 +15,7 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing, standing_of
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
+from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
 from proxy.ledger.spool import SpoolWriter
@@ -110,6 +111,7 @@ class Plane:
     destinations: Mapping[tuple[str, str], Destination]
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
+    held: Held = field(default_factory=Held)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)

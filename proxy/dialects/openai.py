@@ -50,6 +50,7 @@ def parse_chat(raw: bytes) -> Call:
         sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
         wants_usage=_ask_for_usage(body),
         media_items=media,
+        prompts=len(messages),
     )
 
 
