@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from proxy.dialects import anthropic, fields, openai, responses, streams
+from proxy.dialects import anthropic, fields, gemini, openai, responses, streams
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
@@ -63,6 +63,7 @@ RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)
 ANTHROPIC = Family(
     "anthropic", anthropic.refusal_body, anthropic.stream_end, headers={b"anthropic-version": anthropic.VERSION}
 )
+GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
 
 _OPENAI_ENDPOINTS = (
     Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
@@ -104,9 +105,15 @@ def _paths() -> dict[str, Endpoint]:
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
 MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
-_FAMILIES_BY_PREFIX = (("/anthropic/", ANTHROPIC), ("/v1/messages", ANTHROPIC))
+_FAMILIES_BY_PREFIX = (("/anthropic/", ANTHROPIC), ("/v1/messages", ANTHROPIC), ("/v1beta/", GEMINI))
 
 
+_GEMINI_PREFIX = "/v1beta/models/"
+_GEMINI = re.compile(
+    r"/v1beta/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+    r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
+)
+_SSE = frozenset({"alt=sse"})
 _STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
 
 
@@ -114,10 +121,34 @@ def find(method: str, path: str, query: bytes) -> Endpoint | None:
     """The endpoint of a path; None where there is none. Raises `Refused` (405)."""
     endpoint = ENDPOINTS.get(path)
     if endpoint is None:
+        if path.startswith(_GEMINI_PREFIX):
+            return _find_gemini(method, path, query)
         return _find_stored(method, path) if "/responses/" in path else None
     if method != "POST":
         raise method_not_allowed("POST")
     return endpoint
+
+
+def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
+    """What Gemini does with a model: both stand in the path."""
+    match = _GEMINI.match(path)
+    if match is None:
+        return None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    model, action = match[1], match[2]
+    parse: Callable[[bytes], Call]
+    if action == "countTokens":
+        parse, operation, cap = partial(gemini.parse_count, model), "count_tokens", openai.cap_nothing
+    elif action in ("embedContent", "batchEmbedContents"):
+        parse, operation, cap = partial(gemini.parse_embed, model), "embeddings", openai.cap_nothing
+    else:
+        stream = action == "streamGenerateContent" and b"alt=sse" in query.split(b"&")
+        parse, operation, cap = partial(gemini.parse_generate, model, stream), "generate", gemini.cap
+    return Endpoint(
+        GEMINI, operation, f"/v1beta/models/{{model}}:{action}", parse, cap,
+        encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
+    )  # fmt: skip
 
 
 def _find_stored(method: str, path: str) -> Endpoint | None:
