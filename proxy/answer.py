@@ -269,6 +269,10 @@ class _Answer:
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             await self._close(replace(reading, flags=(*reading.flags, "implausible")), None, outcome)
             return cost
+        if cost.cost_nanousd is None and self.attempt.reserved_nanousd:
+            # It was reserved as money, and comes back in units that have no price: it was not free for all that.
+            await self._close(reading, None, outcome)
+            return cost
         await self._close(reading, cost, outcome)
         if cost.cost_nanousd:
             self.plane.sessions.add(

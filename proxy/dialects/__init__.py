@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from proxy.dialects import anthropic, fields, gemini, openai, responses, streams
+from proxy.dialects import anthropic, fields, gemini, media, openai, responses, streams
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
@@ -76,6 +76,32 @@ _OPENAI_ENDPOINTS = (
     Endpoint(
         RESPONSES, "responses.input_tokens", "/responses/input_tokens", responses.parse_input_tokens, openai.cap_nothing
     ),
+    Endpoint(OPENAI, "moderations", "/moderations", media.parse_moderations, openai.cap_nothing),
+    Endpoint(
+        OPENAI, "images.generations", "/images/generations", media.parse_images, openai.cap_nothing, form=streams.MEDIA
+    ),
+    Endpoint(
+        OPENAI,
+        "images.edits",
+        "/images/edits",
+        media.parse_edits,
+        openai.cap_nothing,
+        encode=media.encode_form,
+        form=streams.MEDIA,
+    ),
+    *(
+        Endpoint(
+            OPENAI,
+            f"audio.{name}",
+            f"/audio/{name}",
+            partial(media.parse_transcription, f"audio.{name}"),
+            openai.cap_nothing,
+            encode=media.encode_form,
+            form=streams.MEDIA,
+        )
+        for name in ("transcriptions", "translations")
+    ),
+    Endpoint(OPENAI, "audio.speech", "/audio/speech", media.parse_speech, openai.cap_nothing, form=streams.MEDIA),
 )
 _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
