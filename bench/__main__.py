@@ -30,7 +30,9 @@ def progress(text: str) -> None:
         sys.stderr.flush()
 
 
-def measure_all(names: list[str], runs: int, lengths: measure.Lengths, the_rig: Rig) -> tuple[dict[str, list[measure.Figures]], dict[str, str]]:
+def measure_all(
+    names: list[str], runs: int, lengths: measure.Lengths, the_rig: Rig
+) -> tuple[dict[str, list[measure.Figures]], dict[str, str]]:
     """The figures of each peer's runs, peers in turn so that a disturbance meets all; and who was left out, with why."""
     figures: dict[str, list[measure.Figures]] = {name: [] for name in names}
     left_out: dict[str, str] = {}
@@ -61,7 +63,9 @@ def warn(the_rig: Rig) -> list[str]:
     """What makes these figures worth less than they look."""
     notes = []
     if the_rig.cores.peer == the_rig.cores.load:
-        notes.append("only one core: load, provider and peer share it, so that rates are far too low; CPU per call still holds")
+        notes.append(
+            "only one core: load, provider and peer share it, so that rates are far too low; CPU per call still holds"
+        )
     if the_rig.wrk is None:
         notes.append("wrk is missing: the load is a Python program, which itself is the limit of a fast peer")
     if the_rig.upstream != "nginx":
@@ -72,7 +76,9 @@ def warn(the_rig: Rig) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--peers", type=names_of, default=list(PEERS), help="comma-separated; default: all")
-    parser.add_argument("--runs", type=int, default=0, help="runs of each peer, of which the median counts (default 3; quick: 1)")
+    parser.add_argument(
+        "--runs", type=int, default=0, help="runs of each peer, of which the median counts (default 3; quick: 1)"
+    )
     parser.add_argument("--quick", action="store_true", help="short and once: to try, not to quote")
     parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
     given = parser.parse_args()
@@ -103,7 +109,9 @@ def main() -> int:
     file = write(result)
     print(f"medians of {runs} run(s); each peer on one core, {set_up['load']} and {set_up['upstream']} on the other")
     if load_before > 0.5:
-        notes.append(f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy")
+        notes.append(
+            f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy"
+        )
     print(report.table(middle))
     for note in notes:
         print(f"note: {note}")

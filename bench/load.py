@@ -60,7 +60,9 @@ class Connection(asyncio.Protocol):
             self._on_end(self, 0)
 
 
-async def _connect(port: int, on_end: Callable[[Connection, int], None], kind: type[Connection] = Connection) -> Connection:
+async def _connect(
+    port: int, on_end: Callable[[Connection, int], None], kind: type[Connection] = Connection
+) -> Connection:
     _, made = await asyncio.get_running_loop().create_connection(lambda: kind(on_end), "127.0.0.1", port)
     return made
 
@@ -86,7 +88,13 @@ async def closed(port: int, connections: int, seconds: float) -> dict[str, Any]:
     await asyncio.wait_for(finished.wait(), seconds + _STALL_S)
     took = time.perf_counter() - began
     latencies.sort()
-    return {"calls": len(latencies), "bad": bad, "seconds": took, "p50_ms": quantile(latencies, 0.5) * 1e3, "p99_ms": quantile(latencies, 0.99) * 1e3}
+    return {
+        "calls": len(latencies),
+        "bad": bad,
+        "seconds": took,
+        "p50_ms": quantile(latencies, 0.5) * 1e3,
+        "p99_ms": quantile(latencies, 0.99) * 1e3,
+    }
 
 
 def _timer(interval_s: float) -> int:
@@ -159,8 +167,12 @@ async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
     took = time.perf_counter() - began
     latencies.sort()
     return {
-        "calls": len(latencies), "bad": bad, "seconds": took, "unanswered": pending if timed_out else 0,
-        "p50_ms": quantile(latencies, 0.5) * 1e3, "p99_ms": quantile(latencies, 0.99) * 1e3,
+        "calls": len(latencies),
+        "bad": bad,
+        "seconds": took,
+        "unanswered": pending if timed_out else 0,
+        "p50_ms": quantile(latencies, 0.5) * 1e3,
+        "p99_ms": quantile(latencies, 0.99) * 1e3,
     }
 
 
@@ -194,7 +206,14 @@ async def streams(port: int, count: int) -> dict[str, Any]:
     await asyncio.wait_for(finished.wait(), _STALL_S)
     took = time.perf_counter() - began
     ages = sorted(_Reader.ages)
-    return {"streams": count, "good": good, "chunks": len(ages), "seconds": took, "p50_ms": quantile(ages, 0.5), "p99_ms": quantile(ages, 0.99)}
+    return {
+        "streams": count,
+        "good": good,
+        "chunks": len(ages),
+        "seconds": took,
+        "p50_ms": quantile(ages, 0.5),
+        "p99_ms": quantile(ages, 0.99),
+    }
 
 
 async def race(port: int, calls: int, key: str) -> dict[str, Any]:
@@ -212,7 +231,11 @@ async def race(port: int, calls: int, key: str) -> dict[str, Any]:
     for number, connection in enumerate(connections):
         connection.send(request(race_body(number), key), began)
     await asyncio.wait_for(finished.wait(), _STALL_S)
-    return {"calls": calls, "seconds": time.perf_counter() - began, "statuses": {str(key): value for key, value in sorted(statuses.items())}}
+    return {
+        "calls": calls,
+        "seconds": time.perf_counter() - began,
+        "statuses": {str(key): value for key, value in sorted(statuses.items())},
+    }
 
 
 def main() -> None:

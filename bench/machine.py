@@ -43,7 +43,13 @@ class Process:
     """A program and all that it starts, on one core, in a session of its own; its output goes to `log`."""
 
     def __init__(
-        self, command: Sequence[str], *, core: int, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        command: Sequence[str],
+        *,
+        core: int,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.log = log
         self.started_at = time.perf_counter()
@@ -149,7 +155,9 @@ def _group_lives(group: int) -> bool:
 def _taskset() -> str:
     found = shutil.which("taskset")
     if not found:
-        raise SystemExit("bench: taskset is missing (Debian: apt-get install util-linux); each peer must stay on one core")
+        raise SystemExit(
+            "bench: taskset is missing (Debian: apt-get install util-linux); each peer must stay on one core"
+        )
     return found
 
 

@@ -88,7 +88,8 @@ def table(middle: Mapping[str, Mapping[str, float]]) -> str:
             lines.append([row.title, *("" if cell is None else row.shown(cell) for cell in cells)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(peers) + 1)]
     text = [
-        line[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        line[0].ljust(widths[0])
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
         for line in lines
     ]
     compared = ratios(middle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -127,8 +128,8 @@ def rig(folder: Path, cores: Cores, chunks: int) -> Iterator[Rig]:
         if nginx:
             conf = folder / "nginx.conf"
             conf.write_text(_NGINX_CONF.format(folder=folder, port=ports.unary, answer=UNARY_ANSWER.decode()))
-            # 1024: nginx must find its own files when root starts it in a folder that only root may read.
-            command = [nginx, "-c", str(conf), "-g", "user root;" if _root() else ""]
+            # Started by root it becomes another user, who could not read this folder.
+            command = [nginx, "-c", str(conf), *(["-g", "user root;"] if os.geteuid() == 0 else [])]
             started.append(Process(command, core=cores.load, log=folder / "nginx.log"))
         else:
             own += ["--unary", str(ports.unary)]
@@ -140,12 +141,6 @@ def rig(folder: Path, cores: Cores, chunks: int) -> Iterator[Rig]:
     finally:
         for process in started:
             process.stop()
-
-
-def _root() -> bool:
-    import os
-
-    return os.geteuid() == 0
 
 
 def _await_port(port: int, processes: list[Process]) -> None:

@@ -34,11 +34,15 @@ def environment(name: str, requirement: str, program: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
-        steps = [[str(uv), "venv", "--quiet", "--python", "3.11", str(folder)],
-                 [str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement]]
+        steps = [
+            [str(uv), "venv", "--quiet", "--python", "3.11", str(folder)],
+            [str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement],
+        ]
     else:
-        steps = [[sys.executable, "-m", "venv", str(folder)],
-                 [str(folder / "bin/pip"), "install", "--quiet", requirement]]
+        steps = [
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(folder / "bin/pip"), "install", "--quiet", requirement],
+        ]
     for step in steps:
         _run(step, f"{requirement} cannot be installed")
     if not found.exists():
@@ -72,7 +76,12 @@ def debian(program: str, package: str) -> str | None:
 def _run(command: list[str], what: str) -> None:
     try:
         subprocess.run(
-            command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_S,
+            command,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_S,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
     except subprocess.CalledProcessError as error:

@@ -126,7 +126,7 @@ class Book:
                 and plan.priced
                 and not assumed
                 and _comparable(reading)
-                and abs(computed - reported) > reported * _TOLERANCE
+                and abs(computed + reading.provider_fee_usd - reported) > reported * _TOLERANCE
             ):
                 flags.append("provider_cost_differs")
             if computed != reported:
@@ -210,7 +210,7 @@ class Book:
         for unit, count in usage.items():
             each = dearest.each(unit, tokens)
             if each is None:
-                if unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
+                if not count or unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
                     continue
                 return None
             total += each * count
@@ -354,7 +354,7 @@ def _price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLi
     for unit, quantity in usage.items():
         rate = plan.rate(unit, tokens)
         if rate is None:
-            missing = missing or not _included(plan, unit, usage)
+            missing = missing or (quantity > 0 and not _included(plan, unit, usage))
             continue
         lines.append(_line(rate, unit, quantity, model))
     return missing

@@ -53,7 +53,7 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     merger.add(_inherited(merger, [offer for offer in theirs if offer.provider in _RESELLERS], at_s))
     merger.add([offer for offer in history if offer.provider not in _FIRST_BY_HISTORY], only_models=True)
     for offer in merger.offers.values():
-        offer.rows = completed(offer.rows)
+        offer.rows = completed(row for row in offer.rows if row.prices or row.tiers)
     fixes = corrections.read(DATA / "corrections.toml")
     corrections.apply(merger.offers, fixes)
     _keep_dropped(merger.offers, old)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pricing.clock import Schedule
@@ -118,11 +119,17 @@ _PREFIXES = re.compile(
 _SUFFIXES = (
     re.compile(r":(online|nitro|floor|exacto|extended|thinking|beta)$"),  # a router's way of serving, not another model
     re.compile(r"[-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?$"),  # a snapshot's date, Bedrock's version behind it
-    re.compile(r"-v\d+(:\d+)?$"),
+    re.compile(r"-v\d+:\d+$"),
     re.compile(r"-0\d{3}$|-[01]\d-\d{4}$|-\d{2}-\d{2}$"),
     re.compile(r"[-:]latest$|@default$"),
     re.compile(r"-00\d$"),
 )
+
+
+def _if_all_agree(models: list[Model]) -> Model | None:
+    """The first of models whose prices are all the same; None where they differ: a router's choice is then unknown."""
+    prices = [[(row.when, row.from_s, row.prices) for row in model.rows] for model in models]
+    return models[0] if models and all(one == prices[0] for one in prices) else None
 
 
 def simpler_names(name: str) -> list[str]:
@@ -140,6 +147,7 @@ def simpler_names(name: str) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=8192)
 def parse_price(text: str, unit: str) -> Price:
     """ "2.5", "0.006/60" or "0.111/3600>=10": USD, per how many where not the unit's default, billed at least."""
     text, _, at_least = text.partition(">=")
@@ -170,23 +178,25 @@ def choices(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def row_of(raw: Mapping[str, Any]) -> Row:
     """A row from its JSON object."""
     return Row(
-        provider=raw["provider"],
-        model=raw["model"],
-        prices={unit: parse_price(text, unit) for unit, text in raw["prices"].items()},
-        tiers=tuple(
-            Tier(
-                tier["over"],
-                {unit: parse_price(text, unit) for unit, text in tier["prices"].items()},
-                tier.get("inclusive", False),
-            )
-            for tier in raw.get("tiers", ())
-        ),
-        from_s=epoch_s(raw.get("from"), ALWAYS_S),
-        to_s=epoch_s(raw.get("to"), NEVER_S),
-        when=choices(raw.get("when", {})),
-        source=raw["source"],
-        checked=raw["checked"],
+        raw["provider"],
+        raw["model"],
+        _prices(raw["prices"]),
+        tuple(Tier(tier["over"], _prices(tier["prices"]), tier.get("inclusive", False)) for tier in raw["tiers"])
+        if "tiers" in raw
+        else (),
+        epoch_s(raw["from"], ALWAYS_S) if "from" in raw else ALWAYS_S,
+        epoch_s(raw["to"], NEVER_S) if "to" in raw else NEVER_S,
+        choices(raw["when"]) if "when" in raw else _ALWAYS,
+        raw["source"],
+        raw["checked"],
     )
+
+
+_ALWAYS: Mapping[str, tuple[str, ...]] = {}
+
+
+def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
+    return {unit: parse_price(text, unit) for unit, text in raw.items()}
 
 
 @dataclass(slots=True)
@@ -213,7 +223,10 @@ class Catalog:
         host = name.rpartition(":")[2]
         if host != name and f"{provider}-{host}" in self.lines:
             return self.provider(f"{provider}-{host}").find(name.rpartition(":")[0], at_s)
-        return self.provider(provider).find(name, at_s)
+        if (found := self.provider(provider).find(name, at_s)) is not None or provider != "huggingface":
+            return found
+        hosts = [self.provider(one) for one in self.lines if one.startswith("huggingface-")]
+        return _if_all_agree([model for host in hosts if (model := host.find(name, at_s)) is not None])
 
     def common_rows(self, provider: str) -> tuple[Row, ...]:
         """Rows that hold for all models of a provider: its tools, its hardware."""

@@ -91,6 +91,8 @@ def _without(row: Row, units: frozenset[str]) -> Row:
 
 def _set(offers: Offers, entry: Mapping[str, Any], model: str) -> None:
     provider = entry["provider"]
+    if (provider, model) not in offers and entry.get("when"):  # prices under a condition belong to the model they vary
+        model = next((one.model for one in offers.values() if one.provider == provider and model in one.names), model)
     offer = offers.setdefault((provider, model), Offer(provider, model))
     offer.names = tuple({*offer.names, *entry.get("names", ())})
     offer.limits = Limits(

@@ -5,6 +5,8 @@ Whatever happens here (the client leaves, the upstream breaks off, we are shut d
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -18,15 +20,17 @@ from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.held import Holder, ids_of
+from proxy.inflated import plain
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.plane import Destination, Plane
-from proxy.relay import StreamGate, passed_headers, read_unary
+from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
 from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
 _MOST_NANOUSD = 10**15  # a million dollars for one call
+_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
 _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client left
 
 
@@ -34,19 +38,20 @@ async def answer(
     plane: Plane, attempt: Attempt, response: Response, endpoint: Endpoint, destination: Destination, client: Client
 ) -> None:
     """Relay `response` and settle. Raises `Refused` where the client got nothing yet and has to be told."""
-    kind = response.header(b"content-type") or b""
-    streams = attempt.call.stream and response.status == 200 and kind.startswith(b"text/event-stream")
     exchange = _Answer(plane, attempt, response, endpoint, destination, client)
-    if streams and not destination.bills_after_disconnect:
-        client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
     try:
-        await (exchange.stream() if streams else exchange.unary())
+        await exchange.relay()
     except UpstreamError as error:
         await exchange.broken_off(error)
     except BaseException:
         response.abort()
         await exchange.settle_unknown("cut")
         raise
+
+
+def implausible(reading: Reading, cost: Cost) -> bool:
+    """More than there can be."""
+    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
 
 
 class _Answer:
@@ -64,6 +69,7 @@ class _Answer:
         self.plane = plane
         self.attempt = attempt
         self.response = response
+        self.body = plain(response)
         self.endpoint = endpoint
         self.destination = destination
         self.client = client
@@ -76,6 +82,7 @@ class _Answer:
             model=route.model,
             request=attempt.call.body,
             service_tier=tier if isinstance(tier, str) else None,
+            selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None
         self.ended = 0.0
@@ -83,13 +90,25 @@ class _Answer:
         self.last_at = 0.0
         self.pieces = 0
 
+    async def relay(self) -> None:
+        """The whole way back. A stream is known by its type, or, where a server calls it something else, by its look."""
+        first = await self.body.read()
+        kind = self.response.header(b"content-type") or b""
+        called_stream = kind.startswith(b"text/event-stream")
+        streams = self.attempt.call.stream and self.response.status == 200
+        if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
+            await self.stream(first)
+        else:
+            await self.unary(first)
+
     # Whole answers
 
-    async def unary(self) -> None:
+    async def unary(self, first: bytes) -> None:
         response, client = self.response, self.client
         chunks: list[bytes] = []
         size = 0
-        while data := await response.read():
+        data = first
+        while data:
             size += len(data)
             if size <= _METERED_BYTES:
                 chunks.append(data)
@@ -98,6 +117,7 @@ class _Answer:
             elif size > _HELD_BYTES:
                 await client.start(response.status, passed_headers(response.headers))
                 await client.write(b"".join(chunks))
+            data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
         cost = await self._settle_unary(body if size <= _METERED_BYTES else b"")
@@ -110,17 +130,20 @@ class _Answer:
         await client.respond(response.status, headers, body)
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
-        outcome = "ok" if self.response.status < 400 else "upstream_error"
-        reading = read_unary(self.reader, self.context, body, self.response.status)
+        value = parsed(body)
+        # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
+        reading = self.reader.whole(value if value is not None else {}, self.context)
         if self.endpoint.holds and self.response.status == 200:
-            self._note_held(orjson.loads(body) if reading.source != "none" else None)
-        if self.response.status >= 400 and not reading.usage:
+            self._note_held(value if reading.source != "none" else None)
+        failed = self.response.status >= 300 or says_error(value)
+        outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
+        if self.response.status >= 300 and (value is None or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         elif reading.source == "none":
-            await self.settle_unknown("usage_missing")
+            await self.settle_unknown(outcome if failed else "usage_missing")
             return None
-        if self.client.gone:
-            outcome = "client_disconnected"
+        elif doubtful(reading):
+            reading = await self._counted(reading, [value])
         return await self._settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -138,8 +161,10 @@ class _Answer:
 
     # Streams
 
-    async def stream(self) -> None:
+    async def stream(self, first: bytes) -> None:
         response, client = self.response, self.client
+        if not self.destination.bills_after_disconnect:
+            client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
         wish = stream_cost_wish(client.headers)
         gate = self.gate = StreamGate(
             self.reader,
@@ -152,7 +177,8 @@ class _Answer:
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
         clock = time.perf_counter
-        while data := await response.read():
+        data = first
+        while data:
             self.last_at = clock()
             self.pieces += 1
             if self.pieces == 1:
@@ -162,6 +188,7 @@ class _Answer:
                 self._drain()
             elif out:
                 await client.write(out)
+            data = await self.body.read()
         self.ended = clock()
         held = gate.finish()
         if self.endpoint.holds:
@@ -187,29 +214,39 @@ class _Answer:
         assert gate is not None
         reading = gate.reading()
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
-        if reading.source == "none":
-            reading = self._estimated(gate)
+        if reading.source == "none" or doubtful(reading):
+            reading = await self._counted(reading, gate.events_seen())
         await self._settle(reading, outcome)
 
-    def _estimated(self, gate: StreamGate) -> Reading:
-        """No usage came: count what was seen. Servers send a token or a few with each event, one event without any."""
+    async def _counted(self, told: Reading, events: list[Any]) -> Reading:
+        """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
+        call = self.attempt.call
+        from pricing.estimate import estimate  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+
+        counted = await asyncio.to_thread(estimate, events, self.attempt.route.model, call.body)
+        if counted is None:
+            return told if told.source != "none" else Reading(source="none", model=told.model)
+        seen = self.gate.share_seen if self.gate is not None else 1.0
         usage = {
-            "input": max(1, self.attempt.call.size_bytes // 4),
-            "output": max(gate.events - 1, gate.bytes_seen // 400),
+            unit: math.ceil(float(quantity) * seen) if unit != "input" else quantity
+            for unit, quantity in counted.usage.items()
         }
-        return Reading(usage=usage, source="estimated", flags=("estimated",))
+        for unit, quantity in told.usage.items():
+            usage[unit] = max(quantity, usage.get(unit, 0))
+        flags = tuple(dict.fromkeys((*told.flags, *counted.flags)))
+        return replace(told, usage=usage, source="estimated", flags=flags)
 
     def _cost_comment(self) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_nanousd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self._session_total(cost.cost_nanousd)
         line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
         return line.encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_usd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_usd is None:
             return block
         usage = self.endpoint.form.usage_of(event)
         if usage is None:
@@ -218,9 +255,14 @@ class _Answer:
         name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
         return name + b"data: " + orjson.dumps(event) + b"\n\n"
 
-    def _gate_reading(self) -> Reading:
+    def _cost_so_far(self) -> Cost | None:
+        """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
-        return self.gate.reading()
+        reading = self.gate.reading()
+        if reading.source == "none" or doubtful(reading):
+            return None
+        cost = self._price(reading)
+        return None if implausible(reading, cost) else cost
 
     # How it ends
 
@@ -232,7 +274,7 @@ class _Answer:
         if reading.source != "none":
             await self._settle(reading, outcome)
         elif self.gate is not None and not self.destination.bills_after_disconnect:
-            await self._settle(self._estimated(self.gate), outcome)
+            await self._settle(await self._counted(reading, self.gate.events_seen()), outcome)
         else:
             await self.settle_unknown(outcome)
         if left:
@@ -263,21 +305,25 @@ class _Answer:
         attribution = self.attempt.attribution
         return self.plane.sessions.total(self.attempt.identity.team, attribution.root_session_id) + add_nanousd
 
-    async def _settle(self, reading: Reading, outcome: str) -> Cost:
-        cost = self._price(reading)
-        if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
+    async def _settle(self, reading: Reading, outcome: str) -> Cost | None:
+        """Charge what was used; None where that cannot be said, and the ceiling was charged."""
+        cost = self._price(reading) if reading.source != "none" else None
+        if cost is None:
+            await self.settle_unknown(outcome)
+        elif implausible(reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
-            await self._close(replace(reading, flags=(*reading.flags, "implausible")), None, outcome)
-            return cost
-        if cost.cost_nanousd is None and self.attempt.reserved_nanousd:
+            flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
+            await self._close(replace(reading, flags=flags), None, outcome)
+            cost = None
+        elif cost.cost_nanousd is None and self.attempt.reserved_nanousd:
             # It was reserved as money, and comes back in units that have no price: it was not free for all that.
             await self._close(reading, None, outcome)
-            return cost
-        await self._close(reading, cost, outcome)
-        if cost.cost_nanousd:
-            self.plane.sessions.add(
-                self.attempt.identity.team, self.attempt.attribution.root_session_id, cost.cost_nanousd
-            )
+            cost = None
+        else:
+            await self._close(reading, cost, outcome)
+            if cost.cost_nanousd:
+                session = self.attempt.attribution.root_session_id
+                self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:

@@ -18,11 +18,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.config import Config, build, load_config
 from proxy.configfile import ConfigError, Expansion, Problem
 from proxy.embedded import local_tree, needs_local_model, provider_tree
 from proxy.orders import Orders
+
+if TYPE_CHECKING:
+    from proxy.local_model import LocalModel
 
 log = logging.getLogger("taximeter")
 
@@ -45,9 +49,10 @@ class Child:
 class Supervisor:
     """Runs the children until a signal says stop; restarts one that dies; hands out a new configuration on SIGHUP."""
 
-    def __init__(self, config: Config, config_path: Path | None) -> None:
+    def __init__(self, config: Config, config_path: Path | None, local: LocalModel | None) -> None:
         self.config = config
         self._config_path = config_path
+        self._local = local
         self._children: list[Child] = []
         self._stopping = False
         self._stop_by = 0.0
@@ -113,6 +118,8 @@ class Supervisor:
         if pid == 0:
             time.sleep(0.02)
             return
+        if self._local is not None and pid == self._local.pid and not self._stopping:
+            log.error("the local model ended unexpectedly; calls to it fail until `taximeter serve` is started again")
         for child in self._children:
             if child.pid == pid:
                 child.pid = 0
@@ -170,29 +177,19 @@ class Supervisor:
         log.info("the new configuration is in force")
 
 
-def prepare(config_path: Path | None) -> tuple[Config, list[str], Callable[[], None]]:
-    """The configuration to serve, its warnings, and what to call when serving is over.
-
-    Without a file: the providers whose keys are set; without any key, the embedded local model, started here.
-    """
-    if config_path is not None:
-        config, warnings = load_config(config_path, os.environ)
-        return config, warnings, lambda: None
+def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
+    """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
     if not needs_local_model(os.environ):
-        config, warnings = build(Expansion(provider_tree(os.environ), [], []))
-        return config, warnings, lambda: None
+        return *build(Expansion(provider_tree(os.environ), [], [])), None
     from proxy.local_model import LocalModelError, start_local_model  # only where it is needed
 
-    defaults = Config()
-    make_data_dir(Path(defaults.data_dir))
     try:
-        local = start_local_model(Path(defaults.data_dir))
+        local = start_local_model(Path(Config().data_dir))
     except LocalModelError as error:
         message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
         raise ConfigError([Problem("", message)]) from None
     tree = local_tree(local.base_url, local.model_name, local.context_tokens)
-    config, warnings = build(Expansion(tree, [], []))
-    return config, warnings, local.stop
+    return *build(Expansion(tree, [], [])), local
 
 
 def make_data_dir(path: Path) -> None:
@@ -228,24 +225,36 @@ def listen(host: str, port: int, path: str) -> socket.socket:
 
 def serve(config_path: Path | None, workers: int) -> int:
     """`taximeter serve`: everything, until it is told to stop. Raises ConfigError before anything is served."""
-    config, warnings, cleanup = prepare(config_path)
+    if config_path is None:
+        lock = lock_data_dir(Path(Config().data_dir))  # before the local model writes there
+        config, warnings, local = prepare_embedded()
+    else:
+        config, warnings = load_config(config_path, os.environ)
+        local = None
+        lock = lock_data_dir(Path(config.data_dir))
     try:
-        return _serve(config, config_path, warnings, workers)
+        return _serve(config, config_path, warnings, workers, local)
     finally:
-        cleanup()
+        if local is not None:
+            local.stop()
+        os.close(lock)
 
 
-def _serve(config: Config, config_path: Path | None, warnings: list[str], workers: int) -> int:
-    if workers > 1 and config.store == "memory":
-        raise ConfigError([Problem("store", "several workers need a shared store: redis://host:6379/0")])
-    data_dir = Path(config.data_dir)
-    lock = lock_data_dir(data_dir)
+def _serve(
+    config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
+) -> int:
+    if config.store != "memory":
+        raise ConfigError(
+            [Problem("store", "only `memory` is there yet; the shared store comes with the next release")]
+        )
+    if workers > 1:
+        raise ConfigError([Problem("store", "several workers need a shared store, which comes with the next release")])
     server = config.server
     data = listen(server.host, server.port, "server.port")
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")
     for warning in warnings:
         log.warning("%s", warning)
-    supervisor = Supervisor(config, config_path)
+    supervisor = Supervisor(config, config_path, local)
 
     def control(orders: Orders) -> None:
         from proxy.control.process import run_control  # heavy, and only this child needs it
@@ -263,7 +272,4 @@ def _serve(config: Config, config_path: Path | None, warnings: list[str], worker
     supervisor.add("control", control)
     for number in range(workers):
         supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
-    try:
-        return supervisor.run()
-    finally:
-        os.close(lock)
+    return supervisor.run()

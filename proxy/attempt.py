@@ -109,12 +109,17 @@ class Attempt:
             raise NoRoomError(verdict)
         return verdict
 
-    def reserved_less(self, spool: Spool, nanousd: int) -> None:
-        """The reservation was granted for less than the INTENT says: a crash must be charged no more than that."""
+    def waits(self, spool: Spool) -> None:
+        """Calls in flight hold the money: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
+        spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+
+    def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
+        """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""
         amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
         self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
-        self.reserved_nanousd = nanousd
-        record = {"t": "reserved", "id": self.id, "reserved_nanousd": nanousd, "budgets": self._claimed()}
+        if nanousd is not None:
+            self.reserved_nanousd = nanousd
+        record = {"t": "reserved", "id": self.id, "reserved_nanousd": self.reserved_nanousd, "budgets": self._claimed()}
         spool.append_end(orjson.dumps(record))
 
     def _claimed(self) -> list[list[Any]]:
@@ -190,6 +195,7 @@ class Settlement(NamedTuple):
     def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
         """The SETTLE record: what the recorder joins to the INTENT."""
         reading, cost = self.reading, self.cost
+        strange = "implausible" in reading.flags  # kept for a person, never added up
         record: dict[str, Any] = {
             "t": "settle",
             "id": attempt.id,
@@ -199,7 +205,8 @@ class Settlement(NamedTuple):
             "http_status": self.http_status,
             "model": (cost.model if cost else None) or reading.model or attempt.route.model,
             "service_tier": reading.conditions.get("service_tier"),
-            "usage": reading.usage,
+            "usage": {} if strange else reading.usage,
+            "told_usage": reading.usage if strange else None,
             "usage_source": reading.source,
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",

@@ -100,6 +100,8 @@ def _plan(
     body = endpoint.encode(call, route.model)
     bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
 
+    fixed = _fixed_conditions(call)
+
     def price_of(usage: Mapping[str, int]) -> int | None:
         return plane.book.ceiling_nanousd(
             usage,
@@ -108,7 +110,7 @@ def _plan(
             at_s=int(now_s),
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
-            fixed=call.fixed,
+            fixed=fixed,
         )
 
     def price(usage: Mapping[str, int]) -> int | None:
@@ -142,6 +144,12 @@ def _plan(
         price_version=plane.book.version,
         attributes=attributes,
     )
+
+
+def _fixed_conditions(call: Call) -> dict[str, str]:
+    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
+    tier = call.body.get("service_tier")
+    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
@@ -184,6 +192,7 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
     """
     waits_until = time.monotonic() + plane.config.server.busy_wait_s
     least: int | None = None
+    waited = False
     while True:
         try:
             granted = await attempt.reserve(plane.store, least)
@@ -195,6 +204,9 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
                 least = smaller
                 continue
             if not no_room.denied.exceeded and left > 0:
+                if not waited:
+                    attempt.waits(plane.spool)
+                    waited = True
                 await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
                 continue
             refusal = _no_room(plane, attempt, no_room)
@@ -204,9 +216,10 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
         raise Refused(refusal)
     for budget in granted.would_refuse:
         plane.tally.would(budget)
+    if waited or granted.nanousd is not None:
+        attempt.reserved_after_all(plane.spool, granted.nanousd)
     if granted.nanousd is not None:
         tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
-        attempt.reserved_less(plane.spool, granted.nanousd)
         _cap(attempt, endpoint, tokens)
         client.clamped_tokens = tokens
     elif attempt.bound.inject:

@@ -37,6 +37,7 @@ class Destination:
     fixed: bytes
     bills_after_disconnect: bool
     first_byte_timeout_s: float
+    base_url: str
 
 
 @dataclass(slots=True)
@@ -180,6 +181,7 @@ def destinations_of(
                 fixed=_fixed_headers(origin, family, row.api_key, row.headers),
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
+                base_url=base_urls.get(family, row.base_url),
             )
     return destinations
 

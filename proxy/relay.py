@@ -16,6 +16,7 @@ from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.reader import Context, Reader
 from proxy.wire import sse
 
+_OUTPUTS = ("output", "reasoning", "audio_out", "image_out", "video_out")
 _FAILURES = ("error", "response.failed")
 _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
 
@@ -149,22 +150,37 @@ class StreamGate:
         event = orjson.loads(payload) if payload else None
         return isinstance(event, dict) and (bool(event.get("error")) or event.get("type") in _FAILURES)
 
+    def events_seen(self) -> list[Any]:
+        """The stream's first events, parsed, for counting where no usage came."""
+        framer = sse.Framer()
+        payloads = [payload for block in self._kept for payload in framer.feed(block)] + framer.close()
+        return [event for payload in payloads if (event := parsed(payload)) is not None]
+
     @property
-    def kept(self) -> list[bytes]:
-        """The stream's first blocks, for counting where no usage came."""
-        return self._kept
+    def share_seen(self) -> float:
+        """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
+        return max(1.0, self.bytes_seen / self._kept_bytes) if self._kept_bytes else 1.0
 
     def reading(self) -> Reading:
         """What the stream has said so far."""
         return self._stream.finish()
 
 
-def read_unary(reader: Reader, context: Context, body: bytes, status: int) -> Reading:
-    """The usage of a whole response. Of a body that is no JSON (speech, a transcript) the request may tell enough."""
+def parsed(body: bytes) -> Any:
+    """A whole response as JSON; None where it is none."""
     try:
-        response = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        if status >= 400:
-            return Reading()
-        response = {}
-    return reader.whole(response, context)
+        return None
+
+
+def says_error(value: Any) -> bool:
+    """Whether a response, whatever its status, is an error in substance."""
+    return isinstance(value, dict) and bool(value.get("error")) and not value.get("usage")
+
+
+def doubtful(reading: Reading) -> bool:
+    """Whether a stated usage leaves something out, or contradicts itself without saying any output."""
+    if reading.source == "partial":
+        return True
+    return "inconsistent_usage" in reading.flags and not any(reading.usage.get(unit) for unit in _OUTPUTS)

@@ -167,7 +167,8 @@ class _Made:
 
 def _variant_period(variants: list[_Variant], periods: list[_Period], period: _Period, date: str) -> Iterator[_Made]:
     """A variant in one period of base prices: its own prices, or worked out from the nearest period that has some."""
-    homes = [one for one in variants if _home(one.from_s, periods, date) is period]
+    home_of = [_home(one, variants, periods, date) for one in variants]
+    homes = [one for one, home in zip(variants, home_of, strict=True) if home is period]
     for index, one in enumerate(homes):
         from_s = one.from_s if index else period.from_s
         to_s = homes[index + 1].from_s if index + 1 < len(homes) else period.to_s
@@ -175,8 +176,7 @@ def _variant_period(variants: list[_Variant], periods: list[_Period], period: _P
     if homes:
         return
     here = periods.index(period)
-    near = min(variants, key=lambda one: abs(periods.index(_home(one.from_s, periods, date)) - here))
-    home = _home(near.from_s, periods, date)
+    near, home = min(zip(variants, home_of, strict=True), key=lambda pair: abs(periods.index(pair[1]) - here))
     ratios = {
         unit: price.usd / home.prices[unit].usd
         for unit, price in near.prices.items()
@@ -188,9 +188,13 @@ def _variant_period(variants: list[_Variant], periods: list[_Period], period: _P
         yield _Made(period.from_s, period.to_s, prices, tiers if near.tiers else (), stated=False)
 
 
-def _home(start: int, periods: list[_Period], date: str) -> _Period:
-    """The period that a variant was verified in; one without a date was when the model was checked."""
-    moment = start or epoch_s(date, ALWAYS_S)
+def _home(variant: _Variant, variants: list[_Variant], periods: list[_Period], date: str) -> _Period:
+    """The period that a variant was verified in. One without a date was, where it stands alone, when the model was
+    checked; else it is what held before the first that has one."""
+    moment = variant.from_s
+    if not moment:
+        dated = [one.from_s for one in variants if one.from_s]
+        moment = min(dated) - 1 if dated else epoch_s(date, ALWAYS_S)
     return next((period for period in periods if period.from_s <= moment < period.to_s), periods[0])
 
 

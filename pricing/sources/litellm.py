@@ -120,7 +120,8 @@ def _place(key: str, host: str, raw: Mapping[str, Any]) -> tuple[str, str, dict[
         elif head in _QUALITIES:
             when["quality"] = (head, "") if head == "standard" else (head,)
         elif (size := _SIZE.fullmatch(head)) is not None:
-            when["size"] = (f"{size[1]}x{size[2]}",)
+            made = f"{size[1]}x{size[2]}"
+            when["size"] = (made, "") if made == "1024x1024" and "dall-e" in key else (made,)
         elif head.endswith("-steps"):
             when["steps"] = (head,)
         elif head in prefixes:
@@ -140,13 +141,13 @@ def _rows(
 ) -> Iterator[Row]:
     groups: dict[_Group, dict[int, dict[str, Price]]] = {}
     for name, value in raw.items():
-        for unit, price, above, more in _prices(provider, name, value, raw):
+        for unit, price, above, more in _prices(provider, model, name, value, raw):
             group = tuple(sorted({**when, **more}.items()))
             groups.setdefault(group, {}).setdefault(above, {})[unit] = price
     for entry in raw.get("tiered_pricing") or ():
         above = int(entry["range"][0]) if "range" in entry else 0
         for name, value in entry.items():
-            for unit, price, _, more in _prices(provider, name, value, raw):
+            for unit, price, _, more in _prices(provider, model, name, value, raw):
                 group = tuple(sorted({**when, **more}.items()))
                 groups.setdefault(group, {}).setdefault(above, {})[unit] = price
     _images_by_pixel(when, raw, groups)
@@ -161,7 +162,7 @@ def _rows(
 
 
 def _prices(
-    provider: str, name: str, value: Any, raw: Mapping[str, Any]
+    provider: str, model: str, name: str, value: Any, raw: Mapping[str, Any]
 ) -> Iterator[tuple[str, Price, int, Mapping[str, tuple[str, ...]]]]:
     """Unit, price, tier and conditions of one field; nothing where it is no price."""
     if name == "search_context_cost_per_query" and isinstance(value, dict):
@@ -180,7 +181,7 @@ def _prices(
         name = name.replace(tier[0], "")
     if name in _TOKENS:
         unit = _TOKENS[name]
-        if unit == "cache_write_5m" and provider in _WRITES_30M:
+        if unit == "cache_write_5m" and provider in _WRITES_30M and "claude" not in model:
             unit = "cache_write_30m"
         if unit != "cache_read_explicit":
             yield unit, Price(_per_million(value, provider), 10**6), above, more
@@ -190,7 +191,7 @@ def _prices(
         yield _THINGS[name], Price(value.normalize(), 1), above, more
     elif name == "input_cost_per_query" and raw.get("mode") == "rerank":
         yield "search_unit", Price(value.normalize(), 1), above, more
-    elif name == "input_cost_per_image" and raw.get("mode") in ("image_generation", "image_edit"):
+    elif name == "input_cost_per_image" and raw.get("mode") in ("image_generation", "image_edit", "embedding"):
         yield "image", Price(value.normalize(), 1), above, more
     elif name == "input_cost_per_second" and raw.get("mode") in ("audio_transcription", "realtime", "audio_speech"):
         yield "audio_second", _per_second(value), above, more

@@ -63,7 +63,10 @@ class Api:
 
     def standings(self) -> list[dict[str, Any]]:
         """The data planes' counters (one plane's with the memory store)."""
-        return [row for rows in self.wait(self.link.ask("standing")).values() for row in rows or ()]
+        answers = self.wait(self.link.ask("standing"))
+        if not answers:
+            raise HTTPException(503, "No data plane answers: it is starting, or busy.")
+        return [row for rows in answers.values() for row in rows or ()]
 
 
 class NewKey(BaseModel):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def gauges(api: Api) -> list[Gauge]:
     """Every gauge, as it is now."""
-    return [*_pipeline(api), *_planes(api), *_budgets(api)]
+    answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
+    return [*_pipeline(api), *_planes(answers), *(_budgets(api) if answers else ())]
 
 
 def _pipeline(api: Api) -> Iterator[Gauge]:
@@ -28,8 +29,7 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
     yield "price_book_info", {"version": api.book.version}, "1"
 
 
-def _planes(api: Api) -> Iterator[Gauge]:
-    answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
+def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
     yield "budget_store_up", {}, "1" if answers else "0"
 

@@ -7,6 +7,7 @@ How it is written down for Prometheus: `exposition.py`.
 
 from __future__ import annotations
 
+import json
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +52,7 @@ class Metric:
 
 METRICS: tuple[Metric, ...] = (
     Metric("requests_total", "counter", ("provider", "model", "operation", "outcome", "team", "client"), "Attempts that reached, or may have reached, an upstream."),
-    Metric("tokens_total", "counter", ("provider", "model", "unit", "team"), "Tokens by disjoint unit; their sum is the providers' own total."),
+    Metric("tokens_total", "counter", ("provider", "model", "unit", "team"), "Tokens by disjoint unit; their sum is the providers' own total.", MICRO),
     Metric("cost_usd_total", "counter", ("provider", "model", "unit", "team", "client"), "Cost in USD, dealt out to units; the sum equals the ledger.", NANO),
     Metric("request_cost_usd", "histogram", ("model", "operation"), "Cost of one attempt in USD.", NANO, _DOLLARS),
     Metric("cost_corrections_usd", "gauge", (), "What corrections added to or took from the cost, in USD.", NANO),
@@ -115,7 +116,7 @@ class MetricState:
         with engine.connect() as connection:
             for row in connection.execute(query).mappings():
                 key = (row["name"], tuple(orjson.loads(row["labels"])))
-                value = orjson.loads(row["value"])
+                value = json.loads(row["value"])
                 (state.histograms if isinstance(value, list) else state.counters)[key] = value
                 state._remember(key)
         return state
@@ -131,8 +132,7 @@ class MetricState:
         with self.lock:
             keys, self._changed = self._changed, set()
             return [
-                (name, orjson.dumps(labels).decode(), orjson.dumps(self._value((name, labels))).decode())
-                for name, labels in keys
+                (name, orjson.dumps(labels).decode(), json.dumps(self._value((name, labels)))) for name, labels in keys
             ]
 
     def _value(self, key: tuple[str, tuple[str, ...]]) -> int | list[int]:
@@ -168,11 +168,11 @@ class MetricState:
         self._count("usage_source_total", (row["usage_source"],))
         for unit, column in TOKEN_COLUMNS.items():
             if row[column]:
-                self._count("tokens_total", (provider, model, unit, team), row[column])
+                self._count("tokens_total", (provider, model, unit, team), row[column] * MICRO)
         if row["usage"]:
             for unit, quantity in orjson.loads(row["usage"]).items():
-                if unit in _MORE_TOKENS and type(quantity) is int:
-                    self._count("tokens_total", (provider, model, unit, team), quantity)
+                if unit in _MORE_TOKENS or unit in TOKEN_COLUMNS:  # whole ones of rare units, fractions of any
+                    self._count("tokens_total", (provider, model, unit, team), int(Decimal(str(quantity)) * MICRO))
         if cost is None:
             self._count("unpriced_requests_total", (provider, model))
         else:

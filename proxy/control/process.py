@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -84,13 +85,14 @@ class _Control:
         while recorder.step():  # what an earlier life left
             pass
         stopping = threading.Event()
-        thread = threading.Thread(target=recorder.run, args=(stopping,), name="recorder")
+        thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
         first_key = self._make_first_key(engine)
         self._known_keys = keys.identities(engine)
         thread.start()
         link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
         await link.start()
-        server = self._api_server(engine)
+        # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+        server = await asyncio.to_thread(self._api_server, engine, loop)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         polling = asyncio.create_task(self._poll_keys())
         if self._announce:
@@ -104,11 +106,19 @@ class _Control:
         await link.stop()
         engine.dispose()
 
+    def _record(self, stopping: threading.Event) -> None:
+        """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
+        try:
+            self._recorder.run(stopping)
+        except BaseException:
+            log.exception("the recorder failed")
+            os._exit(1)
+
     def _instance(self) -> str:
         return str(self._data_dir.resolve())
 
-    def _api_server(self, engine: Engine) -> _Server:
-        from proxy.control.api import Api, create_app  # noqa: PLC0415 - the heaviest import, and the data planes wait for us
+    def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> _Server:
+        from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
 
         api = Api(
             config=lambda: self.config,
@@ -116,7 +126,7 @@ class _Control:
             link=self._link,
             metrics=self._metrics,
             recorder=self._recorder,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             refresh_keys=self._refresh_keys,
             book=load_book(),
         )

@@ -43,6 +43,7 @@ class Pairing:
         self._instance = instance
         self._done = done
         self._open: dict[str, tuple[Mapping[str, Any], Position]] = {}
+        self._waiting: set[str] = set()
 
     def resume_at(self, behind: Position) -> Position:
         """Where a restart has to read from: the earliest open INTENT, else `behind`."""
@@ -68,14 +69,18 @@ class Pairing:
             self._open[value["id"]] = (value, record.start_position)
             return
         known = record.end_position <= self._done
+        if kind == "waiting":
+            self._waiting.add(value["id"])
+            return
         if kind == "reserved":
-            self._reserved_less(value)
+            self._reserved_after_all(value)
             return
         if kind == "tally":
             if not known:
                 batch.tallies.append(value)
         elif kind == "refused":
             self._open.pop(value["id"], None)
+            self._waiting.discard(value["id"])
             if not known:
                 batch.refusals.append((value["reason"], value.get("budget")))
         elif kind in ("settle", "void"):
@@ -85,16 +90,22 @@ class Pairing:
                 batch.rows.append(row)
                 batch.timings.append((row, value))
 
-    def _reserved_less(self, value: Mapping[str, Any]) -> None:
-        """The reservation came to be smaller than the INTENT says."""
+    def _reserved_after_all(self, value: Mapping[str, Any]) -> None:
+        """The reservation stands after a wait, or is smaller than the INTENT says."""
+        self._waiting.discard(value["id"])
         intent, start = self._open.get(value["id"], (None, None))
         if intent is not None and start is not None:
             smaller = {name: value[name] for name in ("reserved_nanousd", "budgets")}
             self._open[value["id"]] = ({**intent, **smaller}, start)
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
-        """The run is over: its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`."""
+        """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
+        one that was waiting for room had reserved nothing and sent nothing."""
         for intent, _ in self._open.values():
+            if intent["id"] in self._waiting:
+                end = {"t": "void", "id": intent["id"], "ended_at": ended_at, "outcome": "crashed"}
+                batch.rows.append(entry_row(intent, end, self._instance))
+                continue
             end = {
                 "t": "settle",
                 "id": intent["id"],
@@ -109,6 +120,7 @@ class Pairing:
             batch.rows.append(row)
             batch.timings.append((row, end))
         self._open.clear()
+        self._waiting.clear()
 
 
 def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
@@ -157,6 +169,7 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "output_tokens": known("output", 0),
         "reasoning_tokens": known("reasoning", 0),
         "usage": _json(rest),
+        "told_usage": _json(seen("told_usage")),
         "usage_source": seen("usage_source", "none"),
         "cost_nanousd": 0 if void else seen("cost_nanousd"),
         "cost_source": seen("cost_source", "computed"),

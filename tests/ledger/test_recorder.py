@@ -269,3 +269,16 @@ def test_the_view_shows_exact_dollars(ledger: Ledger, writer: SpoolWriter) -> No
             "1.000000001",
             "2026-11-23T12:09:45.000Z",
         )
+
+
+def test_a_call_that_only_waited_costs_nothing_after_a_crash(ledger: Ledger, writer: SpoolWriter) -> None:
+    """It had reserved nothing and sent nothing; one that got its room after all may have been sent."""
+    waiting, served = intent(), intent()
+    append(writer, waiting, {"t": "waiting", "id": waiting["id"]}, served, {"t": "waiting", "id": served["id"]})
+    smaller = {"t": "reserved", "id": served["id"], "reserved_nanousd": 700, "budgets": [["b", "", 0, "usd", 700]]}
+    append(writer, smaller)
+    writer.close()
+    ledger.ship()
+    by_id = {row["id"]: (row["status"], row["cost_nanousd"]) for row in ledger.rows()}
+    assert by_id == {waiting["id"]: ("void", 0), served["id"]: ("unconfirmed", 700)}
+    assert ledger.spent() == 700

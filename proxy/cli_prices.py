@@ -1,0 +1,203 @@
+"""`taximeter prices`: which price holds and why, what the price book lacks, and how it is brought up to date."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pricing.catalog import Model, plain
+from pricing.load import load_book
+from pricing.price import ALWAYS_S, NEVER_S, Price, Row
+from pricing.report import Hole, holes, winners
+from pricing.times import date_text, epoch_s
+
+app = typer.Typer(
+    name="prices", no_args_is_help=True, help="The price book: what it says, what it lacks, and refreshing it."
+)
+
+_ProviderOption = Annotated[str | None, typer.Option("--provider", help="Only this provider.", show_default=False)]
+_AtOption = Annotated[
+    str | None, typer.Option("--at", help="A date or time (UTC); now by default.", show_default=False)
+]
+_LitellmOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--litellm",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+        help="LiteLLM's model_prices_and_context_window JSON, or a wheel of the package that holds it (read, never installed).",
+    ),
+]
+
+
+@app.command()
+def show(model: str, provider: _ProviderOption = None, at: _AtOption = None) -> None:
+    """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
+    at_s = _moment(at)
+    catalog = load_book().catalog
+    names = [catalog.canonical(provider)] if provider else sorted(catalog.lines)
+    found = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
+    if not found:
+        where = f" at {provider}" if provider else ""
+        typer.echo(
+            f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration",
+            err=True,
+        )
+        raise typer.Exit(1)
+    for name, known in found:
+        typer.echo(
+            f"{name}/{known.name}" + ("" if known.name == model.lower() else f"  (for {model})") + _limits(known)
+        )
+        for unit, (row, price) in winners((*known.rows, *catalog.common_rows(name)), at_s).items():
+            typer.echo(f"  {unit:<16} {_price(price):<14} {_why(row)}")
+        for line in _others(known, at_s):
+            typer.echo(f"    {line}")
+
+
+@app.command()
+def check() -> None:
+    """Holes: models without a price, expired schedules, stale sources. Exit 1 where there are any."""
+    found: list[Hole] = holes(load_book().catalog, datetime.now(UTC).date())
+    for hole in found:
+        typer.echo(f"{hole.kind}: {hole.what}")
+    if found:
+        raise typer.Exit(1)
+    typer.echo("The price book has no holes.")
+
+
+@app.command()
+def diff(litellm: _LitellmOption = None) -> None:
+    """What a refresh from the installed sources would change, one row a line."""
+    changes, _ = _rebuilt(litellm)
+    for line in changes:
+        typer.echo(line)
+    if not changes:
+        typer.echo("The price book is up to date.")
+
+
+@app.command()
+def refresh(
+    litellm: _LitellmOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+) -> None:
+    """Rebuild the price book from newer packages or dropped files: shows the difference and asks before it writes."""
+    changes, content = _rebuilt(litellm)
+    if not changes:
+        typer.echo("The price book is up to date.")
+        return
+    for line in changes:
+        typer.echo(line)
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {len(changes)} changed rows?")):
+        typer.echo("Nothing was written; --yes writes without asking.", err=True)
+        raise typer.Exit(1)
+    from pricing.load import DATA
+
+    (DATA / "prices.jsonl").write_bytes(content)
+    typer.echo(f"{len(changes)} rows changed; the book is now version {load_book().version}")
+
+
+def _rebuilt(litellm: Path | None) -> tuple[list[str], bytes]:
+    """The rows that a rebuild would change (`+`, `-`), and the new content. Exits where sources are missing or disagree."""
+    from pricing.build import build
+    from pricing.load import DATA
+
+    old = (DATA / "prices.jsonl").read_bytes()
+    checked = datetime.now(UTC).date().isoformat()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            built = build(*_litellm_file(litellm, Path(folder)), checked, old)
+    except ImportError as error:
+        typer.echo(f"The source {error.name} is not installed: pip install genai-prices model-prices", err=True)
+        raise typer.Exit(2) from None
+    except (ValueError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if built.unsettled:
+        for one in built.unsettled:
+            typer.echo(f"unsettled: {one}", err=True)
+        typer.echo("The sources disagree by more than 1 %; settle it in pricing/data/corrections.toml.", err=True)
+        raise typer.Exit(1)
+    before, after = _without_dates(old), _without_dates(built.content)
+    changes = [f"- {line}" for line in sorted(before - after)] + [f"+ {line}" for line in sorted(after - before)]
+    return changes, built.content
+
+
+def _without_dates(content: bytes) -> set[str]:
+    """Rows without the date on which they were checked: a newer date alone is no change."""
+    return {line.decode().split(',"checked":')[0] for line in content.splitlines()}
+
+
+def _litellm_file(given: Path | None, folder: Path) -> tuple[Path, str]:
+    """LiteLLM's data file and its version: a JSON file, a wheel that holds it, or that of the installed package."""
+    if given is None:
+        from importlib.metadata import PackageNotFoundError, distribution
+
+        try:
+            package = distribution("litellm")
+        except PackageNotFoundError:
+            raise ValueError("name LiteLLM's data file or a wheel of it with --litellm") from None
+        return Path(str(package.locate_file(f"litellm/{_DATA_FILE}"))), package.version
+    if given.suffix != ".whl":
+        return given, given.stem
+    with zipfile.ZipFile(given) as wheel:
+        wheel.extract(f"litellm/{_DATA_FILE}", folder)
+    return folder / "litellm" / _DATA_FILE, given.name.split("-")[1]
+
+
+_DATA_FILE = "model_prices_and_context_window_backup.json"
+
+
+def _moment(at: str | None) -> int:
+    try:
+        return epoch_s(at, int(datetime.now(UTC).timestamp()))
+    except ValueError:
+        typer.echo(f"--at {at}: is no time; write it as 2026-12-01 or 2026-12-01T08:00:00Z", err=True)
+        raise typer.Exit(2) from None
+
+
+def _limits(model: Model) -> str:
+    context, most = model.limits
+    parts = [f"{context:,} tokens of context" if context else "", f"{most:,} of output" if most else ""]
+    return "  " + ", ".join(part for part in parts if part) if any(parts) else ""
+
+
+def _price(price: Price) -> str:
+    per = {1_000_000: "/M", 1: ""}.get(price.per, f"/{price.per}")
+    return f"${plain(price.usd)}{per}"
+
+
+def _why(row: Row) -> str:
+    dates = _dates(row)
+    return f"{row.source}, checked {row.checked}" + (f", {dates}" if dates else "")
+
+
+def _dates(row: Row) -> str:
+    start = f"from {date_text(row.from_s)}" if row.from_s != ALWAYS_S else ""
+    end = f"until {date_text(row.to_s)}" if row.to_s != NEVER_S else ""
+    return " ".join(part for part in (start, end) if part)
+
+
+def _others(model: Model, at_s: int) -> Iterator[str]:
+    """Rows that do not price a plain call now: tiers, conditions, other dates."""
+    for row in model.rows:
+        for tier in row.tiers if row.from_s <= at_s < row.to_s else ():
+            conditions = "".join(f" {name}={'|'.join(values)}" for name, values in row.when.items())
+            sign = ">=" if tier.inclusive else ">"
+            yield f"input {sign} {tier.over:,}{conditions}: {_prices(tier.prices)}"
+        if row.when and row.from_s <= at_s < row.to_s:
+            conditions = " ".join(f"{name}={'|'.join(values)}" for name, values in row.when.items())
+            yield f"{conditions}: {_prices(row.prices)}  ({_why(row)})"
+        elif not row.from_s <= at_s < row.to_s and not row.when:
+            yield f"{_dates(row)}: {_prices(row.prices)}  ({row.source})"
+
+
+def _prices(prices: Mapping[str, Price]) -> str:
+    return ", ".join(f"{unit} {_price(price)}" for unit, price in prices.items())
