@@ -131,12 +131,17 @@ def _paths() -> dict[str, Endpoint]:
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
 MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
-_FAMILIES_BY_PREFIX = (("/anthropic/", ANTHROPIC), ("/v1/messages", ANTHROPIC), ("/v1beta/", GEMINI))
+_FAMILIES_BY_PREFIX = (
+    ("/anthropic/", ANTHROPIC),
+    ("/v1/messages", ANTHROPIC),
+    ("/v1beta/", GEMINI),
+    ("/v1/models/", GEMINI),
+)
 
 
-_GEMINI_PREFIX = "/v1beta/models/"
+_GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")  # the newest SDKs call v1, all others v1beta
 _GEMINI = re.compile(
-    r"/v1beta/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+    r"/(v1beta|v1)/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
     r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
 )
 _SSE = frozenset({"alt=sse"})
@@ -147,7 +152,7 @@ def find(method: str, path: str, query: bytes) -> Endpoint | None:
     """The endpoint of a path; None where there is none. Raises `Refused` (405)."""
     endpoint = ENDPOINTS.get(path)
     if endpoint is None:
-        if path.startswith(_GEMINI_PREFIX):
+        if path.startswith(_GEMINI_PREFIXES):
             return _find_gemini(method, path, query)
         return _find_stored(method, path) if "/responses/" in path else None
     if method != "POST":
@@ -162,7 +167,7 @@ def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
         return None
     if method != "POST":
         raise method_not_allowed("POST")
-    model, action = match[1], match[2]
+    version, model, action = match[1], match[2], match[3]
     parse: Callable[[bytes], Call]
     if action == "countTokens":
         parse, operation, cap = partial(gemini.parse_count, model), "count_tokens", openai.cap_nothing
@@ -172,7 +177,7 @@ def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
         stream = action == "streamGenerateContent" and b"alt=sse" in query.split(b"&")
         parse, operation, cap = partial(gemini.parse_generate, model, stream), "generate", gemini.cap
     return Endpoint(
-        GEMINI, operation, f"/v1beta/models/{{model}}:{action}", parse, cap,
+        GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
         encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
     )  # fmt: skip
 
