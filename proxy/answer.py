@@ -315,6 +315,10 @@ class _Answer:
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
             await self._close(replace(reading, flags=flags), None, outcome)
             cost = None
+        elif cost.cost_nanousd is None and self.attempt.reserved_nanousd:
+            # It was reserved as money, and comes back in units that have no price: it was not free for all that.
+            await self._close(reading, None, outcome)
+            cost = None
         else:
             await self._close(reading, cost, outcome)
             if cost.cost_nanousd:

@@ -62,7 +62,7 @@ def estimate(
         return Ceiling(0, 0, 1)
     if call.unbounded:
         return Ceiling(None, 0, call.sequences, missing=call.unbounded)
-    tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
+    tokens = body_bytes - call.opaque_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
     if call.media_items:
         if context is None:
             missing = (

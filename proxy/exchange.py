@@ -76,7 +76,7 @@ def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
-    if call.sequences > 1 and route.provider in LLAMA_CPP:
+    if call.sequences > 1 and call.output_caps != (0,) and route.provider in LLAMA_CPP:
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
@@ -249,7 +249,10 @@ async def _forward(
     passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
     passed[b"x-client-request-id"] = attempt.id.encode()
     target = destination.origin.target(endpoint.target_of(attempt.route.model, client.query)).encode()
-    head = encode_head(endpoint.method, target, destination.fixed, passed, len(attempt.body))
+    fixed, form = destination.fixed, attempt.call.form
+    if form is not None:
+        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
+    head = encode_head(endpoint.method, target, fixed, passed, len(attempt.body))
     attempt.dispatched = time.perf_counter()
     try:
         return await plane.upstreams.send(destination.pool, head, attempt.body)

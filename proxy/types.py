@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from proxy.wire.multipart import Form
+
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -55,6 +57,7 @@ class Call:
     extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
+    form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
     """
 
     dialect: str
@@ -77,6 +80,8 @@ class Call:
     unbounded: str = ""
     free: bool = False
     held: tuple[str, ...] = ()
+    form: Form | None = None
+    opaque_bytes: int = 0
 
 
 class Attribution(NamedTuple):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from proxy.dialects import anthropic, fields, openai, responses, streams
+from proxy.dialects import anthropic, fields, gemini, media, openai, responses, streams
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
@@ -63,6 +63,7 @@ RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)
 ANTHROPIC = Family(
     "anthropic", anthropic.refusal_body, anthropic.stream_end, headers={b"anthropic-version": anthropic.VERSION}
 )
+GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
 
 _OPENAI_ENDPOINTS = (
     Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
@@ -75,6 +76,32 @@ _OPENAI_ENDPOINTS = (
     Endpoint(
         RESPONSES, "responses.input_tokens", "/responses/input_tokens", responses.parse_input_tokens, openai.cap_nothing
     ),
+    Endpoint(OPENAI, "moderations", "/moderations", media.parse_moderations, openai.cap_nothing),
+    Endpoint(
+        OPENAI, "images.generations", "/images/generations", media.parse_images, openai.cap_nothing, form=streams.MEDIA
+    ),
+    Endpoint(
+        OPENAI,
+        "images.edits",
+        "/images/edits",
+        media.parse_edits,
+        openai.cap_nothing,
+        encode=media.encode_form,
+        form=streams.MEDIA,
+    ),
+    *(
+        Endpoint(
+            OPENAI,
+            f"audio.{name}",
+            f"/audio/{name}",
+            partial(media.parse_transcription, f"audio.{name}"),
+            openai.cap_nothing,
+            encode=media.encode_form,
+            form=streams.MEDIA,
+        )
+        for name in ("transcriptions", "translations")
+    ),
+    Endpoint(OPENAI, "audio.speech", "/audio/speech", media.parse_speech, openai.cap_nothing, form=streams.MEDIA),
 )
 _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
@@ -104,9 +131,20 @@ def _paths() -> dict[str, Endpoint]:
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
 MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
-_FAMILIES_BY_PREFIX = (("/anthropic/", ANTHROPIC), ("/v1/messages", ANTHROPIC))
+_FAMILIES_BY_PREFIX = (
+    ("/anthropic/", ANTHROPIC),
+    ("/v1/messages", ANTHROPIC),
+    ("/v1beta/", GEMINI),
+    ("/v1/models/", GEMINI),
+)
 
 
+_GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")  # the newest SDKs call v1, all others v1beta
+_GEMINI = re.compile(
+    r"/(v1beta|v1)/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+    r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
+)
+_SSE = frozenset({"alt=sse"})
 _STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
 
 
@@ -114,10 +152,34 @@ def find(method: str, path: str, query: bytes) -> Endpoint | None:
     """The endpoint of a path; None where there is none. Raises `Refused` (405)."""
     endpoint = ENDPOINTS.get(path)
     if endpoint is None:
+        if path.startswith(_GEMINI_PREFIXES):
+            return _find_gemini(method, path, query)
         return _find_stored(method, path) if "/responses/" in path else None
     if method != "POST":
         raise method_not_allowed("POST")
     return endpoint
+
+
+def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
+    """What Gemini does with a model: both stand in the path."""
+    match = _GEMINI.match(path)
+    if match is None:
+        return None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    version, model, action = match[1], match[2], match[3]
+    parse: Callable[[bytes], Call]
+    if action == "countTokens":
+        parse, operation, cap = partial(gemini.parse_count, model), "count_tokens", openai.cap_nothing
+    elif action in ("embedContent", "batchEmbedContents"):
+        parse, operation, cap = partial(gemini.parse_embed, model), "embeddings", openai.cap_nothing
+    else:
+        stream = action == "streamGenerateContent" and b"alt=sse" in query.split(b"&")
+        parse, operation, cap = partial(gemini.parse_generate, model, stream), "generate", gemini.cap
+    return Endpoint(
+        GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
+        encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
+    )  # fmt: skip
 
 
 def _find_stored(method: str, path: str) -> Endpoint | None:

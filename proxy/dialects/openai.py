@@ -76,7 +76,6 @@ def parse_completions(raw: bytes) -> Call:
 def parse_embeddings(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _EMBEDDINGS_BOUNDED)
-    _prompts(body, "input")
     return Call(
         dialect="openai.embeddings",
         operation="embeddings",
@@ -85,6 +84,7 @@ def parse_embeddings(raw: bytes) -> Call:
         stream=False,
         size_bytes=len(raw),
         output_caps=(0,),
+        sequences=_prompts(body, "input"),
     )
 
 
