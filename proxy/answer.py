@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 
 from pricing.cost import Cost
-from pricing.estimate import estimate
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
+from proxy.held import Holder, ids_of
 from proxy.inflated import plain
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
@@ -47,6 +47,11 @@ async def answer(
         response.abort()
         await exchange.settle_unknown("cut")
         raise
+
+
+def implausible(reading: Reading, cost: Cost) -> bool:
+    """More than there can be."""
+    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
 
 
 class _Answer:
@@ -77,6 +82,7 @@ class _Answer:
             model=route.model,
             request=attempt.call.body,
             service_tier=tier if isinstance(tier, str) else None,
+            selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None
         self.ended = 0.0
@@ -125,10 +131,13 @@ class _Answer:
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
         value = parsed(body)
-        reading = self.reader.whole(value, self.context) if value is not None else Reading()
+        # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
+        reading = self.reader.whole(value if value is not None else {}, self.context)
+        if self.endpoint.holds and self.response.status == 200:
+            self._note_held(value if reading.source != "none" else None)
         failed = self.response.status >= 300 or says_error(value)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
-        if self.response.status >= 300 and not reading.usage:
+        if self.response.status >= 300 and (value is None or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         elif reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
@@ -163,6 +172,7 @@ class _Answer:
             strip_usage=not self.attempt.call.wants_usage and wish != "usage",
             before_done=self._cost_comment if wish == "comment" else None,
             on_usage=self._with_cost if wish == "usage" else None,
+            form=self.endpoint.form,
         )
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
@@ -180,9 +190,16 @@ class _Answer:
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()
-        held = gate.close()
+        held = gate.finish()
+        if self.endpoint.holds:
+            self._note_held(gate.last_usage.get("response"))
         await self._settle_stream()
         await client.end(held)
+
+    def _note_held(self, response: object) -> None:
+        """Remember whose this stored response is."""
+        route = self.attempt.route
+        self.plane.held.note(self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested))
 
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""
@@ -204,6 +221,8 @@ class _Answer:
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
         call = self.attempt.call
+        from pricing.estimate import estimate  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+
         counted = await asyncio.to_thread(estimate, events, self.attempt.route.model, call.body)
         if counted is None:
             return told if told.source != "none" else Reading(source="none", model=told.model)
@@ -218,23 +237,32 @@ class _Answer:
         return replace(told, usage=usage, source="estimated", flags=flags)
 
     def _cost_comment(self) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_nanousd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self._session_total(cost.cost_nanousd)
         line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
         return line.encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
-        cost = self._price(self._gate_reading())
-        if cost.cost_usd is None:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_usd is None:
             return block
-        event["usage"]["cost"] = float(cost.cost_usd)
-        return b"data: " + orjson.dumps(event) + b"\n\n"
+        usage = self.endpoint.form.usage_of(event)
+        if usage is None:
+            return block
+        usage["cost"] = float(cost.cost_usd)
+        name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
+        return name + b"data: " + orjson.dumps(event) + b"\n\n"
 
-    def _gate_reading(self) -> Reading:
+    def _cost_so_far(self) -> Cost | None:
+        """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
-        return self.gate.reading()
+        reading = self.gate.reading()
+        if reading.source == "none" or doubtful(reading):
+            return None
+        cost = self._price(reading)
+        return None if implausible(reading, cost) else cost
 
     # How it ends
 
@@ -282,10 +310,14 @@ class _Answer:
         cost = self._price(reading) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
-        elif "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
+        elif implausible(reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
             await self._close(replace(reading, flags=flags), None, outcome)
+            cost = None
+        elif cost.cost_nanousd is None and self.attempt.reserved_nanousd:
+            # It was reserved as money, and comes back in units that have no price: it was not free for all that.
+            await self._close(reading, None, outcome)
             cost = None
         else:
             await self._close(reading, cost, outcome)

@@ -195,6 +195,7 @@ class Settlement(NamedTuple):
     def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
         """The SETTLE record: what the recorder joins to the INTENT."""
         reading, cost = self.reading, self.cost
+        strange = "implausible" in reading.flags  # kept for a person, never added up
         record: dict[str, Any] = {
             "t": "settle",
             "id": attempt.id,
@@ -204,7 +205,8 @@ class Settlement(NamedTuple):
             "http_status": self.http_status,
             "model": (cost.model if cost else None) or reading.model or attempt.route.model,
             "service_tier": reading.conditions.get("service_tier"),
-            "usage": reading.usage,
+            "usage": {} if strange else reading.usage,
+            "told_usage": reading.usage if strange else None,
             "usage_source": reading.source,
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",

@@ -6,6 +6,7 @@ the model's context. Output: the largest cap that the client sent, else the mode
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.types import Call, Route
@@ -20,6 +21,9 @@ _TOKENS_PER_ITEM = 16
 _DEFAULT_OUTPUT_TOKENS = 16_384
 
 
+_NOTHING: Mapping[str, int] = {}
+
+
 class Ceiling(NamedTuple):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
@@ -31,6 +35,7 @@ class Ceiling(NamedTuple):
     sequences: int
     inject: bool = False
     missing: str = ""
+    extra: Mapping[str, int] = _NOTHING
 
     @property
     def usage(self) -> dict[str, int]:
@@ -41,7 +46,7 @@ class Ceiling(NamedTuple):
         """The bound with another cap on each sequence."""
         if self.input_tokens is None:
             return {}
-        usage = {"input": self.input_tokens}
+        usage = {"input": self.input_tokens, **self.extra}
         if tokens:
             usage["output"] = tokens * self.sequences
         return usage
@@ -53,22 +58,32 @@ def estimate(
     """The ceiling of `call` at `route`. Limits are the operator's, else the price book's, else None (unknown)."""
     context = route.context_tokens or context_tokens
     model_output = route.max_output_tokens or max_output_tokens or context
-    items = call.body.get("messages")
-    tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * (len(items) if isinstance(items, list) else 0)
+    if call.free:
+        return Ceiling(0, 0, 1)
+    if call.unbounded:
+        return Ceiling(None, 0, call.sequences, missing=call.unbounded)
+    tokens = body_bytes - call.opaque_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
     if call.media_items:
         if context is None:
-            missing = f"set models.{route.requested}.context_tokens: the call has media of unknown size"
+            missing = (
+                f"set models.{route.requested}.context_tokens: the call has media or stored context of unknown size"
+            )
             return Ceiling(None, 0, call.sequences, missing=missing)
         tokens = context
     elif context is not None:
         tokens = min(tokens, context * call.sequences)
+    if call.passes > 1:  # what tools on the provider's side bring in is not among our bytes
+        if context is None:
+            missing = f"set models.{route.requested}.context_tokens: the provider's own tools read more than was sent"
+            return Ceiling(None, 0, call.sequences, missing=missing)
+        tokens += context * (call.passes - 1)
     if route.cap_trust == "ignored":
         if context is None:
             missing = f"set models.{route.requested}.context_tokens: its output caps are not trusted"
             return Ceiling(None, 0, call.sequences, missing=missing)
-        return Ceiling(tokens, context, call.sequences)
+        return Ceiling(tokens, context, call.sequences, extra=call.extra)
     if call.output_caps:
-        return Ceiling(tokens, max(call.output_caps), call.sequences)
+        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra)
     if model_output is not None:
-        return Ceiling(tokens, model_output, call.sequences)
-    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True)
+        return Ceiling(tokens, model_output, call.sequences, extra=call.extra)
+    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra)

@@ -44,6 +44,7 @@ class Client:
         "held_bytes",
         "path",
         "plane",
+        "query",
         "request_id",
         "session_id",
         "started",
@@ -53,6 +54,7 @@ class Client:
         self.plane = plane
         self.began = time.perf_counter()
         self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         extensions = scope.get("extensions") or {}
         self.connection = extensions.get("taximeter.connection")

@@ -76,8 +76,8 @@ class Server(_Section):
     port: Port = 4100
     admin_host: str = "127.0.0.1"
     admin_port: Port = 4101
-    admin_key: str | None = Field(None, min_length=16, repr=False)
-    metrics_token: str | None = Field(None, min_length=16, repr=False)
+    admin_key: str | None = Field(None, min_length=1, repr=False)
+    metrics_token: str | None = Field(None, min_length=1, repr=False)
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     max_inflight_mb: Annotated[float, Field(gt=0)] = 512
     max_connections: PositiveInt = 10_000
@@ -134,7 +134,7 @@ class Model(_Section):
 
 class Key(_Section):
     name: str = Field(min_length=1, max_length=200)
-    key: str | None = Field(None, min_length=16, repr=False)
+    key: str | None = Field(None, min_length=1, repr=False)
     key_sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", repr=False)
     team: str | None = None
     user: str | None = None
@@ -183,8 +183,10 @@ class Guards(_Section):
 
 
 class AssumedPrice(_Section):
-    input: str
-    output: str
+    """USD per million tokens of a model that has no price of its own."""
+
+    input: Usd
+    output: Usd
 
 
 class Spool(_Section):
@@ -247,7 +249,19 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems += _cross_checks(config)
     if problems:
         raise ConfigError(problems)
-    return config, warnings
+    return config, warnings + _weak_secrets(config)
+
+
+def _weak_secrets(config: Config) -> list[str]:
+    """Secrets that could be guessed: told, not refused, for many are made by others."""
+    server = config.server
+    secrets = [("server.admin_key", server.admin_key), ("server.metrics_token", server.metrics_token)]
+    secrets += [(f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)]
+    return [
+        f"{path} is short enough to be guessed; take at least 16 characters"
+        for path, secret in secrets
+        if secret and len(secret) < 16
+    ]
 
 
 def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:

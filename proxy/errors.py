@@ -49,6 +49,11 @@ def model_not_found(model: str) -> Refused:
     return Refused(Refusal(404, "model_not_found", message, param="model"))
 
 
+def stored_not_found(param: str) -> Refused:
+    message = "What this id stands for does not exist here, or another team made it."
+    return Refused(Refusal(404, "not_found", message, param=param))
+
+
 def dialect_not_supported(model: str, dialect: str) -> Refused:
     message = f"The upstream of {model} does not speak the {dialect} dialect; use a path of a dialect that it does."
     return Refused(Refusal(400, "dialect_not_supported", message, param="model"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-import orjson
-
 from pricing.usage import Reading
 from proxy import ceiling as ceilings
 from proxy import clamp
@@ -24,6 +22,7 @@ from proxy.errors import (
     dialect_not_supported,
     invalid_request,
     model_not_priced,
+    stored_not_found,
     unbounded_cost,
     upstream_timeout,
     upstream_unreachable,
@@ -42,7 +41,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, time.time())
     call = endpoint.parse(await client.body())
-    route = plane.router.route(call.model, identity)
+    route = _route(plane, identity, call)
     destination = _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
@@ -50,11 +49,22 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 
-    attempt = _plan(plane, identity, call, route, attribution, client.request_id, started_at)
+    attempt = _plan(plane, identity, endpoint, call, route, attribution, client.request_id, started_at)
     attempt.intend(plane.spool)
     await _reserve(plane, attempt, endpoint, client)
     response = await _forward(plane, attempt, endpoint, destination, client)
     await answer(plane, attempt, response, endpoint, destination, client)
+
+
+def _route(plane: Plane, identity: Identity, call: Call) -> Route:
+    """Where the call goes: by its model, and only to where everything is that it refers to."""
+    if not call.held:
+        return plane.router.route(call.model, identity)
+    holders = [plane.held.find(identity, one) for one in call.held]
+    route = plane.router.route(call.model or holders[0].model, identity)
+    if any(holder.upstream != route.upstream for holder in holders):
+        raise stored_not_found("id")
+    return route
 
 
 def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
@@ -66,13 +76,14 @@ def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
-    if call.sequences > 1 and route.provider in LLAMA_CPP:
+    if call.sequences > 1 and call.output_caps != (0,) and route.provider in LLAMA_CPP:
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
 def _plan(
     plane: Plane,
     identity: Identity,
+    endpoint: Endpoint,
     call: Call,
     route: Route,
     attribution: Attribution,
@@ -83,13 +94,15 @@ def _plan(
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
     facts = plane.facts_of(route.provider, route.model, now_s)
-    if not facts.priced and plane.config.on_unpriced == "refuse":
+    priced = facts.priced or call.free
+    if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
-    call.body["model"] = route.model
-    body = orjson.dumps(call.body)
+    body = endpoint.encode(call, route.model)
     bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
 
-    def price(usage: Mapping[str, int]) -> int | None:
+    fixed = _fixed_conditions(call)
+
+    def price_of(usage: Mapping[str, int]) -> int | None:
         return plane.book.ceiling_nanousd(
             usage,
             provider=route.provider,
@@ -97,9 +110,19 @@ def _plan(
             at_s=int(now_s),
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
+            fixed=fixed,
         )
 
-    ceiling_nanousd = price(bound.usage) if facts.priced and bound.usage else None
+    def price(usage: Mapping[str, int]) -> int | None:
+        if call.free:
+            return 0
+        tokens = price_of(usage)
+        if not call.things:
+            return tokens
+        things = price_of(call.things)  # models are billed in tokens or in things: the dearer of the two is the bound
+        return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
+
+    ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     budgets = plane.budgets.candidates(identity, route, attributes)
     taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage), now_s)
     _require_bounds(plane, route, taken, bound, ceiling_nanousd)
@@ -121,6 +144,12 @@ def _plan(
         price_version=plane.book.version,
         attributes=attributes,
     )
+
+
+def _fixed_conditions(call: Call) -> dict[str, str]:
+    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
+    tier = call.body.get("service_tier")
+    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
@@ -200,7 +229,7 @@ async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: C
 def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
     """Send a cap along: without it the ceiling would be a hope."""
     endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
-    attempt.body = orjson.dumps(attempt.call.body)
+    attempt.body = endpoint.encode(attempt.call, attempt.route.model)
 
 
 def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
@@ -216,10 +245,14 @@ async def _forward(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> Response:
     """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
-    passed = {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
+    passed = dict(endpoint.family.headers)
+    passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
     passed[b"x-client-request-id"] = attempt.id.encode()
-    target = destination.origin.target(endpoint.target).encode()
-    head = encode_head(b"POST", target, destination.fixed, passed, len(attempt.body))
+    target = destination.origin.target(endpoint.target_of(attempt.route.model, client.query)).encode()
+    fixed, form = destination.fixed, attempt.call.form
+    if form is not None:
+        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
+    head = encode_head(endpoint.method, target, fixed, passed, len(attempt.body))
     attempt.dispatched = time.perf_counter()
     try:
         return await plane.upstreams.send(destination.pool, head, attempt.body)

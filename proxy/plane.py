@@ -15,6 +15,7 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing, standing_of
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
+from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
 from proxy.ledger.spool import SpoolWriter
@@ -36,6 +37,7 @@ class Destination:
     fixed: bytes
     bills_after_disconnect: bool
     first_byte_timeout_s: float
+    base_url: str
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class Plane:
     destinations: Mapping[tuple[str, str], Destination]
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
+    held: Held = field(default_factory=Held)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
@@ -178,6 +181,7 @@ def destinations_of(
                 fixed=_fixed_headers(origin, family, row.api_key, row.headers),
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
+                base_url=base_urls.get(family, row.base_url),
             )
     return destinations
 

@@ -12,10 +12,12 @@ from typing import Any
 import orjson
 
 from pricing.usage import Reading
+from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.reader import Context, Reader
 from proxy.wire import sse
 
 _OUTPUTS = ("output", "reasoning", "audio_out", "image_out", "video_out")
+_FAILURES = ("error", "response.failed")
 _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
 
 # Response headers that the client gets. Everything else stays here: cookies, servers' names, hop-by-hop fields.
@@ -41,7 +43,9 @@ class StreamGate:
     """Watches one SSE stream for usage, and takes out what the client did not ask for.
 
     strip_usage: leave out the usage chunk that was only sent because we asked for it.
-    before_done: called before the stream's `[DONE]` passes; the bytes that it returns go out first.
+    before_done: called before the stream's last event passes; the bytes that it returns go out first.
+    on_usage: what goes out for an event that has usage.
+    form: how streams of this dialect state usage and end.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class StreamGate:
         strip_usage: bool,
         before_done: Callable[[], bytes] | None = None,
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
+        form: StreamForm = CHAT,
     ) -> None:
+        self._form = form
         self._reader = reader
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
@@ -66,6 +72,7 @@ class StreamGate:
         self.done = False
         self.upstream_error = False
         self.broken = False
+        self.last_usage: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""
@@ -85,9 +92,18 @@ class StreamGate:
         rest = self._splitter.close()
         return self._pass(rest) if rest else b""
 
+    def finish(self) -> bytes:
+        """As `close`, where the upstream ended as it should: some dialects end without saying so."""
+        rest = self.close()
+        if self.done or self._before_done is None:
+            return rest
+        self.done = True
+        return rest + self._before_done()
+
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
-        return b"[DONE]" in data or b'"error":' in data or (b"usage" in data and self._reader.wants(data))
+        form = self._form
+        return form.end_mark in data or b'"error":' in data or (form.usage_mark in data and self._reader.wants(data))
 
     def _keep(self, data: bytes) -> None:
         if self._kept_bytes < _KEPT_BYTES:
@@ -106,15 +122,16 @@ class StreamGate:
             return block
 
     def _observe(self, block: bytes) -> bytes:
-        if b"usage" in block and self._reader.wants(block):
-            return self._usage_block(block)
-        if b"[DONE]" in block and sse.payload(block) == b"[DONE]":
+        out = block
+        if self._form.usage_mark in block and self._reader.wants(block):
+            out = self._usage_block(block)
+        if b'"error":' in block and self._is_error(block):
+            self.upstream_error = True
+        if self._form.end_mark in block and self._form.is_end(sse.payload(block)):
             self.done = True
             if self._before_done is not None:
-                return self._before_done() + block
-        elif b'"error":' in block and self._is_error(block):
-            self.upstream_error = True
-        return block
+                return self._before_done() + out
+        return out
 
     def _usage_block(self, block: bytes) -> bytes:
         payload = sse.payload(block)
@@ -122,6 +139,7 @@ class StreamGate:
         if not isinstance(event, dict):
             return block
         self._stream.event(event)
+        self.last_usage = event
         if self._strip_usage and event.get("choices") == []:
             return b""
         return self._on_usage(event, block) if self._on_usage is not None else block
@@ -130,7 +148,7 @@ class StreamGate:
     def _is_error(block: bytes) -> bool:
         payload = sse.payload(block)
         event = orjson.loads(payload) if payload else None
-        return isinstance(event, dict) and bool(event.get("error"))
+        return isinstance(event, dict) and (bool(event.get("error")) or event.get("type") in _FAILURES)
 
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came."""

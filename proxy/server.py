@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy import exchange
 from proxy.client import Client, HungUp, Receive, Scope, Send
-from proxy.dialects import ENDPOINTS, MODELS_PATHS, family_of_path
+from proxy.dialects import MODELS_PATHS, family_of_path, find
 from proxy.errors import Refused, internal, method_not_allowed, not_found, starting
 from proxy.money import usd_text
 from proxy.plane import Plane
@@ -42,11 +42,9 @@ class Application:
         client = Client(plane, scope, receive, send)
         plane.calls_in_flight += 1
         try:
-            endpoint = ENDPOINTS.get(client.path)
+            endpoint = find(scope["method"], client.path, client.query)
             if endpoint is None:
                 await self._serve_own(scope["method"], client)
-            elif scope["method"] != "POST":
-                raise method_not_allowed("POST")
             elif not plane.ready:
                 raise starting()
             else:

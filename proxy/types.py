@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from proxy.wire.multipart import Form
+
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -49,6 +51,13 @@ class Call:
     """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it.
 
     least_output_tokens: below it an answer is not worth its input, and the call is refused instead of made smaller.
+    media_items: inputs whose size their bytes do not bound (media, stored context): only the model's context does.
+    prompts: messages or items, each of which a template adds tokens to. hidden_tokens: prompts that the provider adds.
+    passes: how often the model may read its context, for tools that run on the provider's side.
+    extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
+    fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
+    free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
+    form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
     """
 
     dialect: str
@@ -62,6 +71,17 @@ class Call:
     wants_usage: bool = True
     media_items: int = 0
     least_output_tokens: int = 1024
+    prompts: int = 0
+    hidden_tokens: int = 0
+    passes: int = 1
+    extra: Mapping[str, int] = field(default_factory=dict)
+    things: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    unbounded: str = ""
+    free: bool = False
+    held: tuple[str, ...] = ()
+    form: Form | None = None
+    opaque_bytes: int = 0
 
 
 class Attribution(NamedTuple):

@@ -166,11 +166,10 @@ class MetricState:
         cost = row["cost_nanousd"]
         self._count("requests_total", (provider, model, operation, row["outcome"], team, client))
         self._count("usage_source_total", (row["usage_source"],))
-        implausible = "implausible" in (end.get("flags") or ())  # kept in the ledger for a person, never added up
-        for unit, column in TOKEN_COLUMNS.items() if not implausible else ():
+        for unit, column in TOKEN_COLUMNS.items():
             if row[column]:
                 self._count("tokens_total", (provider, model, unit, team), row[column] * MICRO)
-        if row["usage"] and not implausible:
+        if row["usage"]:
             for unit, quantity in orjson.loads(row["usage"]).items():
                 if unit in _MORE_TOKENS or unit in TOKEN_COLUMNS:  # whole ones of rare units, fractions of any
                     self._count("tokens_total", (provider, model, unit, team), int(Decimal(str(quantity)) * MICRO))

@@ -91,7 +91,8 @@ class _Control:
         thread.start()
         link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
         await link.start()
-        server = self._api_server(engine)
+        # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+        server = await asyncio.to_thread(self._api_server, engine, loop)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         polling = asyncio.create_task(self._poll_keys())
         if self._announce:
@@ -116,8 +117,8 @@ class _Control:
     def _instance(self) -> str:
         return str(self._data_dir.resolve())
 
-    def _api_server(self, engine: Engine) -> _Server:
-        from proxy.control.api import Api, create_app  # noqa: PLC0415 - the heaviest import, and the data planes wait for us
+    def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> _Server:
+        from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
 
         api = Api(
             config=lambda: self.config,
@@ -125,7 +126,7 @@ class _Control:
             link=self._link,
             metrics=self._metrics,
             recorder=self._recorder,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             refresh_keys=self._refresh_keys,
             book=load_book(),
         )

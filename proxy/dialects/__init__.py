@@ -5,59 +5,202 @@ A dialect parses requests, shapes refusals and ends cut streams; it does no I/O 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from proxy.dialects import openai
-from proxy.errors import Refusal
+from proxy.dialects import anthropic, fields, gemini, media, openai, responses, streams
+from proxy.dialects.streams import StreamForm
+from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What all paths of one vendor's API share. `name` is the word of `upstreams.*.dialects`."""
+    """What all paths of one vendor's API share. `name` is the word of `upstreams.*.dialects`.
+
+    headers: sent to the upstream unless the client sends its own.
+    """
 
     name: str
     refusal_body: Callable[[Refusal], bytes]
     stream_end: Callable[[Refusal], bytes]
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One proxied path: how its body is parsed, and the path below the upstream's `base_url`."""
+    """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
+
+    target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
+    holds: answers are stored at the provider, and can be referred to later.
+    """
 
     family: Family
     operation: str
     target: str
     parse: Callable[[bytes], Call]
     cap_output: Callable[[dict[str, Any], int, str], None]
+    encode: Callable[[Call, str], bytes] = fields.encode
+    form: StreamForm = streams.CHAT
+    method: bytes = b"POST"
+    queries: frozenset[str] = frozenset()
+    holds: bool = False
+
+    def target_of(self, model: str, query: bytes) -> str:
+        """The path and query at the upstream."""
+        target = self.target.replace("{model}", model) if "{" in self.target else self.target
+        if not self.queries or not query:
+            return target
+        passed = [part for part in query.decode("latin-1").split("&") if part in self.queries]
+        return f"{target}?{'&'.join(passed)}" if passed else target
 
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
+RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)
+ANTHROPIC = Family(
+    "anthropic", anthropic.refusal_body, anthropic.stream_end, headers={b"anthropic-version": anthropic.VERSION}
+)
+GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
 
 _OPENAI_ENDPOINTS = (
     Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
     Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
+    Endpoint(RESPONSES, "responses", "/responses", responses.parse, responses.cap, form=streams.RESPONSES, holds=True),
+    Endpoint(
+        RESPONSES, "responses.compact", "/responses/compact", responses.parse_compact, openai.cap_nothing, holds=True
+    ),
+    Endpoint(
+        RESPONSES, "responses.input_tokens", "/responses/input_tokens", responses.parse_input_tokens, openai.cap_nothing
+    ),
+    Endpoint(OPENAI, "moderations", "/moderations", media.parse_moderations, openai.cap_nothing),
+    Endpoint(
+        OPENAI, "images.generations", "/images/generations", media.parse_images, openai.cap_nothing, form=streams.MEDIA
+    ),
+    Endpoint(
+        OPENAI,
+        "images.edits",
+        "/images/edits",
+        media.parse_edits,
+        openai.cap_nothing,
+        encode=media.encode_form,
+        form=streams.MEDIA,
+    ),
+    *(
+        Endpoint(
+            OPENAI,
+            f"audio.{name}",
+            f"/audio/{name}",
+            partial(media.parse_transcription, f"audio.{name}"),
+            openai.cap_nothing,
+            encode=media.encode_form,
+            form=streams.MEDIA,
+        )
+        for name in ("transcriptions", "translations")
+    ),
+    Endpoint(OPENAI, "audio.speech", "/audio/speech", media.parse_speech, openai.cap_nothing, form=streams.MEDIA),
 )
+_BETA = frozenset({"beta=true"})
+_ANTHROPIC_ENDPOINTS = (
+    Endpoint(
+        ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
+        form=streams.MESSAGES, queries=_BETA,
+    ),
+    Endpoint(
+        ANTHROPIC, "count_tokens", "/v1/messages/count_tokens", anthropic.parse_count_tokens, openai.cap_nothing,
+        queries=_BETA,
+    ),
+)  # fmt: skip
 
 
 def _paths() -> dict[str, Endpoint]:
-    """OpenAI's paths stand with and without /v1, and with the prefix /openai."""
-    return {
+    """OpenAI's paths stand with and without /v1, and with the prefix /openai; Anthropic's also under /anthropic."""
+    found = {
         prefix + version + endpoint.target: endpoint
         for endpoint in _OPENAI_ENDPOINTS
         for prefix in ("", "/openai")
         for version in ("/v1", "")
     }
+    return found | {
+        prefix + endpoint.target: endpoint for endpoint in _ANTHROPIC_ENDPOINTS for prefix in ("", "/anthropic")
+    }
 
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
 MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
+_FAMILIES_BY_PREFIX = (
+    ("/anthropic/", ANTHROPIC),
+    ("/v1/messages", ANTHROPIC),
+    ("/v1beta/", GEMINI),
+    ("/v1/models/", GEMINI),
+)
+
+
+_GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")  # the newest SDKs call v1, all others v1beta
+_GEMINI = re.compile(
+    r"/(v1beta|v1)/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+    r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
+)
+_SSE = frozenset({"alt=sse"})
+_STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
+
+
+def find(method: str, path: str, query: bytes) -> Endpoint | None:
+    """The endpoint of a path; None where there is none. Raises `Refused` (405)."""
+    endpoint = ENDPOINTS.get(path)
+    if endpoint is None:
+        if path.startswith(_GEMINI_PREFIXES):
+            return _find_gemini(method, path, query)
+        return _find_stored(method, path) if "/responses/" in path else None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    return endpoint
+
+
+def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
+    """What Gemini does with a model: both stand in the path."""
+    match = _GEMINI.match(path)
+    if match is None:
+        return None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    version, model, action = match[1], match[2], match[3]
+    parse: Callable[[bytes], Call]
+    if action == "countTokens":
+        parse, operation, cap = partial(gemini.parse_count, model), "count_tokens", openai.cap_nothing
+    elif action in ("embedContent", "batchEmbedContents"):
+        parse, operation, cap = partial(gemini.parse_embed, model), "embeddings", openai.cap_nothing
+    else:
+        stream = action == "streamGenerateContent" and b"alt=sse" in query.split(b"&")
+        parse, operation, cap = partial(gemini.parse_generate, model, stream), "generate", gemini.cap
+    return Endpoint(
+        GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
+        encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
+    )  # fmt: skip
+
+
+def _find_stored(method: str, path: str) -> Endpoint | None:
+    """What can be done with one stored response: get, delete or cancel it."""
+    match = _STORED.match(path)
+    if match is None:
+        return None
+    allowed = {"POST": "cancel"} if match[2] else {"GET": "get", "DELETE": "delete"}
+    if method not in allowed:
+        raise method_not_allowed(" or ".join(allowed))
+    operation = f"responses.{allowed[method]}"
+    return Endpoint(
+        RESPONSES, operation, f"/responses/{match[1]}{match[2] or ''}",
+        partial(responses.parse_stored, operation, match[1]), openai.cap_nothing,
+        encode=fields.encode_nothing, method=method.encode(),
+    )  # fmt: skip
 
 
 def family_of_path(path: str) -> Family:
     """Whose error shape a refusal of this path wears."""
     endpoint = ENDPOINTS.get(path)
-    return endpoint.family if endpoint else OPENAI
+    if endpoint is not None:
+        return endpoint.family
+    return next((family for prefix, family in _FAMILIES_BY_PREFIX if path.startswith(prefix)), OPENAI)

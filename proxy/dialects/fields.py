@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import invalid_request
+from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
 MAX_SEQUENCES = 128
@@ -92,3 +93,35 @@ def non_empty_list(body: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise invalid_request(f"`{name}` must be a list with at least one item.", name)
     return value
+
+
+def text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid_request(f"`{name}` must be a string.", name)
+    return value
+
+
+def objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of at least one object."""
+    items = non_empty_list(body, name)
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise invalid_request(f"`{name}[{index}]` must be an object.", name)
+    return items
+
+
+def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects; empty where absent or null."""
+    return objects(body, name) if body.get(name) not in (None, []) else []
+
+
+def encode(call: Call, model: str) -> bytes:
+    """What is forwarded: the body that was parsed, for the model that it was routed to."""
+    call.body["model"] = model
+    return orjson.dumps(call.body)
+
+
+def encode_nothing(call: Call, model: str) -> bytes:
+    """What has no body."""
+    return b""

@@ -50,6 +50,7 @@ def parse_chat(raw: bytes) -> Call:
         sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
         wants_usage=_ask_for_usage(body),
         media_items=media,
+        prompts=len(messages),
     )
 
 
@@ -75,7 +76,6 @@ def parse_completions(raw: bytes) -> Call:
 def parse_embeddings(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _EMBEDDINGS_BOUNDED)
-    _prompts(body, "input")
     return Call(
         dialect="openai.embeddings",
         operation="embeddings",
@@ -84,6 +84,7 @@ def parse_embeddings(raw: bytes) -> Call:
         stream=False,
         size_bytes=len(raw),
         output_caps=(0,),
+        sequences=_prompts(body, "input"),
     )
 
 

@@ -169,6 +169,7 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "output_tokens": known("output", 0),
         "reasoning_tokens": known("reasoning", 0),
         "usage": _json(rest),
+        "told_usage": _json(seen("told_usage")),
         "usage_source": seen("usage_source", "none"),
         "cost_nanousd": 0 if void else seen("cost_nanousd"),
         "cost_source": seen("cost_source", "computed"),

@@ -174,7 +174,9 @@ def request(engine: Engine, entry_id: str) -> list[dict[str, Any]]:
         return [entry(row) for row in rows]
 
 
-_JSON_COLUMNS = ("labels", "untrusted_labels", "cost_lines", "flags", "budgets")
+_JSON_COLUMNS = ("labels", "untrusted_labels", "told_usage", "cost_lines", "flags", "budgets")
+
+_LISTS = ("cost_lines", "flags", "budgets")
 
 
 def entry(row: RowMapping) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def entry(row: RowMapping) -> dict[str, Any]:
     usage = {unit: quantity for unit, quantity in usage.items() if quantity}
     usage |= orjson.loads(values["usage"]) if values["usage"] else {}
     for name in _JSON_COLUMNS:
-        values[name] = orjson.loads(values[name]) if values[name] else ({} if name.endswith("labels") else [])
+        values[name] = orjson.loads(values[name]) if values[name] else ([] if name in _LISTS else {})
     values["usage"] = usage
     values["stream"] = bool(values["stream"])
     return values

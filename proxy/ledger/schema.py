@@ -1,6 +1,7 @@
 """The ledger's tables, for SQLite and PostgreSQL alike. Names of `entries` are the contract's (design, section 6).
 
-Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. The view `ledger` gives the same
+Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. `told_usage` keeps a usage that
+cannot be true, for a person to look at; sums leave it out. The view `ledger` gives the same
 with decimals and timestamps, for people and Grafana.
 """
 
@@ -60,6 +61,7 @@ entries = Table(
     Column("agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
+    Column("told_usage", Text),
     Column("usage_source", Text),
     Column("cost_nanousd", BigInteger),
     Column("cost_source", Text),
@@ -204,21 +206,38 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
 def current_version(engine: Engine) -> str | None:
     """The migration that the database is at; None where there is no schema yet."""
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return _version(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _migrate(engine: Engine) -> None:
+    """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
+    with engine.connect() as connection, _migration_lock(engine, connection):
+        version = _version(connection)
+        if version is None and not sa.inspect(connection).has_table("entries"):
+            metadata.create_all(connection)
+            connection.execute(sa.text(view_sql(engine.dialect.name)))
+            connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.commit()
+        elif version != HEAD:
+            _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - only where there is something to do
     from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection, _migration_lock(engine, connection):
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
-        connection.commit()
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+    connection.commit()
 
 
 class _migration_lock:  # noqa: N801 - used as a verb

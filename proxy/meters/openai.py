@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import Tally, mapping, text
+from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, mapping, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
 OUTPUT_NAMES = ("completion_tokens", "output_tokens")
@@ -65,8 +65,60 @@ class _Stated:
     outside: Mapping[str, Any]
 
 
+_PLAIN = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+
+
+def read_plainly(usage: Mapping[str, Any], tally: Tally, host: Host) -> bool:
+    """The usage of nearly every call (consistent text, perhaps cached, perhaps with reasoning), read at a fifth of the
+    cost; False, and nothing read, where anything about it is out of the ordinary."""
+    given, taken = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if (
+        host.output != "output"
+        or host.more
+        or type(given) is not int
+        or type(taken) is not int
+        or usage.get("total_tokens") != given + taken
+    ):
+        return False
+    cached = _only(usage.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _only(usage.get("completion_tokens_details"), "reasoning_tokens")
+    if not (
+        0 <= cached <= given < IMPLAUSIBLE_COUNT
+        and 0 <= reasoning <= taken < IMPLAUSIBLE_COUNT
+        and usage.keys() <= _PLAIN
+    ):
+        return False
+    tally.found = True
+    tally.usage = {
+        unit: count
+        for unit, count in (
+            ("cache_read", cached),
+            ("input", given - cached),
+            ("reasoning", reasoning),
+            ("output", taken - reasoning),
+        )
+        if count
+    }
+    return True
+
+
+def _only(details: object, name: str) -> int:
+    """The count `name` of a breakdown that has nothing else above 0; -1 where it is not that simple."""
+    if not details:
+        return 0
+    if not isinstance(details, dict):
+        return -1
+    for other, count in details.items():
+        if count and other != name:
+            return -1
+    value = details.get(name) or 0
+    return value if type(value) is int else -1
+
+
 def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: Host = OPENAI) -> None:
     """Add one OpenAI-shaped usage object to `tally`."""
+    if not tally.usage and read_plainly(usage, tally, host):
+        return
     if host.more:
         host.more(usage, context, tally)
     given, taken = tally.maybe(usage, *INPUT_NAMES), tally.maybe(usage, *OUTPUT_NAMES)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,6 @@ import pytest
 import yaml
 
 from tests.torture.harness import ADMIN_KEY, CALLERS, Rig
-
 
 KEY = CALLERS[0].key
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -139,9 +140,6 @@ def test_keys_are_effective_and_revoked_within_a_second(rig: Rig) -> None:
 
 
 def test_the_command_line_makes_and_revokes_keys_of_a_running_server(rig: Rig) -> None:
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "proxy", "keys"]
     config = ["--config", str(rig.gateway.config_file)]
     key = subprocess.run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -148,15 +149,17 @@ def judge_metrics(verdict: Verdict, metrics: Metrics, entries: list[Entry]) -> N
     corrections = sum(entry.cost_nano or 0 for entry in entries if entry.kind == "correction")
     if (over := _total(metrics, "taximeter_cost_corrections_usd") * NANO - corrections) != 0:
         verdict.add("metric_cost_difference_nano", f"cost_corrections_usd is {over} n$ more", abs(_whole(over)))
-    used: Counter[str] = Counter()
+    used: dict[str, Decimal] = defaultdict(Decimal)
     for entry in attempts:
         for unit, quantity in entry.usage.items():
-            used[unit] += int(quantity)
+            used[unit] += quantity
     for labels, value in metrics.get("taximeter_tokens_total", ()):
-        used[labels.get("unit", "")] -= int(value)
+        used[labels.get("unit", "")] -= value
     for unit, difference in used.items():
         if difference:
-            verdict.add("metric_tokens_difference", f"tokens_total {unit}: {-difference} more", abs(difference))
+            verdict.add(
+                "metric_tokens_difference", f"tokens_total {unit}: {-difference} more", math.ceil(abs(difference))
+            )
     sent = sum(entry.status != "void" for entry in attempts)
     requests = _whole(_total(metrics, "taximeter_requests_total")) - sent
     if requests:

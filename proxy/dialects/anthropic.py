@@ -1,0 +1,148 @@
+"""The Anthropic wire format, client side: what `/v1/messages` and its token count ask for, and how we say no.
+
+Shapes: anthropic SDK 2.12 `types/message_create_params.py`, `types/beta/message_create_params.py`, `_exceptions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from proxy.dialects import fields
+from proxy.errors import Refusal, invalid_request
+from proxy.types import Call
+
+_BOUNDED = frozenset({
+    "model", "messages", "system", "max_tokens", "stream", "tools", "thinking", "service_tier", "speed", "inference_geo",
+    "output_config", "context_management", "mcp_servers", "container", "fallbacks", "betas",
+})  # fmt: skip
+# Blocks whose tokens are bounded by their own bytes. Anything else (images, documents, files) is a medium.
+_TEXT_BLOCKS = frozenset({
+    "text", "thinking", "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "mcp_tool_use",
+    "mcp_tool_result", "search_result", "web_search_tool_result", "web_search_result", "tool_reference", "compaction",
+})  # fmt: skip
+# Tools that the client runs itself; every other type is a tool that runs at the provider.
+_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
+_MAX_TOOL_TURNS = 10  # the provider pauses its own tool loop there (docs: server tools, `pause_turn`)
+_TOOLS_PROMPT = 1024  # the hidden prompt that any tools bring: 264 to 804 tokens (docs: tool use, pricing)
+_SERVER_TOOL_PROMPT = 4096
+
+VERSION = b"2023-06-01"
+
+_TYPES = {
+    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+    404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
+    504: "timeout_error",
+}  # fmt: skip
+
+
+def parse_messages(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _BOUNDED)
+    least = _thinking_budget(body) + 1
+    call = Call(
+        dialect="anthropic.messages",
+        operation="messages",
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.boolean(body, "stream"),
+        size_bytes=len(raw),
+        output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
+        media_items=_media(body),
+        prompts=len(body["messages"]),
+        least_output_tokens=max(1024, least),
+        fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
+    )
+    _bound_tools(call)
+    if body.get("fallbacks"):
+        call.unbounded = "`fallbacks` may answer with a model of another price; leave it out"
+    return call
+
+
+def parse_count_tokens(raw: bytes) -> Call:
+    """Counting is free of charge; only the model matters."""
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _BOUNDED)
+    fields.objects(body, "messages")
+    return Call(
+        dialect="anthropic.count_tokens",
+        operation="count_tokens",
+        model=fields.model_name(body),
+        body=body,
+        stream=False,
+        size_bytes=len(raw),
+        output_caps=(0,),
+        free=True,
+    )
+
+
+def _thinking_budget(body: Mapping[str, Any]) -> int:
+    """Tokens that thinking may take of the cap, 0 where none are set aside."""
+    thinking = fields.mapping(body, "thinking")
+    if thinking is None:
+        return 0
+    return fields.integer(thinking, "budget_tokens", 1, fields.MAX_TOKENS) or 0
+
+
+def _media(body: Mapping[str, Any]) -> int:
+    messages = fields.objects(body, "messages")
+    system = body.get("system")
+    if system is not None and not isinstance(system, str | list):
+        raise invalid_request("`system` must be a string or a list of blocks.", "system")
+    return sum(_media_in(message.get("content")) for message in messages) + _media_in(system)
+
+
+def _media_in(blocks: object) -> int:
+    """Media among content blocks, and among the blocks of tool results."""
+    if not isinstance(blocks, list):
+        return 0
+    return sum(
+        (block.get("type") not in _TEXT_BLOCKS) + _media_in(block.get("content"))
+        for block in blocks
+        if isinstance(block, dict)
+    )
+
+
+def _bound_tools(call: Call) -> None:
+    """Count what the tools at the provider may do, and say so to the provider where the client did not."""
+    tools = fields.optional_objects(call.body, "tools")
+    turns = searches = 0
+    for tool in tools:
+        kind = fields.text(tool, "type") or "custom"
+        if kind.startswith(_CLIENT_TOOLS):
+            continue
+        call.hidden_tokens += _SERVER_TOOL_PROMPT
+        turns = max(turns, _MAX_TOOL_TURNS)
+        if kind.startswith("advisor"):
+            call.unbounded = "the advisor tool answers with a model of another price; leave it out"
+        elif kind.startswith(("web_search", "web_fetch")):
+            uses = fields.integer(tool, "max_uses", 1, 1000)
+            if uses is None:
+                uses = tool["max_uses"] = _MAX_TOOL_TURNS
+            turns = max(turns, uses)
+            searches += uses if kind.startswith("web_search") else 0
+    if fields.optional_objects(call.body, "mcp_servers"):
+        turns = max(turns, _MAX_TOOL_TURNS)
+    if call.body.get("context_management"):
+        turns += 1  # compaction reads the context once more
+    call.passes = 1 + turns
+    call.hidden_tokens += _TOOLS_PROMPT if tools else 0
+    call.extra = {"web_search": searches} if searches else {}
+
+
+def cap_messages(body: dict[str, Any], tokens: int, provider: str) -> None:
+    body["max_tokens"] = tokens
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    kind = _TYPES.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
+    return orjson.dumps({"type": "error", "error": {"type": kind, "message": refusal.message}})
+
+
+def stream_end(refusal: Refusal) -> bytes:
+    """The last bytes of a stream that we cut: an error event, which SDKs raise. Its message names the reason's code."""
+    kind = _TYPES.get(refusal.status, "api_error")
+    error = {"type": kind, "message": f"{refusal.code}: {refusal.message}"}
+    return b"event: error\ndata: " + orjson.dumps({"type": "error", "error": error}) + b"\n\n"

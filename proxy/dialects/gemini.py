@@ -1,0 +1,198 @@
+"""Google's Gemini API, client side. The model stands in the path; the body is proto JSON, which knows two spellings.
+
+Shapes: ai.google.dev/api/generate-content, google-genai 3.4 `types.py`. A field may be camelCase or snake_case: servers
+take both, so bounded ones are put into camelCase as they are read, and what was read is what is forwarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from proxy.dialects import fields
+from proxy.errors import Refusal, invalid_request, stored_not_found
+from proxy.types import Call
+
+_BOUNDED = (
+    "contents",
+    "systemInstruction",
+    "generationConfig",
+    "tools",
+    "toolConfig",
+    "cachedContent",
+    "model",
+    "serviceTier",
+)
+_CONFIG = (
+    "maxOutputTokens",
+    "candidateCount",
+    "thinkingConfig",
+    "responseModalities",
+    "speechConfig",
+    "mediaResolution",
+)
+_TEXT_PARTS = frozenset({
+    "text", "thought", "thoughtSignature", "functionCall", "functionResponse", "executableCode", "codeExecutionResult",
+})  # fmt: skip
+_MAX_CANDIDATES = 8
+_MAX_QUERIES = 10  # searches that one grounded answer makes; no field limits them
+_MAX_EMBEDDINGS = 2048
+
+_STATUSES = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED",
+    404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT", 415: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED", 502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+
+
+def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
+    """`generateContent` and `streamGenerateContent`. `stream`: as SSE; a stream as one JSON array is a whole answer."""
+    body = _object(raw)
+    config = fields.mapping(body, "generationConfig") or {}
+    _rename(config, _CONFIG)
+    thinking = fields.mapping(config, "thinkingConfig") or {}
+    _rename(thinking, ("thinkingBudget",))
+    budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
+    call = Call(
+        dialect="gemini",
+        operation="generate",
+        model=model,
+        body=body,
+        stream=stream,
+        size_bytes=len(raw),
+        output_caps=fields.integers(config, ("maxOutputTokens",), 1, fields.MAX_TOKENS),
+        sequences=fields.integer(config, "candidateCount", 1, _MAX_CANDIDATES) or 1,
+        media_items=_media(body),
+        prompts=len(body["contents"]),
+        least_output_tokens=max(1024, budget + 1),
+    )
+    _bound_tools(call)
+    return call
+
+
+def parse_count(model: str, raw: bytes) -> Call:
+    """Counting is free of charge; only the model matters."""
+    body = fields.parse_object(raw)
+    _rename(body, ("generateContentRequest", "model"))
+    fields.mapping(body, "generateContentRequest")
+    return Call(
+        dialect="gemini.count_tokens", operation="count_tokens", model=model, body=body, stream=False,
+        size_bytes=len(raw), output_caps=(0,), free=True,
+    )  # fmt: skip
+
+
+def parse_embed(model: str, raw: bytes) -> Call:
+    """`embedContent`, and `batchEmbedContents`, which the SDKs use for it."""
+    body = fields.parse_object(raw)
+    _rename(body, ("content", "requests", "model"))
+    requests = fields.objects(body, "requests") if "requests" in body else [body]
+    if len(requests) > _MAX_EMBEDDINGS:
+        raise invalid_request(f"`requests` may hold at most {_MAX_EMBEDDINGS} items.", "requests")
+    media = 0
+    for request in requests:
+        _rename(request, ("content", "model"))
+        if fields.mapping(request, "content") is None:
+            raise invalid_request("`content` must be an object.", "content")
+        media += _media_in(request["content"])
+    return Call(
+        dialect="gemini.embed", operation="embeddings", model=model, body=body, stream=False, size_bytes=len(raw),
+        output_caps=(0,), sequences=len(requests), prompts=len(requests), media_items=media,
+    )  # fmt: skip
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, frozenset(_BOUNDED))
+    _rename(body, _BOUNDED)
+    if body.get("cachedContent") is not None:
+        raise stored_not_found("cachedContent")  # none can be made through this proxy, so it is nobody's here
+    return body
+
+
+def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Put bounded fields into camelCase. Raises `Refused` for another spelling, or for both at once."""
+    plain = {name.lower(): name for name in names}
+    for given in list(body):
+        name = plain.get(given.replace("_", "").lower())
+        if name is None or given == name:
+            continue
+        snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+        if given != snake or name in body:
+            raise invalid_request(f"The field {given[:40]!r} is a misspelling, or stands beside, {name!r}.", name)
+        body[name] = body.pop(given)
+
+
+def _media(body: Mapping[str, Any]) -> int:
+    system = body.get("systemInstruction")
+    return sum(map(_media_in, fields.objects(body, "contents"))) + _media_in(system)
+
+
+def _media_in(content: object) -> int:
+    """Parts whose tokens their bytes do not bound. A file that was uploaded is nobody's here: 404."""
+    parts = content.get("parts") if isinstance(content, dict) else None
+    media = 0
+    for part in parts if isinstance(parts, list) else [parts]:
+        if not isinstance(part, dict):
+            continue
+        for name in ("fileData", "file_data"):
+            file = part.get(name)
+            uri = str(file.get("fileUri") or file.get("file_uri")) if isinstance(file, dict) else ""
+            if uri.startswith("files/") or "/files/" in uri:
+                raise stored_not_found("fileUri")
+        response = part.get("functionResponse")
+        media += not _TEXT_PARTS.issuperset(part) or (isinstance(response, dict) and bool(response.get("parts")))
+    return media
+
+
+def _bound_tools(call: Call) -> None:
+    """What Google's own tools may add: once more a context, and searches that are billed by the query."""
+    for tool in fields.optional_objects(call.body, "tools"):
+        for name in tool:
+            plain = name.replace("_", "").lower()
+            if plain in ("functiondeclarations", "computeruse"):
+                continue
+            call.passes = 2  # what a tool brings in is counted once, and has to fit into the context
+            if plain == "googlemaps":
+                call.extra = {**call.extra, "grounding_maps": _MAX_QUERIES}
+            elif "search" in plain and plain != "filesearch":
+                call.extra = {**call.extra, "grounding": _MAX_QUERIES}
+
+
+def cap(body: dict[str, Any], tokens: int, provider: str) -> None:
+    body["generationConfig"] = {**(body.get("generationConfig") or {}), "maxOutputTokens": tokens}
+
+
+def encode(call: Call, model: str) -> bytes:
+    """The body; wherever it names a model, that is the one that the call was routed to."""
+    body, name = call.body, f"models/{model}"
+    if call.dialect == "gemini":
+        body.pop("model", None)
+    elif call.dialect == "gemini.embed":
+        for request in body.get("requests") or [body]:
+            request["model"] = name
+    elif isinstance(inner := body.get("generateContentRequest"), dict):
+        inner["model"] = name
+    return orjson.dumps(body)
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    return orjson.dumps({"error": _error(refusal)})
+
+
+def stream_end(refusal: Refusal) -> bytes:
+    """The last bytes of a stream that we cut: an error, which SDKs raise."""
+    return b"data: " + orjson.dumps({"error": _error(refusal)}) + b"\n\n"
+
+
+def _error(refusal: Refusal) -> dict[str, Any]:
+    """Google's error object; its `reason` is our code (google.rpc.ErrorInfo)."""
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": refusal.code,
+        "domain": "taximeter",
+        "metadata": dict(refusal.detail),
+    }
+    status = _STATUSES.get(refusal.status, "INTERNAL")
+    return {"code": refusal.status, "message": refusal.message, "status": status, "details": [info]}

@@ -1,0 +1,178 @@
+"""OpenAI's images, audio and moderations, client side.
+
+They are billed in tokens or in things (images, seconds, characters), by model; both bounds are stated. Nothing caps their
+output but what was asked for, so these calls are never made smaller. Shapes: openai SDK 3.54 `types/image_*_params.py`,
+`types/audio/*_params.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from proxy.dialects import fields
+from proxy.errors import invalid_request
+from proxy.types import Call
+from proxy.wire import multipart
+
+_IMAGE_BOUNDED = frozenset({
+    "model", "prompt", "n", "size", "quality", "stream", "partial_images", "image", "image[]", "mask", "response_format",
+})  # fmt: skip
+_SPEECH_BOUNDED = frozenset({"model", "input", "voice", "instructions", "speed", "response_format", "stream_format"})
+_TRANSCRIPT_BOUNDED = frozenset({"model", "file", "prompt", "stream", "response_format", "chunking_strategy"})
+_MODERATION_BOUNDED = frozenset({"model", "input"})
+_DEFAULT_MODERATION = "omni-moderation-latest"  # the API's own default
+
+_SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})\Z")
+_MAX_IMAGES = 10
+# An image of the best quality is a token for each 16 x 16 pixels, and a few; a partial one costs 100 more (docs: image
+# generation, cost: 4160 for 1024x1024, 6208 for 1024x1536). Where the size is the model's choice: four times the former.
+_PIXELS_PER_TOKEN = 256
+_IMAGE_EXTRA_TOKENS = 256
+_UNKNOWN_IMAGE_TOKENS = 16_640
+_INPUT_IMAGE_TOKENS = 8192  # high input fidelity: at most 6240 more than the tiles of a scaled-down image
+
+_AUDIO_TOKENS_PER_S = 32  # OpenAI: 10
+_LEAST_BYTES_PER_S = 16  # silence in Opus: one small packet for each 120 ms
+_LEAST_MP3_BYTES_PER_S = 1000  # 8 kbit/s is the format's lowest rate
+_SPEECH_TOKENS_PER_CHARACTER = 32
+_SPEECH_EXTRA_TOKENS = 2048
+
+
+def parse_moderations(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _MODERATION_BOUNDED)
+    body.setdefault("model", _DEFAULT_MODERATION)
+    return Call(
+        dialect="openai.moderations", operation="moderations", model=fields.model_name(body), body=body, stream=False,
+        size_bytes=len(raw), output_caps=(0,),
+    )  # fmt: skip
+
+
+def parse_images(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _IMAGE_BOUNDED)
+    return _images(body, "images.generations", len(raw))
+
+
+def parse_edits(raw: bytes) -> Call:
+    form, body = _form(raw, _IMAGE_BOUNDED, ("n", "partial_images"), ("stream",))
+    images = [part for part in form.parts if part.name in ("image", "image[]", "mask")]
+    if not images:
+        raise invalid_request("`image` is missing.", "image")
+    call = _images(body, "images.edits", len(raw))
+    call.form = form
+    call.opaque_bytes = sum(len(part.data) for part in images)
+    call.hidden_tokens = _INPUT_IMAGE_TOKENS * len(images)
+    return call
+
+
+def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
+    count = fields.integer(body, "n", 1, _MAX_IMAGES) or 1
+    partial = fields.integer(body, "partial_images", 0, 10) or 0
+    fields.text(body, "quality")
+    size = _SIZE.match(fields.text(body, "size") or "")
+    tokens = _UNKNOWN_IMAGE_TOKENS if size is None else int(size[1]) * int(size[2]) // _PIXELS_PER_TOKEN
+    return Call(
+        dialect="openai.images",
+        operation=operation,
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.boolean(body, "stream"),
+        size_bytes=size_bytes,
+        output_caps=(tokens + _IMAGE_EXTRA_TOKENS * (1 + partial),),
+        sequences=count,
+        least_output_tokens=fields.MAX_TOKENS,
+        things={"image": count},
+    )
+
+
+def parse_speech(raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _SPEECH_BOUNDED)
+    text = fields.text(body, "input")
+    if text is None:
+        raise invalid_request("`input` must be a string.", "input")
+    return Call(
+        dialect="openai.speech",
+        operation="audio.speech",
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.text(body, "stream_format") == "sse",
+        size_bytes=len(raw),
+        output_caps=(len(text) * _SPEECH_TOKENS_PER_CHARACTER + _SPEECH_EXTRA_TOKENS,),
+        least_output_tokens=fields.MAX_TOKENS,
+        things={"character": len(text)},
+    )
+
+
+def parse_transcription(operation: str, raw: bytes) -> Call:
+    """Transcriptions and translations: the file's length in time is bounded by its length in bytes."""
+    form, body = _form(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
+    files = [part.data for part in form.parts if part.name == "file"]
+    if len(files) != 1:
+        raise invalid_request("There must be one `file`.", "file")
+    seconds = most_seconds(files[0])
+    return Call(
+        dialect="openai.transcription",
+        operation=operation,
+        model=fields.model_name(body),
+        body=body,
+        stream=fields.boolean(body, "stream"),
+        size_bytes=len(raw),
+        hidden_tokens=seconds * _AUDIO_TOKENS_PER_S,
+        opaque_bytes=len(files[0]),
+        least_output_tokens=fields.MAX_TOKENS,
+        things={"audio_second": seconds},
+        form=form,
+    )
+
+
+def most_seconds(audio: bytes) -> int:
+    """How long a recording can be at most, by its size: its format's lowest rate, or what a plain WAV's head says."""
+    rate = _LEAST_BYTES_PER_S
+    if audio[:4] == b"RIFF" and audio[8:16] == b"WAVEfmt " and int.from_bytes(audio[20:22], "little") == 1:
+        channels, samples_per_s = (int.from_bytes(audio[at : at + n], "little") for at, n in ((22, 2), (24, 4)))
+        rate = max(rate, channels * samples_per_s * int.from_bytes(audio[34:36], "little") // 8)
+    elif audio[:3] == b"ID3" or audio[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
+        rate = _LEAST_MP3_BYTES_PER_S
+    return -(-len(audio) // rate) + 1
+
+
+def _form(
+    raw: bytes, bounded: frozenset[str], numbers: tuple[str, ...], switches: tuple[str, ...]
+) -> tuple[multipart.Form, dict[str, Any]]:
+    """A form, and its plain fields as a body: those that are bounded once each and with their types."""
+    try:
+        form = multipart.parse(raw)
+    except multipart.FormError as error:
+        raise invalid_request(f"Send multipart/form-data: {error}.") from None
+    body: dict[str, Any] = {}
+    for part in form.parts:
+        fields.refuse_names({part.name: None}, bounded)
+        if part.filename is not None:
+            if part.name in bounded and part.name not in ("file", "image", "image[]", "mask"):
+                raise invalid_request(f"`{part.name}` must be a plain field.", part.name)
+            continue
+        if part.name in body and part.name in bounded:
+            raise invalid_request(f"`{part.name}` is given more than once.", part.name)
+        try:
+            body[part.name] = _plain(part.data.decode(), part.name in numbers, part.name in switches)
+        except UnicodeDecodeError:
+            raise invalid_request(f"`{part.name[:40]}` is not UTF-8.", part.name) from None
+    return form, body
+
+
+def _plain(text: str, number: bool, switch: bool) -> Any:
+    """A field's value; what is no number, or neither true nor false, stays text and is refused by who reads it."""
+    if number and re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        return int(text)
+    return {"true": True, "false": False}.get(text, text) if switch else text
+
+
+def encode_form(call: Call, model: str) -> bytes:
+    """What is forwarded: the form that was parsed, for the model that it was routed to."""
+    assert call.form is not None
+    call.body["model"] = model
+    parts = (part._replace(data=model.encode()) if part.name == "model" else part for part in call.form.parts)
+    return multipart.encode(call.form.boundary, parts)

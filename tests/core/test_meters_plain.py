@@ -1,0 +1,56 @@
+"""The short way of reading a plain usage says exactly what the long way says, or steps aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.meters import openai, reader
+from proxy.meters.reader import Context
+
+COUNTS = st.one_of(st.integers(-2, 60), st.none(), st.sampled_from(["7", 1.5, True, 10**18]))
+DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "reasoning_tokens", "audio_tokens", "cache_write_tokens", "text_tokens"]),
+    COUNTS,
+    max_size=3,
+)
+USAGES = st.fixed_dictionaries(
+    {"prompt_tokens": COUNTS, "completion_tokens": COUNTS},
+    optional={
+        "total_tokens": COUNTS,
+        "prompt_tokens_details": DETAILS,
+        "completion_tokens_details": DETAILS,
+        "cached_tokens": COUNTS,
+        "cost": COUNTS,
+    },
+)
+
+
+@given(
+    USAGES,
+    st.booleans(),
+    st.sampled_from(["openai", "groq", "xai", "deepseek", "vllm", "fake", "openrouter", "google"]),
+)
+def test_the_short_way_equals_the_long_way(usage: dict[str, Any], adds_up: bool, provider: str) -> None:
+    if adds_up and all(type(usage[name]) is int for name in ("prompt_tokens", "completion_tokens")):
+        usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+    one, context = reader("openai.chat", provider), Context(provider=provider)
+    short = one.usage_only(usage, context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai, "read_plainly", lambda *_: False)
+        long = one.usage_only(usage, context)
+    assert short == long
+
+
+def test_a_plain_usage_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "_read_input", lambda *_: 1 / 0)
+    usage = {
+        "prompt_tokens": 19,
+        "completion_tokens": 21,
+        "total_tokens": 40,
+        "prompt_tokens_details": {"cached_tokens": 9, "audio_tokens": 0},
+    }
+    assert reader("openai.chat", "fake").usage_only(usage).usage == {"cache_read": 9, "input": 10, "output": 21}
