@@ -18,8 +18,8 @@ from typing import Literal, cast
 
 import httptools
 
-from proxy.direct import OUTBOX
 from proxy.connect import Origin, open_transport
+from proxy.direct import OUTBOX
 
 _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024

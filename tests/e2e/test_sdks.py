@@ -329,11 +329,9 @@ def test_refusals_of_messages(rig: SdkRig, key: str, model: str, status: int, ki
 )
 def test_refusals_of_gemini(rig: SdkRig, key: str, model: str, code: int, status: str, stream: bool) -> None:
     models = google(rig, key=key).models
+    ask = models.generate_content_stream if stream else models.generate_content
     with pytest.raises(APIError) as error:
-        if stream:
-            list(models.generate_content_stream(model=model, contents=PROMPT))
-        else:
-            models.generate_content(model=model, contents=PROMPT)
+        list(ask(model=model, contents=PROMPT))
     assert (error.value.code, error.value.status) == (code, status)
 
 
