@@ -27,7 +27,7 @@ NANO = {
 _MODELS = {
     "openai": ("gpt-4o-mini", "text-embedding-3-small", "omni-moderation-latest", "gpt-image-1", "gpt-4o-transcribe",
                "whisper-1", "tts-1", "gpt-3.5-turbo-instruct"),
-    "anthropic": ("claude-sonnet-4-5",),
+    "anthropic": ("claude-sonnet-4-6",),
     "google": ("gemini-2.5-flash", "gemini-embedding-001"),
 }  # fmt: skip
 

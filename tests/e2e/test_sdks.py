@@ -22,7 +22,7 @@ from google.genai.errors import APIError
 from tests.e2e.sdk_rig import KEY, OTHER_KEY, POOR_KEY, SdkRig, cost_usd, running, usage_of
 from tests.support.replay import AUDIO, TEXT
 
-GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash"
+GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-6", "gemini-2.5-flash"
 ASK: list[Any] = [{"role": "user", "content": "Name an animal with stripes."}]
 PROMPT = "Name an animal with stripes."
 CHAT_USED = {"input": 20, "cache_read": 100, "output": 20, "reasoning": 10}
@@ -150,7 +150,8 @@ def transcriptions_stream(rig: SdkRig, session: str) -> str:
 
 
 def translations(rig: SdkRig, session: str) -> str:
-    return gpt(rig, session).audio.translations.create(model="whisper-1", file=mp3()).text
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        return gpt(rig, session).audio.translations.create(model="whisper-1", file=mp3()).text
 
 
 def speech(rig: SdkRig, session: str) -> bytes:
@@ -171,7 +172,10 @@ def messages_stream(rig: SdkRig, session: str) -> str:
 
 def messages_beta(rig: SdkRig, session: str) -> str:
     betas: Any = ["context-1m-2025-08-07"]
-    found = claude(rig, session).beta.messages.create(model=CLAUDE, max_tokens=50, messages=ASK, betas=betas)
+    query = {"beta": "true"}  # as Claude Code sends it
+    found = claude(rig, session).beta.messages.create(
+        model=CLAUDE, max_tokens=50, messages=ASK, betas=betas, extra_query=query
+    )
     last = rig.seen()[-1]
     assert last["path"] == "/v1/messages?beta=true"
     assert last["headers"]["anthropic-beta"] == "context-1m-2025-08-07"
@@ -184,22 +188,24 @@ def messages_count(rig: SdkRig, session: str) -> int:
 
 
 def generate(rig: SdkRig, session: str) -> str:
+    client = google(rig, session)  # it closes when nobody holds it
     config = types.GenerateContentConfig(max_output_tokens=50)
-    return google(rig, session).models.generate_content(model=GEMINI, contents=PROMPT, config=config).text or ""
+    return client.models.generate_content(model=GEMINI, contents=PROMPT, config=config).text or ""
 
 
 def generate_stream(rig: SdkRig, session: str) -> str:
-    return "".join(
-        c.text or "" for c in google(rig, session).models.generate_content_stream(model=GEMINI, contents=PROMPT)
-    )
+    client = google(rig, session)
+    return "".join(c.text or "" for c in client.models.generate_content_stream(model=GEMINI, contents=PROMPT))
 
 
 def gemini_count(rig: SdkRig, session: str) -> int:
-    return google(rig, session).models.count_tokens(model=GEMINI, contents=PROMPT).total_tokens or 0
+    client = google(rig, session)
+    return client.models.count_tokens(model=GEMINI, contents=PROMPT).total_tokens or 0
 
 
 def gemini_embed(rig: SdkRig, session: str) -> list[float]:
-    found = google(rig, session).models.embed_content(model="gemini-embedding-001", contents=PROMPT)
+    client = google(rig, session)
+    found = client.models.embed_content(model="gemini-embedding-001", contents=PROMPT)
     return (found.embeddings or [])[0].values or []
 
 
@@ -284,14 +290,25 @@ def test_refusals_of_responses_and_media(rig: SdkRig, stream: bool) -> None:
     assert refused_by_openai(
         rig, lambda c: c.responses.create(model=GPT, input=PROMPT, tools=[{"type": "image_generation"}], stream=stream)
     ) == (400, "unbounded_cost")
-    for model, call in (
-        ("gpt-image-1", lambda c, m: c.images.generate(model=m, prompt=PROMPT)),
-        ("tts-1", lambda c, m: c.audio.speech.create(model=m, voice="alloy", input=PROMPT)),
-        ("whisper-1", lambda c, m: c.audio.transcriptions.create(model=m, file=mp3())),
-        ("gpt-image-1", lambda c, m: c.images.edit(model=m, prompt=PROMPT, image=PNG)),
-    ):
-        assert refused_by_openai(rig, lambda c, f=call, m=model: f(c, m), POOR_KEY)[0] == 402
-        assert refused_by_openai(rig, lambda c, f=call: f(c, "gpt-0")) == (404, "model_not_found")
+    for make in (an_image, some_speech, a_transcript, an_edit):
+        assert refused_by_openai(rig, make, POOR_KEY)[0] == 402
+        assert refused_by_openai(rig, make, "sk-nobody")[0] == 401
+
+
+def an_image(client: openai.OpenAI) -> object:
+    return client.images.generate(model="gpt-image-1", prompt=PROMPT)
+
+
+def an_edit(client: openai.OpenAI) -> object:
+    return client.images.edit(model="gpt-image-1", prompt=PROMPT, image=PNG)
+
+
+def some_speech(client: openai.OpenAI) -> object:
+    return client.audio.speech.create(model="tts-1", voice="alloy", input=PROMPT)
+
+
+def a_transcript(client: openai.OpenAI) -> object:
+    return client.audio.transcriptions.create(model="whisper-1", file=mp3())
 
 
 def test_background_responses_are_refused(rig: SdkRig) -> None:
@@ -328,12 +345,15 @@ def test_refusals_of_messages(rig: SdkRig, key: str, model: str, status: int, ki
     ],
 )
 def test_refusals_of_gemini(rig: SdkRig, key: str, model: str, code: int, status: str, stream: bool) -> None:
-    models = google(rig, key=key).models
-    with pytest.raises(APIError) as error:
+    client = google(rig, key=key)
+
+    def ask() -> object:
         if stream:
-            list(models.generate_content_stream(model=model, contents=PROMPT))
-        else:
-            models.generate_content(model=model, contents=PROMPT)
+            return list(client.models.generate_content_stream(model=model, contents=PROMPT))
+        return client.models.generate_content(model=model, contents=PROMPT)
+
+    with pytest.raises(APIError) as error:
+        ask()
     assert (error.value.code, error.value.status) == (code, status)
 
 
