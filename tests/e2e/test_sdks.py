@@ -38,19 +38,35 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SdkRig]:
         yield made
 
 
+_clients: list[Any] = []  # until the end of a test: some close themselves when nobody holds them, others never
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    yield
+    while _clients:
+        _clients.pop().close()
+
+
 def gpt(rig: SdkRig, session: str = "none", key: str = KEY) -> openai.OpenAI:
     headers = {"x-taximeter-session-id": session}
-    return openai.OpenAI(base_url=f"{rig.url}/v1", api_key=key, max_retries=0, default_headers=headers)
+    client = openai.OpenAI(base_url=f"{rig.url}/v1", api_key=key, max_retries=0, default_headers=headers)
+    _clients.append(client)
+    return client
 
 
 def claude(rig: SdkRig, session: str = "none", key: str = KEY, prefix: str = "") -> anthropic.Anthropic:
     headers = {"x-taximeter-session-id": session}
-    return anthropic.Anthropic(base_url=rig.url + prefix, api_key=key, max_retries=0, default_headers=headers)
+    client = anthropic.Anthropic(base_url=rig.url + prefix, api_key=key, max_retries=0, default_headers=headers)
+    _clients.append(client)
+    return client
 
 
 def google(rig: SdkRig, session: str = "none", key: str = KEY) -> genai.Client:
     options = types.HttpOptions(base_url=rig.url, headers={"x-taximeter-session-id": session})
-    return genai.Client(api_key=key, http_options=options)
+    client = genai.Client(api_key=key, http_options=options)
+    _clients.append(client)
+    return client
 
 
 def mp3() -> io.BytesIO:
@@ -188,7 +204,7 @@ def messages_count(rig: SdkRig, session: str) -> int:
 
 
 def generate(rig: SdkRig, session: str) -> str:
-    client = google(rig, session)  # it closes when nobody holds it
+    client = google(rig, session)
     config = types.GenerateContentConfig(max_output_tokens=50)
     return client.models.generate_content(model=GEMINI, contents=PROMPT, config=config).text or ""
 
