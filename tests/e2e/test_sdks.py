@@ -6,6 +6,7 @@ Each case looks at what the client saw, and at what the ledger says was used and
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -373,6 +374,39 @@ def test_refusals_of_gemini(rig: SdkRig, key: str, model: str, code: int, status
     assert (error.value.code, error.value.status) == (code, status)
 
 
+# Streams that break off in the middle: each SDK must learn of it, by its own kind of last event.
+
+
+def test_a_broken_chat_stream_ends_with_an_error(rig: SdkRig) -> None:
+    stream = gpt(rig).chat.completions.create(model="broken-gpt", messages=ASK, stream=True)
+    with pytest.raises(openai.APIError) as error:
+        list(stream)
+    assert error.value.code == "upstream_unreachable"
+
+
+def test_a_broken_response_ends_as_failed(rig: SdkRig) -> None:
+    events = list(gpt(rig).responses.create(model="broken-gpt", input=PROMPT, stream=True))
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error is not None
+    assert str(events[-1].response.error.code) == "upstream_unreachable"
+
+
+def test_a_broken_message_ends_with_an_error_event(rig: SdkRig) -> None:
+    stream = claude(rig).messages.create(model="broken-claude", max_tokens=50, messages=ASK, stream=True)
+    with pytest.raises(anthropic.APIError) as error:
+        list(stream)
+    body: Any = error.value.body
+    assert body["error"]["message"].startswith("upstream_unreachable: ")
+
+
+def test_a_broken_gemini_stream_ends_with_an_error(rig: SdkRig) -> None:
+    client = google(rig)
+    stream = client.models.generate_content_stream(model="broken-gemini", contents=PROMPT)
+    with pytest.raises(APIError) as error:
+        list(stream)
+    assert (error.value.code, error.value.status) == (502, "UNAVAILABLE")
+
+
 # What is stored at a provider.
 
 
@@ -435,6 +469,14 @@ def test_a_stream_says_its_cost_before_its_end(
     comment = blocks[-2] if last else blocks[-1]
     assert comment == f": taximeter cost_usd={cost_usd(used):f} session_cost_usd={cost_usd(used):f}".encode()
     assert blocks[-1].startswith(last or b": taximeter")
+
+
+def test_a_stream_can_carry_its_cost_in_its_usage(rig: SdkRig) -> None:
+    headers = {"x-api-key": KEY, "x-taximeter-session-id": "usage", "x-taximeter-stream-cost": "usage"}
+    body = {"model": CLAUDE, "max_tokens": 50, "messages": ASK, "stream": True}
+    text = httpx.post(f"{rig.url}/v1/messages", json=body, headers=headers).text
+    (delta,) = [block for block in text.split("\n\n") if block.startswith("event: message_delta\n")]
+    assert Decimal(str(json.loads(delta.partition("data: ")[2])["usage"]["cost"])) == cost_usd(MESSAGES_USED)
 
 
 def test_a_gemini_stream_as_one_array_is_metered(rig: SdkRig) -> None:
