@@ -9,10 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from proxy import direct
 from proxy.dialects import Family
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupported_encoding
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from proxy.plane import Plane
 
 Scope = MutableMapping[str, Any]
@@ -31,6 +34,7 @@ class Client:
     """One request and its response. `began` is its arrival (perf_counter seconds)."""
 
     __slots__ = (
+        "_cycle",
         "_receive",
         "_send",
         "began",
@@ -52,7 +56,10 @@ class Client:
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.connection = (scope.get("extensions") or {}).get("taximeter.connection")
+        extensions = scope.get("extensions") or {}
+        self.connection = extensions.get("taximeter.connection")
+        # Taken out: a cycle of references would be work for the collector after every call.
+        self._cycle: RequestResponseCycle | None = extensions.pop("taximeter.cycle", None)
         self.request_id = ""
         self.session_id = ""
         self.clamped_tokens: int | None = None
@@ -116,15 +123,19 @@ class Client:
 
     async def write(self, data: bytes) -> None:
         """A piece of the body; waits while the client reads slowly."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if self._cycle is None or not data or not direct.write(self._cycle, data):
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.end(body)
+        headers = [*headers, *self._own_headers(), (b"content-length", b"%d" % len(body))]
+        self.started = True
+        if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.end(body)
 
     async def refuse(self, family: Family, refusal: Refusal) -> None:
         """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""

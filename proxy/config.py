@@ -183,8 +183,10 @@ class Guards(_Section):
 
 
 class AssumedPrice(_Section):
-    input: str
-    output: str
+    """USD per million tokens of a model that has no price of its own."""
+
+    input: Usd
+    output: Usd
 
 
 class Spool(_Section):

@@ -17,12 +17,13 @@ import orjson
 import uvicorn
 import uvloop
 
+from pricing.book import Book
 from pricing.load import load_book
 from proxy.attempt import now_us
 from proxy.budgets.budget import BudgetIndex, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
-from proxy.config import Config
+from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
 from proxy.identify import KeyRing, identity_of
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -90,7 +91,7 @@ class _DataPlane:
             config=config,
             keys=KeyRing(identity_of(key) for key in config.keys),
             router=Router(config.models, config.upstreams),
-            book=self._book.with_operator(config.operator_prices()),
+            book=self._priced_by(config),
             budgets=BudgetIndex(compile_budgets(config.budgets)),
             store=MemoryStore(),
             spool=SpoolWriter(
@@ -99,6 +100,12 @@ class _DataPlane:
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
         )
+
+    def _priced_by(self, config: Config) -> Book:
+        """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
+        book = self._book.with_operator(config.operator_prices())
+        assumed = config.on_unpriced
+        return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
 
     def _uvicorn(self, config: Config, app: Application) -> _Server:
         limits = config.server
@@ -151,7 +158,7 @@ class _DataPlane:
         retired, plane.upstreams = plane.upstreams, upstreams
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.router = Router(config.models, config.upstreams)
-        plane.book = self._book.with_operator(config.operator_prices())
+        plane.book = self._priced_by(config)
         plane.budgets = BudgetIndex(compile_budgets(config.budgets))
         plane.facts = {}
         plane.config = config

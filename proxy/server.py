@@ -154,6 +154,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.head_complete = True
         super().on_headers_complete()
+        cast(dict[str, Any], self.scope)["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet
 
     def on_message_complete(self) -> None:
         self.waiting_since = 0.0

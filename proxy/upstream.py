@@ -19,6 +19,7 @@ from typing import Literal, cast
 import httptools
 
 from proxy.connect import Origin, open_transport
+from proxy.direct import OUTBOX
 
 _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024
@@ -170,7 +171,7 @@ class _Connection(asyncio.Protocol):
         self._message_complete = self._needs_eof = False
         self._began_at = self._last_at = self._loop.time()
         self._timer = self._loop.call_later(min(self._first_byte_timeout_s, self._idle_timeout_s), self._check_time)
-        self._transport.write(head + body)
+        OUTBOX.write(self._transport, head + body)
         return response
 
     def close(self) -> None:

@@ -1,0 +1,388 @@
+"""One exchange at a time, in one process: what is reserved, sent, charged and told, with an upstream that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from proxy.config import load_config
+from proxy.dataplane import _DataPlane
+from proxy.ledger.spool import SpoolReader, SpoolUnavailable, runs
+from proxy.plane import Plane
+from proxy.server import Application
+from proxy.upstream import UpstreamError
+
+KEY = "sk-test-0123456789abcdef"
+USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
+
+
+class Answer:
+    """What the upstream answers: a status and pieces of a body, or failures where an exception stands in their place."""
+
+    is_stream = False
+
+    def __init__(self, *pieces: bytes | Exception, status: int = 200, kind: bytes = b"application/json") -> None:
+        self.status = status
+        self.headers = [(b"content-type", kind), (b"x-request-id", b"up-1")]
+        self.pieces = list(pieces)
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self.headers).get(name)
+
+    async def read(self) -> bytes:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def abort(self) -> None:
+        self.pieces = []
+
+
+def whole(**fields: Any) -> Answer:
+    return Answer(orjson.dumps({"model": "m", "choices": [], "usage": USAGE} | fields))
+
+
+class Told:
+    """What the client got."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status: int = messages[0]["status"]
+        self.headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
+        self.body = b"".join(message.get("body", b"") for message in messages[1:])
+
+    @property
+    def code(self) -> str:
+        return str(orjson.loads(self.body)["error"]["code"])
+
+
+class House:
+    """A plane with its spool in a folder, and an upstream that answers `answers` in turn."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        config = {
+            "upstreams": {"up": {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": "acme"}},
+            "models": {
+                "m": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": 4000},
+                "dark": {"upstream": "up"},
+            },
+            "prices": [{"provider": "acme", "model": "m", "input": "1", "output": "2"}],
+            "keys": [{"name": "k", "key": KEY, "team": "t"}],
+            "data_dir": str(folder / "data"),
+            "ledger": f"sqlite:///{folder}/l.db",
+        } | changes
+        file = folder / "c.yaml"
+        file.write_text(yaml.safe_dump(config))
+        self.plane: Plane = _DataPlane(load_config(file, {})[0], "data-0", None, None)._build(load_config(file, {})[0])  # type: ignore[arg-type]
+        self.plane.ready = True
+        self.answers: list[Any] = []
+        self.sent: list[tuple[bytes, dict[str, Any]]] = []
+        self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
+        self.spool = folder / "data" / "spool"
+
+    async def _send(self, pool: str, head: bytes, body: bytes) -> Any:
+        self.sent.append((head, orjson.loads(body)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return await answer() if callable(answer) else answer
+
+    async def ask(
+        self, answer: Any = None, *, key: str = KEY, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Told:
+        self.answers.append(answer if answer is not None else whole())
+        body = orjson.dumps(CHAT | fields)
+        sent = {"authorization": f"Bearer {key}"} | (headers or {})
+        messages: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            messages.append(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }  # fmt: skip
+        await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
+        return Told(messages)
+
+    def records(self) -> list[dict[str, Any]]:
+        reader = SpoolReader(self.spool, runs(self.spool)[0])
+        return [orjson.loads(record.payload) for record in reader.read(over=False)][1:]
+
+    def kinds(self) -> list[str]:
+        return [record["t"] for record in self.records()]
+
+    def reserved(self) -> int:
+        return sum(standing.reserved for standing in self.plane.store.standings())
+
+
+Build = Callable[..., House]
+HARD = {"budgets": [{"name": "b", "limit_usd": "0.01", "window": "total"}]}
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    houses: list[House] = []
+
+    def made(**changes: Any) -> House:
+        houses.append(House(tmp_path, **changes))
+        return houses[-1]
+
+    yield made
+    for house in houses:
+        house.plane.spool.close()
+
+
+async def test_a_call_is_intended_sent_and_settled(build: Build) -> None:
+    house = build(**HARD)
+    told = await house.ask()
+    assert (told.status, told.headers["x-taximeter-cost-usd"], told.headers["x-taximeter-budget-remaining-usd"]) == (
+        200,
+        "0.00004",
+        "0.00996",
+    )
+    intent, settle = house.records()
+    assert (intent["t"], settle["t"], intent["id"]) == ("intent", "settle", settle["id"])
+    assert (settle["cost_nanousd"], settle["budgets"]) == (40_000, [["b", "", 0, "usd", 40_000]])
+    assert house.reserved() == 0
+
+
+async def test_the_clients_credential_never_goes_upstream(build: Build) -> None:
+    house = build()
+    await house.ask(headers={"x-api-key": KEY, "cookie": "secret=1"})
+    head = house.sent[0][0]
+    assert KEY.encode() not in head
+    assert b"cookie" not in head
+    assert b"authorization: Bearer sk-up\r\n" in head
+
+
+async def test_a_refusal_sends_nothing_and_closes_its_intent(build: Build) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.000001", "window": "total", "clamp": False}])
+    told = await house.ask()
+    assert (told.status, told.code, house.sent) == (402, "budget_exceeded", [])
+    assert house.kinds() == ["intent", "refused"]
+    assert house.reserved() == 0
+
+
+async def test_a_call_that_the_money_does_not_afford_is_made_smaller(build: Build) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total"}])
+    told = await house.ask(max_tokens=4000)
+    cap = int(told.headers["x-taximeter-clamped-max-tokens"])
+    assert 1024 <= cap < 1500
+    assert house.sent[0][1]["max_tokens"] == cap
+    assert house.kinds() == ["intent", "reserved", "settle"]
+
+
+async def test_without_clamp_it_is_refused(build: Build) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total", "clamp": False}])
+    assert (await house.ask(max_tokens=4000)).code == "budget_exceeded"
+
+
+async def test_a_call_waits_for_those_in_flight(build: Build) -> None:
+    """It would fit with nothing in flight: it is served as soon as the first one settles for less than its ceiling."""
+    house = build(budgets=[{"name": "b", "limit_usd": "0.0006", "window": "total"}])
+    gate = asyncio.Event()
+
+    async def slow() -> Answer:
+        await gate.wait()
+        return whole()
+
+    first = asyncio.create_task(house.ask(slow))
+    while not house.sent:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(house.ask())
+    while "waiting" not in house.kinds():
+        await asyncio.sleep(0)
+    assert len(house.sent) == 1
+    gate.set()
+    assert [(await first).status, (await second).status] == [200, 200]
+    assert house.reserved() == 0
+
+
+async def test_a_call_that_waited_in_vain_is_told_that_it_is_busy(build: Build) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.0006", "window": "total"}], server={"busy_wait_s": 0.05})
+    gate = asyncio.Event()
+
+    async def slow() -> Answer:
+        await gate.wait()
+        return whole()
+
+    first = asyncio.create_task(house.ask(slow))
+    while not house.sent:
+        await asyncio.sleep(0)
+    busy = await house.ask()
+    assert (busy.status, busy.code, busy.headers["retry-after"]) == (429, "budget_busy", "1")
+    gate.set()
+    await first
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code", "kinds"),
+    [
+        (UpstreamError("connect", "refused", sent=False), 502, "upstream_unreachable", ["intent", "void"]),
+        (UpstreamError("connect_timeout", "slow", sent=False), 504, "upstream_timeout", ["intent", "void"]),
+        (UpstreamError("first_byte_timeout", "slow", sent=True), 504, "upstream_timeout", ["intent", "settle"]),
+        (UpstreamError("reset", "gone", sent=True), 502, "upstream_unreachable", ["intent", "settle"]),
+    ],
+)
+async def test_what_was_surely_not_sent_costs_nothing_and_the_rest_its_ceiling(
+    build: Build, failure: UpstreamError, status: int, code: str, kinds: list[str]
+) -> None:
+    house = build(**HARD)
+    told = await house.ask(failure)
+    assert (told.status, told.code, house.kinds(), house.reserved()) == (status, code, kinds, 0)
+    if kinds[-1] == "settle":
+        intent, settle = house.records()
+        assert (settle["status"], settle["cost_nanousd"]) == ("unconfirmed", intent["reserved_nanousd"])
+
+
+async def test_an_upstreams_refusal_passes_and_costs_nothing(build: Build) -> None:
+    house = build(**HARD)
+    told = await house.ask(Answer(b'{"error":{"message":"no"}}', status=429))
+    assert (told.status, told.body) == (429, b'{"error":{"message":"no"}}')
+    settle = house.records()[-1]
+    assert (settle["cost_nanousd"], settle["outcome"], settle["http_status"]) == (0, "upstream_error", 429)
+
+
+async def test_an_unpriced_model_is_refused_by_default(build: Build) -> None:
+    told = await build().ask(model="dark")
+    assert (told.status, told.code, told.headers["x-should-retry"]) == (402, "model_not_priced", "false")
+
+
+async def test_an_unpriced_model_may_be_allowed_with_an_unknown_cost(build: Build) -> None:
+    house = build(on_unpriced="allow")
+    told = await house.ask(whole(model="dark"), model="dark")
+    assert told.status == 200
+    assert "x-taximeter-cost-usd" not in told.headers
+    assert house.records()[-1]["cost_nanousd"] is None
+
+
+async def test_a_blocking_budget_refuses_what_has_no_price_all_the_same(build: Build) -> None:
+    house = build(on_unpriced="allow", **HARD)
+    assert (await house.ask(model="dark")).code == "model_not_priced"
+
+
+async def test_an_assumed_price_is_charged_and_flagged(build: Build) -> None:
+    house = build(
+        on_unpriced={"input": "15", "output": "75"}, budgets=[{"name": "b", "limit_usd": 1, "window": "total"}]
+    )
+    told = await house.ask(whole(model="dark"), model="dark")
+    assert told.headers["x-taximeter-cost-usd"] == "0.00105"
+    assert "assumed_price" in house.records()[-1]["flags"]
+
+
+async def test_a_call_without_a_bound_says_what_to_set(build: Build) -> None:
+    """Media of unknown size for a model of unknown context, under a budget that blocks."""
+    house = build(on_unpriced={"input": "1", "output": "1"}, **HARD)
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
+    told = await house.ask(model="dark", messages=image)
+    assert (told.status, told.code) == (400, "unbounded_cost")
+    assert b"context_tokens" in told.body
+
+
+async def test_a_cap_is_sent_along_where_nobody_has_one(build: Build) -> None:
+    house = build(on_unpriced="allow")
+    await house.ask(whole(model="dark"), model="dark", max_tokens=None)
+    assert house.sent[0][1]["max_tokens"] == 16_384
+
+
+async def test_what_cannot_be_recorded_is_not_sent(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = build(**HARD)
+
+    def full(*_: object) -> None:
+        raise SpoolUnavailable("ENOSPC")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(house.plane.spool), "append", full)
+        told = await house.ask()
+    assert (told.status, told.code, house.sent, house.reserved()) == (503, "ledger_unavailable", [], 0)
+    assert (await house.ask()).status == 200
+
+
+async def test_a_cancelled_call_is_charged_its_ceiling_and_holds_nothing(build: Build) -> None:
+    """Cancelled while the upstream works (a shutdown that could not wait): it may have been billed."""
+    house = build(**HARD)
+
+    async def never() -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    call = asyncio.create_task(house.ask(never))
+    while not house.sent:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (house.records()[-1]["status"], house.reserved()) == ("unconfirmed", 0)
+
+
+STREAM = [
+    b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n',
+    b'data: {"model":"m","choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10,"total_tokens":30}}\n\n',
+    b"data: [DONE]\n\n",
+]
+
+
+async def test_a_stream_passes_without_the_usage_that_only_we_asked_for(build: Build) -> None:
+    house = build(**HARD)
+    told = await house.ask(Answer(*STREAM, kind=b"text/event-stream"), stream=True)
+    assert told.body == STREAM[0] + STREAM[2]
+    assert house.sent[0][1]["stream_options"] == {"include_usage": True}
+    assert house.records()[-1]["cost_nanousd"] == 40_000
+
+
+async def test_a_stream_that_breaks_off_ends_properly_and_is_charged_its_ceiling(build: Build) -> None:
+    house = build(**HARD)
+    failure = UpstreamError("reset", "gone", sent=True)
+    told = await house.ask(Answer(STREAM[0], failure, kind=b"text/event-stream"), stream=True)
+    end = told.body.removeprefix(STREAM[0])
+    assert orjson.loads(end.removeprefix(b"data: "))["error"]["code"] == "upstream_unreachable"
+    assert (house.records()[-1]["status"], house.reserved()) == ("unconfirmed", 0)
+
+
+async def test_a_stream_without_usage_is_counted_and_flagged(build: Build) -> None:
+    house = build(**HARD)
+    told = await house.ask(Answer(STREAM[0], STREAM[2], kind=b"text/event-stream"), stream=True)
+    assert told.body == STREAM[0] + STREAM[2]
+    settle = house.records()[-1]
+    assert (settle["status"], settle["usage_source"]) == ("settled", "estimated")
+    assert "estimated" in settle["flags"]
+    assert settle["cost_nanousd"] > 0
+
+
+async def test_untrusted_labels_are_kept_and_match_no_budget(build: Build) -> None:
+    house = build(
+        budgets=[
+            {"name": "b", "match": {"label.plan": "free"}, "limit_usd": "0.0000001", "window": "total", "clamp": False}
+        ]
+    )
+    told = await house.ask(
+        headers={"x-taximeter-labels": "plan=free", "x-taximeter-user": "eve", "x-taximeter-session-id": "s1"}
+    )
+    assert (told.status, told.headers["x-taximeter-session-id"]) == (200, "s1")
+    intent = house.records()[0]
+    assert (intent["labels"], intent["user"], intent["budgets"]) == ({}, None, [])
+    assert intent["untrusted_labels"] == {"plan": "free", "user": "eve"}
+
+
+async def test_trusted_labels_count_but_never_against_the_key(build: Build) -> None:
+    key = {"name": "k", "key": KEY, "team": "t", "user": "fixed", "labels": {"plan": "pro"}, "trust_labels": True}
+    house = build(
+        keys=[key], budgets=[{"name": "b", "match": {"label.tier": "gold"}, "limit_usd": 1, "window": "total"}]
+    )
+    await house.ask(
+        headers={"x-taximeter-labels": "plan=free,tier=gold", "x-taximeter-user": "eve", "x-taximeter-customer": "acme"}
+    )
+    intent = house.records()[0]
+    assert (intent["labels"], intent["user"], intent["customer"]) == ({"plan": "pro", "tier": "gold"}, "fixed", "acme")
+    assert [row[0] for row in intent["budgets"]] == ["b"]
