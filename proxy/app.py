@@ -243,12 +243,8 @@ def serve(config_path: Path | None, workers: int) -> int:
 def _serve(
     config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
 ) -> int:
-    if config.store != "memory":
-        raise ConfigError(
-            [Problem("store", "only `memory` is there yet; the shared store comes with the next release")]
-        )
     if workers > 1:
-        raise ConfigError([Problem("store", "several workers need a shared store, which comes with the next release")])
+        raise ConfigError([Problem("--workers", "several workers need a store that they share, which comes later")])
     server = config.server
     data = listen(server.host, server.port, "server.port")
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")

@@ -62,6 +62,7 @@ def openrouter_more(usage: Mapping[str, Any], context: Context, tally: Tally) ->
         tally.reported_cost(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
         if tally.cost_usd is not None:  # the fee alone would not be the bill
             tally.cost_usd += fee
+            tally.fee_usd = fee
     tools = first_mapping(usage, "server_tool_use_details", "server_tool_use")
     tally.add("web_search", tally.count(tools, "web_search_requests", "web_search_calls"))
 

@@ -214,11 +214,12 @@ def _reasoning_beside(stated: _Stated, reasoning: Quantity, host: Host) -> bool:
     """The total settles whether reasoning is part of the completion; where it does not, the host's habit does."""
     if not reasoning or host.reasoning == "always beside":
         return bool(reasoning)
-    if stated.total == stated.given + stated.taken + reasoning:
+    total = stated.total or None  # 0 is how some servers leave it out
+    if total == stated.given + stated.taken + reasoning:
         return True
-    if stated.total == stated.given + stated.taken:
+    if total == stated.given + stated.taken:
         return False
-    return host.reasoning == "beside" or (stated.total is None and reasoning > stated.taken)
+    return host.reasoning == "beside" or (total is None and reasoning > stated.taken)
 
 
 def _thinks_in_total_only(context: Context) -> bool:

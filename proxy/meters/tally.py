@@ -71,6 +71,7 @@ class Tally:
     flags: list[str] = field(default_factory=list)
     model: str | None = None
     cost_usd: Decimal | None = None
+    fee_usd: Decimal = Decimal(0)
     found: bool = False
     partial: bool = False
 
@@ -164,5 +165,6 @@ class Tally:
             conditions=self.conditions,
             parts=tuple(self.parts),
             provider_cost_usd=self.cost_usd,
+            provider_fee_usd=self.fee_usd,
             flags=tuple(self.flags),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pricing.usage import Quantity, Reading
@@ -115,6 +115,15 @@ def summed(usage: dict[str, Quantity]) -> Quantity:
 
 @given(tokens, tokens, st.fixed_dictionaries(dict.fromkeys(("cached", "write", "audio", "image", "reasoning", "audio_out"), maybe)),
        st.sampled_from(["openai.chat", "groq.chat", "openrouter.chat", "vllm.chat", "deepseek.chat", "mistral.chat"]))  # fmt: skip
+@example(
+    0,
+    0,
+    dict.fromkeys(("cached", "write", "audio", "image"), None) | {"reasoning": 1, "audio_out": None},
+    "openai.chat",
+)
+@example(
+    0, 0, dict.fromkeys(("cached", "write", "audio", "image"), None) | {"reasoning": 1, "audio_out": None}, "groq.chat"
+)
 def test_openai_prompt_and_completion_are_kept(
     given_: int, taken: int, part: dict[str, int | None], dialect: str
 ) -> None:

@@ -26,9 +26,9 @@ NANO = {
 }  # fmt: skip
 _MODELS = {
     "openai": ("gpt-4o-mini", "text-embedding-3-small", "omni-moderation-latest", "gpt-image-1", "gpt-4o-transcribe",
-               "whisper-1", "tts-1", "gpt-3.5-turbo-instruct"),
-    "anthropic": ("claude-sonnet-4-5",),
-    "google": ("gemini-2.5-flash", "gemini-embedding-001"),
+               "whisper-1", "tts-1", "gpt-3.5-turbo-instruct", "broken-gpt"),
+    "anthropic": ("claude-sonnet-4-6", "broken-claude"),
+    "google": ("gemini-2.5-flash", "gemini-embedding-001", "broken-gemini"),
 }  # fmt: skip
 
 

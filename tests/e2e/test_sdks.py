@@ -6,6 +6,7 @@ Each case looks at what the client saw, and at what the ledger says was used and
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,7 +23,7 @@ from google.genai.errors import APIError
 from tests.e2e.sdk_rig import KEY, OTHER_KEY, POOR_KEY, SdkRig, cost_usd, running, usage_of
 from tests.support.replay import AUDIO, TEXT
 
-GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash"
+GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-6", "gemini-2.5-flash"
 ASK: list[Any] = [{"role": "user", "content": "Name an animal with stripes."}]
 PROMPT = "Name an animal with stripes."
 CHAT_USED = {"input": 20, "cache_read": 100, "output": 20, "reasoning": 10}
@@ -38,19 +39,35 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SdkRig]:
         yield made
 
 
+_clients: list[Any] = []  # until the end of a test: some close themselves when nobody holds them, others never
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    yield
+    while _clients:
+        _clients.pop().close()
+
+
 def gpt(rig: SdkRig, session: str = "none", key: str = KEY) -> openai.OpenAI:
     headers = {"x-taximeter-session-id": session}
-    return openai.OpenAI(base_url=f"{rig.url}/v1", api_key=key, max_retries=0, default_headers=headers)
+    client = openai.OpenAI(base_url=f"{rig.url}/v1", api_key=key, max_retries=0, default_headers=headers)
+    _clients.append(client)
+    return client
 
 
 def claude(rig: SdkRig, session: str = "none", key: str = KEY, prefix: str = "") -> anthropic.Anthropic:
     headers = {"x-taximeter-session-id": session}
-    return anthropic.Anthropic(base_url=rig.url + prefix, api_key=key, max_retries=0, default_headers=headers)
+    client = anthropic.Anthropic(base_url=rig.url + prefix, api_key=key, max_retries=0, default_headers=headers)
+    _clients.append(client)
+    return client
 
 
 def google(rig: SdkRig, session: str = "none", key: str = KEY) -> genai.Client:
     options = types.HttpOptions(base_url=rig.url, headers={"x-taximeter-session-id": session})
-    return genai.Client(api_key=key, http_options=options)
+    client = genai.Client(api_key=key, http_options=options)
+    _clients.append(client)
+    return client
 
 
 def mp3() -> io.BytesIO:
@@ -150,7 +167,8 @@ def transcriptions_stream(rig: SdkRig, session: str) -> str:
 
 
 def translations(rig: SdkRig, session: str) -> str:
-    return gpt(rig, session).audio.translations.create(model="whisper-1", file=mp3()).text
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        return gpt(rig, session).audio.translations.create(model="whisper-1", file=mp3()).text
 
 
 def speech(rig: SdkRig, session: str) -> bytes:
@@ -171,7 +189,10 @@ def messages_stream(rig: SdkRig, session: str) -> str:
 
 def messages_beta(rig: SdkRig, session: str) -> str:
     betas: Any = ["context-1m-2025-08-07"]
-    found = claude(rig, session).beta.messages.create(model=CLAUDE, max_tokens=50, messages=ASK, betas=betas)
+    query = {"beta": "true"}  # as Claude Code sends it
+    found = claude(rig, session).beta.messages.create(
+        model=CLAUDE, max_tokens=50, messages=ASK, betas=betas, extra_query=query
+    )
     last = rig.seen()[-1]
     assert last["path"] == "/v1/messages?beta=true"
     assert last["headers"]["anthropic-beta"] == "context-1m-2025-08-07"
@@ -184,22 +205,24 @@ def messages_count(rig: SdkRig, session: str) -> int:
 
 
 def generate(rig: SdkRig, session: str) -> str:
+    client = google(rig, session)
     config = types.GenerateContentConfig(max_output_tokens=50)
-    return google(rig, session).models.generate_content(model=GEMINI, contents=PROMPT, config=config).text or ""
+    return client.models.generate_content(model=GEMINI, contents=PROMPT, config=config).text or ""
 
 
 def generate_stream(rig: SdkRig, session: str) -> str:
-    return "".join(
-        c.text or "" for c in google(rig, session).models.generate_content_stream(model=GEMINI, contents=PROMPT)
-    )
+    client = google(rig, session)
+    return "".join(c.text or "" for c in client.models.generate_content_stream(model=GEMINI, contents=PROMPT))
 
 
 def gemini_count(rig: SdkRig, session: str) -> int:
-    return google(rig, session).models.count_tokens(model=GEMINI, contents=PROMPT).total_tokens or 0
+    client = google(rig, session)
+    return client.models.count_tokens(model=GEMINI, contents=PROMPT).total_tokens or 0
 
 
 def gemini_embed(rig: SdkRig, session: str) -> list[float]:
-    found = google(rig, session).models.embed_content(model="gemini-embedding-001", contents=PROMPT)
+    client = google(rig, session)
+    found = client.models.embed_content(model="gemini-embedding-001", contents=PROMPT)
     return (found.embeddings or [])[0].values or []
 
 
@@ -284,14 +307,25 @@ def test_refusals_of_responses_and_media(rig: SdkRig, stream: bool) -> None:
     assert refused_by_openai(
         rig, lambda c: c.responses.create(model=GPT, input=PROMPT, tools=[{"type": "image_generation"}], stream=stream)
     ) == (400, "unbounded_cost")
-    for model, call in (
-        ("gpt-image-1", lambda c, m: c.images.generate(model=m, prompt=PROMPT)),
-        ("tts-1", lambda c, m: c.audio.speech.create(model=m, voice="alloy", input=PROMPT)),
-        ("whisper-1", lambda c, m: c.audio.transcriptions.create(model=m, file=mp3())),
-        ("gpt-image-1", lambda c, m: c.images.edit(model=m, prompt=PROMPT, image=PNG)),
-    ):
-        assert refused_by_openai(rig, lambda c, f=call, m=model: f(c, m), POOR_KEY)[0] == 402
-        assert refused_by_openai(rig, lambda c, f=call: f(c, "gpt-0")) == (404, "model_not_found")
+    for make in (an_image, some_speech, a_transcript, an_edit):
+        assert refused_by_openai(rig, make, POOR_KEY)[0] == 402
+        assert refused_by_openai(rig, make, "sk-nobody")[0] == 401
+
+
+def an_image(client: openai.OpenAI) -> object:
+    return client.images.generate(model="gpt-image-1", prompt=PROMPT)
+
+
+def an_edit(client: openai.OpenAI) -> object:
+    return client.images.edit(model="gpt-image-1", prompt=PROMPT, image=PNG)
+
+
+def some_speech(client: openai.OpenAI) -> object:
+    return client.audio.speech.create(model="tts-1", voice="alloy", input=PROMPT)
+
+
+def a_transcript(client: openai.OpenAI) -> object:
+    return client.audio.transcriptions.create(model="whisper-1", file=mp3())
 
 
 def test_background_responses_are_refused(rig: SdkRig) -> None:
@@ -328,13 +362,49 @@ def test_refusals_of_messages(rig: SdkRig, key: str, model: str, status: int, ki
     ],
 )
 def test_refusals_of_gemini(rig: SdkRig, key: str, model: str, code: int, status: str, stream: bool) -> None:
-    models = google(rig, key=key).models
-    with pytest.raises(APIError) as error:
+    client = google(rig, key=key)
+
+    def ask() -> object:
         if stream:
-            list(models.generate_content_stream(model=model, contents=PROMPT))
-        else:
-            models.generate_content(model=model, contents=PROMPT)
+            return list(client.models.generate_content_stream(model=model, contents=PROMPT))
+        return client.models.generate_content(model=model, contents=PROMPT)
+
+    with pytest.raises(APIError) as error:
+        ask()
     assert (error.value.code, error.value.status) == (code, status)
+
+
+# Streams that break off in the middle: each SDK must learn of it, by its own kind of last event.
+
+
+def test_a_broken_chat_stream_ends_with_an_error(rig: SdkRig) -> None:
+    stream = gpt(rig).chat.completions.create(model="broken-gpt", messages=ASK, stream=True)
+    with pytest.raises(openai.APIError) as error:
+        list(stream)
+    assert error.value.code == "upstream_unreachable"
+
+
+def test_a_broken_response_ends_as_failed(rig: SdkRig) -> None:
+    events = list(gpt(rig).responses.create(model="broken-gpt", input=PROMPT, stream=True))
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error is not None
+    assert str(events[-1].response.error.code) == "upstream_unreachable"
+
+
+def test_a_broken_message_ends_with_an_error_event(rig: SdkRig) -> None:
+    stream = claude(rig).messages.create(model="broken-claude", max_tokens=50, messages=ASK, stream=True)
+    with pytest.raises(anthropic.APIError) as error:
+        list(stream)
+    body: Any = error.value.body
+    assert body["error"]["message"].startswith("upstream_unreachable: ")
+
+
+def test_a_broken_gemini_stream_ends_with_an_error(rig: SdkRig) -> None:
+    client = google(rig)
+    stream = client.models.generate_content_stream(model="broken-gemini", contents=PROMPT)
+    with pytest.raises(APIError) as error:
+        list(stream)
+    assert (error.value.code, error.value.status) == (502, "UNAVAILABLE")
 
 
 # What is stored at a provider.
@@ -399,6 +469,14 @@ def test_a_stream_says_its_cost_before_its_end(
     comment = blocks[-2] if last else blocks[-1]
     assert comment == f": taximeter cost_usd={cost_usd(used):f} session_cost_usd={cost_usd(used):f}".encode()
     assert blocks[-1].startswith(last or b": taximeter")
+
+
+def test_a_stream_can_carry_its_cost_in_its_usage(rig: SdkRig) -> None:
+    headers = {"x-api-key": KEY, "x-taximeter-session-id": "usage", "x-taximeter-stream-cost": "usage"}
+    body = {"model": CLAUDE, "max_tokens": 50, "messages": ASK, "stream": True}
+    text = httpx.post(f"{rig.url}/v1/messages", json=body, headers=headers).text
+    (delta,) = [block for block in text.split("\n\n") if block.startswith("event: message_delta\n")]
+    assert Decimal(str(json.loads(delta.partition("data: ")[2])["usage"]["cost"])) == cost_usd(MESSAGES_USED)
 
 
 def test_a_gemini_stream_as_one_array_is_metered(rig: SdkRig) -> None:

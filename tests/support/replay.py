@@ -1,6 +1,6 @@
 """A provider that replays recorded bytes: every dialect's paths, unary and streamed, as the real ones answer them.
 
-As a command: `python3 replay.py` prints its port as JSON and serves until it ends. `GET /_seen` tells what it was asked.
+A model whose name begins with `broken` breaks off in the middle of its streams. As a command: `python3 replay.py` prints its port as JSON and serves until it ends. `GET /_seen` tells what it was asked.
 Standard library only: it shares no code with the product. Bodies follow the providers' API references.
 """
 
@@ -211,15 +211,19 @@ class Replay(BaseHTTPRequestHandler):
         self.seen.append(
             {"method": self.command, "path": self.path, "headers": headers, "body": shown, "bytes": len(raw)}
         )
-        self._send(*answer(self.command, path, query, raw))
+        broken = b'"broken-' in raw or "/broken-" in path
+        self._send(*answer(self.command, path, query, raw), broken=broken)
 
     do_GET = do_DELETE = do_POST  # noqa: N815
 
-    def _send(self, kind: str, data: bytes) -> None:
+    def _send(self, kind: str, data: bytes, *, broken: bool = False) -> None:
         self.send_response(200)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
+        if broken:
+            data = data[: data.rindex(b"data: ")]  # all but the last event
+            self.close_connection = True
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming

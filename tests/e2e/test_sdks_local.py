@@ -1,0 +1,134 @@
+"""The real SDKs before a real model, as `make run` starts it: chat, Responses and Messages, streamed and not.
+
+What each SDK was told it used is what the ledger has, to the token, and what the model server's own counters say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from proxy.local_model import ADDRESS_FILE, MODEL_NAME
+from tests.e2e import serving
+from tests.e2e.llama_counters import read_counters
+from tests.e2e.serving import Serving, eventually
+
+# The start-up configuration's invented prices, in nano-USD for each token.
+NANO = {"input": 100, "cache_read": 10, "output": 400}
+CAP = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an SDK understood of an answer."""
+
+    text: str
+    used: dict[str, int]
+
+
+def used(whole_input: int, cached: int, output: int) -> dict[str, int]:
+    counts = {"input": whole_input - cached, "cache_read": cached, "output": output}
+    return {unit: count for unit, count in counts.items() if count}
+
+
+def ask(kind: str) -> str:
+    return f"{kind}: name three animals with stripes."
+
+
+def chat(client: openai.OpenAI, stream: bool) -> Told:
+    asked: Any = {
+        "model": MODEL_NAME,
+        "max_tokens": CAP,
+        "messages": [{"role": "user", "content": ask(f"chat {stream}")}],
+    }
+    if stream:
+        chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+        usage = chunks[-1].usage
+    else:
+        whole = client.chat.completions.create(**asked)
+        text, usage = whole.choices[0].message.content or "", whole.usage
+    assert usage is not None
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0
+    return Told(text, used(usage.prompt_tokens, cached or 0, usage.completion_tokens))
+
+
+def responses(client: openai.OpenAI, stream: bool) -> Told:
+    asked: Any = {"model": MODEL_NAME, "max_output_tokens": CAP, "input": ask(f"responses {stream}")}
+    if stream:
+        events = list(client.responses.create(**asked, stream=True))
+        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        usage = events[-1].response.usage
+    else:
+        whole = client.responses.create(**asked)
+        text, usage = whole.output_text, whole.usage
+    assert usage is not None
+    return Told(text, used(usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens))
+
+
+def messages(client: anthropic.Anthropic, stream: bool) -> Told:
+    asked: Any = {
+        "model": MODEL_NAME,
+        "max_tokens": CAP,
+        "messages": [{"role": "user", "content": ask(f"msg {stream}")}],
+    }
+    if stream:
+        with client.messages.stream(**asked) as events:
+            text = "".join(events.text_stream)
+            usage = events.get_final_message().usage
+    else:
+        whole = client.messages.create(**asked)
+        text, usage = whole.content[0].text, whole.usage
+    cached = usage.cache_read_input_tokens or 0
+    return Told(text, used(usage.input_tokens + cached, cached, usage.output_tokens))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    started = serving.start(tmp_path_factory.mktemp("sdks-local"))
+    yield started
+    started.stop()
+
+
+CALLS: list[tuple[Callable[..., Told], str]] = [(chat, "chat"), (responses, "responses"), (messages, "messages")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("call", "operation"), CALLS, ids=[name for _, name in CALLS])
+def test_the_sdk_the_ledger_and_the_model_server_agree(
+    running: Serving, call: Callable[..., Told], operation: str, stream: bool
+) -> None:
+    address = next(running.folder.rglob(ADDRESS_FILE)).read_text().strip()
+    before = read_counters(address)
+    session = f"local-{operation}-{stream}"
+    make: Any = anthropic.Anthropic if call is messages else openai.OpenAI
+    base_url = running.base_url.removesuffix("/v1") if call is messages else running.base_url
+    headers = {"x-taximeter-session-id": session}
+    with make(base_url=base_url, api_key=running.key, max_retries=0, default_headers=headers) as client:
+        told = call(client, stream)
+    assert told.text
+    assert 0 < told.used["output"] <= CAP
+
+    (entry,) = eventually(lambda: running.api("/api/requests", session=session)["items"], bool)
+    assert (entry["operation"], entry["stream"], entry["status"]) == (operation, stream, "settled")
+    assert {unit: int(count) for unit, count in entry["usage"].items() if int(count)} == told.used
+    nano = sum(NANO[unit] * count for unit, count in told.used.items())
+    assert Decimal(entry["cost_usd"]) == Decimal(nano) / 10**9
+    counted = eventually(lambda: read_counters(address), lambda seen: seen != before)
+    assert counted.predicted - before.predicted == told.used["output"]
+
+
+def test_tokens_are_counted_free_of_charge(running: Serving) -> None:
+    with anthropic.Anthropic(base_url=running.base_url.removesuffix("/v1"), api_key=running.key) as client:
+        count = client.messages.count_tokens(model=MODEL_NAME, messages=[{"role": "user", "content": "hi"}])
+    assert count.input_tokens > 0
+    free = eventually(
+        lambda: [i for i in running.api("/api/requests")["items"] if i["operation"] == "count_tokens"], bool
+    )
+    assert [Decimal(entry["cost_usd"]) for entry in free] == [0]
