@@ -45,7 +45,7 @@ def measure_all(
 
             try:
                 figures[name].append(measure.run(PEERS[name], the_rig, lengths, tell))
-            except (tools.Missing, RuntimeError) as error:
+            except (tools.MissingError, RuntimeError) as error:
                 left_out[name] = str(error)
     return {name: found for name, found in figures.items() if found}, left_out
 

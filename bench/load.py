@@ -10,8 +10,8 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
 
 import httptools
 import uvloop
@@ -69,7 +69,8 @@ async def _connect(
 
 async def closed(port: int, connections: int, seconds: float) -> dict[str, Any]:
     """`connections` callers, each of which calls again as soon as it is answered. Where wrk is missing."""
-    data, latencies, bad = request(UNARY_BODY), [], 0
+    data, bad = request(UNARY_BODY), 0
+    latencies: list[float] = []
     finished = asyncio.Event()
     began = time.perf_counter()
 
@@ -98,7 +99,7 @@ async def closed(port: int, connections: int, seconds: float) -> dict[str, Any]:
 
 
 def _timer(interval_s: float) -> int:
-    """A timer descriptor that fires each `interval_s`, to the microsecond: an event loop's own timers know only milliseconds."""
+    """A timer descriptor that fires each `interval_s`: to the microsecond, where an event loop counts milliseconds."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
@@ -112,7 +113,8 @@ def _timer(interval_s: float) -> int:
 
 async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
     """`rate` calls a second whether or not the ones before are answered; a latency counts from the time the call was due."""
-    data, latencies, bad = request(UNARY_BODY), [], 0
+    data, bad = request(UNARY_BODY), 0
+    latencies: list[float] = []
     loop, finished = asyncio.get_running_loop(), asyncio.Event()
     idle: list[Connection] = []
     due, total, pending = 0, int(rate * seconds), 0
@@ -153,8 +155,7 @@ async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
                 tasks.append(loop.create_task(send_on_new(at)))
 
     tasks: list[asyncio.Task[None]] = []
-    for _ in range(8):
-        idle.append(await _connect(port, on_end))
+    idle += [await _connect(port, on_end) for _ in range(8)]
     began = time.perf_counter()
     count_from = began + warm / rate
     fd = _timer(1 / rate)
@@ -179,7 +180,7 @@ async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
 class _Reader(Connection):
     """A stream's reader: the age of each chunk as it arrives."""
 
-    ages: list[float] = []
+    ages: ClassVar[list[float]] = []
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter_ns()
@@ -247,13 +248,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--key", default=KEY)
     given = parser.parse_args()
-    job = {
+    jobs: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
         "closed": lambda: closed(given.port, given.count, given.seconds),
         "open": lambda: opened(given.port, given.rate, given.seconds),
         "stream": lambda: streams(given.port, given.count),
         "race": lambda: race(given.port, given.count, given.key),
-    }[given.what]
-    print(json.dumps(uvloop.run(job())))
+    }
+    print(json.dumps(uvloop.run(jobs[given.what]())))
 
 
 if __name__ == "__main__":

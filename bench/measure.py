@@ -32,7 +32,7 @@ class Lengths:
 
 
 def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
-    """Start the peer, measure, stop it. Raises tools.Missing or RuntimeError, with the reason, where it cannot be measured."""
+    """Start the peer, measure, stop it. Raises tools.MissingError or RuntimeError, with the reason, where it cannot be measured."""
     with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-") as name:
         folder = Path(name)
         peer_port, admin_port = free_ports(2)

@@ -40,7 +40,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Peer:
-    """`prepare` writes the configuration into a fresh folder; raises tools.Missing where the peer cannot be had."""
+    """`prepare` writes the configuration into a fresh folder; raises tools.MissingError where the peer cannot be had."""
 
     name: str
     prepare: Callable[[Path, Ports, int], Started]

@@ -12,7 +12,7 @@ from pathlib import Path
 _INSTALL_S = 900
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A tool or peer that cannot be had here; the text says why."""
 
 
@@ -26,7 +26,7 @@ def home() -> Path:
 
 
 def environment(name: str, requirement: str, program: str) -> Path:
-    """The path of `program` in an environment that holds `requirement`. Raises Missing where it cannot be installed."""
+    """The path of `program` in an environment that holds `requirement`. Raises MissingError where it cannot be installed."""
     folder = home() / name
     found = folder / "bin" / program
     if (folder / "complete").exists() and found.exists():
@@ -35,8 +35,17 @@ def environment(name: str, requirement: str, program: str) -> Path:
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
         steps = [
-            [str(uv), "venv", "--quiet", "--python", "3.11", str(folder)],
-            [str(uv), "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement],
+            [str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)],
+            [
+                str(uv),
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+                str(folder / "bin/python"),
+                requirement,
+            ],
         ]
     else:
         steps = [
@@ -46,7 +55,7 @@ def environment(name: str, requirement: str, program: str) -> Path:
     for step in steps:
         _run(step, f"{requirement} cannot be installed")
     if not found.exists():
-        raise Missing(f"{requirement} has no program {program}")
+        raise MissingError(f"{requirement} has no program {program}")
     (folder / "complete").touch()
     return found
 
@@ -67,7 +76,7 @@ def debian(program: str, package: str) -> str | None:
     found = shutil.which(program, path=path)
     if found or os.geteuid() != 0 or not shutil.which("apt-get"):
         return found
-    with contextlib.suppress(Missing):
+    with contextlib.suppress(MissingError):
         _run(["apt-get", "update", "-qq"], "apt-get update")
         _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], package)
     return shutil.which(program, path=path)
@@ -86,6 +95,6 @@ def _run(command: list[str], what: str) -> None:
         )
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout or "").strip().splitlines()
-        raise Missing(f"{what}: {last[-1] if last else f'exit code {error.returncode}'}") from None
+        raise MissingError(f"{what}: {last[-1] if last else f'exit code {error.returncode}'}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Missing(f"{what}: {error}") from None
+        raise MissingError(f"{what}: {error}") from None

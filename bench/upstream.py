@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import re
 import time
+from typing import ClassVar
 
 import httptools
 import uvloop
@@ -83,7 +84,7 @@ class Unary(_Connection):
 class Stream(_Connection):
     """One stream; the ticker steps it."""
 
-    active: set[Stream] = set()
+    active: ClassVar[set[Stream]] = set()
     chunks = 250
 
     def __init__(self) -> None:
@@ -110,7 +111,7 @@ class Stream(_Connection):
 class Race(_Connection):
     """Unary with a bill: what was sent is what is charged."""
 
-    bill = [0, 0]  # calls, nano-USD
+    bill: ClassVar[list[int]] = [0, 0]  # calls, nano-USD
 
     def answer(self, url: bytes, body: bytes) -> None:
         if url == b"/bill":

@@ -20,6 +20,7 @@ from proxy.client import Client, HungUp, Receive, Scope, Send
 from proxy.dialects import MODELS_PATHS, family_of_path, find
 from proxy.errors import Refused, internal, method_not_allowed, not_found, starting
 from proxy.money import usd_text
+from proxy.outbox import OUTBOX
 from proxy.plane import Plane
 
 log = logging.getLogger("taximeter.data")
@@ -160,6 +161,10 @@ class Connection(HttpToolsProtocol):
         self.waiting_since = 0.0
         self.head_complete = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        OUTBOX.flush()  # an answer that is complete but not written yet
+        super().shutdown()
 
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""

@@ -19,7 +19,7 @@ from typing import Literal, cast
 import httptools
 
 from proxy.connect import Origin, open_transport
-from proxy.direct import OUTBOX
+from proxy.outbox import OUTBOX
 
 _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024

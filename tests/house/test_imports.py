@@ -17,10 +17,10 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.wire",
+        "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.outbox proxy.wire",
         "proxy.configfile proxy.config proxy.configload proxy.embedded proxy.local_model proxy.banner proxy.orders proxy.log",
         "proxy.meters proxy.dialects proxy.budgets proxy.ceiling proxy.clamp proxy.sessions proxy.held proxy.identify proxy.route",
-        "proxy.ledger proxy.connect proxy.direct proxy.upstream proxy.inflated proxy.relay proxy.client",
+        "proxy.ledger proxy.connect proxy.upstream proxy.inflated proxy.relay proxy.direct proxy.client",
         "proxy.plane proxy.attempt proxy.answer proxy.exchange proxy.server",
         "proxy.control",
         "proxy.dataplane proxy.app proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_price proxy.cli_prices proxy.__main__",
