@@ -38,7 +38,7 @@ def serve(
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Say everything that is wrong with a configuration, each with its key path; exit 2 if anything is."""
-    from proxy.config import load_config
+    from proxy.configload import load_config
 
     if config is None:
         raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.config import Config, load_config
+from proxy.config import Config
+from proxy.configload import load_config
 
 ConfigOption = Annotated[
     Path | None,

@@ -1,25 +1,20 @@
 """The configuration: one frozen tree, checked whole at start and at every reload.
 
-`load_config` gives a `Config` or raises `ConfigError` with *all* problems. Names are those of the YAML file; what each
+Loading and the checks across rows are in `configload.py`. Names are those of the YAML file; what each
 means stands in README.md, the file's grammar in `configfile.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pricing.operator import OperatorPrice, parse_rows
-from proxy.configfile import ConfigError, Expansion, Problem, load
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
@@ -224,196 +219,6 @@ class Config(_Section):
         return parse_rows(self.prices)[0]
 
 
-def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
-    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems."""
-    return build(load(path, environ) if path else Expansion({}, [], []))
-
-
-def build(expansion: Expansion) -> tuple[Config, list[str]]:
-    """Check an expanded tree whole. Upstreams whose `api_key` is unset are left out, with the models that need them."""
-    tree, problems, warnings = expansion.tree, list(expansion.problems), []
-    for name, reason in expansion.left_out:
-        warnings.append(f"upstream {name} is left out: {reason}")
-        tree["upstreams"].pop(name, None)
-        for model in [m for m, row in _rows(tree, "models") if row.get("upstream") == name]:
-            del tree["models"][model]
-            warnings.append(f"model {model} is left out with it")
-            for row in tree["models"].values():
-                if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
-                    row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        problems += [Problem(_path(item["loc"]), _message(item)) for item in error.errors(include_url=False)]
-        raise ConfigError(problems) from None
-    problems += _cross_checks(config)
-    if problems:
-        raise ConfigError(problems)
-    return config, warnings + _weak_secrets(config)
-
-
-def _weak_secrets(config: Config) -> list[str]:
-    """Secrets that could be guessed: told, not refused, for many are made by others."""
-    server = config.server
-    secrets = [("server.admin_key", server.admin_key), ("server.metrics_token", server.metrics_token)]
-    secrets += [(f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)]
-    return [
-        f"{path} is short enough to be guessed; take at least 16 characters"
-        for path, secret in secrets
-        if secret and len(secret) < 16
-    ]
-
-
-def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = tree.get(section)
-    return [(k, v) for k, v in rows.items() if isinstance(v, dict)] if isinstance(rows, dict) else []
-
-
-def _path(location: Sequence[str | int]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def _message(item: Mapping[str, Any]) -> str:
-    if item["type"] == "extra_forbidden":
-        return "is not a setting; check its spelling"
-    if item["type"] == "missing":
-        return "is required"
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
-def _cross_checks(config: Config) -> list[Problem]:
-    return [
-        *_check_server(config),
-        *_check_upstreams(config),
-        *_check_models(config),
-        *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
-        *_check_keys(config.keys),
-        *_check_budgets(config.budgets),
-        *_check_places(config),
-    ]
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_server(config: Config) -> list[Problem]:
-    server = config.server
-    if server.admin_key or (is_loopback(server.host) and is_loopback(server.admin_host)):
-        return []
-    return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
-
-
-def _check_upstreams(config: Config) -> list[Problem]:
-    problems = []
-    for name, upstream in config.upstreams.items():
-        for path, url in [
-            ("base_url", upstream.base_url),
-            *((f"base_urls.{d}", u) for d, u in upstream.base_urls.items()),
-        ]:
-            parts = urlsplit(url)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.hostname
-                or parts.query
-                or parts.fragment
-                or parts.username
-            ):
-                problems.append(Problem(f"upstreams.{name}.{path}", "must be http(s)://host[:port][/path] and no more"))
-        if upstream.dialect and upstream.dialects:
-            problems.append(Problem(f"upstreams.{name}.dialect", "is short for dialects; give one of the two"))
-        for header, value in upstream.headers.items():
-            if not header.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
-                problems.append(Problem(f"upstreams.{name}.headers.{header}", "is not a valid header"))
-    return problems
-
-
-def _check_models(config: Config) -> list[Problem]:
-    problems = []
-    for name, model in config.models.items():
-        if model.upstream not in config.upstreams:
-            known = ", ".join(config.upstreams) or "none"
-            problems.append(
-                Problem(f"models.{name}.upstream", f"{model.upstream!r} is not an upstream (there are: {known})")
-            )
-        if "*" in name[:-1]:
-            problems.append(Problem(f"models.{name}", "may have a * only at its end"))
-        problems += [
-            Problem(f"models.{name}.fallbacks[{index}]", f"{fallback!r} is not a model")
-            for index, fallback in enumerate(model.fallbacks)
-            if fallback not in config.models
-        ]
-    return problems
-
-
-def _check_keys(keys: Sequence[Key]) -> list[Problem]:
-    problems = []
-    names: set[str] = set()
-    ids: set[str] = set()
-    for index, key in enumerate(keys):
-        if bool(key.key) == bool(key.key_sha256):
-            problems.append(Problem(f"keys[{index}]", "needs exactly one of key and key_sha256"))
-        elif key.key_id in ids:
-            problems.append(Problem(f"keys[{index}].key", "is the same secret as another key's"))
-        if key.name in names:
-            problems.append(Problem(f"keys[{index}].name", f"{key.name!r} is another key's name"))
-        names.add(key.name)
-        ids.add(key.key_id)
-    return problems
-
-
-def known_attribute(name: str) -> bool:
-    return name in ATTRIBUTES or (name.startswith("label.") and len(name) > len("label."))
-
-
-def _check_budgets(budgets: Sequence[Budget]) -> list[Problem]:
-    problems = []
-    names: set[str] = set()
-    for index, budget in enumerate(budgets):
-        path = f"budgets[{index}]"
-        if budget.name in names:
-            problems.append(Problem(f"{path}.name", f"{budget.name!r} is another budget's name"))
-        names.add(budget.name)
-        limits = [
-            limit for limit in (budget.limit_usd, budget.limit_tokens, budget.limit_requests) if limit is not None
-        ]
-        if len(limits) != 1:
-            problems.append(Problem(path, "needs exactly one of limit_usd, limit_tokens and limit_requests"))
-        if budget.units and budget.limit_tokens is None:
-            problems.append(Problem(f"{path}.units", "goes with limit_tokens only"))
-        for attribute in (*budget.match, *budget.per):
-            if not known_attribute(attribute):
-                what = f"one of {', '.join(ATTRIBUTES)} or label.NAME"
-                problems.append(
-                    Problem(
-                        f"{path}.match" if attribute in budget.match else f"{path}.per", f"{attribute!r} is not {what}"
-                    )
-                )
-        for attribute, patterns in budget.match.items():
-            if any("*" in pattern[:-1] for pattern in patterns):
-                problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
-        if budget.overrides and len(budget.per) != 1:
-            problems.append(Problem(f"{path}.overrides", "needs a `per` with exactly one attribute"))
-        problems += _check_overrides(budget, path)
-    return problems
-
-
-def _check_overrides(budget: Budget, path: str) -> list[Problem]:
-    problems = []
-    for value, limit in budget.overrides.items():
-        try:
-            override_limit(budget, limit)
-        except ValueError as error:
-            problems.append(Problem(f"{path}.overrides.{value}", str(error)))
-    return problems
-
-
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:
     """An override in the budget's own measure. Raises ValueError with what is wrong."""
     if budget.limit_usd is not None:
@@ -421,12 +226,3 @@ def override_limit(budget: Budget, limit: Any) -> Decimal | int:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
         raise ValueError("must be a whole number above 0")
     return limit
-
-
-def _check_places(config: Config) -> list[Problem]:
-    problems = []
-    if config.store != "memory":
-        problems.append(Problem("store", "only `memory` is there yet; a store shared by several workers comes later"))
-    if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
-        problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
-    return problems

@@ -11,7 +11,7 @@ import orjson
 import pytest
 import yaml
 
-from proxy.config import load_config
+from proxy.configload import load_config
 from proxy.dataplane import _DataPlane
 from proxy.ledger.spool import SpoolReader, SpoolUnavailable, runs
 from proxy.plane import Plane

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.config import load_config
+from proxy.configload import load_config
 from tests.house.source import ROOT
 
 ENVIRONMENT = {
