@@ -1,9 +1,8 @@
 """Answers written straight to the connection: what uvicorn's ASGI messages would write, in one piece and one system call.
 
-uvicorn writes a response's head and body separately and looks at every header with two regular expressions; each write
-wakes the client, which costs more than most of what we do for a call. Here the same bytes go out at once. Every function says
-False where it does not apply (the client reads slowly, the request was a HEAD, …): then the ASGI message is sent as
-ever, and uvicorn knows what to do. Nothing here waits.
+uvicorn writes a response's head and body separately and looks at every header with two regular expressions. Here the
+same bytes go out at once. Every function says False where it does not apply (the client reads slowly, the request was a
+HEAD, …): then the ASGI message is sent as ever, and uvicorn knows what to do. Nothing here waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Writes that can wait until the event loop has done what it has at hand.
 
-On a busy plane many calls move in one turn of the loop. Written one by one, each write wakes a process on the other side
-that has just gone to sleep again, and waking it is the dearest part of a write.
+On a busy plane many calls move in one turn of the loop. The idea is that whoever reads what is written is then woken once
+and not for each write. Not shown to help by itself: six paired runs with and without it came out even on a busy machine.
+If a quiet one says the same, `transport.write` does as well and this file can go.
 """
 
 from __future__ import annotations
