@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from proxy.orders import Orders
 from proxy.plane import Plane, destinations_of
 from proxy.route import Router
 from proxy.server import Application, connection_class, drop_overdue
+from proxy.serving import Server
 from proxy.types import Identity
 from proxy.upstream import UpstreamClient
 
@@ -38,14 +38,6 @@ log = logging.getLogger("taximeter.data")
 
 _TICK_S = 1.0
 _KEEP_ALIVE_S = 75
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process decides when it stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
@@ -107,14 +99,14 @@ class _DataPlane:
         assumed = config.on_unpriced
         return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
 
-    def _uvicorn(self, config: Config, app: Application) -> _Server:
+    def _uvicorn(self, config: Config, app: Application) -> Server:
         limits = config.server
         protocol = connection_class(
             max_connections=limits.max_connections,
             header_timeout_s=limits.header_timeout_s,
             body_timeout_s=limits.body_timeout_s,
         )
-        return _Server(
+        return Server(
             uvicorn.Config(
                 app,
                 http=protocol,

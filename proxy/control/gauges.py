@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.control.exposition import Gauge, decimal
-from proxy.control.metrics import NANO
+from proxy.money import NANO
 
 if TYPE_CHECKING:
     from proxy.control.api import Api

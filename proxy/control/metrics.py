@@ -21,10 +21,10 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.entries import Row
 from proxy.ledger.schema import TOKEN_COLUMNS, metric_state
+from proxy.money import NANO
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-NANO = 1_000_000_000
 MICRO = 1_000_000
 _MAX_MODELS = 500
 _MAX_TEAMS = 100

@@ -7,14 +7,12 @@ serve, so that no budget is ever forgotten by a restart.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +33,13 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
 from proxy.log import call_logger
 from proxy.orders import Orders
+from proxy.serving import Server
 
 log = logging.getLogger("taximeter.control")
 
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
 _FIRST_KEY = "first"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process decides when it stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run_control(config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool) -> None:
@@ -117,7 +108,7 @@ class _Control:
     def _instance(self) -> str:
         return str(self._data_dir.resolve())
 
-    def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> _Server:
+    def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
 
         api = Api(
@@ -132,7 +123,7 @@ class _Control:
         )
         app = create_app(api)
         settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
-        return _Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
+        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
 
     # Snapshots for the data planes
 
