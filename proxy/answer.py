@@ -25,6 +25,7 @@ from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
+from proxy.retry import RETRIED, Failure
 from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
@@ -35,14 +36,25 @@ _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client l
 
 
 async def answer(
-    plane: Plane, attempt: Attempt, response: Response, endpoint: Endpoint, destination: Destination, client: Client
-) -> None:
-    """Relay `response` and settle. Raises `Refused` where the client got nothing yet and has to be told."""
-    exchange = _Answer(plane, attempt, response, endpoint, destination, client)
+    plane: Plane,
+    attempt: Attempt,
+    response: Response,
+    endpoint: Endpoint,
+    destination: Destination,
+    client: Client,
+    *,
+    hold: bool = False,
+) -> Failure | None:
+    """Relay `response` and settle. Raises `Refused` where the client got nothing yet and has to be told.
+
+    hold: an error that another attempt may mend does not go to the client; it is settled and returned.
+    """
+    exchange = _Answer(plane, attempt, response, endpoint, destination, client, hold=hold)
     try:
-        await exchange.relay()
+        return await exchange.relay()
     except UpstreamError as error:
         await exchange.broken_off(error)
+        return None
     except BaseException:
         response.abort()
         await exchange.settle_unknown("cut")
@@ -65,8 +77,11 @@ class _Answer:
         endpoint: Endpoint,
         destination: Destination,
         client: Client,
+        *,
+        hold: bool,
     ) -> None:
         self.plane = plane
+        self.hold = hold and response.status in RETRIED
         self.attempt = attempt
         self.response = response
         self.body = plain(response)
@@ -90,7 +105,7 @@ class _Answer:
         self.last_at = 0.0
         self.pieces = 0
 
-    async def relay(self) -> None:
+    async def relay(self) -> Failure | None:
         """The whole way back. A stream is known by its type, or, where a server calls it something else, by its look."""
         first = await self.body.read()
         kind = self.response.header(b"content-type") or b""
@@ -98,12 +113,12 @@ class _Answer:
         streams = self.attempt.call.stream and self.response.status == 200
         if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
             await self.stream(first)
-        else:
-            await self.unary(first)
+            return None
+        return await self.unary(first)
 
     # Whole answers
 
-    async def unary(self, first: bytes) -> None:
+    async def unary(self, first: bytes) -> Failure | None:
         response, client = self.response, self.client
         chunks: list[bytes] = []
         size = 0
@@ -123,11 +138,14 @@ class _Answer:
         cost = await self._settle_unary(body if size <= _METERED_BYTES else b"")
         if client.started:
             await client.end()
-            return
+            return None
         headers = passed_headers(response.headers)
+        if self.hold:
+            return Failure(response.status, tuple(headers), body)
         if cost is not None:
             headers += self._cost_headers(cost)
         await client.respond(response.status, headers, body)
+        return None
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
         value = parsed(body)

@@ -52,8 +52,10 @@ class Attempt:
     claims: Sequence[tuple[Budget, Claim]]
     price_version: str
     attributes: Mapping[str, str | None]
+    requests: int = 1  # 0 where an earlier attempt was counted as the client's call
     dispatched: float = 0.0
     closed: bool = False
+    charged: bool = False
 
     # The beginning: INTENT, then the reservation.
 
@@ -79,7 +81,7 @@ class Attempt:
             "stream": call.stream,
             "upstream": route.upstream,
             "provider": route.provider,
-            "model_requested": route.requested,
+            "model_requested": call.model or route.requested,
             "model": route.model,
             "key": identity.key,
             "key_id": identity.key_id,
@@ -147,6 +149,7 @@ class Attempt:
             return
         amounts = settlement.amounts(self)
         record = orjson.dumps(settlement.record(self, amounts), default=str)
+        self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool.append_end(record)
         await store.settle(self.id, amounts)
@@ -189,7 +192,7 @@ class Settlement(NamedTuple):
         """What each claim is settled with."""
         if self.cost is None:
             return [claim.amount for _, claim in attempt.claims]
-        used = Amounts(self.cost.cost_nanousd, self.reading.usage)
+        used = Amounts(self.cost.cost_nanousd, self.reading.usage, attempt.requests)
         return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
 
     def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pricing.usage import Reading
 from proxy import ceiling as ceilings
@@ -16,6 +19,7 @@ from proxy.budgets.store import StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.errors import (
+    UPSTREAM_ERROR,
     Refusal,
     Refused,
     budget_store_unavailable,
@@ -28,6 +32,7 @@ from proxy.errors import (
     upstream_unreachable,
 )
 from proxy.plane import Destination, Plane
+from proxy.retry import Failure, pause_s, schedule
 from proxy.sessions import attribute
 from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream import Response, UpstreamError, encode_head
@@ -37,23 +42,84 @@ LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
 
 
+class Caller(NamedTuple):
+    """Who calls, for every attempt of one call."""
+
+    identity: Identity
+    attribution: Attribution
+    request_id: str
+
+
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, time.time())
-    call = endpoint.parse(await client.body())
+    sent = await client.body()
+    call = endpoint.parse(sent)
     route = _route(plane, identity, call)
-    destination = _destination(plane, endpoint, route)
+    _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
     attribution = attribute(client.headers, call.body, identity, client.request_id)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 
-    attempt = _plan(plane, identity, endpoint, call, route, attribution, client.request_id, started_at)
+    caller = Caller(identity, attribution, client.request_id)
+    if route.retries or route.fallbacks:
+        await _try_in_turn(plane, endpoint, client, caller, call, route, sent)
+    else:
+        await _try(plane, endpoint, client, caller, call, route)
+
+
+async def _try(
+    plane: Plane,
+    endpoint: Endpoint,
+    client: Client,
+    caller: Caller,
+    call: Call,
+    route: Route,
+    number: int = 1,
+    *,
+    again: bool = False,
+) -> Failure | None:
+    """One attempt, from its ceiling to its settlement. again: what another attempt may mend is returned, not told."""
+    destination = _destination(plane, endpoint, route)
+    attempt = _plan(plane, endpoint, caller, call, route, number, 0 if client.counted else 1)
     attempt.intend(plane.spool)
-    await _reserve(plane, attempt, endpoint, client)
-    response = await _forward(plane, attempt, endpoint, destination, client)
-    await answer(plane, attempt, response, endpoint, destination, client)
+    try:
+        await _reserve(plane, attempt, endpoint, client)
+        response = await _forward(plane, attempt, endpoint, destination, client)
+        return await answer(plane, attempt, response, endpoint, destination, client, hold=again)
+    except Refused as refused:
+        if again and not client.started and refused.refusal.kind == UPSTREAM_ERROR:
+            return Failure(refusal=refused.refusal)
+        raise
+    finally:
+        client.counted = client.counted or attempt.charged
+
+
+async def _try_in_turn(
+    plane: Plane, endpoint: Endpoint, client: Client, caller: Caller, call: Call, route: Route, sent: bytes
+) -> None:
+    """Try the routes of the call until one answers. Where none does, the client is told what the last upstream said."""
+    turns = schedule(route, plane.router.named, follow=not call.held)
+    failure = await _try(plane, endpoint, client, caller, call, route, again=len(turns) > 1)
+    for number, turn in enumerate(turns[1:], 2):
+        if failure is None:
+            return
+        pause = pause_s(failure, turn, random.random())  # noqa: S311 - no secret
+        if pause is None:
+            continue
+        if client.gone or (pause and await client.leaves_within(pause)):
+            return
+        client.attempts, client.clamped_tokens = number, None
+        with contextlib.suppress(Refused):  # of this attempt alone: it was not sent
+            again = endpoint.parse(sent)  # the first attempt may have set caps in the other
+            failure = await _try(plane, endpoint, client, caller, again, turn.route, number, again=True)
+    if failure is None:
+        return
+    if failure.refusal is not None:
+        raise Refused(failure.refusal)
+    await client.respond(failure.status, list(failure.headers), failure.body)
 
 
 def _route(plane: Plane, identity: Identity, call: Call) -> Route:
@@ -81,16 +147,11 @@ def _refuse_unreadable(call: Call, route: Route) -> None:
 
 
 def _plan(
-    plane: Plane,
-    identity: Identity,
-    endpoint: Endpoint,
-    call: Call,
-    route: Route,
-    attribution: Attribution,
-    request_id: str,
-    started_at: int,
+    plane: Plane, endpoint: Endpoint, caller: Caller, call: Call, route: Route, number: int, requests: int
 ) -> Attempt:
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
+    identity, attribution, request_id = caller
+    started_at = now_us()
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
     facts = plane.facts_of(route.provider, route.model, now_s)
@@ -124,12 +185,13 @@ def _plan(
 
     ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     budgets = plane.budgets.candidates(identity, route, attributes)
-    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage), now_s)
+    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage, requests), now_s)
     _require_bounds(plane, route, taken, bound, ceiling_nanousd)
     return Attempt(
         id=plane.ids.new(started_at),
         request_id=request_id,
-        number=1,
+        number=number,
+        requests=requests,
         started_at=started_at,
         deadline_at=started_at + _MAX_CALL_S * 1_000_000,
         call=call,

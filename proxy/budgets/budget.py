@@ -149,16 +149,20 @@ def _units(limit: object, measure: Measure) -> int:
 
 
 class Amounts(NamedTuple):
-    """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit."""
+    """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit.
+
+    requests: 0 where the client's call is counted already, by an earlier attempt.
+    """
 
     nanousd: int | None
     tokens: Mapping[str, Quantity]
+    requests: int = 1
 
     def of(self, budget_measure: str, units: frozenset[str]) -> int:
         if budget_measure == "usd":
             return self.nanousd or 0
         if budget_measure == "requests":
-            return 1
+            return self.requests
         counted = (count for unit, count in self.tokens.items() if (unit in units if units else is_token(unit)))
         return math.ceil(sum(counted))
 

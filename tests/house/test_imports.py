@@ -19,7 +19,7 @@ LAYERS = [
         "pricing",
         "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.outbox proxy.wire",
         "proxy.configfile proxy.config proxy.configload proxy.embedded proxy.local_model proxy.banner proxy.orders proxy.serving proxy.log",
-        "proxy.meters proxy.dialects proxy.budgets proxy.ceiling proxy.clamp proxy.sessions proxy.held proxy.identify proxy.route",
+        "proxy.meters proxy.dialects proxy.budgets proxy.ceiling proxy.clamp proxy.sessions proxy.held proxy.identify proxy.route proxy.retry",
         "proxy.ledger proxy.connect proxy.upstream proxy.inflated proxy.relay proxy.direct proxy.client",
         "proxy.plane proxy.attempt proxy.answer proxy.exchange proxy.server",
         "proxy.control",
