@@ -21,6 +21,7 @@ from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.held import Holder, ids_of
 from proxy.inflated import plain
+from proxy.keepalive import KeepAlive
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.plane import Destination, Plane
@@ -107,10 +108,13 @@ class _Answer:
 
     async def relay(self) -> Failure | None:
         """The whole way back. A stream is known by its type, or, where a server calls it something else, by its look."""
-        first = await self.body.read()
         kind = self.response.header(b"content-type") or b""
         called_stream = kind.startswith(b"text/event-stream")
         streams = self.attempt.call.stream and self.response.status == 200
+        if streams and called_stream and self.plane.config.server.keepalive_comment_s:
+            await self.stream(None)
+            return None
+        first = await self.body.read()
         if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
             await self.stream(first)
             return None
@@ -179,7 +183,8 @@ class _Answer:
 
     # Streams
 
-    async def stream(self, first: bytes) -> None:
+    async def stream(self, first: bytes | None) -> None:
+        """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client = self.response, self.client
         if not self.destination.bills_after_disconnect:
             client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
@@ -194,8 +199,20 @@ class _Answer:
         )
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
-        clock = time.perf_counter
-        data = first
+        alive = KeepAlive(self.plane.config.server.keepalive_comment_s, gate, client) if first is None else None
+        try:
+            await self._pass_stream(gate, first if first is not None else await self.body.read())
+        finally:
+            if alive is not None:
+                alive.stop()
+        held = gate.finish()
+        if self.endpoint.holds:
+            self._note_held(gate.last_usage.get("response"))
+        await self._settle_stream()
+        await client.end(held)
+
+    async def _pass_stream(self, gate: StreamGate, data: bytes) -> None:
+        client, clock = self.client, time.perf_counter
         while data:
             self.last_at = clock()
             self.pieces += 1
@@ -208,11 +225,6 @@ class _Answer:
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()
-        held = gate.finish()
-        if self.endpoint.holds:
-            self._note_held(gate.last_usage.get("response"))
-        await self._settle_stream()
-        await client.end(held)
 
     def _note_held(self, response: object) -> None:
         """Remember whose this stored response is."""

@@ -89,6 +89,7 @@ class House:
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
         self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
         self.spool = folder / "data" / "spool"
+        self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
     async def _send(self, pool: str, head: bytes, body: bytes) -> Any:
         self.sent.append((head, orjson.loads(body)))
@@ -110,6 +111,7 @@ class House:
 
         async def send(message: dict[str, Any]) -> None:
             messages.append(message)
+            self.watch(message)
 
         scope = {
             "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"",
