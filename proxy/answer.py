@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from pricing.cost import Cost
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
+from proxy.attribution import chain_of
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
@@ -28,12 +30,14 @@ from proxy.money import usd_text
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
 from proxy.retry import RETRIED, Failure
+from proxy.turns import answer_turns
 from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
 _MOST_NANOUSD = 10**15  # a million dollars for one call
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
+_LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client left
 
 
@@ -167,6 +171,8 @@ class _Answer:
             return None
         elif doubtful(reading):
             reading = await self._counted(reading, [value])
+        if not failed:
+            self._note_conversation(reading, lambda: [value])
         return await self._settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -229,8 +235,10 @@ class _Answer:
 
     def _note_held(self, response: object) -> None:
         """Remember whose this stored response is."""
-        route = self.attempt.route
-        self.plane.held.note(self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested))
+        route, session_id = self.attempt.route, self.attempt.attribution.session_id
+        self.plane.held.note(
+            self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested, session_id)
+        )
 
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""
@@ -247,7 +255,21 @@ class _Answer:
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
         if reading.source == "none" or doubtful(reading):
             reading = await self._counted(reading, gate.events_seen())
+        if not gate.upstream_error and gate.share_seen == 1.0:
+            self._note_conversation(reading, gate.events_seen)
         await self._settle(reading, outcome)
+
+    def _note_conversation(self, reading: Reading, events: Callable[[], list[Any]]) -> None:
+        """For calls to come: whose conversation this is, and how many tokens it took so far."""
+        attempt, conversations = self.attempt, self.plane.conversations
+        if attempt.chain is not None:
+            conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
+        if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
+            return
+        chain = chain_of(self.plane, attempt)
+        if chain is not None:
+            tokens = sum(math.ceil(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
+            conversations.count(chain, attempt.call, tokens)
 
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
