@@ -8,36 +8,31 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from pricing.cost import Cost
-from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
-from proxy.attribution import chain_of
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.held import Holder, ids_of
 from proxy.inflated import plain
 from proxy.keepalive import KeepAlive
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
+from proxy.notes import note_bill, note_conversation, note_stored
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
 from proxy.retry import RETRIED, Failure
-from proxy.turns import answer_turns
 from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
 _MOST_NANOUSD = 10**15  # a million dollars for one call
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
-_LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client left
 
 
@@ -161,7 +156,7 @@ class _Answer:
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.whole(value if value is not None else {}, self.context)
         if self.endpoint.holds and self.response.status == 200:
-            self._note_held(value if reading.source != "none" else None)
+            note_stored(self.plane, self.attempt, value if reading.source != "none" else None)
         failed = self.response.status >= 300 or says_error(value)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if self.response.status >= 300 and (value is None or not reading.usage):
@@ -172,7 +167,7 @@ class _Answer:
         elif doubtful(reading):
             reading = await self._counted(reading, [value])
         if not failed:
-            self._note_conversation(reading, lambda: [value])
+            note_conversation(self.plane, self.attempt, reading, lambda: [value])
         return await self._settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -214,7 +209,7 @@ class _Answer:
                 alive.stop()
         held = gate.finish()
         if self.endpoint.holds:
-            self._note_held(gate.last_usage.get("response"))
+            note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
         await self._settle_stream()
         await client.end(held)
 
@@ -233,13 +228,6 @@ class _Answer:
             data = await self.body.read()
         self.ended = clock()
 
-    def _note_held(self, response: object) -> None:
-        """Remember whose this stored response is."""
-        route, session_id = self.attempt.route, self.attempt.attribution.session_id
-        self.plane.held.note(
-            self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested, session_id)
-        )
-
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""
         now = time.perf_counter()
@@ -256,20 +244,8 @@ class _Answer:
         if reading.source == "none" or doubtful(reading):
             reading = await self._counted(reading, gate.events_seen())
         if not gate.upstream_error and gate.share_seen == 1.0:
-            self._note_conversation(reading, gate.events_seen)
+            note_conversation(self.plane, self.attempt, reading, gate.events_seen)
         await self._settle(reading, outcome)
-
-    def _note_conversation(self, reading: Reading, events: Callable[[], list[Any]]) -> None:
-        """For calls to come: whose conversation this is, and how many tokens it took so far."""
-        attempt, conversations = self.attempt, self.plane.conversations
-        if attempt.chain is not None:
-            conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
-        if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
-            return
-        chain = chain_of(self.plane, attempt)
-        if chain is not None:
-            tokens = sum(math.ceil(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
-            conversations.count(chain, attempt.call, tokens)
 
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
@@ -374,20 +350,11 @@ class _Answer:
             cost = None
         else:
             await self._close(reading, cost, outcome)
-            self._learn(reading, cost)
+            note_bill(self.plane, self.attempt, reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
                 self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
-
-    def _learn(self, reading: Reading, cost: Cost) -> None:
-        """From a bill beyond its ceiling, and from an input that was counted beforehand."""
-        attempt, learned = self.attempt, self.plane.learned
-        if attempt.reserved_nanousd and cost.cost_nanousd and cost.cost_nanousd > attempt.reserved_nanousd:
-            learned.overran(attempt.route.provider, attempt.route.model, cost.cost_nanousd, attempt.reserved_nanousd)
-        if attempt.o200k_tokens and reading.source == "provider":
-            tokens = sum(float(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
-            learned.counted(attempt.family, int(tokens), attempt.o200k_tokens)
 
     async def settle_unknown(self, outcome: str) -> None:
         """Charge the ceiling: it may have been billed, and nothing says how much."""
