@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pricing.cost import Cost
+from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
@@ -21,10 +22,12 @@ from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.held import Holder, ids_of
 from proxy.inflated import plain
+from proxy.keepalive import KeepAlive
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
+from proxy.retry import RETRIED, Failure
 from proxy.upstream import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
@@ -35,14 +38,25 @@ _DRAIN_S = 120.0  # how long an upstream is read to its usage after its client l
 
 
 async def answer(
-    plane: Plane, attempt: Attempt, response: Response, endpoint: Endpoint, destination: Destination, client: Client
-) -> None:
-    """Relay `response` and settle. Raises `Refused` where the client got nothing yet and has to be told."""
-    exchange = _Answer(plane, attempt, response, endpoint, destination, client)
+    plane: Plane,
+    attempt: Attempt,
+    response: Response,
+    endpoint: Endpoint,
+    destination: Destination,
+    client: Client,
+    *,
+    hold: bool = False,
+) -> Failure | None:
+    """Relay `response` and settle. Raises `Refused` where the client got nothing yet and has to be told.
+
+    hold: an error that another attempt may mend does not go to the client; it is settled and returned.
+    """
+    exchange = _Answer(plane, attempt, response, endpoint, destination, client, hold=hold)
     try:
-        await exchange.relay()
+        return await exchange.relay()
     except UpstreamError as error:
         await exchange.broken_off(error)
+        return None
     except BaseException:
         response.abort()
         await exchange.settle_unknown("cut")
@@ -65,8 +79,11 @@ class _Answer:
         endpoint: Endpoint,
         destination: Destination,
         client: Client,
+        *,
+        hold: bool,
     ) -> None:
         self.plane = plane
+        self.hold = hold and response.status in RETRIED
         self.attempt = attempt
         self.response = response
         self.body = plain(response)
@@ -90,20 +107,23 @@ class _Answer:
         self.last_at = 0.0
         self.pieces = 0
 
-    async def relay(self) -> None:
+    async def relay(self) -> Failure | None:
         """The whole way back. A stream is known by its type, or, where a server calls it something else, by its look."""
-        first = await self.body.read()
         kind = self.response.header(b"content-type") or b""
         called_stream = kind.startswith(b"text/event-stream")
         streams = self.attempt.call.stream and self.response.status == 200
+        if streams and called_stream and self.plane.config.server.keepalive_comment_s:
+            await self.stream(None)
+            return None
+        first = await self.body.read()
         if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
             await self.stream(first)
-        else:
-            await self.unary(first)
+            return None
+        return await self.unary(first)
 
     # Whole answers
 
-    async def unary(self, first: bytes) -> None:
+    async def unary(self, first: bytes) -> Failure | None:
         response, client = self.response, self.client
         chunks: list[bytes] = []
         size = 0
@@ -123,11 +143,14 @@ class _Answer:
         cost = await self._settle_unary(body if size <= _METERED_BYTES else b"")
         if client.started:
             await client.end()
-            return
+            return None
         headers = passed_headers(response.headers)
+        if self.hold:
+            return Failure(response.status, tuple(headers), body)
         if cost is not None:
             headers += self._cost_headers(cost)
         await client.respond(response.status, headers, body)
+        return None
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
         value = parsed(body)
@@ -161,7 +184,8 @@ class _Answer:
 
     # Streams
 
-    async def stream(self, first: bytes) -> None:
+    async def stream(self, first: bytes | None) -> None:
+        """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client = self.response, self.client
         if not self.destination.bills_after_disconnect:
             client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
@@ -176,8 +200,20 @@ class _Answer:
         )
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
-        clock = time.perf_counter
-        data = first
+        alive = KeepAlive(self.plane.config.server.keepalive_comment_s, gate, client) if first is None else None
+        try:
+            await self._pass_stream(gate, first if first is not None else await self.body.read())
+        finally:
+            if alive is not None:
+                alive.stop()
+        held = gate.finish()
+        if self.endpoint.holds:
+            self._note_held(gate.last_usage.get("response"))
+        await self._settle_stream()
+        await client.end(held)
+
+    async def _pass_stream(self, gate: StreamGate, data: bytes) -> None:
+        client, clock = self.client, time.perf_counter
         while data:
             self.last_at = clock()
             self.pieces += 1
@@ -190,11 +226,6 @@ class _Answer:
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()
-        held = gate.finish()
-        if self.endpoint.holds:
-            self._note_held(gate.last_usage.get("response"))
-        await self._settle_stream()
-        await client.end(held)
 
     def _note_held(self, response: object) -> None:
         """Remember whose this stored response is."""
@@ -321,10 +352,20 @@ class _Answer:
             cost = None
         else:
             await self._close(reading, cost, outcome)
+            self._learn(reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
                 self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
+
+    def _learn(self, reading: Reading, cost: Cost) -> None:
+        """From a bill beyond its ceiling, and from an input that was counted beforehand."""
+        attempt, learned = self.attempt, self.plane.learned
+        if attempt.reserved_nanousd and cost.cost_nanousd and cost.cost_nanousd > attempt.reserved_nanousd:
+            learned.overran(attempt.route.provider, attempt.route.model, cost.cost_nanousd, attempt.reserved_nanousd)
+        if attempt.o200k_tokens and reading.source == "provider":
+            tokens = sum(float(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
+            learned.counted(attempt.family, int(tokens), attempt.o200k_tokens)
 
     async def settle_unknown(self, outcome: str) -> None:
         """Charge the ceiling: it may have been billed, and nothing says how much."""

@@ -52,8 +52,13 @@ class Attempt:
     claims: Sequence[tuple[Budget, Claim]]
     price_version: str
     attributes: Mapping[str, str | None]
+    requests: int = 1  # 0 where an earlier attempt was counted as the client's call
     dispatched: float = 0.0
     closed: bool = False
+    charged: bool = False
+    unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
+    family: str = ""
+    o200k_tokens: int = 0  # of the input, where they were counted
 
     # The beginning: INTENT, then the reservation.
 
@@ -79,7 +84,7 @@ class Attempt:
             "stream": call.stream,
             "upstream": route.upstream,
             "provider": route.provider,
-            "model_requested": route.requested,
+            "model_requested": call.model or route.requested,
             "model": route.model,
             "key": identity.key,
             "key_id": identity.key_id,
@@ -110,8 +115,17 @@ class Attempt:
         return verdict
 
     def waits(self, spool: Spool) -> None:
-        """Calls in flight hold the money: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
-        spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+        """There is no room yet: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
+        if not self.unsettled_terms:
+            self.unsettled_terms = True
+            spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+
+    def lower(self, input_tokens: int) -> None:
+        """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
+        self.bound = self.bound.with_input(input_tokens)
+        self.reserved_nanousd = self.price(self.bound.usage)
+        amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
+        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.units))) for b, c in self.claims]
 
     def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
         """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""
@@ -147,6 +161,7 @@ class Attempt:
             return
         amounts = settlement.amounts(self)
         record = orjson.dumps(settlement.record(self, amounts), default=str)
+        self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool.append_end(record)
         await store.settle(self.id, amounts)
@@ -189,7 +204,7 @@ class Settlement(NamedTuple):
         """What each claim is settled with."""
         if self.cost is None:
             return [claim.amount for _, claim in attempt.claims]
-        used = Amounts(self.cost.cost_nanousd, self.reading.usage)
+        used = Amounts(self.cost.cost_nanousd, self.reading.usage, attempt.requests)
         return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
 
     def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:

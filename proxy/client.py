@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -37,9 +38,11 @@ class Client:
         "_cycle",
         "_receive",
         "_send",
+        "attempts",
         "began",
         "clamped_tokens",
         "connection",
+        "counted",
         "headers",
         "held_bytes",
         "path",
@@ -63,6 +66,8 @@ class Client:
         self.request_id = ""
         self.session_id = ""
         self.clamped_tokens: int | None = None
+        self.attempts = 1
+        self.counted = False
         self.started = False
         self.held_bytes = 0
         self._receive = receive
@@ -76,6 +81,19 @@ class Client:
         """Call back as soon as the client hangs up (None: no more)."""
         if self.connection is not None:
             self.connection.on_gone = callback
+
+    async def leaves_within(self, seconds: float) -> bool:
+        """Wait, but not for a client that hangs up: whether it did."""
+        left = asyncio.Event()
+        self.when_gone(left.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await left.wait()
+        except TimeoutError:
+            return self.gone
+        finally:
+            self.when_gone(None)
+        return True
 
     async def body(self) -> bytes:
         """The whole request body, within the limits of the configuration. Raises `Refused` or `HungUp`."""
@@ -113,6 +131,8 @@ class Client:
             own.append((b"x-taximeter-session-id", self.session_id.encode()))
         if self.clamped_tokens is not None:
             own.append((b"x-taximeter-clamped-max-tokens", b"%d" % self.clamped_tokens))
+        if self.attempts > 1:
+            own.append((b"x-taximeter-attempts", b"%d" % self.attempts))
         return own
 
     async def start(self, status: int, headers: list[Header]) -> None:

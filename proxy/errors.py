@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+UPSTREAM_ERROR = "upstream_error"  # the kind of what is an upstream's fault and not ours or the client's
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -106,11 +108,11 @@ def unbounded_cost(message: str, param: str | None = None) -> Refused:
 
 
 def upstream_unreachable(message: str) -> Refused:
-    return Refused(Refusal(502, "upstream_unreachable", message, kind="upstream_error"))
+    return Refused(Refusal(502, "upstream_unreachable", message, kind=UPSTREAM_ERROR))
 
 
 def upstream_timeout(message: str) -> Refused:
-    return Refused(Refusal(504, "upstream_timeout", message, kind="upstream_error"))
+    return Refused(Refusal(504, "upstream_timeout", message, kind=UPSTREAM_ERROR))
 
 
 def internal(request_id: str) -> Refused:

@@ -2,58 +2,117 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import random
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from pricing.usage import Reading
 from proxy import ceiling as ceilings
-from proxy import clamp
 from proxy.answer import answer
-from proxy.attempt import Attempt, NoRoomError, Settlement, now_us
-from proxy.budgets import refusals
+from proxy.attempt import Attempt, now_us
 from proxy.budgets.budget import Amounts, Budget, claims
-from proxy.budgets.store import StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.errors import (
-    Refusal,
+    UPSTREAM_ERROR,
     Refused,
-    budget_store_unavailable,
     dialect_not_supported,
     invalid_request,
     model_not_priced,
     stored_not_found,
     unbounded_cost,
-    upstream_timeout,
-    upstream_unreachable,
 )
+from proxy.forward import forward
 from proxy.plane import Destination, Plane
+from proxy.reserve import reserve
+from proxy.retry import Failure, pause_s, schedule
 from proxy.sessions import attribute
 from proxy.types import Attribution, Call, Claim, Identity, Route
-from proxy.upstream import Response, UpstreamError, encode_head
 
 _MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
 LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
-_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+
+
+class Caller(NamedTuple):
+    """Who calls, for every attempt of one call."""
+
+    identity: Identity
+    attribution: Attribution
+    request_id: str
 
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, time.time())
-    call = endpoint.parse(await client.body())
+    sent = await client.body()
+    call = endpoint.parse(sent)
     route = _route(plane, identity, call)
-    destination = _destination(plane, endpoint, route)
+    _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
     attribution = attribute(client.headers, call.body, identity, client.request_id)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 
-    attempt = _plan(plane, identity, endpoint, call, route, attribution, client.request_id, started_at)
+    caller = Caller(identity, attribution, client.request_id)
+    if route.retries or route.fallbacks:
+        await _try_in_turn(plane, endpoint, client, caller, call, route, sent)
+    else:
+        await _try(plane, endpoint, client, caller, call, route)
+
+
+async def _try(
+    plane: Plane,
+    endpoint: Endpoint,
+    client: Client,
+    caller: Caller,
+    call: Call,
+    route: Route,
+    number: int = 1,
+    *,
+    again: bool = False,
+) -> Failure | None:
+    """One attempt, from its ceiling to its settlement. again: what another attempt may mend is returned, not told."""
+    destination = _destination(plane, endpoint, route)
+    attempt = _plan(plane, endpoint, caller, call, route, number, 0 if client.counted else 1)
     attempt.intend(plane.spool)
-    await _reserve(plane, attempt, endpoint, client)
-    response = await _forward(plane, attempt, endpoint, destination, client)
-    await answer(plane, attempt, response, endpoint, destination, client)
+    try:
+        await reserve(plane, attempt, endpoint, destination, client)
+        response = await forward(plane, attempt, endpoint, destination, client)
+        return await answer(plane, attempt, response, endpoint, destination, client, hold=again)
+    except Refused as refused:
+        if again and not client.started and refused.refusal.kind == UPSTREAM_ERROR:
+            return Failure(refusal=refused.refusal)
+        raise
+    finally:
+        client.counted = client.counted or attempt.charged
+
+
+async def _try_in_turn(
+    plane: Plane, endpoint: Endpoint, client: Client, caller: Caller, call: Call, route: Route, sent: bytes
+) -> None:
+    """Try the routes of the call until one answers. Where none does, the client is told what the last upstream said."""
+    turns = schedule(route, plane.router.named, follow=not call.held)
+    failure = await _try(plane, endpoint, client, caller, call, route, again=len(turns) > 1)
+    for number, turn in enumerate(turns[1:], 2):
+        if failure is None:
+            return
+        pause = pause_s(failure, turn, random.random())  # noqa: S311 - no secret
+        if pause is None:
+            continue
+        if client.gone or (pause and await client.leaves_within(pause)):
+            return
+        client.attempts, client.clamped_tokens = number, None
+        with contextlib.suppress(Refused):  # of this attempt alone: it was not sent
+            again = endpoint.parse(sent)  # the first attempt may have set caps in the other
+            failure = await _try(plane, endpoint, client, caller, again, turn.route, number, again=True)
+    if failure is None:
+        return
+    if failure.refusal is not None:
+        raise Refused(failure.refusal)
+    await client.respond(failure.status, list(failure.headers), failure.body)
 
 
 def _route(plane: Plane, identity: Identity, call: Call) -> Route:
@@ -81,16 +140,11 @@ def _refuse_unreadable(call: Call, route: Route) -> None:
 
 
 def _plan(
-    plane: Plane,
-    identity: Identity,
-    endpoint: Endpoint,
-    call: Call,
-    route: Route,
-    attribution: Attribution,
-    request_id: str,
-    started_at: int,
+    plane: Plane, endpoint: Endpoint, caller: Caller, call: Call, route: Route, number: int, requests: int
 ) -> Attempt:
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
+    identity, attribution, request_id = caller
+    started_at = now_us()
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
     facts = plane.facts_of(route.provider, route.model, now_s)
@@ -98,12 +152,14 @@ def _plan(
     if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     body = endpoint.encode(call, route.model)
-    bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
+    size = ceilings.rendered_bytes(body, route.provider)
+    bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed = _fixed_conditions(call)
+    fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
+    factor = plane.learned.factor(route.provider, route.model)
 
     def price_of(usage: Mapping[str, int]) -> int | None:
-        return plane.book.ceiling_nanousd(
+        nanousd = plane.book.ceiling_nanousd(
             usage,
             provider=route.provider,
             model=route.model,
@@ -111,7 +167,9 @@ def _plan(
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
             fixed=fixed,
+            without=without,
         )
+        return nanousd if factor == 1 or nanousd is None else math.ceil(nanousd * factor)
 
     def price(usage: Mapping[str, int]) -> int | None:
         if call.free:
@@ -124,12 +182,13 @@ def _plan(
 
     ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     budgets = plane.budgets.candidates(identity, route, attributes)
-    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage), now_s)
+    taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage, requests), now_s)
     _require_bounds(plane, route, taken, bound, ceiling_nanousd)
     return Attempt(
         id=plane.ids.new(started_at),
         request_id=request_id,
-        number=1,
+        number=number,
+        requests=requests,
         started_at=started_at,
         deadline_at=started_at + _MAX_CALL_S * 1_000_000,
         call=call,
@@ -183,100 +242,3 @@ def _require_bounds(
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
     if "usd" in hard and ceiling_nanousd is None:
         raise model_not_priced(route.requested, plane.config.server.budget_status)
-
-
-async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> None:
-    """Reserve; where the money is short, for a smaller call; where calls in flight hold it, after they are done.
-
-    A refusal closes the INTENT.
-    """
-    waits_until = time.monotonic() + plane.config.server.busy_wait_s
-    least: int | None = None
-    waited = False
-    while True:
-        try:
-            granted = await attempt.reserve(plane.store, least)
-            break
-        except NoRoomError as no_room:
-            smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
-            left = waits_until - time.monotonic()
-            if least is None and smaller is not None and (no_room.denied.exceeded or left <= 0):
-                least = smaller
-                continue
-            if not no_room.denied.exceeded and left > 0:
-                if not waited:
-                    attempt.waits(plane.spool)
-                    waited = True
-                await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
-                continue
-            refusal = _no_room(plane, attempt, no_room)
-        except StoreUnavailable:
-            refusal = budget_store_unavailable().refusal
-        attempt.refused(plane.spool, refusal)
-        raise Refused(refusal)
-    for budget in granted.would_refuse:
-        plane.tally.would(budget)
-    if waited or granted.nanousd is not None:
-        attempt.reserved_after_all(plane.spool, granted.nanousd)
-    if granted.nanousd is not None:
-        tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
-        _cap(attempt, endpoint, tokens)
-        client.clamped_tokens = tokens
-    elif attempt.bound.inject:
-        _cap(attempt, endpoint, attempt.bound.output_tokens)
-
-
-def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
-    """Send a cap along: without it the ceiling would be a hope."""
-    endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
-    attempt.body = endpoint.encode(attempt.call, attempt.route.model)
-
-
-def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
-    standing = no_room.standing
-    amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
-    if not no_room.denied.exceeded:
-        return refusals.busy(standing, amount)
-    status = plane.config.server.budget_status
-    return refusals.exceeded(standing, amount, time.time(), client=attempt.attribution.client, status=status)
-
-
-async def _forward(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
-) -> Response:
-    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
-    passed = dict(endpoint.family.headers)
-    passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
-    passed[b"x-client-request-id"] = attempt.id.encode()
-    target = destination.origin.target(endpoint.target_of(attempt.route.model, client.query)).encode()
-    fixed, form = destination.fixed, attempt.call.form
-    if form is not None:
-        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
-    head = encode_head(endpoint.method, target, fixed, passed, len(attempt.body))
-    attempt.dispatched = time.perf_counter()
-    try:
-        return await plane.upstreams.send(destination.pool, head, attempt.body)
-    except UpstreamError as error:
-        outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
-        if error.sent:
-            await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
-        else:
-            await attempt.void(plane.spool, plane.store, outcome)
-        raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
-    except BaseException:
-        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
-        raise
-
-
-def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:
-    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
-    now = time.perf_counter()
-    return Settlement(
-        outcome=outcome,
-        http_status=http_status,
-        reading=Reading(),
-        cost=None,
-        ended_at=now_us(),
-        duration_ms=(now - client.began) * 1000,
-        overhead_ms=(attempt.dispatched - client.began) * 1000,
-    )

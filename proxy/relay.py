@@ -87,6 +87,11 @@ class StreamGate:
             return self._pass(blocks[0])
         return b"".join([self._pass(block) for block in blocks])
 
+    @property
+    def between_events(self) -> bool:
+        """Whether the client has got whole events only."""
+        return self._splitter.empty
+
     def close(self) -> bytes:
         """The upstream has ended: what is still held back."""
         rest = self._splitter.close()

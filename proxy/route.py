@@ -43,6 +43,10 @@ class Router:
         """Raises `Refused` (404) where the model is unknown or not among the key's."""
         if identity.models is not None and not any(matches(model, pattern) for pattern in identity.models):
             raise model_not_found(model)
+        return self.named(model)
+
+    def named(self, model: str) -> Route:
+        """The route of a model, whoever asks: an operator's fallback needs nobody's permission."""
         route = self._exact.get(model)
         if route is not None:
             return route

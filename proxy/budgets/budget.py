@@ -74,6 +74,7 @@ class Budget:
     clamp: bool
     alert_at: tuple[float, ...]
     on_store_down: str
+    calibrated: bool = True
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
@@ -141,6 +142,7 @@ def _compile(row: config.Budget) -> Budget:
         clamp=row.clamp,
         alert_at=row.alert_at,
         on_store_down=row.on_store_down,
+        calibrated=row.ceiling == "calibrated",
     )
 
 
@@ -149,16 +151,20 @@ def _units(limit: object, measure: Measure) -> int:
 
 
 class Amounts(NamedTuple):
-    """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit."""
+    """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit.
+
+    requests: 0 where the client's call is counted already, by an earlier attempt.
+    """
 
     nanousd: int | None
     tokens: Mapping[str, Quantity]
+    requests: int = 1
 
     def of(self, budget_measure: str, units: frozenset[str]) -> int:
         if budget_measure == "usd":
             return self.nanousd or 0
         if budget_measure == "requests":
-            return 1
+            return self.requests
         counted = (count for unit, count in self.tokens.items() if (unit in units if units else is_token(unit)))
         return math.ceil(sum(counted))
 

@@ -26,7 +26,7 @@ from proxy.control import exposition
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
 from proxy.control.link import ControlServer
-from proxy.control.metrics import MetricState
+from proxy.control.series import MetricState
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries
 from proxy.ledger.recorder import Recorder

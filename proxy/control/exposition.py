@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from proxy.control.metrics import METRICS, Exemplar, Metric, MetricState
+from proxy.control.metrics import METRICS, Metric
+from proxy.control.series import Exemplar, MetricState
 
 PREFIX = "taximeter_"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -26,7 +26,7 @@ from proxy.banner import banner
 from proxy.budgets.budget import compile_budgets
 from proxy.config import Config
 from proxy.control.link import ControlServer
-from proxy.control.metrics import MetricState
+from proxy.control.series import MetricState
 from proxy.ledger import keys
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
@@ -66,12 +66,13 @@ class _Control:
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
         metrics = self._metrics = MetricState.load(engine, self._instance())
+        log_rows = call_logger(self.config.log.sample)
         recorder = self._recorder = Recorder(
             engine,
             self._data_dir / "spool",
             instance=self._instance(),
             metrics=metrics,
-            on_shipped=call_logger(self.config.log.sample),
+            on_shipped=lambda shipped: log_rows([entry.row for entry in shipped]),
         )
         while recorder.step():  # what an earlier life left
             pass

@@ -1,36 +1,51 @@
 """From spool records to ledger rows. Pure: records in, rows and counts out; what it remembers are the open INTENTs.
 
-A row is a dict with every column of `entries`, in their order.
+A row is a dict with every column of `entries`, in their order. Nothing that a record may say can raise beyond `Pairing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+import sqlalchemy as sa
+from sqlalchemy import Column
 
-from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.spool import Position, Record
 
 Row = dict[str, Any]
 
 _MAX_INTEGER = 2**63 - 1
+UNREADABLE = "unreadable_record"
+
+
+BudgetAmount = tuple[str, str, int, str, int]  # name, group, window start, measure, amount
+
+
+class Entry(NamedTuple):
+    """One row for the ledger, with what follows from it: the record that ended it, and what it adds to the budgets."""
+
+    row: Row
+    end: Mapping[str, Any]
+    budgets: Sequence[BudgetAmount]
 
 
 @dataclass(slots=True)
 class Batch:
-    """What some records came to: rows for the ledger, and the counts that have no row."""
+    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read."""
 
-    rows: list[Row] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     refusals: list[tuple[str, str | None]] = field(default_factory=list)
     tallies: list[Mapping[str, Any]] = field(default_factory=list)
-    timings: list[tuple[Row, Mapping[str, Any]]] = field(default_factory=list)
-    unreadable: int = 0
+    unreadable: list[Record] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.refusals or self.tallies)
+        return bool(self.entries or self.refusals or self.tallies or self.unreadable)
 
 
 class Pairing:
@@ -44,6 +59,7 @@ class Pairing:
         self._done = done
         self._open: dict[str, tuple[Mapping[str, Any], Position]] = {}
         self._waiting: set[str] = set()
+        self._expired: set[str] = set()
 
     def resume_at(self, behind: Position) -> Position:
         """Where a restart has to read from: the earliest open INTENT, else `behind`."""
@@ -56,75 +72,183 @@ class Pairing:
         return len(self._open)
 
     def take(self, records: Iterable[Record], batch: Batch) -> None:
+        """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
         for record in records:
+            value = None
             try:
                 value = orjson.loads(record.payload)
                 self._take(value, record, batch)
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
-                batch.unreadable += 1
+            except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
+                if record.end_position > self._done:  # else: the end of an attempt that began before where we resumed
+                    batch.unreadable.append(record)
+                    self._end_unread(value, batch)
 
     def _take(self, value: Mapping[str, Any], record: Record, batch: Batch) -> None:
-        kind = value["t"]
+        kind, known = value["t"], record.end_position <= self._done
         if kind == "intent":
             self._open[value["id"]] = (value, record.start_position)
-            return
-        known = record.end_position <= self._done
-        if kind == "waiting":
-            self._waiting.add(value["id"])
-            return
-        if kind == "reserved":
-            self._reserved_after_all(value)
-            return
-        if kind == "tally":
-            if not known:
-                batch.tallies.append(value)
-        elif kind == "refused":
-            self._open.pop(value["id"], None)
-            self._waiting.discard(value["id"])
-            if not known:
-                batch.refusals.append((value["reason"], value.get("budget")))
         elif kind in ("settle", "void"):
-            intent, _ = self._open.pop(value["id"], (None, None))
-            if not known and intent is not None:
-                row = entry_row(intent, value, self._instance)
-                batch.rows.append(row)
-                batch.timings.append((row, value))
+            intent, _ = self._open[value["id"]]
+            entry = entry_of(intent, value, self._instance)
+            self._close(value["id"])
+            if not known:
+                batch.entries.append(entry)
+        elif kind == "waiting":
+            self._waiting.add(value["id"])
+        elif kind == "reserved":
+            self._reserved_after_all(value)
+        elif kind == "expired":
+            intent, _ = self._open[value["id"]]
+            self._expired.add(value["id"])
+            if not known:
+                batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"]))
+        elif kind == "refused":
+            self._close(value["id"])
+            if not known:
+                batch.refusals.append((_text(value["reason"]), _text_or_none(value.get("budget"))))
+        elif kind == "tally":
+            if not known:
+                batch.tallies.append(_sound_tally(value))
+        elif kind != "open":
+            raise ValueError(kind)
+
+    def _close(self, attempt_id: str) -> None:
+        self._open.pop(attempt_id, None)
+        self._waiting.discard(attempt_id)
+        self._expired.discard(attempt_id)
 
     def _reserved_after_all(self, value: Mapping[str, Any]) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
-        intent, start = self._open.get(value["id"], (None, None))
-        if intent is not None and start is not None:
-            smaller = {name: value[name] for name in ("reserved_nanousd", "budgets")}
-            self._open[value["id"]] = ({**intent, **smaller}, start)
+        intent, start = self._open[value["id"]]
+        smaller = {name: value[name] for name in ("reserved_nanousd", "budgets")}
+        self._open[value["id"]] = ({**intent, **smaller}, start)
+
+    def _end_unread(self, value: Any, batch: Batch) -> None:
+        """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
+        attempt_id = value.get("id") if isinstance(value, dict) and value.get("t") in ("settle", "void") else None
+        if not isinstance(attempt_id, str) or attempt_id not in self._open:
+            return
+        intent, _ = self._open[attempt_id]
+        self._close(attempt_id)
+        batch.entries.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
-        one that was waiting for room had reserved nothing and sent nothing."""
-        for intent, _ in self._open.values():
-            if intent["id"] in self._waiting:
-                end = {"t": "void", "id": intent["id"], "ended_at": ended_at, "outcome": "crashed"}
-                batch.rows.append(entry_row(intent, end, self._instance))
-                continue
-            end = {
-                "t": "settle",
-                "id": intent["id"],
-                "ended_at": ended_at,
-                "status": "unconfirmed",
-                "outcome": "crashed",
-                "cost_nanousd": intent.get("reserved_nanousd"),
-                "cost_source": "computed",
-                "usage_source": "none",
-            }
-            row = entry_row(intent, end, self._instance)
-            batch.rows.append(row)
-            batch.timings.append((row, end))
+        one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already."""
+        for attempt_id, (intent, _) in self._open.items():
+            if attempt_id in self._waiting:
+                void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
+                batch.entries.append(entry_of(intent, void, self._instance))
+            elif attempt_id not in self._expired:
+                batch.entries.append(self._at_its_ceiling(intent, "crashed", ended_at))
         self._open.clear()
         self._waiting.clear()
+        self._expired.clear()
+
+    def _at_its_ceiling(self, intent: Mapping[str, Any], outcome: str, ended_at: Any) -> Entry:
+        end = {
+            "t": "settle",
+            "id": intent["id"],
+            "ended_at": ended_at,
+            "status": "unconfirmed",
+            "outcome": outcome,
+            "cost_nanousd": intent.get("reserved_nanousd"),
+            "cost_source": "computed",
+            "usage_source": "none",
+        }
+        return entry_of(intent, end, self._instance)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _sound_tally(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    for reason, budget, count in value["refusals"]:
+        _text(reason), _text_or_none(budget), operator.index(count)
+    for budget, count in value["would_refuse"]:
+        _text(budget), operator.index(count)
+    return value
+
+
+def entry_of(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Entry:
+    """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
+    row = entry_row(intent, end, instance)
+    budgets: Any = () if row["status"] == "void" else end.get("budgets", intent.get("budgets")) or ()
+    sound = [item for item in budgets if _is_amount(item)] if isinstance(budgets, list | tuple) else []
+    if len(sound) == len(budgets) and is_sound(row):
+        return Entry(row, end, sound)
+    return Entry(_repaired(row, sound), end, sound)
+
+
+def _is_amount(item: Any) -> bool:
+    if type(item) not in (list, tuple) or len(item) != 5:
+        return False
+    name, group, window_start, measure, amount = item
+    return (
+        type(name) is str
+        and type(group) is str
+        and type(window_start) is int
+        and type(measure) is str
+        and type(amount) is int
+        and -_MAX_INTEGER <= amount <= _MAX_INTEGER
+    )
+
+
+def _types_of(column: Column[Any]) -> frozenset[type]:
+    held: dict[type, set[type]] = {
+        sa.Text: {str},
+        sa.BigInteger: {int},
+        sa.Integer: {int},
+        sa.Boolean: {bool},
+        sa.Double: {float, int},
+    }
+    return frozenset(held[type(column.type)] | ({type(None)} if column.nullable else set()))
+
+
+_TYPES = {column.name: _types_of(column) for column in entries.columns}
+_sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
+
+
+def is_sound(row: Row) -> bool:
+    """Whether every column can hold its value."""
+    signature = tuple(map(type, row.values()))
+    if signature in _sound_signatures:
+        return True
+    if any(kind not in allowed for kind, allowed in zip(signature, _TYPES.values(), strict=True)):
+        return False
+    _sound_signatures.add(signature)
+    return True
+
+
+def _repaired(row: Row, budgets: Sequence[BudgetAmount]) -> Row:
+    """The row with what its columns can hold; without a cost that can be read it is charged as reserved, `unconfirmed`."""
+    row = {name: value if type(value) in _TYPES[name] else None for name, value in row.items()}
+    if type(row["cost_nanousd"]) is not int and row["status"] != "void":
+        row |= {"cost_nanousd": row["reserved_nanousd"], "status": "unconfirmed", "cost_lines": None}
+    needed = {
+        "request_id": row["id"],
+        "attempt": 1,
+        "started_at": row["ended_at"] or 0,
+        "status": "unconfirmed",
+        "outcome": "cut",
+        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
+    }
+    row |= {name: value for name, value in needed.items() if row[name] is None}
+    row["ended_at"] = row["started_at"] if row["ended_at"] is None else row["ended_at"]
+    flags = orjson.loads(row["flags"]) if row["flags"] else []
+    return row | {"flags": _json([*flags, UNREADABLE]), "budgets": _json(budgets)}
 
 
 def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
-    """The ledger row of one attempt, in the order of the table's columns. Raises KeyError where a record lacks its core."""
+    """The ledger row of one attempt, in the order of the table's columns; None where a record does not say."""
     void = end["t"] == "void"
     usage = end.get("usage") or {}
     known, rest = _split_usage(usage)
@@ -134,12 +258,12 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "id": intent["id"],
         "kind": "attempt",
         "corrects_id": None,
-        "request_id": intent["request_id"],
-        "attempt": intent["attempt"],
-        "started_at": intent["started_at"],
-        "ended_at": end["ended_at"],
-        "status": "void" if void else end["status"],
-        "outcome": end["outcome"],
+        "request_id": told("request_id"),
+        "attempt": told("attempt"),
+        "started_at": told("started_at"),
+        "ended_at": seen("ended_at"),
+        "status": "void" if void else seen("status"),
+        "outcome": seen("outcome"),
         "http_status": seen("http_status"),
         "dialect": told("dialect"),
         "operation": told("operation"),
@@ -213,12 +337,42 @@ def safe(row: Row) -> Row:
     return row
 
 
-def budget_amounts(rows: Iterable[Row]) -> dict[tuple[str, str, int, str], int]:
-    """What the rows add to each budget's counter: (name, group, window start, measure) -> amount."""
+def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
+    """What the entries add to each budget's counter: (name, group, window start, measure) -> amount."""
     amounts: dict[tuple[str, str, int, str], int] = {}
-    for row in rows:
-        if row["budgets"]:
-            for name, group, window_start, measure, amount in orjson.loads(row["budgets"]):
-                key = (name, group, window_start, measure)
-                amounts[key] = amounts.get(key, 0) + amount
+    for entry in shipped:
+        for name, group, window_start, measure, amount in entry.budgets:
+            key = (name, group, window_start, measure)
+            amounts[key] = amounts.get(key, 0) + amount
     return amounts
+
+
+def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
+    """A settlement that comes after its attempt was charged at the ceiling: the entry of the difference, or None.
+
+    charged: the row in the ledger. Only an `unconfirmed` one can be corrected, and only by what is known for certain. The
+    correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
+    """
+    row = entry.row
+    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
+        return None
+    before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
+    after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
+    budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
+    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
+    difference = None if settled is None and was is None else (settled or 0) - (was or 0)
+    corrected = row | {
+        "id": correction_id(row["id"]),
+        "kind": "correction",
+        "corrects_id": row["id"],
+        "status": "settled",
+        "cost_nanousd": difference,
+        "budgets": _json(budgets),
+    }
+    return Entry(corrected, entry.end, budgets)
+
+
+def correction_id(attempt_id: str) -> str:
+    """A UUIDv7 with the attempt's time, the same for the same attempt."""
+    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
+    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

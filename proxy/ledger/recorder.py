@@ -1,47 +1,36 @@
-"""Ships the spool to the ledger: in batches, each in one transaction with the counters and metrics that follow from it.
+"""Ships the spool to the ledger, in batches, for as long as the process lives.
 
-Exactly once: the position behind what is shipped is written in the same transaction, and the entry's id is unique in any
-case. The database being away costs lag and nothing else: a batch is tried again until it is in.
+The database being away costs lag and nothing else: a batch is tried again until it is in. A record that nobody can read
+is kept in a file beside the spool and counted; its neighbours are not touched by it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Pairing, Row, budget_amounts, safe
-from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
-from proxy.ledger.spool import Position, SpoolReader, runs
+from proxy.ledger.entries import Batch, Entry, Pairing
+from proxy.ledger.schema import spool_positions
+from proxy.ledger.shipping import Metrics, Positions, Shipper
+from proxy.ledger.spool import Position, Record, SpoolReader, runs
 
 log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
-_MAX_ROWS = 5000
+_MAX_ENTRIES = 5000
+_FULL = (
+    2000  # records: with so many in one batch there are more behind it; with fewer it pays to let some come together
+)
 _RETRY_S = 0.5
-_COLUMNS = [column.name for column in entries.columns]
-
-
-class Metrics(Protocol):
-    """What the recorder feeds; its state goes into the database with the rows that it was made from."""
-
-    def observe_entry(self, row: Row, end: Mapping[str, Any]) -> None: ...
-
-    def observe_refusal(self, reason: str, budget: str | None) -> None: ...
-
-    def observe_tally(self, tally: Mapping[str, Any]) -> None: ...
-
-    def changed(self) -> list[tuple[str, str, str]]:
-        """(name, labels as JSON, value as JSON) of every series that changed since the last call."""
-        ...
 
 
 class _Run:
@@ -53,9 +42,16 @@ class _Run:
         self.over = False
         self.at_end = False
 
+    @property
+    def done(self) -> bool:
+        return self.over and self.at_end
+
 
 class Recorder:
-    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads."""
+    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads.
+
+    on_shipped gets the entries that are new in the ledger, after each commit.
+    """
 
     def __init__(
         self,
@@ -64,18 +60,14 @@ class Recorder:
         *,
         instance: str,
         metrics: Metrics,
-        on_shipped: Callable[[Sequence[Row]], None] | None = None,
+        on_shipped: Callable[[Sequence[Entry]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._folder = folder
         self._instance = instance
-        self._metrics = metrics
+        self._shipper = Shipper(engine, instance, metrics)
         self._on_shipped = on_shipped
         self._runs: dict[str, _Run] = {}
-        self._insert = _insert_sql(engine)
-        self._add_spend = _upsert(engine, budget_spend, adding="amount")
-        self._set_metric = _upsert(engine, metric_state)
-        self._set_position = _upsert(engine, spool_positions)
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -84,7 +76,7 @@ class Recorder:
         """Ship until `stop` is set and everything that is there by then is shipped."""
         while True:
             stopping = stop.is_set()
-            while self.step():
+            while (count := self.step()) and (stopping or count >= _FULL):
                 if stop.is_set() and self.database_down_since is not None:
                     return  # what is left stays in the spool for the next start
             if stopping:
@@ -94,22 +86,22 @@ class Recorder:
     def step(self) -> int:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
         batch = Batch()
+        read_at = time.time()
         count = self._read(batch)
         if not count and not batch and not any(run.over for run in self._runs.values()):
-            self.caught_up_at = time.time()
+            self.caught_up_at = read_at
             return 0
-        for row, end in batch.timings:
-            self._metrics.observe_entry(row, end)
-        for reason, budget in batch.refusals:
-            self._metrics.observe_refusal(reason, budget)
-        for tally in batch.tallies:
-            self._metrics.observe_tally(tally)
-        self.unreadable_records += batch.unreadable
-        changed = self._metrics.changed()
-        while not self._try_write(batch, changed):
+        positions = self._positions()
+        while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
-        if self._on_shipped is not None and batch.rows:
-            self._on_shipped(batch.rows)
+        self._keep_unreadable(batch.unreadable)
+        if inserted and self._on_shipped is not None:
+            try:
+                self._on_shipped(inserted)
+            except Exception:  # whoever listens cannot stop the ledger
+                log.exception("after a batch")
+        if count < _FULL:
+            self.caught_up_at = read_at
         self._forget_finished()
         return count
 
@@ -124,7 +116,7 @@ class Recorder:
 
     @property
     def spool_bytes(self) -> int:
-        return sum(run.reader.size_left() for run in self._runs.values())
+        return sum(run.reader.size_left() for run in list(self._runs.values()))
 
     # Reading
 
@@ -139,9 +131,9 @@ class Recorder:
             run.pairing.take(records, batch)
             count += len(records)
             run.at_end = not records
-            if run.over and run.at_end:
+            if run.done:
                 run.pairing.crashed(batch, time.time_ns() // 1000)
-            if len(batch.rows) >= _MAX_ROWS:
+            if len(batch.entries) >= _MAX_ENTRIES:
                 break
         return count
 
@@ -161,122 +153,58 @@ class Recorder:
 
     # Writing
 
-    def _try_write(self, batch: Batch, changed: Iterable[tuple[str, str, str]]) -> bool:
+    def _try_ship(self, batch: Batch, positions: Positions) -> Sequence[Entry] | None:
         try:
-            with writing(self._engine).begin() as connection:
-                rows = self._write_rows(connection, batch.rows)
-                self._write_budgets(connection, rows)
-                self._write_metrics(connection, changed)
-                self._write_positions(connection)
+            inserted = self._shipper.ship(batch, positions)
         except SQLAlchemyError as error:
             self._is_down(error)
-            return False
+            return None
+        for entry in self._shipper.rejected:
+            self._keep(f"{entry.row['id']}.rejected", orjson.dumps(entry.row, default=str))
         if self.database_down_since is not None:
             log.warning("the ledger database is back after %.0f s", time.time() - self.database_down_since)
             self.database_down_since = None
-        return True
+        return inserted
 
     def _is_down(self, error: Exception) -> None:
         if self.database_down_since is None:
             self.database_down_since = time.time()
             log.error("the ledger database cannot be written (%s); the spool keeps everything", type(error).__name__)
 
-    def _write_rows(self, connection: Connection, rows: list[Row]) -> list[Row]:
-        """Insert; the rows that were really new. All of them, but for a batch that repeats what another one shipped."""
-        if not rows:
-            return rows
-        values = [tuple(row.values()) for row in rows]
-        try:
-            with connection.begin_nested():
-                done = connection.exec_driver_sql(self._insert, values)
-                if done.rowcount == len(rows):
-                    return rows
-                raise _RepeatedError
-        except _RepeatedError:
-            pass
-        except OverflowError:  # SQLite's driver, of an integer beyond 64 bits
-            pass
-        except DBAPIError as error:
-            if error.connection_invalidated or not isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
-                raise
-        return [row for row in rows if self._write_row(connection, row)]
+    def _keep_unreadable(self, records: Sequence[Record]) -> None:
+        for record in records:
+            log.error("a record of %d bytes in the spool cannot be read; it is kept", len(record.payload))
+            self._keep(f"{record.segment:06d}.{record.start}.unreadable", record.payload)
 
-    def _write_row(self, connection: Connection, row: Row) -> bool:
-        """One row by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
-        try:
-            with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(safe(row).values())]).rowcount == 1
-        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
-            log.error("entry %s cannot be written: %s", row["id"], type(error).__name__)
-            self.unreadable_records += 1
-            return False
+    def _keep(self, name: str, data: bytes) -> None:
+        """For a person: what could not be recorded, in a file that only the owner can read."""
+        self.unreadable_records += 1
+        path = self._folder / name
+        with contextlib.suppress(OSError):
+            path.touch(mode=0o600)
+            path.write_bytes(data)
 
-    def _write_budgets(self, connection: Connection, rows: Iterable[Row]) -> None:
-        amounts = budget_amounts(rows)
-        if not amounts:
-            return
-        values = [
-            {"budget": name, "group": group, "window_start": start, "measure": measure, "amount": amount}
-            for (name, group, start, measure), amount in amounts.items()
-        ]
-        connection.execute(self._add_spend, values)
-
-    def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
-        values = [
-            {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in changed
-        ]
-        if values:
-            connection.execute(self._set_metric, values)
-
-    def _write_positions(self, connection: Connection) -> None:
-        finished = [name for name, run in self._runs.items() if run.over and run.at_end]
-        if finished:
-            connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(finished)))
-        values = []
+    def _positions(self) -> Positions:
+        rows = []
         for name, run in self._runs.items():
-            if name not in finished:
-                done = run.reader.position
-                resume = run.pairing.resume_at(done)
-                values.append(
+            if not run.done:
+                behind = run.reader.position
+                resume = run.pairing.resume_at(behind)
+                rows.append(
                     {
                         "run": name,
                         "resume_segment": resume.segment,
                         "resume_offset": resume.offset,
-                        "done_segment": done.segment,
-                        "done_offset": done.offset,
+                        "done_segment": behind.segment,
+                        "done_offset": behind.offset,
                     }
                 )
-        if values:
-            connection.execute(self._set_position, values)
+        return Positions(rows, [name for name, run in self._runs.items() if run.done])
 
     def _forget_finished(self) -> None:
         for name, run in list(self._runs.items()):
-            if run.over and run.at_end:
+            if run.done:
                 run.reader.delete()
                 del self._runs[name]
             else:
                 run.reader.delete_before(run.pairing.resume_at(run.reader.position))
-
-
-class _RepeatedError(Exception):
-    """Some rows of a batch were in the ledger already."""
-
-
-def _insert_sql(engine: Engine) -> str:
-    """The INSERT of a whole row, compiled once; executed by the driver with tuples, past SQLAlchemy's per-row work."""
-    quote = engine.dialect.identifier_preparer.quote
-    mark = "?" if engine.dialect.name == "sqlite" else "%s"
-    names = ", ".join(quote(name) for name in _COLUMNS)
-    marks = ", ".join([mark] * len(_COLUMNS))
-    return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
-
-
-def _upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
-    """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
-    keys = [column.name for column in table.primary_key]
-    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
-    if adding is not None:
-        new[adding] = table.c[adding] + new[adding]
-    return statement.on_conflict_do_update(index_elements=keys, set_=new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -10,18 +11,20 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 
 T = TypeVar("T")
 PORTS = (4100, 4101)
+_TURN = Path(tempfile.gettempdir()) / "taximeter-default-ports.lock"
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class Serving:
     admin_url: str = ""
     key: str | None = None
     curl: list[str] = field(default_factory=list)
+    turn: IO[bytes] | None = None
     _complete: threading.Event = field(default_factory=threading.Event)
     _reader: threading.Thread = field(init=False)
 
@@ -94,6 +98,8 @@ class Serving:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=30)
         self._reader.join()
+        if self.turn is not None:
+            self.turn.close()
         return code
 
 
@@ -106,7 +112,12 @@ def environment() -> dict[str, str]:
 
 
 def start(folder: Path) -> Serving:
-    """`taximeter serve` without a configuration, in `folder`; comes back when it has announced itself."""
+    """`taximeter serve` without a configuration, in `folder`; comes back when it has announced itself.
+
+    It takes the default ports, so two test runs on one machine take turns.
+    """
+    turn = _TURN.open("ab")
+    fcntl.flock(turn, fcntl.LOCK_EX)
     for port in PORTS:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
@@ -114,7 +125,7 @@ def start(folder: Path) -> Serving:
         [sys.executable, "-m", "proxy", "serve"],
         cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    serving = Serving(process, folder)
+    serving = Serving(process, folder, turn=turn)
     try:
         serving.wait_until_announced()
     except BaseException:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
+from proxy.ledger.entries import Entry, correction_id
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries, open_ledger
+from proxy.ledger.shipping import Shipper
 from proxy.ledger.spool import SpoolWriter
 
 IDS = Ids()
@@ -23,25 +27,39 @@ AT = 1_795_435_785_000_000
 
 
 class Counts:
-    """Metrics that count what they are told."""
+    """Metrics that count what they are told, and keep it only once it is added."""
 
     def __init__(self) -> None:
         self.entries = 0
-        self.nanousd = 0
         self.refusals: list[tuple[str, str | None]] = []
 
-    def observe_entry(self, row: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+    def observe(self) -> Seen:
+        return Seen()
+
+    def changed_by(self, seen: Seen) -> list[tuple[str, str, str]]:
+        return [("entries", "[]", str(self.entries + seen.entries))]
+
+    def add(self, seen: Seen) -> None:
+        self.entries += seen.entries
+        self.refusals += seen.refusals
+
+    def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        self.entries = next((int(value) for name, _, value in rows if name == "entries"), 0)
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.entries = 0
+        self.refusals: list[tuple[str, str | None]] = []
+
+    def observe_entry(self, entry: Entry) -> None:
         self.entries += 1
-        self.nanousd += row["cost_nanousd"] or 0
 
     def observe_refusal(self, reason: str, budget: str | None) -> None:
         self.refusals.append((reason, budget))
 
     def observe_tally(self, tally: Mapping[str, Any]) -> None:
         pass
-
-    def changed(self) -> list[tuple[str, str, str]]:
-        return [("entries", "{}", str(self.entries))]
 
 
 def intent(**fields: Any) -> dict[str, Any]:
@@ -181,7 +199,7 @@ def test_a_batch_is_written_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(Recorder, failing, fail)
+        broken.setattr(Shipper, failing, fail)
         with pytest.raises(KeyboardInterrupt):
             ledger.recorder.step()
     assert (ledger.rows(), ledger.spent()) == ([], 0)
@@ -208,15 +226,15 @@ def test_the_database_away_costs_only_time(
 ) -> None:
     one = intent()
     append(writer, one, settle(one))
-    real, failures = Recorder._write_rows, iter(range(3))
+    real, failures = Shipper._write_entries, iter(range(3))
 
-    def fail(self: Recorder, connection: Any, rows: Any) -> Any:
+    def fail(self: Shipper, connection: Any, shipped: Any) -> Any:
         if next(failures, None) is not None:
             raise sa.exc.OperationalError("x", {}, Exception("gone"))
-        return real(self, connection, rows)
+        return real(self, connection, shipped)
 
     monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
-    monkeypatch.setattr(Recorder, "_write_rows", fail)
+    monkeypatch.setattr(Shipper, "_write_entries", fail)
     ledger.ship()
     assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
     assert ledger.recorder.database_down_since is None
@@ -282,3 +300,163 @@ def test_a_call_that_only_waited_costs_nothing_after_a_crash(ledger: Ledger, wri
     by_id = {row["id"]: (row["status"], row["cost_nanousd"]) for row in ledger.rows()}
     assert by_id == {waiting["id"]: ("void", 0), served["id"]: ("unconfirmed", 700)}
     assert ledger.spent() == 700
+
+
+_UNSOUND: list[dict[str, Any]] = [
+    {"cost_lines": [{"unit": "input", "cost_usd": "many"}]},
+    {"cost_lines": [5]},
+    {"cost_nanousd": "400"},
+    {"cost_nanousd": True},
+    {"http_status": {"a": 1}},
+    {"usage": {"input": "1e999999999"}},
+    {"budgets": [["b", "", 0, "usd", "400"]]},
+    {"budgets": [["b"]]},
+    {"budgets": 7},
+    {"outcome": None},
+    {"ended_at": "now"},
+    {"status": 3},
+    {"duration_ms": "long"},
+    {"itl_ms_sum": "x", "itl_count": "y"},
+    {"usage": [1]},
+    {"flags": "implausible"},
+]
+
+
+@pytest.mark.parametrize("odd", _UNSOUND, ids=str)
+def test_an_unsound_record_is_charged_once_and_stops_nobody(
+    ledger: Ledger, writer: SpoolWriter, odd: dict[str, Any]
+) -> None:
+    """A record that a defect wrote must neither stop the recorder nor cost the bill an attempt, at any later start."""
+    ledger.counts = MetricState()  # type: ignore[assignment]  # the real ones
+    ledger.start()
+    before, strange, after = intent(), intent(), intent()
+    append(writer, before, settle(before), strange, settle(strange, **odd), after, settle(after))
+    ledger.ship()
+    ledger.start()
+    ledger.ship()
+    rows = {row["id"]: row for row in ledger.rows()}
+    assert rows.keys() == {one["id"] for one in (before, strange, after)}
+    assert rows[strange["id"]]["cost_nanousd"] in (400, 1000)
+    with ledger.engine.connect() as connection:
+        kinds = connection.execute(sa.text("SELECT DISTINCT typeof(cost_nanousd), typeof(ended_at) FROM entries")).all()
+    assert kinds == [("integer", "integer")]
+
+
+def test_an_end_that_cannot_be_read_is_charged_at_the_ceiling_and_kept(ledger: Ledger, writer: SpoolWriter) -> None:
+    one = intent()
+    append(writer, one)
+    append(writer, {"t": "settle", "id": one["id"], "usage": ["not", "a", "usage"]})
+    ledger.ship()
+    (row,) = ledger.rows()
+    assert (row["status"], row["cost_nanousd"], ledger.spent()) == ("unconfirmed", 1000, 1000)
+    assert ledger.recorder.unreadable_records == 1
+    (kept,) = ledger.folder.glob("*.unreadable")
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_a_commit_whose_answer_is_lost_counts_once(
+    ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database has the batch, we do not know it: neither rows nor counters nor metrics may come twice."""
+    one = intent()
+    refused = intent()
+    append(writer, one, settle(one), refused)
+    append(writer, {"t": "refused", "id": refused["id"], "at": AT, "reason": "budget_exceeded", "budget": "b"})
+    real = sa.engine.Transaction.__exit__
+    lost = iter([True])
+
+    def commit_without_answer(self: Any, kind: Any, value: Any, traceback: Any) -> Any:
+        done = real(self, kind, value, traceback)
+        if kind is None and isinstance(self, sa.engine.RootTransaction) and next(lost, False):
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("connection lost"))
+        return done
+
+    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(sa.engine.Transaction, "__exit__", commit_without_answer)
+    ledger.ship()
+    assert next(lost, None) is None, "the answer was never lost"
+    assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
+
+
+def test_a_settlement_after_the_reservation_expired_is_a_correction(ledger: Ledger, writer: SpoolWriter) -> None:
+    """Charged at the ceiling when it expired, whoever restarts in between; then the difference, once."""
+    slow = intent()
+    append(writer, slow, {"t": "expired", "id": slow["id"], "at": AT + 1})
+    ledger.ship()
+    assert [(row["status"], row["outcome"], row["cost_nanousd"]) for row in ledger.rows()] == [
+        ("unconfirmed", "expired", 1000)
+    ]
+    ledger.start()
+    append(writer, settle(slow))
+    ledger.ship()
+    ledger.start()
+    ledger.ship()
+    attempt, correction = sorted(ledger.rows(), key=lambda row: row["kind"])
+    assert (attempt["kind"], correction["kind"], correction["corrects_id"]) == ("attempt", "correction", slow["id"])
+    assert (correction["id"], correction["cost_nanousd"]) == (correction_id(slow["id"]), -600)
+    assert (correction["input_tokens"], correction["started_at"]) == (7, slow["started_at"])
+    assert ledger.spent() == 400
+
+
+def test_an_expired_attempt_of_a_crashed_worker_is_charged_once(ledger: Ledger, writer: SpoolWriter) -> None:
+    slow = intent()
+    append(writer, slow, {"t": "expired", "id": slow["id"], "at": AT + 1})
+    writer.close()
+    ledger.ship()
+    assert [(row["status"], row["cost_nanousd"]) for row in ledger.rows()] == [("unconfirmed", 1000)]
+    assert ledger.spent() == 1000
+
+
+def test_an_attempt_that_another_instance_charged_is_corrected_here(ledger: Ledger, tmp_path: Path) -> None:
+    """It was taken for dead, and its reservation expired elsewhere, under the same id."""
+    slow = intent()
+    elsewhere = Recorder(ledger.engine, tmp_path / "other", instance="other", metrics=Counts())
+    other = SpoolWriter(tmp_path / "other", "w")
+    append(other, slow, {"t": "expired", "id": slow["id"], "at": AT + 1})
+    while elsewhere.step():
+        pass
+    back = SpoolWriter(ledger.folder, "back")
+    append(back, slow, settle(slow))
+    ledger.ship()
+    assert sorted((row["kind"], row["cost_nanousd"]) for row in ledger.rows()) == [
+        ("attempt", 1000),
+        ("correction", -600),
+    ]
+    assert ledger.spent() == 400
+
+
+def test_metrics_count_what_is_new_in_the_ledger_and_nothing_else(ledger: Ledger, writer: SpoolWriter) -> None:
+    one, two = intent(), intent()
+    append(writer, one, settle(one))
+    ledger.ship()
+    with ledger.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM spool_positions"))
+    append(writer, two, settle(two))
+    ledger.start()
+    ledger.ship()
+    assert ledger.counts.entries == 2
+
+
+def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writer: SpoolWriter) -> None:
+    """One transaction for each record as it comes would cost ten times as much."""
+    batches: list[int] = []
+    ledger.recorder = Recorder(
+        ledger.engine,
+        ledger.folder,
+        instance="i",
+        metrics=ledger.counts,
+        on_shipped=lambda new: batches.append(len(new)),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=ledger.recorder.run, args=(stop,))
+    thread.start()
+    until = time.monotonic() + 0.6
+    written = 0
+    while time.monotonic() < until:
+        one = intent()
+        append(writer, one, settle(one))
+        written += 1
+    stop.set()
+    thread.join()
+    assert sum(batches) == written
+    assert len(batches) <= 6 + written // 500

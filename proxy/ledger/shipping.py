@@ -1,0 +1,217 @@
+"""One batch into the ledger: entries, counters, metrics and positions in one transaction, exactly once.
+
+A commit whose answer is lost may have happened or not, so every batch carries a number, kept in the database with it: the
+next try looks there first. Rows that are in the ledger already (another instance charged the attempt) are not counted
+again; where they were charged at the ceiling, a correction of the difference is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, safe
+from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
+
+log = logging.getLogger("taximeter.recorder")
+
+BATCH_NUMBER = "_batch"  # a row of metric_state: the number of the instance's last batch that was committed
+_COLUMNS = [column.name for column in entries.columns]
+_LOOK_UP = 500
+
+
+class Observed(Protocol):
+    """What the entries of one batch add to the metrics."""
+
+    def observe_entry(self, entry: Entry) -> None: ...
+
+    def observe_refusal(self, reason: str, budget: str | None) -> None: ...
+
+    def observe_tally(self, tally: Mapping[str, Any]) -> None: ...
+
+
+class Metrics(Protocol):
+    """What the recorder feeds; its state goes into the database with the rows that it was made from."""
+
+    def observe(self) -> Observed:
+        """A new observation, seen by nobody until it is added."""
+        ...
+
+    def changed_by(self, observed: Any) -> list[tuple[str, str, str]]:
+        """(name, labels as JSON, value as JSON) of every series that the batch changes, with the batch added."""
+        ...
+
+    def add(self, observed: Any) -> None:
+        """The batch is in the database: its observation becomes part of the state."""
+        ...
+
+    def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Forget everything and begin from what the database has."""
+        ...
+
+
+class Positions(NamedTuple):
+    """How far each run is shipped with a batch: rows of `spool_positions`, and the runs that are over and done."""
+
+    rows: list[dict[str, Any]]
+    finished: list[str]
+
+
+class Shipper:
+    """Writes batches for one instance. Not for several threads."""
+
+    def __init__(self, engine: Engine, instance: str, metrics: Metrics) -> None:
+        self._engine = engine
+        self._instance = instance
+        self._metrics = metrics
+        self._insert = _insert_sql(engine)
+        self._add_spend = _upsert(engine, budget_spend, adding="amount")
+        self._set_metric = _upsert(engine, metric_state)
+        self._set_position = _upsert(engine, spool_positions)
+        self._number: int | None = None  # of the last batch that is known to be committed
+        self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
+        self.rejected: list[Entry] = []
+
+    def ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
+        """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same."""
+        with writing(self._engine).begin() as connection:
+            if self._number is None or self._in_doubt is not None:
+                number = self._last_number(connection)
+                committed = self._number is not None and number == self._number + 1
+                self._number = number
+                if committed:
+                    self._metrics.reload(self._metric_rows(connection))
+                    inserted, self._in_doubt = self._in_doubt or (), None
+                    return inserted
+            observed = self._metrics.observe()
+            self.rejected = []
+            inserted = self._write_entries(connection, batch.entries)
+            for entry in inserted:
+                _observe(observed, entry)
+            for reason, budget in batch.refusals:
+                observed.observe_refusal(reason, budget)
+            for tally in batch.tallies:
+                observed.observe_tally(tally)
+            self._write_budgets(connection, inserted)
+            self._write_metrics(
+                connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
+            )
+            self._write_positions(connection, positions)
+            self._in_doubt = inserted
+        self._in_doubt = None
+        self._number += 1
+        self._metrics.add(observed)
+        return inserted
+
+    def _last_number(self, connection: Connection) -> int:
+        query = sa.select(metric_state.c.value).where(
+            metric_state.c.instance == self._instance, metric_state.c.name == BATCH_NUMBER
+        )
+        return int(connection.execute(query).scalar() or 0)
+
+    def _metric_rows(self, connection: Connection) -> list[tuple[str, str, str]]:
+        query = sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value).where(
+            metric_state.c.instance == self._instance
+        )
+        return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+    def _write_entries(self, connection: Connection, shipped: Sequence[Entry]) -> Sequence[Entry]:
+        """Insert; the entries that were really new. All of them, but for a batch that repeats what is there."""
+        if not shipped:
+            return shipped
+        values = [tuple(entry.row.values()) for entry in shipped]
+        try:
+            with connection.begin_nested():
+                done = connection.exec_driver_sql(self._insert, values)
+                if done.rowcount == len(shipped):
+                    return shipped
+                raise _RepeatedError
+        except (_RepeatedError, OverflowError):  # the latter: SQLite's driver, of an integer beyond 64 bits
+            pass
+        except DBAPIError as error:
+            if error.connection_invalidated or not isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+                raise
+        new = [entry for entry in shipped if self._write_entry(connection, entry)]
+        return [*new, *self._corrections(connection, shipped, new)]
+
+    def _write_entry(self, connection: Connection, entry: Entry) -> bool:
+        """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
+        try:
+            with connection.begin_nested():
+                return connection.exec_driver_sql(self._insert, [tuple(safe(entry.row).values())]).rowcount == 1
+        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+            log.error("entry %s cannot be written: %s", entry.row["id"], type(error).__name__)
+            self.rejected.append(entry)
+            return False
+
+    def _corrections(self, connection: Connection, shipped: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
+        """For attempts that are in the ledger already, charged at their ceilings: what they really came to."""
+        there = {id(entry) for entry in (*new, *self.rejected)}
+        repeated = {entry.row["id"]: entry for entry in shipped if id(entry) not in there}
+        ids = list(repeated)
+        corrections = []
+        for first in range(0, len(ids), _LOOK_UP):
+            query = sa.select(entries).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
+            for charged in connection.execute(query).mappings().all():
+                correction = correction_of(repeated[charged["id"]], dict(charged))
+                if correction is not None and self._write_entry(connection, correction):
+                    corrections.append(correction)
+        return corrections
+
+    def _write_budgets(self, connection: Connection, inserted: Iterable[Entry]) -> None:
+        amounts = budget_amounts(inserted)
+        if amounts:
+            values = [
+                {"budget": name, "group": group, "window_start": start, "measure": measure, "amount": amount}
+                for (name, group, start, measure), amount in sorted(amounts.items())  # one order: no two can deadlock
+            ]
+            connection.execute(self._add_spend, values)
+
+    def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
+        rows = [
+            {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in changed
+        ]
+        connection.execute(self._set_metric, rows)
+
+    def _write_positions(self, connection: Connection, positions: Positions) -> None:
+        if positions.finished:
+            connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(positions.finished)))
+        if positions.rows:
+            connection.execute(self._set_position, positions.rows)
+
+
+def _observe(observed: Observed, entry: Entry) -> None:
+    try:
+        observed.observe_entry(entry)
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # the ledger has it; a metric cannot stop that
+        log.exception("entry %s is not in the metrics", entry.row["id"])
+
+
+class _RepeatedError(Exception):
+    """Some rows of a batch were in the ledger already."""
+
+
+def _insert_sql(engine: Engine) -> str:
+    """The INSERT of a whole row, compiled once; executed by the driver with tuples, past SQLAlchemy's per-row work."""
+    quote = engine.dialect.identifier_preparer.quote
+    mark = "?" if engine.dialect.name == "sqlite" else "%s"
+    names = ", ".join(quote(name) for name in _COLUMNS)
+    marks = ", ".join([mark] * len(_COLUMNS))
+    return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
+
+
+def _upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
+    """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
+    if adding is not None:
+        new[adding] = table.c[adding] + new[adding]
+    return statement.on_conflict_do_update(index_elements=keys, set_=new)

@@ -1,0 +1,141 @@
+"""A data plane in this process, with an upstream that does as it is told: what tests of one exchange at a time stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from proxy.configload import load_config
+from proxy.dataplane import _DataPlane
+from proxy.ledger.spool import SpoolReader, runs
+from proxy.plane import Plane
+from proxy.server import Application
+
+KEY = "sk-test-0123456789abcdef"
+USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
+
+
+class Answer:
+    """What the upstream answers: a status and pieces of a body, or failures where an exception stands in their place."""
+
+    is_stream = False
+
+    def __init__(
+        self,
+        *pieces: bytes | Exception,
+        status: int = 200,
+        kind: bytes = b"application/json",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.status = status
+        self.headers = [(b"content-type", kind), (b"x-request-id", b"up-1"), *headers]
+        self.pieces = list(pieces)
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self.headers).get(name)
+
+    async def read(self) -> bytes:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def abort(self) -> None:
+        self.pieces = []
+
+
+def whole(**fields: Any) -> Answer:
+    return Answer(orjson.dumps({"model": "m", "choices": [], "usage": USAGE} | fields))
+
+
+class Told:
+    """What the client got."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status: int = messages[0]["status"]
+        self.headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
+        self.body = b"".join(message.get("body", b"") for message in messages[1:])
+
+    @property
+    def code(self) -> str:
+        return str(orjson.loads(self.body)["error"]["code"])
+
+
+class House:
+    """A plane with its spool in a folder, and an upstream that answers `answers` in turn."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        config = {
+            "upstreams": {"up": {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": "acme"}},
+            "models": {
+                "m": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": 4000},
+                "dark": {"upstream": "up"},
+            },
+            "prices": [{"provider": "acme", "model": "m", "input": "1", "output": "2"}],
+            "keys": [{"name": "k", "key": KEY, "team": "t"}],
+            "data_dir": str(folder / "data"),
+            "ledger": f"sqlite:///{folder}/l.db",
+        } | changes
+        file = folder / "c.yaml"
+        file.write_text(yaml.safe_dump(config))
+        self.plane: Plane = _DataPlane(load_config(file, {})[0], "data-0", None, None)._build(load_config(file, {})[0])  # type: ignore[arg-type]
+        self.plane.ready = True
+        self.answers: list[Any] = []
+        self.sent: list[tuple[bytes, dict[str, Any]]] = []
+        self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
+        self.spool = folder / "data" / "spool"
+        self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
+
+    async def _send(self, pool: str, head: bytes, body: bytes) -> Any:
+        self.sent.append((head, orjson.loads(body)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return await answer() if callable(answer) else answer
+
+    async def ask(
+        self,
+        answer: Any = None,
+        *,
+        key: str = KEY,
+        headers: dict[str, str] | None = None,
+        path: str = "/v1/chat/completions",
+        **fields: Any,
+    ) -> Told:
+        self.answers.append(answer if answer is not None else whole())
+        body = orjson.dumps(CHAT | fields)
+        sent = {"authorization": f"Bearer {key}"} | (headers or {})
+        messages: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            messages.append(message)
+            self.watch(message)
+
+        scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }  # fmt: skip
+        await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
+        return Told(messages)
+
+    def records(self) -> list[dict[str, Any]]:
+        reader = SpoolReader(self.spool, runs(self.spool)[0])
+        return [orjson.loads(record.payload) for record in reader.read(over=False)][1:]
+
+    def kinds(self) -> list[str]:
+        return [record["t"] for record in self.records()]
+
+    def reserved(self) -> int:
+        return sum(standing.reserved for standing in self.plane.store.standings())
+
+
+Build = Callable[..., House]
+HARD = {"budgets": [{"name": "b", "limit_usd": "0.01", "window": "total"}]}
