@@ -1,7 +1,7 @@
 """One connection to Redis: commands in order, many under way at once, answers and the channel's news on the same socket.
 
-redis-py needs a connection for each command that is under way, and several times the CPU; hiredis does the parsing here too, and
-around it is no more than this file. No command is tried again: whoever sent it knows what that would mean.
+redis-py needs a connection for each command that is under way, and several times the CPU; hiredis does the parsing here
+too, and around it is no more than this file. No command is tried again: whoever sent it knows what that would mean.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 from hiredis.hiredis import PushNotification
 
-TICK_S = 0.01
-DEADLINE_TICKS = 5
-"""An answer has 50 ms. They are counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
+DEADLINE_S = 0.05
+"""An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
+_TICKS = 5
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the state's name
@@ -60,7 +60,10 @@ def parse_address(url: str) -> Address:
 class Link(asyncio.Protocol):
     """Made by `connect`. on_news gets the messages of subscribed channels; on_lost is called once, at the end."""
 
-    def __init__(self, on_news: Callable[[str], None], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._tick_s = deadline_s / _TICKS
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._under_way: deque[tuple[asyncio.Future[Any], int]] = deque()
@@ -100,7 +103,7 @@ class Link(asyncio.Protocol):
         self._put(command)
         if not self._ticking:
             self._ticking = True
-            self._loop.call_later(TICK_S, self._tick)
+            self._loop.call_later(self._tick_s, self._tick)
         return future
 
     def subscribe(self, channel: str) -> None:
@@ -112,7 +115,7 @@ class Link(asyncio.Protocol):
     def _put(self, command: tuple[str | bytes | int | float, ...]) -> None:
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(command))
+        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its annotation is of one word
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -124,11 +127,11 @@ class Link(asyncio.Protocol):
         if self.lost or not self._under_way:
             return
         self._tick_number += 1
-        if self._tick_number - self._under_way[0][1] > DEADLINE_TICKS:
+        if self._tick_number - self._under_way[0][1] > _TICKS:
             self.close()
             return
         self._ticking = True
-        self._loop.call_later(TICK_S, self._tick)
+        self._loop.call_later(self._tick_s, self._tick)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -156,10 +159,12 @@ class Link(asyncio.Protocol):
             future.set_result(answer)
 
 
-async def connect(address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None]) -> Link:
+async def connect(
+    address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
+) -> Link:
     """A connection that is logged in, in RESP3, on its database. Raises OSError (`LinkLost` is one), CommandError."""
     loop = asyncio.get_running_loop()
-    link = Link(on_news, on_lost)
+    link = Link(on_news, on_lost, deadline_s)
     async with asyncio.timeout(1.0):
         if address.path is not None:
             await loop.create_unix_connection(lambda: link, address.path)

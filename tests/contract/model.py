@@ -35,9 +35,7 @@ class Model:
         exceeded, busy, soft, rooms = [], [], [], []
         for c in claims:
             spent, reserved = self.spent[key_of(c)], self.reserved[key_of(c)]
-            standing = Standing(
-                c.budget, c.group, c.window_start, c.window_end, c.measure, c.limit, spent, reserved
-            )
+            standing = Standing(c.budget, c.group, c.window_start, c.window_end, c.measure, c.limit, spent, reserved)
             least = c.amount if c.least is None else c.least
             if spent + reserved + c.amount <= c.limit:
                 continue

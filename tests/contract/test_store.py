@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,13 +32,13 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         return
     server: RedisServer = request.getfixturevalue("server")
     server.flush()
-    shared = RedisStore(server.url)
-    running = asyncio.create_task(shared.run())
-    await shared.joined.wait()
-    await shared.open()
+    shared = RedisStore(server.url, deadline_s=5)
+    running = asyncio.create_task(shared.member.run())
+    await shared.member.joined.wait()
+    await shared.member.open()
     yield shared
     running.cancel()
-    await shared.close()
+    await shared.member.close()
 
 
 def claim(amount: int, *, budget: str = "b", group: str = "", limit: int = 100, hard: bool = True) -> Claim:
