@@ -21,7 +21,7 @@ import uvloop
 
 from pricing.book import Book
 from pricing.load import load_book
-from proxy.attempt import now_us
+from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
@@ -170,9 +170,24 @@ class _DataPlane:
         while True:
             await asyncio.sleep(_TICK_S)
             drop_overdue(self._server.server_state.connections, loop.time())
+            await self._charge_expired()
             self._plane.store.forget_ended_windows(time.time())
             self._plane.spool.write_owed()
             self._write_tally()
+
+    async def _charge_expired(self) -> None:
+        """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
+        plane = self._plane
+        await plane.store.sweep(time.time())
+        gone = await plane.store.expired()
+        if not gone:
+            return
+        try:
+            for one in gone:
+                plane.spool.append(expired_record(one, now_us()))
+        except SpoolUnavailable:
+            return  # they are told again
+        await plane.store.written([one.reservation_id for one in gone])
 
     def _write_tally(self) -> None:
         record = self._plane.tally.take(now_us())

@@ -13,7 +13,7 @@ from pricing.book import Book
 from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.store import Standing, standing_of
+from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
@@ -144,7 +144,7 @@ class Plane:
         """Every counter as plain values, for the control process."""
         return [standing._asdict() for standing in self.store.standings()]
 
-    def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
+    async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
         taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())
         always = [
@@ -152,7 +152,7 @@ class Plane:
             for budget, claim in taken
             if claim.measure == "usd" and all(attribute in attributes for attribute in budget.per)
         ]
-        return [self.store.standing(claim) or standing_of(claim) for claim in always]
+        return list(await self.store.standings_of(always))
 
     def reader(self, dialect: str, provider: str, target: str) -> Reader:
         """The usage reader of a dialect at a provider."""
