@@ -119,12 +119,7 @@ def _ranking(api: Api, by: str, title: str, nobody: str, since_us: int, whole: i
 def _sessions(api: Api, since_us: int) -> str:
     found = overview.dearest_sessions(api.engine, since_us, _ROWS_SHOWN)
     decimals = view.decimals_for(session.cost_nanousd for session in found)
-    largest = found[0].cost_nanousd if found else 0
-    rows = [
-        session._asdict()
-        | {"cost": view.usd(session.cost_nanousd, decimals), "share": view.share(session.cost_nanousd, largest)}
-        for session in found
-    ]
+    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in found]
     return view.render("sessions", {"sessions": rows})
 
 

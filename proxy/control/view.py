@@ -20,12 +20,12 @@ _LONGEST = 120  # of a name that a client chose
 
 
 def decimals_for(amounts: Iterable[int | None], least: int = 2) -> int:
-    """How many decimals a column of nano-USD needs for its largest amount to show three digits or more."""
+    """How many decimals a column of nano-USD needs for its largest amount to show two digits or more."""
     largest = max((abs(amount) for amount in amounts if amount), default=0)
-    for decimals, enough in ((2, 10 * NANO), (4, NANO // 100), (6, NANO // 100_000)):
+    for decimals, enough in ((2, NANO), (4, NANO // 100), (6, NANO // 10_000)):
         if decimals >= least and (largest >= enough or not largest):
             return decimals
-    return 9 if largest < NANO // 100_000 else max(least, 6)
+    return 9
 
 
 def usd(nanousd: int | None, decimals: int = 2) -> str:
@@ -115,7 +115,7 @@ def ranking(
             {
                 "name": name or nobody,
                 "named": bool(name),
-                "cost": usd(cost, decimals),
+                "cost": usd(cost if cost or unpriced < calls else None, decimals),
                 "share": share(cost, whole_nanousd),
                 "calls": calls,
                 "unpriced": unpriced,
@@ -139,6 +139,7 @@ def budgets(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
     unit = next(unit for unit in ("usd", "tokens", "requests") if f"limit_{unit}" in item)
+    limit = Decimal(item[f"limit_{unit}"])
     if item["per"]:
         bars = [_bar(group, unit, group["group"]) for group in item["groups"]]
         bars.sort(key=lambda bar: -bar["percent"])
@@ -147,7 +148,7 @@ def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": item["name"],
         "per": ", ".join(item["per"]),
-        "limit": _amount(Decimal(item[f"limit_{unit}"]), unit),
+        "limit": _amount(limit, unit, limit),
         "action": item["action"],
         "ends": item["window"]["end"],
         "bars": bars[:_GROUPS_SHOWN],
@@ -163,9 +164,9 @@ def _bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any
     percent = int(100 * spent / limit) if limit else (100 if spent else 0)
     return {
         "group": group,
-        "spent": _amount(spent, unit),
-        "limit": _amount(limit, unit),
-        "reserved": _amount(reserved, unit) if reserved else "",
+        "spent": _amount(spent, unit, limit),
+        "limit": _amount(limit, unit, limit),
+        "reserved": _amount(reserved, unit, limit) if reserved else "",
         "percent": percent,
         "used": used,
         "held": round(min(held, 100 - used), 2),
@@ -173,11 +174,11 @@ def _bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any
     }
 
 
-def _amount(value: Decimal, unit: str) -> str:
+def _amount(value: Decimal, unit: str, limit: Decimal) -> str:
+    """An amount beside its budget's limit, which says how fine it is to be."""
     if unit != "usd":
-        return f"{short(int(value)) if unit == 'tokens' else format(int(value), ',')} {unit}"
-    nanousd = int(value * NANO)
-    return usd(nanousd, decimals_for([nanousd]) if nanousd < NANO else 2)
+        return f"{short(int(value)) if unit == 'tokens' else count(int(value))} {unit}"
+    return usd(int(value * NANO), decimals_for([int(limit * NANO)]))
 
 
 def call(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def call(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
         "duration_ms": item["duration_ms"],
         "ttft_ms": item["ttft_ms"],
         "mark": _mark(item),
-        "lines": [_line(line) for line in item["cost_lines"]],
+        "lines": _lines(item["cost_lines"]),
         "flags": item["flags"],
         "usage_source": item["usage_source"],
         "cost_source": item["cost_source"],
@@ -240,12 +241,24 @@ def _mark(item: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _line(line: Mapping[str, Any]) -> dict[str, str]:
-    quantity, per = Decimal(str(line["quantity"])), Decimal(str(line["per"]))
+def _lines(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Cost lines as text, exact, their costs with as many decimals as the longest."""
+    costs = [Decimal(str(line["cost_usd"])).normalize() for line in lines]
+    decimals = max((_decimals(cost) for cost in costs), default=2)
+    return [_line(line, f"${cost:,.{decimals}f}") for line, cost in zip(lines, costs, strict=True)]
+
+
+def _line(line: Mapping[str, Any], cost: str) -> dict[str, str]:
+    price, per = Decimal(str(line["price_usd"])).normalize(), Decimal(str(line["per"])).normalize()
     return {
         "unit": str(line["unit"]).replace("_", " "),
-        "quantity": f"{quantity.normalize():,f}",
-        "price": f"${Decimal(str(line['price_usd'])).normalize():f}",
-        "per": {Decimal(1_000_000): "per million", Decimal(1): "each"}.get(per, f"per {per.normalize():,f}"),
-        "cost": f"${Decimal(str(line['cost_usd'])).normalize():f}",
+        "quantity": f"{Decimal(str(line['quantity'])).normalize():,f}",
+        "price": f"${price:,.{_decimals(price)}f}",
+        "per": {Decimal(1_000_000): "per million", Decimal(1): "each"}.get(per, f"per {per:,f}"),
+        "cost": cost,
     }
+
+
+def _decimals(amount: Decimal) -> int:
+    exponent = amount.as_tuple().exponent
+    return max(2, -exponent) if isinstance(exponent, int) else 2

@@ -9,6 +9,7 @@
   const chart = new SpendChart(byId('chart'), byId('readout'));
   const parser = new DOMParser();
   const series = {};
+  const CLOCK = { hourCycle: 'h23' };
   const RETRY_MS = [500, 10_000];
   const SILENT_MS = 20_000; // the server speaks every 5 s
   let key = null;
@@ -23,8 +24,8 @@
   function showTimes(root) {
     for (const time of root.querySelectorAll('time')) {
       const at = new Date(time.dateTime);
-      const day = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' };
-      time.textContent = time.dataset.show === 'day' ? at.toLocaleString([], day) : at.toLocaleTimeString([], { hour12: false });
+      const day = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+      time.textContent = time.dataset.show === 'day' ? at.toLocaleString([], day) : at.toLocaleTimeString([], CLOCK);
       time.title = at.toLocaleString();
     }
   }
@@ -58,7 +59,7 @@
       else series[name] = part;
     }
     if ('minutes' in parts || 'hours' in parts) showChart();
-    say('live', `live · ${new Date().toLocaleTimeString([], { hour12: false })}`);
+    say('live', `live · ${new Date().toLocaleTimeString([], CLOCK)}`);
   }
 
   /** Read one stream to its end. Resolves to whether the key was refused, or throws. */

@@ -54,7 +54,7 @@ class SpendChart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [10, 8, 0, 0],
+        padding: [8, 6, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
         scales: {
@@ -62,7 +62,7 @@ class SpendChart {
           y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
         },
         axes: [
-          { ...axis, grid: { show: false }, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
           { ...axis, size: (_plot, values) => 18 + 7 * Math.max(2, ...(values || []).map((text) => text.length)),
             values: (_plot, marks) => axisDollars(marks) },
         ],
@@ -85,7 +85,7 @@ class SpendChart {
 }
 
 function clockTime(at) {
-  return new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 }
 
 /** One more or one fewer decimal, so that an amount shows three digits. */
