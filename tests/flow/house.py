@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class House:
         self.plane: Plane = _DataPlane(load_config(file, {})[0], "data-0", None, None)._build(load_config(file, {})[0])  # type: ignore[arg-type]
         self.plane.ready = True
         self.answers: list[Any] = []
+        self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
         self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
         self.spool = folder / "data" / "spool"
@@ -93,13 +94,21 @@ class House:
 
     async def _send(self, pool: str, head: bytes, body: bytes) -> Any:
         self.sent.append((head, orjson.loads(body)))
+        if self.answering is not None:
+            return await self.answering(self.sent[-1][1])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return await answer() if callable(answer) else answer
 
     async def ask(
-        self, answer: Any = None, *, key: str = KEY, headers: dict[str, str] | None = None, **fields: Any
+        self,
+        answer: Any = None,
+        *,
+        key: str = KEY,
+        headers: dict[str, str] | None = None,
+        path: str = "/v1/chat/completions",
+        **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
         body = orjson.dumps(CHAT | fields)
@@ -114,7 +123,7 @@ class House:
             self.watch(message)
 
         scope = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"",
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         }  # fmt: skip
         await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
@@ -122,7 +131,10 @@ class House:
 
     def records(self) -> list[dict[str, Any]]:
         reader = SpoolReader(self.spool, runs(self.spool)[0])
-        return [orjson.loads(record.payload) for record in reader.read(over=False)][1:]
+        found: list[dict[str, Any]] = []
+        while records := reader.read(over=False):
+            found += [orjson.loads(record.payload) for record in records]
+        return found[1:]
 
     def kinds(self) -> list[str]:
         return [record["t"] for record in self.records()]
