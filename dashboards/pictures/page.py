@@ -50,7 +50,7 @@ def _take(browser: Browser, day: Day, folder: Path) -> None:
         page.locator(".status[data-state=live]").wait_for()
         page.locator("#part-sessions li").first.wait_for()
         page.locator("#chart canvas").wait_for()
-        page.get_by_label("24 hours").check()
+        page.get_by_label("24 hours", exact=True).check()
         page.locator("#part-calls summary").nth(3).click()
         page.mouse.move(0, 0)
         page.evaluate("scrollTo(0, 0)")

@@ -92,9 +92,12 @@ class Live:
         told.set()
 
     async def _keep_looking(self) -> None:
-        stale = set(self._looks)
+        stale: set[Look] = set()
+        beat_at = 0.0
         while True:
             now = self._loop.time()
+            if now >= beat_at:
+                stale, beat_at = set(self._looks), now + HEARTBEAT_S
             due = [look for look in self._looks if look in stale and look.due_at <= now]
             if due:
                 self._parts |= await asyncio.to_thread(_take, due, self._loop.time)
@@ -102,20 +105,17 @@ class Live:
                 self._parts["problem"] = " ".join(problems)
                 stale -= set(due)
                 self._tell()
-            if await self._has_changed(min((look.due_at for look in stale), default=None)):
+            if await self._changes_before(min([beat_at, *(look.due_at for look in stale)])):
                 stale = set(self._looks)
 
-    async def _has_changed(self, until: float | None) -> bool:
-        """Wait for news; with `until` (loop time) at most till then, otherwise a heartbeat, which counts as news."""
-        if until is not None:
-            await asyncio.sleep(until - self._loop.time())
-            news = self._changed.is_set()
-        else:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_S)
-            news = True
+    async def _changes_before(self, moment: float) -> bool:
+        """Whether something was committed; waits for it until `moment` (loop time)."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), max(0.0, moment - self._loop.time()))
+        except TimeoutError:
+            return False
         self._changed.clear()
-        return news
+        return True
 
 
 def _take(due: Sequence[Look], clock: Callable[[], float]) -> dict[str, Any]:

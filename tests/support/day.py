@@ -149,7 +149,7 @@ def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str
     }  # fmt: skip
 
 
-def _history(now_us: int, budgets: list[Budget], instance: str) -> Iterator[Entry]:
+def history(now_us: int, budgets: list[Budget], instance: str) -> Iterator[Entry]:
     chance, ids = random.Random(7), Ids()
     book = load_book().with_operator(parse_rows(_PRICES)[0])
     moments = []
@@ -238,6 +238,6 @@ def _fill(gateway: Gateway, folder: Path) -> None:
     engine = open_ledger(gateway.ledger)
     instance = str((folder / "data").resolve())
     budgets = list(compile_budgets(config.budgets))
-    entries = list(_history(time.time_ns() // 1000, budgets, instance))
+    entries = list(history(time.time_ns() // 1000, budgets, instance))
     Shipper(engine, instance, MetricState.load(engine, instance)).ship(Batch(entries=entries), Positions([], []))
     engine.dispose()
