@@ -182,12 +182,14 @@ class Book:
         until_s: int,
         attributes: Mapping[str, str | None] | None = None,
         fixed: Mapping[str, str] | None = None,
+        without: frozenset[str] = frozenset(),
     ) -> int | None:
         """The most that a call of at most that usage can cost if it ends in [at_s, until_s]; rounded up, None: unpriced.
 
         Any price that the provider's side may choose counts: service tiers, regions, long context, cache writes, another
         modality, the clock, dates. `fixed` states conditions that the caller fixed (`{"service_tier": "default"}`).
-        What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`.
+        What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`. `without`: units that
+        the request's tokens cannot turn into (no cache is written where the request does not ask for it).
         """
         tokens = 0
         for unit, count in usage.items():
@@ -195,14 +197,14 @@ class Book:
                 tokens += count
         from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
         caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
-        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else ())
+        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else (), without)
         try:
             dearest = self._dearest[key]
         except KeyError:
             if len(self._dearest) >= _CACHED:
                 self._dearest.clear()
             dearest = self._dearest[key] = self._find_dearest(
-                provider, model, from_s, to_s, attributes or {}, fixed or {}
+                provider, model, from_s, to_s, attributes or {}, fixed or {}, without
             )
         if dearest is None:
             return None
@@ -316,6 +318,7 @@ class Book:
         to_s: int,
         attributes: Mapping[str, str | None],
         fixed: Mapping[str, str],
+        without: frozenset[str],
     ) -> Dearest | None:
         canonical, name = self.catalog.canonical(provider), model.lower()
         names, found = self._names(canonical, name, None, from_s)
@@ -336,6 +339,7 @@ class Book:
             self.catalog.schedules,
             to_s,
             frozenset(fixed),
+            without,
         )
 
 

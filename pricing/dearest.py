@@ -26,7 +26,8 @@ _BECOMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class Dearest:
-    """Dearest prices of one kind of call. `by_time`: it is paid by GPU time, so tokens need no price."""
+    """Dearest prices of one kind of call. `by_time`: it is paid by GPU time, so tokens need no price. `without`: units
+    that its tokens cannot turn into."""
 
     rows: tuple[Row, ...]
     multipliers: tuple[Multiplier, ...]
@@ -35,6 +36,7 @@ class Dearest:
     by_time: bool
     from_s: int
     to_s: int
+    without: frozenset[str] = frozenset()
 
     def each(self, unit: str, input_tokens: int) -> Decimal | None:
         """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
@@ -49,7 +51,8 @@ class Dearest:
             return price
 
     def _find(self, unit: str, input_tokens: int) -> Decimal | None:
-        candidates = [self._priciest(one, input_tokens) for one in _BECOMES.get(unit, (unit,))]
+        becomes = [one for one in _BECOMES.get(unit, (unit,)) if one == unit or one not in self.without]
+        candidates = [self._priciest(one, input_tokens) for one in becomes]
         found = [price for price in candidates if price is not None]
         return max(found) if found else None
 
@@ -93,6 +96,7 @@ def dearest_rates(
     schedules: Mapping[str, Schedule],
     until_s: int,
     fixed: frozenset[str],
+    without: frozenset[str] = frozenset(),
 ) -> Dearest | None:
     """The dearest prices of a call in [call.at_s, until_s]; None where nothing prices it then."""
     rows = [*(row for _, row in operator_rows), *book_rows]
@@ -111,7 +115,9 @@ def dearest_rates(
     )
     cuts = tier_cuts(reachable)
     by_time = any("gpu_second" in row.prices for row in reachable)
-    return Dearest(reachable, factors, cuts, tuple({} for _ in range(len(cuts) + 1)), by_time, call.at_s, until_s)
+    return Dearest(
+        reachable, factors, cuts, tuple({} for _ in range(len(cuts) + 1)), by_time, call.at_s, until_s, without
+    )
 
 
 def _reachable(

@@ -45,13 +45,13 @@ _OPENAI = re.compile(
 
 # Others publish no tokenizer: o200k tokens times a factor for the family (>= 1 errs towards too many).
 _FAMILIES = (
-    (re.compile(r"claude-(?:opus|sonnet|haiku|fable)-(?:4-[7-9]|5)|claude-mythos"), 1.4),
-    (re.compile(r"claude"), 1.2),
-    (re.compile(r"gemini|gemma"), 1.1),
-    (re.compile(r"mistral|mixtral|magistral|codestral|devstral|ministral|voxtral|pixtral"), 1.2),
-    (re.compile(r"llama|qwen|deepseek|kimi|glm|grok|command|nova|phi|minimax"), 1.15),
+    ("claude-4.7", re.compile(r"claude-(?:opus|sonnet|haiku|fable)-(?:4-[7-9]|5)|claude-mythos"), 1.4),
+    ("claude", re.compile(r"claude"), 1.2),
+    ("gemini", re.compile(r"gemini|gemma"), 1.1),
+    ("mistral", re.compile(r"mistral|mixtral|magistral|codestral|devstral|ministral|voxtral|pixtral"), 1.2),
+    ("open", re.compile(r"llama|qwen|deepseek|kimi|glm|grok|command|nova|phi|minimax"), 1.15),
 )
-_OTHER_FACTOR = 1.2
+_OTHER = "other", 1.2
 BYTES_PER_TOKEN = 4
 
 # Runs without a break are quadratic work for any BPE; longer text is cut into pieces (each cut adds a token at most).
@@ -66,6 +66,7 @@ class Family:
 
     encoding: str | None
     factor: float
+    name: str = "openai"
 
     @property
     def exact(self) -> bool:
@@ -80,7 +81,8 @@ def family(model: str) -> Family:
         return Family("cl100k_base", 1)
     if _OPENAI.match(name):
         return Family("o200k_base", 1)
-    return Family("o200k_base", next((factor for pattern, factor in _FAMILIES if pattern.search(name)), _OTHER_FACTOR))
+    found = next(((title, factor) for title, pattern, factor in _FAMILIES if pattern.search(name)), _OTHER)
+    return Family("o200k_base", found[1], found[0])
 
 
 def count(text: str, model: str) -> int:
@@ -96,6 +98,12 @@ def count_all(texts: Iterable[str], model: str) -> int:
         return -(-sum(len(text.encode("utf-8", "replace")) for text in texts) // BYTES_PER_TOKEN)
     tokens = sum(_encoded_length(encoding, text) for text in texts)
     return -(-tokens * round(kind.factor * 100) // 100)
+
+
+def count_o200k(texts: Iterable[str]) -> int | None:
+    """o200k tokens of several texts, whatever the model; None where the rank files are not to be had."""
+    encoding = load("o200k_base")
+    return None if encoding is None else sum(_encoded_length(encoding, text) for text in texts)
 
 
 def _encoded_length(encoding: tiktoken.Encoding, text: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pricing.cost import Cost
+from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
@@ -351,10 +352,20 @@ class _Answer:
             cost = None
         else:
             await self._close(reading, cost, outcome)
+            self._learn(reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
                 self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
+
+    def _learn(self, reading: Reading, cost: Cost) -> None:
+        """From a bill beyond its ceiling, and from an input that was counted beforehand."""
+        attempt, learned = self.attempt, self.plane.learned
+        if attempt.reserved_nanousd and cost.cost_nanousd and cost.cost_nanousd > attempt.reserved_nanousd:
+            learned.overran(attempt.route.provider, attempt.route.model, cost.cost_nanousd, attempt.reserved_nanousd)
+        if attempt.o200k_tokens and reading.source == "provider":
+            tokens = sum(float(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
+            learned.counted(attempt.family, int(tokens), attempt.o200k_tokens)
 
     async def settle_unknown(self, outcome: str) -> None:
         """Charge the ceiling: it may have been billed, and nothing says how much."""

@@ -56,6 +56,9 @@ class Attempt:
     dispatched: float = 0.0
     closed: bool = False
     charged: bool = False
+    unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
+    family: str = ""
+    o200k_tokens: int = 0  # of the input, where they were counted
 
     # The beginning: INTENT, then the reservation.
 
@@ -112,8 +115,17 @@ class Attempt:
         return verdict
 
     def waits(self, spool: Spool) -> None:
-        """Calls in flight hold the money: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
-        spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+        """There is no room yet: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
+        if not self.unsettled_terms:
+            self.unsettled_terms = True
+            spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+
+    def lower(self, input_tokens: int) -> None:
+        """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
+        self.bound = self.bound.with_input(input_tokens)
+        self.reserved_nanousd = self.price(self.bound.usage)
+        amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
+        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.units))) for b, c in self.claims]
 
     def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
         """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""

@@ -1,20 +1,29 @@
 """The most that a call can use: a bound that holds for adversaries. Pure; what it costs is the price book's answer.
 
 Input: the bytes that are forwarded (byte-level BPE never makes more tokens than bytes) and what templates add, at most
-the model's context. Output: the largest cap that the client sent, else the model's own, times the sequences.
+the model's context; closer bounds, where this one does not fit the money: `tighten.py`. Output: the largest cap that the
+client sent, else the model's own, times the sequences.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pricing.units import UNITS
 from proxy.types import Call, Route
 
 # Chat templates put a handful of tokens round each message (OpenAI: 3 or 4), and a hidden preamble before the first:
 # measured 77 to 90 tokens for GPT-5 models, 24 for SmolLM2.
 _TEMPLATE_TOKENS = 128
 _TOKENS_PER_ITEM = 16
+# Tokenizers that take bytes as they are; others may rewrite text first, into up to 18 characters for one (U+FDFA).
+_AS_THEY_ARE = ("openai", "azure")
+_MEDIA_UNITS = frozenset(
+    unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
+)
+CACHE_WRITES = frozenset(unit for unit in UNITS if unit.startswith("cache_write"))
 
 
 # What an answer may take where neither the client nor anybody else says: it is sent along as the cap.
@@ -27,7 +36,8 @@ _NOTHING: Mapping[str, int] = {}
 class Ceiling(NamedTuple):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
-    output_tokens: of one sequence. inject: the cap is ours, and has to be sent along to hold.
+    output_tokens: of one sequence. inject: the cap is ours, and has to be sent along to hold. beyond: the part of the input
+    that the provider's own tools may bring in, so that no count of the request shows it.
     """
 
     input_tokens: int | None
@@ -36,11 +46,17 @@ class Ceiling(NamedTuple):
     inject: bool = False
     missing: str = ""
     extra: Mapping[str, int] = _NOTHING
+    beyond: int = 0
 
     @property
     def usage(self) -> dict[str, int]:
         """The bound as usage; empty where there is none."""
         return self.with_output(self.output_tokens)
+
+    def with_input(self, tokens: int) -> Ceiling:
+        """The bound with a closer one on the tokens of the request itself."""
+        assert self.input_tokens is not None
+        return self._replace(input_tokens=min(self.input_tokens, tokens + self.beyond))
 
     def with_output(self, tokens: int) -> dict[str, int]:
         """The bound with another cap on each sequence."""
@@ -62,7 +78,8 @@ def estimate(
         return Ceiling(0, 0, 1)
     if call.unbounded:
         return Ceiling(None, 0, call.sequences, missing=call.unbounded)
-    tokens = body_bytes - call.opaque_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
+    tokens = body_bytes - call.opaque_bytes + overhead(call)
+    beyond = 0
     if call.media_items:
         if context is None:
             missing = (
@@ -76,14 +93,43 @@ def estimate(
         if context is None:
             missing = f"set models.{route.requested}.context_tokens: the provider's own tools read more than was sent"
             return Ceiling(None, 0, call.sequences, missing=missing)
-        tokens += context * (call.passes - 1)
+        beyond = context * (call.passes - 1)
+        tokens += beyond
     if route.cap_trust == "ignored":
         if context is None:
             missing = f"set models.{route.requested}.context_tokens: its output caps are not trusted"
             return Ceiling(None, 0, call.sequences, missing=missing)
-        return Ceiling(tokens, context, call.sequences, extra=call.extra)
+        return Ceiling(tokens, context, call.sequences, extra=call.extra, beyond=beyond)
     if call.output_caps:
-        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra)
+        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra, beyond=beyond)
     if model_output is not None:
-        return Ceiling(tokens, model_output, call.sequences, extra=call.extra)
-    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra)
+        return Ceiling(tokens, model_output, call.sequences, extra=call.extra, beyond=beyond)
+    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra, beyond=beyond)
+
+
+def overhead(call: Call) -> int:
+    """Tokens that stand in no text of the request: templates, and prompts that the provider adds."""
+    return _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
+
+
+def rendered_bytes(body: bytes, provider: str) -> int:
+    """The bytes that a tokenizer may see of `body`: more than were sent where it rewrites text before it counts."""
+    if body.isascii() or provider in _AS_THEY_ARE:
+        return len(body)
+    text = body.decode("utf-8", "replace")
+    longest = len(body)
+    if not unicodedata.is_normalized("NFC", text):
+        longest = max(longest, len(unicodedata.normalize("NFC", text).encode()))
+    if not unicodedata.is_normalized("NFKC", text):
+        longest = max(longest, len(unicodedata.normalize("NFKC", text).encode()))
+    return longest
+
+
+def impossible_units(call: Call, body: bytes) -> frozenset[str]:
+    """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for."""
+    units = frozenset() if call.media_items else _MEDIA_UNITS
+    if call.dialect.startswith("anthropic.") and b'"cache_control"' not in body:
+        return units | CACHE_WRITES
+    if call.dialect.startswith("anthropic.") and b'"1h"' not in body:
+        return units | (CACHE_WRITES - {"cache_write_5m"})
+    return units

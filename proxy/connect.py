@@ -40,10 +40,13 @@ class Origin:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def target(self, path: str) -> str:
-        """The request target of `path` here: absolute-form where a plain proxy stands between."""
+        """The request target of `path` here: absolute-form where a plain proxy stands between. `/../x` is beside the base."""
+        base = self.path
+        if path.startswith("/../"):
+            base, path = base.rpartition("/")[0], path[3:]
         if self.proxy and not self.tls:
-            return f"http://{self.authority}{self.path}{path}"
-        return f"{self.path}{path}"
+            return f"http://{self.authority}{base}{path}"
+        return f"{base}{path}"
 
 
 def origin_of(base_url: str, environ: Mapping[str, str]) -> Origin:

@@ -25,6 +25,7 @@ from proxy.budgets.store import Standing
 from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
 from proxy.identify import KeyRing, identity_of
+from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
 from proxy.orders import Orders
 from proxy.plane import Plane, destinations_of
@@ -91,6 +92,7 @@ class _DataPlane:
             ),
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
+            learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
 
     def _priced_by(self, config: Config) -> Book:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pricing.usage import Reading
 from proxy import ceiling as ceilings
-from proxy import clamp
 from proxy.answer import answer
-from proxy.attempt import Attempt, NoRoomError, Settlement, now_us
-from proxy.budgets import refusals
+from proxy.attempt import Attempt, now_us
 from proxy.budgets.budget import Amounts, Budget, claims
-from proxy.budgets.store import StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.errors import (
     UPSTREAM_ERROR,
-    Refusal,
     Refused,
-    budget_store_unavailable,
     dialect_not_supported,
     invalid_request,
     model_not_priced,
     stored_not_found,
     unbounded_cost,
-    upstream_timeout,
-    upstream_unreachable,
 )
+from proxy.forward import forward
 from proxy.plane import Destination, Plane
+from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
 from proxy.sessions import attribute
 from proxy.types import Attribution, Call, Claim, Identity, Route
-from proxy.upstream import Response, UpstreamError, encode_head
 
 _MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
 LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
-_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
 
 
 class Caller(NamedTuple):
@@ -86,8 +79,8 @@ async def _try(
     attempt = _plan(plane, endpoint, caller, call, route, number, 0 if client.counted else 1)
     attempt.intend(plane.spool)
     try:
-        await _reserve(plane, attempt, endpoint, client)
-        response = await _forward(plane, attempt, endpoint, destination, client)
+        await reserve(plane, attempt, endpoint, destination, client)
+        response = await forward(plane, attempt, endpoint, destination, client)
         return await answer(plane, attempt, response, endpoint, destination, client, hold=again)
     except Refused as refused:
         if again and not client.started and refused.refusal.kind == UPSTREAM_ERROR:
@@ -159,12 +152,14 @@ def _plan(
     if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     body = endpoint.encode(call, route.model)
-    bound = ceilings.estimate(call, route, len(body), facts.context_tokens, facts.max_output_tokens)
+    size = ceilings.rendered_bytes(body, route.provider)
+    bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed = _fixed_conditions(call)
+    fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
+    factor = plane.learned.factor(route.provider, route.model)
 
     def price_of(usage: Mapping[str, int]) -> int | None:
-        return plane.book.ceiling_nanousd(
+        nanousd = plane.book.ceiling_nanousd(
             usage,
             provider=route.provider,
             model=route.model,
@@ -172,7 +167,9 @@ def _plan(
             until_s=int(now_s) + _MAX_CALL_S,
             attributes=attributes,
             fixed=fixed,
+            without=without,
         )
+        return nanousd if factor == 1 or nanousd is None else math.ceil(nanousd * factor)
 
     def price(usage: Mapping[str, int]) -> int | None:
         if call.free:
@@ -245,100 +242,3 @@ def _require_bounds(
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
     if "usd" in hard and ceiling_nanousd is None:
         raise model_not_priced(route.requested, plane.config.server.budget_status)
-
-
-async def _reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> None:
-    """Reserve; where the money is short, for a smaller call; where calls in flight hold it, after they are done.
-
-    A refusal closes the INTENT.
-    """
-    waits_until = time.monotonic() + plane.config.server.busy_wait_s
-    least: int | None = None
-    waited = False
-    while True:
-        try:
-            granted = await attempt.reserve(plane.store, least)
-            break
-        except NoRoomError as no_room:
-            smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
-            left = waits_until - time.monotonic()
-            if least is None and smaller is not None and (no_room.denied.exceeded or left <= 0):
-                least = smaller
-                continue
-            if not no_room.denied.exceeded and left > 0:
-                if not waited:
-                    attempt.waits(plane.spool)
-                    waited = True
-                await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
-                continue
-            refusal = _no_room(plane, attempt, no_room)
-        except StoreUnavailable:
-            refusal = budget_store_unavailable().refusal
-        attempt.refused(plane.spool, refusal)
-        raise Refused(refusal)
-    for budget in granted.would_refuse:
-        plane.tally.would(budget)
-    if waited or granted.nanousd is not None:
-        attempt.reserved_after_all(plane.spool, granted.nanousd)
-    if granted.nanousd is not None:
-        tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
-        _cap(attempt, endpoint, tokens)
-        client.clamped_tokens = tokens
-    elif attempt.bound.inject:
-        _cap(attempt, endpoint, attempt.bound.output_tokens)
-
-
-def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
-    """Send a cap along: without it the ceiling would be a hope."""
-    endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
-    attempt.body = endpoint.encode(attempt.call, attempt.route.model)
-
-
-def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
-    standing = no_room.standing
-    amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
-    if not no_room.denied.exceeded:
-        return refusals.busy(standing, amount)
-    status = plane.config.server.budget_status
-    return refusals.exceeded(standing, amount, time.time(), client=attempt.attribution.client, status=status)
-
-
-async def _forward(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
-) -> Response:
-    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
-    passed = dict(endpoint.family.headers)
-    passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
-    passed[b"x-client-request-id"] = attempt.id.encode()
-    target = destination.origin.target(endpoint.target_of(attempt.route.model, client.query)).encode()
-    fixed, form = destination.fixed, attempt.call.form
-    if form is not None:
-        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
-    head = encode_head(endpoint.method, target, fixed, passed, len(attempt.body))
-    attempt.dispatched = time.perf_counter()
-    try:
-        return await plane.upstreams.send(destination.pool, head, attempt.body)
-    except UpstreamError as error:
-        outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
-        if error.sent:
-            await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
-        else:
-            await attempt.void(plane.spool, plane.store, outcome)
-        raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
-    except BaseException:
-        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
-        raise
-
-
-def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:
-    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
-    now = time.perf_counter()
-    return Settlement(
-        outcome=outcome,
-        http_status=http_status,
-        reading=Reading(),
-        cost=None,
-        ended_at=now_us(),
-        duration_ms=(now - client.began) * 1000,
-        overhead_ms=(attempt.dispatched - client.began) * 1000,
-    )

@@ -18,6 +18,7 @@ from proxy.connect import Origin, origin_of
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
+from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
 from proxy.route import Router
@@ -112,6 +113,7 @@ class Plane:
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
+    learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)

@@ -74,6 +74,7 @@ class Budget:
     clamp: bool
     alert_at: tuple[float, ...]
     on_store_down: str
+    calibrated: bool = True
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
@@ -141,6 +142,7 @@ def _compile(row: config.Budget) -> Budget:
         clamp=row.clamp,
         alert_at=row.alert_at,
         on_store_down=row.on_store_down,
+        calibrated=row.ceiling == "calibrated",
     )
 
 

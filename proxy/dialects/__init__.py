@@ -31,6 +31,15 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """How providers of these names count an input themselves, free of charge: the request, and the field of their answer."""
+
+    providers: frozenset[str]
+    request: Callable[[Call, str], tuple[str, bytes]]
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
 
@@ -48,6 +57,7 @@ class Endpoint:
     method: bytes = b"POST"
     queries: frozenset[str] = frozenset()
     holds: bool = False
+    counting: Counting | None = None
 
     def target_of(self, model: str, query: bytes) -> str:
         """The path and query at the upstream."""
@@ -66,10 +76,26 @@ ANTHROPIC = Family(
 GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
 
 _OPENAI_ENDPOINTS = (
-    Endpoint(OPENAI, "chat", "/chat/completions", openai.parse_chat, openai.cap_chat),
+    Endpoint(
+        OPENAI,
+        "chat",
+        "/chat/completions",
+        openai.parse_chat,
+        openai.cap_chat,
+        counting=Counting(frozenset({"vllm"}), openai.tokenize_request, "count"),
+    ),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
     Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
-    Endpoint(RESPONSES, "responses", "/responses", responses.parse, responses.cap, form=streams.RESPONSES, holds=True),
+    Endpoint(
+        RESPONSES,
+        "responses",
+        "/responses",
+        responses.parse,
+        responses.cap,
+        form=streams.RESPONSES,
+        holds=True,
+        counting=Counting(frozenset({"openai"}), responses.count_request, "input_tokens"),
+    ),
     Endpoint(
         RESPONSES, "responses.compact", "/responses/compact", responses.parse_compact, openai.cap_nothing, holds=True
     ),
@@ -108,6 +134,7 @@ _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
         form=streams.MESSAGES, queries=_BETA,
+        counting=Counting(frozenset({"anthropic"}), anthropic.count_request, "input_tokens"),
     ),
     Endpoint(
         ANTHROPIC, "count_tokens", "/v1/messages/count_tokens", anthropic.parse_count_tokens, openai.cap_nothing,
@@ -145,6 +172,7 @@ _GEMINI = re.compile(
     r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
 )
 _SSE = frozenset({"alt=sse"})
+_GEMINI_COUNTING = Counting(frozenset({"google"}), gemini.count_request, "totalTokens")
 _STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
 
 
@@ -179,6 +207,7 @@ def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
     return Endpoint(
         GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
         encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
+        counting=_GEMINI_COUNTING if operation == "generate" else None,
     )  # fmt: skip
 
 

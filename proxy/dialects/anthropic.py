@@ -78,6 +78,24 @@ def parse_count_tokens(raw: bytes) -> Call:
     )
 
 
+_COUNTED = (
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "mcp_servers",
+    "context_management",
+)
+
+
+def count_request(call: Call, model: str) -> tuple[str, bytes]:
+    """Path and body of the provider's own count of a message's input (docs: token counting; free, rate limited)."""
+    body = {name: call.body[name] for name in _COUNTED if name in call.body}
+    return "/v1/messages/count_tokens", orjson.dumps({"model": model, **body})
+
+
 def _thinking_budget(body: Mapping[str, Any]) -> int:
     """Tokens that thinking may take of the cap, 0 where none are set aside."""
     thinking = fields.mapping(body, "thinking")

@@ -72,6 +72,16 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     return call
 
 
+_COUNTED = ("contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "cachedContent")
+
+
+def count_request(call: Call, model: str) -> tuple[str, bytes]:
+    """Path and body of the provider's own count of an input (API reference: models.countTokens)."""
+    body = {name: call.body[name] for name in _COUNTED if name in call.body}
+    request = {"generateContentRequest": {"model": f"models/{model}", **body}}
+    return "/v1beta/models/{model}:countTokens", orjson.dumps(request)
+
+
 def parse_count(model: str, raw: bytes) -> Call:
     """Counting is free of charge; only the model matters."""
     body = fields.parse_object(raw)

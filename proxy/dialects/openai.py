@@ -54,6 +54,15 @@ def parse_chat(raw: bytes) -> Call:
     )
 
 
+_TOKENIZED = ("messages", "tools", "chat_template", "chat_template_kwargs")
+
+
+def tokenize_request(call: Call, model: str) -> tuple[str, bytes]:
+    """Path and body of vLLM's own count of a chat's input (docs: tokenizer API). It stands beside /v1, not below."""
+    body = {name: call.body[name] for name in _TOKENIZED if name in call.body}
+    return "/../tokenize", orjson.dumps({"model": model, "add_generation_prompt": True, **body})
+
+
 def parse_completions(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _COMPLETIONS_BOUNDED)

@@ -58,6 +58,18 @@ def parse_compact(raw: bytes) -> Call:
     return call
 
 
+_COUNTED = (
+    "input", "instructions", "tools", "tool_choice", "previous_response_id", "conversation", "reasoning", "text",
+    "truncation", "parallel_tool_calls",
+)  # fmt: skip
+
+
+def count_request(call: Call, model: str) -> tuple[str, bytes]:
+    """Path and body of the provider's own count of a response's input (API reference: responses/input_tokens)."""
+    body = {name: call.body[name] for name in _COUNTED if name in call.body}
+    return "/responses/input_tokens", orjson.dumps({"model": model, **body})
+
+
 def parse_input_tokens(raw: bytes) -> Call:
     """Counting is free of charge; only the model and stored context matter."""
     body = fields.parse_object(raw)

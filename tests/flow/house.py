@@ -99,7 +99,13 @@ class House:
         return await answer() if callable(answer) else answer
 
     async def ask(
-        self, answer: Any = None, *, key: str = KEY, headers: dict[str, str] | None = None, **fields: Any
+        self,
+        answer: Any = None,
+        *,
+        key: str = KEY,
+        headers: dict[str, str] | None = None,
+        path: str = "/v1/chat/completions",
+        **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
         body = orjson.dumps(CHAT | fields)
@@ -114,7 +120,7 @@ class House:
             self.watch(message)
 
         scope = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"",
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         }  # fmt: skip
         await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]

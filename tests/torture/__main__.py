@@ -16,12 +16,15 @@ from pathlib import Path
 from . import scenarios
 from .harness import RigError
 from .scenarios import Outcome
+from .stampede import stampede
 
 Run = Callable[[Path, int, argparse.Namespace], Outcome]
 
 RUNS: dict[str, Run] = {
     "clean": lambda folder, seed, a: scenarios.clean_mix(folder, calls=a.calls, seed=seed),
     "race": lambda folder, seed, a: scenarios.racing_calls(folder, seed=seed),
+    "stampede": lambda folder, seed, a: stampede(folder, seed=seed),
+    "stampede-sessions": lambda f, seed, a: stampede(f, seed=seed, limit_usd="0.02", sessions=5, calls=a.calls),
     "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
     "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),

@@ -8,6 +8,7 @@ import pytest
 
 from . import points, scenarios
 from .scenarios import Outcome
+from .stampede import stampede
 
 
 def passed(outcome: Outcome) -> Outcome:
@@ -26,6 +27,14 @@ def test_a_budget_of_one_cent_holds_under_64_racing_calls(tmp_path: Path) -> Non
 
     assert outcome.verdict.budgets["small"]["most_nano"] <= 10_000_000
     assert outcome.facts["used"] > 0.5
+
+
+@pytest.mark.parametrize("sessions", [0, 3])
+def test_a_stampede_of_four_processes_uses_a_budget_up_and_never_passes_it(sessions: int, tmp_path: Path) -> None:
+    outcome = passed(stampede(tmp_path, limit_usd="0.1" if not sessions else "0.004", sessions=sessions, calls=1200))
+
+    assert outcome.facts["refused_402"] > 0
+    assert outcome.facts["billed_of_limit"] > 0.9
 
 
 def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path: Path) -> None:

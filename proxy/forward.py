@@ -1,0 +1,69 @@
+"""Sending an attempt upstream: the head that it goes with, and what it means when nothing comes back."""
+
+from __future__ import annotations
+
+import time
+
+from pricing.usage import Reading
+from proxy.attempt import Attempt, Settlement, now_us
+from proxy.client import Client
+from proxy.dialects import Endpoint
+from proxy.errors import upstream_timeout, upstream_unreachable
+from proxy.plane import Destination, Plane
+from proxy.upstream import Response, UpstreamError, encode_head
+
+_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+
+
+def request_head(
+    client: Client,
+    attempt: Attempt,
+    endpoint: Endpoint,
+    destination: Destination,
+    method: bytes,
+    path: str,
+    body_bytes: int,
+) -> bytes:
+    """The head of a request to the upstream: its own credential, and of the client's headers only those on our list."""
+    passed = dict(endpoint.family.headers)
+    passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
+    passed[b"x-client-request-id"] = attempt.id.encode()
+    fixed, form = destination.fixed, attempt.call.form
+    if form is not None:
+        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
+    return encode_head(method, destination.origin.target(path).encode(), fixed, passed, body_bytes)
+
+
+async def forward(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> Response:
+    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
+    path = endpoint.target_of(attempt.route.model, client.query)
+    head = request_head(client, attempt, endpoint, destination, endpoint.method, path, len(attempt.body))
+    attempt.dispatched = time.perf_counter()
+    try:
+        return await plane.upstreams.send(destination.pool, head, attempt.body)
+    except UpstreamError as error:
+        outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
+        if error.sent:
+            await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
+        else:
+            await attempt.void(plane.spool, plane.store, outcome)
+        raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
+    except BaseException:
+        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
+        raise
+
+
+def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:
+    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
+    now = time.perf_counter()
+    return Settlement(
+        outcome=outcome,
+        http_status=http_status,
+        reading=Reading(),
+        cost=None,
+        ended_at=now_us(),
+        duration_ms=(now - client.began) * 1000,
+        overhead_ms=(attempt.dispatched - client.began) * 1000,
+    )

@@ -1,0 +1,101 @@
+"""Reserving a call's ceiling in every budget at once; where it does not fit, by a closer ceiling, a smaller call, or patience.
+
+In that order: a closer bound costs the client nothing, a lower cap may cost it some of its answer, waiting costs it time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from proxy import clamp
+from proxy.attempt import Attempt, NoRoomError
+from proxy.budgets import refusals
+from proxy.budgets.store import Granted, StoreUnavailable
+from proxy.client import Client
+from proxy.dialects import Endpoint
+from proxy.errors import Refusal, Refused, budget_store_unavailable
+from proxy.plane import Destination, Plane
+from proxy.tighten import closer_bounds
+
+_BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
+_WORTH_IT = 0.9
+
+
+async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client) -> None:
+    """Reserve, or raise `Refused`, which closes the INTENT."""
+    try:
+        granted = await _reserve(plane, attempt, endpoint, destination, client)
+    except NoRoomError as no_room:
+        refusal = _no_room(plane, attempt, no_room)
+    except StoreUnavailable:
+        refusal = budget_store_unavailable().refusal
+    else:
+        for budget in granted.would_refuse:
+            plane.tally.would(budget)
+        if attempt.unsettled_terms or granted.nanousd is not None:
+            attempt.reserved_after_all(plane.spool, granted.nanousd)
+        if granted.nanousd is not None:
+            tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
+            _cap(attempt, endpoint, tokens)
+            client.clamped_tokens = tokens
+        elif attempt.bound.inject:
+            _cap(attempt, endpoint, attempt.bound.output_tokens)
+        return
+    attempt.refused(plane.spool, refusal)
+    raise Refused(refusal)
+
+
+async def _reserve(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> Granted:
+    """The reservation, in the end; raises NoRoomError where nothing helps."""
+    waits_until = time.monotonic() + plane.config.server.busy_wait_s
+    closer = None
+    least: int | None = None
+    while True:
+        try:
+            return await attempt.reserve(plane.store, least)
+        except NoRoomError as no_room:
+            if closer is None and _worth_counting(attempt, no_room):
+                attempt.waits(plane.spool)
+                closer = closer_bounds(plane, attempt, endpoint, destination, client)
+            if closer is not None and (tokens := await anext(closer, None)) is not None:
+                attempt.lower(tokens)
+                continue
+            smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
+            left = waits_until - time.monotonic()
+            if least is None and smaller is not None and (no_room.denied.exceeded or left <= 0):
+                least = smaller
+                continue
+            if no_room.denied.exceeded or left <= 0:
+                raise
+            attempt.waits(plane.spool)
+            await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
+
+
+def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
+    """Whether the closest count there could be would change much, and might fit: a spent budget refuses at once."""
+    if attempt.bound.input_tokens is None or not attempt.reserved_nanousd:
+        return False
+    optimistic = attempt.bound.with_input(len(attempt.body) // _BYTES_PER_TOKEN)
+    cost = attempt.price(optimistic.usage)
+    if cost is None or cost > attempt.reserved_nanousd * _WORTH_IT:
+        return False
+    least = attempt.price(optimistic.with_output(min(attempt.call.least_output_tokens, optimistic.output_tokens)))
+    room = [one.limit - one.spent for one in no_room.denied.exceeded if one.measure == "usd"]
+    return least is not None and all(least <= one for one in room)
+
+
+def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
+    """Send a cap along: without it the ceiling would be a hope."""
+    endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
+    attempt.body = endpoint.encode(attempt.call, attempt.route.model)
+
+
+def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
+    standing = no_room.standing
+    amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
+    if not no_room.denied.exceeded:
+        return refusals.busy(standing, amount)
+    status = plane.config.server.budget_status
+    return refusals.exceeded(standing, amount, time.time(), client=attempt.attribution.client, status=status)

@@ -1,0 +1,114 @@
+"""Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit (design, section 12).
+
+A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
+in order: the model's own tokenizer where there is one; the provider's own count, which is free; and, where every budget
+says `ceiling: calibrated`, an o200k count times the highest ratio seen for that family times 1.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import orjson
+
+from proxy.attempt import Attempt
+from proxy.ceiling import overhead
+from proxy.client import Client
+from proxy.dialects import Endpoint
+from proxy.forward import request_head
+from proxy.plane import Destination, Plane
+from proxy.upstream import UpstreamError
+
+_COUNT_TIMEOUT_S = 3.0
+_MAX_COUNT_BYTES = 64 * 1024
+_CALIBRATION = 1.2
+_TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
+_NOT_TEXT = frozenset(
+    {"data", "signature", "encrypted_content", "thoughtSignature"}
+)  # base64 is counted as text all the same
+
+
+async def closer_bounds(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> AsyncIterator[int]:
+    """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
+    text_only = not attempt.call.media_items and attempt.call.form is None
+    if text_only:
+        exact = await asyncio.to_thread(_own_tokenizer, attempt)
+        if exact is not None:
+            yield exact
+    counted = await _providers_count(plane, attempt, endpoint, destination, client)
+    if counted is not None:
+        yield counted
+    if text_only and all(budget.calibrated for budget, claim in attempt.claims if claim.hard):
+        calibrated = await asyncio.to_thread(_calibrated, plane, attempt)
+        if calibrated is not None:
+            yield calibrated
+
+
+def _own_tokenizer(attempt: Attempt) -> int | None:
+    from pricing import tokens  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+
+    family = tokens.family(attempt.route.model)
+    if not family.exact or family.encoding is None or tokens.load(family.encoding) is None:
+        return None
+    texts = list(texts_of(attempt.call.body))
+    return tokens.count_all(texts, attempt.route.model) + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+
+
+def _calibrated(plane: Plane, attempt: Attempt) -> int | None:
+    from pricing import tokens  # noqa: PLC0415 - as above
+
+    texts = list(texts_of(attempt.call.body))
+    o200k = tokens.count_o200k(texts)
+    if o200k is None:
+        return None
+    family = tokens.family(attempt.route.model)
+    attempt.family, attempt.o200k_tokens = family.name, o200k + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+    return math.ceil(attempt.o200k_tokens * plane.learned.ratio(family.name, family.factor) * _CALIBRATION)
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in a request, names of fields among them: a model may read any of it."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+        elif isinstance(one, int | float):
+            yield str(one)
+
+
+async def _providers_count(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> int | None:
+    """What the provider says that the input comes to, with the margin that it asks for; None where it does not say."""
+    counting = endpoint.counting
+    if counting is None or attempt.route.provider not in counting.providers:
+        return None
+    path, body = counting.request(attempt.call, attempt.route.model)
+    path = path.replace("{model}", attempt.route.model)
+    head = request_head(client, attempt, endpoint, destination, b"POST", path, len(body))
+    try:
+        async with asyncio.timeout(_COUNT_TIMEOUT_S):
+            response = await plane.upstreams.send(destination.pool, head, body)
+            answer = b""
+            while data := await response.read():
+                answer += data
+                if len(answer) > _MAX_COUNT_BYTES:
+                    response.abort()
+                    return None
+        value = orjson.loads(answer) if response.status == 200 else None
+    except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
+        return None
+    tokens = value.get(counting.field) if isinstance(value, dict) else None
+    # "Consider the token count an estimate": Anthropic's, a small amount off; media beyond what was counted are not.
+    return tokens + tokens // 50 + overhead(attempt.call) if type(tokens) is int and tokens > 0 else None
