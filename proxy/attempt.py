@@ -18,12 +18,15 @@ import orjson
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
-from proxy.budgets.store import Denied, Granted, Standing, Store, granted_amounts
+from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
+from proxy.conversations import Chain
 from proxy.errors import Refusal, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
+
+_MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
 class Spool(Protocol):
@@ -57,15 +60,18 @@ class Attempt:
     closed: bool = False
     charged: bool = False
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
+    chain: Chain | None = None
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
+    intent: bytes = b""
 
     # The beginning: INTENT, then the reservation.
 
     def intend(self, spool: Spool) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent."""
+        self.intent = orjson.dumps(self._intent())
         try:
-            spool.append(orjson.dumps(self._intent()))
+            spool.append(self.intent)
         except SpoolUnavailable:
             self.closed = True
             raise ledger_unavailable() from None
@@ -109,10 +115,20 @@ class Attempt:
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
-        verdict = await store.reserve(self.id, claims, self.started_at / 1e6, self.deadline_at / 1e6)
-        if isinstance(verdict, Denied):
-            raise NoRoomError(verdict)
-        return verdict
+        for _ in range(_MOST_WINDOWS):
+            verdict = await store.reserve(self.id, claims, time.time(), self.deadline_at / 1e6, self.intent)
+            if isinstance(verdict, Denied):
+                raise NoRoomError(verdict)
+            if isinstance(verdict, Granted):
+                return verdict
+            windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
+            claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
+            self.claims = [
+                (b, c._replace(window_start=w[0], window_end=w[1]))
+                for (b, c), w in zip(self.claims, windows, strict=True)
+            ]
+            self.unsettled_terms = True  # the INTENT names windows that are over
+        raise StoreUnavailable("the store's clock cannot be followed")
 
     def waits(self, spool: Spool) -> None:
         """There is no room yet: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
@@ -254,6 +270,14 @@ class Settlement(NamedTuple):
             if cost.provider_reported_cost_usd is not None:
                 record["provider_cost_nanousd"] = nanousd(cost.provider_reported_cost_usd)
         return record
+
+
+def expired_record(one: Expired, at_us: int) -> bytes:
+    """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
+    intent = orjson.loads(one.record) | {"budgets": one.charged}
+    if one.nanousd is not None:
+        intent["reserved_nanousd"] = one.nanousd
+    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "intent": intent})
 
 
 def nanousd(usd: Decimal) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +21,13 @@ import uvloop
 
 from pricing.book import Book
 from pricing.load import load_book
-from proxy.attempt import now_us
+from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
 from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
+from proxy.conversations import Conversations
 from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -92,6 +96,7 @@ class _DataPlane:
             ),
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
+            conversations=Conversations(_secret(Path(config.data_dir) / "conversations.key")),
             learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
 
@@ -165,9 +170,24 @@ class _DataPlane:
         while True:
             await asyncio.sleep(_TICK_S)
             drop_overdue(self._server.server_state.connections, loop.time())
+            await self._charge_expired()
             self._plane.store.forget_ended_windows(time.time())
             self._plane.spool.write_owed()
             self._write_tally()
+
+    async def _charge_expired(self) -> None:
+        """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
+        plane = self._plane
+        await plane.store.sweep(time.time())
+        gone = await plane.store.expired()
+        if not gone:
+            return
+        try:
+            for one in gone:
+                plane.spool.append(expired_record(one, now_us()))
+        except SpoolUnavailable:
+            return  # they are told again
+        await plane.store.written([one.reservation_id for one in gone])
 
     def _write_tally(self) -> None:
         record = self._plane.tally.take(now_us())
@@ -176,3 +196,14 @@ class _DataPlane:
                 self._plane.spool.append(orjson.dumps(record))
             except SpoolUnavailable:
                 log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def _secret(path: Path) -> bytes:
+    """The secret in the file, whole or not at all, made by whoever comes first; only the owner can read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent) as made:
+        made.write(secrets.token_bytes(32))
+        made.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(made.name, path)
+    return path.read_bytes()

@@ -12,8 +12,10 @@ from typing import NamedTuple
 from proxy import ceiling as ceilings
 from proxy.answer import answer
 from proxy.attempt import Attempt, now_us
+from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.client import Client
+from proxy.conversations import Chain
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import ask_for_usage_each
 from proxy.errors import (
@@ -29,7 +31,6 @@ from proxy.forward import forward
 from proxy.plane import Destination, Plane
 from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
-from proxy.sessions import attribute
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 _MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
@@ -42,6 +43,7 @@ class Caller(NamedTuple):
     identity: Identity
     attribution: Attribution
     request_id: str
+    chain: Chain | None
 
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
@@ -53,11 +55,11 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
-    attribution = attribute(client.headers, call.body, identity, client.request_id)
+    attribution, chain = attributed(plane, client, call, identity)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 
-    caller = Caller(identity, attribution, client.request_id)
+    caller = Caller(identity, attribution, client.request_id, chain)
     if route.retries or route.fallbacks:
         await _try_in_turn(plane, endpoint, client, caller, call, route, sent)
     else:
@@ -144,7 +146,7 @@ def _plan(
     plane: Plane, endpoint: Endpoint, caller: Caller, call: Call, route: Route, number: int, requests: int
 ) -> Attempt:
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
-    identity, attribution, request_id = caller
+    identity, attribution, request_id, chain = caller
     started_at = now_us()
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
@@ -191,6 +193,7 @@ def _plan(
         request_id=request_id,
         number=number,
         requests=requests,
+        chain=chain,
         started_at=started_at,
         deadline_at=started_at + _MAX_CALL_S * 1_000_000,
         call=call,
@@ -224,7 +227,7 @@ def _attributes(identity: Identity, route: Route, attribution: Attribution) -> d
         "upstream": route.upstream,
         "provider": route.provider,
         "agent": attribution.agent,
-        "session": attribution.root_session_id,
+        "session": attribution.budgeted_session_id,
     }
     for name, value in attribution.labels.items():
         attributes[f"label.{name}"] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from pricing.book import Book
 from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.store import Standing, standing_of
+from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
+from proxy.conversations import Conversations
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
@@ -22,6 +24,7 @@ from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
 from proxy.route import Router
+from proxy.sessions import SessionTrees
 from proxy.upstream import UpstreamClient
 
 _MAX_SESSIONS = 100_000
@@ -113,6 +116,8 @@ class Plane:
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
+    trees: SessionTrees = field(default_factory=SessionTrees)
+    conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
@@ -140,7 +145,7 @@ class Plane:
         """Every counter as plain values, for the control process."""
         return [standing._asdict() for standing in self.store.standings()]
 
-    def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
+    async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
         taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())
         always = [
@@ -148,7 +153,7 @@ class Plane:
             for budget, claim in taken
             if claim.measure == "usd" and all(attribute in attributes for attribute in budget.per)
         ]
-        return [self.store.standing(claim) or standing_of(claim) for claim in always]
+        return list(await self.store.standings_of(always))
 
     def reader(self, dialect: str, provider: str, target: str) -> Reader:
         """The usage reader of a dialect at a provider."""

@@ -70,7 +70,7 @@ async def _reserve(
             if no_room.denied.exceeded or left <= 0:
                 raise
             attempt.waits(plane.spool)
-            await plane.store.wait_for_room([claim for _, claim in attempt.claims], left)
+            await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
 
 
 def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:

@@ -108,7 +108,7 @@ class Application:
                 "remaining_usd": usd_text(standing.remaining),
                 "resets_at": standing.window_end,
             }
-            for standing in self._plane.standings_of(fixed)
+            for standing in await self._plane.standings_of(fixed)
         ]
         body = {"name": identity.key, "team": identity.team, "budgets": budgets}
         await client.respond(200, [_JSON], orjson.dumps(body))

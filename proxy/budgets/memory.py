@@ -5,21 +5,31 @@ Everything between two awaits is atomic under asyncio, and no method here awaits
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from math import inf
 
-from proxy.budgets.store import Denied, Ending, Granted, Standing, granted_amounts, standing_of
+from proxy.budgets.store import (
+    REMEMBERED_S,
+    CounterKey,
+    Denied,
+    Ending,
+    Expired,
+    Granted,
+    Moved,
+    Standing,
+    counter_key,
+    granted_amounts,
+    in_window,
+    standing_of,
+)
+from proxy.budgets.waiting import WaitingRoom
 from proxy.types import Claim
-
-_CounterKey = tuple[str, str, int]  # budget, group, window start
 
 
 class _Counter:
-    __slots__ = ("limit", "measure", "reserved", "spent", "window_end")
+    __slots__ = ("limit", "reserved", "spent", "window_end")
 
-    def __init__(self, measure: str, limit: int, window_end: int | None) -> None:
-        self.measure = measure
+    def __init__(self, limit: int, window_end: int | None) -> None:
         self.limit = limit
         self.window_end = window_end
         self.spent = 0
@@ -27,54 +37,65 @@ class _Counter:
 
 
 class _Reservation:
-    __slots__ = ("amounts", "counters", "deadline_s", "granted", "keys")
+    __slots__ = ("amounts", "counters", "deadline_s", "granted", "keys", "record")
 
     def __init__(
         self,
-        keys: list[_CounterKey],
+        keys: list[CounterKey],
         counters: list[_Counter],
         amounts: list[int],
         deadline_s: float,
         granted: Granted,
+        record: bytes,
     ) -> None:
         self.keys = keys
         self.counters = counters
         self.amounts = amounts
         self.deadline_s = deadline_s
         self.granted = granted
+        self.record = record
 
 
 class MemoryStore:
-    """Counters by (budget, group, window), reservations by attempt id, and who waits for room."""
+    """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
     def __init__(self) -> None:
-        self._counters: dict[_CounterKey, _Counter] = {}
+        self._counters: dict[CounterKey, _Counter] = {}
         self._open: dict[str, _Reservation] = {}
-        self._waiters: dict[_CounterKey, deque[asyncio.Future[None]]] = {}
+        self._earliest_s = inf  # no open reservation has an earlier deadline
+        # Ends that are remembered: until when (known from the next sweep on); None: nothing may come any more.
+        self._ended: dict[str, tuple[float, _Reservation | None]] = {}
+        self._unwritten: dict[str, Expired] = {}
+        self._waiting = WaitingRoom()
 
     def seed(self, standing: Standing) -> None:
         """Set what the ledger says was spent, unless the counter is in use already and so knows more."""
-        key = (standing.budget, standing.group, standing.window_start)
+        key = (standing.budget, standing.group, standing.measure, standing.window_start)
         if key not in self._counters:
-            counter = self._counter(key, standing.measure, standing.limit, standing.window_end)
-            counter.spent = standing.spent
+            self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
-    def _counter(self, key: _CounterKey, measure: str, limit: int, window_end: int | None) -> _Counter:
+    def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counter = self._counters.get(key)
         if counter is None:
-            counter = self._counters[key] = _Counter(measure, limit, window_end)
+            counter = self._counters[key] = _Counter(limit, window_end)
         return counter
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float
-    ) -> Granted | Denied:
+        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+    ) -> Granted | Denied | Moved:
+        if now_s >= self._earliest_s:
+            self._sweep(now_s)
         if reservation_id in self._open:
             return self._open[reservation_id].granted
-        keys = [(claim.budget, claim.group, claim.window_start) for claim in claims]
-        counters = [
-            self._counter(key, claim.measure, claim.limit, claim.window_end)
-            for key, claim in zip(keys, claims, strict=True)
-        ]
+        if self._ended and reservation_id in self._ended:
+            return Denied((), ())
+        keys, counters = [], []
+        for claim in claims:
+            if not in_window(claim, now_s):
+                return Moved(now_s)
+            key = counter_key(claim)
+            keys.append(key)
+            counters.append(self._counter(key, claim.limit, claim.window_end))
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
         for claim, counter in zip(claims, counters, strict=True):
@@ -91,71 +112,125 @@ class MemoryStore:
             else:
                 busy.append(standing_of(claim, counter.spent, counter.reserved))
         if exceeded or busy:
+            if self._waiting:
+                self._waiting.turn_is_over(reservation_id)
             return Denied(tuple(exceeded), tuple(busy))
         amounts = granted_amounts(claims, smaller)
         for amount, counter in zip(amounts, counters, strict=True):
             counter.reserved += amount
         granted = Granted(smaller, tuple(would_refuse))
-        self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted)
+        self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted, record)
+        self._earliest_s = min(self._earliest_s, deadline_s)
+        if self._waiting:
+            self._waiting.took(reservation_id, claims, amounts)
         return granted
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
-        return self._end(reservation_id, amounts, "settled")
-
-    async def release(self, reservation_id: str) -> Ending | None:
-        return self._end(reservation_id, None, "released")
-
-    def _end(self, reservation_id: str, amounts: Sequence[int] | None, ending: Ending) -> Ending | None:
         reservation = self._open.pop(reservation_id, None)
         if reservation is None:
-            return None
+            return self._correct(reservation_id, amounts)
+        self._end(reservation, amounts)
+        return "settled"
+
+    async def release(self, reservation_id: str) -> Ending | None:
+        reservation = self._open.pop(reservation_id, None)
+        if reservation is None:
+            late = self._correct(reservation_id, None)
+            self._close(reservation_id)
+            return late
+        self._end(reservation, None)
+        return "released"
+
+    async def charge(self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]) -> Ending | None:
+        known = reservation_id in self._open or reservation_id in self._ended
+        ending: Ending | None = await self.settle(reservation_id, amounts)
+        if not known:
+            for claim, amount in zip(claims, amounts, strict=True):
+                self._counter(counter_key(claim), claim.limit, claim.window_end).spent += amount
+            ending = "settled"
+        self._close(reservation_id)
+        return ending
+
+    def _end(self, reservation: _Reservation, amounts: Sequence[int] | None) -> None:
         for index, (counter, reserved) in enumerate(zip(reservation.counters, reservation.amounts, strict=True)):
             counter.reserved -= reserved
             if amounts is not None:
                 counter.spent += amounts[index]
-        if self._waiters:
-            self._wake(reservation.keys)
-        return ending
+        if self._waiting:
+            self._tell(reservation.keys, reservation.counters)
 
-    def _wake(self, keys: Iterable[_CounterKey]) -> None:
-        for key in keys:
-            for waiter in self._waiters.pop(key, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+    def _tell(self, keys: Sequence[CounterKey], counters: Sequence[_Counter]) -> None:
+        for key, counter in zip(keys, counters, strict=True):
+            self._waiting.changed(key, counter.spent, counter.reserved)
 
-    async def wait_for_room(self, claims: Sequence[Claim], timeout_s: float) -> bool:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        keys = [(claim.budget, claim.group, claim.window_start) for claim in claims]
-        for key in keys:
-            self._waiters.setdefault(key, deque()).append(waiter)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-        except TimeoutError:
-            return False
-        finally:
-            for key in keys:
-                waiting = self._waiters.get(key)
-                if waiting and waiter in waiting:
-                    waiting.remove(waiter)
-                    if not waiting:
-                        del self._waiters[key]
-        return True
+    # Expiry
+
+    def _correct(self, reservation_id: str, amounts: Sequence[int] | None) -> Ending | None:
+        """What is learned of a reservation that expired: it was charged whole, now it is charged with what it took."""
+        until_s, reservation = self._ended.get(reservation_id, (0.0, None))
+        if reservation is None:
+            return None
+        for index, counter in enumerate(reservation.counters):
+            counter.spent += (amounts[index] if amounts is not None else 0) - reservation.amounts[index]
+        if self._waiting:
+            self._tell(reservation.keys, reservation.counters)
+        self._ended[reservation_id] = (until_s, None)
+        return "expired"
+
+    def _close(self, reservation_id: str) -> None:
+        """Nothing may come under this id any more."""
+        self._ended[reservation_id] = (inf, None)
+
+    async def sweep(self, now_s: float) -> int:
+        for reservation_id, (until_s, reservation) in list(self._ended.items()):
+            if until_s == inf:
+                self._ended[reservation_id] = (now_s + REMEMBERED_S, reservation)
+            elif until_s <= now_s and reservation_id not in self._unwritten:
+                del self._ended[reservation_id]
+        return self._sweep(now_s) if now_s >= self._earliest_s else 0
+
+    def _sweep(self, now_s: float) -> int:
+        due = [one for one, reservation in self._open.items() if reservation.deadline_s <= now_s]
+        for reservation_id in due:
+            reservation = self._open.pop(reservation_id)
+            self._end(reservation, reservation.amounts)
+            self._ended[reservation_id] = (inf, reservation)
+            charged = tuple(
+                (budget, group, start, measure, amount)
+                for (budget, group, measure, start), amount in zip(reservation.keys, reservation.amounts, strict=True)
+            )
+            self._unwritten[reservation_id] = Expired(
+                reservation_id, reservation.granted.nanousd, charged, reservation.record
+            )
+        self._earliest_s = min((reservation.deadline_s for reservation in self._open.values()), default=inf)
+        return len(due)
+
+    async def expired(self) -> Sequence[Expired]:
+        return list(self._unwritten.values())
+
+    async def written(self, reservation_ids: Sequence[str]) -> None:
+        for reservation_id in reservation_ids:
+            self._unwritten.pop(reservation_id, None)
+
+    # Waiting, and what is told
+
+    async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
+        return await self._waiting.wait(reservation_id, claims, timeout_s)
 
     def standings(self) -> list[Standing]:
         return [
-            Standing(name, group, start, c.window_end, c.measure, c.limit, c.spent, c.reserved)
-            for (name, group, start), c in self._counters.items()
+            Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
+            for (name, group, measure, start), c in self._counters.items()
         ]
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        counter = self._counters.get((claim.budget, claim.group, claim.window_start))
+        counter = self._counters.get(counter_key(claim))
         return max(0, claim.limit - counter.spent - counter.reserved) if counter else claim.limit
 
-    def standing(self, claim: Claim) -> Standing | None:
-        counter = self._counters.get((claim.budget, claim.group, claim.window_start))
-        return standing_of(claim, counter.spent, counter.reserved) if counter else None
+    async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
+        found = [(claim, self._counters.get(counter_key(claim))) for claim in claims]
+        return [standing_of(claim, c.spent, c.reserved) if c else standing_of(claim) for claim, c in found]
 
     def forget_ended_windows(self, now_s: float) -> None:
         """Drop counters whose window is over and on which nothing is reserved any more."""

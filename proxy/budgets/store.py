@@ -1,6 +1,7 @@
 """The interface of a budget store: reserve, settle, release, expire; every store passes the same contract tests.
 
-A reservation stands under its attempt's id and ends exactly once. `reserve` takes from every counter or from none.
+A reservation stands under its attempt's id and ends exactly once. `reserve` takes from every counter or from none. One whose
+deadline passes is charged whole, and remembered for a day: what is learned of it later corrects the counters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,22 @@ from typing import Literal, NamedTuple, Protocol
 from proxy.types import Claim
 
 Ending = Literal["settled", "released", "expired"]
+CounterKey = tuple[str, str, str, int]
+"""Budget, group, measure, window start."""
+
+REMEMBERED_S = 86_400
+"""How long the end of a reservation is remembered where something may still come for it."""
+
+MOST = 2**53
+"""No claim takes more: beyond every limit that can be configured, and still exact as a double."""
+
+
+def counter_key(claim: Claim) -> CounterKey:
+    return claim.budget, claim.group, claim.measure, claim.window_start
+
+
+def in_window(claim: Claim, now_s: float) -> bool:
+    return claim.window_start <= now_s and (claim.window_end is None or now_s < claim.window_end)
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name
@@ -55,10 +72,33 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Nothing was reserved. `exceeded` would not fit with nothing in flight; `busy` only wait for reservations."""
+    """Nothing was reserved. `exceeded` would not fit with nothing in flight; `busy` only wait for reservations.
+
+    Both are empty where the id's reservation has ended already: nobody waits for such an answer any more.
+    """
 
     exceeded: tuple[Standing, ...]
     busy: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Nothing was reserved: by the store's clock, `now_s`, a claim is not of the window that runs."""
+
+    now_s: float
+
+
+class Expired(NamedTuple):
+    """A reservation that was charged whole, with what its ledger entry needs.
+
+    `nanousd` as in `Granted`; charged: budget, group, window start, measure and amount of each claim.
+    record: what came with the reservation.
+    """
+
+    reservation_id: str
+    nanousd: int | None
+    charged: tuple[tuple[str, str, int, str, int], ...]
+    record: bytes
 
 
 def granted_amounts(claims: Sequence[Claim], nanousd: int | None) -> list[int]:
@@ -69,25 +109,56 @@ def granted_amounts(claims: Sequence[Claim], nanousd: int | None) -> list[int]:
 
 
 class Store(Protocol):
-    """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures."""
+    """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures.
+
+    Every method may raise `StoreUnavailable`.
+    """
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float
-    ) -> Granted | Denied:
+        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+    ) -> Granted | Denied | Moved:
         """All claims or none; claims in USD that have a `least` may all be granted for one smaller amount.
 
-        The same id again gives the same answer and takes nothing more.
+        The same id again gives the same answer and takes nothing more. A store with a clock of its own goes by that, not
+        by `now_s`. record: kept with the reservation, for the ledger entry of one that expires.
         """
         ...
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
-        """End it with what was really used, one amount for each claim. None: it is unknown; else how it ended."""
+        """End it with what was really used, one amount for each claim.
+
+        "expired": it had been charged whole, and is corrected now. None: it is unknown, or ended before.
+        """
         ...
 
     async def release(self, reservation_id: str) -> Ending | None:
-        """End it with nothing used: surely never sent."""
+        """End it with nothing used: surely never sent. An id released before its reservation comes can never reserve."""
         ...
 
-    async def wait_for_room(self, claims: Sequence[Claim], timeout_s: float) -> bool:
-        """Return when a reservation on one of these counters ended, or (False) when the time is over."""
+    async def charge(self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]) -> Ending | None:
+        """As `settle`, but an unknown id is charged too, once: the call went on though nobody could reserve for it."""
+        ...
+
+    async def sweep(self, now_s: float) -> int:
+        """Charge reservations whose deadline is over; how many."""
+        ...
+
+    async def expired(self) -> Sequence[Expired]:
+        """Reservations that expired and are not `written` yet, some at a time."""
+        ...
+
+    async def written(self, reservation_ids: Sequence[str]) -> None:
+        """These expired reservations are recorded where they cannot be lost."""
+        ...
+
+    async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
+        """Return when this call may fit (or surely never will), the oldest first, or (False) when the time is over."""
+        ...
+
+    async def standings_of(self, claims: Sequence[Claim]) -> Sequence[Standing]:
+        """The counters that these claims count in, as they stand."""
+        ...
+
+    def remaining(self, claim: Claim) -> int:
+        """What is left to reserve on the counter of `claim`, as of the last answer that this process had."""
         ...

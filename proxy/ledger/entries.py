@@ -98,9 +98,10 @@ class Pairing:
         elif kind == "reserved":
             self._reserved_after_all(value)
         elif kind == "expired":
-            intent, _ = self._open[value["id"]]
-            self._expired.add(value["id"])
+            if value["id"] in self._open:  # else another instance's
+                self._expired.add(value["id"])
             if not known:
+                intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"]))
         elif kind == "refused":
             self._close(value["id"])

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.store import Denied, Granted, Store
+from proxy.budgets.redis import RedisStore
+from proxy.budgets.store import Denied, Granted, Moved, Standing, Store
 from proxy.types import Claim
+from tests.support.redis import RedisServer
 
-NOW = 1_764_000_000.0
+NOW = time.time()  # a shared store goes by a clock of its own
 LATER = NOW + 3600
+PAST = NOW - 1
 
 
-@pytest.fixture(params=["memory"])
-def store(request: pytest.FixtureRequest) -> Store:
-    return MemoryStore()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    server: RedisServer = request.getfixturevalue("server")
+    server.flush()
+    shared = RedisStore(server.url, deadline_s=5)
+    running = asyncio.create_task(shared.member.run())
+    await shared.member.joined.wait()
+    await shared.member.open()
+    yield shared
+    running.cancel()
+    await shared.member.close()
 
 
 def claim(amount: int, *, budget: str = "b", group: str = "", limit: int = 100, hard: bool = True) -> Claim:
     return Claim(budget, group, 0, None, limit, amount, "usd", hard)
+
+
+async def standing(store: Store, one: Claim) -> Standing:
+    return (await store.standings_of([one]))[0]
 
 
 async def test_reserves_up_to_the_limit_and_no_further(store: Store) -> None:
@@ -83,7 +109,8 @@ async def test_groups_have_counters_of_their_own(store: Store) -> None:
 
 async def test_waiting_ends_when_room_is_made(store: Store) -> None:
     await store.reserve("a", [claim(100)], NOW, LATER)
-    waiting = asyncio.create_task(store.wait_for_room([claim(50)], timeout_s=5))
+    assert isinstance(await store.reserve("b", [claim(50)], NOW, LATER), Denied)
+    waiting = asyncio.create_task(store.wait_for_room("b", [claim(50)], timeout_s=5))
     await asyncio.sleep(0)
     await store.settle("a", [10])
     assert await waiting is True
@@ -91,7 +118,8 @@ async def test_waiting_ends_when_room_is_made(store: Store) -> None:
 
 async def test_waiting_ends_when_the_time_is_over(store: Store) -> None:
     await store.reserve("a", [claim(100)], NOW, LATER)
-    assert await store.wait_for_room([claim(50)], timeout_s=0.01) is False
+    assert isinstance(await store.reserve("b", [claim(50)], NOW, LATER), Denied)
+    assert await store.wait_for_room("b", [claim(50)], timeout_s=0.01) is False
 
 
 async def test_a_settlement_above_the_reservation_counts_whole(store: Store) -> None:
@@ -123,3 +151,170 @@ async def test_a_claim_is_not_granted_below_its_least(store: Store) -> None:
     exceeded = await store.reserve("b", [claim(60)._replace(least=20)], NOW, LATER)
     assert isinstance(exceeded, Denied)
     assert (len(exceeded.busy), len(exceeded.exceeded)) == (0, 1)
+
+
+async def test_windows_are_decided_by_the_stores_clock(store: Store) -> None:
+    """A claim of a window that is over, or not there yet, takes nothing: the answer says what time it is."""
+    over = claim(10)._replace(window_start=int(NOW) - 120, window_end=int(NOW) - 60)
+    early = claim(10)._replace(window_start=int(NOW) + 600, window_end=int(NOW) + 1200)
+    runs = claim(10)._replace(window_start=int(NOW) - 60, window_end=int(NOW) + 600)
+    for wrong in (over, early):
+        moved = await store.reserve("a", [claim(10, budget="x"), wrong], NOW, LATER)
+        assert isinstance(moved, Moved)
+        assert abs(moved.now_s - time.time()) < 60
+    assert (await standing(store, claim(10, budget="x"))).reserved == 0
+    assert isinstance(await store.reserve("a", [runs], NOW, LATER), Granted)
+
+
+async def test_a_reservation_that_expires_is_charged_whole(store: Store) -> None:
+    await store.reserve("a", [claim(60), claim(10, budget="other")], NOW, PAST, b'{"id":"a"}')
+    assert await store.sweep(NOW) == 1
+    assert await store.sweep(NOW) == 0
+    now = await standing(store, claim(0))
+    assert (now.spent, now.reserved) == (60, 0)
+    (gone,) = await store.expired()
+    assert (gone.reservation_id, gone.nanousd, gone.record) == ("a", None, b'{"id":"a"}')
+    assert gone.charged == (("b", "", 0, "usd", 60), ("other", "", 0, "usd", 10))
+
+
+async def test_an_expired_reservation_is_told_until_it_is_written(store: Store) -> None:
+    await store.reserve("a", [claim(60)], NOW, PAST)
+    await store.sweep(NOW)
+    assert len(await store.expired()) == 1
+    await store.written(["a"])
+    assert await store.expired() == []
+    assert await store.settle("a", [25]) == "expired"
+
+
+async def test_the_next_reservation_finds_what_expired(store: Store) -> None:
+    """Nobody has to sweep for the counters to be right."""
+    await store.reserve("a", [claim(100)], NOW, PAST)
+    denied = await store.reserve("b", [claim(1)], NOW, LATER)
+    assert isinstance(denied, Denied)
+    assert [one.spent for one in denied.exceeded] == [100]
+
+
+async def test_a_late_settlement_corrects_what_expired_once(store: Store) -> None:
+    await store.reserve("a", [claim(60)], NOW, PAST)
+    await store.sweep(NOW)
+    assert await store.settle("a", [25]) == "expired"
+    assert await store.settle("a", [25]) is None
+    now = await standing(store, claim(0))
+    assert (now.spent, now.reserved) == (25, 0)
+
+
+async def test_a_late_release_takes_the_charge_back(store: Store) -> None:
+    await store.reserve("a", [claim(60)], NOW, PAST)
+    await store.sweep(NOW)
+    assert await store.release("a") == "expired"
+    assert (await standing(store, claim(0))).spent == 0
+
+
+async def test_an_id_that_was_released_first_never_reserves(store: Store) -> None:
+    """A reservation whose answer never came is released; should it arrive after that, nobody would ever end it."""
+    assert await store.release("a") is None
+    assert await store.reserve("a", [claim(60)], NOW, LATER) == Denied((), ())
+    assert (await standing(store, claim(0))).reserved == 0
+
+
+async def test_what_was_never_reserved_can_be_charged_once(store: Store) -> None:
+    assert await store.charge("a", [claim(60)], [25]) == "settled"
+    assert await store.charge("a", [claim(60)], [25]) is None
+    assert await store.reserve("a", [claim(60)], NOW, LATER) == Denied((), ())
+    assert (await standing(store, claim(0))).spent == 25
+
+
+async def test_charging_ends_a_reservation_once(store: Store) -> None:
+    await store.reserve("a", [claim(60)], NOW, LATER)
+    assert await store.charge("a", [claim(60)], [60]) == "settled"
+    assert await store.charge("a", [claim(60)], [60]) is None
+    assert await store.settle("a", [60]) is None
+    now = await standing(store, claim(0))
+    assert (now.spent, now.reserved) == (60, 0)
+
+
+async def test_a_measure_has_counters_of_its_own(store: Store) -> None:
+    await store.reserve("a", [claim(100)], NOW, LATER)
+    tokens = claim(100)._replace(measure="tokens")
+    assert isinstance(await store.reserve("b", [tokens], NOW, LATER), Granted)
+
+
+async def test_the_largest_limit_is_exact_to_the_nano_dollar(store: Store) -> None:
+    """9,000,000 USD, just below what a double holds; what is in flight may add up to more than that."""
+    largest = 9_000_000 * 10**9
+    await store.reserve("a", [claim(largest - 1, limit=largest)], NOW, LATER)
+    await store.settle("a", [largest - 1])
+    assert isinstance(await store.reserve("b", [claim(2, limit=largest)], NOW, LATER), Denied)
+    assert isinstance(await store.reserve("c", [claim(1, limit=largest)], NOW, LATER), Granted)
+    assert isinstance(await store.reserve("d", [claim(1, limit=largest)], NOW, LATER), Denied)
+
+
+async def test_counters_stay_exact_beyond_doubles(store: Store) -> None:
+    """A soft budget can be passed without end."""
+    large = 2**53 - 1
+    for number in range(3):
+        await store.reserve(f"a{number}", [claim(large, hard=False)], NOW, LATER)
+        await store.settle(f"a{number}", [large])
+    assert (await standing(store, claim(0))).spent == 3 * large
+    await store.reserve("b", [claim(1, hard=False)], NOW, LATER)
+    await store.settle("b", [1])
+    assert (await standing(store, claim(0))).spent == 3 * large + 1
+
+
+async def test_names_may_be_anything(store: Store) -> None:
+    odd = [claim(5, budget="a:b\x00 ü", group="x\ny:z"), claim(5, budget="c", group="")]
+    await store.reserve("a", odd, NOW, LATER)
+    await store.settle("a", [3, 4])
+    assert [one.spent for one in await store.standings_of(odd)] == [3, 4]
+
+
+async def test_the_oldest_waits_least(store: Store) -> None:
+    """Room for one: who came first gets it, and nobody else is woken for nothing."""
+    await store.reserve("0", [claim(100)], NOW, LATER)
+    woken: list[str] = []
+
+    async def wait(name: str) -> None:
+        assert isinstance(await store.reserve(name, [claim(60)], NOW, LATER), Denied)
+        waits.release()
+        while not isinstance(await store.reserve(name, [claim(60)], NOW, LATER), Granted):
+            assert await store.wait_for_room(name, [claim(60)], timeout_s=5)
+            woken.append(name)
+
+    waits = asyncio.Semaphore(0)
+    waiting = {name: asyncio.create_task(wait(name)) for name in ("3", "1", "2")}
+    for _ in waiting:
+        await waits.acquire()
+    await asyncio.sleep(0.05)  # until the second refusal is there too
+    for holder, following in (("0", "1"), ("1", "2"), ("2", "3")):
+        await store.settle(holder, [0])
+        await asyncio.wait_for(waiting[following], 5)
+    assert woken == ["1", "2", "3"]
+
+
+async def test_who_can_never_fit_is_told_at_once(store: Store) -> None:
+    await store.reserve("a", [claim(100)], NOW, LATER)
+    assert isinstance(await store.reserve("b", [claim(50)], NOW, LATER), Denied)
+    waiting = asyncio.create_task(store.wait_for_room("b", [claim(50)], timeout_s=5))
+    await asyncio.sleep(0)
+    await store.settle("a", [90])
+    assert await waiting is True
+    denied = await store.reserve("b", [claim(50)], NOW, LATER)
+    assert isinstance(denied, Denied)
+    assert denied.exceeded
+
+
+async def test_a_turn_that_is_not_used_is_passed_on(store: Store) -> None:
+    """Whoever was woken leaves without reserving: the next one that fits must not wait for another settlement."""
+    await store.reserve("0", [claim(100)], NOW, LATER)
+    for name in ("1", "2"):
+        assert isinstance(await store.reserve(name, [claim(80)], NOW, LATER), Denied)
+    first = asyncio.create_task(store.wait_for_room("1", [claim(80)], timeout_s=5))
+    second = asyncio.create_task(store.wait_for_room("2", [claim(80)], timeout_s=5))
+    await asyncio.sleep(0)
+    await store.settle("0", [10])
+    assert await first is True
+    await asyncio.sleep(0.01)
+    assert not second.done()
+    again = asyncio.create_task(store.wait_for_room("1", [claim(80)], timeout_s=5))  # another budget was in its way
+    assert await second is True
+    again.cancel()

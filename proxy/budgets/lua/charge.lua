@@ -1,0 +1,18 @@
+-- As settle, but what is unknown is charged too, once. ARGV: epoch, id, then for each claim: bucket, group, window end ("" for
+-- none), amount. Returns {"settled" | "expired" | ""}, or {"closed"}.
+if not state() then return {'closed'} end
+local id = ARGV[2]
+local amounts = {}
+for at = 3, #ARGV, 4 do amounts[#amounts + 1] = ARGV[at + 3] end
+local known = redis.call('EXISTS', base .. 'a:' .. id) == 1
+local ending = resolve(id, amounts)
+if not known then
+  ending = 'settled'
+  for at = 3, #ARGV, 4 do
+    add('s:', ARGV[at], ARGV[at + 1], ARGV[at + 3])
+    redis.call('HSET', base .. 'buckets', ARGV[at], ARGV[at + 2])
+    tell(ARGV[at], ARGV[at + 1])
+  end
+end
+close(id)
+return {ending or ''}

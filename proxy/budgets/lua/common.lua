@@ -1,0 +1,129 @@
+-- What every verb shares; it stands before each of them.
+--
+-- KEYS[1] is the root of all names, versioned (`tm1`); ARGV[1] the epoch that the caller is in. Names are <root>:<epoch>:…, so
+-- that what is left of another epoch, or arrives late from it, touches nothing of this one:
+--   s:<bucket>  spent by group     r:<bucket>  reserved by group, where any is     (bucket: measure:window start:budget)
+--   buckets     bucket -> window end ("" where it has none)
+--   a:<id>      a reservation: open, or what is remembered of its end
+--   deadlines   ids of open reservations by deadline     expired   ids of expired ones that are not written yet
+--   waited      counters that somebody waits for -> until when; their changes are told on the channel `room`
+--
+-- Lua's numbers are doubles, exact to 2^53, and amounts and limits stay below that; a sum may not. Counters are therefore only
+-- ever changed by HINCRBY, with the caller's own digits. A sum that is compared with a limit is rounded above 2^53 only, where
+-- it is above every limit, and rounding keeps order: decisions are exact.
+local root, epoch = KEYS[1], ARGV[1]
+local base = root .. ':' .. epoch .. ':'
+local REMEMBERED_S = 86400
+local WAITED_S = 60 -- who waits longer asks again
+
+-- "open", "recovering", or nil where this epoch is not the one that runs.
+local function state()
+  local found = redis.call('GET', root .. ':epoch')
+  if not found then return nil end
+  local id, how = string.match(found, '^(%S+) (%S+)')
+  if id == epoch then return how end
+  return nil
+end
+
+local function clock()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+end
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function counter(bucket, group)
+  return redis.call('HGET', base .. 's:' .. bucket, group), redis.call('HGET', base .. 'r:' .. bucket, group)
+end
+
+local function add(kind, bucket, group, amount)
+  if amount == '0' then
+    return tonumber(redis.call('HGET', base .. kind .. bucket, group) or '0')
+  end
+  return redis.call('HINCRBY', base .. kind .. bucket, group, amount)
+end
+
+local function give_back(bucket, group, amount)
+  if amount == '0' then
+    return add('r:', bucket, group, amount)
+  end
+  local left = redis.call('HINCRBY', base .. 'r:' .. bucket, group, '-' .. amount)
+  if left == 0 then redis.call('HDEL', base .. 'r:' .. bucket, group) end
+  return left
+end
+
+local function tell(bucket, group)
+  local name = bucket .. '\n' .. group
+  local till = redis.call('HGET', base .. 'waited', name)
+  if not till then return end
+  if tonumber(till) > clock() then
+    local spent, reserved = counter(bucket, group)
+    redis.call('PUBLISH', base .. 'room', name .. '\n' .. (spent or '0') .. '\n' .. (reserved or '0'))
+  else
+    redis.call('HDEL', base .. 'waited', name)
+  end
+end
+
+-- A reservation: {state, smaller, soft, buckets, groups, amounts, record}. States: "open", "expired" (charged whole; a late
+-- settlement corrects it), "closed" (nothing may come any more). Amounts are digits; smaller too, or "".
+local function load(id)
+  local packed = redis.call('GET', base .. 'a:' .. id)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function close(id)
+  redis.call('SET', base .. 'a:' .. id, cmsgpack.pack({'closed'}), 'NX', 'EX', REMEMBERED_S)
+end
+
+-- Give back what is reserved and count `amounts` (nil: nothing) as spent. Returns spent and reserved of each counter.
+local function finish(reservation, amounts)
+  local figures = {}
+  for i, bucket in ipairs(reservation[4]) do
+    local group = reservation[5][i]
+    local reserved = give_back(bucket, group, reservation[6][i])
+    local spent = add('s:', bucket, group, amounts and amounts[i] or '0')
+    figures[#figures + 1] = digits(spent)
+    figures[#figures + 1] = digits(reserved)
+  end
+  for i, bucket in ipairs(reservation[4]) do tell(bucket, reservation[5][i]) end
+  return figures
+end
+
+-- Settle (amounts nil: release) by id. Returns how it ended, or false where it is unknown, and the figures.
+local function resolve(id, amounts)
+  local reservation = load(id)
+  if not reservation or reservation[1] == 'closed' then return false, {} end
+  if reservation[1] == 'open' then
+    redis.call('DEL', base .. 'a:' .. id)
+    redis.call('ZREM', base .. 'deadlines', id)
+    return amounts and 'settled' or 'released', finish(reservation, amounts)
+  end
+  local figures = {}
+  for i, bucket in ipairs(reservation[4]) do
+    local group, amount = reservation[5][i], reservation[6][i]
+    add('s:', bucket, group, amounts and amounts[i] or '0')
+    local spent = redis.call('HINCRBY', base .. 's:' .. bucket, group, amount == '0' and '0' or '-' .. amount)
+    figures[#figures + 1] = digits(spent)
+    figures[#figures + 1] = redis.call('HGET', base .. 'r:' .. bucket, group) or '0'
+    tell(bucket, group)
+  end
+  reservation[1] = 'closed'
+  redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation), 'KEEPTTL')
+  return 'expired', figures
+end
+
+-- Charge at most `most` reservations whose deadline is over.
+local function sweep(now, most)
+  local due = redis.call('ZRANGEBYSCORE', base .. 'deadlines', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
+  for _, id in ipairs(due) do
+    local reservation = load(id)
+    finish(reservation, reservation[6])
+    reservation[1] = 'expired'
+    redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation))
+    redis.call('RPUSH', base .. 'expired', id)
+    redis.call('ZREM', base .. 'deadlines', id)
+  end
+  return #due
+end

@@ -1,0 +1,63 @@
+"""The store's scripts, one verb a file in `lua/`, and the names that they and Python share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from proxy.types import Claim
+
+ROOT = "tm1"
+"""Before every name in Redis; the number changes with the meaning of what lies there."""
+
+_LUA = Path(__file__).parent / "lua"
+_VERBS = (
+    "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
+    "standings", "forget",
+)  # fmt: skip
+
+
+@cache
+def scripts() -> Mapping[str, tuple[str, str]]:
+    """The verbs: SHA-1 and text of each."""
+    common = (_LUA / "common.lua").read_text(encoding="utf-8")
+    texts = {verb: common + (_LUA / f"{verb}.lua").read_text(encoding="utf-8") for verb in _VERBS}
+    return {verb: (hashlib.sha1(text.encode()).hexdigest(), text) for verb, text in texts.items()}  # noqa: S324 - Redis's names
+
+
+def unbucket(name: str) -> tuple[str, str, int]:
+    """Budget, measure, window start."""
+    measure, start, budget = name.split(":", 2)
+    return budget, measure, int(start)
+
+
+def bucket_of(claim: Claim) -> str:
+    return f"{claim.measure}:{claim.window_start}:{claim.budget}"
+
+
+def end_of(claim: Claim) -> str | int:
+    """The end of the claim's window, as scripts take it."""
+    return "" if claim.window_end is None else claim.window_end
+
+
+def facts(info: str) -> dict[str, str]:
+    """Redis's INFO as a mapping."""
+    return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+
+
+def problems(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Why a server with these facts cannot hold budgets, and what its operator should know."""
+    unfit, doubtful = [], []
+    version = told.get("redis_version", "0")
+    if int(version.partition(".")[0]) < 7:
+        unfit.append(f"Redis {version} is too old: 7 or newer is needed")
+    policy = told.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        unfit.append(f"Redis may throw budgets away: maxmemory-policy is {policy}, and must be noeviction")
+    if told.get("role", "master") != "master":
+        unfit.append("this Redis is a replica: give the address of the one that takes writes")
+    if told.get("aof_enabled") == "0":
+        doubtful.append("Redis writes no append-only file: after a restart, counters are rebuilt from the ledger")
+    return unfit, doubtful
