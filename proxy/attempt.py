@@ -21,7 +21,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
-from proxy.conversations import Chain
+from proxy.conversations import Chain, Prefixes
 from proxy.errors import Refusal, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -61,6 +61,7 @@ class Attempt:
     charged: bool = False
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
     chain: Chain | None = None
+    prefixes: Prefixes | None = None
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
@@ -104,6 +105,7 @@ class Attempt:
             "parent_session_id": attribution.parent_session_id,
             "root_session_id": attribution.root_session_id,
             "agent": attribution.agent,
+            "parent_agent": attribution.parent_agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
             "budgets": self._claimed(),

@@ -286,6 +286,7 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "parent_session_id": told("parent_session_id"),
         "root_session_id": told("root_session_id"),
         "agent": told("agent"),
+        "parent_agent": told("parent_agent"),
         "input_tokens": known("input", 0),
         "cache_read_tokens": known("cache_read", 0),
         "cache_write_5m_tokens": known("cache_write_5m", 0),

@@ -59,6 +59,7 @@ entries = Table(
     Column("parent_session_id", Text),
     Column("root_session_id", Text),
     Column("agent", Text),
+    Column("parent_agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
     Column("told_usage", Text),
