@@ -22,7 +22,7 @@ from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, Store
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
 from proxy.conversations import Chain
-from proxy.errors import Refusal, ledger_unavailable
+from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -160,12 +160,13 @@ class Attempt:
 
     # The ends. Each closes the INTENT; the first one wins.
 
-    def refused(self, spool: Spool, refusal: Refusal) -> None:
-        """The budgets (or a guard) said no: the INTENT ends without an entry."""
+    def refused(self, spool: Spool, refusal: Refusal) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
             spool.append_end(orjson.dumps(record))
+        return Refused(refusal, recorded=True)
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""

@@ -28,6 +28,7 @@ from proxy.budgets.store import Standing
 from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
 from proxy.conversations import Conversations
+from proxy.guards import Guards
 from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -96,6 +97,7 @@ class _DataPlane:
             ),
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
+            guards=Guards(config.guards),
             conversations=Conversations(_secret(Path(config.data_dir) / "conversations.key")),
             learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
@@ -159,6 +161,7 @@ class _DataPlane:
         plane.router = Router(config.models, config.upstreams)
         plane.book = self._priced_by(config)
         plane.budgets = BudgetIndex(compile_budgets(config.budgets))
+        plane.guards.settings = config.guards
         plane.facts = {}
         plane.config = config
         retired.close()

@@ -82,6 +82,7 @@ async def _try(
     attempt = _plan(plane, endpoint, caller, call, route, number, 0 if client.counted else 1)
     attempt.intend(plane.spool)
     try:
+        _guard(plane, attempt)
         await reserve(plane, attempt, endpoint, destination, client)
         response = await forward(plane, attempt, endpoint, destination, client)
         return await answer(plane, attempt, response, endpoint, destination, client, hold=again)
@@ -91,6 +92,15 @@ async def _try(
         raise
     finally:
         client.counted = client.counted or attempt.charged
+
+
+def _guard(plane: Plane, attempt: Attempt) -> None:
+    """The guards of the call's session, once a call. A refusal closes the INTENT."""
+    if attempt.number == 1 and not plane.guards.idle:
+        session_id = attempt.attribution.budgeted_session_id
+        refusal = plane.guards.refusal(session_id, attempt.call, attempt.started_at / 1e6)
+        if refusal is not None:
+            raise attempt.refused(plane.spool, refusal)
 
 
 async def _try_in_turn(

@@ -17,6 +17,7 @@ from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
+from proxy.guards import Guards
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
@@ -118,6 +119,7 @@ class Plane:
     held: Held = field(default_factory=Held)
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
+    guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
