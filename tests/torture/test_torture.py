@@ -34,7 +34,7 @@ def test_a_stampede_of_four_processes_uses_a_budget_up_and_never_passes_it(sessi
     outcome = passed(stampede(tmp_path, limit_usd="0.1" if not sessions else "0.004", sessions=sessions, calls=1200))
 
     assert outcome.facts["refused_402"] > 0
-    assert outcome.facts["billed_of_limit"] > 0.9
+    assert outcome.facts["billed_of_limit"] > 0.8
 
 
 def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path: Path) -> None:
