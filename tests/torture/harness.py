@@ -268,6 +268,7 @@ class Rig:
     budgets: list[dict[str, Any]] = field(default_factory=lambda: list(BUDGETS))
     changes: dict[str, Any] = field(default_factory=dict)
     provider_options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # of `taximeter serve`
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
 
@@ -278,7 +279,7 @@ class Rig:
             self.provider.up("--keys", "sk-upstream-torture-a,sk-upstream-torture-b", *self.provider_options)
             made = config(self.folder, self.provider.port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made)
-            self.ready_s = self.gateway.up()
+            self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()
             raise
