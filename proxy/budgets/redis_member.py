@@ -177,6 +177,9 @@ class Member:
     async def state(self) -> tuple[str, str, float]:
         """The epoch that runs, "open" or "recovering", and the store's clock."""
         epoch, state, now = await self.call("join", "", secrets.token_hex(4))
+        if epoch != self.epoch:
+            self.ready.clear()
+            self._trouble.set()
         return epoch, state, float(now)
 
     async def seed(self, state: str, part: str, rows: Iterable[tuple[str, str, int | None, int]]) -> None:

@@ -96,7 +96,11 @@ class SharedBudgets:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
         if mine:
-            self._hand_over(self._end(mine))
+            self.ended(mine)
+
+    def ended(self, entries: Sequence[Entry]) -> None:
+        """This is how they ended, if it is not known yet."""
+        self._hand_over(self._end(entries))
 
     def _hand_over(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)

@@ -378,6 +378,11 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
     return Entry(corrected, entry.end, budgets)
 
 
+def entry_in_ledger(row: Row) -> Entry:
+    """An entry as the ledger has it."""
+    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
+
+
 def correction_id(attempt_id: str) -> str:
     """A UUIDv7 with the attempt's time, the same for the same attempt."""
     digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()

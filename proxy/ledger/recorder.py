@@ -55,6 +55,10 @@ class Gate(Protocol):
         """A run is over; these are its last ends."""
         ...
 
+    def ended(self, entries: Sequence[Entry]) -> None:
+        """Their reservations expired, but the ledger knows how they ended."""
+        ...
+
 
 class _Run:
     """One spool run being shipped. held_at: the epoch before whose marker it stands."""
@@ -124,6 +128,8 @@ class Recorder:
         positions = self._positions()
         while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
+        if self._gate is not None and self._shipper.refuted:
+            self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
         if inserted and self._on_shipped is not None:
             try:

@@ -295,13 +295,13 @@ class Rig:
             if marked is not None:
                 marked.close()
 
-    def begin_load(self, wanted: Traffic) -> Marked:
-        """Start a load; its log is part of the evidence."""
+    def begin_load(self, wanted: Traffic, gateway: Gateway | None = None) -> Marked:
+        """Start a load, on another gateway than the rig's own where one is given; its log is part of the evidence."""
         wanted = replace(wanted, callers=CALLERS)
         name = f"load-{len(self.loads)}"
         log = self.folder / f"{name}.jsonl"
         load = Marked(self.folder, name)
-        options = ["--url", self.gateway.url, "--log", str(log), "--traffic", traffic.to_json(wanted)]
+        options = ["--url", (gateway or self.gateway).url, "--log", str(log), "--traffic", traffic.to_json(wanted)]
         load.start([*program("load"), *options], stdout=subprocess.PIPE)
         self.logs.append(log)
         self.loads.append(load)
