@@ -14,17 +14,16 @@ from typing import Any
 import orjson
 
 from pricing.cost import Cost
-from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.held import Holder, ids_of
 from proxy.inflated import plain
 from proxy.keepalive import KeepAlive
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
+from proxy.notes import note_bill, note_conversation, note_stored
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
 from proxy.retry import RETRIED, Failure
@@ -157,7 +156,7 @@ class _Answer:
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.whole(value if value is not None else {}, self.context)
         if self.endpoint.holds and self.response.status == 200:
-            self._note_held(value if reading.source != "none" else None)
+            note_stored(self.plane, self.attempt, value if reading.source != "none" else None)
         failed = self.response.status >= 300 or says_error(value)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if self.response.status >= 300 and (value is None or not reading.usage):
@@ -167,6 +166,8 @@ class _Answer:
             return None
         elif doubtful(reading):
             reading = await self._counted(reading, [value])
+        if not failed:
+            note_conversation(self.plane, self.attempt, reading, lambda: [value])
         return await self._settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -208,7 +209,7 @@ class _Answer:
                 alive.stop()
         held = gate.finish()
         if self.endpoint.holds:
-            self._note_held(gate.last_usage.get("response"))
+            note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
         await self._settle_stream()
         await client.end(held)
 
@@ -227,11 +228,6 @@ class _Answer:
             data = await self.body.read()
         self.ended = clock()
 
-    def _note_held(self, response: object) -> None:
-        """Remember whose this stored response is."""
-        route = self.attempt.route
-        self.plane.held.note(self.attempt.identity, ids_of(response), Holder(route.upstream, route.requested))
-
     def _drain(self) -> None:
         """The client has left and its upstream bills on: read to the usage, but not for ever."""
         now = time.perf_counter()
@@ -247,6 +243,8 @@ class _Answer:
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
         if reading.source == "none" or doubtful(reading):
             reading = await self._counted(reading, gate.events_seen())
+        if not gate.upstream_error and gate.share_seen == 1.0:
+            note_conversation(self.plane, self.attempt, reading, gate.events_seen)
         await self._settle(reading, outcome)
 
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
@@ -352,20 +350,11 @@ class _Answer:
             cost = None
         else:
             await self._close(reading, cost, outcome)
-            self._learn(reading, cost)
+            note_bill(self.plane, self.attempt, reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
                 self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
-
-    def _learn(self, reading: Reading, cost: Cost) -> None:
-        """From a bill beyond its ceiling, and from an input that was counted beforehand."""
-        attempt, learned = self.attempt, self.plane.learned
-        if attempt.reserved_nanousd and cost.cost_nanousd and cost.cost_nanousd > attempt.reserved_nanousd:
-            learned.overran(attempt.route.provider, attempt.route.model, cost.cost_nanousd, attempt.reserved_nanousd)
-        if attempt.o200k_tokens and reading.source == "provider":
-            tokens = sum(float(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
-            learned.counted(attempt.family, int(tokens), attempt.o200k_tokens)
 
     async def settle_unknown(self, outcome: str) -> None:
         """Charge the ceiling: it may have been billed, and nothing says how much."""

@@ -21,6 +21,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
+from proxy.conversations import Chain
 from proxy.errors import Refusal, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -59,6 +60,7 @@ class Attempt:
     closed: bool = False
     charged: bool = False
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
+    chain: Chain | None = None
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
+from proxy.conversations import Conversations
 from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -100,6 +103,7 @@ class _DataPlane:
             ),
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
+            conversations=Conversations(_secret(Path(config.data_dir) / "conversations.key")),
             learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
 
@@ -231,3 +235,14 @@ class _DataPlane:
                 self._plane.spool.append(orjson.dumps(record))
             except SpoolUnavailable:
                 log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def _secret(path: Path) -> bytes:
+    """The secret in the file, whole or not at all, made by whoever comes first; only the owner can read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent) as made:
+        made.write(secrets.token_bytes(32))
+        made.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(made.name, path)
+    return path.read_bytes()

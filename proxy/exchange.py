@@ -12,8 +12,10 @@ from typing import NamedTuple
 from proxy import ceiling as ceilings
 from proxy.answer import answer
 from proxy.attempt import Attempt, now_us
+from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.client import Client
+from proxy.conversations import Chain
 from proxy.dialects import Endpoint
 from proxy.errors import (
     UPSTREAM_ERROR,
@@ -28,7 +30,6 @@ from proxy.forward import forward
 from proxy.plane import Destination, Plane
 from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
-from proxy.sessions import attribute
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
@@ -40,6 +41,7 @@ class Caller(NamedTuple):
     identity: Identity
     attribution: Attribution
     request_id: str
+    chain: Chain | None
 
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
@@ -51,11 +53,11 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
-    attribution = attribute(client.headers, call.body, identity, client.request_id)
+    attribution, chain = attributed(plane, client, call, identity)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 
-    caller = Caller(identity, attribution, client.request_id)
+    caller = Caller(identity, attribution, client.request_id, chain)
     if route.retries or route.fallbacks:
         await _try_in_turn(plane, endpoint, client, caller, call, route, sent)
     else:
@@ -142,7 +144,7 @@ def _plan(
     plane: Plane, endpoint: Endpoint, caller: Caller, call: Call, route: Route, number: int, requests: int
 ) -> Attempt:
     """The attempt with its ceiling and its claims. Raises `Refused` where it has no price or no bound but needs one."""
-    identity, attribution, request_id = caller
+    identity, attribution, request_id, chain = caller
     started_at = now_us()
     now_s = started_at / 1e6
     attributes = _attributes(identity, route, attribution)
@@ -188,6 +190,7 @@ def _plan(
         request_id=request_id,
         number=number,
         requests=requests,
+        chain=chain,
         started_at=started_at,
         deadline_at=started_at + plane.config.server.max_call_s * 1_000_000,
         call=call,
@@ -221,7 +224,7 @@ def _attributes(identity: Identity, route: Route, attribution: Attribution) -> d
         "upstream": route.upstream,
         "provider": route.provider,
         "agent": attribution.agent,
-        "session": attribution.root_session_id,
+        "session": attribution.budgeted_session_id,
     }
     for name, value in attribution.labels.items():
         attributes[f"label.{name}"] = value

@@ -16,10 +16,11 @@ _MAX_IDS = 200_000
 
 
 class Holder(NamedTuple):
-    """Where something is stored: the upstream, and the name of the model by which a client reached it."""
+    """Where something is stored: the upstream, the name of the model by which a client reached it, and in which session."""
 
     upstream: str
     model: str
+    session_id: str = ""
 
 
 class Held:

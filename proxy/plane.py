@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
+from proxy.conversations import Conversations
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
@@ -23,6 +25,7 @@ from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
 from proxy.route import Router
+from proxy.sessions import SessionTrees
 from proxy.upstream import UpstreamClient
 
 _MAX_SESSIONS = 100_000
@@ -114,6 +117,8 @@ class Plane:
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
+    trees: SessionTrees = field(default_factory=SessionTrees)
+    conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)

@@ -1,64 +1,107 @@
-"""Which session, agent and client a call belongs to: from headers and body, by one ordered table.
+"""Which session, agent and client a call belongs to, and the trees that sessions make.
 
-A session is a label within the key's team, never an identity: the ids that clients send are namespaced by the team, so
-that nobody can spend, or see, another team's session. Where nothing is found, a call is a session of its own.
+A session is a label within the key's team, never an identity: an id that two teams send is two sessions, so that nobody
+can spend, or see, another team's. Where nothing is found, a call is a session of its own.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from proxy import clients
+from proxy.clients import Found
 from proxy.errors import invalid_request
 from proxy.types import Attribution, Identity
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
-_CLIENTS = (
-    (b"claude-cli", "claude-code"),
-    (b"codex", "codex"),
-    (b"opencode", "opencode"),
-    (b"QwenCode", "qwen-code"),
-    (b"Agents/Python", "openai-agents"),
-    (b"AsyncOpenAI/Python", "openai-python"),
-    (b"OpenAI/Python", "openai-python"),
-    (b"OpenAI/JS", "openai-node"),
-    (b"AsyncAnthropic/Python", "anthropic-python"),
-    (b"Anthropic/Python", "anthropic-python"),
-    (b"Anthropic/JS", "anthropic-node"),
-    (b"google-genai-sdk", "google-genai"),
-    (b"ai-sdk", "vercel-ai"),
-    (b"langchain", "langchain"),
-    (b"litellm", "litellm"),
-    (b"curl/", "curl"),
-)
-# Headers that name a session, in the order in which they are believed: (header, source).
-_SESSION_HEADERS = (
-    (b"x-taximeter-session-id", "taximeter"),
-    (b"x-claude-code-session-id", "claude-code"),
-    (b"helicone-session-id", "helicone"),
-    (b"x-litellm-session-id", "litellm"),
-    (b"x-session-id", "header"),
-)
 _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
+_MAX_DEPTH = 16
+_MAX_SESSIONS = 200_000
 
 
-@lru_cache(maxsize=256)
-def client_family(user_agent: bytes) -> str:
-    """The client's kind, by a mark in its user agent: a bounded set of names, fit for a metric's label."""
-    for mark, family in _CLIENTS:
-        if mark in user_agent:
-            return family
-    return "other"
+class Node(NamedTuple):
+    """A session's place: its name here, its tree's root, its parent, and how deep it lies (a root: 1)."""
+
+    session_id: str
+    root: str
+    parent: str | None
+    depth: int
 
 
-def attribute(headers: Mapping[bytes, bytes], body: Mapping[str, Any], identity: Identity, own_id: str) -> Attribution:
-    """What the call is counted under. `own_id` names the session of a call in which none is found."""
-    session_id, source = _session(headers, own_id)
+class SessionTrees:
+    """Where each session stands, fixed at its first call; the latest sessions only. No I/O.
+
+    An id that another team uses already is a session of another name: `id@team`.
+    """
+
+    def __init__(self, max_sessions: int = _MAX_SESSIONS) -> None:
+        self._max = max_sessions
+        self._nodes: OrderedDict[tuple[str, str], Node] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()
+
+    def place(self, scope: str, session_id: str, parent: str | None) -> Node:
+        """The place of a session of `scope` (a team, or a key that has none); `parent` counts at its first call only."""
+        key = (scope, session_id)
+        node = self._nodes.get(key)
+        if node is not None:
+            self._nodes.move_to_end(key)
+            return node
+        name = self._name(scope, session_id)
+        above = None
+        if parent is not None and parent != session_id:
+            above = self._nodes.get((scope, parent)) or self.place(scope, parent, None)
+        if above is None:
+            node = Node(name, name, None, 1)
+        elif above.depth < _MAX_DEPTH:
+            node = Node(name, above.root, above.session_id, above.depth + 1)
+        else:  # however deep it nests, it stays in its tree, and in its tree's budget
+            node = Node(name, above.root, above.parent, _MAX_DEPTH)
+        self._nodes[key] = node
+        if len(self._nodes) > self._max:
+            self._nodes.popitem(last=False)
+        return node
+
+    def _name(self, scope: str, session_id: str) -> str:
+        owner = self._owners.setdefault(session_id, scope)
+        if len(self._owners) > self._max:
+            self._owners.popitem(last=False)
+        return session_id if owner == scope else f"{session_id}@{scope}"
+
+
+def scope_of(identity: Identity) -> str:
+    """Whose sessions these are: the team's, or the key's own where it has none."""
+    return identity.team if identity.team is not None else f"key {identity.key}"
+
+
+def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> Found | None:
+    """The session that the call names: by our own headers, else by what its client sends; None where by nothing.
+
+    A call that names nothing but a parent is a session of its own (`own_id`) below that one.
+    """
     parent = _text(headers, b"x-taximeter-parent-session-id")
     agent = _text(headers, b"x-taximeter-agent")
+    own = _text(headers, b"x-taximeter-session-id")
+    found = Found(own, "taximeter") if own else clients.find(headers, body, client)
+    if found is None:
+        return Found(own_id, "none", parent, agent) if parent else None
+    return found._replace(parent=parent or found.parent, agent=agent or found.agent)
+
+
+def attribute(
+    headers: Mapping[bytes, bytes],
+    body: Mapping[str, Any],
+    identity: Identity,
+    client: str,
+    node: Node,
+    source: str,
+    agent: str | None,
+    budgeted: str,
+) -> Attribution:
+    """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
     claimed_user = _text(headers, b"x-taximeter-user")
     claimed_customer = _text(headers, b"x-taximeter-customer") or _claimed_in_body(body)
     claimed = _labels(headers)
@@ -70,24 +113,18 @@ def attribute(headers: Mapping[bytes, bytes], body: Mapping[str, Any], identity:
         if claimed_customer:
             untrusted["customer"] = claimed_customer
     return Attribution(
-        session_id=session_id,
+        session_id=node.session_id,
         session_source=source,
-        root_session_id=parent or session_id,
-        parent_session_id=parent,
-        agent=agent,
+        root_session_id=node.root,
+        budgeted_session_id=budgeted,
+        parent_session_id=node.parent,
+        agent=agent or _text(headers, b"x-taximeter-agent"),
         user=identity.user or (claimed_user if trusted else None),
         customer=identity.customer or (claimed_customer if trusted else None),
         labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,
         untrusted_labels=untrusted,
-        client=client_family(headers.get(b"user-agent", b"")),
+        client=client,
     )
-
-
-def _session(headers: Mapping[bytes, bytes], own_id: str) -> tuple[str, str]:
-    for name, source in _SESSION_HEADERS:
-        if name in headers and (value := _text(headers, name)):
-            return value, source
-    return own_id, "none"
 
 
 def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:

@@ -1,8 +1,9 @@
 """Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit (design, section 12).
 
 A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
-in order: the model's own tokenizer where there is one; the provider's own count, which is free; and, where every budget
-says `ceiling: calibrated`, an o200k count times the highest ratio seen for that family times 1.2.
+in order: what the provider counted for the conversation so far; the model's own tokenizer where there is one; the
+provider's own count, which is free; and, where every budget says `ceiling: calibrated`, an o200k count times the highest
+ratio seen for that family times 1.2.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 
 from proxy.attempt import Attempt
+from proxy.attribution import chain_of
 from proxy.ceiling import overhead
 from proxy.client import Client
 from proxy.dialects import Endpoint
@@ -35,6 +37,9 @@ async def closer_bounds(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
+    chain = chain_of(plane, attempt)
+    if chain is not None and (known := plane.conversations.bound(chain, attempt.call)) is not None:
+        yield known + overhead(attempt.call)
     text_only = not attempt.call.media_items and attempt.call.form is None
     if text_only:
         exact = await asyncio.to_thread(_own_tokenizer, attempt)

@@ -85,11 +85,15 @@ class Call:
 
 
 class Attribution(NamedTuple):
-    """What a call is counted under besides its identity. `session_source` says where the session id was found."""
+    """What a call is counted under besides its identity. `session_source` says where the session id was found.
+
+    budgeted_session_id: the session that budgets and guards count it in: the root, or the call's own where it was guessed.
+    """
 
     session_id: str
     session_source: str
     root_session_id: str
+    budgeted_session_id: str
     parent_session_id: str | None = None
     agent: str | None = None
     user: str | None = None

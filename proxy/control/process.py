@@ -13,8 +13,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -29,12 +30,16 @@ from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys
+from proxy.ledger.entries import Entry
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
 from proxy.log import call_logger
 from proxy.orders import Orders
 from proxy.serving import Server
+
+if TYPE_CHECKING:
+    from proxy.control.live import Live
 
 log = logging.getLogger("taximeter.control")
 
@@ -62,6 +67,7 @@ class _Control:
         self._announce = announce
         self._stop = asyncio.Event()
         self._data_dir = Path(config.data_dir)
+        self._live: Live | None = None  # until the API is there
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,12 +78,18 @@ class _Control:
         metrics = self._metrics = MetricState.load(engine, self._instance())
         log_rows = call_logger(self.config.log.sample)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
+
+        def on_shipped(shipped: Sequence[Entry]) -> None:
+            log_rows([entry.row for entry in shipped])
+            if self._live is not None:
+                self._live.shipped()
+
         recorder = self._recorder = Recorder(
             engine,
             self._data_dir / "spool",
             instance=self._instance(),
             metrics=metrics,
-            on_shipped=lambda shipped: log_rows([entry.row for entry in shipped]),
+            on_shipped=on_shipped,
             gate=shared,
         )
         sharing = None
@@ -108,6 +120,8 @@ class _Control:
         if shared is not None and sharing is not None:
             sharing.cancel()
             await shared.leave()
+        if self._live is not None:
+            self._live.close()
         server.should_exit = True
         await serving
         await link.stop()
@@ -129,6 +143,8 @@ class _Control:
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
+        from proxy.control.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.page import looks  # noqa: PLC0415 - as above
 
         api = Api(
             config=lambda: self.config,
@@ -142,7 +158,8 @@ class _Control:
             expected_workers=self._workers,
             shared=self._shared,
         )
-        app = create_app(api)
+        self._live = Live(looks(api), loop)
+        app = create_app(api, self._live)
         settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
 

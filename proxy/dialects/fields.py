@@ -119,7 +119,15 @@ def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]
 def encode(call: Call, model: str) -> bytes:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
     call.body["model"] = model
-    return orjson.dumps(call.body)
+    return written(call.body)
+
+
+def written(body: Mapping[str, Any]) -> bytes:
+    """A body as JSON. Raises `Refused` (400) where it is nested deeper than can be written."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        raise invalid_request("The body is nested too deeply.") from None
 
 
 def encode_nothing(call: Call, model: str) -> bytes:

@@ -79,7 +79,7 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
     """Path and body of the provider's own count of an input (API reference: models.countTokens)."""
     body = {name: call.body[name] for name in _COUNTED if name in call.body}
     request = {"generateContentRequest": {"model": f"models/{model}", **body}}
-    return "/v1beta/models/{model}:countTokens", orjson.dumps(request)
+    return "/v1beta/models/{model}:countTokens", fields.written(request)
 
 
 def parse_count(model: str, raw: bytes) -> Call:
@@ -184,7 +184,7 @@ def encode(call: Call, model: str) -> bytes:
             request["model"] = name
     elif isinstance(inner := body.get("generateContentRequest"), dict):
         inner["model"] = name
-    return orjson.dumps(body)
+    return fields.written(body)
 
 
 def refusal_body(refusal: Refusal) -> bytes:

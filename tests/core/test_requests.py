@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.dialects import openai
+from proxy.dialects import fields, openai
 from proxy.errors import Refused
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -118,3 +118,11 @@ def test_odd_prompts_are_refused_or_empty(prompt: Any) -> None:
         assert openai.parse_completions(orjson.dumps({"model": "m", "prompt": prompt})).sequences == 1
     else:
         assert refused_field(orjson.dumps({"model": "m", "prompt": prompt}), openai.parse_completions) == "prompt"
+
+
+def test_a_body_nested_deeper_than_can_be_written_is_refused() -> None:
+    nested = b"[" * 300 + b"]" * 300
+    call = openai.parse_chat(b'{"model":"m","messages":[{"role":"user","content":"x"}],"tools":' + nested + b"}")
+    with pytest.raises(Refused) as refused:
+        fields.encode(call, "m")
+    assert refused.value.refusal.status == 400

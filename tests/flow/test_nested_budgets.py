@@ -142,7 +142,7 @@ async def test_no_nest_is_passed_and_none_refuses_what_fits(tmp_path: Path, seed
     async def one(number: int) -> None:
         key = rng.choice(keys)
         who = {name: key[name] for name in ("team", "user", "customer")} | {"key": key["name"]}
-        who["session"] = f"s{rng.randint(0, 9)}"
+        who["session"] = f"{key['team']}-s{rng.randint(0, 4)}"
         text, cap = f"{number} " + "x" * rng.randint(1, 3000), rng.choice([50, 500, 2000])
         wanted[str(number)] = who, rng.randint(1, len(text) + 20), rng.random(), rng.randint(0, 6)
         messages = [{"role": "user", "content": text}]

@@ -30,6 +30,7 @@ RUNS: dict[str, Run] = {
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),
     "kill-data": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="data"),
     "kill-control": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="control"),
+    "crash": lambda folder, seed, a: scenarios.crash_points(folder, each=max(1, a.kills // 20), seed=seed),
     "stop": lambda folder, seed, a: scenarios.rolling_stops(folder, times=max(1, a.kills // 2), seed=seed),
     "leave": lambda folder, seed, a: scenarios.leaving_callers(folder, calls=a.calls, seed=seed),
     "leave-unbilled": lambda f, seed, a: scenarios.leaving_callers(f, calls=a.calls, seed=seed, bills_on=False),

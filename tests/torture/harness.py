@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import yaml
 
-from . import evidence, tariff, traffic
+from . import evidence, points, tariff, traffic
 from .figures import Verdict
 from .reconcile import Sources, gather, table
 from .traffic import Caller, Traffic
@@ -177,8 +177,12 @@ class Provider(Marked):
 class Gateway(Marked):
     """`taximeter serve` in its processes."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], module: str = "proxy") -> None:
+        """module: what is run; `crashing`'s points find their orders in the folder `crash`."""
         super().__init__(folder, "gateway")
+        self.module = module
+        self.crash = folder / "crash"
+        self.crash.mkdir(exist_ok=True)
         self.config_file = folder / "taximeter.yaml"
         self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
         server = config["server"]
@@ -190,9 +194,8 @@ class Gateway(Marked):
     def up(self, *options: str, env: Mapping[str, str] | None = None, timeout_s: float = 30) -> float:
         """Start and wait until both planes are ready; the seconds that it took."""
         began = time.monotonic()
-        command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config_file), *options]
-        self.start(command, env=env)
-
+        command = [sys.executable, "-m", self.module, "serve", "--config", str(self.config_file), *options]
+        self.start(command, env={points.FOLDER: str(self.crash)} | dict(env or {}))
         try:
             wait_until("taximeter serve is ready", self.ready, timeout_s)
         except RigError as error:
@@ -269,6 +272,7 @@ class Rig:
     changes: dict[str, Any] = field(default_factory=dict)
     provider_options: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # of `taximeter serve`
+    module: str = "proxy"
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
 
@@ -278,7 +282,7 @@ class Rig:
         try:
             self.provider.up("--keys", "sk-upstream-torture-a,sk-upstream-torture-b", *self.provider_options)
             made = config(self.folder, self.provider.port, self.budgets, **self.changes)
-            self.gateway = Gateway(self.folder, made)
+            self.gateway = Gateway(self.folder, made, self.module)
             self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()

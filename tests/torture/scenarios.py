@@ -6,11 +6,12 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from . import points
 from .faults import FAULTS
 from .figures import Verdict
 from .harness import BUDGETS, Rig, RigError, wait_until
@@ -116,6 +117,61 @@ def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: 
         verdict = rig.verdict(clean=False, owed=owed if whom == "all" else None)
         facts = {"kills": times, "owed": len(owed), "slowest_restart_s": round(max(restarts, default=0), 2)}
         return Outcome(verdict, False, facts)
+
+
+def crash_points(
+    folder: Path,
+    *,
+    each: int = 1,
+    seed: int = 1,
+    names: Collection[str] = points.POINTS,
+    whoms: Collection[str] = ("all", "self"),
+    in_turn: bool = False,
+    changes: dict[str, Any] | None = None,
+) -> Outcome:
+    """`kill -9` at every named point, among streams and among whole answers: of every process, or of the one there.
+
+    in_turn: each point with one of the four only, the next point with the next.
+    """
+    rng = random.Random(seed)
+    owed: set[str] = set()
+    done: list[str] = []
+    with Rig(folder, changes=changes or {}, module=points.PROGRAM) as rig:
+        for point, whom, stream in _kills_at(names, whoms, each, in_turn=in_turn, first=seed):
+            passes = rng.randint(0, 60) if point in points.DATA_POINTS else 0
+            hit = points.arm(rig.gateway.crash, point, whom=whom, passes=passes)
+            if point == "before-unlock":  # is passed when a run is over
+                rig.gateway.kill([plane_pid(rig, "data")])
+                wait_until(f"{point} was reached", hit.exists, 20, 0.01)
+            load = rig.begin_load(_short_calls(stream, seed * 10_000 + len(done)))
+            wait_until(f"{point} was reached", hit.exists, 20, 0.01)
+            if whom == "all":
+                rig.gateway.kill()
+                rig.end_load(load)
+                owed |= rig.gateway.owed()
+                rig.gateway.up()
+            else:
+                rig.end_load(load)
+                wait_until("both planes are ready again", rig.gateway.ready, 20)
+            done.append(f"{point} {whom} {'stream' if stream else 'whole'}")
+        return Outcome(rig.verdict(clean=False, owed=owed), False, {"kills": len(done), "owed": len(owed)})
+
+
+def _kills_at(
+    names: Collection[str], whoms: Collection[str], each: int, *, in_turn: bool, first: int
+) -> Iterator[tuple[str, str, bool]]:
+    """(point, whom, among streams) of every kill."""
+    for number, point in enumerate(names, first):
+        ways = [(w, s) for w in whoms for s in (True, False) if s or point not in points.STREAM_ONLY]
+        chosen = [ways[number % len(ways)]] if in_turn else ways
+        yield from ((point, whom, stream) for whom, stream in chosen * each)
+
+
+def _short_calls(stream: bool, seed: int) -> Traffic:
+    return Traffic(
+        calls=250, concurrency=24, seed=seed, stream=float(stream), kinds={"chat": 1.0}, out=(4, 20), tpc=(1, 4),
+        chunk_delay=(0, 0.01), timeout_s=10,
+    )  # fmt: skip
 
 
 def _open_streams(streams: int, pace: tuple[float, float]) -> Traffic:

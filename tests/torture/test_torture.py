@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import scenarios, shared
+from . import points, scenarios, shared
 from .scenarios import Outcome
 from .stampede import stampede
 
@@ -42,6 +42,17 @@ def test_a_kill_in_the_middle_of_100_streams_loses_and_doubles_nothing(tmp_path:
 
     assert outcome.facts["owed"] >= 150
     assert outcome.verdict.numbers["unconfirmed"] > 0
+
+
+def test_a_kill_at_every_named_point_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    outcome = passed(scenarios.crash_points(tmp_path, in_turn=True))
+
+    assert outcome.facts["kills"] == len(points.POINTS)
+
+
+def test_a_point_that_nobody_knows_cannot_be_armed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no crash point"):
+        points.arm(tmp_path, "after-lunch", whom="self", passes=0)
 
 
 @pytest.mark.parametrize("plane", ["data", "control"])

@@ -1,0 +1,47 @@
+"""Step four of an exchange: under which session, agent, user and labels a call is counted."""
+
+from __future__ import annotations
+
+from proxy import turns
+from proxy.attempt import Attempt
+from proxy.client import Client
+from proxy.clients import Found, client_family
+from proxy.conversations import Chain
+from proxy.plane import Plane
+from proxy.sessions import Node, attribute, named, scope_of
+from proxy.types import Attribution, Call, Identity
+
+
+def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> tuple[Attribution, Chain | None]:
+    """What the call is counted under; and its conversation, where only that can tell its session.
+
+    A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
+    `session_guess: enforce`.
+    """
+    kind = client_family(client.headers.get(b"user-agent", b""))
+    found = named(client.headers, call.body, kind, client.request_id)
+    chain: Chain | None = None
+    guessed = False
+    if found is None and call.held:
+        holder = plane.held.find(identity, call.held[0])
+        found = Found(holder.session_id, "previous_response_id") if holder.session_id else None
+    if found is None and turns.is_conversation(call):
+        chain = plane.conversations.chain(call, f"{identity.key_id} {kind}")
+        session_id = plane.conversations.session(chain)
+        guessed = session_id is not None
+        found = Found(session_id, "prefix") if session_id is not None else None
+    if found is None:
+        own = Node(client.request_id, client.request_id, None, 1)
+        return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), chain
+    node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
+    budgeted = client.request_id if guessed and plane.config.session_guess == "show" else node.root
+    made = attribute(client.headers, call.body, identity, kind, node, found.source, found.agent, budgeted)
+    return made, chain
+
+
+def chain_of(plane: Plane, attempt: Attempt) -> Chain | None:
+    """The attempt's conversation, made when it is first asked for; None for what is no conversation."""
+    if attempt.chain is None and turns.is_conversation(attempt.call):
+        whose = f"{attempt.identity.key_id} {attempt.attribution.client}"
+        attempt.chain = plane.conversations.chain(attempt.call, whose)
+    return attempt.chain

@@ -1,0 +1,198 @@
+"""What real clients send that says which run of theirs a call belongs to: one ordered table. Pure.
+
+Each entry has an example of what that client really sends, which the tests feed to it; where it comes from is in the
+examples' comments. An entry gives None for anything that is not exactly of that shape: the next one is asked then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import orjson
+
+Headers = Mapping[bytes, bytes]
+Body = Mapping[str, Any]
+
+_FAMILIES = (
+    (b"claude-cli", "claude-code"),
+    (b"codex", "codex"),
+    (b"opencode", "opencode"),
+    (b"QwenCode", "qwen-code"),
+    (b"Agents/Python", "openai-agents"),
+    (b"AsyncOpenAI/Python", "openai-python"),
+    (b"OpenAI/Python", "openai-python"),
+    (b"OpenAI/JS", "openai-node"),
+    (b"AsyncAnthropic/Python", "anthropic-python"),
+    (b"Anthropic/Python", "anthropic-python"),
+    (b"Anthropic/JS", "anthropic-node"),
+    (b"google-genai-sdk", "google-genai"),
+    (b"ai-sdk", "vercel-ai"),
+    (b"langchain", "langchain"),
+    (b"litellm", "litellm"),
+    (b"curl/", "curl"),
+)
+_ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{8,200}\Z")
+_VENDOR = re.compile(rb"x-[a-z0-9-]+-session-id\Z")
+_NOT_A_SESSION = (b"parent", b"affinity")
+_LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_MAX_JSON = 16_384
+
+
+class Found(NamedTuple):
+    """A session that the client named. `source` is the entry that found it; `parent` and `agent` where it says them."""
+
+    session_id: str
+    source: str
+    parent: str | None = None
+    agent: str | None = None
+
+
+@lru_cache(maxsize=256)
+def client_family(user_agent: bytes) -> str:
+    """The client's kind, by a mark in its user agent: a bounded set of names, fit for a metric's label."""
+    for mark, family in _FAMILIES:
+        if mark in user_agent:
+            return family
+    return "other"
+
+
+def find(headers: Headers, body: Body, client: str) -> Found | None:
+    """What the first entry that finds something says; None where the call names no session."""
+    for look in TABLE:
+        found = look(headers, body, client)
+        if found is not None:
+            return found
+    return None
+
+
+def _header(headers: Headers, name: bytes, pattern: re.Pattern[str] = _ID) -> str | None:
+    raw = headers.get(name)
+    if not raw:
+        return None
+    value = raw.decode("latin-1").strip()
+    return value if pattern.match(value) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and _ID.match(value) else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """An object, or one that is written as a JSON string."""
+    if isinstance(value, str) and value.startswith("{") and len(value) <= _MAX_JSON:
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _claude_code(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"x-claude-code-session-id")
+    if session is None:
+        return None
+    return Found(session, "claude-code", agent=_header(headers, b"x-claude-code-agent-id"))
+
+
+def _codex(headers: Headers, body: Body, client: str) -> Found | None:
+    """A thread of its own for each sub-agent, all in one session. `agent_name` is `/root` on the main thread."""
+    if client != "codex":
+        return None
+    turn = _mapping((headers.get(b"x-codex-turn-metadata") or b"").decode("latin-1"))
+    session = _header(headers, b"session-id") or _header(headers, b"session_id") or _text(turn.get("session_id"))
+    thread = _header(headers, b"thread-id") or _header(headers, b"conversation_id") or _text(turn.get("thread_id"))
+    found = session or thread or _text(body.get("prompt_cache_key"))
+    if found is None:
+        return None
+    agent = _text(turn.get("agent_name"))
+    return Found(found, "codex", agent=None if agent in (None, "/root") else agent)
+
+
+def _opencode(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"x-session-id")
+    if session is None:
+        return None
+    return Found(session, "opencode" if client == "opencode" else "header", _header(headers, b"x-parent-session-id"))
+
+
+def _litellm(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"x-litellm-session-id") or _header(headers, b"x-litellm-trace-id")
+    if session is None:
+        return None
+    return Found(session, "litellm", agent=_header(headers, b"x-litellm-agent-id"))
+
+
+def _helicone(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"helicone-session-id")
+    return None if session is None else Found(session, "helicone")
+
+
+def _langfuse(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"langfuse-session-id") or _header(headers, b"langfuse_session_id")
+    return None if session is None else Found(session, "langfuse")
+
+
+def _any_vendor(headers: Headers, body: Body, client: str) -> Found | None:
+    """`x-<vendor>-session-id`, as LiteLLM's proxy reads it; never a parent's or a load balancer's."""
+    for name in headers:
+        if name.endswith(b"-session-id") and _VENDOR.match(name) and not any(word in name for word in _NOT_A_SESSION):
+            session = _header(headers, name, _PLAIN_ID)
+            if session is not None:
+                return Found(session, "header")
+    return None
+
+
+def _portkey(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _header(headers, b"x-portkey-trace-id")
+    return None if session is None else Found(session, "portkey")
+
+
+def _metadata(headers: Headers, body: Body, client: str) -> Found | None:
+    """OpenAI's and Anthropic's `metadata`; Claude Code puts JSON, older ones a marked string, into its `user_id`."""
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict):
+        return None
+    user = metadata.get("user_id")
+    marked = _LEGACY_USER_ID.search(user) if isinstance(user, str) and len(user) <= _MAX_JSON else None
+    session = (
+        _text(metadata.get("session_id"))
+        or _text(_mapping(user).get("session_id"))
+        or (marked[1] if marked else None)
+        or _text(metadata.get("trace_id"))
+    )
+    return None if session is None else Found(session, "metadata")
+
+
+def _client_metadata(headers: Headers, body: Body, client: str) -> Found | None:
+    session = _text(_mapping(body.get("client_metadata")).get("session_id")) or _text(body.get("litellm_session_id"))
+    return None if session is None else Found(session, "metadata")
+
+
+def _baggage(headers: Headers, body: Body, client: str) -> Found | None:
+    raw = headers.get(b"baggage")
+    if not raw:
+        return None
+    for member in raw[:8192].decode("latin-1").split(","):
+        name, _, value = member.partition(";")[0].strip().partition("=")
+        if name.strip() in ("session.id", "langfuse.session.id") and (session := _text(unquote(value.strip()))):
+            return Found(session, "baggage")
+    return None
+
+
+def _trace(headers: Headers, body: Body, client: str) -> Found | None:
+    """One trace is one task, where nothing says it better."""
+    match = _TRACE_PARENT.fullmatch((headers.get(b"traceparent") or b"").decode("latin-1").strip())
+    return Found(match[1], "traceparent") if match and match[1].strip("0") else None
+
+
+Look = Callable[[Headers, Body, str], Found | None]
+TABLE: tuple[Look, ...] = (
+    _claude_code, _codex, _opencode, _litellm, _helicone, _langfuse, _any_vendor, _portkey, _metadata,
+    _client_metadata, _baggage, _trace,
+)  # fmt: skip

@@ -1,0 +1,49 @@
+"""What is remembered of a call once it is answered, for calls to come: whose it is, how long it got, how far it was bounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pricing.cost import Cost
+from pricing.units import INPUT_SIDE
+from pricing.usage import Reading
+from proxy.attempt import Attempt
+from proxy.attribution import chain_of
+from proxy.held import Holder, ids_of
+from proxy.plane import Plane
+from proxy.turns import answer_turns
+
+_LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
+
+
+def note_stored(plane: Plane, attempt: Attempt, response: object) -> None:
+    """Whose this stored response is, and of which session."""
+    route = attempt.route
+    holder = Holder(route.upstream, route.requested, attempt.attribution.session_id)
+    plane.held.note(attempt.identity, ids_of(response), holder)
+
+
+def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: Callable[[], list[Any]]) -> None:
+    """The conversation with its answer, where only that tells its session; and how many tokens it took so far."""
+    if attempt.chain is not None:
+        plane.conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
+    if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
+        return
+    chain = chain_of(plane, attempt)
+    if chain is not None:
+        plane.conversations.count(chain, attempt.call, _input_tokens(reading))
+
+
+def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:
+    """A bill beyond its ceiling; and what an input came to that was counted beforehand."""
+    route, reserved = attempt.route, attempt.reserved_nanousd
+    if reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
+        plane.learned.overran(route.provider, route.model, cost.cost_nanousd, reserved)
+    if attempt.o200k_tokens and reading.source == "provider":
+        plane.learned.counted(attempt.family, _input_tokens(reading), attempt.o200k_tokens)
+
+
+def _input_tokens(reading: Reading) -> int:
+    return sum(math.ceil(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)

@@ -1,0 +1,213 @@
+"""A conversation as turns that can be compared: what a client sends back of an answer reads like the answer it got. Pure.
+
+A turn is who speaks, the text, the tools that are called: what is the same however a client writes it down again. Left out
+is what clients add, move or drop (cache marks, ids, thinking). The bytes of a turn are hashed, never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from proxy.types import Call
+
+_MESSAGES = {
+    "openai.chat": "messages",
+    "anthropic.messages": "messages",
+    "openai.responses": "input",
+    "gemini": "contents",
+}
+# What changes from call to call of one conversation and is no part of what the model reads.
+_PASSING = frozenset({
+    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
+    "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
+    "generationConfig", "previous_response_id", "include", "context_management",
+})  # fmt: skip
+
+
+_MARKED_DEPTH = 16
+
+
+def is_conversation(call: Call) -> bool:
+    return call.dialect in _MESSAGES and call.operation in ("chat", "messages", "responses", "generate")
+
+
+def messages_of(call: Call) -> list[Any]:
+    """The messages, contents or input items of a request."""
+    messages = call.body.get(_MESSAGES[call.dialect])
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    return messages if isinstance(messages, list) else []
+
+
+def frame_of(call: Call) -> bytes:
+    """Everything else that the model reads: system prompt, tools, the model's name, settings."""
+    rest = {
+        name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in _PASSING
+    }
+    return _bytes(_unmarked(rest))
+
+
+def system_of(call: Call) -> bytes:
+    """What the conversation is told about itself: it begins a thread of its own."""
+    told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")]
+    return _bytes(_unmarked(told))
+
+
+def turn_of(message: Any) -> bytes:
+    """One message of any of the dialects."""
+    if not isinstance(message, dict):
+        return _bytes(message)
+    role = message.get("role")
+    content = message.get("content")
+    if content is None:
+        content = message.get("parts")
+    texts, others = _content(content)
+    calls = [_call(one) for one in message.get("tool_calls") or () if isinstance(one, dict)]
+    kind = message.get("type")
+    if kind == "function_call":
+        role, calls = "assistant", [[message.get("name"), message.get("arguments")]]
+    elif kind == "function_call_output":
+        role, texts = "tool", [_plain(message.get("output"))]
+    elif kind is not None and kind != "message" and role is None:
+        others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
+    speaker = "assistant" if role == "model" else role
+    return _bytes([speaker, "".join(texts), others, calls])
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper than can be written
+        return b"(too deep)"
+
+
+def _content(content: Any) -> tuple[list[str], list[Any]]:
+    if isinstance(content, str):
+        return [content], []
+    texts: list[str] = []
+    others: list[Any] = []
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            others.append(part)
+        elif isinstance(part.get("text"), str) and part.get("type") in (None, "text", "input_text", "output_text"):
+            if not part.get("thought"):
+                texts.append(part["text"])
+        elif part.get("type") == "tool_use":
+            others.append([part.get("name"), part.get("input")])
+        elif part.get("type") == "tool_result":
+            others.append(["result", _plain(part.get("content"))])
+        elif "functionCall" in part:
+            call = part["functionCall"]
+            others.append([call.get("name"), call.get("args")] if isinstance(call, dict) else call)
+        elif part.get("type") not in ("thinking", "redacted_thinking", "reasoning"):
+            others.append(_unmarked(part))
+    return texts, others
+
+
+def _plain(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    texts, others = _content(content)
+    return "".join(texts) + (_bytes(others).decode() if others else "")
+
+
+def _call(one: Mapping[str, Any]) -> list[Any]:
+    function = one.get("function")
+    return [function.get("name"), function.get("arguments")] if isinstance(function, dict) else [None, None]
+
+
+def _unmarked(value: Any, depth: int = 0) -> Any:
+    """Without cache marks, which clients move from turn to turn; below a depth where none can stand, as it is."""
+    if depth > _MARKED_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {name: _unmarked(one, depth + 1) for name, one in value.items() if name != "cache_control"}
+    if isinstance(value, list):
+        return [_unmarked(one, depth + 1) for one in value]
+    return value
+
+
+def answer_turns(events: Iterable[Any]) -> list[bytes]:
+    """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
+    message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
+    found = False
+    for event in events:
+        if not isinstance(event, dict):
+            continue
+        response = event.get("response") if event.get("type") == "response.completed" else event
+        if isinstance(response, dict) and response.get("object") == "response":
+            items = response.get("output")
+            kept = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+            return [turn_of(item) for item in kept if item.get("type") != "reasoning"]
+        found = _add(message, event) or found
+    message["tool_calls"] = [call for call in message["tool_calls"] if call]
+    for block in message["content"]:
+        if isinstance(block.get("input"), str):
+            block["input"] = _parsed(block["input"])
+    return [turn_of(message)] if found else []
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _add(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
+    """Add what one event says to the message; whether it said anything that belongs to an answer."""
+    choices = event.get("choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict) and choice.get("index", 0) == 0:
+                _add_chat(message, choice.get("delta") or choice.get("message") or {})
+        return bool(choices)
+    candidates = event.get("candidates")
+    if isinstance(candidates, list) and candidates and isinstance(candidates[0], dict):
+        content = candidates[0].get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        message["content"] += [part for part in parts or () if isinstance(part, dict)]
+        return True
+    return _add_anthropic(message, event)
+
+
+def _add_chat(message: dict[str, Any], delta: Any) -> None:
+    if not isinstance(delta, dict):
+        return
+    if isinstance(delta.get("content"), str):
+        message["content"].append({"type": "text", "text": delta["content"]})
+    for position, part in enumerate(delta.get("tool_calls") or ()):
+        function = part.get("function") if isinstance(part, dict) else None
+        if not isinstance(function, dict):
+            continue
+        index = part.get("index", position)
+        calls = message["tool_calls"]
+        if not isinstance(index, int) or not 0 <= index < 256:
+            continue
+        calls += [{} for _ in range(index + 1 - len(calls))]
+        so_far = calls[index].setdefault("function", {"name": None, "arguments": ""})
+        so_far["name"] = function.get("name") or so_far["name"]
+        so_far["arguments"] += function.get("arguments") or ""
+
+
+def _add_anthropic(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
+    kind = event.get("type")
+    if kind == "message":
+        message["content"] = [block for block in event.get("content") or () if isinstance(block, dict)]
+        return True
+    if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
+        block = dict(event["content_block"])
+        if block.get("type") == "tool_use":
+            block["input"] = ""
+        message["content"].append(block)
+        return True
+    if kind == "content_block_delta" and message["content"] and isinstance(event.get("delta"), dict):
+        block, delta = message["content"][-1], event["delta"]
+        if isinstance(delta.get("text"), str):
+            block["text"] = str(block.get("text", "")) + delta["text"]
+        if isinstance(delta.get("partial_json"), str) and isinstance(block.get("input"), str):
+            block["input"] += delta["partial_json"]
+    return False

@@ -1,0 +1,177 @@
+"""Conversations known by their beginnings: an answer reads the same when it comes back, whatever the dialect and its client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.conversations import Conversations
+from proxy.dialects import find
+from proxy.turns import answer_turns, turn_of
+from proxy.types import Call
+
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+    "gemini": "/v1beta/models/m:generateContent",
+}
+
+
+def call_of(kind: str, messages: list[Any], **more: Any) -> Call:
+    name = {"chat": "messages", "messages": "messages", "responses": "input", "gemini": "contents"}[kind]
+    endpoint = find("POST", PATHS[kind], b"")
+    assert endpoint is not None
+    body = (
+        {name: messages}
+        | ({} if kind == "gemini" else {"model": "m"})
+        | ({"max_tokens": 9} if kind == "messages" else {})
+    )
+    return endpoint.parse(orjson.dumps(body | more))
+
+
+def chunk(**delta: Any) -> dict[str, Any]:
+    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}
+
+
+TOOL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "x"}'}}
+USER = {"role": "user", "content": "hello"}
+GEMINI_USER = {"role": "user", "parts": [{"text": "hello"}]}
+CLAUDE_BLOCKS = [
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "text", "text": "Let me look."},
+    {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"at": "x", "deep": True}},
+]
+RESPONSE_OUTPUT = [
+    {"type": "reasoning", "id": "rs_1", "summary": []},
+    {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [{"type": "output_text", "text": "hi", "annotations": []}]},
+    {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "look", "arguments": "{}", "status": "completed"},
+]  # fmt: skip
+
+# (what the answer was, as events or a whole body; what the client sends back of it)
+ANSWERS: list[tuple[str, list[Any], list[Any]]] = [
+    ("chat", [{"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi", "refusal": None}}]}], [{"role": "assistant", "content": "hi"}]),
+    ("chat", [chunk(role="assistant", content=""), chunk(content="h"), chunk(content="i"), {"choices": [], "usage": {}}], [{"role": "assistant", "content": [{"type": "text", "text": "hi"}]}]),
+    ("chat", [{"choices": [{"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [TOOL]}}]}], [{"role": "assistant", "tool_calls": [TOOL | {"id": "renamed"}]}]),
+    (
+        "chat",
+        [
+            chunk(role="assistant", content=None, tool_calls=[{"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}]),
+            chunk(tool_calls=[{"index": 0, "function": {"arguments": '{"at":'}}]),
+            chunk(tool_calls=[{"index": 0, "function": {"arguments": ' "x"}'}}]),
+        ],
+        [{"role": "assistant", "content": None, "tool_calls": [TOOL]}],
+    ),
+    ("messages", [{"type": "message", "role": "assistant", "content": CLAUDE_BLOCKS}], [{"role": "assistant", "content": CLAUDE_BLOCKS[1:]}]),
+    (
+        "messages",
+        [
+            {"type": "message_start", "message": {"role": "assistant", "content": []}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Let me "}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "look."}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "t", "name": "look", "input": {}}},
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"at":"x",'}},
+            {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '"deep":true}'}},
+        ],
+        [{"role": "assistant", "content": [CLAUDE_BLOCKS[1], CLAUDE_BLOCKS[2] | {"cache_control": {"type": "ephemeral"}}]}],
+    ),
+    ("responses", [{"object": "response", "output": RESPONSE_OUTPUT}], RESPONSE_OUTPUT[1:]),
+    ("responses", [{"type": "response.created", "response": {"object": "response", "output": []}}, {"type": "response.completed", "response": {"object": "response", "output": RESPONSE_OUTPUT}}], RESPONSE_OUTPUT[1:]),
+    (
+        "gemini",
+        [{"candidates": [{"content": {"role": "model", "parts": [{"text": "h"}]}}]}, {"candidates": [{"content": {"role": "model", "parts": [{"text": "i"}]}}]}],
+        [{"role": "model", "parts": [{"text": "hi"}]}],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "events", "back"), ANSWERS)
+def test_a_call_that_carries_an_answer_on_is_of_its_session(kind: str, events: list[Any], back: list[Any]) -> None:
+    known = Conversations(b"secret")
+    user = GEMINI_USER if kind == "gemini" else USER
+    first = known.chain(call_of(kind, [user]), "key client")
+    assert known.session(first) is None
+    known.answered(first, answer_turns(events), "session-1")
+    more = {"role": "user", "parts": [{"text": "go on"}]} if kind == "gemini" else {"role": "user", "content": "go on"}
+    assert known.session(known.chain(call_of(kind, [user, *back, more]), "key client")) == "session-1"
+    assert known.session(known.chain(call_of(kind, [user, *back, more]), "another key")) is None
+    assert known.session(known.chain(call_of(kind, [user, more]), "key client")) is None, "its answer is not there"
+
+
+def test_the_same_beginning_without_the_answer_is_another_conversation() -> None:
+    known = Conversations(b"secret")
+    first = known.chain(call_of("chat", [USER]), "k")
+    known.answered(first, answer_turns([{"choices": [{"index": 0, "message": {"content": "hi"}}]}]), "s")
+    other = call_of("chat", [USER, {"role": "assistant", "content": "hello"}, USER])
+    assert known.session(known.chain(other, "k")) is None
+
+
+def test_another_system_prompt_is_another_conversation() -> None:
+    known = Conversations(b"secret")
+    answer = answer_turns([{"type": "message", "content": [{"type": "text", "text": "hi"}]}])
+    back = [USER, {"role": "assistant", "content": "hi"}, USER]
+    known.answered(known.chain(call_of("messages", [USER], system="be brief"), "k"), answer, "s")
+    assert known.session(known.chain(call_of("messages", back, system="be brief"), "k")) == "s"
+    assert known.session(known.chain(call_of("messages", back, system="be long"), "k")) is None
+
+
+def test_a_count_bounds_what_begins_with_it() -> None:
+    known = Conversations(b"secret")
+    first = call_of("messages", [USER], tools=[{"name": "t", "input_schema": {}}])
+    known.count(known.chain(first, "k"), first, 5000)
+    answer = {"role": "assistant", "content": "hi"}
+    longer = call_of(
+        "messages", [USER, answer], tools=[{"name": "t", "input_schema": {}, "cache_control": {"type": "ephemeral"}}]
+    )
+    bound = known.bound(known.chain(longer, "k"), longer)
+    assert bound is not None
+    assert 5000 + len(orjson.dumps(answer)) <= bound < 5100
+    other_tools = call_of("messages", [USER, answer], tools=[{"name": "t2", "input_schema": {}}])
+    assert known.bound(known.chain(other_tools, "k"), other_tools) is None
+    image = {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://a/b.png"}}]}
+    with_image = call_of("messages", [USER, answer, image], tools=[{"name": "t", "input_schema": {}}])
+    assert known.bound(known.chain(with_image, "k"), with_image) is None
+
+
+def test_a_deep_nest_is_no_trouble() -> None:
+    deep: Any = []
+    for _ in range(245):
+        deep = [deep]
+    nested = call_of(
+        "messages",
+        [{"role": "user", "content": [{"type": "x", "y": deep}]}],
+        tools=[{"name": "t", "input_schema": {"d": deep}}],
+    )
+    assert Conversations(b"s").chain(nested, "k").digests
+
+
+def test_no_text_is_kept_and_the_latest_are() -> None:
+    known = Conversations(b"secret", max_links=5)
+    for number in range(20):
+        call = call_of("chat", [{"role": "user", "content": f"confidential {number}"}])
+        chain = known.chain(call, "k")
+        known.answered(chain, [b"confidential answer"], f"s{number}")
+        known.count(chain, call, 1)
+    assert len(known._sessions) == len(known._counted) == 5
+    assert b"confidential" not in b"".join([*known._sessions, *known._counted])
+
+
+@pytest.mark.parametrize("odd", [None, 5, "text", [], {}, {"role": 5, "content": {"a": 1}}, {"content": [1, None, {"type": "tool_use"}], "tool_calls": [3]}])  # fmt: skip
+def test_a_strange_message_is_a_turn_too(odd: Any) -> None:
+    assert isinstance(turn_of(odd), bytes)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [], [None, 5, "x"], [{}], [{"choices": "no"}], [{"choices": [None, {"delta": None}, {"delta": {"tool_calls": [None, {"index": -1, "function": {}}, {"index": 10**9, "function": {}}]}}]}],
+        [{"candidates": [None]}], [{"candidates": [{"content": {"parts": [5]}}]}], [{"type": "message", "content": [5]}],
+        [{"type": "content_block_delta", "delta": {"text": "x"}}], [{"type": "content_block_start", "content_block": 5}],
+    ],
+)  # fmt: skip
+def test_a_strange_answer_breaks_nothing(events: list[Any]) -> None:
+    assert isinstance(answer_turns(events), list)

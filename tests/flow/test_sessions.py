@@ -1,0 +1,141 @@
+"""Sessions through a whole call: found, placed in their trees, counted in budgets, told to the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.flow.house import Answer, Build, House, Told, whole
+
+USER = {"role": "user", "content": "hello"}
+SESSION_BUDGET = {"budgets": [{"name": "s", "per": ["session"], "limit_usd": "0.01", "window": "total"}]}
+
+
+def said(text: str) -> Answer:
+    return whole(choices=[{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}])
+
+
+def streamed(*pieces: str) -> Answer:
+    events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    events.append({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}})
+    data = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    return Answer(data, kind=b"text/event-stream")
+
+
+def intents(house: House) -> list[dict[str, Any]]:
+    return [record for record in house.records() if record["t"] == "intent"]
+
+
+def groups(house: House) -> dict[str, int]:
+    return {one.group: one.spent for one in house.plane.store.standings() if one.spent}
+
+
+async def talk(house: House, first: Answer, told: str) -> tuple[Told, Told]:
+    """Two calls of one conversation, by a client that names no session."""
+    one = await house.ask(first, messages=[USER], stream=first.is_stream or first.headers[0][1] == b"text/event-stream")
+    two = await house.ask(messages=[USER, {"role": "assistant", "content": told}, {"role": "user", "content": "go on"}])
+    return one, two
+
+
+@pytest.mark.parametrize("first", [said("hi there"), streamed("hi ", "there")], ids=["whole", "stream"])
+async def test_a_conversation_without_a_name_is_one_session(build: Build, first: Answer) -> None:
+    house = build(**SESSION_BUDGET)
+    one, two = await talk(house, first, "hi there")
+    assert one.headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
+    assert [intent["session_source"] for intent in intents(house)] == ["none", "prefix"]
+    assert two.headers["x-taximeter-session-cost-usd"] == "0.00008"
+
+
+async def test_a_guess_is_shown_but_counts_on_its_own(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+    one, two = await talk(house, said("hi"), "hi")
+    assert groups(house) == {told.headers["x-taximeter-request-id"]: 40_000 for told in (one, two)}
+
+
+async def test_a_guess_counts_where_it_is_enforced(build: Build) -> None:
+    house = build(**SESSION_BUDGET, session_guess="enforce")
+    one, _ = await talk(house, said("hi"), "hi")
+    assert groups(house) == {one.headers["x-taximeter-session-id"]: 80_000}
+
+
+async def test_a_tree_counts_in_its_root(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+    await house.ask(headers={"x-taximeter-session-id": "root"})
+    await house.ask(
+        headers={"x-taximeter-session-id": "child", "x-taximeter-parent-session-id": "root", "x-taximeter-agent": "a1"}
+    )
+    told = await house.ask(headers={"x-taximeter-session-id": "grandchild", "x-taximeter-parent-session-id": "child"})
+    assert groups(house) == {"root": 120_000}
+    assert told.headers["x-taximeter-session-id"] == "grandchild"
+    assert told.headers["x-taximeter-session-cost-usd"] == "0.00012"
+    rows = [
+        (one["session_id"], one["parent_session_id"], one["root_session_id"], one["agent"]) for one in intents(house)
+    ]
+    assert rows == [
+        ("root", None, "root", None),
+        ("child", "root", "root", "a1"),
+        ("grandchild", "child", "root", None),
+    ]
+
+
+async def test_a_session_that_nests_for_ever_stays_in_its_budget(build: Build) -> None:
+    house = build(budgets=[{"name": "s", "per": ["session"], "limit_usd": "0.001", "window": "total", "clamp": False}])
+    statuses = set()
+    for number in range(40):
+        headers = {"x-taximeter-session-id": f"s{number}"} | (
+            {"x-taximeter-parent-session-id": f"s{number - 1}"} if number else {}
+        )
+        statuses.add((await house.ask(headers=headers)).status)
+    assert statuses == {200, 402}
+    assert groups(house).keys() == {"s0"}
+
+
+async def test_two_teams_with_one_session_id_do_not_meet(build: Build) -> None:
+    keys = [{"name": n, "key": f"sk-test-{n}-0123456789", "team": n} for n in ("red", "blue")]
+    house = build(**SESSION_BUDGET, keys=keys)
+    for key in keys:
+        await house.ask(key=key["key"], headers={"x-taximeter-session-id": "same"})
+    assert groups(house) == {"same": 40_000, "same@blue": 40_000}
+
+
+async def test_a_response_that_continues_another_is_of_its_session(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+
+    def response(number: int) -> Answer:
+        usage = {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30}
+        body = {
+            "id": f"resp_{number}",
+            "object": "response",
+            "model": "m",
+            "status": "completed",
+            "output": [],
+            "usage": usage,
+        }
+        return Answer(orjson.dumps(body))
+
+    one = await house.ask(response(1), path="/v1/responses", input="hello", max_output_tokens=50)
+    two = await house.ask(
+        response(2), path="/v1/responses", input="on", previous_response_id="resp_1", max_output_tokens=50
+    )
+    assert two.status == 200
+    assert one.headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
+    assert [intent["session_source"] for intent in intents(house)] == ["none", "previous_response_id"]
+    assert groups(house) == {one.headers["x-taximeter-session-id"]: 80_000}
+
+
+async def test_a_conversation_that_was_counted_is_bounded_by_its_count(build: Build) -> None:
+    """70 KB of history: by its bytes it would not fit a second time, by what the provider counted it does."""
+    text = "The quick brown fox jumps over the lazy dog. " * 1600
+    budgets = [{"name": "b", "limit_usd": "0.08", "window": "total", "ceiling": "strict"}]
+    house = build(budgets=budgets, models={"m": {"upstream": "up", "context_tokens": 200_000}})
+    session = {"x-taximeter-session-id": "s"}
+    history = [{"role": "user", "content": text}]
+    usage = {"prompt_tokens": 16_000, "completion_tokens": 10, "total_tokens": 16_010}
+    assert (await house.ask(whole(usage=usage), messages=history, headers=session)).status == 200
+    history += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Again."}]
+    told = await house.ask(whole(usage=usage), messages=history, headers=session)
+    assert told.status == 200
+    reserved = next(record for record in house.records() if record["t"] == "reserved")
+    assert 16_000_000 < reserved["reserved_nanousd"] < 17_000_000
