@@ -64,6 +64,7 @@ class Attempt:
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
+    unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
 
     # The beginning: INTENT, then the reservation.
 
@@ -113,6 +114,8 @@ class Attempt:
     async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
         `most_nanousd`, no more than that."""
+        if not self.claims:
+            return Granted()
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
@@ -172,19 +175,24 @@ class Attempt:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
-            spool.append_end(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
-            await store.release(self.id)
+            record = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
+            spool.append_end(orjson.dumps(record | _epoch_of(store)))
+            if self.claims:
+                await store.release(self.id)
 
     async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
         amounts = settlement.amounts(self)
-        record = orjson.dumps(settlement.record(self, amounts), default=str)
+        record = orjson.dumps(settlement.record(self, amounts) | _epoch_of(store), default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool.append_end(record)
-        await store.settle(self.id, amounts)
+        if self.unverified:
+            await store.charge(self.id, [claim for _, claim in self.claims], amounts)
+        elif self.claims:
+            await store.settle(self.id, amounts)
 
 
 class NoRoomError(Exception):
@@ -245,7 +253,10 @@ class Settlement(NamedTuple):
             "usage_source": reading.source,
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",
-            "flags": list(cost.flags if cost else reading.flags),
+            "flags": [
+                *(cost.flags if cost else reading.flags),
+                *(("budget_unverified",) if attempt.unverified else ()),
+            ],
             "budgets": [
                 [c.budget, c.group, c.window_start, c.measure, amount]
                 for (_, c), amount in zip(attempt.claims, amounts, strict=True)
@@ -276,12 +287,17 @@ class Settlement(NamedTuple):
         return record
 
 
-def expired_record(one: Expired, at_us: int) -> bytes:
+def _epoch_of(store: Store) -> dict[str, str]:
+    """For an end's record: where it is delivered, so that it is known later whether it has to be counted again."""
+    return {"epoch": store.epoch} if store.epoch else {}
+
+
+def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
     """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
     intent = orjson.loads(one.record) | {"budgets": one.charged}
     if one.nanousd is not None:
         intent["reserved_nanousd"] = one.nanousd
-    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "intent": intent})
+    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "epoch": epoch, "intent": intent})
 
 
 def nanousd(usd: Decimal) -> int:

@@ -33,7 +33,6 @@ from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
-_MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
 LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 
 
@@ -178,7 +177,7 @@ def _plan(
             provider=route.provider,
             model=route.model,
             at_s=int(now_s),
-            until_s=int(now_s) + _MAX_CALL_S,
+            until_s=int(now_s) + plane.config.server.max_call_s,
             attributes=attributes,
             fixed=fixed,
             without=without,
@@ -205,7 +204,7 @@ def _plan(
         requests=requests,
         chain=chain,
         started_at=started_at,
-        deadline_at=started_at + _MAX_CALL_S * 1_000_000,
+        deadline_at=started_at + plane.config.server.max_call_s * 1_000_000,
         call=call,
         body=body,
         route=route,

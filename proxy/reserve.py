@@ -56,6 +56,11 @@ async def _reserve(
     while True:
         try:
             return await attempt.reserve(plane.store, least, most)
+        except StoreUnavailable:
+            if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
+                raise
+            attempt.unverified = True
+            return Granted()
         except NoRoomError as no_room:
             if closer is None and _worth_counting(attempt, no_room):
                 attempt.waits(plane.spool)
