@@ -26,6 +26,7 @@ HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     with running(tmp_path_factory.mktemp("page")) as made:
+        made.call("ci", agent="codex")  # so that there is something today just after midnight, too
         yield made
 
 
