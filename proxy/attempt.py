@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -110,17 +110,20 @@ class Attempt:
             "price_version": self.price_version,
         }
 
-    async def reserve(self, store: Store, least_nanousd: int | None = None) -> Granted:
-        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it."""
+    async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
+        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
+        `most_nanousd`, no more than that."""
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
+        if most_nanousd is not None:
+            claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
             verdict = await store.reserve(self.id, claims, time.time(), self.deadline_at / 1e6, self.intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
-                return verdict
+                return verdict if most_nanousd is None else replace(verdict, nanousd=most_nanousd)
             windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
             claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
             self.claims = [

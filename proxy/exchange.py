@@ -17,6 +17,7 @@ from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.client import Client
 from proxy.conversations import Chain
 from proxy.dialects import Endpoint
+from proxy.dialects.openai import ask_for_usage_each
 from proxy.errors import (
     UPSTREAM_ERROR,
     Refused,
@@ -153,6 +154,7 @@ def _plan(
     priced = facts.priced or call.free
     if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
+    ask_for_usage_each(call, route.provider)
     body = endpoint.encode(call, route.model)
     size = ceilings.rendered_bytes(body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)

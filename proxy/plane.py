@@ -124,6 +124,7 @@ class Plane:
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
     calls_in_flight: int = 0
+    draining: int = 0
     bytes_in_flight: int = 0
     started_at: float = field(default_factory=time.time)
 

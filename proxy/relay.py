@@ -43,6 +43,7 @@ class StreamGate:
     """Watches one SSE stream for usage, and takes out what the client did not ask for.
 
     strip_usage: leave out the usage chunk that was only sent because we asked for it.
+    strip_each: the same for the usage in every other chunk.
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
@@ -54,6 +55,7 @@ class StreamGate:
         context: Context,
         *,
         strip_usage: bool,
+        strip_each: bool = False,
         before_done: Callable[[], bytes] | None = None,
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
         form: StreamForm = CHAT,
@@ -63,6 +65,9 @@ class StreamGate:
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage
+        self._strip_each = strip_each
+        self._told_at = 0
+        self._told_final = False
         self._before_done = before_done
         self._on_usage = on_usage
         self._kept: list[bytes] = []
@@ -133,7 +138,7 @@ class StreamGate:
         if b'"error":' in block and self._is_error(block):
             self.upstream_error = True
         if self._form.end_mark in block and self._form.is_end(sse.payload(block)):
-            self.done = True
+            self.done = self._told_final = True
             if self._before_done is not None:
                 return self._before_done() + out
         return out
@@ -145,8 +150,14 @@ class StreamGate:
             return block
         self._stream.event(event)
         self.last_usage = event
+        if self._form.usage_of(event) is not None:
+            self._told_at = self.events
+            self._told_final = self._told_final or self._form.is_final(event)
         if self._strip_usage and event.get("choices") == []:
             return b""
+        if self._strip_each and event.get("choices"):
+            event.pop("usage", None)
+            return b"data: " + orjson.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
 
     @staticmethod
@@ -160,6 +171,16 @@ class StreamGate:
         framer = sse.Framer()
         payloads = [payload for block in self._kept for payload in framer.feed(block)] + framer.close()
         return [event for payload in payloads if (event := parsed(payload)) is not None]
+
+    @property
+    def told_final(self) -> bool:
+        """Whether what the stream has said of its usage is the whole call's."""
+        return self._told_final
+
+    @property
+    def told_so_far(self) -> bool:
+        """Whether it covers all that has come until now."""
+        return self.told_final or (self._told_at > 0 and self._told_at == self.events)
 
     @property
     def share_seen(self) -> float:

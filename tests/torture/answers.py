@@ -265,6 +265,8 @@ class Answer:
         plain = not self.orders.faults and not self.orders.chunk_delay
         batch = bytearray()
         for number, event in enumerate(events):
+            if self.wire.hung_up:
+                await self.wire.gone()
             if await self._broken_at(number):
                 return
             self._generated += event.tokens

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import points
+from . import points, tariff
 from .faults import FAULTS
 from .figures import Verdict
 from .harness import BUDGETS, Rig, RigError, wait_until
@@ -214,14 +214,19 @@ def _holder(rig: Rig, port: int) -> int:
 
 
 def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool = True) -> Outcome:
-    """Streams whose callers leave at a random byte. `bills_on`: the provider bills the whole answer all the same."""
-    changes = {"upstream": {"bills_after_disconnect": bills_on}}
+    """Streams whose callers leave at a random byte. `bills_on`: the provider bills the whole answer all the same; else it
+    is a vLLM, which stops, and which states the usage so far in every chunk."""
+    changes: dict[str, Any] = {"upstream": {"bills_after_disconnect": bills_on}}
+    options: tuple[str, ...] = ()
+    if not bills_on:
+        changes = {"upstream": {"provider": "vllm"}, "prices": tariff.price_rows("vllm")}
+        options = ("--vllm",)
     wanted = Traffic(
         calls=calls, concurrency=64, seed=seed, stream=1.0, kinds={"chat": 1.0}, chunk_delay=(0, 0.01), out=(0, 120),
         mode="bill_anyway" if bills_on else "stop_on_disconnect", show=not bills_on, choices={1: 1.0},
         leave={"": 1.0, "fin": 3.0, "rst": 3.0, "half": 1.0, "stop": 1.0, "half_request": 1.0},
     )  # fmt: skip
-    with Rig(folder, changes=changes) as rig:
+    with Rig(folder, changes=changes, provider_options=options) as rig:
         summary = rig.load(wanted)
         return Outcome(rig.verdict(clean=False), False, {"load": summary})
 
