@@ -32,6 +32,8 @@ from proxy.upstream import Response, UpstreamError
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
 _MOST_NANOUSD = 10**15  # a million dollars for one call
+_ENDED_EARLY = "The upstream's stream ended before its last event."
+_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
 
 
@@ -114,6 +116,8 @@ class _Answer:
             await self.stream(None)
             return None
         first = await self.body.read()
+        if streams and called_stream and not first:
+            raise UpstreamError("protocol", "the upstream's stream was empty", sent=True)
         if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
             await self.stream(first)
             return None
@@ -163,7 +167,7 @@ class _Answer:
         elif reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
-        elif doubtful(reading):
+        elif self._is_doubtful(reading):
             reading = await self._counted(reading, [value])
         if not failed:
             note_conversation(self.plane, self.attempt, reading, lambda: [value])
@@ -211,6 +215,8 @@ class _Answer:
             if alive is not None:
                 alive.stop()
         held = gate.finish()
+        if gate.upstream_error and not gate.told_error:
+            held += self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal)
         if self.endpoint.holds:
             note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
         await self._settle_stream()
@@ -236,11 +242,14 @@ class _Answer:
         assert gate is not None
         reading = gate.reading()
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
-        if reading.source == "none" or doubtful(reading) or not gate.told_so_far:
+        if self._is_doubtful(reading) or not gate.told_so_far:
             reading = await self._counted(reading, gate.events_seen())
         if not gate.upstream_error and gate.share_seen == 1.0:
             note_conversation(self.plane, self.attempt, reading, gate.events_seen)
         await self._settle(reading, outcome)
+
+    def _is_doubtful(self, reading: Reading) -> bool:
+        return reading.source == "none" or doubtful(reading, generates=self.endpoint.operation in _GENERATING)
 
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
@@ -277,7 +286,7 @@ class _Answer:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
         reading = self.gate.reading()
-        if reading.source == "none" or doubtful(reading):
+        if self._is_doubtful(reading):
             return None
         cost = self._price(reading)
         return None if implausible(reading, cost) else cost
@@ -292,7 +301,7 @@ class _Answer:
         if gate is None or not (gate.told_final or not self.destination.bills_after_disconnect):
             await self.settle_unknown(outcome)
         else:
-            if reading.source == "none" or doubtful(reading) or not gate.told_so_far:
+            if self._is_doubtful(reading) or not gate.told_so_far:
                 reading = await self._counted(reading, gate.events_seen())
             await self._settle(reading, outcome)
         if left:

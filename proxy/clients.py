@@ -122,7 +122,9 @@ def _codex(headers: Headers, body: Body, client: str) -> Found | None:
     if thread in (None, found):
         return Found(found, "codex", agent=name if name != "/root" else None)
     above = _header(headers, b"x-codex-parent-thread-id") or _text(turn.get("parent_thread_id"))
-    return Found(found, "codex", None, name if name not in (None, "/root") else thread, above if above != found else None)
+    return Found(
+        found, "codex", None, name if name not in (None, "/root") else thread, above if above != found else None
+    )
 
 
 def _opencode(headers: Headers, body: Body, client: str) -> Found | None:

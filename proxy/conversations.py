@@ -11,14 +11,11 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from proxy import turns
 from proxy.ceiling import rendered_bytes
 from proxy.types import Call
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 T = TypeVar("T")
 _MAX_LINKS = 100_000
@@ -30,7 +27,7 @@ class Chain(NamedTuple):
     """`digests[n]`: the conversation up to and with its n-th message; `running`: the hash that they were read from."""
 
     digests: Sequence[bytes]
-    running: _Hash
+    running: hashlib.blake2b
 
 
 class Prefixes(NamedTuple):
@@ -95,9 +92,11 @@ class Conversations:
 
     def prefixes(self, call: Call, whose: str, model: str) -> Prefixes:
         """model: the provider's, with its name; another one may count the same text otherwise."""
-        messages = turns.exact_messages(call)
-        begin = (b"bytes", whose.encode(), call.dialect.encode(), model.encode(), turns.frame_of(call))
-        return Prefixes(self._chain(begin, messages).digests, messages)
+        read = turns.read_by_model(call)
+        if read is None:
+            return Prefixes((), ())
+        begin = (b"bytes", whose.encode(), call.dialect.encode(), model.encode(), read[0])
+        return Prefixes(self._chain(begin, read[1]).digests, read[1])
 
     def count(self, prefixes: Prefixes, call: Call, input_tokens: int) -> None:
         """Note what the provider counted for the whole input of a call."""
@@ -119,7 +118,7 @@ class Conversations:
         return None
 
 
-def _update(running: _Hash, parts: Sequence[bytes]) -> None:
+def _update(running: hashlib.blake2b, parts: Sequence[bytes]) -> None:
     """Each part with its length in front: no two rows of parts read alike."""
     for part in parts:
         running.update(b"%d:" % len(part))

@@ -75,7 +75,8 @@ class StreamGate:
         self.events = 0
         self.bytes_seen = 0
         self.done = False
-        self.upstream_error = False
+        self.upstream_error = self.told_error = False
+        self.torn = False
         self.broken = False
         self.last_usage: dict[str, Any] = {}
 
@@ -98,13 +99,24 @@ class StreamGate:
         return self._splitter.empty
 
     def close(self) -> bytes:
-        """The upstream has ended: what is still held back."""
+        """The upstream has ended: what is still held back. Half of an event is not: nobody could read it, nor what follows.
+
+        It ends with a blank line where anything may follow.
+        """
         rest = self._splitter.close()
-        return self._pass(rest) if rest else b""
+        if not rest:
+            return b""
+        if _is_torn(rest):
+            self.torn = True
+            return b""
+        return self._pass(rest)
 
     def finish(self) -> bytes:
         """As `close`, where the upstream ended as it should: some dialects end without saying so."""
         rest = self.close()
+        if self.torn or (self._form.must_end and not self.done):
+            self.upstream_error = True
+            return rest
         if self.done or self._before_done is None:
             return rest
         self.done = True
@@ -136,7 +148,7 @@ class StreamGate:
         if self._form.usage_mark in block and self._reader.wants(block):
             out = self._usage_block(block)
         if b'"error":' in block and self._is_error(block):
-            self.upstream_error = True
+            self.upstream_error = self.told_error = True
         if self._form.end_mark in block and self._form.is_end(sse.payload(block)):
             self.done = self._told_final = True
             if self._before_done is not None:
@@ -209,6 +221,16 @@ def _plain_events(data: bytes) -> list[Any] | None:
     return events if isinstance(events, list) and len(events) == len(payloads) else None
 
 
+def _is_torn(block: bytes) -> bool:
+    """Whether a block that lacks its end lacks more than the blank line."""
+    payload = sse.payload(block)
+    if payload is None:
+        return not block.startswith(b":")
+    if payload.strip() == b"[DONE]":
+        return False
+    return parsed(payload) is None
+
+
 def parsed(body: bytes) -> Any:
     """A whole response as JSON; None where it is none."""
     try:
@@ -222,8 +244,10 @@ def says_error(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.get("error")) and not value.get("usage")
 
 
-def doubtful(reading: Reading) -> bool:
-    """Whether a stated usage leaves something out, or contradicts itself without saying any output."""
+def doubtful(reading: Reading, *, generates: bool) -> bool:
+    """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or has none
+    though the call is one that `generates`: then what was seen is counted."""
     if reading.source == "partial":
         return True
-    return "inconsistent_usage" in reading.flags and not any(reading.usage.get(unit) for unit in _OUTPUTS)
+    outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
+    return (generates and not outputs) or ("inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]))

@@ -13,7 +13,7 @@ from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
-from proxy.errors import Refusal, Refused, budget_store_unavailable
+from proxy.errors import Refusal, budget_store_unavailable
 from proxy.plane import Destination, Plane
 from proxy.tighten import closer_bounds
 
@@ -42,8 +42,7 @@ async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destinatio
         elif attempt.bound.inject:
             _cap(attempt, endpoint, attempt.bound.output_tokens)
         return
-    attempt.refused(plane.spool, refusal)
-    raise Refused(refusal)
+    raise attempt.refused(plane.spool, refusal)
 
 
 async def _reserve(
@@ -57,6 +56,11 @@ async def _reserve(
     while True:
         try:
             return await attempt.reserve(plane.store, least, most)
+        except StoreUnavailable:
+            if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
+                raise
+            attempt.unverified = True
+            return Granted()
         except NoRoomError as no_room:
             if closer is None and _worth_counting(attempt, no_room):
                 attempt.waits(plane.spool)

@@ -19,16 +19,21 @@ _MESSAGES = {
     "openai.responses": "input",
     "gemini": "contents",
 }
-# What changes from call to call of one conversation and adds no token to what the model reads.
-_PASSING = frozenset({
+# What changes from call to call of one conversation and is no part of what the model reads.
+PASSING = frozenset({
+    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
+    "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
+    "generationConfig", "previous_response_id", "include", "context_management",
+})  # fmt: skip
+# What adds no token to what the model reads, whatever it says.
+_UNREAD = frozenset({
     "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
     "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
 })  # fmt: skip
-_PASSING_CONFIG = frozenset(
+_UNREAD_CONFIG = frozenset(
     {"maxOutputTokens", "candidateCount", "temperature", "topP", "topK", "seed", "stopSequences"}
 )
-
-
+_MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 
 
@@ -44,39 +49,41 @@ def messages_of(call: Call) -> list[Any]:
     return messages if isinstance(messages, list) else []
 
 
-def exact_messages(call: Call) -> list[bytes]:
-    """The messages, byte for byte but for cache marks, which clients move from turn to turn."""
-    return [_bytes(_unmarked_blocks(message)) for message in messages_of(call)]
-
-
 def frame_of(call: Call) -> bytes:
-    """Everything else that the model reads, byte for byte but for cache marks: system prompt, tools, settings, stored context."""
-    rest = {
-        name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in _PASSING
-    }
+    """Everything else that the model reads: system prompt, tools, the model's name, settings."""
+    rest = {name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in PASSING}
+    return plain_bytes(_unmarked(rest))
+
+
+def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
+    """All that the model reads, byte for byte but for cache marks: what stands round the messages, and each message.
+
+    None where it nests deeper than can be written.
+    """
+    messages = _MESSAGES[call.dialect]
+    rest = {name: value for name, value in call.body.items() if name != messages and name not in _UNREAD}
     for name in ("system", "tools"):
         if isinstance(rest.get(name), list):
             rest[name] = [_unmarked_block(block) for block in rest[name]]
     if isinstance(config := rest.get("generationConfig"), dict):
-        rest["generationConfig"] = {name: value for name, value in config.items() if name not in _PASSING_CONFIG}
-    return _bytes(rest)
-
-
-_MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
+        rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
+    try:
+        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in messages_of(call)]
+    except TypeError:
+        return None
 
 
 def _unmarked_blocks(message: Any) -> Any:
-    """A message without the cache marks of its blocks, and of those in tool results; anything else of that name stays."""
+    """A message without the cache marks of its blocks and of those in tool results; anything else of that name stays."""
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return _unmarked_block(message)
-    blocks = [
-        _unmarked_blocks(block)
-        if isinstance(block, dict) and block.get("type") == "tool_result"
-        else _unmarked_block(block)
-        for block in content
-    ]
+    blocks = [_unmarked_blocks(one) if _is_result(one) else _unmarked_block(one) for one in content]
     return _unmarked_block({**message, "content": blocks})
+
+
+def _is_result(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result" and isinstance(block.get("content"), list)
 
 
 def _unmarked_block(block: Any) -> Any:
@@ -87,18 +94,18 @@ def _unmarked_block(block: Any) -> Any:
 
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
-    told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction")]
-    return b"" if told == [None, None, None] else _bytes(_unmarked(told))
+    told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")]
+    return plain_bytes(_unmarked(told)) if any(told) else b""
 
 
 def turn_of(message: Any) -> bytes:
     """One message of any of the dialects."""
     if not isinstance(message, dict):
-        return _bytes(message)
+        return plain_bytes(message)
     role = message.get("role")
     content = message.get("content")
     if isinstance(content, str) and role is not None and "tool_calls" not in message:
-        return _bytes(["assistant" if role == "model" else role, content, [], []])  # what most are
+        return plain_bytes(["assistant" if role == "model" else role, content, [], []])  # what most are
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)
@@ -111,10 +118,10 @@ def turn_of(message: Any) -> bytes:
     elif kind is not None and kind != "message" and role is None:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
-    return _bytes([speaker, "".join(texts), others, calls])
+    return plain_bytes([speaker, "".join(texts), others, calls])
 
 
-def _bytes(value: Any) -> bytes:
+def plain_bytes(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # nested deeper than can be written
@@ -148,7 +155,7 @@ def _plain(content: Any) -> str:
     if isinstance(content, str):
         return content
     texts, others = _content(content)
-    return "".join(texts) + (_bytes(others).decode() if others else "")
+    return "".join(texts) + (plain_bytes(others).decode() if others else "")
 
 
 def _call(one: Mapping[str, Any]) -> list[Any]:

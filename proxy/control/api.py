@@ -22,6 +22,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pricing.book import Book
+from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
 from proxy.control.auth import Guard
@@ -30,6 +31,7 @@ from proxy.control.link import ControlServer
 from proxy.control.live import Live
 from proxy.control.page import add_page
 from proxy.control.series import MetricState
+from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries
 from proxy.ledger.recorder import Recorder
@@ -58,13 +60,20 @@ class Api:
     refresh_keys: Callable[[], Awaitable[None]]
     book: Book
     expected_workers: int = 1
+    shared: SharedBudgets | None = None
 
     def wait(self, work: Awaitable[Any]) -> Any:
         """Run something on the process's loop from a handler's thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=5)  # type: ignore[arg-type]  # any awaitable will do
 
     def standings(self) -> list[dict[str, Any]]:
-        """The data planes' counters (one plane's with the memory store)."""
+        """The counters: the shared store's, or those of the data plane that has them in memory."""
+        if self.shared is not None:
+            try:
+                rows: list[dict[str, Any]] = self.wait(self.shared.standings())
+            except StoreUnavailable:
+                raise HTTPException(503, "The budget store does not answer.") from None
+            return rows
         answers = self.wait(self.link.ask("standing"))
         if not answers:
             raise HTTPException(503, "No data plane answers: it is starting, or busy.")

@@ -28,7 +28,8 @@ from proxy.budgets.budget import compile_budgets
 from proxy.config import Config
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
-from proxy.ledger import keys
+from proxy.control.shared import SharedBudgets
+from proxy.ledger import instances, keys
 from proxy.ledger.entries import Entry
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
@@ -47,16 +48,19 @@ _POLL_RUNS_S = 0.02
 _FIRST_KEY = "first"
 
 
-def run_control(config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool) -> None:
+def run_control(
+    config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
+) -> None:
     """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
-    uvloop.run(_Control(config, listener, data_port, orders, announce=announce).serve())
+    uvloop.run(_Control(config, listener, data_port, orders, announce=announce, workers=workers).serve())
 
 
 class _Control:
     def __init__(
-        self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool
+        self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
     ) -> None:
         self.config = config
+        self._workers = workers
         self._listener = listener
         self._data_port = data_port
         self._orders = orders
@@ -73,6 +77,7 @@ class _Control:
         engine = self._engine = open_ledger(self.config.ledger)
         metrics = self._metrics = MetricState.load(engine, self._instance())
         log_rows = call_logger(self.config.log.sample)
+        shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
         def on_shipped(shipped: Sequence[Entry]) -> None:
             log_rows([entry.row for entry in shipped])
@@ -85,7 +90,14 @@ class _Control:
             instance=self._instance(),
             metrics=metrics,
             on_shipped=on_shipped,
+            gate=shared,
         )
+        sharing = None
+        if shared is not None:
+            shared.recorder = recorder
+            await shared.beat()
+            sharing = asyncio.create_task(shared.run())
+            sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
         stopping = threading.Event()
@@ -105,6 +117,9 @@ class _Control:
         polling.cancel()
         stopping.set()
         await asyncio.to_thread(thread.join)
+        if shared is not None and sharing is not None:
+            sharing.cancel()
+            await shared.leave()
         if self._live is not None:
             self._live.close()
         server.should_exit = True
@@ -119,6 +134,9 @@ class _Control:
         except BaseException:
             log.exception("the recorder failed")
             os._exit(1)
+
+    def _share(self, engine: Engine) -> SharedBudgets:
+        return SharedBudgets(lambda: self.config, engine, instances.name_of(self._data_dir))
 
     def _instance(self) -> str:
         return str(self._data_dir.resolve())
@@ -137,6 +155,8 @@ class _Control:
             loop=loop,
             refresh_keys=self._refresh_keys,
             book=load_book(),
+            expected_workers=self._workers,
+            shared=self._shared,
         )
         self._live = Live(looks(api), loop)
         app = create_app(api, self._live)
@@ -149,7 +169,7 @@ class _Control:
         """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
         while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
-        seeds = await asyncio.to_thread(self._seeds)
+        seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
         return {"keys": self._known_keys, "seeds": seeds}
 
     def _seeds(self) -> list[dict[str, Any]]:
@@ -172,6 +192,8 @@ class _Control:
 
     def _reload(self, config: Config) -> None:
         self.config = config
+        if self._shared is not None:
+            self._seeding = asyncio.create_task(self._shared.seed_new())
 
     # The first start
 
@@ -191,3 +213,10 @@ class _Control:
             ledger=self.config.ledger.removeprefix("sqlite:///"),
         )
         print(text, flush=True)  # noqa: T201 - for the person who started it
+
+
+def _never_alone(task: asyncio.Task[None]) -> None:
+    """Without its part in the shared budgets the process must not go on: it ends, and is started again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the shared budgets failed", exc_info=error)
+        os._exit(1)

@@ -104,10 +104,9 @@ def render(name: str, values: Mapping[str, Any]) -> str:
     return _TEMPLATES.get_template(f"{name}.html").render(values)
 
 
-def ranking(
-    title: str, rows: Sequence[tuple[str | None, int, int, int]], whole_nanousd: int, nobody: str
-) -> Mapping[str, Any]:
-    """Values for `ranking.html`. rows: (name, cost, calls, unpriced); `nobody` stands for a missing name."""
+def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody: str) -> Mapping[str, Any]:
+    """Values for `ranking.html`. rows: (name, cost, calls, unpriced), the dearest first; `nobody` stands for no name."""
+    dearest = rows[0][1] if rows else 0
     decimals = decimals_for(cost for _, cost, _, _ in rows)
     return {
         "title": title,
@@ -116,7 +115,7 @@ def ranking(
                 "name": name or nobody,
                 "named": bool(name),
                 "cost": usd(cost if cost or unpriced < calls else None, decimals),
-                "share": share(cost, whole_nanousd),
+                "share": share(cost, dearest),
                 "calls": calls,
                 "unpriced": unpriced,
             }

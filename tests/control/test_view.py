@@ -70,7 +70,7 @@ def test_what_a_client_chose_is_never_markup() -> None:
         (
             view.render("calls", {"calls": [view.call(bad, 4)]}),
             view.render("budgets", view.budgets([budget(name=HOSTILE, per=[HOSTILE], groups=groups)])),
-            view.render("ranking", view.ranking("By model", [(HOSTILE, 1, 1, 1)], 1, "none")),
+            view.render("ranking", view.ranking("By model", [(HOSTILE, 1, 1, 1)], "none")),
             view.render("sessions", {"sessions": [session]}),
         )
     )
@@ -83,7 +83,7 @@ def test_what_a_client_chose_is_never_markup() -> None:
 
 
 def test_names_without_an_end_are_cut() -> None:
-    html = view.render("ranking", view.ranking("By model", [("x" * 1_000_000, 1, 1, 0)], 1, "none"))
+    html = view.render("ranking", view.ranking("By model", [("x" * 1_000_000, 1, 1, 0)], "none"))
     assert len(html) < 2000
 
 

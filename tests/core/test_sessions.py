@@ -93,7 +93,11 @@ def test_our_own_headers_win() -> None:
 
 
 def test_a_run_that_we_name_keeps_its_clients_agents() -> None:
-    headers = {b"x-taximeter-session-id": b"mine", b"x-claude-code-session-id": b"theirs", b"x-claude-code-agent-id": b"a1"}
+    headers = {
+        b"x-taximeter-session-id": b"mine",
+        b"x-claude-code-session-id": b"theirs",
+        b"x-claude-code-agent-id": b"a1",
+    }
     found = named(headers, {}, "claude-code", "own")
     assert found is not None
     assert (found.session_id, found.source, found.agent) == ("mine", "taximeter", "a1")
