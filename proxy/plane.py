@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -126,6 +127,10 @@ class Plane:
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
+    unseeded: set[str] = field(
+        default_factory=set
+    )  # budgets that a reload brought, until the ledger says what is spent
+    seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     draining: int = 0
     bytes_in_flight: int = 0

@@ -76,6 +76,11 @@ class MemoryStore:
         if key not in self._counters:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
+    def begin_anew(self, budget: str) -> None:
+        """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
+        for key in [key for key in self._counters if key[0] == budget]:
+            del self._counters[key]
+
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counter = self._counters.get(key)
         if counter is None:
@@ -218,6 +223,10 @@ class MemoryStore:
 
     async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
         return await self._waiting.wait(reservation_id, claims, timeout_s)
+
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        self._waiting.wake_all()
 
     def standings(self) -> list[Standing]:
         return [

@@ -133,7 +133,7 @@ def _planes(api: Api) -> dict[str, Any]:
         "lag_s": api.recorder.lag_s,
         "down": api.recorder.database_down_since is not None,
     }
-    items = budgets_as_they_stand(api.config(), api.standings(), time.time())
+    items = budgets_as_they_stand(api.budgets(), api.standings(), time.time())
     return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items))}
 
 
