@@ -76,7 +76,7 @@ class _DataPlane:
             Path(config.data_dir) / "control.sock",
             worker=self._worker,
             on_snapshot=self._take_snapshot,
-            handlers={"standing": self._standing, "gauges": self._gauges},
+            handlers={"standing": self._standing, "fullest": self._fullest, "gauges": self._gauges},
         )
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         if isinstance(plane.store, RedisStore):
@@ -199,6 +199,9 @@ class _DataPlane:
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._plane.standing_rows()
+
+    def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return self._plane.fullest_rows(payload["most"], time.time())
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane

@@ -155,6 +155,13 @@ class Plane:
             return []
         return [standing._asdict() for standing in self.store.standings()]
 
+    def fullest_rows(self, most: int, now_s: float) -> dict[str, Any]:
+        """Of each budget the `most` fullest counters that this process has as `rows`, and how many there are as `counts`."""
+        if isinstance(self.store, RedisStore):
+            return {"rows": [], "counts": {}}
+        standings, counts = self.store.fullest(most, now_s)
+        return {"rows": [standing._asdict() for standing in standings], "counts": counts}
+
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
         taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())

@@ -6,6 +6,7 @@ Everything between two awaits is atomic under asyncio, and no method here awaits
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappush, heapreplace
 from math import inf
 
 from proxy.budgets.store import (
@@ -233,6 +234,32 @@ class MemoryStore:
             Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
             for (name, group, measure, start), c in self._counters.items()
         ]
+
+    def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
+        """Of each budget the `most` counters of the current window with most spent, and how many it has.
+
+        For reports: made in one pass and without a value for each counter, because calls wait meanwhile.
+        """
+        heaps: dict[str, list[tuple[int, CounterKey]]] = {}
+        counts: dict[str, int] = {}
+        for key, counter in self._counters.items():
+            if counter.window_end is not None and counter.window_end <= now_s:
+                continue
+            name = key[0]
+            heap = heaps.get(name)
+            if heap is None:
+                heap, counts[name] = heaps.setdefault(name, []), 0
+            counts[name] += 1
+            if len(heap) < most:
+                heappush(heap, (counter.spent, key))
+            elif counter.spent > heap[0][0]:
+                heapreplace(heap, (counter.spent, key))
+        keys = [key for heap in heaps.values() for _, key in heap]
+        return [self._standing(key) for key in keys], counts
+
+    def _standing(self, key: CounterKey) -> Standing:
+        counter, (name, group, measure, start) = self._counters[key], key
+        return Standing(name, group, start, counter.window_end, measure, counter.limit, counter.spent, counter.reserved)
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""

@@ -77,10 +77,21 @@ class Api:
             except StoreUnavailable:
                 raise HTTPException(503, "The budget store does not answer.") from None
             return rows
-        answers = self.wait(self.link.ask("standing"))
+        return [row for rows in self._asked("standing", {}) for row in rows or ()]
+
+    def fullest(self, most: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Of each budget `most` counters or more, those with most spent; and how many each has, where that is not all."""
+        if self.shared is not None:
+            return self.standings(), {}
+        answers = self._asked("fullest", {"most": most})
+        counts = {name: count for answer in answers for name, count in answer["counts"].items()}
+        return [row for answer in answers for row in answer["rows"]], counts
+
+    def _asked(self, name: str, payload: Mapping[str, Any]) -> list[Any]:
+        answers = self.wait(self.link.ask(name, payload))
         if not answers:
             raise HTTPException(503, "No data plane answers: it is starting, or busy.")
-        return [row for rows in answers.values() for row in rows or ()]
+        return list(answers.values())
 
 
 class NewKey(BaseModel):
