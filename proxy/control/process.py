@@ -180,7 +180,8 @@ class _Control:
         return self._snapshot(seeds)
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        return {"keys": self._known_keys, "raises": raises.as_raises(self._raises), "seeds": seeds}
+        raised = [list(one) for one in raises.as_raises(self._raises)]
+        return {"keys": self._known_keys, "raises": raised, "seeds": list(seeds)}
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
