@@ -22,7 +22,6 @@ from proxy.budgets.store import (
     Standing,
     counter_key,
     granted_amounts,
-    in_window,
     standing_of,
 )
 from proxy.budgets.waiting import WaitingRoom
@@ -146,24 +145,30 @@ class MemoryStore:
         if self._ended and reservation_id in self._ended:
             return Denied((), ())
         keys, counters = [], []
-        for claim in claims:
-            if not in_window(claim, now_s):
-                return Moved(now_s)
-            key = counter_key(claim)
-            keys.append(key)
-            counters.append(self._counter(key, claim.limit, claim.window_end))
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
-        for claim, counter in zip(claims, counters, strict=True):
-            counter.limit = claim.limit
-            room = claim.limit - counter.spent - counter.reserved
-            if claim.amount <= room:
+        known = self._counters
+        for claim in claims:
+            budget, group, start, end, limit, amount, measure, hard, _, _ = claim
+            if now_s < start or (end is not None and now_s >= end):
+                return Moved(now_s)
+            key = (budget, group, measure, start)
+            counter = known.get(key)
+            if counter is None:
+                counter = self._counter(key, limit, end)
+            else:
+                known.move_to_end(key)
+            keys.append(key)
+            counters.append(counter)
+            counter.limit = limit
+            room = limit - counter.spent - counter.reserved
+            if amount <= room:
                 continue
-            if not claim.hard:
-                would_refuse.append(claim.budget)
+            if not hard:
+                would_refuse.append(budget)
             elif claim.smallest <= room:
                 smaller = room if smaller is None else min(smaller, room)
-            elif claim.smallest > claim.limit - counter.spent:
+            elif claim.smallest > limit - counter.spent:
                 exceeded.append(standing_of(claim, counter.spent, counter.reserved))
             else:
                 busy.append(standing_of(claim, counter.spent, counter.reserved))
