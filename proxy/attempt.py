@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, Store
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
 from proxy.conversations import Chain
-from proxy.errors import Refusal, ledger_unavailable
+from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -111,19 +111,22 @@ class Attempt:
             "price_version": self.price_version,
         }
 
-    async def reserve(self, store: Store, least_nanousd: int | None = None) -> Granted:
-        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it."""
+    async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
+        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
+        `most_nanousd`, no more than that."""
         if not self.claims:
             return Granted()
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
+        if most_nanousd is not None:
+            claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
             verdict = await store.reserve(self.id, claims, time.time(), self.deadline_at / 1e6, self.intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
-                return verdict
+                return verdict if most_nanousd is None else replace(verdict, nanousd=most_nanousd)
             windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
             claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
             self.claims = [
@@ -138,6 +141,12 @@ class Attempt:
         if not self.unsettled_terms:
             self.unsettled_terms = True
             spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+
+    def follow(self, budgets: Sequence[Budget], now_s: float) -> None:
+        """Take the limits as they are now: a budget may have been raised meanwhile."""
+        named = {budget.name: budget for budget in budgets}
+        current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
+        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now_s))) for b, c in current]
 
     def lower(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
@@ -160,12 +169,13 @@ class Attempt:
 
     # The ends. Each closes the INTENT; the first one wins.
 
-    def refused(self, spool: Spool, refusal: Refusal) -> None:
-        """The budgets (or a guard) said no: the INTENT ends without an entry."""
+    def refused(self, spool: Spool, refusal: Refusal) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
             spool.append_end(orjson.dumps(record))
+        return Refused(refusal, recorded=True)
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""

@@ -52,7 +52,7 @@ class Application:
             else:
                 await exchange.run(plane, endpoint, client)
         except Refused as refused:
-            if refused.refusal.code not in ("budget_exceeded", "budget_busy") or not client.request_id:
+            if not refused.recorded:
                 plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
             await client.refuse(family_of_path(client.path), refused.refusal)
         except HungUp:

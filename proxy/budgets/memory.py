@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
+from heapq import heappush, heapreplace
 from math import inf
 
 from proxy.budgets.store import (
@@ -102,6 +103,13 @@ class MemoryStore:
         key = (standing.budget, standing.group, standing.measure, standing.window_start)
         if key not in self._counters and self._idle_spent(key) is None:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
+
+    def begin_anew(self, budget: str) -> None:
+        """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
+        for key in [key for key in self._counters if key[0] == budget]:
+            del self._counters[key]
+        for window in [window for window in self._idle if window[0] == budget]:
+            del self._idle[window]
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counters = self._counters
@@ -284,6 +292,10 @@ class MemoryStore:
     async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
         return await self._waiting.wait(reservation_id, claims, timeout_s)
 
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        self._waiting.wake_all()
+
     def standings(self) -> list[Standing]:
         """Every counter; those that are idle together, as the group "(idle)"."""
         found = [
@@ -293,6 +305,34 @@ class MemoryStore:
         for (name, measure, start), idle in self._idle.items():
             found.append(Standing(name, IDLE, start, idle.window_end, measure, 0, sum(idle.spent.values()), 0))
         return found
+
+    def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
+        """Of each budget the `most` counters of the current window with most spent, and how many it has.
+
+        For reports: made in one pass and without a value for each counter, because calls wait meanwhile.
+        """
+        heaps: dict[str, list[tuple[int, CounterKey]]] = {}
+        counts: dict[str, int] = {}
+        for key, counter in self._counters.items():
+            if counter.window_end is not None and counter.window_end <= now_s:
+                continue
+            name = key[0]
+            heap = heaps.get(name)
+            if heap is None:
+                heap, counts[name] = heaps.setdefault(name, []), 0
+            counts[name] += 1
+            if len(heap) < most:
+                heappush(heap, (counter.spent, key))
+            elif counter.spent > heap[0][0]:
+                heapreplace(heap, (counter.spent, key))
+        for (name, _, _), idle in self._idle.items():
+            counts[name] = counts.get(name, 0) + len(idle.spent)
+        keys = [key for heap in heaps.values() for _, key in heap]
+        return [self._as_it_stands(key) for key in keys], counts
+
+    def _as_it_stands(self, key: CounterKey) -> Standing:
+        counter, (name, group, measure, start) = self._counters[key], key
+        return Standing(name, group, start, counter.window_end, measure, counter.limit, counter.spent, counter.reserved)
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""

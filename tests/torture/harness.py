@@ -227,7 +227,9 @@ class Gateway(Marked):
 def config(folder: Path, provider_port: int, budgets: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     """A gateway's configuration in front of the fake provider: two upstreams of one provider, keyed apart."""
     base_url = f"http://127.0.0.1:{provider_port}/v1"
-    upstream = {"base_url": base_url, "provider": "torture", "dialect": "openai"}
+    bare = base_url.removesuffix("/v1")
+    upstream: dict[str, Any] = {"base_url": base_url, "base_urls": {"anthropic": bare, "gemini": bare}}
+    upstream |= {"provider": "torture", "dialects": ["openai", "anthropic", "gemini"]}
     upstream |= changes.pop("upstream", {})
     made = {
         "server": {

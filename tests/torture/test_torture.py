@@ -66,6 +66,14 @@ def test_callers_that_leave_are_charged_to_the_nano_dollar(tmp_path: Path) -> No
     assert outcome.verdict.numbers["over_estimated"] == outcome.verdict.numbers["unconfirmed"] == 0
 
 
+def test_callers_that_leave_a_vllm_are_charged_what_it_had_made(tmp_path: Path) -> None:
+    """It stops when they leave, and had said in every chunk what it came to."""
+    outcome = passed(scenarios.leaving_callers(tmp_path, calls=300, bills_on=False))
+
+    assert outcome.verdict.numbers["over_estimated_percent"] <= 5
+    assert outcome.verdict.numbers["unconfirmed"] == 0
+
+
 def test_a_stop_finishes_what_was_begun(tmp_path: Path) -> None:
     outcome = passed(scenarios.rolling_stops(tmp_path, times=1))
 
