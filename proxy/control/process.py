@@ -77,7 +77,7 @@ class _Control:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
-        metrics = self._metrics = MetricState.load(engine, self._instance())
+        metrics = self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
         log_rows = call_logger(self.config.log.sample)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
