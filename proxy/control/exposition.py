@@ -6,7 +6,7 @@ The tests read the text back with `prometheus_client`'s parsers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -17,6 +17,10 @@ T = TypeVar("T")
 PREFIX = "taximeter_"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+# Without labels, and so there from the start: 0, for the first rise to be seen as one.
+COUNTED_ALONE = ("cost_corrections_usd", "overrun_usd_total")
+_ZERO: Sequence[tuple[tuple[str, ...], int]] = (((), 0),)
 
 # (name without prefix, labels, value as text): what is asked for at the scrape instead of being counted
 Gauge = tuple[str, Mapping[str, str], str]
@@ -56,17 +60,21 @@ def render(state: MetricState, gauges: Iterable[Gauge], *, openmetrics: bool) ->
     for metric in METRICS:
         lines += _head(metric, openmetrics=openmetrics)
         if metric.kind == "histogram":
-            for values, counts in histograms.get(metric.name, ()):
+            for values, counts in histograms.get(metric.name, _at_first(metric)):
                 exemplar = exemplars.get((metric.name, values)) if openmetrics else None
                 lines += _histogram(metric, values, counts, exemplar)
             continue
-        for values, total in counters.get(metric.name, ()):
+        for values, total in counters.get(metric.name, _ZERO if metric.name in COUNTED_ALONE else ()):
             lines.append(f"{PREFIX}{metric.name}{_labels(metric.labels, values)} {decimal(total, metric.scale)}")
         for labels, value in now.get(metric.name, ()):
             lines.append(f"{PREFIX}{metric.name}{_labels(labels, labels.values())} {value}")
     if openmetrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n"
+
+
+def _at_first(metric: Metric) -> Sequence[tuple[tuple[str, ...], list[int]]]:
+    return () if metric.labels else (((), [0] * (len(metric.buckets) + 2)),)
 
 
 def _by_name(series: Mapping[Key, T]) -> dict[str, list[tuple[tuple[str, ...], T]]]:

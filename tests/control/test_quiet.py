@@ -216,6 +216,14 @@ def test_a_session_that_fell_silent_while_nobody_was_there_is_measured_at_the_st
     assert life.measured()["requests_sum"] == "1"
 
 
+def test_what_has_no_labels_is_there_from_the_start(url: str) -> None:
+    """Prometheus sees no rise in a series that appears with its first value."""
+    text = render(Life(url).metrics, (), openmetrics=True)
+    assert "\ntaximeter_overrun_usd_total 0\n" in text
+    assert "\ntaximeter_cost_corrections_usd 0\n" in text
+    assert '\ntaximeter_reservation_error_usd_bucket{le="+Inf"} 0\n' in text
+
+
 def test_a_label_that_came_later_is_empty_in_what_was_counted_before(url: str) -> None:
     life = Life(url)
     life.metrics.reload([("requests_total", '["p","m","chat","ok","t","codex"]', "3")])
