@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Engine
@@ -26,7 +25,7 @@ from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.ledger import instances
 from proxy.ledger.entries import BudgetAmount, Entry
-from proxy.ledger.queries import budget_seeds
+from proxy.ledger.queries import spent
 from proxy.ledger.recorder import Recorder
 from proxy.types import Claim
 
@@ -36,8 +35,7 @@ _EVERY_S = 0.1
 _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
-_ROWS = 500
-_MAX_PARTS = 100
+_ROWS = 2000
 _HAND_OVER_S = 10.0
 
 
@@ -183,7 +181,11 @@ class SharedBudgets:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
                     await member.command("UNLINK", member.name(f"s:{name}"))
-                    await member.command("SREM", member.name("seeded"), *_seed_names(budget))
+                    parts = f"{budget.measure}:{budget.name}"
+                    known = await member.command("SMEMBERS", member.name("seeded"))
+                    mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
+                    if mine:
+                        await member.command("SREM", member.name("seeded"), *mine)
             await self._seed(compile_budgets(self._config().budgets), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
@@ -192,13 +194,14 @@ class SharedBudgets:
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded")))
         new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
-        rows = await asyncio.to_thread(budget_seeds, self._engine, new, now_s)
         for budget in new:
-            name = f"{budget.measure}:{budget.name}"
-            mine = [row for row in rows if row["budget"] == budget.name]
-            for number, part in enumerate(_parts(map(_seed, mine))):
-                await member.seed(state, f"{name}\n{number}", part)
-            await member.seed(state, name, ())
+            start, end = budget.window_now(now_s)
+            name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
+            found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            rows = list(found.items())
+            for first in range(0, len(rows), _ROWS):
+                await member.seed(state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
+            await member.seed(state, name)
 
     async def _drop_other_epochs(self, epoch: str) -> None:
         member, cursor = self.store.member, "0"
@@ -250,23 +253,7 @@ class SharedBudgets:
         return found
 
 
-def _seed_names(budget: Budget) -> list[str]:
-    """The names under which `_seed` says that a budget is seeded: its parts first."""
-    name = f"{budget.measure}:{budget.name}"
-    return [name, *(f"{name}\n{number}" for number in range(_MAX_PARTS))]
-
-
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:
     name, group, start, measure, amount = taken
     end = window_at(budget.window, start, budget.zone)[1] if budget is not None else None
     return Claim(name, group, start, end, 0, amount, measure)
-
-
-def _seed(row: Mapping[str, Any]) -> tuple[str, str, int | None, int]:
-    name = bucket(row["budget"], row["measure"], row["window_start"])
-    return name, row["group"], row["window_end"], row["spent"]
-
-
-def _parts(rows: Iterator[tuple[str, str, int | None, int]]) -> Iterator[list[tuple[str, str, int | None, int]]]:
-    while part := list(islice(rows, _ROWS)):
-        yield part
