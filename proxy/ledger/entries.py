@@ -36,12 +36,22 @@ class Entry(NamedTuple):
     budgets: Sequence[BudgetAmount]
 
 
+class RefusedCall(NamedTuple):
+    """An INTENT that a refusal closed: why, by which counter, of which session."""
+
+    reason: str
+    budget: str | None
+    group: str
+    window_start: int
+    session_id: str
+
+
 @dataclass(slots=True)
 class Batch:
     """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read."""
 
     entries: list[Entry] = field(default_factory=list)
-    refusals: list[tuple[str, str | None]] = field(default_factory=list)
+    refusals: list[RefusedCall] = field(default_factory=list)
     tallies: list[Mapping[str, Any]] = field(default_factory=list)
     unreadable: list[Record] = field(default_factory=list)
 
@@ -108,9 +118,10 @@ class Pairing:
                 intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind == "refused":
+            intent, _ = self._open.get(value["id"], ({}, None))
             self._close(value["id"])
             if not known:
-                batch.refusals.append((_text(value["reason"]), _text_or_none(value.get("budget"))))
+                batch.refusals.append(_refused(value, intent))
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
@@ -170,6 +181,16 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _refused(value: Mapping[str, Any], intent: Mapping[str, Any]) -> RefusedCall:
+    return RefusedCall(
+        _text(value["reason"]),
+        _text_or_none(value.get("budget")),
+        _text(value.get("group") or ""),
+        operator.index(value.get("window_start") or 0),
+        _text(intent.get("root_session_id") or ""),
+    )
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -291,6 +312,7 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "parent_session_id": told("parent_session_id"),
         "root_session_id": told("root_session_id"),
         "agent": told("agent"),
+        "parent_agent": told("parent_agent"),
         "input_tokens": known("input", 0),
         "cache_read_tokens": known("cache_read", 0),
         "cache_write_5m_tokens": known("cache_write_5m", 0),

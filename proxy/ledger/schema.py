@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0003"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0004"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -59,6 +59,7 @@ entries = Table(
     Column("parent_session_id", Text),
     Column("root_session_id", Text),
     Column("agent", Text),
+    Column("parent_agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
     Column("told_usage", Text),
@@ -156,6 +157,23 @@ budget_bases = Table(
     Column("window_start", BigInteger, primary_key=True),
     Column("measure", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# What operators were told of: once for each kind, budget, group, window and detail (a threshold).
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Index("alerts_once", "kind", "budget", "group", "window_start", "detail", unique=True),
 )
 
 raises = Table(

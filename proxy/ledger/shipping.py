@@ -95,8 +95,8 @@ class Shipper:
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
-            for reason, budget in batch.refusals:
-                observed.observe_refusal(reason, budget)
+            for refused in batch.refusals:
+                observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)

@@ -445,7 +445,7 @@ def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writ
         ledger.folder,
         instance="i",
         metrics=ledger.counts,
-        on_shipped=lambda new: batches.append(len(new)),
+        on_shipped=lambda new, _: batches.append(len(new)),
     )
     stop = threading.Event()
     thread = threading.Thread(target=ledger.recorder.run, args=(stop,))
