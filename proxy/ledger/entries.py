@@ -5,7 +5,6 @@ A row is a dict with every column of `entries`, in their order. Nothing that a r
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -271,7 +270,7 @@ def _repaired(row: Row, budgets: Sequence[BudgetAmount]) -> Row:
     row |= {name: value for name, value in needed.items() if row[name] is None}
     row["ended_at"] = row["started_at"] if row["ended_at"] is None else row["ended_at"]
     flags = orjson.loads(row["flags"]) if row["flags"] else []
-    return row | {"flags": _json([*flags, UNREADABLE]), "budgets": _json(budgets)}
+    return row | {"flags": json_text([*flags, UNREADABLE]), "budgets": json_text(budgets)}
 
 
 def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
@@ -305,8 +304,8 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "team": told("team"),
         "user": told("user"),
         "customer": told("customer"),
-        "labels": _json(told("labels")),
-        "untrusted_labels": _json(told("untrusted_labels")),
+        "labels": json_text(told("labels")),
+        "untrusted_labels": json_text(told("untrusted_labels")),
         "session_id": told("session_id"),
         "session_source": told("session_source"),
         "parent_session_id": told("parent_session_id"),
@@ -320,17 +319,17 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "cache_write_1h_tokens": known("cache_write_1h", 0),
         "output_tokens": known("output", 0),
         "reasoning_tokens": known("reasoning", 0),
-        "usage": _json(rest),
-        "told_usage": _json(seen("told_usage")),
+        "usage": json_text(rest),
+        "told_usage": json_text(seen("told_usage")),
         "usage_source": seen("usage_source", "none"),
         "cost_nanousd": 0 if void else seen("cost_nanousd"),
         "cost_source": seen("cost_source", "computed"),
-        "cost_lines": _json(seen("cost_lines")),
-        "flags": _json(seen("flags")),
+        "cost_lines": json_text(seen("cost_lines")),
+        "flags": json_text(seen("flags")),
         "price_version": seen("price_version") or told("price_version"),
         "provider_cost_nanousd": seen("provider_cost_nanousd"),
         "reserved_nanousd": seen("reserved_nanousd", told("reserved_nanousd")),
-        "budgets": None if void else _json(seen("budgets", told("budgets"))),
+        "budgets": None if void else json_text(seen("budgets", told("budgets"))),
         "ttft_ms": seen("ttft_ms"),
         "duration_ms": seen("duration_ms"),
         "overhead_ms": seen("overhead_ms"),
@@ -349,7 +348,7 @@ def _split_usage(usage: Mapping[str, Any]) -> tuple[Callable[..., int], dict[str
     return usage.get, {}
 
 
-def _json(value: Any) -> str | None:
+def json_text(value: Any) -> str | None:
     return orjson.dumps(value).decode() if value else None
 
 
@@ -373,39 +372,3 @@ def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], 
             key = (name, group, window_start, measure)
             amounts[key] = amounts.get(key, 0) + amount
     return amounts
-
-
-def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
-    """A settlement that comes after its attempt was charged at the ceiling: the entry of the difference, or None.
-
-    charged: the row in the ledger. Only an `unconfirmed` one can be corrected, and only by what is known for certain. The
-    correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
-    """
-    row = entry.row
-    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
-        return None
-    before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
-    after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
-    budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
-    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
-    difference = None if settled is None and was is None else (settled or 0) - (was or 0)
-    corrected = row | {
-        "id": correction_id(row["id"]),
-        "kind": "correction",
-        "corrects_id": row["id"],
-        "status": "settled",
-        "cost_nanousd": difference,
-        "budgets": _json(budgets),
-    }
-    return Entry(corrected, entry.end, budgets)
-
-
-def entry_in_ledger(row: Row) -> Entry:
-    """An entry as the ledger has it."""
-    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
-
-
-def correction_id(attempt_id: str) -> str:
-    """A UUIDv7 with the attempt's time, the same for the same attempt."""
-    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
-    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

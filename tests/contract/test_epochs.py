@@ -204,3 +204,13 @@ async def test_two_processes_never_grant_more_than_the_limit(redis: RedisServer,
     assert sum(isinstance(answer, Granted) for answer in answers) == 33
     other.running.cancel()
     await other.member.close()
+
+
+async def test_what_a_session_has_cost_is_known_to_all(redis: RedisServer, peer: Peer) -> None:
+    other = Peer(redis, 1)
+    await other.joins(1)
+    assert await peer.store.session_cost("t", "s", 40) == 40
+    assert await other.store.session_cost("t", "s", 2) == 42
+    assert await other.store.session_cost("other", "s", 1) == 1
+    other.running.cancel()
+    await other.member.close()
