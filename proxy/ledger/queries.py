@@ -221,6 +221,19 @@ def session_entries(engine: Engine, session_id: str, limit: int = 1000) -> list[
         return [entry(row) for row in connection.execute(statement).mappings()]
 
 
+def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
+    """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
+    found: dict[str, int] = {}
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases):
+            query = sa.select(table.c.group, table.c.amount).where(
+                table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
+            )
+            for group, amount in connection.execute(query):
+                found[group] = found.get(group, 0) + int(amount)
+    return found
+
+
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
     """What each counter of the current windows has: the fields of `Standing`. A definition's base and what came since."""
     if not budgets:

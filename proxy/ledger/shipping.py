@@ -16,7 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger
+from proxy.ledger.corrections import correction_of, entry_in_ledger
+from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.sound import safe
 
