@@ -5,8 +5,6 @@ Whatever happens here (the client leaves, the upstream breaks off, we are shut d
 
 from __future__ import annotations
 
-import asyncio
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -17,7 +15,9 @@ from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client, Header, stream_cost_wish
+from proxy.counting import counted
 from proxy.dialects import Endpoint
+from proxy.drain import Drain
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.inflated import plain
 from proxy.keepalive import KeepAlive
@@ -32,8 +32,9 @@ from proxy.upstream import Response, UpstreamError
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
 _MOST_NANOUSD = 10**15  # a million dollars for one call
+_ENDED_EARLY = "The upstream's stream ended before its last event."
+_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
-_DRAIN_S = 120.0  # how long an upstream is read to its usage after its client left
 
 
 async def answer(
@@ -115,6 +116,8 @@ class _Answer:
             await self.stream(None)
             return None
         first = await self.body.read()
+        if streams and called_stream and not first:
+            raise UpstreamError("protocol", "the upstream's stream was empty", sent=True)
         if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
             await self.stream(first)
             return None
@@ -164,7 +167,7 @@ class _Answer:
         elif reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
-        elif doubtful(reading):
+        elif self._is_doubtful(reading):
             reading = await self._counted(reading, [value])
         if not failed:
             note_conversation(self.plane, self.attempt, reading, lambda: [value])
@@ -188,13 +191,14 @@ class _Answer:
     async def stream(self, first: bytes | None) -> None:
         """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client = self.response, self.client
-        if not self.destination.bills_after_disconnect:
-            client.when_gone(response.abort)  # this upstream stops, and stops billing, when its caller hangs up
+        drain = self.drain = Drain(self.plane, response)
+        bills_on = self.destination.bills_after_disconnect
         wish = stream_cost_wish(client.headers)
         gate = self.gate = StreamGate(
             self.reader,
             self.context,
             strip_usage=not self.attempt.call.wants_usage and wish != "usage",
+            strip_each=self.attempt.call.usage_each and wish != "usage",
             before_done=self._cost_comment if wish == "comment" else None,
             on_usage=self._with_cost if wish == "usage" else None,
             form=self.endpoint.form,
@@ -202,12 +206,17 @@ class _Answer:
         extra = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         await client.start(response.status, passed_headers(response.headers) + extra)
         alive = KeepAlive(self.plane.config.server.keepalive_comment_s, gate, client) if first is None else None
+        client.when_gone(drain.begin if bills_on else response.hang_up)  # the latter stops, and stops billing, at this
         try:
             await self._pass_stream(gate, first if first is not None else await self.body.read())
         finally:
+            client.when_gone(None)
+            drain.end()
             if alive is not None:
                 alive.stop()
         held = gate.finish()
+        if gate.upstream_error and not gate.told_error:
+            held += self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal)
         if self.endpoint.holds:
             note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
         await self._settle_stream()
@@ -222,48 +231,37 @@ class _Answer:
                 self.first_at = self.last_at
             out = gate.feed(data)
             if client.gone:
-                self._drain()
+                self.drain.took(len(data))
             elif out:
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()
-
-    def _drain(self) -> None:
-        """The client has left and its upstream bills on: read to the usage, but not for ever."""
-        now = time.perf_counter()
-        if not self.ended:
-            self.ended = now
-        elif now - self.ended > _DRAIN_S:
-            self.response.abort()
 
     async def _settle_stream(self) -> None:
         gate = self.gate
         assert gate is not None
         reading = gate.reading()
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
-        if reading.source == "none" or doubtful(reading):
+        if self._is_doubtful(reading) or not gate.told_so_far:
             reading = await self._counted(reading, gate.events_seen())
         if not gate.upstream_error and gate.share_seen == 1.0:
             note_conversation(self.plane, self.attempt, reading, gate.events_seen)
         await self._settle(reading, outcome)
 
-    async def _counted(self, told: Reading, events: list[Any]) -> Reading:
-        """No usage came, or one that cannot be true: count what was seen, and take of each unit what is more."""
-        call = self.attempt.call
-        from pricing.estimate import estimate  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+    def _is_doubtful(self, reading: Reading) -> bool:
+        return reading.source == "none" or doubtful(reading, generates=self.endpoint.operation in _GENERATING)
 
-        counted = await asyncio.to_thread(estimate, events, self.attempt.route.model, call.body)
-        if counted is None:
-            return told if told.source != "none" else Reading(source="none", model=told.model)
-        seen = self.gate.share_seen if self.gate is not None else 1.0
-        usage = {
-            unit: math.ceil(float(quantity) * seen) if unit != "input" else quantity
-            for unit, quantity in counted.usage.items()
-        }
-        for unit, quantity in told.usage.items():
-            usage[unit] = max(quantity, usage.get(unit, 0))
-        flags = tuple(dict.fromkeys((*told.flags, *counted.flags)))
-        return replace(told, usage=usage, source="estimated", flags=flags)
+    async def _counted(self, told: Reading, events: list[Any]) -> Reading:
+        """No usage came, or one that cannot be true or is not all: what was seen is counted."""
+        attempt, gate = self.attempt, self.gate
+        return await counted(
+            told,
+            events,
+            attempt.route.model,
+            attempt.call.body,
+            share=gate.share_seen if gate is not None else 1.0,
+            all_seen=self.client.gone and not self.destination.bills_after_disconnect,
+        )
 
     def _cost_comment(self) -> bytes:
         cost = self._cost_so_far()
@@ -288,7 +286,7 @@ class _Answer:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
         reading = self.gate.reading()
-        if reading.source == "none" or doubtful(reading):
+        if self._is_doubtful(reading):
             return None
         cost = self._price(reading)
         return None if implausible(reading, cost) else cost
@@ -297,15 +295,15 @@ class _Answer:
 
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""
-        reading = self.gate.reading() if self.gate is not None else Reading()
-        left = self.client.gone
+        gate, left = self.gate, self.client.gone
+        reading = gate.reading() if gate is not None else Reading()
         outcome = "client_disconnected" if left else "upstream_timeout" if error.timed_out else "upstream_error"
-        if reading.source != "none":
-            await self._settle(reading, outcome)
-        elif self.gate is not None and not self.destination.bills_after_disconnect:
-            await self._settle(await self._counted(reading, self.gate.events_seen()), outcome)
-        else:
+        if gate is None or not (gate.told_final or not self.destination.bills_after_disconnect):
             await self.settle_unknown(outcome)
+        else:
+            if self._is_doubtful(reading) or not gate.told_so_far:
+                reading = await self._counted(reading, gate.events_seen())
+            await self._settle(reading, outcome)
         if left:
             return
         refused = (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")

@@ -21,8 +21,8 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
-from proxy.conversations import Chain
-from proxy.errors import Refusal, ledger_unavailable
+from proxy.conversations import Chain, Prefixes
+from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -61,9 +61,11 @@ class Attempt:
     charged: bool = False
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
     chain: Chain | None = None
+    prefixes: Prefixes | None = None
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
+    unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
 
     # The beginning: INTENT, then the reservation.
 
@@ -104,6 +106,7 @@ class Attempt:
             "parent_session_id": attribution.parent_session_id,
             "root_session_id": attribution.root_session_id,
             "agent": attribution.agent,
+            "parent_agent": attribution.parent_agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
             "budgets": self._claimed(),
@@ -113,6 +116,8 @@ class Attempt:
     async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
         `most_nanousd`, no more than that."""
+        if not self.claims:
+            return Granted()
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
@@ -139,6 +144,12 @@ class Attempt:
             self.unsettled_terms = True
             spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
 
+    def follow(self, budgets: Sequence[Budget], now_s: float) -> None:
+        """Take the limits as they are now: a budget may have been raised meanwhile."""
+        named = {budget.name: budget for budget in budgets}
+        current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
+        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now_s))) for b, c in current]
+
     def lower(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
         self.bound = self.bound.with_input(input_tokens)
@@ -160,30 +171,36 @@ class Attempt:
 
     # The ends. Each closes the INTENT; the first one wins.
 
-    def refused(self, spool: Spool, refusal: Refusal) -> None:
-        """The budgets (or a guard) said no: the INTENT ends without an entry."""
+    def refused(self, spool: Spool, refusal: Refusal) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
             spool.append_end(orjson.dumps(record))
+        return Refused(refusal, recorded=True)
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
-            spool.append_end(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
-            await store.release(self.id)
+            record = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
+            spool.append_end(orjson.dumps(record | _epoch_of(store)))
+            if self.claims:
+                await store.release(self.id)
 
     async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
         amounts = settlement.amounts(self)
-        record = orjson.dumps(settlement.record(self, amounts), default=str)
+        record = orjson.dumps(settlement.record(self, amounts) | _epoch_of(store), default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool.append_end(record)
-        await store.settle(self.id, amounts)
+        if self.unverified:
+            await store.charge(self.id, [claim for _, claim in self.claims], amounts)
+        elif self.claims:
+            await store.settle(self.id, amounts)
 
 
 class NoRoomError(Exception):
@@ -244,7 +261,10 @@ class Settlement(NamedTuple):
             "usage_source": reading.source,
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",
-            "flags": list(cost.flags if cost else reading.flags),
+            "flags": [
+                *(cost.flags if cost else reading.flags),
+                *(("budget_unverified",) if attempt.unverified else ()),
+            ],
             "budgets": [
                 [c.budget, c.group, c.window_start, c.measure, amount]
                 for (_, c), amount in zip(attempt.claims, amounts, strict=True)
@@ -275,12 +295,17 @@ class Settlement(NamedTuple):
         return record
 
 
-def expired_record(one: Expired, at_us: int) -> bytes:
+def _epoch_of(store: Store) -> dict[str, str]:
+    """For an end's record: where it is delivered, so that it is known later whether it has to be counted again."""
+    return {"epoch": store.epoch} if store.epoch else {}
+
+
+def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
     """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
     intent = orjson.loads(one.record) | {"budgets": one.charged}
     if one.nanousd is not None:
         intent["reserved_nanousd"] = one.nanousd
-    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "intent": intent})
+    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "epoch": epoch, "intent": intent})
 
 
 def nanousd(usd: Decimal) -> int:

@@ -78,9 +78,11 @@ class Client:
         return self.connection is not None and self.connection.gone
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """Call back as soon as the client hangs up (None: no more)."""
+        """Call back as soon as the client hangs up, at once where it has (None: no more)."""
         if self.connection is not None:
             self.connection.on_gone = callback
+            if callback is not None and self.connection.gone:
+                callback()
 
     async def leaves_within(self, seconds: float) -> bool:
         """Wait, but not for a client that hangs up: whether it did."""

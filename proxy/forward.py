@@ -7,6 +7,7 @@ import time
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
 from proxy.client import Client
+from proxy.counting import counted
 from proxy.dialects import Endpoint
 from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.plane import Destination, Plane
@@ -41,11 +42,19 @@ async def forward(
     path = endpoint.target_of(attempt.route.model, client.query)
     head = request_head(client, attempt, endpoint, destination, endpoint.method, path, len(attempt.body))
     attempt.dispatched = time.perf_counter()
+    stops = attempt.call.stream and not destination.bills_after_disconnect  # and bills no further, when told
     try:
-        return await plane.upstreams.send(destination.pool, head, attempt.body)
+        return await plane.upstreams.send(
+            destination.pool,
+            head,
+            attempt.body,
+            (lambda response: client.when_gone(response.hang_up)) if stops else None,
+        )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
-        if error.sent:
+        if error.sent and stops and client.gone:
+            await attempt.settle(plane.spool, plane.store, await _unanswered(plane, attempt, endpoint, client))
+        elif error.sent:
             await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
         else:
             await attempt.void(plane.spool, plane.store, outcome)
@@ -53,6 +62,21 @@ async def forward(
     except BaseException:
         await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
         raise
+
+
+async def _unanswered(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> Settlement:
+    """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
+    route = attempt.route
+    reading = await counted(Reading(), [], route.model, attempt.call.body, all_seen=True)
+    cost = plane.book.cost(
+        reading,
+        provider=route.provider,
+        model=route.model,
+        at_s=int(time.time()),
+        endpoint=endpoint.target,
+        attributes=attempt.attributes,
+    )
+    return unconfirmed(attempt, client, "client_disconnected", None)._replace(reading=reading, cost=cost)
 
 
 def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:

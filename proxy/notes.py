@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from pricing.cost import Cost
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt
-from proxy.attribution import chain_of
+from proxy.attribution import prefixes_of
 from proxy.held import Holder, ids_of
 from proxy.plane import Plane
 from proxy.turns import answer_turns
@@ -31,13 +32,14 @@ def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: 
         plane.conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
         return
-    chain = chain_of(plane, attempt)
-    if chain is not None:
-        plane.conversations.count(chain, attempt.call, _input_tokens(reading))
+    prefixes = prefixes_of(plane, attempt)
+    if prefixes is not None:
+        plane.conversations.count(prefixes, attempt.call, _input_tokens(reading))
 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:
-    """A bill beyond its ceiling; and what an input came to that was counted beforehand."""
+    """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
+    plane.guards.billed(attempt.attribution.budgeted_session_id, cost.cost_nanousd or 0, time.time())
     route, reserved = attempt.route, attempt.reserved_nanousd
     if reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
         plane.learned.overran(route.provider, route.model, cost.cost_nanousd, reserved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -13,10 +14,12 @@ from pricing.book import Book
 from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
+from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
+from proxy.guards import Guards
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
@@ -109,7 +112,7 @@ class Plane:
     router: Router
     book: Book
     budgets: BudgetIndex
-    store: MemoryStore
+    store: MemoryStore | RedisStore
     spool: SpoolWriter
     upstreams: UpstreamClient
     destinations: Mapping[tuple[str, str], Destination]
@@ -118,12 +121,18 @@ class Plane:
     held: Held = field(default_factory=Held)
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
+    guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
+    unseeded: set[str] = field(
+        default_factory=set
+    )  # budgets that a reload brought, until the ledger says what is spent
+    seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
+    draining: int = 0
     bytes_in_flight: int = 0
     started_at: float = field(default_factory=time.time)
 
@@ -141,8 +150,17 @@ class Plane:
         return facts
 
     def standing_rows(self) -> list[dict[str, Any]]:
-        """Every counter as plain values, for the control process."""
+        """Every counter that this process has as plain values, for the control process."""
+        if isinstance(self.store, RedisStore):
+            return []
         return [standing._asdict() for standing in self.store.standings()]
+
+    def fullest_rows(self, most: int, now_s: float) -> dict[str, Any]:
+        """Of each budget the `most` fullest counters that this process has as `rows`, and how many there are as `counts`."""
+        if isinstance(self.store, RedisStore):
+            return {"rows": [], "counts": {}}
+        standings, counts = self.store.fullest(most, now_s)
+        return {"rows": [standing._asdict() for standing in standings], "counts": counts}
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""

@@ -43,6 +43,7 @@ class StreamGate:
     """Watches one SSE stream for usage, and takes out what the client did not ask for.
 
     strip_usage: leave out the usage chunk that was only sent because we asked for it.
+    strip_each: the same for the usage in every other chunk.
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
@@ -54,6 +55,7 @@ class StreamGate:
         context: Context,
         *,
         strip_usage: bool,
+        strip_each: bool = False,
         before_done: Callable[[], bytes] | None = None,
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
         form: StreamForm = CHAT,
@@ -63,6 +65,9 @@ class StreamGate:
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage
+        self._strip_each = strip_each
+        self._told_at = 0
+        self._told_final = False
         self._before_done = before_done
         self._on_usage = on_usage
         self._kept: list[bytes] = []
@@ -70,7 +75,8 @@ class StreamGate:
         self.events = 0
         self.bytes_seen = 0
         self.done = False
-        self.upstream_error = False
+        self.upstream_error = self.told_error = False
+        self.torn = False
         self.broken = False
         self.last_usage: dict[str, Any] = {}
 
@@ -93,13 +99,24 @@ class StreamGate:
         return self._splitter.empty
 
     def close(self) -> bytes:
-        """The upstream has ended: what is still held back."""
+        """The upstream has ended: what is still held back. Half of an event is not: nobody could read it, nor what follows.
+
+        It ends with a blank line where anything may follow.
+        """
         rest = self._splitter.close()
-        return self._pass(rest) if rest else b""
+        if not rest:
+            return b""
+        if _is_torn(rest):
+            self.torn = True
+            return b""
+        return self._pass(rest)
 
     def finish(self) -> bytes:
         """As `close`, where the upstream ended as it should: some dialects end without saying so."""
         rest = self.close()
+        if self.torn or (self._form.must_end and not self.done):
+            self.upstream_error = True
+            return rest
         if self.done or self._before_done is None:
             return rest
         self.done = True
@@ -131,9 +148,9 @@ class StreamGate:
         if self._form.usage_mark in block and self._reader.wants(block):
             out = self._usage_block(block)
         if b'"error":' in block and self._is_error(block):
-            self.upstream_error = True
+            self.upstream_error = self.told_error = True
         if self._form.end_mark in block and self._form.is_end(sse.payload(block)):
-            self.done = True
+            self.done = self._told_final = True
             if self._before_done is not None:
                 return self._before_done() + out
         return out
@@ -145,8 +162,14 @@ class StreamGate:
             return block
         self._stream.event(event)
         self.last_usage = event
+        if self._form.usage_of(event) is not None:
+            self._told_at = self.events
+            self._told_final = self._told_final or self._form.is_final(event)
         if self._strip_usage and event.get("choices") == []:
             return b""
+        if self._strip_each and event.get("choices"):
+            event.pop("usage", None)
+            return b"data: " + orjson.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
 
     @staticmethod
@@ -156,10 +179,23 @@ class StreamGate:
         return isinstance(event, dict) and (bool(event.get("error")) or event.get("type") in _FAILURES)
 
     def events_seen(self) -> list[Any]:
-        """The stream's first events, parsed, for counting where no usage came."""
+        """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
+        plain = _plain_events(b"".join(self._kept))
+        if plain is not None:
+            return plain
         framer = sse.Framer()
         payloads = [payload for block in self._kept for payload in framer.feed(block)] + framer.close()
         return [event for payload in payloads if (event := parsed(payload)) is not None]
+
+    @property
+    def told_final(self) -> bool:
+        """Whether what the stream has said of its usage is the whole call's."""
+        return self._told_final
+
+    @property
+    def told_so_far(self) -> bool:
+        """Whether it covers all that has come until now."""
+        return self.told_final or (self._told_at > 0 and self._told_at == self.events)
 
     @property
     def share_seen(self) -> float:
@@ -169,6 +205,30 @@ class StreamGate:
     def reading(self) -> Reading:
         """What the stream has said so far."""
         return self._stream.finish()
+
+
+def _plain_events(data: bytes) -> list[Any] | None:
+    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
+    if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+        return None
+    payloads = data[6:-2].split(b"\n\ndata: ")
+    if payloads[-1] == b"[DONE]":
+        payloads.pop()
+    try:
+        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return events if isinstance(events, list) and len(events) == len(payloads) else None
+
+
+def _is_torn(block: bytes) -> bool:
+    """Whether a block that lacks its end lacks more than the blank line."""
+    payload = sse.payload(block)
+    if payload is None:
+        return not block.startswith(b":")
+    if payload.strip() == b"[DONE]":
+        return False
+    return parsed(payload) is None
 
 
 def parsed(body: bytes) -> Any:
@@ -184,8 +244,10 @@ def says_error(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.get("error")) and not value.get("usage")
 
 
-def doubtful(reading: Reading) -> bool:
-    """Whether a stated usage leaves something out, or contradicts itself without saying any output."""
+def doubtful(reading: Reading, *, generates: bool) -> bool:
+    """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or has none
+    though the call is one that `generates`: then what was seen is counted."""
     if reading.source == "partial":
         return True
-    return "inconsistent_usage" in reading.flags and not any(reading.usage.get(unit) for unit in _OUTPUTS)
+    outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
+    return (generates and not outputs) or ("inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]))

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from proxy.attempt import Attempt
-from proxy.attribution import chain_of
+from proxy.attribution import prefixes_of
 from proxy.ceiling import overhead
 from proxy.client import Client
 from proxy.dialects import Endpoint
@@ -26,6 +26,7 @@ from proxy.upstream import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
+_COUNT_MARGIN = 64
 _CALIBRATION = 1.2
 _TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
 _NOT_TEXT = frozenset(
@@ -37,9 +38,11 @@ async def closer_bounds(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
-    chain = chain_of(plane, attempt)
-    if chain is not None and (known := plane.conversations.bound(chain, attempt.call)) is not None:
-        yield known + overhead(attempt.call)
+    prefixes = prefixes_of(plane, attempt)
+    if prefixes is not None:
+        known = plane.conversations.bound(prefixes, attempt.call, attempt.route.provider)
+        if known is not None:
+            yield known + overhead(attempt.call)
     text_only = not attempt.call.media_items and attempt.call.form is None
     if text_only:
         exact = await asyncio.to_thread(_own_tokenizer, attempt)
@@ -115,5 +118,5 @@ async def _providers_count(
     except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
         return None
     tokens = value.get(counting.field) if isinstance(value, dict) else None
-    # "Consider the token count an estimate": Anthropic's, a small amount off; media beyond what was counted are not.
-    return tokens + tokens // 50 + overhead(attempt.call) if type(tokens) is int and tokens > 0 else None
+    # "The token count should be considered an estimate": the actual number may differ by a small amount.
+    return tokens + tokens // 50 + _COUNT_MARGIN if type(tokens) is int and tokens > 0 else None

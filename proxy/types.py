@@ -56,6 +56,7 @@ class Call:
     passes: how often the model may read its context, for tools that run on the provider's side.
     extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
+    usage_each: every chunk of the stream has a usage that only we asked for.
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
     """
@@ -69,6 +70,7 @@ class Call:
     output_caps: tuple[int, ...] = ()
     sequences: int = 1
     wants_usage: bool = True
+    usage_each: bool = False
     media_items: int = 0
     least_output_tokens: int = 1024
     prompts: int = 0
@@ -96,6 +98,7 @@ class Attribution(NamedTuple):
     budgeted_session_id: str
     parent_session_id: str | None = None
     agent: str | None = None
+    parent_agent: str | None = None
     user: str | None = None
     customer: str | None = None
     labels: Mapping[str, str] = _NO_LABELS

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, cast
 
 import httptools
@@ -25,6 +25,7 @@ _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_INFORMATIONAL = 16
+_HANG_UP_S = 1.0  # how long an upstream may go on after a hang-up
 
 FailureKind = Literal["connect", "connect_timeout", "first_byte_timeout", "idle_timeout", "reset", "protocol"]
 
@@ -91,9 +92,15 @@ class Response:
         return data
 
     def abort(self) -> None:
-        """Close the connection unless the response is complete: an upstream that stops at a hang-up stops here."""
+        """Break it off, unless it is complete: once what has arrived is read, `read` fails."""
         if self._connection is not None and not self._complete:
-            self._connection.close()
+            self._connection.break_off()
+
+    def hang_up(self) -> None:
+        """Tell the upstream that nobody listens, but take what it had sent by then: that it bills. Whoever does not stop
+        at this is cut off a moment later."""
+        if self._connection is not None and not self._complete:
+            self._connection.hang_up()
 
     # Called by the connection.
 
@@ -177,6 +184,22 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def break_off(self) -> None:
+        self._fail("reset", "the answer was broken off here")
+
+    def hang_up(self) -> None:
+        """Half-close: a server that watches its caller ends the connection, behind everything that it has written."""
+        transport, response = self._transport, self.response
+        if transport is None or not transport.can_write_eof():  # TLS
+            self.break_off()
+            return
+        transport.write_eof()
+        self._loop.call_later(_HANG_UP_S, self._end_of_patience, response)
+
+    def _end_of_patience(self, response: Response | None) -> None:
+        if self.response is response:
+            self.break_off()
 
     def pause_reading(self) -> None:
         if self._transport is not None and not self._closed:
@@ -452,10 +475,17 @@ class UpstreamClient:
             reuse_after_stream=reuse_after_stream,
         )
 
-    async def send(self, name: str, head: bytes, body: bytes) -> Response:
-        """Send one request, await the response's head. Raises `UpstreamError`; a cancelled send closes its connection."""
+    async def send(
+        self, name: str, head: bytes, body: bytes, sent: Callable[[Response], None] | None = None
+    ) -> Response:
+        """Send one request, await the response's head. Raises `UpstreamError`; a cancelled send closes its connection.
+
+        sent: called with the response before it has anything, so that it can be broken off.
+        """
         connection = await self._pools[name].acquire()
         response = connection.send(head, body)
+        if sent is not None:
+            sent(response)
         try:
             await response.wait_for_head()
         except asyncio.CancelledError:

@@ -27,10 +27,6 @@ def counter_key(claim: Claim) -> CounterKey:
     return claim.budget, claim.group, claim.measure, claim.window_start
 
 
-def in_window(claim: Claim, now_s: float) -> bool:
-    return claim.window_start <= now_s and (claim.window_end is None or now_s < claim.window_end)
-
-
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 
@@ -112,7 +108,12 @@ class Store(Protocol):
     """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures.
 
     Every method may raise `StoreUnavailable`.
+
+    epoch: of a shared store, the life that its counters have; what was settled in another must be counted anew.
     """
+
+    @property
+    def epoch(self) -> str: ...
 
     async def reserve(
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""

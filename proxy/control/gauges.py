@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from proxy.budgets.budget import Budget, compile_budgets
+from proxy.budgets.budget import Budget
 from proxy.control.exposition import Gauge, decimal
 from proxy.money import NANO
 
@@ -31,29 +31,30 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
-    yield "budget_store_up", {}, "1" if answers else "0"
+    up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
+    yield "budget_store_up", {}, "1" if up and all(up) else "0"
 
 
 def _budgets(api: Api) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
     standings = api.standings()
     now = time.time()
-    for budget in compile_budgets(api.config().budgets):
+    for budget in api.budgets():
         if budget.measure != "usd":
             continue
         start, end = budget.window_now(now)
         mine = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
         name = {"budget": budget.name}
-        yield "budget_limit_usd", name, decimal(budget.limit, NANO)
+        yield "budget_limit_usd", name, decimal(budget.limit_for("", now), NANO)
         yield "budget_spent_usd", name, decimal(sum(row["spent"] for row in mine), NANO)
         yield "budget_reserved_usd", name, decimal(sum(row["reserved"] for row in mine), NANO)
         if end is not None:
             yield "budget_window_end_timestamp_seconds", name, str(end)
         if budget.per:
-            yield from _thresholds(budget, mine)
+            yield from _thresholds(budget, mine, now)
 
 
-def _thresholds(budget: Budget, mine: list[dict[str, Any]]) -> Iterator[Gauge]:
+def _thresholds(budget: Budget, mine: list[dict[str, Any]], now: float) -> Iterator[Gauge]:
     for threshold in budget.alert_at:
-        over = sum(1 for row in mine if row["spent"] >= budget.limit_for(row["group"]) * threshold)
+        over = sum(1 for row in mine if row["spent"] >= budget.limit_for(row["group"], now) * threshold)
         yield "budget_groups_over_threshold", {"budget": budget.name, "threshold": f"{threshold:g}"}, str(over)

@@ -59,13 +59,20 @@ async def _events(request: Request, guard: Guard, live: Live) -> AsyncIterator[b
         yield b"data: " + orjson.dumps(parts) + b"\n\n"
 
 
-def looks(api: Api) -> list[Look]:
-    """What the page shows, by how dear it is to find out."""
+def looks(api: Api) -> list[list[Look]]:
+    """What the page shows: a lane of what is soon found out, and one of what takes the longer the more calls a day has."""
     return [
-        Look("latest calls", lambda: _latest(api)),
-        Look("last hour", lambda: _hour(api, _now_us())),
-        Look("budgets", lambda: _planes(api)),
-        Look("day", lambda: _day(api, _now_us())),
+        [
+            Look("latest calls", lambda: _latest(api)),
+            Look("last hour", lambda: _hour(api, _now_us())),
+            Look("budgets", lambda: _planes(api)),
+        ],
+        [
+            Look("day", lambda: _day(api, _now_us())),
+            Look("models", lambda: {"models": _ranking(api, "model", "By model", "no model", _now_us())}),
+            Look("teams", lambda: {"teams": _ranking(api, "team", "By team", "no team", _now_us())}),
+            Look("sessions", lambda: {"sessions": _sessions(api, _now_us())}),
+        ],
     ]
 
 
@@ -92,32 +99,28 @@ def _hour(api: Api, now_us: int) -> dict[str, Any]:
 
 
 def _day(api: Api, now_us: int) -> dict[str, Any]:
-    midnight = now_us - now_us % overview.DAY_US
     hours = overview.spent_by_time(api.engine, now_us, overview.HOUR_US, 24)
-    today = [spent for at, spent in hours.items() if at >= midnight]
-    cost = sum(spent.cost_nanousd for spent in today)
+    today = [spent for at, spent in hours.items() if at >= _midnight(now_us)]
     values = {
-        "cost": _big(cost),
+        "cost": _big(sum(spent.cost_nanousd for spent in today)),
         "calls": sum(spent.calls for spent in today),
         "unpriced": sum(spent.unpriced for spent in today),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
-    return {
-        "day": view.render("day", values),
-        "hours": _series(hours, overview.HOUR_US, about),
-        "models": _ranking(api, "model", "By model", "no model", midnight, cost),
-        "teams": _ranking(api, "team", "By team", "no team", midnight, cost),
-        "sessions": _sessions(api, midnight),
-    }
+    return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
 
 
-def _ranking(api: Api, by: str, title: str, nobody: str, since_us: int, whole: int) -> str:
-    rows = [(name, *spent) for name, spent in overview.dearest(api.engine, by, since_us, _ROWS_SHOWN)]
-    return view.render("ranking", view.ranking(title, rows, whole, nobody))
+def _midnight(now_us: int) -> int:
+    return now_us - now_us % overview.DAY_US
 
 
-def _sessions(api: Api, since_us: int) -> str:
-    found = overview.dearest_sessions(api.engine, since_us, _ROWS_SHOWN)
+def _ranking(api: Api, by: str, title: str, nobody: str, now_us: int) -> str:
+    rows = [(name, *spent) for name, spent in overview.dearest(api.engine, by, _midnight(now_us), _ROWS_SHOWN)]
+    return view.render("ranking", view.ranking(title, rows, nobody))
+
+
+def _sessions(api: Api, now_us: int) -> str:
+    found = overview.dearest_sessions(api.engine, _midnight(now_us), _ROWS_SHOWN)
     decimals = view.decimals_for(session.cost_nanousd for session in found)
     rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in found]
     return view.render("sessions", {"sessions": rows})
@@ -130,8 +133,9 @@ def _planes(api: Api) -> dict[str, Any]:
         "lag_s": api.recorder.lag_s,
         "down": api.recorder.database_down_since is not None,
     }
-    items = budgets_as_they_stand(api.config(), api.standings(), time.time())
-    return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items))}
+    rows, counts = api.fullest(view.GROUPS_SHOWN)
+    items = budgets_as_they_stand(api.budgets(), rows, time.time())
+    return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
 
 
 def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> dict[str, Any]:

@@ -104,10 +104,9 @@ def render(name: str, values: Mapping[str, Any]) -> str:
     return _TEMPLATES.get_template(f"{name}.html").render(values)
 
 
-def ranking(
-    title: str, rows: Sequence[tuple[str | None, int, int, int]], whole_nanousd: int, nobody: str
-) -> Mapping[str, Any]:
-    """Values for `ranking.html`. rows: (name, cost, calls, unpriced); `nobody` stands for a missing name."""
+def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody: str) -> Mapping[str, Any]:
+    """Values for `ranking.html`. rows: (name, cost, calls, unpriced), the dearest first; `nobody` stands for no name."""
+    dearest = rows[0][1] if rows else 0
     decimals = decimals_for(cost for _, cost, _, _ in rows)
     return {
         "title": title,
@@ -116,7 +115,7 @@ def ranking(
                 "name": name or nobody,
                 "named": bool(name),
                 "cost": usd(cost if cost or unpriced < calls else None, decimals),
-                "share": share(cost, whole_nanousd),
+                "share": share(cost, dearest),
                 "calls": calls,
                 "unpriced": unpriced,
             }
@@ -125,19 +124,22 @@ def ranking(
     }
 
 
-_GROUPS_SHOWN = 3
+GROUPS_SHOWN = 3
 _BUDGETS_SHOWN = 12
 _HIGH = 80
 
 
-def budgets(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Values for `budgets.html`, from the API's budgets: those that are used most first, of groups the most used."""
-    shown = [_budget(item) for item in items]
+def budgets(items: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> Mapping[str, Any]:
+    """Values for `budgets.html`, from the API's budgets: those that are used most first, of groups the most used.
+
+    counts: how many groups a budget has, where the item does not have them all.
+    """
+    shown = [_budget(item, counts.get(item["name"], len(item["groups"]))) for item in items]
     shown.sort(key=lambda budget: -max((bar["percent"] for bar in budget["bars"]), default=0))
     return {"budgets": shown[:_BUDGETS_SHOWN], "more": max(0, len(shown) - _BUDGETS_SHOWN)}
 
 
-def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
+def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
     unit = next(unit for unit in ("usd", "tokens", "requests") if f"limit_{unit}" in item)
     limit = Decimal(item[f"limit_{unit}"])
     if item["per"]:
@@ -151,9 +153,9 @@ def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
         "limit": _amount(limit, unit, limit),
         "action": item["action"],
         "ends": item["window"]["end"],
-        "bars": bars[:_GROUPS_SHOWN],
-        "groups": len(bars) if item["per"] else 0,
-        "more": max(0, len(bars) - _GROUPS_SHOWN),
+        "bars": bars[:GROUPS_SHOWN],
+        "groups": groups if item["per"] else 0,
+        "more": max(0, groups - GROUPS_SHOWN) if item["per"] else 0,
     }
 
 

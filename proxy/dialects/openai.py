@@ -121,6 +121,21 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
     return asked
 
 
+def ask_for_usage_each(call: Call, provider: str) -> None:
+    """Have vLLM state the usage so far in every chunk: then a stream that is cut is charged exactly.
+
+    Of one sequence only: with more, it states each one's own. Docs: vLLM, `stream_options.continuous_usage_stats`.
+    """
+    if provider != "vllm" or not call.stream or call.sequences > 1 or call.dialect not in _STREAMS_USAGE:
+        return
+    options = call.body["stream_options"]
+    call.usage_each = not fields.boolean(options, "continuous_usage_stats")
+    options["continuous_usage_stats"] = True
+
+
+_STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
+
+
 def cap_completions(body: dict[str, Any], tokens: int, provider: str) -> None:
     body["max_tokens"] = tokens
 

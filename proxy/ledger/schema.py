@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0001"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0003"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -60,6 +60,7 @@ entries = Table(
     Column("parent_session_id", Text),
     Column("root_session_id", Text),
     Column("agent", Text),
+    Column("parent_agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
     Column("told_usage", Text),
@@ -129,6 +130,34 @@ spool_positions = Table(
     Column("resume_offset", BigInteger, nullable=False),
     Column("done_segment", Integer, nullable=False),
     Column("done_offset", BigInteger, nullable=False),
+)
+
+# Who shares the budget store, and when it was last heard of (epoch microseconds).
+instances = Table(
+    "instances",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("heartbeat_at", BigInteger, nullable=False),
+)
+
+# How each budget is defined, and since when: what changes makes its counters begin anew.
+budget_definitions = Table(
+    "budget_definitions",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("since_at", BigInteger, nullable=False),
+)
+
+# What a counter had when its budget's definition began, less what `budget_spend` had: their sum is the counter.
+budget_bases = Table(
+    "budget_bases",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
 )
 
 raises = Table(

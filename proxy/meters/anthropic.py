@@ -129,6 +129,9 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state["error"] = event.get("error")
     for source in (message, event):
         if isinstance(usage := source.get("usage"), dict):
+            if kind == "message_delta" and "output_tokens" in usage and not state.get("ending"):
+                state["ending"] = True
+                state.get("usage", {}).pop("output_tokens", None)  # of message_start: a placeholder
             state["usage"] = merge_counts(mapping(state.get("usage")), usage)
 
 

@@ -39,6 +39,7 @@ class Host:
         `always beside` even against the total.
     cached: names outside the details where cached tokens may stand (repeats of one number).
     cache_write: the unit of cache writes. output: the unit of output that is not broken out.
+    generates: whether what a total has beyond the prompt may be output; else it is prompt too.
     more: reads what else the host puts into its usage object (a cost, tool calls).
     """
 
@@ -46,11 +47,13 @@ class Host:
     cached: tuple[str, ...] = ("cached_tokens",)
     cache_write: str = "cache_write_5m"
     output: str = "output"
+    generates: bool = True
     more: Callable[[Mapping[str, Any], Context, Tally], None] | None = None
 
 
 OPENAI = Host(cache_write="cache_write_30m")
 IMAGE_MODEL = Host(output="image_out")
+EMBEDDING = Host(generates=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,11 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
     if given is None:
         given = _missing_input(tally, total, taken or 0)
     elif taken is None and total is not None and total > given:
-        taken = total - given  # an output count that is null or absent: the total tells
+        if not host.generates:
+            tally.inconsistent()
+            given = total
+        else:
+            taken = total - given  # an output count that is null or absent: the total tells
     stated = _Stated(usage, given, taken or 0, total, _details(usage, *INPUT_DETAILS), _details(usage, *OUTPUT_DETAILS))
     _read_input(stated, context, tally, host)
     beside = _read_output(stated, context, tally, host)
@@ -270,6 +277,6 @@ def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) ->
 
 chat = shaped_like_openai("openai.chat")
 completions = shaped_like_openai("openai.completions")
-embeddings = shaped_like_openai("openai.embeddings")
+embeddings = shaped_like_openai("openai.embeddings", EMBEDDING)
 moderations = Reader("openai.moderations", read_nothing)
 count_tokens = Reader("openai.count_tokens", read_nothing)

@@ -64,3 +64,11 @@ def test_stream_usage_is_overwritten_not_summed() -> None:
 def test_only_chunks_with_a_usage_object_are_worth_parsing() -> None:
     assert CHAT.wants(b'{"choices":[],"usage": {"prompt_tokens":1}}')
     assert not CHAT.wants(b'{"choices":[{"delta":{"content":"\\"usage\\":{1}"}}],"usage":null}')
+
+
+@pytest.mark.parametrize("prompt", [-5, 20])
+def test_what_an_embedding_total_has_more_is_input(prompt: int) -> None:
+    """There is no output that it could be."""
+    told = reader("openai.embeddings", "openai").whole({"usage": {"prompt_tokens": prompt, "total_tokens": 37}})
+
+    assert (told.usage, told.flags) == ({"input": 37}, ("inconsistent_usage",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -25,6 +26,7 @@ HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     with running(tmp_path_factory.mktemp("page")) as made:
+        made.call("ci", agent="codex")  # so that there is something today just after midnight, too
         yield made
 
 
@@ -126,6 +128,18 @@ def test_on_loopback_without_an_admin_key_it_is_open(tmp_path: Any, tab: Tab) ->
         assert open_day.call("ci", (1000, 0, 100)).status_code == 200
         expect(tab.page.locator("#part-calls summary")).to_have_count(1)
         assert tab.complaints == []
+
+
+def test_a_key_that_was_changed_ends_what_the_old_one_opened(tmp_path: Any, tab: Tab) -> None:
+    with running(tmp_path, history=False) as quiet:
+        page = tab.unlock(quiet.url)
+        expect(page.locator("#part-flight .big")).to_be_visible()
+        file, process = quiet.gateway.config_file, quiet.gateway.process
+        assert process is not None
+        file.write_text(file.read_text().replace(ADMIN_KEY, "another-admin-key-0123"))
+        process.send_signal(signal.SIGHUP)
+        expect(page.get_by_role("alert")).to_contain_text("That is not the admin key.", timeout=15_000)
+        assert page.locator("main .tile").count() == 0
 
 
 # What it shows

@@ -48,6 +48,9 @@ class Answer:
     def abort(self) -> None:
         self.pieces = []
 
+    def hang_up(self) -> None:
+        self.pieces = []
+
 
 def whole(**fields: Any) -> Answer:
     return Answer(orjson.dumps({"model": "m", "choices": [], "usage": USAGE} | fields))
@@ -64,6 +67,19 @@ class Told:
     @property
     def code(self) -> str:
         return str(orjson.loads(self.body)["error"]["code"])
+
+
+class Line:
+    """The client's connection, as far as it can hang up."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+
+    def hang_up(self) -> None:
+        self.gone = True
+        if self.on_gone is not None:
+            self.on_gone()
 
 
 class House:
@@ -92,7 +108,7 @@ class House:
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
-    async def _send(self, pool: str, head: bytes, body: bytes) -> Any:
+    async def _send(self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None) -> Any:
         self.sent.append((head, orjson.loads(body)))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
@@ -109,6 +125,7 @@ class House:
         headers: dict[str, str] | None = None,
         path: str = "/v1/chat/completions",
         chat: bool = True,
+        line: Line | None = None,
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
@@ -126,6 +143,7 @@ class House:
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+            "extensions": {"taximeter.connection": line} if line is not None else {},
         }  # fmt: skip
         await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
         return Told(messages)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from proxy import upstream
 from proxy.connect import Origin, origin_of
 from proxy.upstream import UpstreamClient, UpstreamError, encode_head
 
@@ -178,3 +179,54 @@ def test_the_environments_proxy_is_used_except_where_it_says_not_to() -> None:
     assert through.proxy.authorization == "Basic dTpwQA=="
     assert origin_of("https://x.internal.example", environ).proxy is None
     assert origin_of("http://127.0.0.1:8000", {"HTTP_PROXY": "http://proxy"}).proxy is None
+
+
+async def test_an_answer_that_was_broken_off_is_never_taken_for_whole(
+    server: tuple[Server, Origin], client: UpstreamClient
+) -> None:
+    """Without a length the end of the connection is the end of the body, but not where we are the ones who end it."""
+    server[0].script = [b"HTTP/1.1 200 OK\r\n\r\npart", "hang"]
+    response = await client.send("up", encode_head(b"POST", b"/v1/chat", b"host: x\r\n", {}, 2), b"{}")
+    assert await response.read() == b"part"
+    response.abort()
+    with pytest.raises(UpstreamError, match="broken off"):
+        await response.read()
+
+
+async def test_a_hang_up_is_noticed_and_what_was_sent_before_still_comes(
+    server: tuple[Server, Origin], client: UpstreamClient
+) -> None:
+    server[0].script = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n", "hang"]
+    response = await client.send("up", encode_head(b"POST", b"/v1/chat", b"host: x\r\n", {}, 2), b"{}")
+    response.hang_up()
+    assert await response.read() == b"some"
+    with pytest.raises(UpstreamError, match="closed the connection"):  # by the server, which saw that we left
+        await response.read()
+
+
+async def test_a_server_that_does_not_mind_a_hang_up_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "_HANG_UP_S", 0.05)
+
+    async def talks_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"1\r\nx\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            writer.close()
+            cut_off.set()
+
+    cut_off = asyncio.Event()
+    listening = await asyncio.start_server(talks_on, "127.0.0.1", 0)
+    client = UpstreamClient()
+    client.add("up", origin_of(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", {}))
+    response = await client.send("up", encode_head(b"POST", b"/", b"host: x\r\n", {}, 2), b"{}")
+    response.hang_up()
+    async with asyncio.timeout(5):
+        await cut_off.wait()
+    assert await response.read()  # what had come by then
+    with pytest.raises(UpstreamError, match="broken off"):
+        await response.read()
+    listening.close()

@@ -147,6 +147,11 @@ class Answer:
             kind, body = ("text/event-stream" if self.ask.stream else kind), b""
         elif name == "redirect":
             status, extra = 307, [("location", argument or _CANARY)]
+        elif name == "no_content":
+            await self.wire.raw(head(204, *self._headers()))
+            return True
+        elif name in ("scalar", "deep"):
+            body = (argument or "null").encode() if name == "scalar" else b"[" * 100_000 + b"]" * 100_000
         await self.wire.answer(status, body, *self._headers(), *extra, kind=kind)
         return True
 
@@ -160,6 +165,17 @@ class Answer:
             self.wire.reset()
         elif ordered("stall") is not None:
             await self.wire.gone()
+        elif ordered("head_stall") is not None:
+            await self.wire.raw(b"HTTP/1.1 200 OK\r\ncontent-type: appl")
+            await self.wire.gone()
+        elif ordered("storm") is not None:
+            for _ in range(10**9):
+                await self.wire.raw(head(102) * 10)
+                await asyncio.sleep(0.001)
+        elif (odd := next((n for n in faults.NOT_HTTP if ordered(n) is not None), None)) is not None:
+            self.end("cut")
+            await self.wire.raw(faults.NOT_HTTP[odd])
+            self.wire.close()
         elif ordered("headers_endless") is not None:
             await self.wire.raw(b"HTTP/1.1 200 OK\r\n")
             for number in range(10**9):
@@ -192,10 +208,10 @@ class Answer:
         else:
             await self.wire.raw(made)
 
-    async def _drip(self, data: bytes, size: int) -> None:
+    async def _drip(self, data: bytes, size: int, pause_s: float = 0) -> None:
         for at in range(0, len(data), size):
             await self.wire.raw(data[at : at + size])
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
 
     # usage
 
@@ -235,6 +251,8 @@ class Answer:
         await self._head("application/json", length=length, encoding=encoding)
         if (size := ordered("split")) is not None:
             await self._drip(body, int(size or 1))
+        elif (size := ordered("drip")) is not None:
+            await self._drip(body, int(size or 40), 0.03)
         else:
             await self.wire.raw(body)
         if ordered("http10") is not None or ordered("length_short") is not None:
@@ -265,6 +283,8 @@ class Answer:
         plain = not self.orders.faults and not self.orders.chunk_delay
         batch = bytearray()
         for number, event in enumerate(events):
+            if self.wire.hung_up:
+                await self.wire.gone()
             if await self._broken_at(number):
                 return
             self._generated += event.tokens
@@ -336,14 +356,14 @@ class Answer:
 
     async def _send(self, data: bytes) -> None:
         old = self.orders.fault("http10") is not None
-        size = self.orders.fault("split")
-        if size is None:
+        split, drip = self.orders.fault("split"), self.orders.fault("drip")
+        if split is None and drip is None:
             await self.wire.raw(data if old else framed(data))
             return
-        step = int(size or 1)
+        step, pause_s = (int(split or 1), 0.0) if split is not None else (int(drip or 40), 0.03)
         for at in range(0, len(data), step):
             await self.wire.raw(data[at : at + step] if old else framed(data[at : at + step]))
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
 
     def _events(self) -> Iterator[Event]:
         ordered = self.orders.fault

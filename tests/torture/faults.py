@@ -27,11 +27,22 @@ FAULTS: dict[str, Fault] = {
     "json_error": Fault("200 with a JSON error object"),
     "empty": Fault("200 with an empty body"),
     "redirect": Fault("307 to the canary"),
+    "no_content": Fault("204 without a body"),
+    "scalar": Fault("200 with JSON that is no object", sample="null"),
+    "deep": Fault("200 with JSON of a hundred thousand brackets"),
     # no answer, though the model may have worked
     "drop": Fault("the connection ends before any byte"),
     "rst": Fault("the connection is reset before any byte"),
     "stall": Fault("silence instead of a head, until the caller leaves"),
     "headers_endless": Fault("header lines without end"),
+    "head_stall": Fault("half of a head, then silence until the caller leaves"),
+    "storm": Fault("1xx answers without end"),
+    "garbage": Fault("bytes that are not HTTP"),
+    "bad_status": Fault("a status that is no number"),
+    "length_twice": Fault("two content-lengths that differ"),
+    "length_negative": Fault("a negative content-length"),
+    "length_huge": Fault("a content-length of 10^18, then a FIN"),
+    "switch": Fault("101 to another protocol"),
     # a broken answer
     "cut": Fault("a FIN at a position", sample="5"),
     "cutrst": Fault("a RST at a position", sample="5"),
@@ -41,6 +52,7 @@ FAULTS: dict[str, Fault] = {
     "error_event": Fault("an error event at a position, then a proper end", "s", "4"),
     "error_after_usage": Fault("an error event after the usage", "s"),
     "length_long": Fault("fewer bytes than content-length says, then a FIN", "u"),
+    "drip": Fault("so many bytes each 30 ms", sample="400"),
     "json_cut": Fault("half of the JSON, with the right content-length", "u"),
     "gzip_cut": Fault("gzip that ends early"),
     # odd, but an answer
@@ -86,7 +98,16 @@ TRUE_USAGE = ("usage_twice", "usage_cumulative", "usage_early")
 LIES = tuple(name for name in FAULTS if name.startswith("usage_") and name not in TRUE_USAGE)
 
 # Nothing of these may be retried by a caller that fears to pay twice, and nothing is billed for the first of them.
-REFUSALS = ("status", "bare", "html", "json_error", "empty", "redirect")
+REFUSALS = ("status", "bare", "html", "json_error", "empty", "redirect", "no_content", "scalar", "deep")
+# What comes in place of a head, and no answer after it.
+NOT_HTTP: dict[str, bytes] = {
+    "garbage": b"SSH-2.0-OpenSSH_9.9\r\n" + bytes(range(256)),
+    "bad_status": b"HTTP/1.1 okay fine\r\ncontent-length: 2\r\n\r\n{}",
+    "length_twice": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 200\r\n\r\n{}",
+    "length_negative": b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
+    "length_huge": b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000000000\r\n\r\n{}",
+    "switch": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+}
 
 
 def tells(fault: str) -> str:

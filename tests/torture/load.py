@@ -5,7 +5,7 @@ line for each with what the client saw, prints a summary and ends by itself.
 
     {"nonce":…,"retry_of":…,"caller":…,"team":…,"user":…,"session":…,"path":…,"model":…,"stream":…,"asked_usage":…,
      "leave":…,"t0_us":…,"t1_us":…,"t0_ns":…,"first_ns":…,"t1_ns":…,"end":…,"status":…,"code":…,"bytes":…,"events":…,
-     "done":…,"usage":{…},"usage_alone":…,"cost_usd":…,"headers":{"x-taximeter-…":…}}
+     "done":…,"ended":…,"usage":{…},"usage_alone":…,"cost_usd":…,"headers":{"x-taximeter-…":…}}
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def look(seen: Seen) -> dict[str, Any]:
         body = _unzipped(body)
     if not body.startswith((b"data:", b"event:", b":", b"retry:")):
         told = _parsed(body)
-        blank = {"usage_alone": False, "events": 0, "done": False, "cost_usd": None}
+        blank = {"usage_alone": False, "events": 0, "done": False, "cost_usd": None, "ended": "whole"}
         return {"code": _code(told), "usage": told.get("usage")} | blank
     if b"\r" in body or b'\ndata: "' in body:
         body = _plain_events(body)
@@ -62,7 +62,26 @@ def look(seen: Seen) -> dict[str, Any]:
         "events": body.count(b"\ndata:") + body.startswith(b"data:"),
         "done": b"data: [DONE]" in body,
         "cost_usd": comment.group(1).decode() if comment else None,
+        "ended": _end_of(body),
     }
+
+
+_LAST = ("message_stop", "response.completed", "response.incomplete", "response.failed")
+
+
+def _end_of(body: bytes) -> str:
+    """How a stream of events ends: `done` or `error` in its own format's way, `open` (neither), `torn` (inside an event)."""
+    if not body.endswith(b"\n\n"):
+        return "torn"
+    blocks = [block for block in body[-4096:].split(b"\n\n") if b"data:" in block]
+    block = blocks[-1] if blocks else b""
+    payload = b"".join(line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:"))
+    if payload == b"[DONE]":
+        return "done"
+    event = _parsed(payload)
+    if event.get("type") in _LAST or any(one.get("finishReason") for one in event.get("candidates") or ()):
+        return "done"
+    return "error" if event.get("error") or event.get("type") == "error" else "open"
 
 
 def _plain_events(body: bytes) -> bytes:

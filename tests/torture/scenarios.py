@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import socket
@@ -11,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import points
+from . import evidence, points, tariff
 from .faults import FAULTS
 from .figures import Verdict
 from .harness import BUDGETS, Rig, RigError, wait_until
+from .invoice import Line, read_invoice
 from .reconcile import table
 from .traffic import Traffic
 
@@ -26,14 +28,16 @@ class Outcome:
     verdict: Verdict
     clean: bool
     facts: dict[str, Any] = field(default_factory=dict)
+    ends: dict[str, list[str]] = field(default_factory=dict)  # calls whose client got no proper end
 
     @property
     def wrong(self) -> list[str]:
-        return self.verdict.wrong(self.clean)
+        return [*self.verdict.wrong(self.clean), *self.ends]
 
     def __str__(self) -> str:
         facts = "\n".join(f"  {name}: {value}" for name, value in self.facts.items())
-        return f"{facts}\n{table(self.verdict, self.clean)}"
+        ends = "".join(f"\n  {name}: {len(found)}, {found[:20]}" for name, found in self.ends.items())
+        return f"{facts}{ends}\n{table(self.verdict, self.clean)}"
 
 
 def clean_mix(folder: Path, *, calls: int, seed: int = 1, rate: float = 0.0) -> Outcome:
@@ -214,39 +218,78 @@ def _holder(rig: Rig, port: int) -> int:
 
 
 def leaving_callers(folder: Path, *, calls: int, seed: int = 1, bills_on: bool = True) -> Outcome:
-    """Streams whose callers leave at a random byte. `bills_on`: the provider bills the whole answer all the same."""
-    changes = {"upstream": {"bills_after_disconnect": bills_on}}
+    """Streams whose callers leave at a random byte. `bills_on`: the provider bills the whole answer all the same; else it
+    is a vLLM, which stops, and which states the usage so far in every chunk."""
+    changes: dict[str, Any] = {"upstream": {"bills_after_disconnect": bills_on}}
+    options: tuple[str, ...] = ()
+    if not bills_on:
+        changes = {"upstream": {"provider": "vllm"}, "prices": tariff.price_rows("vllm")}
+        options = ("--vllm",)
     wanted = Traffic(
         calls=calls, concurrency=64, seed=seed, stream=1.0, kinds={"chat": 1.0}, chunk_delay=(0, 0.01), out=(0, 120),
         mode="bill_anyway" if bills_on else "stop_on_disconnect", show=not bills_on, choices={1: 1.0},
         leave={"": 1.0, "fin": 3.0, "rst": 3.0, "half": 1.0, "stop": 1.0, "half_request": 1.0},
     )  # fmt: skip
-    with Rig(folder, changes=changes) as rig:
+    with Rig(folder, changes=changes, provider_options=options) as rig:
         summary = rig.load(wanted)
         return Outcome(rig.verdict(clean=False), False, {"load": summary})
 
 
+# A message_delta before its message_start is no stream; a total above the sum is how Gemini's look-alikes tell of thoughts.
+_SENSELESS = {("messages", "usage_early"), ("gemini", "usage_mismatch")}
+DIALECTS = ("chat", "completions", "embeddings", "responses", "messages", "gemini")
+
+
 def upstream_faults(
-    folder: Path, *, each: int = 1, seed: int = 1, timeout_s: float = 3.0, names: Collection[str] = FAULTS
+    folder: Path,
+    *,
+    each: int = 1,
+    seed: int = 1,
+    timeout_s: float = 3.0,
+    names: Collection[str] = FAULTS,
+    kinds: Collection[str] = DIALECTS,
 ) -> Outcome:
-    """Every fault of the provider, on streams and not: one entry each, an end for the client, no hang."""
+    """Every fault of the provider in every dialect, on streams and not: one entry each, an end for the client, no hang."""
     changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
-    facts: dict[str, Any] = {}
     soft = [budget | {"action": "warn"} for budget in BUDGETS]  # one fault that costs too much must not hide the others
     with Rig(folder, budgets=soft, changes=changes) as rig:
-        for stream in (0.0, 1.0):
+        number = 0
+        for kind, stream in itertools.product(kinds, (0.0, 1.0)):
             letter = "s" if stream else "u"
-            fitting = {name: FAULTS[name] for name in names if letter in FAULTS[name].applies}
-            chosen = {f"{n}@{f.sample}" if f.sample else n: 1.0 for n, f in fitting.items()}
-            if not chosen:
+            fitting = {n: FAULTS[n] for n in names if letter in FAULTS[n].applies and (kind, n) not in _SENSELESS}
+            chosen = tuple(f"{n}@{f.sample}" if f.sample else n for n, f in fitting.items())
+            if not chosen or (kind == "embeddings" and stream):
                 continue
-            wanted = Traffic(
-                calls=each * len(chosen) * 3, concurrency=64, seed=seed + int(stream), stream=stream, faults=chosen,
-                kinds={"chat": 3.0, "completions": 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=4 * timeout_s + 10,
-                show=True,
+            number += 1
+            rig.load(
+                Traffic(
+                    calls=each * len(chosen), concurrency=64, seed=seed * 100 + number, stream=stream,
+                    faults_in_turn=chosen, kinds={kind: 1.0}, out=(8, 40), tpc=(1, 3), timeout_s=timeout_s + 10,
+                    show=True, reason=0.3 if kind == "chat" else 0.0,  # what cannot be seen cannot be counted
+                )
             )  # fmt: skip
-            facts[f"load_{letter}"] = rig.load(wanted)
-        return Outcome(rig.verdict(clean=False), False, facts)
+        verdict = rig.verdict(clean=False)
+        client = evidence.read_client(rig.logs)
+        ends = bad_ends(client, read_invoice(rig.provider.invoice), timeout_s + 1)
+        slowest = max((row["t1_ns"] - row["t0_ns"]) / 1e9 for row in client)
+        return Outcome(verdict, False, {"calls": len(client), "slowest_s": round(slowest, 2)}, ends)
+
+
+def bad_ends(client: list[dict[str, Any]], invoice: list[Line], within_s: float) -> dict[str, list[str]]:
+    """Calls whose client did not leave and got no proper end, by what is wrong with it. A stream that the provider itself
+    ended may end as it likes: its bytes pass."""
+    lines = {line.nonce: line for line in invoice}
+    wrong: dict[str, list[str]] = {"cut_off": [], "ill_ended": [], "late": []}
+    for row in client:
+        line = lines.get(row["nonce"])
+        what = f"{row['nonce']} {row['path']} {row['end']} {row['status']} {row['ended']}"
+        if row["end"] != "complete":
+            wrong["cut_off"].append(what)
+        elif row["ended"] in ("torn", "open") and (line is None or line.end != "complete"):
+            wrong["ill_ended"].append(what)
+        if row["t1_ns"] - row["t0_ns"] > within_s * 1e9:
+            wrong["late"].append(what)
+    return {name: found for name, found in wrong.items() if found}
 
 
 def rolling_stops(folder: Path, *, times: int, seed: int = 1) -> Outcome:

@@ -57,6 +57,7 @@ class Traffic:
     mode: Law = "bill_anyway"
     show: bool = False  # reasoning is streamed, so that a caller that left can be billed for what was seen
     faults: Mapping[str, float] = field(default_factory=dict)  # `fault=` orders and weights; "" for none
+    faults_in_turn: tuple[str, ...] = ()  # in place of `faults`: call n has the n-th
     leave: Mapping[str, float] = field(default_factory=dict)  # manners and weights; "" for none
     leave_after: Range | None = None  # bytes; None: anywhere in the answer
     sessions: int = 0  # so many session ids are sent; 0: none
@@ -74,6 +75,7 @@ def from_json(text: str) -> Traffic:
         raise ValueError(f"traffic has no {', '.join(sorted(unknown))}")
     if "callers" in given:
         given["callers"] = tuple(Caller(**row) for row in given["callers"])
+    given["faults_in_turn"] = tuple(given.get("faults_in_turn", ()))
     if "choices" in given:
         given["choices"] = {int(count): weight for count, weight in given["choices"].items()}
     for name in ("words", "out", "cap_slack", "tpc", "delay", "chunk_delay", "leave_after"):
@@ -121,7 +123,8 @@ def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
     model = "tm-embed" if kind == "embeddings" else _pick(rng, traffic.models)
     out, prompt_words = _between(rng, traffic.out), _between(rng, traffic.words)
     stream = kind != "embeddings" and rng.random() < traffic.stream
-    faults = _faults(_pick(rng, traffic.faults))
+    in_turn = traffic.faults_in_turn
+    faults = _faults(in_turn[number % len(in_turn)] if in_turn else _pick(rng, traffic.faults))
     orders = Orders(
         nonce=f"{traffic.seed}-{number}-{attempt}",
         out=out,

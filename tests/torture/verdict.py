@@ -76,8 +76,8 @@ def judge_client(
         if told is None or entry is None:
             continue
         cost = entry.cost_nano
-        if told == "unknown" and entry.usage_source != "provider":
-            continue  # what is estimated afterwards was unknown then
+        if told == "unknown" and (entry.usage_source != "provider" or entry.status == "unconfirmed"):
+            continue  # what is estimated afterwards, or charged at its ceiling, was unknown then
         if (told == "unknown") != (cost is None) or (cost is not None and Decimal(told) * NANO != cost):
             verdict.add("told_cost_difference", f"{nonce}: told {told}, entry {entry.id} has {cost} n$")
 

@@ -65,6 +65,11 @@ class Wire:
         """Wait until the caller leaves (ends by the handler's cancellation)."""
         await asyncio.Event().wait()
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the caller said that it is gone; what is written from now on goes nowhere."""
+        return self.left or self._transport.is_closing()
+
     def close(self) -> None:
         """End the connection with a FIN once everything is written."""
         self.keep_alive = False
