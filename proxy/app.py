@@ -244,8 +244,10 @@ def serve(config_path: Path | None, workers: int) -> int:
 def _serve(
     config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
 ) -> int:
-    if workers > 1:
-        raise ConfigError([Problem("--workers", "several workers need a store that they share, which comes later")])
+    if workers > 1 and config.store == "memory":
+        raise ConfigError(
+            [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]
+        )
     server = config.server
     data = listen(server.host, server.port, "server.port")
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")
@@ -256,7 +258,8 @@ def _serve(
     def control(orders: Orders) -> None:
         from proxy.control.process import run_control  # heavy, and only this child needs it
 
-        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=config_path is None)
+        announce = config_path is None
+        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:

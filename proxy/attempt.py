@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, Store
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
 from proxy.conversations import Chain
-from proxy.errors import Refusal, ledger_unavailable
+from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -64,6 +64,7 @@ class Attempt:
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
+    unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
 
     # The beginning: INTENT, then the reservation.
 
@@ -110,17 +111,22 @@ class Attempt:
             "price_version": self.price_version,
         }
 
-    async def reserve(self, store: Store, least_nanousd: int | None = None) -> Granted:
-        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it."""
+    async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
+        """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
+        `most_nanousd`, no more than that."""
+        if not self.claims:
+            return Granted()
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
+        if most_nanousd is not None:
+            claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
             verdict = await store.reserve(self.id, claims, time.time(), self.deadline_at / 1e6, self.intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
-                return verdict
+                return verdict if most_nanousd is None else replace(verdict, nanousd=most_nanousd)
             windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
             claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
             self.claims = [
@@ -157,30 +163,36 @@ class Attempt:
 
     # The ends. Each closes the INTENT; the first one wins.
 
-    def refused(self, spool: Spool, refusal: Refusal) -> None:
-        """The budgets (or a guard) said no: the INTENT ends without an entry."""
+    def refused(self, spool: Spool, refusal: Refusal) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
             record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
             spool.append_end(orjson.dumps(record))
+        return Refused(refusal, recorded=True)
 
     async def void(self, spool: Spool, store: Store, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
-            spool.append_end(orjson.dumps({"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}))
-            await store.release(self.id)
+            record = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
+            spool.append_end(orjson.dumps(record | _epoch_of(store)))
+            if self.claims:
+                await store.release(self.id)
 
     async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
         amounts = settlement.amounts(self)
-        record = orjson.dumps(settlement.record(self, amounts), default=str)
+        record = orjson.dumps(settlement.record(self, amounts) | _epoch_of(store), default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool.append_end(record)
-        await store.settle(self.id, amounts)
+        if self.unverified:
+            await store.charge(self.id, [claim for _, claim in self.claims], amounts)
+        elif self.claims:
+            await store.settle(self.id, amounts)
 
 
 class NoRoomError(Exception):
@@ -241,7 +253,10 @@ class Settlement(NamedTuple):
             "usage_source": reading.source,
             "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
             "cost_source": cost.source if cost else "computed",
-            "flags": list(cost.flags if cost else reading.flags),
+            "flags": [
+                *(cost.flags if cost else reading.flags),
+                *(("budget_unverified",) if attempt.unverified else ()),
+            ],
             "budgets": [
                 [c.budget, c.group, c.window_start, c.measure, amount]
                 for (_, c), amount in zip(attempt.claims, amounts, strict=True)
@@ -272,12 +287,17 @@ class Settlement(NamedTuple):
         return record
 
 
-def expired_record(one: Expired, at_us: int) -> bytes:
+def _epoch_of(store: Store) -> dict[str, str]:
+    """For an end's record: where it is delivered, so that it is known later whether it has to be counted again."""
+    return {"epoch": store.epoch} if store.epoch else {}
+
+
+def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
     """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
     intent = orjson.loads(one.record) | {"budgets": one.charged}
     if one.nanousd is not None:
         intent["reserved_nanousd"] = one.nanousd
-    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "intent": intent})
+    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "epoch": epoch, "intent": intent})
 
 
 def nanousd(usd: Decimal) -> int:

@@ -22,9 +22,7 @@ def serve(
     config: ConfigOption = None,
     workers: Annotated[
         int,
-        typer.Option(
-            min=1, max=64, help="Data-plane processes; more than one needs a shared store, which comes later."
-        ),
+        typer.Option(min=1, max=64, help="Data-plane processes; more than one needs `store: redis://…`."),
     ] = 1,
 ) -> None:
     """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""

@@ -81,6 +81,7 @@ class Server(_Section):
     budget_status: Literal[402, 429] = 402
     busy_wait_s: Seconds = 10
     drain_timeout_s: Seconds = 30
+    max_call_s: PositiveInt = 3600  # a call that takes longer is charged at its ceiling first, and corrected later
     keepalive_comment_s: Seconds = 0
 
 

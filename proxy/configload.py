@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pricing.operator import parse_rows
 from proxy.config import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
 from proxy.configfile import ConfigError, Expansion, Problem, load
+from proxy.store_address import parse_address
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
@@ -259,7 +260,10 @@ def _check_overrides(budget: Budget, path: str) -> list[Problem]:
 def _check_places(config: Config) -> list[Problem]:
     problems = []
     if config.store != "memory":
-        problems.append(Problem("store", "only `memory` is there yet; a store shared by several workers comes later"))
+        try:
+            parse_address(config.store)
+        except ValueError:
+            problems.append(Problem("store", "must be memory or redis://[user:password@]host[:port][/database]"))
     if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
         problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
     return problems

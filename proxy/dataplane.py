@@ -24,10 +24,12 @@ from pricing.load import load_book
 from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, compile_budgets
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.store import Standing
+from proxy.budgets.redis import RedisStore
+from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
 from proxy.conversations import Conversations
+from proxy.guards import Guards
 from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -43,6 +45,7 @@ log = logging.getLogger("taximeter.data")
 
 _TICK_S = 1.0
 _KEEP_ALIVE_S = 75
+_STORE_WAIT_S = 10.0
 
 
 def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
@@ -58,6 +61,7 @@ class _DataPlane:
         self._orders = orders
         self._stopping = asyncio.Event()
         self._book = load_book()
+        self._readying: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         config = self._config
@@ -74,11 +78,15 @@ class _DataPlane:
             handlers={"standing": self._standing, "gauges": self._gauges},
         )
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
+        if isinstance(plane.store, RedisStore):
+            chores.append(asyncio.create_task(plane.store.member.run()))
         await server.serve(sockets=[self._listener])
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._write_tally()
+        if isinstance(plane.store, RedisStore):
+            await plane.store.member.close()
         plane.upstreams.close()
         plane.spool.close()
 
@@ -90,15 +98,30 @@ class _DataPlane:
             router=Router(config.models, config.upstreams),
             book=self._priced_by(config),
             budgets=BudgetIndex(compile_budgets(config.budgets)),
-            store=MemoryStore(),
+            store=self._store(config),
             spool=SpoolWriter(
                 Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
             ),
             upstreams=upstreams,
             destinations=destinations_of(config, os.environ, upstreams),
+            guards=Guards(config.guards),
             conversations=Conversations(_secret(Path(config.data_dir) / "conversations.key")),
             learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
+
+    def _store(self, config: Config) -> MemoryStore | RedisStore:
+        if config.store == "memory":
+            return MemoryStore()
+        return RedisStore(config.store, on_epoch=self._mark_epoch, on_joined=self._say_joined)
+
+    def _mark_epoch(self, epoch: str) -> None:
+        """Whatever ends before this record is in the sums that the epoch's counters are made of."""
+        self._plane.spool.append_end(orjson.dumps({"t": "epoch", "epoch": epoch}))
+
+    async def _say_joined(self, epoch: str) -> None:
+        """Everything that is open here stands in the new epoch."""
+        member = self._plane.store.member  # type: ignore[union-attr]  # it is the shared store that calls
+        await member.command("SADD", member.name("joined"), self._plane.spool.run)
 
     def _priced_by(self, config: Config) -> Book:
         """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
@@ -139,16 +162,32 @@ class _DataPlane:
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
-        if not self._plane.ready and not self._server.should_exit:
+        if self._plane.ready or self._server.should_exit:
+            return
+        store = self._plane.store
+        if isinstance(store, MemoryStore):
             for seed in snapshot["seeds"]:
-                self._plane.store.seed(Standing(reserved=0, **seed))
+                store.seed(Standing(reserved=0, **seed))
             self._plane.ready = True
+        elif self._readying is None:
+            self._readying = asyncio.create_task(self._be_ready(store))
+
+    async def _be_ready(self, store: RedisStore) -> None:
+        """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(store.member.ready.wait(), _STORE_WAIT_S)
+        self._plane.ready = not self._server.should_exit
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._plane.standing_rows()
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"inflight_requests": self._plane.calls_in_flight, "bytes_in_flight": self._plane.bytes_in_flight}
+        plane = self._plane
+        return {
+            "inflight_requests": plane.calls_in_flight,
+            "bytes_in_flight": plane.bytes_in_flight,
+            "store_up": isinstance(plane.store, MemoryStore) or plane.store.member.ready.is_set(),
+        }
 
     def _reload(self, config: Config) -> None:
         """Take a new configuration whole; calls in flight finish with what they began with."""
@@ -159,6 +198,7 @@ class _DataPlane:
         plane.router = Router(config.models, config.upstreams)
         plane.book = self._priced_by(config)
         plane.budgets = BudgetIndex(compile_budgets(config.budgets))
+        plane.guards.settings = config.guards
         plane.facts = {}
         plane.config = config
         retired.close()
@@ -170,8 +210,10 @@ class _DataPlane:
         while True:
             await asyncio.sleep(_TICK_S)
             drop_overdue(self._server.server_state.connections, loop.time())
-            await self._charge_expired()
-            self._plane.store.forget_ended_windows(time.time())
+            with contextlib.suppress(StoreUnavailable):
+                await self._charge_expired()
+            if isinstance(self._plane.store, MemoryStore):
+                self._plane.store.forget_ended_windows(time.time())
             self._plane.spool.write_owed()
             self._write_tally()
 
@@ -184,7 +226,7 @@ class _DataPlane:
             return
         try:
             for one in gone:
-                plane.spool.append(expired_record(one, now_us()))
+                plane.spool.append(expired_record(one, now_us(), plane.store.epoch))
         except SpoolUnavailable:
             return  # they are told again
         await plane.store.written([one.reservation_id for one in gone])

@@ -29,11 +29,12 @@ class Refusal:
 
 
 class Refused(Exception):  # noqa: N818 - what happened to the call
-    """Raised by a step of the exchange to end it with `refusal`."""
+    """Raised by a step of the exchange to end it with `refusal`. recorded: it closed an INTENT, and is counted by that."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, *, recorded: bool = False) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
+        self.recorded = recorded
 
 
 def invalid_key() -> Refused:

@@ -33,7 +33,6 @@ from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
-_MAX_CALL_S = 3600  # how long a reservation may stand; a call that takes longer is charged at its ceiling first
 LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 
 
@@ -82,6 +81,7 @@ async def _try(
     attempt = _plan(plane, endpoint, caller, call, route, number, 0 if client.counted else 1)
     attempt.intend(plane.spool)
     try:
+        _guard(plane, attempt)
         await reserve(plane, attempt, endpoint, destination, client)
         response = await forward(plane, attempt, endpoint, destination, client)
         return await answer(plane, attempt, response, endpoint, destination, client, hold=again)
@@ -91,6 +91,15 @@ async def _try(
         raise
     finally:
         client.counted = client.counted or attempt.charged
+
+
+def _guard(plane: Plane, attempt: Attempt) -> None:
+    """The guards of the call's session, once a call. A refusal closes the INTENT."""
+    if attempt.number == 1 and not plane.guards.idle:
+        session_id = attempt.attribution.budgeted_session_id
+        refusal = plane.guards.refusal(session_id, attempt.call, attempt.started_at / 1e6)
+        if refusal is not None:
+            raise attempt.refused(plane.spool, refusal)
 
 
 async def _try_in_turn(
@@ -168,7 +177,7 @@ def _plan(
             provider=route.provider,
             model=route.model,
             at_s=int(now_s),
-            until_s=int(now_s) + _MAX_CALL_S,
+            until_s=int(now_s) + plane.config.server.max_call_s,
             attributes=attributes,
             fixed=fixed,
             without=without,
@@ -195,7 +204,7 @@ def _plan(
         requests=requests,
         chain=chain,
         started_at=started_at,
-        deadline_at=started_at + _MAX_CALL_S * 1_000_000,
+        deadline_at=started_at + plane.config.server.max_call_s * 1_000_000,
         call=call,
         body=body,
         route=route,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,8 @@ def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: 
 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:
-    """A bill beyond its ceiling; and what an input came to that was counted beforehand."""
+    """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
+    plane.guards.billed(attempt.attribution.budgeted_session_id, cost.cost_nanousd or 0, time.time())
     route, reserved = attempt.route, attempt.reserved_nanousd
     if reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
         plane.learned.overran(route.provider, route.model, cost.cost_nanousd, reserved)

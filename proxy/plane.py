@@ -13,10 +13,12 @@ from pricing.book import Book
 from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
+from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
+from proxy.guards import Guards
 from proxy.held import Held
 from proxy.identify import KeyRing
 from proxy.ids import Ids
@@ -109,7 +111,7 @@ class Plane:
     router: Router
     book: Book
     budgets: BudgetIndex
-    store: MemoryStore
+    store: MemoryStore | RedisStore
     spool: SpoolWriter
     upstreams: UpstreamClient
     destinations: Mapping[tuple[str, str], Destination]
@@ -118,6 +120,7 @@ class Plane:
     held: Held = field(default_factory=Held)
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
+    guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
@@ -142,7 +145,9 @@ class Plane:
         return facts
 
     def standing_rows(self) -> list[dict[str, Any]]:
-        """Every counter as plain values, for the control process."""
+        """Every counter that this process has as plain values, for the control process."""
+        if isinstance(self.store, RedisStore):
+            return []
         return [standing._asdict() for standing in self.store.standings()]
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:

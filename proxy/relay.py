@@ -108,7 +108,7 @@ class StreamGate:
             return b""
         if _is_torn(rest):
             self.torn = True
-            return b""
+            return rest[: len(rest) - len(rest.lstrip(b"\r\n"))]  # of the line end before it
         return self._pass(rest)
 
     def finish(self) -> bytes:
@@ -208,7 +208,8 @@ def _is_torn(block: bytes) -> bool:
     """Whether a block that lacks its end lacks more than the blank line."""
     payload = sse.payload(block)
     if payload is None:
-        return not block.startswith(b":")
+        text = block.lstrip(b"\r\n")  # what a line end that was cut in two leaves
+        return bool(text) and not text.startswith(b":")
     if payload.strip() == b"[DONE]":
         return False
     return parsed(payload) is None

@@ -13,12 +13,13 @@ from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
-from proxy.errors import Refusal, Refused, budget_store_unavailable
+from proxy.errors import Refusal, budget_store_unavailable
 from proxy.plane import Destination, Plane
 from proxy.tighten import closer_bounds
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
+_AMPLE_TOKENS = 8192
 
 
 async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client) -> None:
@@ -41,8 +42,7 @@ async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destinatio
         elif attempt.bound.inject:
             _cap(attempt, endpoint, attempt.bound.output_tokens)
         return
-    attempt.refused(plane.spool, refusal)
-    raise Refused(refusal)
+    raise attempt.refused(plane.spool, refusal)
 
 
 async def _reserve(
@@ -52,9 +52,15 @@ async def _reserve(
     waits_until = time.monotonic() + plane.config.server.busy_wait_s
     closer = None
     least: int | None = None
+    most: int | None = None
     while True:
         try:
-            return await attempt.reserve(plane.store, least)
+            return await attempt.reserve(plane.store, least, most)
+        except StoreUnavailable:
+            if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
+                raise
+            attempt.unverified = True
+            return Granted()
         except NoRoomError as no_room:
             if closer is None and _worth_counting(attempt, no_room):
                 attempt.waits(plane.spool)
@@ -62,15 +68,29 @@ async def _reserve(
             if closer is not None and (tokens := await anext(closer, None)) is not None:
                 attempt.lower(tokens)
                 continue
-            smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
             left = waits_until - time.monotonic()
-            if least is None and smaller is not None and (no_room.denied.exceeded or left <= 0):
-                least = smaller
-                continue
             if no_room.denied.exceeded or left <= 0:
-                raise
-            attempt.waits(plane.spool)
-            await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
+                smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
+                if least is not None or smaller is None:
+                    raise
+                least, most = smaller, None
+            elif most is None and (ample := _ample(attempt)) is not None:
+                most = ample
+            else:
+                most = None
+                attempt.waits(plane.spool)
+                await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
+
+
+def _ample(attempt: Attempt) -> int | None:
+    """What the call costs at most with a cap that few answers reach: better now than the whole cap later.
+
+    Agents ask for 32,000 tokens and use some hundreds; several of one session would else wait for each other.
+    """
+    if not all(claim.clamp for _, claim in attempt.claims if claim.hard and claim.measure == "usd"):
+        return None
+    tokens = max(attempt.call.least_output_tokens + _AMPLE_TOKENS // 2, _AMPLE_TOKENS)
+    return clamp.least_nanousd(attempt.bound, attempt.price, tokens)
 
 
 def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:

@@ -16,9 +16,10 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy import exchange
+from proxy.budgets.store import StoreUnavailable
 from proxy.client import Client, HungUp, Receive, Scope, Send
 from proxy.dialects import MODELS_PATHS, family_of_path, find
-from proxy.errors import Refused, internal, method_not_allowed, not_found, starting
+from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
 from proxy.money import usd_text
 from proxy.outbox import OUTBOX
 from proxy.plane import Plane
@@ -51,7 +52,7 @@ class Application:
             else:
                 await exchange.run(plane, endpoint, client)
         except Refused as refused:
-            if refused.refusal.code not in ("budget_exceeded", "budget_busy") or not client.request_id:
+            if not refused.recorded:
                 plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
             await client.refuse(family_of_path(client.path), refused.refusal)
         except HungUp:
@@ -98,6 +99,10 @@ class Application:
         identity = self._plane.keys.identify(client.headers, time.time())
         fixed = {"key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer}
         fixed |= {f"label.{name}": value for name, value in identity.labels.items()}
+        try:
+            standings = await self._plane.standings_of(fixed)
+        except StoreUnavailable:
+            raise budget_store_unavailable() from None
         budgets = [
             {
                 "name": standing.budget,
@@ -108,7 +113,7 @@ class Application:
                 "remaining_usd": usd_text(standing.remaining),
                 "resets_at": standing.window_end,
             }
-            for standing in await self._plane.standings_of(fixed)
+            for standing in standings
         ]
         body = {"name": identity.key, "team": identity.team, "budgets": budgets}
         await client.respond(200, [_JSON], orjson.dumps(body))

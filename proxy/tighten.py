@@ -26,6 +26,7 @@ from proxy.upstream import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
+_COUNT_MARGIN = 64
 _CALIBRATION = 1.2
 _TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
 _NOT_TEXT = frozenset(
@@ -115,5 +116,5 @@ async def _providers_count(
     except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
         return None
     tokens = value.get(counting.field) if isinstance(value, dict) else None
-    # "Consider the token count an estimate": Anthropic's, a small amount off; media beyond what was counted are not.
-    return tokens + tokens // 50 + overhead(attempt.call) if type(tokens) is int and tokens > 0 else None
+    # "The token count should be considered an estimate": the actual number may differ by a small amount.
+    return tokens + tokens // 50 + _COUNT_MARGIN if type(tokens) is int and tokens > 0 else None

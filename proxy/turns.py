@@ -20,7 +20,7 @@ _MESSAGES = {
     "gemini": "contents",
 }
 # What changes from call to call of one conversation and is no part of what the model reads.
-_PASSING = frozenset({
+PASSING = frozenset({
     "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
     "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
     "generationConfig", "previous_response_id", "include", "context_management",
@@ -44,22 +44,20 @@ def messages_of(call: Call) -> list[Any]:
 
 def frame_of(call: Call) -> bytes:
     """Everything else that the model reads: system prompt, tools, the model's name, settings."""
-    rest = {
-        name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in _PASSING
-    }
-    return _bytes(_unmarked(rest))
+    rest = {name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in PASSING}
+    return plain_bytes(_unmarked(rest))
 
 
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
     told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")]
-    return _bytes(_unmarked(told))
+    return plain_bytes(_unmarked(told))
 
 
 def turn_of(message: Any) -> bytes:
     """One message of any of the dialects."""
     if not isinstance(message, dict):
-        return _bytes(message)
+        return plain_bytes(message)
     role = message.get("role")
     content = message.get("content")
     if content is None:
@@ -74,10 +72,10 @@ def turn_of(message: Any) -> bytes:
     elif kind is not None and kind != "message" and role is None:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
-    return _bytes([speaker, "".join(texts), others, calls])
+    return plain_bytes([speaker, "".join(texts), others, calls])
 
 
-def _bytes(value: Any) -> bytes:
+def plain_bytes(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # nested deeper than can be written
@@ -111,7 +109,7 @@ def _plain(content: Any) -> str:
     if isinstance(content, str):
         return content
     texts, others = _content(content)
-    return "".join(texts) + (_bytes(others).decode() if others else "")
+    return "".join(texts) + (plain_bytes(others).decode() if others else "")
 
 
 def _call(one: Mapping[str, Any]) -> list[Any]:

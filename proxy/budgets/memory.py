@@ -59,6 +59,8 @@ class _Reservation:
 class MemoryStore:
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
+    epoch = ""  # it lives as long as its one data plane
+
     def __init__(self) -> None:
         self._counters: dict[CounterKey, _Counter] = {}
         self._open: dict[str, _Reservation] = {}

@@ -58,6 +58,10 @@ class RedisStore:
         self._news_of: dict[CounterKey, int] = {}
         self._denied: dict[str, int] = {}
 
+    @property
+    def epoch(self) -> str:
+        return self.member.epoch
+
     # Verbs
 
     async def reserve(
@@ -180,6 +184,19 @@ class RedisStore:
         """What was left to reserve when a call of this process last ended there."""
         spent, reserved = self._figures.get(counter_key(claim), (0, 0))
         return max(0, claim.limit - spent - reserved)
+
+    async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
+        """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""
+        return await self._fields(f"s:{name}"), await self._fields(f"r:{name}")
+
+    async def _fields(self, what: str) -> dict[str, int]:
+        member, cursor = self.member, "0"
+        found: dict[str, int] = {}
+        while True:
+            cursor, fields = await member.command("HSCAN", member.name(what), cursor, "COUNT", 1000)
+            found.update(zip(fields[::2], map(int, fields[1::2]), strict=True))
+            if cursor == "0":
+                return found
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         """The counters that these claims count in, as they stand."""

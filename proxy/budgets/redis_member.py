@@ -16,9 +16,10 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from proxy.budgets.redis_link import DEADLINE_S, CommandError, Link, LinkLost, connect, parse_address
+from proxy.budgets.redis_link import DEADLINE_S, CommandError, Link, LinkLost, connect
 from proxy.budgets.redis_scripts import ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
+from proxy.store_address import parse_address
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
@@ -76,6 +77,7 @@ class Member:
         self._subscribed = ""
         self._unrestored: dict[str, None] = {}
         self._owed: deque[Owed] = deque()
+        self.root = ROOT
         self.epoch = ""
         self.held: dict[str, Held] = {}
         self.joined = asyncio.Event()
@@ -175,14 +177,20 @@ class Member:
     async def state(self) -> tuple[str, str, float]:
         """The epoch that runs, "open" or "recovering", and the store's clock."""
         epoch, state, now = await self.call("join", "", secrets.token_hex(4))
+        if epoch != self.epoch:
+            self.ready.clear()
+            self._trouble.set()
         return epoch, state, float(now)
 
-    async def seed(self, part: str, rows: Iterable[tuple[str, str, int | None, int]]) -> None:
-        """Add what the ledger says was spent, once for each part: bucket, group, window end and amount."""
+    async def seed(self, state: str, part: str, rows: Iterable[tuple[str, str, int | None, int]]) -> None:
+        """Add what the ledger says was spent, once for each part, while the epoch is in `state`.
+
+        rows: bucket, group, window end and amount.
+        """
         arguments: list[Value] = []
         for name, group, window_end, amount in rows:
             arguments += (name, group, "" if window_end is None else window_end, amount)
-        await self.call("seed", self.epoch, part, *arguments)
+        await self.call("seed", self.epoch, state, part, *arguments)
 
     async def open(self) -> None:
         """The counters of this epoch are complete: let it grant."""
@@ -221,6 +229,19 @@ class Member:
                 self._owed.popleft()
 
     # Calling
+
+    async def command(self, *words: Value) -> Any:
+        """A command that is no verb. Raises as `call`."""
+        if self._link is None:
+            raise StoreUnavailable("the budget store is away")
+        try:
+            return await self._link.call(*words)
+        except (CommandError, LinkLost) as error:
+            raise StoreUnavailable(str(error)) from None
+
+    def name(self, what: str) -> str:
+        """A name of this epoch."""
+        return f"{ROOT}:{self.epoch}:{what}"
 
     async def call(self, verb: str, *arguments: Value) -> Any:
         """Run a script. Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in."""

@@ -27,6 +27,10 @@ def scripts() -> Mapping[str, tuple[str, str]]:
     return {verb: (hashlib.sha1(text.encode()).hexdigest(), text) for verb, text in texts.items()}  # noqa: S324 - Redis's names
 
 
+def bucket(budget: str, measure: str, window_start: int) -> str:
+    return f"{measure}:{window_start}:{budget}"
+
+
 def unbucket(name: str) -> tuple[str, str, int]:
     """Budget, measure, window start."""
     measure, start, budget = name.split(":", 2)

@@ -112,7 +112,12 @@ class Store(Protocol):
     """What the exchange needs of a store. Times are epoch seconds; amounts are in the claims' measures.
 
     Every method may raise `StoreUnavailable`.
+
+    epoch: of a shared store, the life that its counters have; what was settled in another must be counted anew.
     """
+
+    @property
+    def epoch(self) -> str: ...
 
     async def reserve(
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""

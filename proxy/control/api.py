@@ -10,29 +10,33 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pricing.book import Book
+from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
 from proxy.control.link import ControlServer
+from proxy.control.live import Live
+from proxy.control.page import add_page
 from proxy.control.series import MetricState
+from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 
-_PAGE = Path(__file__).parent / "page" / "index.html"
 _MAX_LIMIT = 1000
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -56,13 +60,20 @@ class Api:
     refresh_keys: Callable[[], Awaitable[None]]
     book: Book
     expected_workers: int = 1
+    shared: SharedBudgets | None = None
 
     def wait(self, work: Awaitable[Any]) -> Any:
         """Run something on the process's loop from a handler's thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=5)  # type: ignore[arg-type]  # any awaitable will do
 
     def standings(self) -> list[dict[str, Any]]:
-        """The data planes' counters (one plane's with the memory store)."""
+        """The counters: the shared store's, or those of the data plane that has them in memory."""
+        if self.shared is not None:
+            try:
+                rows: list[dict[str, Any]] = self.wait(self.shared.standings())
+            except StoreUnavailable:
+                raise HTTPException(503, "The budget store does not answer.") from None
+            return rows
         answers = self.wait(self.link.ask("standing"))
         if not answers:
             raise HTTPException(503, "No data plane answers: it is starting, or busy.")
@@ -118,7 +129,22 @@ class ListQuestion(Span):
     client: str | None = None
 
 
-def create_app(api: Api) -> FastAPI:
+class _Secure:
+    """The security headers on every answer. Plain ASGI: nothing stands between a stream and its client."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, secured)
+
+
+def create_app(api: Api, live: Live) -> FastAPI:
     """The control plane's ASGI application."""
     app = FastAPI(title="Taximeter", docs_url=None, redoc_url=None, openapi_url=None)
     guard = Guard(lambda: api.config().server)
@@ -126,11 +152,8 @@ def create_app(api: Api) -> FastAPI:
     _add_open_routes(app, api)
     admin = [Depends(guard.admin)]
 
-    @app.middleware("http")
-    async def secure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(_SECURITY_HEADERS)
-        return response
+    app.add_middleware(_Secure)
+    add_page(app, api, guard, live)
 
     @app.get("/metrics", dependencies=[Depends(guard.metrics)])
     def metrics(request: Request) -> Response:
@@ -240,11 +263,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_open_routes(app: FastAPI, api: Api) -> None:
-    """What needs no key: liveness, readiness, and the page (which asks for the key itself)."""
-
-    @app.get("/", response_class=HTMLResponse)
-    def page() -> HTMLResponse:
-        return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+    """What needs no key: liveness and readiness. (The page's shell and files too: page.py.)"""
 
     @app.get("/healthz")
     def health() -> dict[str, str]:

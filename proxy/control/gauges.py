@@ -31,7 +31,8 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
-    yield "budget_store_up", {}, "1" if answers else "0"
+    up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
+    yield "budget_store_up", {}, "1" if up and all(up) else "0"
 
 
 def _budgets(api: Api) -> Iterator[Gauge]:

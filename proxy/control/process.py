@@ -13,8 +13,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -27,13 +28,18 @@ from proxy.budgets.budget import compile_budgets
 from proxy.config import Config
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
-from proxy.ledger import keys
+from proxy.control.shared import SharedBudgets
+from proxy.ledger import instances, keys
+from proxy.ledger.entries import Entry
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
 from proxy.log import call_logger
 from proxy.orders import Orders
 from proxy.serving import Server
+
+if TYPE_CHECKING:
+    from proxy.control.live import Live
 
 log = logging.getLogger("taximeter.control")
 
@@ -42,22 +48,26 @@ _POLL_RUNS_S = 0.02
 _FIRST_KEY = "first"
 
 
-def run_control(config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool) -> None:
+def run_control(
+    config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
+) -> None:
     """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
-    uvloop.run(_Control(config, listener, data_port, orders, announce=announce).serve())
+    uvloop.run(_Control(config, listener, data_port, orders, announce=announce, workers=workers).serve())
 
 
 class _Control:
     def __init__(
-        self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool
+        self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
     ) -> None:
         self.config = config
+        self._workers = workers
         self._listener = listener
         self._data_port = data_port
         self._orders = orders
         self._announce = announce
         self._stop = asyncio.Event()
         self._data_dir = Path(config.data_dir)
+        self._live: Live | None = None  # until the API is there
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -67,13 +77,27 @@ class _Control:
         engine = self._engine = open_ledger(self.config.ledger)
         metrics = self._metrics = MetricState.load(engine, self._instance())
         log_rows = call_logger(self.config.log.sample)
+        shared = self._shared = self._share(engine) if self.config.store != "memory" else None
+
+        def on_shipped(shipped: Sequence[Entry]) -> None:
+            log_rows([entry.row for entry in shipped])
+            if self._live is not None:
+                self._live.shipped()
+
         recorder = self._recorder = Recorder(
             engine,
             self._data_dir / "spool",
             instance=self._instance(),
             metrics=metrics,
-            on_shipped=lambda shipped: log_rows([entry.row for entry in shipped]),
+            on_shipped=on_shipped,
+            gate=shared,
         )
+        sharing = None
+        if shared is not None:
+            shared.recorder = recorder
+            await shared.beat()
+            sharing = asyncio.create_task(shared.run())
+            sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
         stopping = threading.Event()
@@ -93,6 +117,11 @@ class _Control:
         polling.cancel()
         stopping.set()
         await asyncio.to_thread(thread.join)
+        if shared is not None and sharing is not None:
+            sharing.cancel()
+            await shared.leave()
+        if self._live is not None:
+            self._live.close()
         server.should_exit = True
         await serving
         await link.stop()
@@ -106,11 +135,16 @@ class _Control:
             log.exception("the recorder failed")
             os._exit(1)
 
+    def _share(self, engine: Engine) -> SharedBudgets:
+        return SharedBudgets(lambda: self.config, engine, instances.name_of(self._data_dir))
+
     def _instance(self) -> str:
         return str(self._data_dir.resolve())
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
+        from proxy.control.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.page import looks  # noqa: PLC0415 - as above
 
         api = Api(
             config=lambda: self.config,
@@ -121,8 +155,11 @@ class _Control:
             loop=loop,
             refresh_keys=self._refresh_keys,
             book=load_book(),
+            expected_workers=self._workers,
+            shared=self._shared,
         )
-        app = create_app(api)
+        self._live = Live(looks(api), loop)
+        app = create_app(api, self._live)
         settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
 
@@ -132,7 +169,7 @@ class _Control:
         """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
         while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
-        seeds = await asyncio.to_thread(self._seeds)
+        seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
         return {"keys": self._known_keys, "seeds": seeds}
 
     def _seeds(self) -> list[dict[str, Any]]:
@@ -155,6 +192,8 @@ class _Control:
 
     def _reload(self, config: Config) -> None:
         self.config = config
+        if self._shared is not None:
+            self._seeding = asyncio.create_task(self._shared.seed_new())
 
     # The first start
 
@@ -174,3 +213,10 @@ class _Control:
             ledger=self.config.ledger.removeprefix("sqlite:///"),
         )
         print(text, flush=True)  # noqa: T201 - for the person who started it
+
+
+def _never_alone(task: asyncio.Task[None]) -> None:
+    """Without its part in the shared budgets the process must not go on: it ends, and is started again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the shared budgets failed", exc_info=error)
+        os._exit(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -52,14 +53,16 @@ class Pairing:
     """Joins each INTENT of one run to its end.
 
     done: ends before this position are in the ledger already (a restart reads them again to pair them, not to count them).
+    lately: how many of the last ends are remembered.
     """
 
-    def __init__(self, instance: str, done: Position) -> None:
+    def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
         self._instance = instance
         self._done = done
         self._open: dict[str, tuple[Mapping[str, Any], Position]] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
+        self.lately: deque[Entry] = deque(maxlen=lately)
 
     def resume_at(self, behind: Position) -> Position:
         """Where a restart has to read from: the earliest open INTENT, else `behind`."""
@@ -91,6 +94,7 @@ class Pairing:
             intent, _ = self._open[value["id"]]
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
+            self.lately.append(entry)
             if not known:
                 batch.entries.append(entry)
         elif kind == "waiting":
@@ -102,7 +106,7 @@ class Pairing:
                 self._expired.add(value["id"])
             if not known:
                 intent = value.get("intent") or self._open[value["id"]][0]
-                batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"]))
+                batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind == "refused":
             self._close(value["id"])
             if not known:
@@ -110,7 +114,7 @@ class Pairing:
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
-        elif kind != "open":
+        elif kind not in ("open", "epoch"):
             raise ValueError(kind)
 
     def _close(self, attempt_id: str) -> None:
@@ -147,7 +151,7 @@ class Pairing:
         self._waiting.clear()
         self._expired.clear()
 
-    def _at_its_ceiling(self, intent: Mapping[str, Any], outcome: str, ended_at: Any) -> Entry:
+    def _at_its_ceiling(self, intent: Mapping[str, Any], outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
         end = {
             "t": "settle",
             "id": intent["id"],
@@ -157,6 +161,7 @@ class Pairing:
             "cost_nanousd": intent.get("reserved_nanousd"),
             "cost_source": "computed",
             "usage_source": "none",
+            "epoch": epoch,
         }
         return entry_of(intent, end, self._instance)
 
@@ -371,6 +376,11 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
         "budgets": _json(budgets),
     }
     return Entry(corrected, entry.end, budgets)
+
+
+def entry_in_ledger(row: Row) -> Entry:
+    """An entry as the ledger has it."""
+    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
 
 
 def correction_id(attempt_id: str) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from proxy.ledger.spool import Position, Record, SpoolReader, runs
 log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
+_LATELY = 1000  # ends that a worker which is killed may not have told the budgets
 _MAX_ENTRIES = 5000
 _FULL = (
     2000  # records: with so many in one batch there are more behind it; with fewer it pays to let some come together
@@ -33,14 +35,40 @@ _FULL = (
 _RETRY_S = 0.5
 
 
+_MARKER = b'{"t":"epoch"'
+
+
+class Gate(Protocol):
+    """Where budgets are shared by several instances: what must be known before something is shipped, and told then."""
+
+    def may_ship(self) -> bool: ...
+
+    def may_pass(self, epoch: str) -> bool:
+        """Whether what stands behind this epoch's marker may be shipped."""
+        ...
+
+    def count(self, entries: Sequence[Entry]) -> None:
+        """These are about to be shipped."""
+        ...
+
+    def over(self, lately: Sequence[Entry]) -> None:
+        """A run is over; these are its last ends."""
+        ...
+
+    def ended(self, entries: Sequence[Entry]) -> None:
+        """Their reservations expired, but the ledger knows how they ended."""
+        ...
+
+
 class _Run:
-    """One spool run being shipped."""
+    """One spool run being shipped. held_at: the epoch before whose marker it stands."""
 
     def __init__(self, reader: SpoolReader, pairing: Pairing) -> None:
         self.reader = reader
         self.pairing = pairing
         self.over = False
         self.at_end = False
+        self.held_at: str | None = None
 
     @property
     def done(self) -> bool:
@@ -61,12 +89,14 @@ class Recorder:
         instance: str,
         metrics: Metrics,
         on_shipped: Callable[[Sequence[Entry]], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._engine = engine
         self._folder = folder
         self._instance = instance
         self._shipper = Shipper(engine, instance, metrics)
         self._on_shipped = on_shipped
+        self._gate = gate
         self._runs: dict[str, _Run] = {}
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
@@ -85,15 +115,21 @@ class Recorder:
 
     def step(self) -> int:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
+        if self._gate is not None and not self._gate.may_ship():
+            return 0
         batch = Batch()
         read_at = time.time()
         count = self._read(batch)
         if not count and not batch and not any(run.over for run in self._runs.values()):
             self.caught_up_at = read_at
             return 0
+        if self._gate is not None:
+            self._gate.count(batch.entries)
         positions = self._positions()
         while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
+        if self._gate is not None and self._shipper.refuted:
+            self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
         if inserted and self._on_shipped is not None:
             try:
@@ -104,6 +140,10 @@ class Recorder:
             self.caught_up_at = read_at
         self._forget_finished()
         return count
+
+    def has_runs(self) -> bool:
+        """Whether anything in the spool may not be in the ledger."""
+        return bool(runs(self._folder))
 
     def runs_of(self, worker: str) -> int:
         """How many of a worker's lives have something in the spool that may not be in the ledger."""
@@ -127,11 +167,13 @@ class Recorder:
                 self._runs[name] = self._resume(name)
         for run in self._runs.values():
             run.over = run.reader.is_over()
-            records = self._sound_records(run)
+            records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
             count += len(records)
-            run.at_end = not records
+            run.at_end = not records and run.held_at is None
             if run.done:
+                if self._gate is not None:
+                    self._gate.over(list(run.pairing.lately))
                 run.pairing.crashed(batch, time.time_ns() // 1000)
             if len(batch.entries) >= _MAX_ENTRIES:
                 break
@@ -148,6 +190,26 @@ class Recorder:
             )  # fmt: skip
         return records
 
+    def _up_to_marker(self, run: _Run, records: list[Record]) -> list[Record]:
+        """The records that may be shipped now; the run goes on from there."""
+        run.held_at = None
+        if self._gate is None:
+            return records
+        for number, record in enumerate(records):
+            if record.payload.startswith(_MARKER):
+                epoch = orjson.loads(record.payload)["epoch"]
+                if not self._gate.may_pass(epoch):
+                    run.held_at = epoch
+                    run.reader.position = record.start_position
+                    return records[:number]
+        return records
+
+    def held_at(self, epoch: str) -> list[str] | None:
+        """The runs, when each of them is shipped up to this epoch's marker; None while one is not."""
+        names = runs(self._folder)
+        held = [name for name in names if name in self._runs and self._runs[name].held_at == epoch]
+        return names if len(held) == len(names) else None
+
     def _resume(self, name: str) -> _Run:
         query = sa.select(spool_positions).where(spool_positions.c.run == name)
         while True:
@@ -160,7 +222,9 @@ class Recorder:
                 time.sleep(_RETRY_S)
         resume = Position(found["resume_segment"], found["resume_offset"]) if found else Position(0, 0)
         done = Position(found["done_segment"], found["done_offset"]) if found else Position(0, 0)
-        return _Run(SpoolReader(self._folder, name, resume), Pairing(self._instance, done))
+        return _Run(
+            SpoolReader(self._folder, name, resume), Pairing(self._instance, done, lately=_LATELY if self._gate else 0)
+        )
 
     # Writing
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0001"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0002"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -128,6 +128,14 @@ spool_positions = Table(
     Column("resume_offset", BigInteger, nullable=False),
     Column("done_segment", Integer, nullable=False),
     Column("done_offset", BigInteger, nullable=False),
+)
+
+# Who shares the budget store, and when it was last heard of (epoch microseconds).
+instances = Table(
+    "instances",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("heartbeat_at", BigInteger, nullable=False),
 )
 
 raises = Table(

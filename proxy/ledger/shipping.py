@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, safe
+from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger, safe
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 
 log = logging.getLogger("taximeter.recorder")
@@ -77,6 +77,7 @@ class Shipper:
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
         self.rejected: list[Entry] = []
+        self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
     def ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
         """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same."""
@@ -90,7 +91,7 @@ class Shipper:
                     inserted, self._in_doubt = self._in_doubt or (), None
                     return inserted
             observed = self._metrics.observe()
-            self.rejected = []
+            self.rejected, self.refuted = [], []
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
@@ -159,6 +160,8 @@ class Shipper:
         for first in range(0, len(ids), _LOOK_UP):
             query = sa.select(entries).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
             for charged in connection.execute(query).mappings().all():
+                if repeated[charged["id"]].row["outcome"] == "expired" and charged["status"] != "unconfirmed":
+                    self.refuted.append(entry_in_ledger(dict(charged)))
                 correction = correction_of(repeated[charged["id"]], dict(charged))
                 if correction is not None and self._write_entry(connection, correction):
                     corrections.append(correction)

@@ -66,6 +66,10 @@ class SpoolWriter:
         if not self._fsync:
             self._syncer.start()
 
+    @property
+    def run(self) -> str:
+        return self._run
+
     def append(self, payload: bytes) -> None:
         """Append one record whole, or raise `SpoolUnavailable` and leave no part of it."""
         data = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload

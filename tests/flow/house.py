@@ -124,11 +124,12 @@ class House:
         key: str = KEY,
         headers: dict[str, str] | None = None,
         path: str = "/v1/chat/completions",
+        chat: bool = True,
         line: Line | None = None,
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
-        body = orjson.dumps(CHAT | fields)
+        body = orjson.dumps(CHAT | fields if chat else fields)
         sent = {"authorization": f"Bearer {key}"} | (headers or {})
         messages: list[dict[str, Any]] = []
 

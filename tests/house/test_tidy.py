@@ -209,8 +209,11 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
 
 
 def unchecked_tests(source: Source) -> list[str]:
-    """Tests in `source` that neither assert nor expect an error, nor call a function of the same file that does."""
-    expects = re.compile(r"\bassert\b|\bpytest\.(raises|fail|warns)\b|\b(assert|check|expect)_\w+\(")
+    """Tests in `source` that neither assert nor expect (an error, or something in the browser), nor call a function of the
+    same file that does."""
+    expects = re.compile(
+        r"\bassert\b|\bpytest\.(raises|fail|warns)\b|\b(assert|check|expect)_\w+\(|\bexpect\(.*\)\.(not_)?to_"
+    )
     calls = {
         name: {called(part) for part in ast.walk(node) if isinstance(part, ast.Call)}
         for name, node in functions(source)

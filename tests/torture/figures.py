@@ -53,6 +53,7 @@ NUMBERS: dict[str, tuple[Need, str]] = {
     "unconfirmed": ("zero if clean", "entries charged at their ceiling"),
     "unsent": ("zero if clean", "unconfirmed entries for which the provider has no request"),
     "failed": ("zero if clean", "calls that their client did not see end well, or not with 200"),
+    "other_failures": ("zero", "calls that ended otherwise than by an answer, an empty budget or 503"),
     "guessed": ("zero if clean", "requests joined by nothing but model and time"),
     "requests": ("told", "requests on the invoice"),
     "entries": ("told", "attempts in the ledger"),

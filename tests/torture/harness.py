@@ -273,6 +273,7 @@ class Rig:
     budgets: list[dict[str, Any]] = field(default_factory=lambda: list(BUDGETS))
     changes: dict[str, Any] = field(default_factory=dict)
     provider_options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # of `taximeter serve`
     module: str = "proxy"
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
@@ -284,7 +285,7 @@ class Rig:
             self.provider.up("--keys", "sk-upstream-torture-a,sk-upstream-torture-b", *self.provider_options)
             made = config(self.folder, self.provider.port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
-            self.ready_s = self.gateway.up()
+            self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()
             raise
@@ -300,13 +301,13 @@ class Rig:
             if marked is not None:
                 marked.close()
 
-    def begin_load(self, wanted: Traffic) -> Marked:
-        """Start a load; its log is part of the evidence."""
+    def begin_load(self, wanted: Traffic, gateway: Gateway | None = None) -> Marked:
+        """Start a load, on another gateway than the rig's own where one is given; its log is part of the evidence."""
         wanted = replace(wanted, callers=CALLERS)
         name = f"load-{len(self.loads)}"
         log = self.folder / f"{name}.jsonl"
         load = Marked(self.folder, name)
-        options = ["--url", self.gateway.url, "--log", str(log), "--traffic", traffic.to_json(wanted)]
+        options = ["--url", (gateway or self.gateway).url, "--log", str(log), "--traffic", traffic.to_json(wanted)]
         load.start([*program("load"), *options], stdout=subprocess.PIPE)
         self.logs.append(log)
         self.loads.append(load)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import points, scenarios
+from . import points, scenarios, shared
 from .scenarios import Outcome
 from .stampede import stampede
 
@@ -82,3 +82,28 @@ def test_a_stop_finishes_what_was_begun(tmp_path: Path) -> None:
 
 def test_every_upstream_fault_has_one_entry_at_its_true_cost_or_above(tmp_path: Path) -> None:
     passed(scenarios.upstream_faults(tmp_path, timeout_s=1.0))
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.parametrize("trouble", ["frozen", "flushed", "restarted"])
+def test_a_store_in_trouble_lets_nothing_pass_and_comes_back(trouble: str, tmp_path: Path) -> None:
+    outcome = passed(shared.store_trouble(tmp_path, trouble=trouble))
+
+    assert outcome.facts["refused_503"] > 0
+    assert max(outcome.facts["recovered_after_s"]) < 3
+    assert outcome.facts["billed_of_limit"] > 0.8
+
+
+@pytest.mark.needs("redis-server")
+def test_what_a_killed_replica_reserved_is_charged_by_the_other(tmp_path: Path) -> None:
+    outcome = passed(shared.replica_kills(tmp_path, max_call_s=4))
+
+    assert outcome.verdict.numbers["unconfirmed"] > 0
+    assert max(outcome.facts["free_again_after_s"]) < 8
+
+
+@pytest.mark.needs("redis-server")
+def test_two_workers_count_as_one(tmp_path: Path) -> None:
+    outcome = passed(shared.clean_workers(tmp_path, calls=600))
+
+    assert outcome.verdict.numbers["requests"] == 600

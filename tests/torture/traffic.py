@@ -142,7 +142,7 @@ def draw(traffic: Traffic, number: int, attempt: int = 0) -> Wish:
     cap = None if rng.random() < traffic.capless else max(1, out + _between(rng, traffic.cap_slack))
     body = _body(kind, model, f"{words(prompt_words)} {write(orders)}", stream, asks_usage, choices, cap)
     headers = list(traffic.headers.items())
-    session = f"session-{traffic.seed}-{rng.randrange(traffic.sessions)}" if traffic.sessions else None
+    session = f"session-{traffic.seed}-{caller.team}-{rng.randrange(traffic.sessions)}" if traffic.sessions else None
     if session:
         headers.append(("x-taximeter-session-id", session))
     if stream and rng.random() < traffic.ask_cost:

@@ -10,7 +10,7 @@ if not known then
   ending = 'settled'
   for at = 3, #ARGV, 4 do
     add('s:', ARGV[at], ARGV[at + 1], ARGV[at + 3])
-    redis.call('HSET', base .. 'buckets', ARGV[at], ARGV[at + 2])
+    redis.call('HSETNX', base .. 'buckets', ARGV[at], ARGV[at + 2])
     tell(ARGV[at], ARGV[at + 1])
   end
 end

@@ -8,7 +8,7 @@ local buckets, groups, amounts = {}, {}, {}
 for at = 6, #ARGV, 4 do
   buckets[#buckets + 1], groups[#groups + 1], amounts[#amounts + 1] = ARGV[at], ARGV[at + 1], ARGV[at + 3]
   add('r:', ARGV[at], ARGV[at + 1], ARGV[at + 3])
-  redis.call('HSET', base .. 'buckets', ARGV[at], ARGV[at + 2])
+  redis.call('HSETNX', base .. 'buckets', ARGV[at], ARGV[at + 2])
 end
 redis.call('SET', base .. 'a:' .. id, cmsgpack.pack({'open', ARGV[5], {}, buckets, groups, amounts, ARGV[4]}))
 redis.call('ZADD', base .. 'deadlines', ARGV[3], id)

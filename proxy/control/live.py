@@ -1,0 +1,147 @@
+"""The page's data, kept fresh for as long as somebody watches, and sent to each watcher as far as it changed.
+
+A look is a question with its answer in parts (name -> HTML, or JSON). Looks run in threads, when the recorder has shipped
+something or a heartbeat is over, each at most once a second and never for more than a tenth of the time: a look that takes
+2 s is not repeated for 18 s. Those of one lane run one after the other; a lane holds up no other. All watchers share what
+is found. Without a watcher nothing is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import HTTPException
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger("taximeter.page")
+
+LEAST_S = 1.0
+HEARTBEAT_S = 5.0
+_REST = 9  # times as long as a look took, before the next one
+
+Parts = Mapping[str, Any]
+
+
+@dataclass(eq=False)
+class Look:
+    """One question. `take` runs in a thread; what it raises is told in place of fresh parts."""
+
+    name: str
+    take: Callable[[], Parts]
+    due_at: float = 0.0
+    problem: str = ""
+
+
+class Live:
+    """What watchers see. All but `shipped` belongs to the loop."""
+
+    def __init__(self, lanes: Sequence[Sequence[Look]], loop: asyncio.AbstractEventLoop) -> None:
+        self._lanes = [(lane, asyncio.Event()) for lane in lanes]  # the event: something was committed
+        self._loop = loop
+        self._parts: dict[str, Any] = {}
+        self._told = asyncio.Event()  # something was found; a new event each time
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+        self.watchers = 0
+
+    def shipped(self) -> None:
+        """The recorder has committed a batch. From any thread."""
+        if self.watchers:
+            self._loop.call_soon_threadsafe(self._note)
+
+    def close(self) -> None:
+        """End every watch."""
+        self._closed = True
+        self._tell()
+
+    async def watch(self) -> AsyncIterator[Parts]:
+        """All parts, then those that changed; an empty mapping where nothing did."""
+        seen: dict[str, Any] = {}
+        self._join()
+        try:
+            while not self._closed:
+                told = self._told
+                fresh = {name: part for name, part in self._parts.items() if seen.get(name) != part}
+                seen |= fresh
+                yield fresh
+                await told.wait()
+        finally:
+            await self._leave()
+
+    def _join(self) -> None:
+        self.watchers += 1
+        if not self._tasks:
+            self._tasks = [self._loop.create_task(self._keep_looking(*lane)) for lane in self._lanes]
+
+    async def _leave(self) -> None:
+        self.watchers -= 1
+        if not self.watchers:
+            tasks, self._tasks = self._tasks, []
+            self._parts = {}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note(self) -> None:
+        for _, committed in self._lanes:
+            committed.set()
+
+    def _tell(self) -> None:
+        told, self._told = self._told, asyncio.Event()
+        told.set()
+
+    async def _keep_looking(self, lane: Sequence[Look], committed: asyncio.Event) -> None:
+        stale: set[Look] = set()
+        beat_at = 0.0
+        while True:
+            now = self._loop.time()
+            if now >= beat_at:
+                stale, beat_at = set(lane), now + HEARTBEAT_S
+            due = next((look for look in lane if look in stale and look.due_at <= now), None)
+            if due is not None:
+                stale.discard(due)
+                found = await asyncio.to_thread(_take, due, self._loop.time)
+                self._parts |= found
+                self._parts["problem"] = self._problem()
+                self._tell()
+            elif await _is_set_before(committed, min([beat_at, *(look.due_at for look in stale)]) - now):
+                stale = set(lane)
+
+    def _problem(self) -> str:
+        problems = dict.fromkeys(look.problem for lane, _ in self._lanes for look in lane if look.problem)
+        return " ".join(problems)
+
+
+async def _is_set_before(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for the event, at most so long; clears it."""
+    try:
+        async with asyncio.timeout(timeout_s):  # not wait_for, which in Python 3.11 may swallow a cancellation
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True
+
+
+def _take(look: Look, clock: Callable[[], float]) -> Parts:
+    began = clock()
+    found: Parts = {}
+    look.problem = ""
+    try:
+        found = look.take()
+    except SQLAlchemyError as error:
+        log.warning("the page's %s: the ledger database does not answer (%s)", look.name, type(error).__name__)
+        look.problem = "The ledger database does not answer."
+    except TimeoutError:
+        look.problem = "The data planes do not answer in time."
+    except HTTPException as error:
+        look.problem = str(error.detail)
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # a fault of ours in one part: the others go on
+        log.exception("the page's %s", look.name)
+        look.problem = f"The page's {look.name} failed; the log says why."
+    look.due_at = clock() + max(LEAST_S, _REST * (clock() - began))
+    return found

@@ -1,0 +1,95 @@
+"""What the page asks of the ledger. Every answer is bounded, whatever stands in the ledger.
+
+Times are integer epoch microseconds, money is integer nano-USD. A call counts where it began (`started_at`), as in the API.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.ledger.schema import entries
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+
+_CALLS = sa.func.sum(sa.case((entries.c.kind == "attempt", 1), else_=0))
+_COST = sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0)
+_UNPRICED = sa.func.sum(sa.case((sa.and_(entries.c.kind == "attempt", entries.c.cost_nanousd.is_(None)), 1), else_=0))
+_COLUMNS = {"model": entries.c.model, "team": entries.c.team}
+
+
+class Spent(NamedTuple):
+    """What a stretch of time, or a group of calls, came to."""
+
+    cost_nanousd: int
+    calls: int
+    unpriced: int
+
+
+class SessionSpent(NamedTuple):
+    """One session tree. The team is that of one of its calls: a session belongs to one team."""
+
+    session: str
+    team: str | None
+    agent: str | None
+    calls: int
+    cost_nanousd: int
+    ended_at: int
+
+
+def spent_by_time(engine: Engine, now_us: int, step_us: int, steps: int) -> dict[int, Spent]:
+    """The last `steps` stretches of `step_us`, the current one too, by where each begins; those without calls are 0."""
+    last = now_us - now_us % step_us
+    first = last - (steps - 1) * step_us
+    start = (entries.c.started_at - entries.c.started_at % step_us).label("start")
+    query = (
+        sa.select(start, _COST, _CALLS, _UNPRICED)
+        .where(entries.c.started_at >= first, entries.c.started_at < last + step_us, entries.c.status != "void")
+        .group_by(start)
+    )
+    with engine.connect() as connection:
+        found = {int(row[0]): Spent(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
+    return {at: found.get(at, Spent(0, 0, 0)) for at in range(first, last + step_us, step_us)}
+
+
+def dearest(engine: Engine, by: str, since_us: int, limit: int) -> list[tuple[str | None, Spent]]:
+    """The dearest `limit` models or teams (`by`), the dearest first."""
+    column = _COLUMNS[by]
+    query = (
+        sa.select(column, _COST.label("cost"), _CALLS.label("calls"), _UNPRICED)
+        .where(entries.c.started_at >= since_us, entries.c.status != "void")
+        .group_by(column)
+        .order_by(sa.desc("cost"), sa.desc("calls"))
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [(row[0], Spent(int(row[1]), int(row[2]), int(row[3]))) for row in connection.execute(query)]
+
+
+def dearest_sessions(engine: Engine, since_us: int, limit: int) -> list[SessionSpent]:
+    """The session trees that cost most by calls since then; agents only where one is the whole session's."""
+    # As an expression, so that SQLite looks for the time's index and does not walk through that of all sessions ever.
+    session, agent = sa.func.coalesce(entries.c.root_session_id, "").label("session"), entries.c.agent
+    query = (
+        sa.select(
+            session,
+            sa.func.max(entries.c.team),
+            sa.case((sa.func.min(agent) == sa.func.max(agent), sa.func.max(agent)), else_=None),
+            _CALLS,
+            _COST.label("cost"),
+            sa.func.max(entries.c.ended_at),
+        )
+        .where(entries.c.started_at >= since_us, entries.c.status != "void")
+        .group_by(session)
+        .order_by(sa.desc("cost"), session)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [
+            SessionSpent(row[0], row[1], row[2], int(row[3]), int(row[4]), int(row[5]))
+            for row in connection.execute(query)
+        ]

@@ -1,0 +1,46 @@
+"""Which instances there are: each says every second that it lives, in the one place that all of them share.
+
+After the budget store lost what it knew, nothing is granted until every instance that may have calls in flight has reported.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+
+from proxy.ledger.schema import instances, writing
+
+
+def name_of(data_dir: Path) -> str:
+    """The instance's own name: made once, kept in its data directory, whatever machine that is mounted on."""
+    path = data_dir / "instance"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        path.write_text(str(uuid.uuid4()), encoding="ascii")
+        return name_of(data_dir)
+
+
+def beat(engine: Engine, instance: str, now_us: int) -> None:
+    """This instance lives."""
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(instances).values(instance=instance, heartbeat_at=now_us)
+    with writing(engine).begin() as connection:
+        connection.execute(statement.on_conflict_do_update(index_elements=["instance"], set_={"heartbeat_at": now_us}))
+
+
+def leave(engine: Engine, instance: str) -> None:
+    """It is stopped, and everything that it knew is in the ledger."""
+    with writing(engine).begin() as connection:
+        connection.execute(sa.delete(instances).where(instances.c.instance == instance))
+
+
+def heard_since(engine: Engine, since_us: int) -> set[str]:
+    """The instances that said so since then and did not leave."""
+    with engine.connect() as connection:
+        query = sa.select(instances.c.instance).where(instances.c.heartbeat_at >= since_us)
+        return set(connection.execute(query).scalars())

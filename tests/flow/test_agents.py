@@ -1,0 +1,256 @@
+"""Agents are not strangled: long, cached, parallel runs under a small session budget, billed by a law of the tests' own.
+
+A run is shaped like a real one: 60 turns, a context that grows from 20,000 to 200,000 tokens of which all but the newest
+part is read from the cache, 32,000 tokens as output cap and some hundreds used, three sub-agents beside the main one, all
+in one session of $5 inside a team's budget. The upstream's bill decides: never above a limit; a refusal is only right where
+the call, at what it can cost at most, did not fit any more; and little is left over.
+
+`TAXIMETER_AGENTS=20` makes that many runs of 60 turns; as it stands, one short run of each kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.flow.house import Answer, House
+
+LONG = int(os.environ.get("TAXIMETER_AGENTS", "0"))
+SEEDS = range(1, (LONG or 1) + 1)
+TURNS = 60
+LIMIT_NANO = 5_000_000_000
+CAP = 32_000
+WORDS = [
+    "the",
+    "agent",
+    "reads",
+    "a",
+    "file",
+    "and",
+    "writes",
+    "another",
+    "one",
+    "then",
+    "runs",
+    "its",
+    "tests",
+    "and",
+    "looks",
+    "at",
+    "what",
+    "they",
+    "say",
+    "again",
+]
+CHARS_PER_TOKEN = 3.7
+COUNT_MARGIN = 1.03  # the provider calls its own count an estimate
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Nano-dollars a token, as the provider publishes them."""
+
+    fresh: int
+    read: int
+    written: int
+    output: int
+
+
+KINDS = {
+    "claude-opus-4-5": ("anthropic", Prices(fresh=5_000, read=500, written=6_250, output=25_000)),
+    "gpt-5": ("openai", Prices(fresh=1_250, read=125, written=1_250, output=10_000)),
+}
+
+
+@dataclass
+class Run:
+    """One run's bill and what happened in it."""
+
+    prices: Prices
+    billed: int = 0
+    calls: int = 0
+    refused: int = 0
+    counted: int = 0  # questions to the provider's own count
+    false: list[str] = field(default_factory=list)
+    over: int = 0
+    waits_ms: list[float] = field(default_factory=list)
+
+
+def text(rng: random.Random, tokens: int) -> str:
+    size, words = int(tokens * CHARS_PER_TOKEN), []
+    while size > 0:
+        words.append(rng.choice(WORDS))
+        size -= len(words[-1]) + 1
+    return " ".join(words)
+
+
+def tokens_of(value: Any) -> int:
+    return int(len(orjson.dumps(value)) / CHARS_PER_TOKEN)
+
+
+def said_in(message: dict[str, Any]) -> str:
+    """A message's text, without the marks that move."""
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+
+
+class Upstream:
+    """Counts and bills as Anthropic's Messages and OpenAI's Responses do, with a cache by prefix."""
+
+    def __init__(self, run: Run, model: str) -> None:
+        self.run = run
+        self.claude = model.startswith("claude")
+        self.model = model
+        self.cached: dict[str, int] = {}
+
+    async def __call__(self, body: dict[str, Any]) -> Answer:
+        if "max_tokens" not in body and "max_output_tokens" not in body:
+            self.run.counted += 1
+            return Answer(orjson.dumps({"input_tokens": self.input_of(body)}))
+        rng = random.Random(orjson.dumps(body))
+        for _ in range(rng.randint(1, 8)):
+            await asyncio.sleep(0)
+        tokens_in, out = (
+            self.input_of(body),
+            min(rng.randint(100, 900), body.get("max_tokens") or body["max_output_tokens"]),
+        )
+        messages = body["messages"] if self.claude else body["input"]
+        plain = [said_in(message) for message in messages]
+        read = max((self.cached.get("".join(plain[:n]), 0) for n in range(1, len(plain))), default=0)
+        self.cached["".join(plain)] = tokens_in
+        fresh = tokens_in - read
+        prices, run = self.run.prices, self.run
+        run.billed += read * prices.read + fresh * prices.written + out * prices.output
+        run.over = max(run.over, run.billed - LIMIT_NANO)
+        said = text(rng, out)
+        if self.claude:
+            usage = {
+                "input_tokens": 0,
+                "cache_read_input_tokens": read,
+                "cache_creation_input_tokens": fresh,
+                "output_tokens": out,
+            }
+            blocks = [{"type": "text", "text": said}]
+            return Answer(
+                orjson.dumps(
+                    {"type": "message", "role": "assistant", "model": self.model, "content": blocks, "usage": usage}
+                )
+            )
+        usage = {
+            "input_tokens": tokens_in,
+            "input_tokens_details": {"cached_tokens": read},
+            "output_tokens": out,
+            "total_tokens": tokens_in + out,
+        }
+        item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": said}]}
+        return Answer(
+            orjson.dumps(
+                {"id": f"resp_{run.calls}", "object": "response", "model": self.model, "output": [item], "usage": usage}
+            )
+        )
+
+    def input_of(self, body: dict[str, Any]) -> int:
+        return tokens_of([body.get(name) for name in ("system", "instructions", "messages", "input", "tools")])
+
+
+async def agent(house: House, run: Run, upstream: Upstream, seed: int, name: str) -> None:
+    """One agent's turns, until it is done or refused."""
+    rng = random.Random(seed)
+    claude = upstream.claude
+    system = text(rng, 18_000)
+    tools = [
+        {"name": f"tool_{n}", "description": text(rng, 100)}
+        | ({"input_schema": {"type": "object"}} if claude else {"type": "function", "parameters": {"type": "object"}})
+        for n in range(15)
+    ]
+    history: list[dict[str, Any]] = [{"role": "user", "content": text(rng, 500)}]
+    headers = {
+        "x-taximeter-session-id": f"run-{seed // 100}",
+        "x-taximeter-agent": name,
+        "user-agent": "claude-cli/2.1" if claude else "x",
+    }
+    for _ in range(TURNS):
+        body: dict[str, Any] = {"tools": tools}
+        if claude:
+            marked = [*history[:-1], mark(history[-1])]
+            body |= {
+                "messages": marked,
+                "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}],
+                "max_tokens": CAP,
+            }
+        else:
+            body |= {"input": history, "instructions": system, "max_output_tokens": CAP}
+        began = time.perf_counter()
+        told = await house.ask(
+            path="/v1/messages" if claude else "/v1/responses", headers=headers, chat=False, model="m", **body
+        )
+        run.calls += 1
+        if told.status == 200:
+            run.waits_ms.append((time.perf_counter() - began) * 1000)
+        if told.status == 402:
+            run.refused += 1
+            most = upstream.input_of(body) * max(run.prices.written, run.prices.fresh) + 1024 * run.prices.output
+            if run.billed + most * COUNT_MARGIN <= LIMIT_NANO:
+                run.false.append(f"{name}: {most / 1e9:.3f} of ${(LIMIT_NANO - run.billed) / 1e9:.3f} left")
+            return
+        assert told.status == 200, told.body
+        answer = orjson.loads(told.body)
+        if claude:
+            history.append({"role": "assistant", "content": answer["content"]})
+        else:
+            history += answer["output"]
+        history.append({"role": "user", "content": text(rng, rng.randint(1_500, 4_500))})
+
+
+def mark(message: dict[str, Any]) -> dict[str, Any]:
+    """With the cache mark that the client moves on from turn to turn."""
+    content = message["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return message | {"content": [*blocks[:-1], blocks[-1] | {"cache_control": {"type": "ephemeral"}}]}
+
+
+async def one_run(folder: Path, model: str, seed: int) -> Run:
+    provider, prices = KINDS[model]
+    house = House(
+        folder,
+        upstreams={"up": {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": provider, "dialect": "anthropic" if provider == "anthropic" else "openai"}},
+        models={"m": {"upstream": "up", "model": model, "context_tokens": 400_000}},
+        prices=[],
+        budgets=[
+            {"name": "team", "match": {"team": "t"}, "limit_usd": 500, "window": "month"},
+            {"name": "session", "per": ["session"], "limit_usd": 5, "window": "total"},
+        ],
+    )  # fmt: skip
+    run = Run(prices)
+    upstream = Upstream(run, model)
+    house.answering = upstream
+    await asyncio.gather(*[agent(house, run, upstream, seed * 100 + n, f"agent-{n}") for n in range(4)])
+    settled = sum(record["cost_nanousd"] for record in house.records() if record["t"] == "settle")
+    assert settled == run.billed
+    assert house.reserved() == 0
+    house.plane.spool.close()
+    return run
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("model", KINDS)
+async def test_a_small_session_budget_holds_and_is_used(tmp_path: Path, model: str, seed: int) -> None:
+    run = await one_run(tmp_path, model, seed)
+    waits = sorted(run.waits_ms)
+    stranded = 1 - run.billed / LIMIT_NANO
+    print(
+        f"{model} seed {seed}: {run.calls} calls, {run.refused} refused, {len(run.false)} of them wrongly, "
+        f"{stranded:.2%} stranded, {run.counted} counts asked for, p50 {waits[len(waits) // 2]:.1f} ms, "
+        f"p99 {waits[int(len(waits) * 0.99)]:.1f} ms a call in all"
+    )
+    assert run.over <= 0
+    assert run.false == []
+    assert run.refused == 4 or stranded < 0.5

@@ -1,0 +1,82 @@
+"""Calls while the budget store cannot be asked: 503 where a budget denies, else on, flagged, and counted later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from proxy.budgets.memory import MemoryStore
+from proxy.budgets.store import Granted, Moved, StoreUnavailable
+from proxy.types import Claim
+from tests.flow.house import HARD, Build
+
+
+class _Away(MemoryStore):
+    """Cannot be asked; what ended is told to it all the same, as it is delivered later."""
+
+    async def reserve(self, *_: Any, **__: Any) -> Any:
+        raise StoreUnavailable
+
+
+async def test_a_hard_budget_denies_with_503(build: Build) -> None:
+    house = build(**HARD)
+    house.plane.store = _Away()
+    told = await house.ask()
+    assert (told.status, told.code, house.sent) == (503, "budget_store_unavailable", [])
+    assert told.headers["retry-after"] == "1"
+    assert house.kinds() == ["intent", "refused"]
+
+
+@pytest.mark.parametrize("budget", [{"on_store_down": "allow"}, {"action": "warn"}])
+async def test_where_no_budget_denies_the_call_goes_on_and_is_charged_later(
+    build: Build, budget: dict[str, Any]
+) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.01", "window": "total"} | budget])
+    house.plane.store = _Away()
+    assert (await house.ask()).status == 200
+    (_, settle) = house.records()
+    assert settle["flags"] == ["budget_unverified"]
+    (standing,) = house.plane.store.standings()
+    assert (standing.spent, standing.reserved) == (40_000, 0)
+
+
+async def test_one_budget_that_denies_is_enough(build: Build) -> None:
+    allows = {"name": "a", "limit_usd": "1", "window": "total", "on_store_down": "allow"}
+    house = build(budgets=[allows, *HARD["budgets"]])
+    house.plane.store = _Away()
+    assert (await house.ask()).status == 503
+
+
+async def test_without_a_budget_the_store_is_not_asked(build: Build) -> None:
+    house = build()
+    house.plane.store = _Away()
+    assert (await house.ask()).status == 200
+
+
+class _Later(MemoryStore):
+    """Its clock is in the next minute when it is first asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Sequence[Claim]] = []
+
+    async def reserve(self, reservation_id: str, claims: Sequence[Claim], now_s: float, *rest: Any) -> Any:
+        self.asked.append(claims)
+        if len(self.asked) == 1:
+            return Moved(now_s + 60)
+        granted = await super().reserve(reservation_id, claims, now_s + 60, *rest)
+        assert isinstance(granted, Granted)
+        return granted
+
+
+async def test_a_call_counts_in_the_window_that_the_stores_clock_says(build: Build) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.01", "window": "minute"}])
+    store = house.plane.store = _Later()
+    assert (await house.ask()).status == 200
+    first, second = (claims[0].window_start for claims in store.asked)
+    assert second == first + 60
+    intent, reserved, settle = house.records()
+    assert (reserved["t"], intent["budgets"][0][2]) == ("reserved", first)
+    assert reserved["budgets"][0][2] == settle["budgets"][0][2] == second

@@ -1,0 +1,243 @@
+"""An office's day, for the page: a ledger with the priced calls of the last 24 hours, a gateway on it, and a provider behind
+it that answers when it is told to. Made from a seed: only the clock differs from one run to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pricing.book import Book
+from pricing.load import load_book
+from pricing.operator import parse_rows
+from pricing.usage import Reading
+from proxy.budgets.budget import Budget, compile_budgets, window_at
+from proxy.configload import load_config
+from proxy.control.series import MetricState
+from proxy.ids import Ids
+from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.schema import open_ledger
+from proxy.ledger.shipping import Positions, Shipper
+from tests.torture.harness import ADMIN_KEY, Gateway, free_port
+
+KEYS = {
+    # name: team, agent, client, provider, upstream, model, calls in a day, (input, cached, output) of a usual one
+    "checkout-bot": ("payments", None, "openai-python", "openai", "gpt-5.4-mini", 700, (900, 2400, 180)),
+    "fraud-review": ("payments", "reviewer", "openai-python", "openai", "gpt-5.4", 130, (5200, 9000, 700)),
+    "ida": ("research", "claude-code", "claude-code", "anthropic", "claude-opus-4-6", 190, (2600, 74_000, 900)),
+    "tomas": ("research", "claude-code", "claude-code", "anthropic", "claude-sonnet-4-6", 240, (2100, 52_000, 800)),
+    "ci": ("platform", "codex", "codex", "openai", "gpt-5.4", 160, (1800, 21_000, 650)),
+    "helpdesk": ("support", None, "openai-node", "google", "gemini-2.5-flash", 900, (1500, 0, 220)),
+    "triage": ("support", "triage", "openai-python", "anthropic", "claude-haiku-4-5", 320, (3100, 4000, 260)),
+    "summaries": ("support", None, "other", "vllm", "Llama-3.3-70B-Instruct", 420, (4200, 0, 330)),
+    "try-out": (None, None, "curl", "mistral", "a-model-without-a-price", 3, (600, 0, 90)),
+}  # fmt: skip
+BUDGETS: list[dict[str, Any]] = [
+    {"name": "company", "limit_usd": 400, "window": "month", "action": "warn"},
+    {"name": "research-today", "match": {"team": "research"}, "limit_usd": 22, "window": "day"},
+    {"name": "every-session", "per": ["session"], "limit_usd": 3, "window": "total"},
+    {"name": "payments", "match": {"team": "payments"}, "limit_usd": 12, "window": "day"},
+    {"name": "helpdesk-calls", "match": {"key": "helpdesk"}, "limit_requests": 5000, "window": "day"},
+]
+_PRICES = [{"provider": "vllm", "model": "*", "input": "0.10", "output": "0.40"}]
+_BUSY = (2, 1, 1, 1, 1, 2, 4, 9, 22, 34, 38, 33, 24, 31, 37, 36, 33, 27, 18, 12, 9, 7, 5, 3)  # by UTC hour
+
+
+class _Provider(BaseHTTPRequestHandler):
+    """Answers a chat with the usage that its prompt states, after as many seconds; all answer when the day ends."""
+
+    protocol_version = "HTTP/1.1"
+    released: threading.Event
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        fresh, cached, out, after_s = json.loads(body["messages"][-1]["content"])
+        self.released.wait(after_s)
+        usage = {
+            "prompt_tokens": fresh + cached, "completion_tokens": out, "total_tokens": fresh + cached + out,
+            "prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": out // 3},
+        }  # fmt: skip
+        message = {"role": "assistant", "content": "Done."}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        answer = {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": choices,
+            "usage": usage,
+        }
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
+        pass
+
+
+@dataclass(slots=True)
+class Day:
+    """The running gateway. Calls are real ones."""
+
+    gateway: Gateway
+    released: threading.Event
+    waiting: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.gateway.admin_url + "/"
+
+    def call(
+        self,
+        key: str,
+        tokens: tuple[int, int, int] = (1000, 0, 100),
+        *,
+        after_s: float = 0,
+        model: str | None = None,
+        **headers: str,
+    ) -> httpx.Response:
+        """One call with the usage (fresh, cached, output)."""
+        body = {"model": model or KEYS[key][4], "max_tokens": 4000}
+        body |= {"messages": [{"role": "user", "content": json.dumps([*tokens, after_s])}]}
+        named = {f"x-taximeter-{name.replace('_', '-')}": value for name, value in headers.items()}
+        send = {"authorization": f"Bearer sk-virtual-{key}", "user-agent": "OpenAI/Python 2.0.0"} | named
+        return httpx.post(self.gateway.url + "/v1/chat/completions", json=body, headers=send, timeout=90)
+
+    def hold(self, key: str, **named: Any) -> None:
+        """A call that stays in flight to the end."""
+        thread = threading.Thread(target=self.call, args=(key,), kwargs={"after_s": 60} | named)
+        thread.start()
+        self.waiting.append(thread)
+
+
+def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{provider_port}/v1"
+    providers = sorted({row[3] for row in KEYS.values()})
+    server: dict[str, Any] = {"port": free_port(), "admin_port": free_port()}
+    return {
+        "server": server | ({"admin_key": admin_key} if admin_key else {}),
+        "upstreams": {
+            name: {"base_url": url, "provider": name, "dialect": "openai", "api_key": "sk-upstream"} for name in providers
+        },
+        "models": {
+            row[4]: {"upstream": row[3], "context_tokens": 128_000, "max_output_tokens": 16_000} for row in KEYS.values()
+        }
+        | {"*": {"upstream": "vllm", "context_tokens": 32_000, "max_output_tokens": 4000}},
+        "prices": _PRICES,
+        "on_unpriced": "allow",
+        "keys": [
+            {"name": name, "key": f"sk-virtual-{name}"} | ({"team": row[0]} if row[0] else {}) for name, row in KEYS.items()
+        ],
+        "budgets": BUDGETS,
+        "ledger": f"sqlite:///{folder / 'ledger.db'}",
+        "data_dir": str(folder / "data"),
+    }  # fmt: skip
+
+
+def history(now_us: int, budgets: list[Budget], instance: str) -> Iterator[Entry]:
+    chance, ids = random.Random(7), Ids()
+    book = load_book().with_operator(parse_rows(_PRICES)[0])
+    moments = []
+    for name, row in KEYS.items():
+        for _ in range(row[5]):
+            hour = chance.choices(range(24), weights=_BUSY)[0]
+            at = now_us - now_us % 86_400_000_000 + int((hour + chance.random()) * 3_600_000_000)
+            moments.append((at if at < now_us else at - 86_400_000_000, name))
+    for at, name in sorted(moments):
+        yield _entry(at, name, chance, ids, book, budgets, instance)
+
+
+def _entry(
+    at: int, name: str, chance: random.Random, ids: Ids, book: Book, budgets: list[Budget], instance: str
+) -> Entry:
+    team, agent, client, provider, model, _, usual = KEYS[name]
+    size = chance.lognormvariate(0, 0.7)
+    fresh, cached, out = (int(tokens * size) for tokens in usual)
+    cut = chance.random() < 0.012
+    usage = {"input": fresh, "cache_read": cached, "output": out - out // 3, "reasoning": out // 3}
+    usage = {unit: quantity for unit, quantity in usage.items() if quantity}
+    reading = Reading(usage=usage, source="partial" if cut else "provider", model=model)
+    cost = book.cost(reading, provider=provider, model=model, at_s=at // 1_000_000)
+    took_ms = round(300 + 14 * out * chance.uniform(0.6, 1.6), 1)
+    session = ids.new(at)  # without an agent every call is one of its own
+    if agent:
+        run = random.Random(f"{name} {at // 86_400_000_000} {chance.randrange(9)}")
+        session = str(uuid.UUID(int=run.getrandbits(128), version=4))
+    attributes = {"key": name, "team": team, "user": None, "customer": None, "session": session, "agent": agent,
+                  "model": model, "provider": provider, "upstream": provider}  # fmt: skip
+    counted = []
+    for budget in budgets:
+        if budget.matches(attributes):
+            start, _ = window_at(budget.window, at / 1e6, budget.zone)
+            amount = 1 if budget.measure == "requests" else cost.cost_nanousd or 0
+            counted.append([budget.name, budget.group(attributes), start, budget.measure, amount])
+    intent = {
+        "t": "intent", "id": ids.new(at), "request_id": f"req_{ids.new(at)}", "attempt": 1, "started_at": at,
+        "dialect": "openai", "operation": "chat", "stream": chance.random() < 0.6, "upstream": provider, "provider": provider,
+        "model_requested": model, "model": model, "key": name, "key_id": "0" * 64, "team": team, "user": None, "customer": None,
+        "labels": {}, "untrusted_labels": {}, "session_id": session, "session_source": "header" if agent else "none",
+        "parent_session_id": None, "root_session_id": session, "agent": agent, "client": client,
+        "reserved_nanousd": (cost.cost_nanousd or 0) * 2, "budgets": counted, "price_version": cost.price_version,
+    }  # fmt: skip
+    end = {
+        "t": "settle", "id": intent["id"], "ended_at": at + int(took_ms * 1000), "status": "settled",
+        "outcome": "client_disconnected" if cut else "ok", "http_status": 200, "usage": usage,
+        "usage_source": reading.source, "cost_nanousd": cost.cost_nanousd, "cost_source": cost.source, "flags": list(cost.flags),
+        "budgets": counted, "ttft_ms": round(took_ms * 0.2, 1), "duration_ms": took_ms, "overhead_ms": 0.4,
+        "cost_lines": [
+            {"unit": line.unit, "quantity": str(line.quantity), "price_usd": str(line.price_usd), "per": line.per,
+             "cost_usd": str(line.cost_usd), "model": line.model, "source": line.source}
+            for line in cost.lines
+        ],
+    }  # fmt: skip
+    return entry_of(intent, end, instance)
+
+
+@contextlib.contextmanager
+def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
+    """The gateway on its ledger, until the end of the block."""
+    released = threading.Event()
+    handler = type("Provider", (_Provider,), {"released": released})
+    provider = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = threading.Thread(target=provider.serve_forever)
+    serving.start()
+    gateway = Gateway(folder, _config(folder, provider.server_port, admin_key))
+    day = Day(gateway, released)
+    try:
+        if history:
+            _fill(gateway, folder)
+        gateway.up()
+        yield day
+    finally:
+        released.set()
+        for thread in day.waiting:
+            thread.join()
+        gateway.close()
+        provider.shutdown()
+        provider.server_close()
+        serving.join()
+
+
+def _fill(gateway: Gateway, folder: Path) -> None:
+    config, _ = load_config(gateway.config_file, {})
+    engine = open_ledger(gateway.ledger)
+    instance = str((folder / "data").resolve())
+    budgets = list(compile_budgets(config.budgets))
+    entries = list(history(time.time_ns() // 1000, budgets, instance))
+    Shipper(engine, instance, MetricState.load(engine, instance)).ship(Batch(entries=entries), Positions([], []))
+    engine.dispose()
