@@ -142,6 +142,12 @@ class Attempt:
             self.unsettled_terms = True
             spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
 
+    def follow(self, budgets: Sequence[Budget], now_s: float) -> None:
+        """Take the limits as they are now: a budget may have been raised meanwhile."""
+        named = {budget.name: budget for budget in budgets}
+        current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
+        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now_s))) for b, c in current]
+
     def lower(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
         self.bound = self.bound.with_input(input_tokens)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import typer
@@ -133,11 +134,13 @@ def _usage_text(usage: Mapping[str, Any]) -> str:
 def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> None:
     """Each budget and its groups: limit and what the ledger has settled in the current window."""
     from proxy.budgets.budget import compile_budgets
+    from proxy.ledger import raises
 
     settings = config_of(config)
-    compiled = compile_budgets(settings.budgets)
     now = time.time()
-    seeds = queries.budget_seeds(open_ledger(settings.ledger), compiled, now)
+    ledger = open_ledger(settings.ledger)
+    compiled = compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
+    seeds = queries.budget_seeds(ledger, compiled, now)
     rows = []
     for budget in compiled:
         _, end = budget.window_now(now)
@@ -150,12 +153,43 @@ def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> N
                     "budget": budget.name,
                     "group": group,
                     "measure": budget.measure,
-                    "limit": text(budget.limit_for(group)),
+                    "limit": text(budget.limit_for(group, now)),
                     "spent": text(spent),
                     "resets_at": queries.rfc3339(end * 1_000_000) if end else None,
                 }
             )
     show(rows, form, ("budget", "group", "measure", "limit", "spent", "resets_at"))
+
+
+@budgets.command("raise")
+def raise_budget(
+    name: str,
+    by: Annotated[str, typer.Option(help="How much more: USD, or what the budget counts.")],
+    group: Annotated[str | None, typer.Option(help="Only for this group of a `per` budget.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="When it ends (RFC 3339); default: with the window, of `total` never.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Raise a budget for a while; effective at once, in the middle of a session too."""
+    from proxy.budgets.budget import compile_budgets
+    from proxy.ledger import raises
+
+    settings, now = config_of(config), time.time()
+    try:
+        until_s = queries.moment(until, now) / 1e6 if until else None
+        row = raises.make_raise(
+            open_ledger(settings.ledger), compile_budgets(settings.budgets), name,
+            by=Decimal(by), group=group, until_s=until_s, now_s=now,
+        )  # fmt: skip
+    except KeyError:
+        raise _fail(f"there is no budget {name!r}") from None
+    except InvalidOperation:
+        raise _fail(f"--by {by!r} is no amount", 2) from None
+    except (raises.RaiseProblem, queries.BadQuestion) as problem:
+        raise _fail(str(problem), 2) from None
+    end = "for good" if row["until_at"] is None else f"until {queries.rfc3339(row['until_at'])}"
+    print(f"{name} is raised {end}")
 
 
 def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -> None:

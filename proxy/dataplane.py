@@ -11,7 +11,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import uvloop
 from pricing.book import Book
 from pricing.load import load_book
 from proxy.attempt import expired_record, now_us
-from proxy.budgets.budget import BudgetIndex, compile_budgets
+from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
@@ -61,6 +61,7 @@ class _DataPlane:
         self._orders = orders
         self._stopping = asyncio.Event()
         self._book = load_book()
+        self._raises: list[Raise] = []
         self._readying: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
@@ -75,7 +76,7 @@ class _DataPlane:
             Path(config.data_dir) / "control.sock",
             worker=self._worker,
             on_snapshot=self._take_snapshot,
-            handlers={"standing": self._standing, "gauges": self._gauges},
+            handlers={"standing": self._standing, "fullest": self._fullest, "gauges": self._gauges},
         )
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         if isinstance(plane.store, RedisStore):
@@ -162,15 +163,33 @@ class _DataPlane:
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
+        self._take_raises(snapshot["raises"])
+        store = self._plane.store
+        if isinstance(store, MemoryStore) and "defined" in snapshot:
+            self._take_seeds(store, snapshot["seeds"])
         if self._plane.ready or self._server.should_exit:
             return
-        store = self._plane.store
         if isinstance(store, MemoryStore):
             for seed in snapshot["seeds"]:
                 store.seed(Standing(reserved=0, **seed))
             self._plane.ready = True
         elif self._readying is None:
             self._readying = asyncio.create_task(self._be_ready(store))
+
+    def _take_raises(self, rows: Sequence[Sequence[Any]]) -> None:
+        raises = [Raise(*row) for row in rows]
+        if raises != self._raises:
+            self._raises = raises
+            self._plane.budgets = BudgetIndex(compile_budgets(self._plane.config.budgets, raises))
+            self._plane.store.limits_changed()
+
+    def _take_seeds(self, store: MemoryStore, seeds: Sequence[Mapping[str, Any]]) -> None:
+        """The ledger knows by now what the budgets of the latest configuration begin with."""
+        for seed in seeds:
+            if seed["budget"] in self._plane.unseeded:
+                store.seed(Standing(reserved=0, **seed))
+        self._plane.unseeded.clear()
+        self._plane.seeded.set()
 
     async def _be_ready(self, store: RedisStore) -> None:
         """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
@@ -180,6 +199,9 @@ class _DataPlane:
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._plane.standing_rows()
+
+    def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return self._plane.fullest_rows(payload["most"], time.time())
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
@@ -197,11 +219,23 @@ class _DataPlane:
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.router = Router(config.models, config.upstreams)
         plane.book = self._priced_by(config)
-        plane.budgets = BudgetIndex(compile_budgets(config.budgets))
+        self._redefine(plane, config)
         plane.guards.settings = config.guards
         plane.facts = {}
         plane.config = config
         retired.close()
+
+    def _redefine(self, plane: Plane, config: Config) -> None:
+        """Budgets that are new, or count something else than they did, begin with what the ledger says."""
+        known = {budget.name: budget.definition for budget in plane.budgets.budgets}
+        plane.budgets = BudgetIndex(compile_budgets(config.budgets, self._raises))
+        if isinstance(plane.store, MemoryStore):
+            changed = [one.name for one in plane.budgets.budgets if known.get(one.name) != one.definition]
+            for name in changed:
+                plane.store.begin_anew(name)
+            if changed:
+                plane.unseeded.update(changed)
+                plane.seeded.clear()
 
     # The clock.
 

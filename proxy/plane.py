@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -126,6 +127,10 @@ class Plane:
     readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
+    unseeded: set[str] = field(
+        default_factory=set
+    )  # budgets that a reload brought, until the ledger says what is spent
+    seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     draining: int = 0
     bytes_in_flight: int = 0
@@ -149,6 +154,13 @@ class Plane:
         if isinstance(self.store, RedisStore):
             return []
         return [standing._asdict() for standing in self.store.standings()]
+
+    def fullest_rows(self, most: int, now_s: float) -> dict[str, Any]:
+        """Of each budget the `most` fullest counters that this process has as `rows`, and how many there are as `counts`."""
+        if isinstance(self.store, RedisStore):
+            return {"rows": [], "counts": {}}
+        standings, counts = self.store.fullest(most, now_s)
+        return {"rows": [standing._asdict() for standing in standings], "counts": counts}
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""

@@ -5,6 +5,7 @@ In that order: a closer bound costs the client nothing, a lower cap may cost it 
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from proxy import clamp
@@ -20,6 +21,7 @@ from proxy.tighten import closer_bounds
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
 _AMPLE_TOKENS = 8192
+_SEED_WAIT_S = 5.0
 
 
 async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client) -> None:
@@ -49,6 +51,8 @@ async def _reserve(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> Granted:
     """The reservation, in the end; raises NoRoomError where nothing helps."""
+    if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
+        await _wait_for_seeds(plane, attempt)
     waits_until = time.monotonic() + plane.config.server.busy_wait_s
     closer = None
     least: int | None = None
@@ -80,6 +84,17 @@ async def _reserve(
                 most = None
                 attempt.waits(plane.spool)
                 await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
+                attempt.follow(plane.budgets.budgets, time.time())
+
+
+async def _wait_for_seeds(plane: Plane, attempt: Attempt) -> None:
+    """A reload brought a budget of this call: what is spent in it comes from the ledger in a moment."""
+    attempt.waits(plane.spool)
+    try:
+        async with asyncio.timeout(_SEED_WAIT_S):
+            await plane.seeded.wait()
+    except TimeoutError:
+        raise StoreUnavailable("the ledger does not say what is spent") from None
 
 
 def _ample(attempt: Attempt) -> int | None:

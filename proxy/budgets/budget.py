@@ -5,6 +5,7 @@ A budget's counters are integers in its own measure: nano-USD (`usd`), `tokens` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,15 @@ def _epoch(local: datetime, zone: ZoneInfo) -> int:
     return int(local.replace(tzinfo=zone, fold=0).astimezone(UTC).timestamp())
 
 
+class Raise(NamedTuple):
+    """More than the configuration allows, for a while. `group` None: every group; `until_s` None: for ever."""
+
+    budget: str
+    group: str | None
+    by: int
+    until_s: float | None
+
+
 @dataclass(slots=True)
 class Budget:
     """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure."""
@@ -75,6 +85,7 @@ class Budget:
     alert_at: tuple[float, ...]
     on_store_down: str
     calibrated: bool = True
+    raises: tuple[Raise, ...] = ()
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
@@ -100,8 +111,19 @@ class Budget:
             return attributes.get(per[0]) or NO_VALUE
         return json.dumps([attributes.get(attribute) or NO_VALUE for attribute in per])
 
-    def limit_for(self, group: str) -> int:
-        return self.overrides.get(group, self.limit)
+    @property
+    def definition(self) -> str:
+        """What it counts, the same for the same definition: limits, alerts and actions are no part of it."""
+        told = [self.match, self.per, self.window, str(self.zone), self.measure, sorted(self.units)]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def limit_for(self, group: str, now_s: float) -> int:
+        """The group's limit, with what it is raised by at that time."""
+        limit = self.overrides.get(group, self.limit)
+        for one in self.raises:
+            if one.group in (None, group) and (one.until_s is None or now_s < one.until_s):
+                limit += one.by
+        return limit
 
     def window_now(self, now_s: float) -> tuple[int, int | None]:
         """`window_at`, remembered until it ends."""
@@ -120,12 +142,12 @@ def _one_of(value: str | None, patterns: Sequence[str]) -> bool:
     return any(pattern.endswith("*") and value.startswith(pattern[:-1]) for pattern in patterns)
 
 
-def compile_budgets(rows: Sequence[config.Budget]) -> tuple[Budget, ...]:
+def compile_budgets(rows: Sequence[config.Budget], raises: Sequence[Raise] = ()) -> tuple[Budget, ...]:
     """The configured budgets, ready to match. The rows have passed `config`'s checks."""
-    return tuple(_compile(row) for row in rows)
+    return tuple(_compile(row, tuple(one for one in raises if one.budget == row.name)) for row in rows)
 
 
-def _compile(row: config.Budget) -> Budget:
+def _compile(row: config.Budget, raises: tuple[Raise, ...]) -> Budget:
     measure: Measure = "usd" if row.limit_usd is not None else "tokens" if row.limit_tokens is not None else "requests"
     limit = row.limit_usd if row.limit_usd is not None else row.limit_tokens or row.limit_requests or 0
     return Budget(
@@ -143,6 +165,7 @@ def _compile(row: config.Budget) -> Budget:
         alert_at=row.alert_at,
         on_store_down=row.on_store_down,
         calibrated=row.ceiling == "calibrated",
+        raises=raises,
     )
 
 
@@ -204,7 +227,7 @@ def claims(
             group = budget.group(attributes)
             start, end = budget.window_now(now_s)
             amount = amounts.of(budget.measure, budget.units)
-            limit = budget.limit_for(group)
+            limit = budget.limit_for(group, now_s)
             claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard, budget.clamp)
             taken.append((budget, claim))
     return taken

@@ -6,6 +6,7 @@ Everything between two awaits is atomic under asyncio, and no method here awaits
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappush, heapreplace
 from math import inf
 
 from proxy.budgets.store import (
@@ -75,6 +76,11 @@ class MemoryStore:
         key = (standing.budget, standing.group, standing.measure, standing.window_start)
         if key not in self._counters:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
+
+    def begin_anew(self, budget: str) -> None:
+        """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
+        for key in [key for key in self._counters if key[0] == budget]:
+            del self._counters[key]
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counter = self._counters.get(key)
@@ -219,11 +225,41 @@ class MemoryStore:
     async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
         return await self._waiting.wait(reservation_id, claims, timeout_s)
 
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        self._waiting.wake_all()
+
     def standings(self) -> list[Standing]:
         return [
             Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
             for (name, group, measure, start), c in self._counters.items()
         ]
+
+    def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
+        """Of each budget the `most` counters of the current window with most spent, and how many it has.
+
+        For reports: made in one pass and without a value for each counter, because calls wait meanwhile.
+        """
+        heaps: dict[str, list[tuple[int, CounterKey]]] = {}
+        counts: dict[str, int] = {}
+        for key, counter in self._counters.items():
+            if counter.window_end is not None and counter.window_end <= now_s:
+                continue
+            name = key[0]
+            heap = heaps.get(name)
+            if heap is None:
+                heap, counts[name] = heaps.setdefault(name, []), 0
+            counts[name] += 1
+            if len(heap) < most:
+                heappush(heap, (counter.spent, key))
+            elif counter.spent > heap[0][0]:
+                heapreplace(heap, (counter.spent, key))
+        keys = [key for heap in heaps.values() for _, key in heap]
+        return [self._standing(key) for key in keys], counts
+
+    def _standing(self, key: CounterKey) -> Standing:
+        counter, (name, group, measure, start) = self._counters[key], key
+        return Standing(name, group, start, counter.window_end, measure, counter.limit, counter.spent, counter.reserved)
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""

@@ -173,6 +173,10 @@ class RedisStore:
         woken = await self._waiting.wait(reservation_id, claims, min(timeout_s, _ASK_AGAIN_S))
         return woken or timeout_s > _ASK_AGAIN_S
 
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        self._waiting.wake_all()
+
     # What is told
 
     def _note(self, key: CounterKey, spent: int, reserved: int) -> None:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pricing.book import Book
+from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
@@ -33,7 +35,7 @@ from proxy.control.page import add_page
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
-from proxy.ledger import keys, queries
+from proxy.ledger import keys, queries, raises
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 
@@ -57,7 +59,8 @@ class Api:
     metrics: MetricState
     recorder: Recorder
     loop: asyncio.AbstractEventLoop
-    refresh_keys: Callable[[], Awaitable[None]]
+    refresh: Callable[[], Awaitable[None]]
+    budgets: Callable[[], Sequence[Budget]]
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
@@ -74,10 +77,21 @@ class Api:
             except StoreUnavailable:
                 raise HTTPException(503, "The budget store does not answer.") from None
             return rows
-        answers = self.wait(self.link.ask("standing"))
+        return [row for rows in self._asked("standing", {}) for row in rows or ()]
+
+    def fullest(self, most: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Of each budget `most` counters or more, those with most spent; and how many each has, where that is not all."""
+        if self.shared is not None:
+            return self.standings(), {}
+        answers = self._asked("fullest", {"most": most})
+        counts = {name: count for answer in answers for name, count in answer["counts"].items()}
+        return [row for answer in answers for row in answer["rows"]], counts
+
+    def _asked(self, name: str, payload: Mapping[str, Any]) -> list[Any]:
+        answers = self.wait(self.link.ask(name, payload))
         if not answers:
             raise HTTPException(503, "No data plane answers: it is starting, or busy.")
-        return [row for rows in answers.values() for row in rows or ()]
+        return list(answers.values())
 
 
 class NewKey(BaseModel):
@@ -90,6 +104,14 @@ class NewKey(BaseModel):
     labels: dict[str, str] = {}
     models: list[str] | None = None
     expires: datetime | None = None
+
+
+class NewRaise(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by_usd: Decimal
+    group: str | None = None
+    until: AwareDatetime | None = None
 
 
 class Span(BaseModel):
@@ -206,14 +228,37 @@ def create_app(api: Api, live: Live) -> FastAPI:
 
     @app.get("/api/budgets", dependencies=admin)
     def budgets() -> dict[str, Any]:
-        return {"items": budgets_as_they_stand(api.config(), api.standings(), time.time()), "next": None}
+        return {"items": budgets_as_they_stand(api.budgets(), api.standings(), time.time()), "next": None}
 
     @app.get("/api/budgets/{name}", dependencies=admin)
     def budget(name: str) -> dict[str, Any]:
-        for item in budgets_as_they_stand(api.config(), api.standings(), time.time()):
+        for item in budgets_as_they_stand(api.budgets(), api.standings(), time.time()):
             if item["name"] == name:
                 return item
         raise HTTPException(404, "There is no budget with this name.")
+
+    @app.post("/api/budgets/{name}/raises", dependencies=admin, status_code=201)
+    def raise_budget(name: str, new: NewRaise) -> dict[str, Any]:
+        now = time.time()
+        until_s = None if new.until is None else new.until.timestamp()
+        try:
+            row = raises.make_raise(
+                api.engine, api.budgets(), name, by=new.by_usd, group=new.group, until_s=until_s, now_s=now
+            )
+        except KeyError:
+            raise HTTPException(404, "There is no budget with this name.") from None
+        except raises.RaiseProblem as problem:
+            raise HTTPException(400, f"{problem}.") from None
+        api.wait(api.refresh())
+        until_at = None if row["until_at"] is None else queries.rfc3339(row["until_at"])
+        return {
+            "id": row["id"],
+            "budget": name,
+            "group": row["group"],
+            "by_usd": usd_text(row["by_amount"]),
+            "until": until_at,
+            "created_at": queries.rfc3339(row["created_at"]),
+        }
 
     @app.get("/api/keys", dependencies=admin)
     def list_keys() -> dict[str, Any]:
@@ -228,14 +273,14 @@ def create_app(api: Api, live: Live) -> FastAPI:
             row, secret = keys.create_key(api.engine, **new.model_dump())
         except keys.KeyProblem as problem:
             raise HTTPException(409, str(problem)) from None
-        api.wait(api.refresh_keys())
+        api.wait(api.refresh())
         return row | {"key": secret}
 
     @app.delete("/api/keys/{key_id}", dependencies=admin, status_code=204)
     def revoke_key(key_id: str) -> Response:
         if not keys.revoke_key(api.engine, key_id):
             raise HTTPException(404, "There is no such key, or it is revoked, or it stands in the configuration.")
-        api.wait(api.refresh_keys())
+        api.wait(api.refresh())
         return Response(status_code=204)
 
     return app

@@ -133,8 +133,9 @@ def _planes(api: Api) -> dict[str, Any]:
         "lag_s": api.recorder.lag_s,
         "down": api.recorder.database_down_since is not None,
     }
-    items = budgets_as_they_stand(api.config(), api.standings(), time.time())
-    return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items))}
+    rows, counts = api.fullest(view.GROUPS_SHOWN)
+    items = budgets_as_they_stand(api.budgets(), rows, time.time())
+    return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
 
 
 def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> dict[str, Any]:

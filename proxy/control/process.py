@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.load import load_book
 from proxy.banner import banner
-from proxy.budgets.budget import compile_budgets
+from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config import Config
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
-from proxy.ledger import instances, keys
+from proxy.ledger import instances, keys, raises
+from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
@@ -68,6 +69,7 @@ class _Control:
         self._stop = asyncio.Event()
         self._data_dir = Path(config.data_dir)
         self._live: Live | None = None  # until the API is there
+        self._raises: list[dict[str, Any]] = []
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -100,6 +102,10 @@ class _Control:
             sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
+        self._raises = raises.in_force(engine)
+        changed = take_definitions(engine, self.budgets(), time.time())
+        if changed and shared is not None:
+            self._seeding = asyncio.create_task(shared.seed_anew(changed))
         stopping = threading.Event()
         thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
         first_key = self._make_first_key(engine)
@@ -153,7 +159,8 @@ class _Control:
             metrics=self._metrics,
             recorder=self._recorder,
             loop=loop,
-            refresh_keys=self._refresh_keys,
+            refresh=self._refresh,
+            budgets=self.budgets,
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
@@ -170,30 +177,53 @@ class _Control:
         while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
         seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
-        return {"keys": self._known_keys, "seeds": seeds}
+        return self._snapshot(seeds)
+
+    def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        return {"keys": self._known_keys, "raises": raises.as_raises(self._raises), "seeds": seeds}
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets in force, with what they are raised by."""
+        return compile_budgets(self.config.budgets, raises.as_raises(self._raises))
 
     def _seeds(self) -> list[dict[str, Any]]:
-        return budget_seeds(self._engine, compile_budgets(self.config.budgets), time.time())
+        return budget_seeds(self._engine, self.budgets(), time.time())
 
     async def _poll_keys(self) -> None:
-        """Keys can be made and revoked by the command line and by other instances, straight in the database."""
+        """Keys and raises can be made by the command line and by other instances, straight in the database."""
         while True:
             await asyncio.sleep(_POLL_KEYS_S)
-            await self._refresh_keys()
+            await self._refresh()
 
-    async def _refresh_keys(self) -> None:
+    async def _refresh(self) -> None:
         try:
             identities = await asyncio.to_thread(keys.identities, self._engine)
+            raised = await asyncio.to_thread(raises.in_force, self._engine)
         except SQLAlchemyError:
             return  # the last snapshot stays in force
-        if identities != self._known_keys:
-            self._known_keys = identities
-            self._link.push({"keys": identities, "seeds": []})
+        if identities != self._known_keys or raised != self._raises:
+            self._known_keys, self._raises = identities, raised
+            self._link.push(self._snapshot())
 
     def _reload(self, config: Config) -> None:
         self.config = config
+        self._seeding = asyncio.create_task(self._seed_defined(time.time()))
+
+    async def _seed_defined(self, since_s: float) -> None:
+        """Budgets that the new configuration defines (anew) begin with what the ledger says, once it has everything."""
+        while True:
+            try:
+                if self._recorder.caught_up_at >= since_s:
+                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), time.time())
+                    break
+            except SQLAlchemyError as error:
+                log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)
+            await asyncio.sleep(_POLL_RUNS_S)
         if self._shared is not None:
-            self._seeding = asyncio.create_task(self._shared.seed_new())
+            await self._shared.seed_anew(changed)
+            await self._shared.seed_new()
+        else:
+            self._link.push(self._snapshot(await asyncio.to_thread(self._seeds)) | {"defined": changed})
 
     # The first start
 

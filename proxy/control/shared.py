@@ -37,6 +37,7 @@ _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
 _ROWS = 500
+_MAX_PARTS = 100
 _HAND_OVER_S = 10.0
 
 
@@ -164,6 +165,21 @@ class SharedBudgets:
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("new budgets begin at 0: %s", error)
 
+    async def seed_anew(self, names: Sequence[str]) -> None:
+        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there."""
+        member = self.store.member
+        try:
+            _, _, now_s = await member.state()
+            for budget in compile_budgets(self._config().budgets):
+                if budget.name in names:
+                    start, _ = budget.window_now(now_s)
+                    name = bucket(budget.name, budget.measure, start)
+                    await member.command("UNLINK", member.name(f"s:{name}"))
+                    await member.command("SREM", member.name("seeded"), *_seed_names(budget))
+            await self._seed(compile_budgets(self._config().budgets), now_s, "open")
+        except (StoreUnavailable, SQLAlchemyError) as error:
+            log.error("redefined budgets begin with what they had: %s", error)
+
     async def _seed(self, budgets: Sequence[Budget], now_s: float, state: str) -> None:
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded")))
@@ -221,9 +237,15 @@ class SharedBudgets:
             start, end = budget.window_now(now_s)
             spent, reserved = await self.store.counters(bucket(budget.name, budget.measure, start))
             for group in spent | reserved:
-                limit, amounts = budget.limit_for(group), (spent.get(group, 0), reserved.get(group, 0))
+                limit, amounts = budget.limit_for(group, now_s), (spent.get(group, 0), reserved.get(group, 0))
                 found.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
         return found
+
+
+def _seed_names(budget: Budget) -> list[str]:
+    """The names under which `_seed` says that a budget is seeded: its parts first."""
+    name = f"{budget.measure}:{budget.name}"
+    return [name, *(f"{name}\n{number}" for number in range(_MAX_PARTS))]
 
 
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:

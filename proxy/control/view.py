@@ -124,19 +124,22 @@ def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody
     }
 
 
-_GROUPS_SHOWN = 3
+GROUPS_SHOWN = 3
 _BUDGETS_SHOWN = 12
 _HIGH = 80
 
 
-def budgets(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Values for `budgets.html`, from the API's budgets: those that are used most first, of groups the most used."""
-    shown = [_budget(item) for item in items]
+def budgets(items: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> Mapping[str, Any]:
+    """Values for `budgets.html`, from the API's budgets: those that are used most first, of groups the most used.
+
+    counts: how many groups a budget has, where the item does not have them all.
+    """
+    shown = [_budget(item, counts.get(item["name"], len(item["groups"]))) for item in items]
     shown.sort(key=lambda budget: -max((bar["percent"] for bar in budget["bars"]), default=0))
     return {"budgets": shown[:_BUDGETS_SHOWN], "more": max(0, len(shown) - _BUDGETS_SHOWN)}
 
 
-def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
+def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
     unit = next(unit for unit in ("usd", "tokens", "requests") if f"limit_{unit}" in item)
     limit = Decimal(item[f"limit_{unit}"])
     if item["per"]:
@@ -150,9 +153,9 @@ def _budget(item: Mapping[str, Any]) -> dict[str, Any]:
         "limit": _amount(limit, unit, limit),
         "action": item["action"],
         "ends": item["window"]["end"],
-        "bars": bars[:_GROUPS_SHOWN],
-        "groups": len(bars) if item["per"] else 0,
-        "more": max(0, len(bars) - _GROUPS_SHOWN),
+        "bars": bars[:GROUPS_SHOWN],
+        "groups": groups if item["per"] else 0,
+        "more": max(0, groups - GROUPS_SHOWN) if item["per"] else 0,
     }
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine, RowMapping
 
 from proxy.budgets.budget import Budget
-from proxy.ledger.schema import TOKEN_COLUMNS, budget_spend, entries
+from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_spend, entries
 
 _GROUPS = {
     "key": entries.c.key,
@@ -222,29 +222,29 @@ def session_entries(engine: Engine, session_id: str, limit: int = 1000) -> list[
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
-    """What the ledger says was settled in each counter of the current windows: the fields of `Standing`."""
+    """What each counter of the current windows has: the fields of `Standing`. A definition's base and what came since."""
     if not budgets:
         return []
     windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
-    current = [
-        sa.and_(
-            budget_spend.c.budget == name,
-            budget_spend.c.window_start == start,
-            budget_spend.c.measure == budget.measure,
-        )
-        for name, (budget, start, _) in windows.items()
-    ]
+    spent: dict[tuple[str, str], int] = {}
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(budget_spend).where(sa.or_(*current))).mappings().all()
+        for table in (budget_spend, budget_bases):
+            current = [
+                sa.and_(table.c.budget == name, table.c.window_start == start, table.c.measure == budget.measure)
+                for name, (budget, start, _) in windows.items()
+            ]
+            for row in connection.execute(sa.select(table).where(sa.or_(*current))).mappings():
+                key = (row["budget"], row["group"])
+                spent[key] = spent.get(key, 0) + int(row["amount"])
     return [
         {
-            "budget": row["budget"],
-            "group": row["group"],
-            "window_start": row["window_start"],
-            "window_end": windows[row["budget"]][2],
-            "measure": row["measure"],
-            "spent": int(row["amount"]),
-            "limit": windows[row["budget"]][0].limit_for(row["group"]),
+            "budget": name,
+            "group": group,
+            "window_start": windows[name][1],
+            "window_end": windows[name][2],
+            "measure": windows[name][0].measure,
+            "spent": amount,
+            "limit": windows[name][0].limit_for(group, now_s),
         }
-        for row in rows
+        for (name, group), amount in spent.items()
     ]

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0002"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0003"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -136,6 +136,26 @@ instances = Table(
     metadata,
     Column("instance", Text, primary_key=True),
     Column("heartbeat_at", BigInteger, nullable=False),
+)
+
+# How each budget is defined, and since when: what changes makes its counters begin anew.
+budget_definitions = Table(
+    "budget_definitions",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("since_at", BigInteger, nullable=False),
+)
+
+# What a counter had when its budget's definition began, less what `budget_spend` had: their sum is the counter.
+budget_bases = Table(
+    "budget_bases",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
 )
 
 raises = Table(

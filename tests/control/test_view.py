@@ -69,7 +69,7 @@ def test_what_a_client_chose_is_never_markup() -> None:
     html = "".join(
         (
             view.render("calls", {"calls": [view.call(bad, 4)]}),
-            view.render("budgets", view.budgets([budget(name=HOSTILE, per=[HOSTILE], groups=groups)])),
+            view.render("budgets", view.budgets([budget(name=HOSTILE, per=[HOSTILE], groups=groups)], {})),
             view.render("ranking", view.ranking("By model", [(HOSTILE, 1, 1, 1)], "none")),
             view.render("sessions", {"sessions": [session]}),
         )
@@ -143,7 +143,7 @@ def test_what_is_not_as_it_should_be_is_marked(changes: dict[str, Any], mark: st
 
 
 def test_a_budgets_bar_shows_spent_and_reserved() -> None:
-    (shown,) = view.budgets([budget()])["budgets"]
+    (shown,) = view.budgets([budget()], {})["budgets"]
     assert shown["bars"] == [
         {"group": None, "spent": "$5.00", "limit": "$10.00", "reserved": "$0.50", "percent": 50, "used": 50.0, "held": 5.0, "state": "calm"}
     ]  # fmt: skip
@@ -159,31 +159,33 @@ def test_a_budgets_bar_shows_spent_and_reserved() -> None:
     ],
 )
 def test_a_bar_never_leaves_its_track(spent: str, reserved: str, state: str, used: float, held: float) -> None:
-    (bar,) = view.budgets([budget(spent_usd=spent, reserved_usd=reserved)])["budgets"][0]["bars"]
+    (bar,) = view.budgets([budget(spent_usd=spent, reserved_usd=reserved)], {})["budgets"][0]["bars"]
     assert (bar["state"], bar["used"], bar["held"]) == (state, used, held)
 
 
 def test_a_limit_of_zero_is_full_with_anything_spent() -> None:
-    (shown,) = view.budgets([budget(limit_usd="0", spent_usd="0.01", reserved_usd="0")])["budgets"]
+    (shown,) = view.budgets([budget(limit_usd="0", spent_usd="0.01", reserved_usd="0")], {})["budgets"]
     assert (shown["bars"][0]["percent"], shown["bars"][0]["used"]) == (100, 100)
 
 
 def test_of_many_groups_and_budgets_the_fullest_are_shown() -> None:
     groups = [{"group": f"g{n}", "limit_usd": "10", "spent_usd": str(n), "reserved_usd": "0"} for n in range(10)]
     many = [budget(name=f"n{n}", spent_usd=str(n / 4)) for n in range(20)]
-    made = view.budgets([budget(per=["session"], groups=groups), *many])
+    made = view.budgets([budget(per=["session"], groups=groups), *many], {})
     assert len(made["budgets"]) == 12
     assert made["more"] == 9
     first = made["budgets"][0]
     assert [bar["group"] for bar in first["bars"]] == ["g9", "g8", "g7"]
     assert (first["groups"], first["more"]) == (10, 7)
+    (told,) = view.budgets([budget(per=["session"], groups=groups[-3:])], {"b": 5000})["budgets"]
+    assert (told["groups"], told["more"]) == (5000, 4997)
 
 
 def test_budgets_of_tokens_and_requests_have_their_own_units() -> None:
     tokens = {"name": "t", "limit_tokens": 2_000_000, "spent_tokens": 1500, "reserved_tokens": 0}
     requests = {"name": "r", "limit_requests": 5000, "spent_requests": 12, "reserved_requests": 1}
     shared = {"window": {"start": None, "end": None}, "action": "block", "per": [], "groups": []}
-    html = view.render("budgets", view.budgets([tokens | shared, requests | shared]))
+    html = view.render("budgets", view.budgets([tokens | shared, requests | shared], {}))
     text = re.sub(r"\s+", " ", _Markup(html).text)
     assert "1.5k tokens of 2.0M tokens" in text
     assert "12 requests of 5,000 requests" in text
