@@ -13,6 +13,7 @@ import struct
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,8 +46,9 @@ NONE = Faults()
 class TcpProxy:
     """Listens on a free port of 127.0.0.1 while it is used as a context. `seen` counts what was done."""
 
-    def __init__(self, host: str, port: int, faults: Faults = NONE, *, seed: int = 1) -> None:
-        self._target = (host, port)
+    def __init__(self, target: tuple[str, int] | Path, faults: Faults = NONE, *, seed: int = 1) -> None:
+        """target: host and port, or a unix socket."""
+        self._target = target
         self._rng = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -101,12 +103,15 @@ class TcpProxy:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.seen["connections"] += 1
         self._writers.add(writer)
+        mine = asyncio.current_task()
+        assert mine is not None
+        self._tasks.add(mine)
         upstream: asyncio.StreamWriter | None = None
         try:
             if self.faults.refuse:
                 self.seen["refused"] += 1
                 return
-            from_server, upstream = await asyncio.open_connection(*self._target)
+            from_server, upstream = await self._reach()
             self._writers.add(upstream)
             link = _Link(self, reader, writer, from_server, upstream)
             ways = [self._loop.create_task(way) for way in (link.requests(), link.replies())]
@@ -125,6 +130,12 @@ class TcpProxy:
                 if one is not None:
                     self._writers.discard(one)
                     _reset(one)
+            self._tasks.discard(mine)
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, Path):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection(*self._target)
 
     def chance(self, share: float) -> bool:
         return share > 0 and self._rng.random() < share

@@ -18,9 +18,10 @@ class Echo(socketserver.BaseRequestHandler):
     """Answers each piece with the same in capitals."""
 
     def handle(self) -> None:
-        while data := self.request.recv(65_536):
-            self.server.asked.append(data)  # type: ignore[attr-defined]  # ours
-            self.request.sendall(data.upper())
+        with contextlib.suppress(ConnectionError):
+            while data := self.request.recv(65_536):
+                self.server.asked.append(data)  # type: ignore[attr-defined]  # ours
+                self.request.sendall(data.upper())
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -44,7 +45,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[TcpProxy]:
-    with TcpProxy("127.0.0.1", server.server_address[1]) as made:
+    with TcpProxy(("127.0.0.1", server.server_address[1])) as made:
         yield made
 
 
