@@ -24,9 +24,10 @@ from proxy.budgets.redis_scripts import bucket, problems
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.ledger import instances
-from proxy.ledger.entries import BudgetAmount, Entry
+from proxy.ledger.entries import Entry
 from proxy.ledger.queries import spent
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.sound import BudgetAmount
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")

@@ -7,6 +7,7 @@ with decimals and timestamps, for people and Grafana.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -292,19 +293,29 @@ class _migration_lock:  # noqa: N801 - used as a verb
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
+        self._file = Path(f"{engine.url.database}.migrating")
         self._fd = -1
 
     def __enter__(self) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
         elif self._engine.url.database:
-            self._fd = os.open(f"{self._engine.url.database}.migrating", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._fd = self._locked()
+
+    def _locked(self) -> int:
+        """The locked file. Whoever had it before removed it, so what we waited for may be no file any more."""
+        while True:
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), self._file.stat()):
+                    return fd
+            os.close(fd)
 
     def __exit__(self, *_: object) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.rollback()
             self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
         elif self._fd >= 0:
-            Path(f"{self._engine.url.database}.migrating").unlink()
+            self._file.unlink()
             os.close(self._fd)
