@@ -189,6 +189,59 @@ raises = Table(
 )
 
 
+# What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
+# customers, of whom there may be as many as calls; by day with them; and by session tree. `group` is a digest of the names.
+SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
+NAMES = ("key", "team", "model", "provider", "upstream", "agent")
+PEOPLE = (*NAMES, "user", "customer")
+
+
+def _rollup(name: str, names: tuple[str, ...]) -> Table:
+    """start_at: where the hour or day begins, in UTC."""
+    return Table(
+        name,
+        metadata,
+        Column("start_at", BigInteger, primary_key=True),
+        Column("group", Text, primary_key=True),
+        *[Column(one, Text) for one in names],
+        *[Column(one, BigInteger, nullable=False) for one in SUMS],
+        sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
+    )
+
+
+spend_hours = _rollup("spend_hours", NAMES)
+spend_days = _rollup("spend_days", NAMES)
+spend_people = _rollup("spend_people", PEOPLE)
+
+# first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
+spend_sessions = Table(
+    "spend_sessions",
+    metadata,
+    Column("group", Text, primary_key=True),
+    Column("session", Text),
+    Column("team", Text),
+    *[Column(one, BigInteger, nullable=False) for one in SUMS],
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Index("spend_sessions_last_at", "last_at"),
+    Index("spend_sessions_ended_at", "ended_at"),
+)
+
+# Units without a column, of every roll-up: so many 10^-scale of the unit. Decimals add up exactly as integers of one scale.
+spend_units = Table(
+    "spend_units",
+    metadata,
+    Column("rollup", Text, primary_key=True),
+    Column("start_at", BigInteger, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("scale", Integer, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
 def view_sql(dialect: str) -> str:
     """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
     if dialect == "postgresql":
@@ -234,6 +287,13 @@ def _make_private(path: Path) -> None:
 def writing(engine: Engine) -> Engine:
     """The engine for transactions that write: SQLite takes the write lock at once, and so never has to give up half-way."""
     return engine.execution_options(writes=True)
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for transactions of several statements that must see the same: what SQLite does in any case."""
+    return (
+        engine.execution_options(isolation_level="REPEATABLE READ") if engine.dialect.name == "postgresql" else engine
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from proxy.ledger.corrections import correction_of, entry_in_ledger
 from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.sound import safe
 
@@ -76,6 +77,7 @@ class Shipper:
         self._add_spend = _upsert(engine, budget_spend, adding="amount")
         self._set_metric = _upsert(engine, metric_state)
         self._set_position = _upsert(engine, spool_positions)
+        self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
         self.rejected: list[Entry] = []
@@ -102,6 +104,7 @@ class Shipper:
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
+            self._rolling.add(connection, [entry.row for entry in inserted])
             self._write_metrics(
                 connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
             )
@@ -140,14 +143,17 @@ class Shipper:
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
-        new = [entry for entry in shipped if self._write_entry(connection, entry)]
-        return [*new, *self._corrections(connection, shipped, new)]
+        made_safe = [
+            entry._replace(row=safe(entry.row)) for entry in shipped
+        ]  # what follows from them is as they are there
+        new = [entry for entry in made_safe if self._write_entry(connection, entry)]
+        return [*new, *self._corrections(connection, made_safe, new)]
 
     def _write_entry(self, connection: Connection, entry: Entry) -> bool:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(safe(entry.row).values())]).rowcount == 1
+                return connection.exec_driver_sql(self._insert, [tuple(entry.row.values())]).rowcount == 1
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
