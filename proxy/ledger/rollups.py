@@ -189,7 +189,8 @@ def _scaled(quantity: Any) -> tuple[int, int] | None:
 def quantity(scaled: Iterable[tuple[int, int]]) -> int | str:
     """A unit's total of (scale, amount): a whole number, else a decimal as text."""
     total: int = sum(amount * 10 ** (_MAX_SCALE - scale) for scale, amount in scaled)
-    whole, rest = divmod(abs(total), 10**_MAX_SCALE)
+    unit: int = 10**_MAX_SCALE
+    whole, rest = divmod(abs(total), unit)
     if not rest:
         return whole if total >= 0 else -whole
     return f"{'-' * (total < 0)}{whole}.{rest:0{_MAX_SCALE}d}".rstrip("0")

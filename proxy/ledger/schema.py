@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0004"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0005"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 

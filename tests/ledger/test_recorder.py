@@ -18,7 +18,8 @@ from sqlalchemy.engine import Engine
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
-from proxy.ledger.entries import Entry, correction_id
+from proxy.ledger.corrections import correction_id
+from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries, open_ledger
 from proxy.ledger.shipping import Shipper
