@@ -93,6 +93,17 @@ BOARD = Board(
             levels=((1, AMBER),),
             decimals=0,
         ),
+        bars(
+            "What were operators told of?",
+            "Events of the chosen time range that Taximeter itself told (in its log, and to the webhooks of the configuration): thresholds, exhausted budgets, loops.",
+            "short",
+            Target(
+                q.gained("alert_events_total", "kind, budget"),
+                "{{budget}} {{kind}}",
+            ),
+            decimals=0,
+            width=24,
+        ),
         over_time(
             "How are the budgets used up?",
             "What is settled as a share of the limit. It falls to 0 when a window ends.",

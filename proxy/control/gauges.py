@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def gauges(api: Api) -> list[Gauge]:
     """Every gauge, as it is now."""
     answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
-    return [*_pipeline(api), *_planes(answers), *(_budgets(api) if answers else ())]
+    return [*_pipeline(api), *_alerts(api), *_planes(answers), *(_budgets(api) if answers else ())]
 
 
 def _pipeline(api: Api) -> Iterator[Gauge]:
@@ -42,6 +42,11 @@ def _checked_at() -> int:
 def _version(prices: Sequence[Any]) -> str:
     """Names the operator's own prices, so that a change of them is seen; "" where there are none."""
     return hashlib.sha256(repr(prices).encode()).hexdigest()[:8] if prices else ""
+
+
+def _alerts(api: Api) -> Iterator[Gauge]:
+    for (kind, budget), count in api.alerts.counts().items():
+        yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
 
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:

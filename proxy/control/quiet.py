@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from proxy.ledger.entries import Row
+from proxy.ledger.sound import Row
 
 MAX_OPEN = 100_000
 _MICRO = 1_000_000
