@@ -192,35 +192,6 @@ def entry(row: RowMapping) -> dict[str, Any]:
     return values
 
 
-def sessions(engine: Engine, *, limit: int, since: int | None, until: int | None) -> list[dict[str, Any]]:
-    """Session trees, the latest first: what they cost and how many calls they took."""
-    session = entries.c.root_session_id
-    statement = (
-        sa.select(
-            session.label("session"),
-            sa.func.max(entries.c.team).label("team"),
-            sa.func.count().label("requests"),
-            sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0).label("cost_nanousd"),
-            sa.func.min(entries.c.started_at).label("started_at"),
-            sa.func.max(entries.c.ended_at).label("ended_at"),
-        )
-        .where(*_between(since, until))
-        .group_by(session)
-        .order_by(sa.desc("ended_at"))
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        return [
-            dict(row) | {"cost_nanousd": int(row["cost_nanousd"])} for row in connection.execute(statement).mappings()
-        ]
-
-
-def session_entries(engine: Engine, session_id: str, limit: int = 1000) -> list[dict[str, Any]]:
-    statement = sa.select(entries).where(entries.c.root_session_id == session_id).order_by(entries.c.id).limit(limit)
-    with engine.connect() as connection:
-        return [entry(row) for row in connection.execute(statement).mappings()]
-
-
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
     """What each counter of the current windows has: the fields of `Standing`. A definition's base and what came since."""
     if not budgets:
