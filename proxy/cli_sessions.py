@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.engine import Engine
 
 from proxy.cli_config import ConfigOption, config_of
 from proxy.cli_ledger import FormatOption, fail, show
@@ -38,14 +41,15 @@ def top(
         raise fail("--by takes cost or latest", 2)
     now = time.time()
     try:
-        items = session_queries.sessions(
-            open_ledger(config_of(config).ledger),
-            limit=limit,
-            order=order,
-            since=queries.moment(since, now) if since else None,
-            until=queries.moment(until, now) if until else None,
-            team=team,
-        )
+        with _ledger(config) as engine:
+            items = session_queries.sessions(
+                engine,
+                limit=limit,
+                order=order,
+                since=queries.moment(since, now) if since else None,
+                until=queries.moment(until, now) if until else None,
+                team=team,
+            )
     except queries.BadQuestion as problem:
         raise fail(str(problem), 2) from None
     shown = [session_shown(item) for item in items]
@@ -64,7 +68,8 @@ def show_one(
     form: FormatOption = "table",
 ) -> None:
     """One session as a tree of agents and calls; each line with the cost of all that is below it."""
-    found = session_queries.session(open_ledger(config_of(config).ledger), session_id)
+    with _ledger(config) as engine:
+        found = session_queries.session(engine, session_id)
     if found is None:
         raise fail(f"there is no session {session_id!r}")
     about, tree = found
@@ -74,6 +79,15 @@ def show_one(
         _print_tree(about, tree)
     else:
         show(list(_lines(tree)), form, _SHOW)
+
+
+@contextlib.contextmanager
+def _ledger(config: Path | None) -> Iterator[Engine]:
+    engine = open_ledger(config_of(config).ledger)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _lines(tree: Node) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
+from proxy.control.alerts import Alerts
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
 from proxy.control.link import ControlServer
@@ -63,6 +64,7 @@ class Api:
     loop: asyncio.AbstractEventLoop
     refresh: Callable[[], Awaitable[None]]
     budgets: Callable[[], Sequence[Budget]]
+    alerts: Alerts
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None

@@ -21,13 +21,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.budgets.redis import RedisStore
-from proxy.budgets.redis_scripts import bucket
+from proxy.budgets.redis_scripts import bucket, problems
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.ledger import instances
-from proxy.ledger.entries import BudgetAmount, Entry
+from proxy.ledger.entries import Entry
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.sound import BudgetAmount
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
@@ -133,6 +134,7 @@ class SharedBudgets:
 
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
+        self._warn()
         epoch, state, now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:
@@ -156,6 +158,13 @@ class SharedBudgets:
         await member.open()
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)
+
+    def _warn(self) -> None:
+        """Once, what the operator should know of the server."""
+        for doubt in problems(self.store.member.facts)[1] if self.store.member.facts else ():
+            if doubt not in self._told:
+                log.warning("%s", doubt)
+                self._told.add(doubt)
 
     async def seed_new(self) -> None:
         """After a reload: what the ledger says of budgets that this epoch does not know yet."""

@@ -7,6 +7,7 @@ with decimals and timestamps, for people and Grafana.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0003"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0004"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -182,6 +183,23 @@ budget_bases = Table(
     Column("amount", BigInteger, nullable=False),
 )
 
+# What operators were told of: once for each kind, budget, group, window and detail (a threshold).
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Index("alerts_once", "kind", "budget", "group", "window_start", "detail", unique=True),
+)
+
 raises = Table(
     "raises",
     metadata,
@@ -298,19 +316,29 @@ class _migration_lock:  # noqa: N801 - used as a verb
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
+        self._file = Path(f"{engine.url.database}.migrating")
         self._fd = -1
 
     def __enter__(self) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
         elif self._engine.url.database:
-            self._fd = os.open(f"{self._engine.url.database}.migrating", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._fd = self._locked()
+
+    def _locked(self) -> int:
+        """The locked file. Whoever had it before removed it, so what we waited for may be no file any more."""
+        while True:
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), self._file.stat()):
+                    return fd
+            os.close(fd)
 
     def __exit__(self, *_: object) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.rollback()
             self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
         elif self._fd >= 0:
-            Path(f"{self._engine.url.database}.migrating").unlink()
+            self._file.unlink()
             os.close(self._fd)

@@ -11,13 +11,14 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.entries import Entry, Row, safe
+from proxy.budgets.budget import MOST_GROUP_CHARS, bounded
+from proxy.ledger.entries import Entry
 from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.sound import Row
 
 _TOKENS = tuple(TOKEN_COLUMNS.values())
 _tokens_of = itemgetter(*_TOKENS)
 _SUMS = ("requests", "unpriced_requests", "cost_nanousd", *_TOKENS)
-_MANY = 2**60
 _COLUMNS = ("session", "team", "key", "client", "source", "started_at", "last_started_at", "ended_at", *_SUMS)
 
 
@@ -32,6 +33,8 @@ def totals_of(inserted: Iterable[Entry]) -> list[tuple[Any, ...]]:
         session = row["root_session_id"]
         if session is None or row["status"] == "void":
             continue
+        if len(session) > MOST_GROUP_CHARS or not session.isprintable():
+            session = bounded(session)
         if session in trees:
             trees[session].append(row)
         else:
@@ -50,13 +53,13 @@ def _total(session: str, rows: list[Row]) -> tuple[Any, ...]:
             requests += 1
             unpriced += cost is None
     tokens = _tokens_of(one) if not others else tuple(map(sum, zip(*map(_tokens_of, rows), strict=True)))
-    total = (
-        session, one["team"], one["key"], one["client"], one["session_source"], min(starts), max(starts), max(ends),
-        requests, unpriced, nanousd, *tokens,
-    )  # fmt: skip
-    if session.isprintable() and abs(nanousd) < _MANY and max(tokens) < _MANY:
-        return total
-    return tuple(safe(dict(zip(_COLUMNS, total, strict=True))).values())
+    whose = [_plain(one[name]) for name in ("team", "key", "client", "session_source")]
+    span = (min(starts), max(starts), max(ends))
+    return (session, *whose, *span, requests, unpriced, nanousd, *tokens)
+
+
+def _plain(text: str | None) -> str | None:
+    return text if text is None or text.isprintable() else bounded(text)
 
 
 def add_sql(engine: Engine) -> str:

@@ -16,9 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger, safe
+from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.session_totals import add_sql, totals_of
+from proxy.ledger.sound import safe
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -97,8 +98,8 @@ class Shipper:
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
-            for reason, budget in batch.refusals:
-                observed.observe_refusal(reason, budget)
+            for refused in batch.refusals:
+                observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
@@ -139,7 +140,7 @@ class Shipper:
         except (_RepeatedError, OverflowError):  # the latter: SQLite's driver, of an integer beyond 64 bits
             pass
         except DBAPIError as error:
-            if error.connection_invalidated or not isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+            if not _is_of_the_row(error):
                 raise
         new = [entry for entry in shipped if self._write_entry(connection, entry)]
         return [*new, *self._corrections(connection, shipped, new)]
@@ -149,7 +150,9 @@ class Shipper:
         try:
             with connection.begin_nested():
                 return connection.exec_driver_sql(self._insert, [tuple(safe(entry.row).values())]).rowcount == 1
-        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+        except DBAPIError as error:
+            if not _is_of_the_row(error):
+                raise
             log.error("entry %s cannot be written: %s", entry.row["id"], type(error).__name__)
             self.rejected.append(entry)
             return False
@@ -202,6 +205,14 @@ def _observe(observed: Observed, entry: Entry) -> None:
         observed.observe_entry(entry)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # the ledger has it; a metric cannot stop that
         log.exception("entry %s is not in the metrics", entry.row["id"])
+
+
+def _is_of_the_row(error: DBAPIError) -> bool:
+    """Whether it is what was written that failed, and would again; not the database or the way there."""
+    if error.connection_invalidated:
+        return False
+    too_large = (getattr(error.orig, "sqlstate", None) or "").startswith("54")  # PostgreSQL's: beyond an index's limit
+    return too_large or isinstance(error, sa.exc.DataError | sa.exc.IntegrityError)
 
 
 class _RepeatedError(Exception):

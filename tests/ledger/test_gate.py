@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,10 @@ class Shared(Ledger):
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Shared:
-    return Shared(tmp_path)
+def ledger(tmp_path: Path, database: str) -> Iterator[Shared]:
+    made = Shared(tmp_path, database)
+    yield made
+    made.engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""A real PostgreSQL for tests: on a unix socket in a folder of its own, ended with its context.
+
+The server refuses to run as root, so there it runs as an account without rights, in a folder which that account can reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import psycopg
+
+from tests.support.programs import find_program
+
+_FAST = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+}
+"""Tests kill clients and the server's processes, not the machine."""
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Whom the server runs as: us, but where we are root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise RuntimeError("PostgreSQL does not run as root, and there is no account for it")
+
+
+class PostgresServer:
+    """Use as a context. `stop` and `start` are a database that goes away for a while, `crash` one that is killed."""
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = _FAST | settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._account = _account()
+        self._made = 0
+        self.folder = Path()
+
+    def __enter__(self) -> Self:
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="pg-")
+        )  # not below pytest's: sockets' paths are short, accounts differ
+        if self._account is not None:
+            os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
+        made = ["--auth=trust", "--username=taximeter", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        with self._log() as log:
+            program = [self._program("initdb"), *made, str(self.folder / "data")]
+            subprocess.run(program, stdout=log, stderr=log, check=True, **self._as_account())
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.crash()
+        shutil.rmtree(self.folder)
+
+    def start(self) -> None:
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        place = ["-D", str(self.folder / "data"), "-k", str(self.folder)]
+        with self._log() as log:
+            program = [self._program("postgres"), *place, *settings]
+            self._process = subprocess.Popen(program, stdout=log, stderr=log, **self._as_account())
+        deadline = time.monotonic() + 30
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """At once: connections are cut, what is committed stays."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """As after a power failure: what ran is gone, the next start recovers."""
+        self._end(signal.SIGQUIT)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://taximeter@/{database}?host={self.folder}"
+
+    @contextlib.contextmanager
+    def new_database(self) -> Iterator[str]:
+        """The URL of an empty database, which is gone when the context ends."""
+        self._made += 1
+        name = f"test_{self._made}"
+        self.execute(f"CREATE DATABASE {name}")
+        yield self.url(name)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        with self._connect(10) as connection:
+            connection.execute(statement)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / ".s.PGSQL.5432"
+
+    def _end(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError), self._connect(2):
+            return True
+        return False
+
+    def _connect(self, timeout_s: int) -> psycopg.Connection[Any]:
+        place = {"host": str(self.folder), "user": "taximeter", "dbname": "postgres"}
+        return psycopg.connect(**place, connect_timeout=timeout_s, autocommit=True)
+
+    def _program(self, name: str) -> str:
+        """`initdb` lies beside the server itself, which a link on the PATH may stand for."""
+        server = find_program("postgres")
+        assert server is not None
+        return str(server.resolve().parent / name)
+
+    def _as_account(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": self.folder}
+        if self._account is not None:
+            options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        return options
+
+    def _log(self) -> IO[bytes]:
+        return (self.folder / "log").open("ab")
