@@ -40,6 +40,7 @@ from proxy.control.shapes import entry_shown, with_usd
 from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries, raises
+from proxy.ledger import spend as spending
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 
@@ -177,7 +178,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
     @app.get("/api/spend", dependencies=admin)
     def spend(question: Annotated[SpendQuestion, Query()]) -> dict[str, Any]:
         by = [name for name in question.by.split(",") if name]
-        items = queries.spend(api.engine, by, *question.moments())
+        items = spending.spend(api.engine, by, *question.moments())
         return {"items": [with_usd(item) for item in items], "next": None}
 
     @app.get("/api/requests", dependencies=admin)

@@ -167,7 +167,7 @@ class Recorder:
                 self._runs[name] = self._resume(name)
         for run in self._runs.values():
             run.over = run.reader.is_over()
-            records = self._up_to_marker(run, run.reader.read(over=run.over))
+            records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
             count += len(records)
             run.at_end = not records and run.held_at is None
@@ -178,6 +178,17 @@ class Recorder:
             if len(batch.entries) >= _MAX_ENTRIES:
                 break
         return count
+
+    def _sound_records(self, run: _Run) -> list[Record]:
+        damaged = run.reader.damaged_bytes
+        records = run.reader.read(over=run.over)
+        if run.reader.damaged_bytes > damaged:
+            self.unreadable_records += 1
+            log.error(
+                "the spool %s is damaged: %d bytes cannot be read and are kept beside it; calls whose end was there "
+                "are charged at their ceilings", run.reader.run, run.reader.damaged_bytes - damaged,
+            )  # fmt: skip
+        return records
 
     def _up_to_marker(self, run: _Run, records: list[Record]) -> list[Record]:
         """The records that may be shipped now; the run goes on from there."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0004"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -84,26 +84,6 @@ entries = Table(
     Index("entries_started_at", "started_at"),
     Index("entries_root_session", "root_session_id"),
     Index("entries_child_session", "session_id", sqlite_where=_CHILDREN, postgresql_where=_CHILDREN),
-)
-
-# What each tree of sessions has come to: the sum of its entries, kept with them in one transaction.
-session_totals = Table(
-    "session_totals",
-    metadata,
-    Column("session", Text, primary_key=True),
-    Column("team", Text),
-    Column("key", Text),
-    Column("client", Text),
-    Column("source", Text),
-    Column("started_at", BigInteger, nullable=False),
-    Column("last_started_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("unpriced_requests", BigInteger, nullable=False),
-    Column("cost_nanousd", BigInteger, nullable=False),
-    *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
-    Index("session_totals_last", "last_started_at"),
-    sqlite_with_rowid=False,
 )
 
 # What each budget's counter has settled: the sum of the entries' `budgets`, kept with them in one transaction.
@@ -212,6 +192,59 @@ raises = Table(
 )
 
 
+# What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
+# customers, of whom there may be as many as calls; by day with them; and by session tree. `group` is a digest of the names.
+SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
+NAMES = ("key", "team", "model", "provider", "upstream", "agent")
+PEOPLE = (*NAMES, "user", "customer")
+
+
+def _rollup(name: str, names: tuple[str, ...]) -> Table:
+    """start_at: where the hour or day begins, in UTC."""
+    return Table(
+        name,
+        metadata,
+        Column("start_at", BigInteger, primary_key=True),
+        Column("group", Text, primary_key=True),
+        *[Column(one, Text) for one in names],
+        *[Column(one, BigInteger, nullable=False) for one in SUMS],
+        sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
+    )
+
+
+spend_hours = _rollup("spend_hours", NAMES)
+spend_days = _rollup("spend_days", NAMES)
+spend_people = _rollup("spend_people", PEOPLE)
+
+# first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
+spend_sessions = Table(
+    "spend_sessions",
+    metadata,
+    Column("group", Text, primary_key=True),
+    Column("session", Text),
+    Column("team", Text),
+    *[Column(one, BigInteger, nullable=False) for one in SUMS],
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Index("spend_sessions_last_at", "last_at"),
+    Index("spend_sessions_ended_at", "ended_at"),
+)
+
+# Units without a column, of every roll-up: so many 10^-scale of the unit. Decimals add up exactly as integers of one scale.
+spend_units = Table(
+    "spend_units",
+    metadata,
+    Column("rollup", Text, primary_key=True),
+    Column("start_at", BigInteger, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("scale", Integer, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
 def view_sql(dialect: str) -> str:
     """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
     if dialect == "postgresql":
@@ -257,6 +290,13 @@ def _make_private(path: Path) -> None:
 def writing(engine: Engine) -> Engine:
     """The engine for transactions that write: SQLite takes the write lock at once, and so never has to give up half-way."""
     return engine.execution_options(writes=True)
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for transactions of several statements that must see the same: what SQLite does in any case."""
+    return (
+        engine.execution_options(isolation_level="REPEATABLE READ") if engine.dialect.name == "postgresql" else engine
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:

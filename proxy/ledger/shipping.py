@@ -16,9 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger
+from proxy.ledger.corrections import correction_of, entry_in_ledger
+from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
-from proxy.ledger.session_totals import add_sql, totals_of
 from proxy.ledger.sound import safe
 
 log = logging.getLogger("taximeter.recorder")
@@ -74,9 +75,9 @@ class Shipper:
         self._metrics = metrics
         self._insert = _insert_sql(engine)
         self._add_spend = _upsert(engine, budget_spend, adding="amount")
-        self._add_session = add_sql(engine)
         self._set_metric = _upsert(engine, metric_state)
         self._set_position = _upsert(engine, spool_positions)
+        self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
         self.rejected: list[Entry] = []
@@ -103,7 +104,7 @@ class Shipper:
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
-            self._write_sessions(connection, inserted)
+            self._rolling.add(connection, [entry.row for entry in inserted])
             self._write_metrics(
                 connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
             )
@@ -142,14 +143,17 @@ class Shipper:
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
-        new = [entry for entry in shipped if self._write_entry(connection, entry)]
-        return [*new, *self._corrections(connection, shipped, new)]
+        made_safe = [
+            entry._replace(row=safe(entry.row)) for entry in shipped
+        ]  # what follows from them is as they are there
+        new = [entry for entry in made_safe if self._write_entry(connection, entry)]
+        return [*new, *self._corrections(connection, made_safe, new)]
 
     def _write_entry(self, connection: Connection, entry: Entry) -> bool:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(safe(entry.row).values())]).rowcount == 1
+                return connection.exec_driver_sql(self._insert, [tuple(entry.row.values())]).rowcount == 1
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
@@ -181,11 +185,6 @@ class Shipper:
                 for (name, group, start, measure), amount in sorted(amounts.items())  # one order: no two can deadlock
             ]
             connection.execute(self._add_spend, values)
-
-    def _write_sessions(self, connection: Connection, inserted: Iterable[Entry]) -> None:
-        values = totals_of(inserted)
-        if values:
-            connection.exec_driver_sql(self._add_session, values)
 
     def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
         rows = [

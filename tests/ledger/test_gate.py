@@ -131,8 +131,8 @@ def test_what_another_instance_reserved_is_charged_here_when_it_expires(ledger: 
     assert ledger.spent() == 700
 
 
-def test_instances_that_live_are_known(tmp_path: Path) -> None:
-    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+def test_instances_that_live_are_known(tmp_path: Path, database: str) -> None:
+    engine = open_ledger(database)
     name = instances.name_of(tmp_path)
     assert instances.name_of(tmp_path) == name
     instances.beat(engine, name, 10)
@@ -141,3 +141,4 @@ def test_instances_that_live_are_known(tmp_path: Path) -> None:
     assert instances.heard_since(engine, 20) == {name}
     instances.leave(engine, name)
     assert instances.heard_since(engine, 0) == {"old"}
+    engine.dispose()

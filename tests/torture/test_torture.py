@@ -8,6 +8,7 @@ import pytest
 
 from . import points, scenarios, shared
 from .scenarios import Outcome
+from .soak import soak
 from .stampede import stampede
 
 
@@ -72,6 +73,12 @@ def test_callers_that_leave_a_vllm_are_charged_what_it_had_made(tmp_path: Path) 
 
     assert outcome.verdict.numbers["over_estimated_percent"] <= 5
     assert outcome.verdict.numbers["unconfirmed"] == 0
+
+
+def test_half_a_minute_of_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
+    outcome = passed(soak(tmp_path, minutes=0.5))
+
+    assert outcome.verdict.numbers["requests"] > 2000
 
 
 def test_a_stop_finishes_what_was_begun(tmp_path: Path) -> None:
