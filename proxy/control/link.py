@@ -215,9 +215,5 @@ class ControlServer:
 
     async def _answer(self, writer: asyncio.StreamWriter, message: Message) -> None:
         handler = self._answers.get(message["question"])
-        answer = None
-        try:
-            answer = await handler(message["payload"]) if handler is not None else None
-        except Exception:  # whoever asked goes on without
-            log.exception("a data plane's question %s", message["question"])
+        answer = await handler(message["payload"]) if handler is not None else None
         _write(writer, {"reply": message["id"], "answer": answer})
