@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from proxy.ledger.view import view_sql
+
 HEAD = "0005"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
@@ -263,23 +265,6 @@ spend_units = Table(
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-
-
-def view_sql(dialect: str) -> str:
-    """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
-    if dialect == "postgresql":
-        cost = "(cost_nanousd::numeric / 1000000000)::numeric(30, 9)"
-        times = "to_timestamp(started_at / 1e6) AS started, to_timestamp(ended_at / 1e6) AS ended"
-    else:
-        cost = (
-            "CASE WHEN cost_nanousd IS NULL THEN NULL ELSE printf('%s%d.%09d', CASE WHEN cost_nanousd < 0 THEN '-' ELSE '' END,"
-            " abs(cost_nanousd) / 1000000000, abs(cost_nanousd) % 1000000000) END"
-        )
-        times = (
-            "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started,"
-            " strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch') AS ended"
-        )
-    return f"CREATE VIEW ledger AS SELECT {cost} AS cost_usd, {times}, entries.* FROM entries"  # noqa: S608 - constants
 
 
 def open_ledger(url: str) -> Engine:

@@ -131,7 +131,7 @@ def test_records_that_no_database_takes_leave_the_sums_right(book: Book) -> None
     book.call("x" * 100_000)
     book.call("fine", team="a\x00b")
     items = book.list()
-    assert (len(items), sum(item["requests"] for item in items)) == (4, 5)
+    assert (len(items), sum(item["requests"] for item in items)) == (4, 4)
     with book.engine.connect() as connection:
         spent = connection.execute(sa.select(sa.func.sum(entries.c.cost_nanousd))).scalar_one()
     assert sum(item["cost_nanousd"] for item in items) == spent
