@@ -22,13 +22,13 @@ from proxy.money import usd_text
 
 sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
 
-_TOP = ("session", "team", "client", "requests", "tokens", "cost_usd", "duration", "started_at")
+_TOP = ("session", "team", "requests", "tokens", "cost_usd", "duration", "started_at")
 _SHOW = ("depth", "kind", "name", "model", "requests", "tokens", "cost_usd", "own_cost_usd", "duration", "started_at")
 
 
 @sessions.command("top")
 def top(
-    order: Annotated[str, typer.Option("--by", help="cost or latest.")] = "cost",
+    order: Annotated[session_queries.Order, typer.Option("--by")] = "cost",
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
     team: Annotated[str | None, typer.Option()] = None,
     since: Annotated[str | None, typer.Option(help="7d, 12h, or a time (RFC 3339).")] = None,
@@ -37,8 +37,6 @@ def top(
     form: FormatOption = "table",
 ) -> None:
     """The sessions with a call in the span, the dearest first; a tree of sessions counts as one."""
-    if order not in session_queries.ORDERS:
-        raise fail("--by takes cost or latest", 2)
     now = time.time()
     try:
         with _ledger(config) as engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query
 from fastapi.params import Depends
@@ -20,7 +20,7 @@ class SessionsQuestion(Span):
 
     limit: _Limit = 50
     next: str | None = None
-    order: Literal["latest", "cost"] = "latest"
+    order: session_queries.Order = "latest"
     team: str | None = None
 
 

@@ -33,9 +33,7 @@ def entry_shown(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def session_shown(item: Mapping[str, Any]) -> dict[str, Any]:
     """A tree's totals, as a list shows it."""
-    shown = with_usd(with_times(item)) | {"duration_s": (item["ended_at"] - item["started_at"]) / 1e6}
-    shown.pop("last_started_at")
-    return shown
+    return with_usd(with_times(item)) | {"duration_s": (item["ended_at"] - item["started_at"]) / 1e6}
 
 
 def node_shown(node: Node) -> dict[str, Any]:

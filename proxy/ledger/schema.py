@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 
 from proxy.ledger.view import view_sql
 
-HEAD = "0005"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -86,26 +86,6 @@ entries = Table(
     Index("entries_started_at", "started_at"),
     Index("entries_root_session", "root_session_id"),
     Index("entries_child_session", "session_id", sqlite_where=_CHILDREN, postgresql_where=_CHILDREN),
-)
-
-# What each tree of sessions has come to: the sum of its entries, kept with them in one transaction.
-session_totals = Table(
-    "session_totals",
-    metadata,
-    Column("session", Text, primary_key=True),
-    Column("team", Text),
-    Column("key", Text),
-    Column("client", Text),
-    Column("source", Text),
-    Column("started_at", BigInteger, nullable=False),
-    Column("last_started_at", BigInteger, nullable=False),
-    Column("ended_at", BigInteger, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("unpriced_requests", BigInteger, nullable=False),
-    Column("cost_nanousd", BigInteger, nullable=False),
-    *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
-    Index("session_totals_last", "last_started_at"),
-    sqlite_with_rowid=False,
 )
 
 # What each budget's counter has settled: the sum of the entries' `budgets`, kept with them in one transaction.

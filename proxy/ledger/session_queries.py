@@ -2,60 +2,116 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.queries import BadQuestion, entry
-from proxy.ledger.schema import TOKEN_COLUMNS, entries, session_totals
+from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, reading, spend_sessions
 from proxy.ledger.session_tree import Node, Part, tree_of
+from proxy.ledger.spend import ENTRY_SUMS, Span, of_sessions, within
 
+Order = Literal["latest", "cost"]
 _CALLS = 1000
-_MAX_DEPTH = 16
-ORDERS = {"latest": session_totals.c.last_started_at, "cost": session_totals.c.cost_nanousd}
+_BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd"}
+_MAX_INTEGER = 2**63 - 1
 
 
 def sessions(
     engine: Engine,
     *,
     limit: int,
-    order: str = "latest",
+    order: Order = "latest",
     after: str | None = None,
     since: int | None = None,
     until: int | None = None,
     team: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Trees of sessions with a call in the span, and what they came to in all: the latest or the dearest first.
+    """Session trees, the latest or the dearest first: what they cost by calls in the span, and how many calls they took.
 
     after: the last item of the page before, as `place_of` has it.
     """
-    totals, by = session_totals.c, ORDERS[order]
-    query = sa.select(session_totals).order_by(by.desc(), totals.session.desc()).limit(limit)
-    if since is not None:
-        query = query.where(totals.last_started_at >= since)
-    if until is not None:
-        query = query.where(totals.started_at < until)
-    if team is not None:
-        query = query.where(totals.team == team)
-    if after is not None:
-        value, mark, session = after.partition(":")
-        if not mark or not value.removeprefix("-").isdigit() or len(value) > 19:
-            raise BadQuestion("`next` is no place in this list")
-        query = query.where(sa.or_(by < int(value), sa.and_(by == int(value), totals.session < session)))
-    with engine.connect() as connection:
-        return [_total(row) for row in connection.execute(query).mappings()]
+    span = Span(since, until)
+    if span.is_empty:
+        return []
+    inside, across = within(span)
+    page = _Page(order, limit, after)
+    table = spend_sessions.c
+    whole = sa.select(
+        table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
+    ).where(inside, *([] if team is None else [table.team == team]))
+    with reading(engine).connect() as connection:
+        rows = page.read(connection, whole)
+        if across is not None:
+            rows += page.read(connection, _partly(span, across, team))
+    items = [_item(row) for row in rows]
+    return sorted(items, key=lambda item: (-item[_BY[order]], item["session"] or ""))[:limit]
 
 
-def place_of(item: dict[str, Any], order: str) -> str:
+def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
+    """The sessions that reach beyond the span: their calls within."""
+    partly = (
+        sa.select(
+            entries.c.root_session_id.label("session"),
+            sa.func.max(entries.c.team).label("team"),
+            *[sa.func.coalesce(sa.func.sum(ENTRY_SUMS[name]), 0).label(name) for name in SUMS],
+            sa.func.min(entries.c.started_at).label("started_at"),
+            sa.func.max(entries.c.ended_at).label("ended_at"),
+        )
+        .where(of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+        .group_by(entries.c.root_session_id)
+    )
+    return partly if team is None else partly.where(entries.c.team == team)
+
+
+class _Page:
+    """So many rows in an order, behind a place in it."""
+
+    def __init__(self, order: Order, limit: int, after: str | None) -> None:
+        self._by, self._limit = _BY[order], limit
+        self._after = None if after is None else _place(after)
+
+    def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
+        rows = query.subquery()
+        by, session = rows.c[self._by], sa.func.coalesce(rows.c.session, "")
+        page = sa.select(rows).order_by(by.desc(), session).limit(self._limit)
+        if self._after is not None:
+            value, name = self._after
+            page = page.where(sa.or_(by < value, sa.and_(by == value, session > name)))
+        return list(connection.execute(page).mappings())
+
+
+def _place(after: str) -> tuple[int, str]:
+    value, mark, session = after.partition(":")
+    if (
+        mark
+        and len(value) < 20
+        and value.isascii()
+        and value.removeprefix("-").isdigit()
+        and abs(int(value)) <= _MAX_INTEGER
+    ):
+        return int(value), session
+    raise BadQuestion("`next` is no place in this list")
+
+
+def place_of(item: dict[str, Any], order: Order) -> str:
     """Where an item stands in its list, for the next page."""
-    return f"{item[ORDERS[order].name]}:{item['session']}"
+    return f"{item[_BY[order]]}:{item['session'] or ''}"
 
 
-def _total(row: RowMapping) -> dict[str, Any]:
-    values = dict(row)
-    usage = {unit: int(values.pop(column)) for unit, column in TOKEN_COLUMNS.items()}
-    return values | {"usage": {unit: quantity for unit, quantity in usage.items() if quantity}}
+def _item(row: RowMapping) -> dict[str, Any]:
+    counted = ("requests", "cost_nanousd", "unpriced_requests", "started_at", "ended_at")
+    usage = {unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]}
+    return {
+        "session": row["session"],
+        "team": row["team"],
+        **{name: int(row[name]) for name in counted},
+        "usage": usage,
+    }
+
+
+_ABOUT = {"team": "team", "key": "key", "client": "client", "source": "session_source"}
 
 
 def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[dict[str, Any], Node] | None:
@@ -64,13 +120,12 @@ def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[dict[
         root = _root_of(connection, session_id)
         if root is None:
             return None
-        whose = connection.execute(sa.select(session_totals).where(session_totals.c.session == root)).mappings().first()
         of = entries.c.root_session_id == root
         parts = [_part(row) for row in connection.execute(_parts().where(of)).mappings()]
         rows = connection.execute(sa.select(entries).where(of).order_by(entries.c.id).limit(calls)).mappings()
-        tree = tree_of(root, parts, [entry(row) for row in rows])
-    node = next(node for _, node in tree.walk() if node.session == session_id)
-    about = {name: whose[name] if whose else None for name in ("team", "key", "client", "source")}
+        found = [entry(row) for row in rows]
+    node = next(node for _, node in tree_of(root, parts, found).walk() if node.session == session_id)
+    about = {name: found[0][column] for name, column in _ABOUT.items()}
     return about | {"root_session": root}, node
 
 

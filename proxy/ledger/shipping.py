@@ -20,7 +20,6 @@ from proxy.ledger.corrections import correction_of, entry_in_ledger
 from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
-from proxy.ledger.session_totals import add_sql, totals_of
 from proxy.ledger.sound import safe
 
 log = logging.getLogger("taximeter.recorder")
@@ -76,7 +75,6 @@ class Shipper:
         self._metrics = metrics
         self._insert = _insert_sql(engine)
         self._add_spend = _upsert(engine, budget_spend, adding="amount")
-        self._add_session = add_sql(engine)
         self._set_metric = _upsert(engine, metric_state)
         self._set_position = _upsert(engine, spool_positions)
         self._rolling = Rolling(engine.dialect)
@@ -107,7 +105,6 @@ class Shipper:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
             self._rolling.add(connection, [entry.row for entry in inserted])
-            self._write_sessions(connection, inserted)
             self._write_metrics(
                 connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
             )
@@ -188,11 +185,6 @@ class Shipper:
                 for (name, group, start, measure), amount in sorted(amounts.items())  # one order: no two can deadlock
             ]
             connection.execute(self._add_spend, values)
-
-    def _write_sessions(self, connection: Connection, inserted: Iterable[Entry]) -> None:
-        values = totals_of(inserted)
-        if values:
-            connection.exec_driver_sql(self._add_session, values)
 
     def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
         rows = [

@@ -33,7 +33,7 @@ _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 
 _ATTEMPT = entries.c.kind == "attempt"
-_ENTRY_SUMS = {
+ENTRY_SUMS = {
     "requests": sa.case((_ATTEMPT, 1), else_=0),
     "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
     "cost_nanousd": entries.c.cost_nanousd,
@@ -204,7 +204,7 @@ def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any
 def _add_entries(
     connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
 ) -> None:
-    sums = [sa.func.sum(_ENTRY_SUMS[name]).label(name) for name in SUMS]
+    sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
         _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
@@ -249,15 +249,15 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     """Sessions that lie within the span are read whole; of those that reach beyond it, the entries within."""
     if span.is_empty:
         return
-    inside, across = _within(span)
+    inside, across = within(span)
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
     if across is not None:
-        where = sa.and_(_of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+        where = sa.and_(of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 
-def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
+def within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
     """Which sessions lie within the span, and which reach beyond it."""
     first, last = spend_sessions.c.first_at, spend_sessions.c.last_at
     inside = sa.and_(span.holds(first), span.holds(last))
@@ -268,7 +268,7 @@ def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] 
     return inside, sa.and_(touching, sa.not_(inside))
 
 
-def _of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+def of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Entries of these sessions. Those that name none are one session, as good as any."""
     named = sa.select(spend_sessions.c.session).where(which)
     nameless = sa.exists().where(which, spend_sessions.c.session.is_(None))

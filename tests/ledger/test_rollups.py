@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger import schema
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.schema import connect, open_ledger
+from proxy.ledger.session_queries import sessions
 from proxy.ledger.spend import spend
 from tests.ledger.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
@@ -70,6 +71,19 @@ def _filled(url: str) -> Iterator[Engine]:
 @given(by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments, until=moments, limit=st.sampled_from([1, 10, 1000]))
+def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, until: int | None, limit: int) -> None:
+    shown = sessions(filled, limit=limit, since=since, until=until)
+    whole = {item["session"]: item for item in spend(filled, ["session"], since, until, rolled=False)}
+    assert len(shown) == min(limit, len(whole))
+    for item in shown:
+        of = whole[item["session"]]
+        assert (item["requests"], item["cost_nanousd"]) == (of["requests"], of["cost_nanousd"])
+    ends = [item["ended_at"] for item in shown]
+    assert ends == sorted(ends, reverse=True)
 
 
 def test_whole_days_and_hours_are_not_read_from_the_entries(filled: Engine) -> None:

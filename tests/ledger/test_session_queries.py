@@ -21,7 +21,7 @@ from proxy.ids import Ids
 from proxy.ledger import session_queries
 from proxy.ledger.queries import BadQuestion
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import entries, open_ledger, session_totals
+from proxy.ledger.schema import entries, open_ledger, spend_sessions
 from proxy.ledger.spool import SpoolWriter
 
 AT = 1_795_435_785_000_000
@@ -84,12 +84,10 @@ def test_totals_are_the_sum_of_the_entries(book: Book) -> None:
     book.ship()
     book.call("b", 7, root_session_id="a", parent_session_id="a", cost=None)
     (item,) = book.list()
-    assert {name: item[name] for name in ("session", "team", "key", "client", "source")} == {
-        "session": "a", "team": "t", "key": "k", "client": "codex", "source": "taximeter",
-    }  # fmt: skip
+    assert (item["session"], item["team"]) == ("a", "t")
     assert (item["requests"], item["cost_nanousd"], item["unpriced_requests"]) == (3, 1000, 1)
     assert item["usage"] == {"input": 21, "output": 9}
-    assert (item["started_at"], item["last_started_at"], item["ended_at"]) == (AT, AT + 7 * SECOND, AT + 8 * SECOND)
+    assert (item["started_at"], item["ended_at"]) == (AT, AT + 8 * SECOND)
 
 
 def test_a_void_attempt_counts_for_nothing_and_a_correction_for_its_cost(book: Book) -> None:
@@ -113,7 +111,7 @@ def test_a_void_attempt_counts_for_nothing_and_a_correction_for_its_cost(book: B
 
 
 def assert_sums_agree(book: Book) -> None:
-    total, row = session_totals.c, entries.c
+    total, row = spend_sessions.c, entries.c
     with book.engine.connect() as connection:
         told = connection.execute(
             sa.select(total.session, total.cost_nanousd, total.input_tokens).order_by(total.session)
