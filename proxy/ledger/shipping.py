@@ -42,6 +42,10 @@ class Observed(Protocol):
 class Metrics(Protocol):
     """What the recorder feeds; its state goes into the database with the rows that it was made from."""
 
+    def due(self) -> bool:
+        """Whether there is something to write down without any entry."""
+        ...
+
     def observe(self) -> Observed:
         """A new observation, seen by nobody until it is added."""
         ...
