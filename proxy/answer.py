@@ -352,7 +352,7 @@ class _Answer:
             note_bill(self.plane, self.attempt, reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
-                self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
+                await self.plane.add_to_session(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:

@@ -21,7 +21,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
-from proxy.conversations import Chain
+from proxy.conversations import Chain, Prefixes
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -61,6 +61,7 @@ class Attempt:
     charged: bool = False
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
     chain: Chain | None = None
+    prefixes: Prefixes | None = None
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
@@ -105,6 +106,7 @@ class Attempt:
             "parent_session_id": attribution.parent_session_id,
             "root_session_id": attribution.root_session_id,
             "agent": attribution.agent,
+            "parent_agent": attribution.parent_agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
             "budgets": self._claimed(),
@@ -173,7 +175,15 @@ class Attempt:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
-            record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
+            record = {
+                "t": "refused",
+                "id": self.id,
+                "at": now_us(),
+                "reason": refusal.code,
+                "budget": refusal.budget,
+                "group": refusal.group,
+                "window_start": refusal.window_start,
+            }
             spool.append_end(orjson.dumps(record))
         return Refused(refusal, recorded=True)
 

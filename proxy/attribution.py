@@ -6,7 +6,7 @@ from proxy import turns
 from proxy.attempt import Attempt
 from proxy.client import Client
 from proxy.clients import Found, client_family
-from proxy.conversations import Chain
+from proxy.conversations import Chain, Prefixes
 from proxy.plane import Plane
 from proxy.sessions import Node, attribute, named, scope_of
 from proxy.types import Attribution, Call, Identity
@@ -35,13 +35,13 @@ def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> 
         return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), chain
     node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
     budgeted = client.request_id if guessed and plane.config.session_guess == "show" else node.root
-    made = attribute(client.headers, call.body, identity, kind, node, found.source, found.agent, budgeted)
+    made = attribute(client.headers, call.body, identity, kind, node, found.source, found, budgeted)
     return made, chain
 
 
-def chain_of(plane: Plane, attempt: Attempt) -> Chain | None:
-    """The attempt's conversation, made when it is first asked for; None for what is no conversation."""
-    if attempt.chain is None and turns.is_conversation(attempt.call):
-        whose = f"{attempt.identity.key_id} {attempt.attribution.client}"
-        attempt.chain = plane.conversations.chain(attempt.call, whose)
-    return attempt.chain
+def prefixes_of(plane: Plane, attempt: Attempt) -> Prefixes | None:
+    """The beginnings of the attempt's input, made when they are first asked for; None for what is no conversation."""
+    if attempt.prefixes is None and turns.is_conversation(attempt.call):
+        whose, route = f"{attempt.identity.key_id} {attempt.attribution.client}", attempt.route
+        attempt.prefixes = plane.conversations.prefixes(attempt.call, whose, f"{route.provider}/{route.model}")
+    return attempt.prefixes

@@ -16,6 +16,7 @@ import typer
 from proxy.cli_config import ConfigOption, config_of
 from proxy.ledger import keys as ledger_keys
 from proxy.ledger import queries
+from proxy.ledger import spend as spending
 from proxy.ledger.schema import open_ledger
 from proxy.money import usd_text
 
@@ -105,7 +106,7 @@ def spend(
     names = [name for name in by.split(",") if name]
     now = time.time()
     try:
-        items = queries.spend(
+        items = spending.spend(
             open_ledger(config_of(config).ledger),
             names,
             queries.moment(since, now) if since else None,

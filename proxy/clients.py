@@ -42,15 +42,24 @@ _NOT_A_SESSION = (b"parent", b"affinity")
 _LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_JSON = 16_384
+# Without any of these (and no `x-…-session-id`) no entry finds anything; Codex is asked for more.
+_SIGNS_IN_HEADERS = frozenset({
+    b"langfuse_session_id", b"x-litellm-trace-id", b"x-portkey-trace-id", b"baggage", b"traceparent",
+})  # fmt: skip
+_SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id"})
 
 
 class Found(NamedTuple):
-    """A session that the client named. `source` is the entry that found it; `parent` and `agent` where it says them."""
+    """A session that the client named. `source` is the entry that found it; the others where it says them.
+
+    agent: a sub-agent; None on the session's main thread. parent_agent: the sub-agent that started it, where one did.
+    """
 
     session_id: str
     source: str
     parent: str | None = None
     agent: str | None = None
+    parent_agent: str | None = None
 
 
 @lru_cache(maxsize=256)
@@ -64,6 +73,12 @@ def client_family(user_agent: bytes) -> str:
 
 def find(headers: Headers, body: Body, client: str) -> Found | None:
     """What the first entry that finds something says; None where the call names no session."""
+    if _SIGNS_IN_HEADERS.isdisjoint(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client != "codex":
+        for name in headers:
+            if name.endswith(b"-session-id"):
+                break
+        else:
+            return None  # what most calls are
     for look in TABLE:
         found = look(headers, body, client)
         if found is not None:
@@ -97,11 +112,15 @@ def _claude_code(headers: Headers, body: Body, client: str) -> Found | None:
     session = _header(headers, b"x-claude-code-session-id")
     if session is None:
         return None
-    return Found(session, "claude-code", agent=_header(headers, b"x-claude-code-agent-id"))
+    agent, above = _header(headers, b"x-claude-code-agent-id"), _header(headers, b"x-claude-code-parent-agent-id")
+    return Found(session, "claude-code", None, agent, above)
 
 
 def _codex(headers: Headers, body: Body, client: str) -> Found | None:
-    """A thread of its own for each sub-agent, all in one session. `agent_name` is `/root` on the main thread."""
+    """A thread of its own for each sub-agent, all in one session; on the main thread, the session's id is the thread's.
+
+    `agent_name` is `/root` there, and may be so on others.
+    """
     if client != "codex":
         return None
     turn = _mapping((headers.get(b"x-codex-turn-metadata") or b"").decode("latin-1"))
@@ -110,8 +129,13 @@ def _codex(headers: Headers, body: Body, client: str) -> Found | None:
     found = session or thread or _text(body.get("prompt_cache_key"))
     if found is None:
         return None
-    agent = _text(turn.get("agent_name"))
-    return Found(found, "codex", agent=None if agent in (None, "/root") else agent)
+    name = _text(turn.get("agent_name"))
+    if thread in (None, found):
+        return Found(found, "codex", agent=name if name != "/root" else None)
+    above = _header(headers, b"x-codex-parent-thread-id") or _text(turn.get("parent_thread_id"))
+    return Found(
+        found, "codex", None, name if name not in (None, "/root") else thread, above if above != found else None
+    )
 
 
 def _opencode(headers: Headers, body: Body, client: str) -> Found | None:

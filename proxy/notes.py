@@ -11,7 +11,7 @@ from pricing.cost import Cost
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt
-from proxy.attribution import chain_of
+from proxy.attribution import prefixes_of
 from proxy.held import Holder, ids_of
 from proxy.plane import Plane
 from proxy.turns import answer_turns
@@ -32,9 +32,9 @@ def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: 
         plane.conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
         return
-    chain = chain_of(plane, attempt)
-    if chain is not None:
-        plane.conversations.count(chain, attempt.call, _input_tokens(reading))
+    prefixes = prefixes_of(plane, attempt)
+    if prefixes is not None:
+        plane.conversations.count(prefixes, attempt.call, _input_tokens(reading))
 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
-from proxy.budgets.store import Standing
+from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
@@ -148,6 +149,13 @@ class Plane:
             facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
             self.facts[key] = facts
         return facts
+
+    async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
+        """What a session has cost, over all workers where they share a store."""
+        total = self.sessions.add(team, session_id, nanousd)
+        if isinstance(self.store, RedisStore):
+            with contextlib.suppress(StoreUnavailable):  # then this worker's part is what is told
+                self.sessions.add(team, session_id, await self.store.session_cost(team, session_id, nanousd) - total)
 
     def standing_rows(self) -> list[dict[str, Any]]:
         """Every counter that this process has as plain values, for the control process."""

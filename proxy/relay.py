@@ -189,7 +189,10 @@ class StreamGate:
         return self._kept
 
     def events_seen(self) -> list[Any]:
-        """The stream's first events, parsed, for counting where no usage came."""
+        """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
+        plain = _plain_events(b"".join(self._kept))
+        if plain is not None:
+            return plain
         framer = sse.Framer()
         payloads = [payload for block in self._kept for payload in framer.feed(block)] + framer.close()
         return [event for payload in payloads if (event := parsed(payload)) is not None]
@@ -212,6 +215,20 @@ class StreamGate:
     def reading(self) -> Reading:
         """What the stream has said so far."""
         return self._stream.finish()
+
+
+def _plain_events(data: bytes) -> list[Any] | None:
+    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
+    if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+        return None
+    payloads = data[6:-2].split(b"\n\ndata: ")
+    if payloads[-1] == b"[DONE]":
+        payloads.pop()
+    try:
+        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return events if isinstance(events, list) and len(events) == len(payloads) else None
 
 
 def _is_torn(block: bytes) -> bool:

@@ -49,6 +49,7 @@ class SessionTrees:
         node = self._nodes.get(key)
         if node is not None:
             self._nodes.move_to_end(key)
+            self._own(node.session_id, scope)
             return node
         name = self._name(scope, session_id)
         above = None
@@ -66,10 +67,19 @@ class SessionTrees:
         return node
 
     def _name(self, scope: str, session_id: str) -> str:
-        owner = self._owners.setdefault(session_id, scope)
+        """The id itself, or what no other team has: another may have sent `id@team` as an id."""
+        name = session_id
+        while not self._own(name, scope):
+            name = f"{name}@{scope}"
+        return name
+
+    def _own(self, name: str, scope: str) -> bool:
+        """Whether the name is the scope's; a name that nobody has becomes so."""
+        owner = self._owners.setdefault(name, scope)
+        self._owners.move_to_end(name)
         if len(self._owners) > self._max:
             self._owners.popitem(last=False)
-        return session_id if owner == scope else f"{session_id}@{scope}"
+        return owner == scope
 
 
 def scope_of(identity: Identity) -> str:
@@ -85,10 +95,14 @@ def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, 
     parent = _text(headers, b"x-taximeter-parent-session-id")
     agent = _text(headers, b"x-taximeter-agent")
     own = _text(headers, b"x-taximeter-session-id")
-    found = Found(own, "taximeter") if own else clients.find(headers, body, client)
+    found = clients.find(headers, body, client)
+    if own:
+        found = found._replace(session_id=own, source="taximeter", parent=None) if found else Found(own, "taximeter")
     if found is None:
         return Found(own_id, "none", parent, agent) if parent else None
-    return found._replace(parent=parent or found.parent, agent=agent or found.agent)
+    if agent:
+        found = found._replace(agent=agent, parent_agent=None)
+    return found._replace(parent=parent) if parent else found
 
 
 def attribute(
@@ -98,7 +112,7 @@ def attribute(
     client: str,
     node: Node,
     source: str,
-    agent: str | None,
+    found: Found | None,
     budgeted: str,
 ) -> Attribution:
     """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
@@ -118,7 +132,8 @@ def attribute(
         root_session_id=node.root,
         budgeted_session_id=budgeted,
         parent_session_id=node.parent,
-        agent=agent or _text(headers, b"x-taximeter-agent"),
+        agent=(found.agent if found else None) or _text(headers, b"x-taximeter-agent"),
+        parent_agent=found.parent_agent if found else None,
         user=identity.user or (claimed_user if trusted else None),
         customer=identity.customer or (claimed_customer if trusted else None),
         labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from proxy.attempt import Attempt
-from proxy.attribution import chain_of
+from proxy.attribution import prefixes_of
 from proxy.ceiling import overhead
 from proxy.client import Client
 from proxy.dialects import Endpoint
@@ -38,9 +38,11 @@ async def closer_bounds(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
-    chain = chain_of(plane, attempt)
-    if chain is not None and (known := plane.conversations.bound(chain, attempt.call)) is not None:
-        yield known + overhead(attempt.call)
+    prefixes = prefixes_of(plane, attempt)
+    if prefixes is not None:
+        known = plane.conversations.bound(prefixes, attempt.call, attempt.route.provider)
+        if known is not None:
+            yield known + overhead(attempt.call)
     text_only = not attempt.call.media_items and attempt.call.form is None
     if text_only:
         exact = await asyncio.to_thread(_own_tokenizer, attempt)

@@ -25,8 +25,15 @@ PASSING = frozenset({
     "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
     "generationConfig", "previous_response_id", "include", "context_management",
 })  # fmt: skip
-
-
+# What adds no token to what the model reads, whatever it says.
+_UNREAD = frozenset({
+    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
+    "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
+})  # fmt: skip
+_UNREAD_CONFIG = frozenset(
+    {"maxOutputTokens", "candidateCount", "temperature", "topP", "topK", "seed", "stopSequences"}
+)
+_MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 
 
@@ -48,10 +55,47 @@ def frame_of(call: Call) -> bytes:
     return plain_bytes(_unmarked(rest))
 
 
+def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
+    """All that the model reads, byte for byte but for cache marks: what stands round the messages, and each message.
+
+    None where it nests deeper than can be written.
+    """
+    messages = _MESSAGES[call.dialect]
+    rest = {name: value for name, value in call.body.items() if name != messages and name not in _UNREAD}
+    for name in ("system", "tools"):
+        if isinstance(rest.get(name), list):
+            rest[name] = [_unmarked_block(block) for block in rest[name]]
+    if isinstance(config := rest.get("generationConfig"), dict):
+        rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
+    try:
+        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in messages_of(call)]
+    except TypeError:
+        return None
+
+
+def _unmarked_blocks(message: Any) -> Any:
+    """A message without the cache marks of its blocks and of those in tool results; anything else of that name stays."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return _unmarked_block(message)
+    blocks = [_unmarked_blocks(one) if _is_result(one) else _unmarked_block(one) for one in content]
+    return _unmarked_block({**message, "content": blocks})
+
+
+def _is_result(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result" and isinstance(block.get("content"), list)
+
+
+def _unmarked_block(block: Any) -> Any:
+    if isinstance(block, dict) and block.get("cache_control") in _MARKS:
+        return {name: value for name, value in block.items() if name != "cache_control"}
+    return block
+
+
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
     told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")]
-    return plain_bytes(_unmarked(told))
+    return plain_bytes(_unmarked(told)) if any(told) else b""
 
 
 def turn_of(message: Any) -> bytes:
@@ -60,6 +104,8 @@ def turn_of(message: Any) -> bytes:
         return plain_bytes(message)
     role = message.get("role")
     content = message.get("content")
+    if isinstance(content, str) and role is not None and "tool_calls" not in message:
+        return plain_bytes(["assistant" if role == "model" else role, content, [], []])  # what most are
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)
@@ -132,8 +178,13 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     found = False
+    texts = message["content"]
     for event in events:
         if not isinstance(event, dict):
+            continue
+        if type(text := _chat_text(event)) is str:  # what most events of a stream are
+            texts.append({"type": "text", "text": text})
+            found = True
             continue
         response = event.get("response") if event.get("type") == "response.completed" else event
         if isinstance(response, dict) and response.get("object") == "response":
@@ -146,6 +197,16 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
         if isinstance(block.get("input"), str):
             block["input"] = _parsed(block["input"])
     return [turn_of(message)] if found else []
+
+
+def _chat_text(event: Mapping[str, Any]) -> object:
+    """The text of a chat chunk that has one and nothing else; None for all other events."""
+    try:
+        (choice,) = event["choices"]
+        delta = choice["delta"]
+        return None if "tool_calls" in delta or choice.get("index") else delta["content"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _parsed(text: str) -> Any:

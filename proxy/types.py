@@ -98,6 +98,7 @@ class Attribution(NamedTuple):
     budgeted_session_id: str
     parent_session_id: str | None = None
     agent: str | None = None
+    parent_agent: str | None = None
     user: str | None = None
     customer: str | None = None
     labels: Mapping[str, str] = _NO_LABELS

@@ -21,6 +21,7 @@ from proxy.money import NANO
 from proxy.types import Claim, Identity, Route
 
 NO_VALUE = "(none)"
+MOST_GROUP_CHARS = 300
 Measure = Literal["usd", "tokens", "requests"]
 
 _STEPS: dict[str, Callable[[datetime], datetime]] = {
@@ -32,6 +33,14 @@ _STEPS: dict[str, Callable[[datetime], datetime]] = {
 }
 # Long enough to leave the window wherever in it one stands, short enough not to skip one.
 _STRIDE = {"minute": 60, "hour": 3600, "day": 36 * 3600, "week": 8 * 86_400, "month": 32 * 86_400}
+
+
+def bounded(group: str) -> str:
+    """A group as every store and every database's index takes it. What is longer keeps its beginning and gets a digest."""
+    if len(group) > MOST_GROUP_CHARS:
+        digest = hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        group = f"{group[: MOST_GROUP_CHARS - 17]}~{digest}"
+    return group.replace("\x00", "\ufffd")
 
 
 def window_at(window: str, now_s: float, zone: ZoneInfo) -> tuple[int, int | None]:
@@ -108,8 +117,8 @@ class Budget:
         if not per:
             return ""
         if len(per) == 1:
-            return attributes.get(per[0]) or NO_VALUE
-        return json.dumps([attributes.get(attribute) or NO_VALUE for attribute in per])
+            return bounded(attributes.get(per[0]) or NO_VALUE)
+        return bounded(json.dumps([attributes.get(attribute) or NO_VALUE for attribute in per]))
 
     @property
     def definition(self) -> str:

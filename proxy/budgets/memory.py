@@ -1,11 +1,14 @@
 """The budget store of a single data plane: plain integers in one process, rebuilt from the ledger at start.
 
-Everything between two awaits is atomic under asyncio, and no method here awaits between reading and writing.
+Everything between two awaits is atomic under asyncio, and no method here awaits between reading and writing. Counters that
+were not used for the longest time are kept as a digest and a number: a million sessions fit, and none is ever forgotten.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import blake2b
 from heapq import heappush, heapreplace
 from math import inf
 
@@ -20,21 +23,26 @@ from proxy.budgets.store import (
     Standing,
     counter_key,
     granted_amounts,
-    in_window,
     standing_of,
 )
 from proxy.budgets.waiting import WaitingRoom
 from proxy.types import Claim
 
+_MOST_COUNTERS = 50_000
+IDLE = "(idle)"
+
 
 class _Counter:
-    __slots__ = ("limit", "reserved", "spent", "window_end")
+    """open: how many reservations stand on it; without any it may be forgotten or kept as less."""
+
+    __slots__ = ("limit", "open", "reserved", "spent", "window_end")
 
     def __init__(self, limit: int, window_end: int | None) -> None:
         self.limit = limit
         self.window_end = window_end
         self.spent = 0
         self.reserved = 0
+        self.open = 0
 
 
 class _Reservation:
@@ -57,13 +65,32 @@ class _Reservation:
         self.record = record
 
 
+_Window = tuple[str, str, int]  # budget, measure, window start
+
+
+class _Idle:
+    """What is spent in the idle counters of one budget and window, by a digest of the group."""
+
+    __slots__ = ("spent", "window_end")
+
+    def __init__(self, window_end: int | None) -> None:
+        self.window_end = window_end
+        self.spent: dict[bytes, int] = {}
+
+
+def _digest(group: str) -> bytes:
+    return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 class MemoryStore:
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
     epoch = ""  # it lives as long as its one data plane
 
-    def __init__(self) -> None:
-        self._counters: dict[CounterKey, _Counter] = {}
+    def __init__(self, most_counters: int = _MOST_COUNTERS) -> None:
+        self._counters: OrderedDict[CounterKey, _Counter] = OrderedDict()  # the last used last
+        self._most_counters = most_counters
+        self._idle: dict[_Window, _Idle] = {}
         self._open: dict[str, _Reservation] = {}
         self._earliest_s = inf  # no open reservation has an earlier deadline
         # Ends that are remembered: until when (known from the next sweep on); None: nothing may come any more.
@@ -74,19 +101,47 @@ class MemoryStore:
     def seed(self, standing: Standing) -> None:
         """Set what the ledger says was spent, unless the counter is in use already and so knows more."""
         key = (standing.budget, standing.group, standing.measure, standing.window_start)
-        if key not in self._counters:
+        if key not in self._counters and self._idle_spent(key) is None:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
     def begin_anew(self, budget: str) -> None:
         """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
         for key in [key for key in self._counters if key[0] == budget]:
             del self._counters[key]
+        for window in [window for window in self._idle if window[0] == budget]:
+            del self._idle[window]
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = _Counter(limit, window_end)
+        counters = self._counters
+        counter = counters.get(key)
+        if counter is not None:
+            counters.move_to_end(key)
+            return counter
+        counter = counters[key] = _Counter(limit, window_end)
+        budget, group, measure, start = key
+        idle = self._idle.get((budget, measure, start))
+        if idle is not None:
+            counter.spent = idle.spent.pop(_digest(group), 0)
+        if len(counters) > self._most_counters:
+            self._retire()
         return counter
+
+    def _retire(self) -> None:
+        """Keep less of the counter that was not used for the longest time; one that is in use is younger than it looks."""
+        key, counter = self._counters.popitem(last=False)
+        if counter.open:
+            self._counters[key] = counter
+            return
+        budget, group, measure, start = key
+        idle = self._idle.get((budget, measure, start))
+        if idle is None:
+            idle = self._idle[budget, measure, start] = _Idle(counter.window_end)
+        idle.spent[_digest(group)] = counter.spent
+
+    def _idle_spent(self, key: CounterKey) -> int | None:
+        budget, group, measure, start = key
+        idle = self._idle.get((budget, measure, start))
+        return None if idle is None else idle.spent.get(_digest(group))
 
     async def reserve(
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
@@ -98,24 +153,30 @@ class MemoryStore:
         if self._ended and reservation_id in self._ended:
             return Denied((), ())
         keys, counters = [], []
-        for claim in claims:
-            if not in_window(claim, now_s):
-                return Moved(now_s)
-            key = counter_key(claim)
-            keys.append(key)
-            counters.append(self._counter(key, claim.limit, claim.window_end))
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
-        for claim, counter in zip(claims, counters, strict=True):
-            counter.limit = claim.limit
-            room = claim.limit - counter.spent - counter.reserved
-            if claim.amount <= room:
+        known = self._counters
+        for claim in claims:
+            budget, group, start, end, limit, amount, measure, hard, _, _ = claim
+            if now_s < start or (end is not None and now_s >= end):
+                return Moved(now_s)
+            key = (budget, group, measure, start)
+            counter = known.get(key)
+            if counter is None:
+                counter = self._counter(key, limit, end)
+            else:
+                known.move_to_end(key)
+            keys.append(key)
+            counters.append(counter)
+            counter.limit = limit
+            room = limit - counter.spent - counter.reserved
+            if amount <= room:
                 continue
-            if not claim.hard:
-                would_refuse.append(claim.budget)
+            if not hard:
+                would_refuse.append(budget)
             elif claim.smallest <= room:
                 smaller = room if smaller is None else min(smaller, room)
-            elif claim.smallest > claim.limit - counter.spent:
+            elif claim.smallest > limit - counter.spent:
                 exceeded.append(standing_of(claim, counter.spent, counter.reserved))
             else:
                 busy.append(standing_of(claim, counter.spent, counter.reserved))
@@ -126,6 +187,7 @@ class MemoryStore:
         amounts = granted_amounts(claims, smaller)
         for amount, counter in zip(amounts, counters, strict=True):
             counter.reserved += amount
+            counter.open += 1
         granted = Granted(smaller, tuple(would_refuse))
         self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted, record)
         self._earliest_s = min(self._earliest_s, deadline_s)
@@ -162,6 +224,7 @@ class MemoryStore:
     def _end(self, reservation: _Reservation, amounts: Sequence[int] | None) -> None:
         for index, (counter, reserved) in enumerate(zip(reservation.counters, reservation.amounts, strict=True)):
             counter.reserved -= reserved
+            counter.open -= 1
             if amounts is not None:
                 counter.spent += amounts[index]
         if self._waiting:
@@ -178,10 +241,14 @@ class MemoryStore:
         until_s, reservation = self._ended.get(reservation_id, (0.0, None))
         if reservation is None:
             return None
-        for index, counter in enumerate(reservation.counters):
+        counters = [
+            self._counter(key, old.limit, old.window_end)
+            for key, old in zip(reservation.keys, reservation.counters, strict=True)
+        ]
+        for index, counter in enumerate(counters):
             counter.spent += (amounts[index] if amounts is not None else 0) - reservation.amounts[index]
         if self._waiting:
-            self._tell(reservation.keys, reservation.counters)
+            self._tell(reservation.keys, counters)
         self._ended[reservation_id] = (until_s, None)
         return "expired"
 
@@ -230,10 +297,14 @@ class MemoryStore:
         self._waiting.wake_all()
 
     def standings(self) -> list[Standing]:
-        return [
+        """Every counter; those that are idle together, as the group "(idle)"."""
+        found = [
             Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
             for (name, group, measure, start), c in self._counters.items()
         ]
+        for (name, measure, start), idle in self._idle.items():
+            found.append(Standing(name, IDLE, start, idle.window_end, measure, 0, sum(idle.spent.values()), 0))
+        return found
 
     def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
         """Of each budget the `most` counters of the current window with most spent, and how many it has.
@@ -254,28 +325,38 @@ class MemoryStore:
                 heappush(heap, (counter.spent, key))
             elif counter.spent > heap[0][0]:
                 heapreplace(heap, (counter.spent, key))
+        for (name, _, _), idle in self._idle.items():
+            counts[name] = counts.get(name, 0) + len(idle.spent)
         keys = [key for heap in heaps.values() for _, key in heap]
-        return [self._standing(key) for key in keys], counts
+        return [self._as_it_stands(key) for key in keys], counts
 
-    def _standing(self, key: CounterKey) -> Standing:
+    def _as_it_stands(self, key: CounterKey) -> Standing:
         counter, (name, group, measure, start) = self._counters[key], key
         return Standing(name, group, start, counter.window_end, measure, counter.limit, counter.spent, counter.reserved)
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        counter = self._counters.get(counter_key(claim))
-        return max(0, claim.limit - counter.spent - counter.reserved) if counter else claim.limit
+        return self._standing(claim).remaining
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
-        found = [(claim, self._counters.get(counter_key(claim))) for claim in claims]
-        return [standing_of(claim, c.spent, c.reserved) if c else standing_of(claim) for claim, c in found]
+        return [self._standing(claim) for claim in claims]
+
+    def _standing(self, claim: Claim) -> Standing:
+        key = counter_key(claim)
+        counter = self._counters.get(key)
+        if counter is None:
+            return standing_of(claim, self._idle_spent(key) or 0)
+        return standing_of(claim, counter.spent, counter.reserved)
 
     def forget_ended_windows(self, now_s: float) -> None:
         """Drop counters whose window is over and on which nothing is reserved any more."""
         over = [
             key
             for key, counter in self._counters.items()
-            if counter.window_end is not None and counter.window_end <= now_s and not counter.reserved
+            if counter.window_end is not None and counter.window_end <= now_s and not counter.open
         ]
         for key in over:
             del self._counters[key]
+        ended = [key for key, idle in self._idle.items() if idle.window_end is not None and idle.window_end <= now_s]
+        for window in ended:
+            del self._idle[window]

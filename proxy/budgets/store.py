@@ -27,10 +27,6 @@ def counter_key(claim: Claim) -> CounterKey:
     return claim.budget, claim.group, claim.measure, claim.window_start
 
 
-def in_window(claim: Claim, now_s: float) -> bool:
-    return claim.window_start <= now_s and (claim.window_end is None or now_s < claim.window_end)
-
-
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 

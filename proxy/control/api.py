@@ -27,6 +27,7 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
+from proxy.control.alerts import Alerts
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
 from proxy.control.link import ControlServer
@@ -36,6 +37,7 @@ from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries, raises
+from proxy.ledger import spend as spending
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 
@@ -61,6 +63,7 @@ class Api:
     loop: asyncio.AbstractEventLoop
     refresh: Callable[[], Awaitable[None]]
     budgets: Callable[[], Sequence[Budget]]
+    alerts: Alerts
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
@@ -186,7 +189,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
     @app.get("/api/spend", dependencies=admin)
     def spend(question: Annotated[SpendQuestion, Query()]) -> dict[str, Any]:
         by = [name for name in question.by.split(",") if name]
-        items = queries.spend(api.engine, by, *question.moments())
+        items = spending.spend(api.engine, by, *question.moments())
         return {"items": [_with_usd(item) for item in items], "next": None}
 
     @app.get("/api/requests", dependencies=admin)
@@ -210,7 +213,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
     @app.get("/api/sessions", dependencies=admin)
     def sessions(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:
         since, until = question.moments()
-        items = queries.sessions(api.engine, limit=question.limit, since=since, until=until)
+        items = spending.sessions(api.engine, limit=question.limit, since=since, until=until)
         return {"items": [_with_usd(_with_times(item)) for item in items], "next": None}
 
     @app.get("/api/sessions/{session_id:path}", dependencies=admin)

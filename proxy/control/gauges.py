@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def gauges(api: Api) -> list[Gauge]:
     """Every gauge, as it is now."""
     answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
-    return [*_pipeline(api), *_planes(answers), *(_budgets(api) if answers else ())]
+    return [*_pipeline(api), *_alerts(api), *_planes(answers), *(_budgets(api) if answers else ())]
 
 
 def _pipeline(api: Api) -> Iterator[Gauge]:
@@ -27,6 +27,11 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
     yield "spool_bytes", {}, str(api.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": api.book.version}, "1"
+
+
+def _alerts(api: Api) -> Iterator[Gauge]:
+    for (kind, budget), count in api.alerts.counts().items():
+        yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
 
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:

@@ -15,8 +15,9 @@ import orjson
 
 from pricing.units import is_token
 from proxy.control.metrics import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
-from proxy.ledger.entries import Entry, Row
+from proxy.ledger.entries import Entry
 from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.sound import Row
 from proxy.money import NANO
 
 _CUTS = {

@@ -26,12 +26,13 @@ from pricing.load import load_book
 from proxy.banner import banner
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config import Config
+from proxy.control.alerts import Alerts
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.definitions import take_definitions
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
@@ -77,12 +78,16 @@ class _Control:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
+        self._raises = raises.in_force(engine)
         metrics = self._metrics = MetricState.load(engine, self._instance())
         log_rows = call_logger(self.config.log.sample)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
-        def on_shipped(shipped: Sequence[Entry]) -> None:
+        alerts = self._alerts = Alerts(engine, self._instance(), lambda: self.config, self.budgets)
+
+        def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
+            alerts.shipped(shipped, refused)
             if self._live is not None:
                 self._live.shipped()
 
@@ -102,7 +107,6 @@ class _Control:
             sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
-        self._raises = raises.in_force(engine)
         changed = take_definitions(engine, self.budgets(), time.time())
         if changed and shared is not None:
             self._seeding = asyncio.create_task(shared.seed_anew(changed))
@@ -111,6 +115,7 @@ class _Control:
         first_key = self._make_first_key(engine)
         self._known_keys = keys.identities(engine)
         thread.start()
+        alerts.start()
         link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
         await link.start()
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
@@ -123,6 +128,7 @@ class _Control:
         polling.cancel()
         stopping.set()
         await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(alerts.stop)
         if shared is not None and sharing is not None:
             sharing.cancel()
             await shared.leave()
@@ -161,6 +167,7 @@ class _Control:
             loop=loop,
             refresh=self._refresh,
             budgets=self.budgets,
+            alerts=self._alerts,
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
@@ -180,7 +187,8 @@ class _Control:
         return self._snapshot(seeds)
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        return {"keys": self._known_keys, "raises": raises.as_raises(self._raises), "seeds": seeds}
+        raised = [list(one) for one in raises.as_raises(self._raises)]
+        return {"keys": self._known_keys, "raises": raised, "seeds": list(seeds)}
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""

@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Engine
@@ -21,13 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.budgets.redis import RedisStore
-from proxy.budgets.redis_scripts import bucket
+from proxy.budgets.redis_scripts import bucket, problems
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.ledger import instances
-from proxy.ledger.entries import BudgetAmount, Entry
-from proxy.ledger.queries import budget_seeds
+from proxy.ledger.entries import Entry
+from proxy.ledger.queries import spent
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.sound import BudgetAmount
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
@@ -36,9 +36,9 @@ _EVERY_S = 0.1
 _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
-_ROWS = 500
-_MAX_PARTS = 100
+_ROWS = 2000
 _HAND_OVER_S = 10.0
+_READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
 
 
 class _Seen(NamedTuple):
@@ -63,6 +63,9 @@ class SharedBudgets:
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
         self._told: set[str] = set()
+        self._reading = asyncio.Lock()
+        self._standings: list[dict[str, Any]] = []
+        self._read_again_at = 0.0
 
     async def run(self) -> None:
         await asyncio.gather(self.store.member.run(), self._watch(), self._beat(), self._forget())
@@ -133,6 +136,7 @@ class SharedBudgets:
 
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
+        self._warn()
         epoch, state, now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:
@@ -157,6 +161,13 @@ class SharedBudgets:
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)
 
+    def _warn(self) -> None:
+        """Once, what the operator should know of the server."""
+        for doubt in problems(self.store.member.facts)[1] if self.store.member.facts else ():
+            if doubt not in self._told:
+                log.warning("%s", doubt)
+                self._told.add(doubt)
+
     async def seed_new(self) -> None:
         """After a reload: what the ledger says of budgets that this epoch does not know yet."""
         try:
@@ -175,7 +186,11 @@ class SharedBudgets:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
                     await member.command("UNLINK", member.name(f"s:{name}"))
-                    await member.command("SREM", member.name("seeded"), *_seed_names(budget))
+                    parts = f"{budget.measure}:{budget.name}"
+                    known = await member.command("SMEMBERS", member.name("seeded"))
+                    mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
+                    if mine:
+                        await member.command("SREM", member.name("seeded"), *mine)
             await self._seed(compile_budgets(self._config().budgets), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
@@ -184,13 +199,14 @@ class SharedBudgets:
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded")))
         new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
-        rows = await asyncio.to_thread(budget_seeds, self._engine, new, now_s)
         for budget in new:
-            name = f"{budget.measure}:{budget.name}"
-            mine = [row for row in rows if row["budget"] == budget.name]
-            for number, part in enumerate(_parts(map(_seed, mine))):
-                await member.seed(state, f"{name}\n{number}", part)
-            await member.seed(state, name, ())
+            start, end = budget.window_now(now_s)
+            name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
+            found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            rows = list(found.items())
+            for first in range(0, len(rows), _ROWS):
+                await member.seed(state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
+            await member.seed(state, name)
 
     async def _drop_other_epochs(self, epoch: str) -> None:
         member, cursor = self.store.member, "0"
@@ -230,7 +246,19 @@ class SharedBudgets:
                 log.debug("forgetting: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
-        """Every counter of the current windows. Raises `StoreUnavailable`."""
+        """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.
+
+        Raises `StoreUnavailable`.
+        """
+        async with self._reading:
+            began = time.monotonic()
+            if began >= self._read_again_at:
+                self._standings = await self._read_standings()
+                took = time.monotonic() - began
+                self._read_again_at = began + took * _READ_SHARE
+            return self._standings
+
+    async def _read_standings(self) -> list[dict[str, Any]]:
         _, _, now_s = await self.store.member.state()
         found = []
         for budget in compile_budgets(self._config().budgets):
@@ -242,23 +270,7 @@ class SharedBudgets:
         return found
 
 
-def _seed_names(budget: Budget) -> list[str]:
-    """The names under which `_seed` says that a budget is seeded: its parts first."""
-    name = f"{budget.measure}:{budget.name}"
-    return [name, *(f"{name}\n{number}" for number in range(_MAX_PARTS))]
-
-
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:
     name, group, start, measure, amount = taken
     end = window_at(budget.window, start, budget.zone)[1] if budget is not None else None
     return Claim(name, group, start, end, 0, amount, measure)
-
-
-def _seed(row: Mapping[str, Any]) -> tuple[str, str, int | None, int]:
-    name = bucket(row["budget"], row["measure"], row["window_start"])
-    return name, row["group"], row["window_end"], row["spent"]
-
-
-def _parts(rows: Iterator[tuple[str, str, int | None, int]]) -> Iterator[list[tuple[str, str, int | None, int]]]:
-    while part := list(islice(rows, _ROWS)):
-        yield part

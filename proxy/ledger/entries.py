@@ -5,7 +5,6 @@ A row is a dict with every column of `entries`, in their order. Nothing that a r
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,19 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-import sqlalchemy as sa
-from sqlalchemy import Column
 
-from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
 from proxy.ledger.spool import Position, Record
-
-Row = dict[str, Any]
-
-_MAX_INTEGER = 2**63 - 1
-UNREADABLE = "unreadable_record"
-
-
-BudgetAmount = tuple[str, str, int, str, int]  # name, group, window start, measure, amount
 
 
 class Entry(NamedTuple):
@@ -36,12 +26,22 @@ class Entry(NamedTuple):
     budgets: Sequence[BudgetAmount]
 
 
+class RefusedCall(NamedTuple):
+    """An INTENT that a refusal closed: why, by which counter, of which session."""
+
+    reason: str
+    budget: str | None
+    group: str
+    window_start: int
+    session_id: str
+
+
 @dataclass(slots=True)
 class Batch:
     """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read."""
 
     entries: list[Entry] = field(default_factory=list)
-    refusals: list[tuple[str, str | None]] = field(default_factory=list)
+    refusals: list[RefusedCall] = field(default_factory=list)
     tallies: list[Mapping[str, Any]] = field(default_factory=list)
     unreadable: list[Record] = field(default_factory=list)
 
@@ -108,9 +108,10 @@ class Pairing:
                 intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind == "refused":
+            intent, _ = self._open.get(value["id"], ({}, None))
             self._close(value["id"])
             if not known:
-                batch.refusals.append((_text(value["reason"]), _text_or_none(value.get("budget"))))
+                batch.refusals.append(_refused(value, intent))
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
@@ -172,6 +173,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def _refused(value: Mapping[str, Any], intent: Mapping[str, Any]) -> RefusedCall:
+    return RefusedCall(
+        _text(value["reason"]),
+        _text_or_none(value.get("budget")),
+        _text(value.get("group") or ""),
+        operator.index(value.get("window_start") or 0),
+        _text(intent.get("root_session_id") or ""),
+    )
+
+
 def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
@@ -187,70 +198,12 @@ def _sound_tally(value: Mapping[str, Any]) -> Mapping[str, Any]:
 def entry_of(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Entry:
     """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
     row = entry_row(intent, end, instance)
-    budgets: Any = () if row["status"] == "void" else end.get("budgets", intent.get("budgets")) or ()
-    sound = [item for item in budgets if _is_amount(item)] if isinstance(budgets, list | tuple) else []
-    if len(sound) == len(budgets) and is_sound(row):
+    told: Any = () if row["status"] == "void" else end.get("budgets", intent.get("budgets")) or ()
+    budgets = list(told) if isinstance(told, list | tuple) else [told]
+    sound = [bounded_amount(item) for item in budgets if is_amount(item)]
+    if sound == budgets and is_sound(row):
         return Entry(row, end, sound)
-    return Entry(_repaired(row, sound), end, sound)
-
-
-def _is_amount(item: Any) -> bool:
-    if type(item) not in (list, tuple) or len(item) != 5:
-        return False
-    name, group, window_start, measure, amount = item
-    return (
-        type(name) is str
-        and type(group) is str
-        and type(window_start) is int
-        and type(measure) is str
-        and type(amount) is int
-        and -_MAX_INTEGER <= amount <= _MAX_INTEGER
-    )
-
-
-def _types_of(column: Column[Any]) -> frozenset[type]:
-    held: dict[type, set[type]] = {
-        sa.Text: {str},
-        sa.BigInteger: {int},
-        sa.Integer: {int},
-        sa.Boolean: {bool},
-        sa.Double: {float, int},
-    }
-    return frozenset(held[type(column.type)] | ({type(None)} if column.nullable else set()))
-
-
-_TYPES = {column.name: _types_of(column) for column in entries.columns}
-_sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
-
-
-def is_sound(row: Row) -> bool:
-    """Whether every column can hold its value."""
-    signature = tuple(map(type, row.values()))
-    if signature in _sound_signatures:
-        return True
-    if any(kind not in allowed for kind, allowed in zip(signature, _TYPES.values(), strict=True)):
-        return False
-    _sound_signatures.add(signature)
-    return True
-
-
-def _repaired(row: Row, budgets: Sequence[BudgetAmount]) -> Row:
-    """The row with what its columns can hold; without a cost that can be read it is charged as reserved, `unconfirmed`."""
-    row = {name: value if type(value) in _TYPES[name] else None for name, value in row.items()}
-    if type(row["cost_nanousd"]) is not int and row["status"] != "void":
-        row |= {"cost_nanousd": row["reserved_nanousd"], "status": "unconfirmed", "cost_lines": None}
-    needed = {
-        "request_id": row["id"],
-        "attempt": 1,
-        "started_at": row["ended_at"] or 0,
-        "status": "unconfirmed",
-        "outcome": "cut",
-        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
-    }
-    row |= {name: value for name, value in needed.items() if row[name] is None}
-    row["ended_at"] = row["started_at"] if row["ended_at"] is None else row["ended_at"]
-    flags = orjson.loads(row["flags"]) if row["flags"] else []
-    return row | {"flags": _json([*flags, UNREADABLE]), "budgets": _json(budgets)}
+    return Entry(repaired(row, sound), end, sound)
 
 
 def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
@@ -284,13 +237,14 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "team": told("team"),
         "user": told("user"),
         "customer": told("customer"),
-        "labels": _json(told("labels")),
-        "untrusted_labels": _json(told("untrusted_labels")),
+        "labels": json_text(told("labels")),
+        "untrusted_labels": json_text(told("untrusted_labels")),
         "session_id": told("session_id"),
         "session_source": told("session_source"),
         "parent_session_id": told("parent_session_id"),
         "root_session_id": told("root_session_id"),
         "agent": told("agent"),
+        "parent_agent": told("parent_agent"),
         "input_tokens": known("input", 0),
         "cache_read_tokens": known("cache_read", 0),
         "cache_write_5m_tokens": known("cache_write_5m", 0),
@@ -298,17 +252,17 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "cache_write_1h_tokens": known("cache_write_1h", 0),
         "output_tokens": known("output", 0),
         "reasoning_tokens": known("reasoning", 0),
-        "usage": _json(rest),
-        "told_usage": _json(seen("told_usage")),
+        "usage": json_text(rest),
+        "told_usage": json_text(seen("told_usage")),
         "usage_source": seen("usage_source", "none"),
         "cost_nanousd": 0 if void else seen("cost_nanousd"),
         "cost_source": seen("cost_source", "computed"),
-        "cost_lines": _json(seen("cost_lines")),
-        "flags": _json(seen("flags")),
+        "cost_lines": json_text(seen("cost_lines")),
+        "flags": json_text(seen("flags")),
         "price_version": seen("price_version") or told("price_version"),
         "provider_cost_nanousd": seen("provider_cost_nanousd"),
         "reserved_nanousd": seen("reserved_nanousd", told("reserved_nanousd")),
-        "budgets": None if void else _json(seen("budgets", told("budgets"))),
+        "budgets": None if void else json_text(seen("budgets", told("budgets"))),
         "ttft_ms": seen("ttft_ms"),
         "duration_ms": seen("duration_ms"),
         "overhead_ms": seen("overhead_ms"),
@@ -321,26 +275,10 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
 def _split_usage(usage: Mapping[str, Any]) -> tuple[Callable[..., int], dict[str, Any]]:
     """A getter of the units that have a column, and the others."""
     for unit, quantity in usage.items():
-        if unit not in TOKEN_COLUMNS or type(quantity) is not int:
-            known = {unit: q for unit, q in usage.items() if unit in TOKEN_COLUMNS and type(q) is int}
+        if unit not in TOKEN_COLUMNS or type(quantity) is not int or not 0 <= quantity <= MOST:
+            known = {u: q for u, q in usage.items() if u in TOKEN_COLUMNS and type(q) is int and 0 <= q <= MOST}
             return known.get, {unit: q for unit, q in usage.items() if unit not in known}
     return usage.get, {}
-
-
-def _json(value: Any) -> str | None:
-    return orjson.dumps(value).decode() if value else None
-
-
-def safe(row: Row) -> Row:
-    """The row as any database takes it: no NUL in text, integers within 64 bits."""
-    row = dict(row)
-    for name, value in row.items():
-        if isinstance(value, str):
-            if "\x00" in value:
-                row[name] = value.replace("\x00", "\ufffd")
-        elif type(value) is int and not -_MAX_INTEGER <= value <= _MAX_INTEGER:
-            row[name] = _MAX_INTEGER if value > 0 else -_MAX_INTEGER
-    return row
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
@@ -351,39 +289,3 @@ def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], 
             key = (name, group, window_start, measure)
             amounts[key] = amounts.get(key, 0) + amount
     return amounts
-
-
-def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
-    """A settlement that comes after its attempt was charged at the ceiling: the entry of the difference, or None.
-
-    charged: the row in the ledger. Only an `unconfirmed` one can be corrected, and only by what is known for certain. The
-    correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
-    """
-    row = entry.row
-    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
-        return None
-    before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
-    after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
-    budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
-    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
-    difference = None if settled is None and was is None else (settled or 0) - (was or 0)
-    corrected = row | {
-        "id": correction_id(row["id"]),
-        "kind": "correction",
-        "corrects_id": row["id"],
-        "status": "settled",
-        "cost_nanousd": difference,
-        "budgets": _json(budgets),
-    }
-    return Entry(corrected, entry.end, budgets)
-
-
-def entry_in_ledger(row: Row) -> Entry:
-    """An entry as the ledger has it."""
-    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
-
-
-def correction_id(attempt_id: str) -> str:
-    """A UUIDv7 with the attempt's time, the same for the same attempt."""
-    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
-    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

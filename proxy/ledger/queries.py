@@ -1,4 +1,4 @@
-"""Every question that is asked of the ledger, for the API and the command line alike. SQLite and PostgreSQL.
+"""Questions about single calls and budgets, for the API and the command line alike. What was spent: `spend.py`.
 
 Times go in as integer epoch microseconds (`since` inclusive, `until` exclusive, by `started_at`); money comes out as
 integer nano-USD. Nothing from a client is ever part of a statement's text: names come from tables here, values are bound.
@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine, RowMapping
 from proxy.budgets.budget import Budget
 from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_spend, entries
 
-_GROUPS = {
+GROUPS = {
     "key": entries.c.key,
     "team": entries.c.team,
     "user": entries.c.user,
@@ -29,8 +29,6 @@ _GROUPS = {
     "session": entries.c.root_session_id,
     "agent": entries.c.agent,
 }
-_LENGTHS_US = {"day": 86_400_000_000, "hour": 3_600_000_000}
-_LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -57,89 +55,8 @@ def rfc3339(microseconds: int | None) -> str | None:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def group_columns(by: Sequence[str], dialect: str) -> list[sa.Label[Any]]:
-    """The expressions to group by, each labelled with its name. Raises `BadQuestion`."""
-    columns: list[sa.Label[Any]] = []
-    for name in by:
-        label = _LABEL.match(name)
-        if name in _GROUPS:
-            columns.append(_GROUPS[name].label(name))
-        elif name in _LENGTHS_US:
-            length = _LENGTHS_US[name]
-            columns.append((entries.c.started_at - entries.c.started_at % length).label(name))
-        elif label and dialect == "postgresql":
-            columns.append(sa.cast(entries.c.labels, sa.JSON)[label[1]].as_string().label(name))
-        elif label:
-            columns.append(sa.func.json_extract(entries.c.labels, f'$."{label[1]}"').label(name))
-        else:
-            known = ", ".join([*_GROUPS, *_LENGTHS_US, "label.NAME"])
-            raise BadQuestion(f"{name!r} cannot be grouped by; there are {known}")
-    return columns
-
-
-def spend(engine: Engine, by: Sequence[str], since: int | None, until: int | None) -> list[dict[str, Any]]:
-    """What was spent, one item a group, the dearest first: its values, requests, usage, cost_nanousd, unpriced_requests.
-
-    Requests are attempts that may have reached an upstream: void ones do not count, corrections change only the cost.
-    """
-    attempt = entries.c.kind == "attempt"
-    groups = group_columns(by, engine.dialect.name)
-    sums = [
-        sa.func.coalesce(sa.func.sum(sa.case((attempt, 1), else_=0)), 0).label("requests"),
-        sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0).label("cost_nanousd"),
-        sa.func.coalesce(
-            sa.func.sum(sa.case((sa.and_(attempt, entries.c.cost_nanousd.is_(None)), 1), else_=0)), 0
-        ).label("unpriced_requests"),
-        *[sa.func.coalesce(sa.func.sum(entries.c[column]), 0).label(column) for column in TOKEN_COLUMNS.values()],
-    ]
-    where = _between(since, until)
-    statement = sa.select(*groups, *sums).where(*where).group_by(*groups).order_by(sa.desc("cost_nanousd"))
-    others = sa.select(*groups, entries.c.usage).where(*where, entries.c.usage.is_not(None))
-    with engine.connect() as connection:
-        items = [_spend_item(row, by) for row in connection.execute(statement).mappings()]
-        found = {tuple(item[name] for name in by): item for item in items}
-        for row in connection.execute(others).mappings():
-            item = found[tuple(_shown(name, row[name]) for name in by)]
-            for unit, quantity in orjson.loads(row["usage"]).items():
-                item["usage"][unit] = _add(item["usage"].get(unit, 0), quantity)
-    return items if by else [item for item in items if item["requests"] or item["cost_nanousd"]] or items
-
-
-def _between(since: int | None, until: int | None) -> list[sa.ColumnElement[bool]]:
-    where = [entries.c.status != "void"]
-    if since is not None:
-        where.append(entries.c.started_at >= since)
-    if until is not None:
-        where.append(entries.c.started_at < until)
-    return where
-
-
-def _spend_item(row: RowMapping, by: Sequence[str]) -> dict[str, Any]:
-    usage = {unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]}
-    return {
-        **{name: _shown(name, row[name]) for name in by},
-        "requests": int(row["requests"]),
-        "usage": usage,
-        "cost_nanousd": int(row["cost_nanousd"]),
-        "unpriced_requests": int(row["unpriced_requests"]),
-    }
-
-
-def _shown(name: str, value: Any) -> Any:
-    return rfc3339(int(value)) if name in _LENGTHS_US and value is not None else value
-
-
-def _add(total: Any, quantity: Any) -> Any:
-    """Quantities beyond the token columns may be decimals, as text."""
-    if isinstance(total, int) and isinstance(quantity, int):
-        return total + quantity
-    from decimal import Decimal  # noqa: PLC0415 - rare
-
-    return str(Decimal(str(total)) + Decimal(str(quantity)))
-
-
 _FILTERS = {
-    **_GROUPS,
+    **GROUPS,
     "status": entries.c.status,
     "outcome": entries.c.outcome,
     "request_id": entries.c.request_id,
@@ -192,33 +109,23 @@ def entry(row: RowMapping) -> dict[str, Any]:
     return values
 
 
-def sessions(engine: Engine, *, limit: int, since: int | None, until: int | None) -> list[dict[str, Any]]:
-    """Session trees, the latest first: what they cost and how many calls they took."""
-    session = entries.c.root_session_id
-    statement = (
-        sa.select(
-            session.label("session"),
-            sa.func.max(entries.c.team).label("team"),
-            sa.func.count().label("requests"),
-            sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0).label("cost_nanousd"),
-            sa.func.min(entries.c.started_at).label("started_at"),
-            sa.func.max(entries.c.ended_at).label("ended_at"),
-        )
-        .where(*_between(since, until))
-        .group_by(session)
-        .order_by(sa.desc("ended_at"))
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        return [
-            dict(row) | {"cost_nanousd": int(row["cost_nanousd"])} for row in connection.execute(statement).mappings()
-        ]
-
-
 def session_entries(engine: Engine, session_id: str, limit: int = 1000) -> list[dict[str, Any]]:
     statement = sa.select(entries).where(entries.c.root_session_id == session_id).order_by(entries.c.id).limit(limit)
     with engine.connect() as connection:
         return [entry(row) for row in connection.execute(statement).mappings()]
+
+
+def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
+    """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
+    found: dict[str, int] = {}
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases):
+            query = sa.select(table.c.group, table.c.amount).where(
+                table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
+            )
+            for group, amount in connection.execute(query):
+                found[group] = found.get(group, 0) + int(amount)
+    return found
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, Pairing
+from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Metrics, Positions, Shipper
 from proxy.ledger.spool import Position, Record, SpoolReader, runs
@@ -78,7 +78,7 @@ class _Run:
 class Recorder:
     """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads.
 
-    on_shipped gets the entries that are new in the ledger, after each commit.
+    on_shipped gets the entries that are new in the ledger, and the calls that were refused, after each commit.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Recorder:
         *,
         instance: str,
         metrics: Metrics,
-        on_shipped: Callable[[Sequence[Entry]], None] | None = None,
+        on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._engine = engine
@@ -131,9 +131,9 @@ class Recorder:
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
-        if inserted and self._on_shipped is not None:
+        if (inserted or batch.refusals) and self._on_shipped is not None:
             try:
-                self._on_shipped(inserted)
+                self._on_shipped(inserted, batch.refusals)
             except Exception:  # whoever listens cannot stop the ledger
                 log.exception("after a batch")
         if count < _FULL:

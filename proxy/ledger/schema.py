@@ -7,6 +7,7 @@ with decimals and timestamps, for people and Grafana.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0003"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0005"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -59,6 +60,7 @@ entries = Table(
     Column("parent_session_id", Text),
     Column("root_session_id", Text),
     Column("agent", Text),
+    Column("parent_agent", Text),
     *[Column(name, BigInteger, nullable=False, server_default="0") for name in TOKEN_COLUMNS.values()],
     Column("usage", Text),
     Column("told_usage", Text),
@@ -158,6 +160,23 @@ budget_bases = Table(
     Column("amount", BigInteger, nullable=False),
 )
 
+# What operators were told of: once for each kind, budget, group, window and detail (a threshold).
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Index("alerts_once", "kind", "budget", "group", "window_start", "detail", unique=True),
+)
+
 raises = Table(
     "raises",
     metadata,
@@ -167,6 +186,59 @@ raises = Table(
     Column("by_amount", BigInteger, nullable=False),
     Column("until_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
+)
+
+
+# What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
+# customers, of whom there may be as many as calls; by day with them; and by session tree. `group` is a digest of the names.
+SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
+NAMES = ("key", "team", "model", "provider", "upstream", "agent")
+PEOPLE = (*NAMES, "user", "customer")
+
+
+def _rollup(name: str, names: tuple[str, ...]) -> Table:
+    """start_at: where the hour or day begins, in UTC."""
+    return Table(
+        name,
+        metadata,
+        Column("start_at", BigInteger, primary_key=True),
+        Column("group", Text, primary_key=True),
+        *[Column(one, Text) for one in names],
+        *[Column(one, BigInteger, nullable=False) for one in SUMS],
+        sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
+    )
+
+
+spend_hours = _rollup("spend_hours", NAMES)
+spend_days = _rollup("spend_days", NAMES)
+spend_people = _rollup("spend_people", PEOPLE)
+
+# first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
+spend_sessions = Table(
+    "spend_sessions",
+    metadata,
+    Column("group", Text, primary_key=True),
+    Column("session", Text),
+    Column("team", Text),
+    *[Column(one, BigInteger, nullable=False) for one in SUMS],
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Index("spend_sessions_last_at", "last_at"),
+    Index("spend_sessions_ended_at", "ended_at"),
+)
+
+# Units without a column, of every roll-up: so many 10^-scale of the unit. Decimals add up exactly as integers of one scale.
+spend_units = Table(
+    "spend_units",
+    metadata,
+    Column("rollup", Text, primary_key=True),
+    Column("start_at", BigInteger, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("scale", Integer, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 
@@ -215,6 +287,13 @@ def _make_private(path: Path) -> None:
 def writing(engine: Engine) -> Engine:
     """The engine for transactions that write: SQLite takes the write lock at once, and so never has to give up half-way."""
     return engine.execution_options(writes=True)
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for transactions of several statements that must see the same: what SQLite does in any case."""
+    return (
+        engine.execution_options(isolation_level="REPEATABLE READ") if engine.dialect.name == "postgresql" else engine
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -274,19 +353,29 @@ class _migration_lock:  # noqa: N801 - used as a verb
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
+        self._file = Path(f"{engine.url.database}.migrating")
         self._fd = -1
 
     def __enter__(self) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
         elif self._engine.url.database:
-            self._fd = os.open(f"{self._engine.url.database}.migrating", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._fd = self._locked()
+
+    def _locked(self) -> int:
+        """The locked file. Whoever had it before removed it, so what we waited for may be no file any more."""
+        while True:
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), self._file.stat()):
+                    return fd
+            os.close(fd)
 
     def __exit__(self, *_: object) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.rollback()
             self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
         elif self._fd >= 0:
-            Path(f"{self._engine.url.database}.migrating").unlink()
+            self._file.unlink()
             os.close(self._fd)

@@ -16,8 +16,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger, safe
+from proxy.ledger.corrections import correction_of, entry_in_ledger
+from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
+from proxy.ledger.sound import safe
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -74,6 +77,7 @@ class Shipper:
         self._add_spend = _upsert(engine, budget_spend, adding="amount")
         self._set_metric = _upsert(engine, metric_state)
         self._set_position = _upsert(engine, spool_positions)
+        self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
         self.rejected: list[Entry] = []
@@ -95,11 +99,12 @@ class Shipper:
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
-            for reason, budget in batch.refusals:
-                observed.observe_refusal(reason, budget)
+            for refused in batch.refusals:
+                observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
+            self._rolling.add(connection, [entry.row for entry in inserted])
             self._write_metrics(
                 connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
             )
@@ -136,17 +141,22 @@ class Shipper:
         except (_RepeatedError, OverflowError):  # the latter: SQLite's driver, of an integer beyond 64 bits
             pass
         except DBAPIError as error:
-            if error.connection_invalidated or not isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+            if not _is_of_the_row(error):
                 raise
-        new = [entry for entry in shipped if self._write_entry(connection, entry)]
-        return [*new, *self._corrections(connection, shipped, new)]
+        made_safe = [
+            entry._replace(row=safe(entry.row)) for entry in shipped
+        ]  # what follows from them is as they are there
+        new = [entry for entry in made_safe if self._write_entry(connection, entry)]
+        return [*new, *self._corrections(connection, made_safe, new)]
 
     def _write_entry(self, connection: Connection, entry: Entry) -> bool:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(safe(entry.row).values())]).rowcount == 1
-        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+                return connection.exec_driver_sql(self._insert, [tuple(entry.row.values())]).rowcount == 1
+        except DBAPIError as error:
+            if not _is_of_the_row(error):
+                raise
             log.error("entry %s cannot be written: %s", entry.row["id"], type(error).__name__)
             self.rejected.append(entry)
             return False
@@ -194,6 +204,14 @@ def _observe(observed: Observed, entry: Entry) -> None:
         observed.observe_entry(entry)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # the ledger has it; a metric cannot stop that
         log.exception("entry %s is not in the metrics", entry.row["id"])
+
+
+def _is_of_the_row(error: DBAPIError) -> bool:
+    """Whether it is what was written that failed, and would again; not the database or the way there."""
+    if error.connection_invalidated:
+        return False
+    too_large = (getattr(error.orig, "sqlstate", None) or "").startswith("54")  # PostgreSQL's: beyond an index's limit
+    return too_large or isinstance(error, sa.exc.DataError | sa.exc.IntegrityError)
 
 
 class _RepeatedError(Exception):

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
-from proxy.budgets.store import Denied, Granted, Moved, Standing, Store
+from proxy.budgets.store import Denied, Granted, Moved, Standing, Store, standing_of
 from proxy.types import Claim
 from tests.support.redis import RedisServer
 
@@ -161,7 +161,7 @@ async def test_windows_are_decided_by_the_stores_clock(store: Store) -> None:
     for wrong in (over, early):
         moved = await store.reserve("a", [claim(10, budget="x"), wrong], NOW, LATER)
         assert isinstance(moved, Moved)
-        assert abs(moved.now_s - time.time()) < 60
+        assert abs(moved.now_s - NOW) < 3600  # NOW is when the tests began
     assert (await standing(store, claim(10, budget="x"))).reserved == 0
     assert isinstance(await store.reserve("a", [runs], NOW, LATER), Granted)
 
@@ -318,3 +318,60 @@ async def test_a_turn_that_is_not_used_is_passed_on(store: Store) -> None:
     again = asyncio.create_task(store.wait_for_room("1", [claim(80)], timeout_s=5))  # another budget was in its way
     assert await second is True
     again.cancel()
+
+
+@pytest.fixture
+def crowded() -> MemoryStore:
+    """A memory store that keeps three counters whole."""
+    return MemoryStore(most_counters=3)
+
+
+def session(name: str, amount: int) -> list[Claim]:
+    return [claim(amount, budget="every-session", group=name)]
+
+
+async def test_an_idle_lifetime_budget_is_never_reset(crowded: MemoryStore) -> None:
+    for number in range(20):
+        await crowded.reserve(f"a{number}", session(f"s{number}", 60), NOW, LATER)
+        await crowded.settle(f"a{number}", [60])
+    assert len(crowded._counters) == 3
+    assert (await standing(crowded, session("s0", 0)[0])).spent == 60
+    assert isinstance(await crowded.reserve("b", session("s0", 41), NOW, LATER), Denied)
+    assert isinstance(await crowded.reserve("c", session("s0", 40), NOW, LATER), Granted)
+    assert sum(one.spent for one in crowded.standings()) == 20 * 60
+
+
+async def test_a_counter_in_use_is_not_idle(crowded: MemoryStore) -> None:
+    await crowded.reserve("open", session("open", 60), NOW, LATER)
+    for number in range(20):
+        await crowded.reserve(f"a{number}", session(f"s{number}", 60), NOW, LATER)
+        await crowded.settle(f"a{number}", [60])
+    assert (await standing(crowded, session("open", 0)[0])).reserved == 60
+    await crowded.settle("open", [10])
+    assert (await standing(crowded, session("open", 0)[0])).spent == 10
+
+
+async def test_what_expired_is_corrected_though_its_counter_is_idle(crowded: MemoryStore) -> None:
+    await crowded.reserve("late", session("late", 60), NOW, PAST)
+    await crowded.sweep(NOW)
+    for number in range(20):
+        await crowded.reserve(f"a{number}", session(f"s{number}", 1), NOW, LATER)
+        await crowded.release(f"a{number}")
+    assert await crowded.settle("late", [10]) == "expired"
+    assert (await standing(crowded, session("late", 0)[0])).spent == 10
+
+
+async def test_idle_counters_go_with_their_window(crowded: MemoryStore) -> None:
+    minute = [claim(1)._replace(group=str(n), window_start=int(NOW) - 30, window_end=int(NOW) + 30) for n in range(9)]
+    for number, one in enumerate(minute):
+        await crowded.charge(f"a{number}", [one], [1])
+    assert sum(one.spent for one in crowded.standings()) == 9
+    crowded.forget_ended_windows(NOW + 31)
+    assert crowded.standings() == []
+
+
+async def test_a_seed_does_not_overrule_what_an_idle_counter_knows(crowded: MemoryStore) -> None:
+    for number in range(9):
+        await crowded.charge(f"a{number}", session(f"s{number}", 0), [7])
+    crowded.seed(standing_of(session("s0", 0)[0], 99))
+    assert (await standing(crowded, session("s0", 0)[0])).spent == 7

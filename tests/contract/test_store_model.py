@@ -53,7 +53,7 @@ class Histories(RuleBasedStateMachine):
         self._run = run
         self._prefix = f"{next(RUNS)}-"
         self.model = Model()
-        self.stores: list[Store] = [MemoryStore(), shared]
+        self.stores: list[Store] = [MemoryStore(), shared, MemoryStore(most_counters=4)]
         self.claims: dict[str, list[Claim]] = {}
         self.seen: dict[Any, Claim] = {}
 

@@ -15,6 +15,8 @@ from proxy.control import overview
 from proxy.control.overview import DAY_US, HOUR_US, MINUTE_US, Spent
 from proxy.ledger import queries
 from proxy.ledger.schema import entries, open_ledger
+from proxy.ledger.spend import spend
+from tests.ledger.made_up import fill
 from tests.support import day
 
 NOW_US = time.time_ns() // 1000
@@ -23,9 +25,7 @@ NOW_US = time.time_ns() // 1000
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('overview')}/ledger.db")
-    rows = [entry.row for entry in day.history(NOW_US, list(compile_budgets(())), "here")]
-    with engine.begin() as connection:
-        connection.execute(sa.insert(entries), rows)
+    fill(engine, list(day.history(NOW_US, list(compile_budgets(())), "here")), batch=1000)
     yield engine
     engine.dispose()
 
@@ -42,7 +42,7 @@ def test_time_is_whole_stretches_without_gaps(ledger: Engine, step_us: int, step
     starts = list(found)
     assert starts == list(range(starts[0], starts[0] + steps * step_us, step_us))
     assert starts[-1] <= NOW_US < starts[-1] + step_us
-    (wanted,) = queries.spend(ledger, [], starts[0], None)
+    (wanted,) = spend(ledger, [], starts[0], None)
     assert total(iter(found.values())) == (wanted["cost_nanousd"], wanted["requests"], wanted["unpriced_requests"])
     assert wanted["requests"] > 0
 
@@ -52,7 +52,7 @@ def test_the_dearest_are_the_apis(ledger: Engine, by: str) -> None:
     since = NOW_US - DAY_US
     wanted = [
         (item[by], Spent(item["cost_nanousd"], item["requests"], item["unpriced_requests"]))
-        for item in queries.spend(ledger, [by], since, None)
+        for item in spend(ledger, [by], since, None)
     ]
     assert len(wanted) > 3
     assert overview.dearest(ledger, by, since, 100) == wanted
@@ -62,7 +62,7 @@ def test_the_dearest_are_the_apis(ledger: Engine, by: str) -> None:
 def test_the_dearest_sessions(ledger: Engine) -> None:
     found = overview.dearest_sessions(ledger, NOW_US - DAY_US, 5)
     assert len(found) == 5
-    spent = {item["session"]: item for item in queries.spend(ledger, ["session"], NOW_US - DAY_US, None)}
+    spent = {item["session"]: item for item in spend(ledger, ["session"], NOW_US - DAY_US, None)}
     assert [one.cost_nanousd for one in found] == sorted(
         (item["cost_nanousd"] for item in spent.values()), reverse=True
     )[:5]

@@ -11,7 +11,7 @@ from proxy.clients import TABLE, Found, client_family, find
 
 UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
 CODEX_TURN = {
-    "session_id": UUID, "thread_id": "019a-thread", "turn_id": "t", "root_turn_id": "t", "agent_name": "/root/reviewer",
+    "session_id": UUID, "thread_id": UUID, "turn_id": "t", "root_turn_id": "t", "agent_name": "/root/reviewer",
     "installation_id": "i", "workspaces": {"/home/me/app": {}},
 }  # fmt: skip
 
@@ -26,7 +26,7 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
     (
         "_claude_code", "claude-cli/2.1.330 (external, sdk-cli)",
         {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7", "x-claude-code-parent-agent-id": "agent-1"},
-        {}, Found(UUID, "claude-code", None, "agent-7"),
+        {}, Found(UUID, "claude-code", None, "agent-7", "agent-1"),
     ),
     (
         "_codex", "codex_exec/0.169.0 (Debian 12; x86_64) unknown",
@@ -36,6 +36,23 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
     (
         "_codex", "codex_exec/0.169.0", {"x-codex-turn-metadata": json.dumps(CODEX_TURN)}, {},
         Found(UUID, "codex", None, "/root/reviewer"),
+    ),
+    (  # a thread that its tool spawn_agent started: the session's id is the main thread's, and so is the agent's name
+        "_codex", "codex_exec/0.169.0 (Debian 12.0.0; x86_64) unknown (codex_exec; 0.169.0)",
+        {
+            "session-id": UUID, "thread-id": "01a20910-ab9c-7cd0-a42d-270512841e1e", "x-codex-parent-thread-id": UUID,
+            "x-openai-subagent": "collab_spawn", "originator": "codex_exec",
+            "x-client-request-id": "01a20910-ab9c-7cd0-a42d-270512841e1e",
+            "x-codex-turn-metadata": json.dumps({
+                "session_id": UUID, "thread_id": "01a20910-ab9c-7cd0-a42d-270512841e1e", "agent_name": "/root",
+                "parent_thread_id": UUID, "subagent_kind": "thread_spawn", "thread_source": "subagent",
+            }),
+        },
+        {"prompt_cache_key": UUID}, Found(UUID, "codex", None, "01a20910-ab9c-7cd0-a42d-270512841e1e"),
+    ),
+    (  # as above, started by such a thread in turn
+        "_codex", "codex_exec/0.169.0", {"session-id": UUID, "thread-id": "thread-3", "x-codex-parent-thread-id": "thread-2"}, {},
+        Found(UUID, "codex", None, "thread-3", "thread-2"),
     ),
     ("_codex", "codex_cli_rs/0.40.0", {"session_id": UUID, "conversation_id": UUID}, {}, Found(UUID, "codex")),
     ("_codex", "codex_cli_rs/0.40.0", {}, {"prompt_cache_key": UUID}, Found(UUID, "codex")),

@@ -119,22 +119,101 @@ def test_another_system_prompt_is_another_conversation() -> None:
     assert known.session(known.chain(call_of("messages", back, system="be long"), "k")) is None
 
 
+def bound_of(known: Conversations, call: Call, model: str = "m", provider: str = "openai") -> int | None:
+    return known.bound(known.prefixes(call, "k", model), call, provider)
+
+
 def test_a_count_bounds_what_begins_with_it() -> None:
     known = Conversations(b"secret")
     first = call_of("messages", [USER], tools=[{"name": "t", "input_schema": {}}])
-    known.count(known.chain(first, "k"), first, 5000)
+    known.count(known.prefixes(first, "k", "m"), first, 5000)
     answer = {"role": "assistant", "content": "hi"}
     longer = call_of(
         "messages", [USER, answer], tools=[{"name": "t", "input_schema": {}, "cache_control": {"type": "ephemeral"}}]
     )
-    bound = known.bound(known.chain(longer, "k"), longer)
+    bound = bound_of(known, longer)
     assert bound is not None
     assert 5000 + len(orjson.dumps(answer)) <= bound < 5100
     other_tools = call_of("messages", [USER, answer], tools=[{"name": "t2", "input_schema": {}}])
-    assert known.bound(known.chain(other_tools, "k"), other_tools) is None
+    assert bound_of(known, other_tools) is None
     image = {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://a/b.png"}}]}
     with_image = call_of("messages", [USER, answer, image], tools=[{"name": "t", "input_schema": {}}])
-    assert known.bound(known.chain(with_image, "k"), with_image) is None
+    assert bound_of(known, with_image) is None
+
+
+LONG = "x" * 9000
+MARK = {"type": "ephemeral", "ttl": "1h"}
+PLAIN = {
+    "chat": [USER],
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
+    "responses": [USER],
+    "gemini": [GEMINI_USER],
+}
+# What a client could hide from a count: each grows the input, though its messages read as they did.
+HIDDEN: list[tuple[str, list[Any], dict[str, Any]]] = [
+    ("chat", [USER | {"reasoning_content": LONG}], {}),
+    ("chat", [USER | {"name": LONG}], {}),
+    ("chat", [USER], {"tools": [{"type": "function", "function": {"name": "t", "description": LONG}}]}),
+    ("chat", [USER], {"response_format": {"type": "json_schema", "json_schema": {"name": LONG}}}),
+    ("messages", [{"role": "user", "content": [{"type": "thinking", "thinking": LONG, "signature": "s"}, {"type": "text", "text": "hello"}]}], {}),
+    ("messages", [{"role": "user", "content": [{"type": "text", "text": "hello", "citations": [LONG]}]}], {}),
+    ("messages", [{"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": {"type": LONG}}]}], {}),
+    ("messages", PLAIN["messages"], {"context_management": {"edits": []}}),
+    ("responses", [{"type": "reasoning", "encrypted_content": LONG}, USER], {}),
+    ("responses", [USER], {"previous_response_id": "resp_long"}),
+    ("gemini", [{"role": "user", "parts": [{"text": LONG, "thought": True}, {"text": "hello"}]}], {}),
+    ("gemini", [GEMINI_USER], {"generationConfig": {"responseSchema": {"description": LONG}}}),
+    ("gemini", [GEMINI_USER], {"systemInstruction": {"parts": [{"text": LONG}]}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "messages", "more"), HIDDEN)
+def test_nothing_that_the_model_reads_can_be_hidden_behind_a_count(
+    kind: str, messages: list[Any], more: dict[str, Any]
+) -> None:
+    known = Conversations(b"secret")
+    short, longer = call_of(kind, PLAIN[kind]), call_of(kind, messages, **more)
+    longer.media_items = short.media_items
+    known.count(known.prefixes(short, "k", "m"), short, 20)
+    assert bound_of(known, short) == 20
+    assert bound_of(known, longer) is None
+
+
+def test_cache_marks_that_move_leave_a_count_good() -> None:
+    known = Conversations(b"secret")
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t",
+        "content": [{"type": "text", "text": "r", "cache_control": MARK}],
+    }
+    first = call_of(
+        "messages", [{"role": "user", "content": [result, {"type": "text", "text": "hello", "cache_control": MARK}]}]
+    )
+    known.count(known.prefixes(first, "k", "m"), first, 20)
+    moved = {**result, "content": [{"type": "text", "text": "r"}], "cache_control": {"type": "ephemeral"}}
+    assert (
+        bound_of(known, call_of("messages", [{"role": "user", "content": [moved, {"type": "text", "text": "hello"}]}]))
+        == 20
+    )
+
+
+def test_a_count_of_another_model_says_nothing() -> None:
+    known = Conversations(b"secret")
+    call = call_of("chat", [USER])
+    known.count(known.prefixes(call, "k", "acme/m"), call, 20)
+    assert bound_of(known, call, model="acme/m") == 20
+    assert bound_of(known, call, model="acme/m2") is None
+
+
+def test_new_text_that_a_tokenizer_may_rewrite_counts_as_what_it_may_become() -> None:
+    known = Conversations(b"secret")
+    first = call_of("chat", [USER])
+    known.count(known.prefixes(first, "k", "m"), first, 20)
+    longer = call_of("chat", [USER, {"role": "user", "content": "\ufdfa" * 1000}])
+    ours, theirs = bound_of(known, longer), bound_of(known, longer, provider="anthropic")
+    assert ours is not None
+    assert theirs is not None
+    assert ours < 3200 < 30_000 < theirs
 
 
 def test_a_deep_nest_is_no_trouble() -> None:
@@ -147,6 +226,7 @@ def test_a_deep_nest_is_no_trouble() -> None:
         tools=[{"name": "t", "input_schema": {"d": deep}}],
     )
     assert Conversations(b"s").chain(nested, "k").digests
+    assert Conversations(b"s").prefixes(nested, "k", "m").digests
 
 
 def test_no_text_is_kept_and_the_latest_are() -> None:
@@ -155,7 +235,7 @@ def test_no_text_is_kept_and_the_latest_are() -> None:
         call = call_of("chat", [{"role": "user", "content": f"confidential {number}"}])
         chain = known.chain(call, "k")
         known.answered(chain, [b"confidential answer"], f"s{number}")
-        known.count(chain, call, 1)
+        known.count(known.prefixes(call, "k", "m"), call, 1)
     assert len(known._sessions) == len(known._counted) == 5
     assert b"confidential" not in b"".join([*known._sessions, *known._counted])
 

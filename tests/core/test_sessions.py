@@ -54,6 +54,21 @@ def test_two_teams_with_one_id_have_two_sessions() -> None:
     assert trees.place("red", "a", None).root == "a"
 
 
+def test_a_name_that_another_team_may_get_cannot_be_taken_beforehand() -> None:
+    trees = SessionTrees()
+    taken = {trees.place("red", one, None).root for one in ("a", "a@blue", "a@blue@blue")}
+    assert trees.place("blue", "a", None).root not in taken
+
+
+def test_a_session_in_use_keeps_its_name() -> None:
+    trees = SessionTrees(max_sessions=10)
+    trees.place("red", "a", None)
+    for number in range(100):
+        trees.place("red", f"s{number}", None)
+        trees.place("red", "a", None)
+    assert trees.place("blue", "a", None).root == "a@blue"
+
+
 def test_the_latest_are_kept() -> None:
     trees = SessionTrees(max_sessions=3)
     for number in range(10):
@@ -75,6 +90,17 @@ def test_our_own_headers_win() -> None:
     found = named(headers, {}, "claude-code", "own")
     assert found is not None
     assert (found.session_id, found.source, found.agent) == ("mine", "taximeter", "planner")
+
+
+def test_a_run_that_we_name_keeps_its_clients_agents() -> None:
+    headers = {
+        b"x-taximeter-session-id": b"mine",
+        b"x-claude-code-session-id": b"theirs",
+        b"x-claude-code-agent-id": b"a1",
+    }
+    found = named(headers, {}, "claude-code", "own")
+    assert found is not None
+    assert (found.session_id, found.source, found.agent) == ("mine", "taximeter", "a1")
 
 
 def test_our_parent_joins_what_a_client_says_of_itself() -> None:

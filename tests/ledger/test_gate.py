@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,10 @@ class Shared(Ledger):
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Shared:
-    return Shared(tmp_path)
+def ledger(tmp_path: Path, database: str) -> Iterator[Shared]:
+    made = Shared(tmp_path, database)
+    yield made
+    made.engine.dispose()
 
 
 @pytest.fixture
@@ -129,8 +131,8 @@ def test_what_another_instance_reserved_is_charged_here_when_it_expires(ledger: 
     assert ledger.spent() == 700
 
 
-def test_instances_that_live_are_known(tmp_path: Path) -> None:
-    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+def test_instances_that_live_are_known(tmp_path: Path, database: str) -> None:
+    engine = open_ledger(database)
     name = instances.name_of(tmp_path)
     assert instances.name_of(tmp_path) == name
     instances.beat(engine, name, 10)
@@ -139,3 +141,4 @@ def test_instances_that_live_are_known(tmp_path: Path) -> None:
     assert instances.heard_since(engine, 20) == {name}
     instances.leave(engine, name)
     assert instances.heard_since(engine, 0) == {"old"}
+    engine.dispose()

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from proxy.ledger import schema
 from proxy.ledger.schema import HEAD, connect, current_version, open_ledger
+
+
+@pytest.fixture
+def opened() -> Iterator[list[sa.Engine]]:
+    """Engines to close."""
+    engines: list[sa.Engine] = []
+    yield engines
+    for engine in engines:
+        engine.dispose()
 
 
 def described(engine: sa.Engine) -> dict[str, object]:
@@ -16,6 +28,7 @@ def described(engine: sa.Engine) -> dict[str, object]:
         table: (
             [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
             sorted(str(index["name"]) for index in inspector.get_indexes(table)),
+            inspector.get_pk_constraint(table)["constrained_columns"],
         )
         for table in inspector.get_table_names()
         if table != "alembic_version"
@@ -23,13 +36,19 @@ def described(engine: sa.Engine) -> dict[str, object]:
     return tables | {"views": inspector.get_view_names()}
 
 
-def test_migrations_come_to_what_an_empty_database_gets(tmp_path: Path) -> None:
-    at_once = open_ledger(f"sqlite:///{tmp_path}/new.db")
-    migrated = connect(f"sqlite:///{tmp_path}/old.db")
-    with migrated.connect() as connection:
+def test_migrations_come_to_what_an_empty_database_gets(database: str, opened: list[sa.Engine]) -> None:
+    opened.append(connect(database))
+    with opened[0].connect() as connection:
         schema._upgrade(connection)
-    assert described(migrated) == described(at_once)
-    assert current_version(migrated) == current_version(at_once) == HEAD
+    migrated = described(opened[0])
+    assert current_version(opened[0]) == HEAD
+    with opened[0].begin() as connection:
+        connection.execute(sa.text("DROP VIEW ledger"))
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+        schema.metadata.drop_all(connection)
+    opened.append(open_ledger(database))
+    assert described(opened[1]) == migrated
+    assert current_version(opened[1]) == HEAD
 
 
 def test_the_newest_migration_is_the_one_that_the_code_expects() -> None:
@@ -37,7 +56,27 @@ def test_the_newest_migration_is_the_one_that_the_code_expects() -> None:
     assert max(path.name[:4] for path in versions.glob("[0-9]*.py")) == HEAD
 
 
-def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/l.db"
-    first = described(open_ledger(url))
-    assert described(open_ledger(url)) == first
+def test_opening_twice_changes_nothing(database: str, opened: list[sa.Engine]) -> None:
+    opened.append(open_ledger(database))
+    first = described(opened[0])
+    opened.append(open_ledger(database))
+    assert described(opened[1]) == first
+
+
+def test_many_may_open_an_empty_ledger_at_once(database: str, opened: list[sa.Engine]) -> None:
+    """Several instances start on one new database: one makes the schema, the others wait for it."""
+    problems: list[Exception] = []
+
+    def open_one() -> None:
+        try:
+            opened.append(open_ledger(database))
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert {current_version(engine) for engine in opened} == {HEAD}

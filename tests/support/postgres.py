@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -68,7 +69,7 @@ class PostgresServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.crash()
         shutil.rmtree(self.folder)
 
     def start(self) -> None:
@@ -94,12 +95,14 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://taximeter@/{database}?host={self.folder}"
 
-    def new_database(self) -> str:
-        """The URL of a database of its own, empty."""
+    @contextlib.contextmanager
+    def new_database(self) -> Iterator[str]:
+        """The URL of an empty database, which is gone when the context ends."""
         self._made += 1
         name = f"test_{self._made}"
-        self.execute(f'CREATE DATABASE "{name}"')
-        return self.url(name)
+        self.execute(f"CREATE DATABASE {name}")
+        yield self.url(name)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def execute(self, statement: str) -> None:
         with self._connect(10) as connection:

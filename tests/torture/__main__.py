@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fuzz_sse, networks, power_loss, scenarios
+from . import fuzz_sse, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .harness import RigError
 from .scenarios import Outcome
@@ -36,6 +36,11 @@ RUNS: dict[str, Run] = {
     "stop": lambda folder, seed, a: scenarios.rolling_stops(folder, times=max(1, a.kills // 2), seed=seed),
     "leave": lambda folder, seed, a: scenarios.leaving_callers(folder, calls=a.calls, seed=seed),
     "leave-unbilled": lambda f, seed, a: scenarios.leaving_callers(f, calls=a.calls, seed=seed, bills_on=False),
+    "workers": lambda folder, seed, a: shared.clean_workers(folder, calls=a.calls, seed=seed),
+    "store-frozen": lambda folder, seed, a: shared.store_trouble(folder, trouble="frozen", seed=seed, rounds=3),
+    "store-flushed": lambda folder, seed, a: shared.store_trouble(folder, trouble="flushed", seed=seed, rounds=3),
+    "store-restarted": lambda f, seed, a: shared.store_trouble(f, trouble="restarted", seed=seed, rounds=3),
+    "replica-kill": lambda f, seed, a: shared.replica_kills(f, times=min(a.kills, 4), seed=seed),
     "faults": lambda folder, seed, a: scenarios.upstream_faults(folder, each=a.each, seed=seed),
     "network": lambda folder, seed, a: networks.bad_upstream(folder, calls=a.calls // 20, seed=seed),
     "database-lossy": lambda folder, seed, a: networks.lossy_database(folder, calls=a.calls, seed=seed),

@@ -94,7 +94,7 @@ BUGS: tuple[Bug, ...] = (
          "tests/core/test_wire_sse.py", "tests/torture/test_fuzz_sse.py"),
     # budgets
     _bug("what is reserved does not count", "proxy/budgets/memory.py",
-         "room = claim.limit - counter.spent - counter.reserved", "room = claim.limit - counter.spent", _STORE),
+         "room = limit - counter.spent - counter.reserved", "room = limit - counter.spent", _STORE),
     _bug("a reservation is never given back", "proxy/budgets/memory.py",
          "            counter.reserved -= reserved\n", "", _STORE),
     _bug("an expired reservation is given back", "proxy/budgets/memory.py",
