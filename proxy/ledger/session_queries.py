@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.queries import BadQuestion, entry
+from proxy.ledger.rollups import digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, reading, spend_sessions
 from proxy.ledger.session_tree import Node, Part, tree_of
 from proxy.ledger.spend import ENTRY_SUMS, Span, of_sessions, within
 
 Order = Literal["latest", "cost"]
 _CALLS = 1000
+_MAX_DEPTH = 16
 _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd"}
 _MAX_INTEGER = 2**63 - 1
 
@@ -161,3 +164,38 @@ def _part(row: RowMapping) -> Part:
         parent_agent=row["parent_agent"], requests=int(row["requests"]), unpriced_requests=int(row["unpriced"]),
         cost_nanousd=int(row["cost_nanousd"]), usage=usage, started_at=row["started_at"], ended_at=row["ended_at"],
     )  # fmt: skip
+
+
+def recalled(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these sessions that the ledger has: whose each is, where it stands, and what its whole tree has cost."""
+    with reading(engine).connect() as connection:
+        return [found for name in names[:_MAX_DEPTH] if (found := _recalled(connection, name)) is not None]
+
+
+def _recalled(connection: Connection, name: str) -> dict[str, Any] | None:
+    root = _root_of(connection, name)
+    if root is None:
+        return None
+    parents: list[str] = []
+    above: str | None = name
+    while above is not None and above != root and len(parents) < _MAX_DEPTH:
+        above = _parent_of(connection, above)
+        parents.append(above or root)
+    whose = sa.select(entries.c.team, entries.c.key).where(entries.c.root_session_id == root).limit(1)
+    team, key = connection.execute(whose).one()
+    cost = sa.select(spend_sessions.c.cost_nanousd).where(spend_sessions.c.group == digest((root,)))
+    return {
+        "name": name,
+        "team": team,
+        "key": key,
+        "root": root,
+        "parent": parents[0] if parents else None,
+        "depth": len(parents) + 1,
+        "tree_nanousd": int(connection.execute(cost).scalar() or 0),
+    }
+
+
+def _parent_of(connection: Connection, child: str) -> str | None:
+    of = sa.and_(entries.c.session_id == child, entries.c.parent_session_id.is_not(None))
+    parent: str | None = connection.execute(sa.select(entries.c.parent_session_id).where(of).limit(1)).scalar()
+    return parent

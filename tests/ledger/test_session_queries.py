@@ -212,6 +212,29 @@ def test_the_calls_shown_are_limited_and_the_sums_are_not(book: Book) -> None:
     assert (len(found[1].calls), found[1].requests) == (3, 10)
 
 
+def test_where_a_session_stood_is_recalled(book: Book) -> None:
+    run_with_agents(book)
+    book.call("leaf", 4, cost=1, root_session_id="main", parent_session_id="child")
+    book.call("orphan", 5, root_session_id="never called", parent_session_id="never called")
+    book.ship()
+    names = ["main", "main@t", "child", "leaf", "never called", "nobody"]
+    found = {row.pop("name"): row for row in session_queries.recalled(book.engine, names)}
+    tree = {"team": "t", "key": "k", "root": "main", "tree_nanousd": 15_000_001}
+    assert found == {
+        "main": tree | {"parent": None, "depth": 1},
+        "child": tree | {"parent": "main", "depth": 2},
+        "leaf": tree | {"parent": "child", "depth": 3},
+        "never called": {
+            "team": "t",
+            "key": "k",
+            "root": "never called",
+            "tree_nanousd": 400,
+            "parent": None,
+            "depth": 1,
+        },
+    }
+
+
 # The command line
 
 
