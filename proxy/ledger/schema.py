@@ -225,6 +225,32 @@ spend_units = Table(
 )
 
 
+# Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entries_since_at", BigInteger, nullable=False),
+)
+
+# What deleted entries had added to `budget_spend`.
+budget_retired = Table(
+    "budget_retired",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+
+def horizon(connection: Connection) -> int | None:
+    """Where the entries that are kept begin (epoch microseconds); None where all are."""
+    found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
+    return None if found is None else int(found)
+
+
 def view_sql(dialect: str) -> str:
     """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
     if dialect == "postgresql":
