@@ -247,6 +247,32 @@ spend_units = Table(
 )
 
 
+# Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entries_since_at", BigInteger, nullable=False),
+)
+
+# What deleted entries had added to `budget_spend`.
+budget_retired = Table(
+    "budget_retired",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+
+def horizon(connection: Connection) -> int | None:
+    """Where the entries that are kept begin (epoch microseconds); None where all are."""
+    found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
+    return None if found is None else int(found)
+
+
 def open_ledger(url: str) -> Engine:
     """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock."""
     engine = connect(url)
