@@ -94,6 +94,7 @@ class Server(_Section):
     drain_timeout_s: Seconds = 30
     max_call_s: PositiveInt = 3600  # a call that takes longer is charged at its ceiling first, and corrected later
     keepalive_comment_s: Seconds = 0
+    session_quiet_s: PositiveInt = 900  # a session is measured when it has made no call for so long
 
 
 class Upstream(_Section):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pricing.load import checked_at
 from proxy.budgets.budget import Budget
 from proxy.control.exposition import Gauge, decimal
 from proxy.money import NANO
@@ -26,7 +29,19 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
     yield "ledger_dropped_total", {}, str(api.recorder.unreadable_records)
     yield "spool_bytes", {}, str(api.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
-    yield "price_book_info", {"version": api.book.version}, "1"
+    yield "price_book_info", {"version": api.book.version, "operator": _version(api.config().prices)}, "1"
+    yield "price_book_timestamp_seconds", {}, str(_checked_at())
+    yield "sessions_active", {}, str(len(api.metrics.sessions))
+
+
+@cache
+def _checked_at() -> int:
+    return checked_at()
+
+
+def _version(prices: Sequence[Any]) -> str:
+    """Names the operator's own prices, so that a change of them is seen; "" where there are none."""
+    return hashlib.sha256(repr(prices).encode()).hexdigest()[:8] if prices else ""
 
 
 def _alerts(api: Api) -> Iterator[Gauge]:

@@ -80,7 +80,7 @@ class _Control:
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
         self._raises = raises.in_force(engine)
-        metrics = self._metrics = MetricState.load(engine, self._instance())
+        metrics = self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
         log_rows = call_logger(self.config.log.sample)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 

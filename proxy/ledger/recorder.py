@@ -95,6 +95,7 @@ class Recorder:
         self._folder = folder
         self._instance = instance
         self._shipper = Shipper(engine, instance, metrics)
+        self._metrics = metrics
         self._on_shipped = on_shipped
         self._gate = gate
         self._runs: dict[str, _Run] = {}
@@ -120,7 +121,7 @@ class Recorder:
         batch = Batch()
         read_at = time.time()
         count = self._read(batch)
-        if not count and not batch and not any(run.over for run in self._runs.values()):
+        if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
             self.caught_up_at = read_at
             return 0
         if self._gate is not None:

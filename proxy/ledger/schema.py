@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from proxy.ledger.view import view_sql
+
 HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
@@ -245,21 +247,30 @@ spend_units = Table(
 )
 
 
-def view_sql(dialect: str) -> str:
-    """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
-    if dialect == "postgresql":
-        cost = "(cost_nanousd::numeric / 1000000000)::numeric(30, 9)"
-        times = "to_timestamp(started_at / 1e6) AS started, to_timestamp(ended_at / 1e6) AS ended"
-    else:
-        cost = (
-            "CASE WHEN cost_nanousd IS NULL THEN NULL ELSE printf('%s%d.%09d', CASE WHEN cost_nanousd < 0 THEN '-' ELSE '' END,"
-            " abs(cost_nanousd) / 1000000000, abs(cost_nanousd) % 1000000000) END"
-        )
-        times = (
-            "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started,"
-            " strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch') AS ended"
-        )
-    return f"CREATE VIEW ledger AS SELECT {cost} AS cost_usd, {times}, entries.* FROM entries"  # noqa: S608 - constants
+# Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entries_since_at", BigInteger, nullable=False),
+)
+
+# What deleted entries had added to `budget_spend`.
+budget_retired = Table(
+    "budget_retired",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+
+def horizon(connection: Connection) -> int | None:
+    """Where the entries that are kept begin (epoch microseconds); None where all are."""
+    found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
+    return None if found is None else int(found)
 
 
 def open_ledger(url: str) -> Engine:

@@ -36,6 +36,9 @@ class Counts:
         self.entries = 0
         self.refusals: list[tuple[str, str | None]] = []
 
+    def due(self) -> bool:
+        return False
+
     def observe(self) -> Seen:
         return Seen()
 
