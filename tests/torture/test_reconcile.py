@@ -24,7 +24,6 @@ from .harness import ROOT
 from .reconcile import Sources, gather
 from .verdict import judge
 
-
 OF_SCENARIOS = {"other_failures"}  # numbers that only some scenarios can count
 
 
