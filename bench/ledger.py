@@ -25,10 +25,10 @@ from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import queries, schema
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.rollups import DAY_US, HOUR_US
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
 from proxy.ledger.schema import open_ledger, writing
 from proxy.ledger.shipping import Positions, Shipper
-from proxy.ledger.spend import sessions, spend
+from proxy.ledger.spend import spend
 
 DAY_ENTRIES = 100_000
 BATCH = 1000
@@ -90,14 +90,35 @@ def copy_days(engine: Engine, days: int) -> None:
                 ("entries", ("started_at", "ended_at"), ("id", "request_id", "session_id", "root_session_id")),
                 ("spend_hours", ("start_at",), ()),
                 ("spend_days", ("start_at",), ()),
-                ("spend_people", ("start_at",), ()),
+                ("spend_people_days", ("start_at",), ()),
                 ("spend_sessions", ("first_at", "last_at", "ended_at"), ("group", "session")),
             ):
                 connection.execute(_copy(schema.metadata.tables[name], moved, marked, number))
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
+    _make_weeks(engine)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))
+
+
+def _make_weeks(engine: Engine) -> None:
+    """Weeks are no copies of a day."""
+    days, weeks = schema.spend_people_days, schema.spend_people_weeks
+    start = days.c.start_at - days.c.start_at % WEEK_US
+    values = [
+        start
+        if column.name == "start_at"
+        else sa.func.sum(column)
+        if column.name in schema.SUMS
+        else sa.func.max(column)
+        for column in days.columns
+        if column.name != "group"
+    ]
+    names = [column.name for column in days.columns if column.name != "group"]
+    with writing(engine).begin() as connection:
+        connection.execute(sa.delete(weeks))
+        query = sa.select(days.c.group, *values).group_by(start, days.c.group)
+        connection.execute(sa.insert(weeks).from_select(["group", *names], query))
 
 
 def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int) -> Any:
@@ -157,7 +178,14 @@ def report(engine: Engine, days: int, *, entries_too: bool) -> None:
     end = START + days * DAY_US
     odd = 12_345_678_901
     with engine.connect() as connection:
-        for name in ("entries", "spend_hours", "spend_days", "spend_people", "spend_sessions"):
+        for name in (
+            "entries",
+            "spend_hours",
+            "spend_days",
+            "spend_people_days",
+            "spend_people_weeks",
+            "spend_sessions",
+        ):
             rows = connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one()
             print(f"{rows:>12,} rows in {name}")
     for by, since, until in (

@@ -18,12 +18,13 @@ from proxy.ledger.schema import (
     entries,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
     spend_units,
 )
 
-_TABLES = (spend_hours, spend_days, spend_people, spend_sessions, spend_units)
+_TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
 _PAGE = 5000
 
 # What a roll-up is made of.

@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.ledger.schema import (
-    NAMES,
-    PEOPLE,
     SUMS,
     TOKEN_COLUMNS,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
 )
 from proxy.ledger.sound import MOST
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
+WEEK_US = 7 * DAY_US  # begins on a Thursday, as the epoch did
 _MAX_SCALE = 15
 _ONE = 10**15
 _MAX_UNIT_CHARS = 100
@@ -112,7 +112,7 @@ def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
             continue
         units = units_of(row["usage"]) if row["usage"] else None
         started_at = row["started_at"]
-        names = tuple([row[name] for name in PEOPLE])
+        names = tuple([row[name] for name in _ALL])
         by_hour[started_at - started_at % HOUR_US, names].add_row(row, units)
         session = sessions.get(row["root_session_id"])
         if session is None:
@@ -123,13 +123,15 @@ def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
 
 
 def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
-    hours = _merged(by_hour, HOUR_US, len(NAMES))
+    hours = _merged(by_hour, HOUR_US, _NAMES)
+    days = _merged(by_hour, DAY_US, _PEOPLE)
     units: list[tuple[Any, ...]] = []
     tables = {}
     for table, groups in (
         (spend_hours, hours),
-        (spend_days, _merged(hours, DAY_US, len(NAMES))),
-        (spend_people, _merged(by_hour, DAY_US, len(PEOPLE))),
+        (spend_days, _merged(hours, DAY_US, slice(None))),
+        (spend_people_days, days),
+        (spend_people_weeks, _merged(days, WEEK_US, slice(None))),
     ):
         rows = []
         for (start_at, names), found in groups.items():
@@ -151,11 +153,16 @@ def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
 _key = operator.itemgetter(0, 1)
 
 
-def _merged(groups: Groups, length_us: int, names: int) -> Groups:
+# All names, in an order in which those of either kind of roll-up stand together.
+_ALL = ("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
+_NAMES, _PEOPLE = slice(0, 6), slice(3, 8)
+
+
+def _merged(groups: Groups, length_us: int, names: slice) -> Groups:
     """The groups of longer times, or of fewer names."""
     merged: Groups = defaultdict(_Group)
     for (start_at, values), group in groups.items():
-        merged[start_at - start_at % length_us, values[:names]].add(group)
+        merged[start_at - start_at % length_us, values[names]].add(group)
     return merged
 
 

@@ -195,14 +195,15 @@ raises = Table(
 
 
 # What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
-# customers, of whom there may be as many as calls; by day with them; and by session tree. `group` is a digest of the names.
+# customers, of whom there may be as many as calls; with them by day and by seven days; and by session tree. `group` is a
+# digest of the names.
 SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
-NAMES = ("key", "team", "model", "provider", "upstream", "agent")
-PEOPLE = (*NAMES, "user", "customer")
+NAMES = ("provider", "upstream", "agent", "key", "team", "model")
+PEOPLE = ("key", "team", "model", "user", "customer")
 
 
 def _rollup(name: str, names: tuple[str, ...]) -> Table:
-    """start_at: where the hour or day begins, in UTC."""
+    """start_at: where the hour, the day or the seven days begin, counted from the epoch in UTC."""
     return Table(
         name,
         metadata,
@@ -216,7 +217,8 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
 
 spend_hours = _rollup("spend_hours", NAMES)
 spend_days = _rollup("spend_days", NAMES)
-spend_people = _rollup("spend_people", PEOPLE)
+spend_people_days = _rollup("spend_people_days", PEOPLE)
+spend_people_weeks = _rollup("spend_people_weeks", PEOPLE)
 
 # first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
 spend_sessions = Table(

@@ -1,6 +1,6 @@
 """What was spent, by whatever is asked for: from the roll-ups as far as they go, the rest from the entries.
 
-A span of time is cut into whole days, whole hours, and the edges that are left, which are read entry by entry. Labels, and
+A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry. Labels, and
 sessions with something else, are only in the entries. However a question is answered, the answer is the same.
 Times are integer epoch microseconds, `since` inclusive and `until` exclusive, by `started_at`; money is integer nano-USD.
 """
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.queries import GROUPS, BadQuestion, rfc3339
-from proxy.ledger.rollups import DAY_US, HOUR_US, Units, quantity, units_of
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
@@ -24,12 +24,14 @@ from proxy.ledger.schema import (
     reading,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
     spend_units,
 )
 
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
+_LOOK_UP = 500
 _LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 
 _ATTEMPT = entries.c.kind == "attempt"
@@ -67,7 +69,8 @@ class _Source(NamedTuple):
 _ENTRIES = _Source(entries, 0)
 _HOURS = _Source(spend_hours, HOUR_US)
 _DAYS = _Source(spend_days, DAY_US)
-_PEOPLE = _Source(spend_people, DAY_US)
+_PEOPLE_WEEKS = _Source(spend_people_weeks, WEEK_US)
+_PEOPLE_DAYS = _Source(spend_people_days, DAY_US)
 
 
 class _Total:
@@ -139,10 +142,10 @@ def _check(by: Sequence[str]) -> None:
 
 def _sources(by: Sequence[str]) -> list[_Source]:
     """The roll-ups that know all these names and times, those of the longest time first."""
-    longest = HOUR_US if "hour" in by else DAY_US
+    longest = min([_LENGTHS_US[name] for name in by if name in _LENGTHS_US], default=WEEK_US)
     return [
         source
-        for source in ((_PEOPLE,) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
+        for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
         if source.length_us <= longest and all(name in source.table.c or name in _LENGTHS_US for name in by)
     ]
 
@@ -252,8 +255,8 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     inside, across = within(span)
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
-    if across is not None:
-        where = sa.and_(of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+    for some in _sessions(connection, across):
+        where = sa.and_(some, span.holds(entries.c.started_at), entries.c.status != "void")
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 
@@ -273,3 +276,15 @@ def of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     named = sa.select(spend_sessions.c.session).where(which)
     nameless = sa.exists().where(which, spend_sessions.c.session.is_(None))
     return sa.or_(entries.c.root_session_id.in_(named), sa.and_(entries.c.root_session_id.is_(None), nameless))
+
+
+def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> Iterator[sa.ColumnElement[bool]]:
+    """Conditions for the entries of these sessions, some sessions each. Those that name none are one session."""
+    if which is None:
+        return
+    found = list(connection.execute(sa.select(spend_sessions.c.session).where(which)).scalars())
+    if None in found:
+        yield entries.c.root_session_id.is_(None)
+    names = [name for name in found if name is not None]
+    for first in range(0, len(names), _LOOK_UP):
+        yield entries.c.root_session_id.in_(names[first : first + _LOOK_UP])

@@ -223,6 +223,15 @@ def next_sound(rest: bytes) -> int | None:
     return None
 
 
+def is_torn(data: bytes) -> bool:
+    """Whether it is the beginning of one frame: what is left of a record that nobody was told is written."""
+    if len(data) < _HEAD.size:
+        return True
+    length, _ = _HEAD.unpack_from(data)
+    text = data[_HEAD.size :]
+    return len(text) < length <= _MAX_PAYLOAD_BYTES and _PAYLOAD_START.startswith(text[: len(_PAYLOAD_START)])
+
+
 class SpoolReader:
     """Reads one run's segments in order, from a position on, as they grow."""
 

@@ -23,6 +23,7 @@ from proxy.ledger.corrections import correction_id, entry_in_ledger
 from proxy.ledger.entries import budget_amounts
 from proxy.ledger.queries import rfc3339
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
+from proxy.ledger.rollups import DAY_US, WEEK_US
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
@@ -36,7 +37,8 @@ from proxy.ledger.schema import (
     reading,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
     spend_units,
     writing,
@@ -193,7 +195,8 @@ def _check_numbering(connection: Connection) -> None:
 _ROLLED: tuple[tuple[sa.Table, sa.Column[Any]], ...] = (
     (spend_hours, spend_hours.c.start_at),
     (spend_days, spend_days.c.start_at),
-    (spend_people, spend_people.c.start_at),
+    (spend_people_days, spend_people_days.c.start_at),
+    (spend_people_weeks, spend_people_weeks.c.start_at),
     (spend_sessions, spend_sessions.c.first_at),
 )
 
@@ -270,18 +273,20 @@ def _place(table: sa.Table, row: Mapping[str, Any]) -> str:
 
 def _check_days(connection: Connection) -> None:
     """The roll-ups agree with each other, also where the entries are deleted."""
-    found = {}
-    for table in (spend_days, spend_hours, spend_people):
-        day = (table.c.start_at - table.c.start_at % 86_400_000_000).label("day")
-        query = sa.select(day, *[sa.func.sum(table.c[name]) for name in SUMS]).group_by(day)
-        found[table.name] = {int(row[0]): [int(number) for number in row[1:]] for row in connection.execute(query)}
-    days = found.pop(spend_days.name)
-    for name, others in found.items():
-        for at in sorted(days.keys() | others.keys()):
+    pairs = ((spend_hours, spend_days, DAY_US), (spend_people_days, spend_days, DAY_US))
+    for one, other, length_us in (*pairs, (spend_people_weeks, spend_people_days, WEEK_US)):
+        sums, others = _by_time(connection, one, length_us), _by_time(connection, other, length_us)
+        for at in sorted(sums.keys() | others.keys()):
             for position, column in enumerate(SUMS):
-                pair = [rows[at][position] if at in rows else 0 for rows in (days, others)]
+                pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
-                    raise Differs(f"{name} {rfc3339(at)}", f"{column} of the day is {pair[1]}, in spend_days {pair[0]}")
+                    raise Differs(f"{one.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}")
+
+
+def _by_time(connection: Connection, table: sa.Table, length_us: int) -> dict[int, list[int]]:
+    start = (table.c.start_at - table.c.start_at % length_us).label("start")
+    query = sa.select(start, *[sa.func.sum(table.c[name]) for name in SUMS]).group_by(start)
+    return {int(row[0]): [int(number) for number in row[1:]] for row in connection.execute(query)}
 
 
 # Metrics

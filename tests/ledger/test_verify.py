@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from proxy.cli import _register_the_others, app
 from proxy.ledger.schema import open_ledger
-from proxy.ledger.spool import SpoolWriter
+from proxy.ledger.spool import SpoolWriter, frame
 from proxy.ledger.verify import Report, verify
 from tests.ledger.made_up import HOUR_US, START, fill, made_up
 from tests.ledger.test_recorder import Ledger, append, intent, settle
@@ -56,9 +57,8 @@ def copy(sound: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def audit(tmp_path: Path) -> Callable[..., Report]:
     def run(url: str, spool: Path | None = None) -> Report:
-        scratch = tmp_path / "scratch"
-        scratch.mkdir()
-        return verify(url, scratch, spool)
+        with tempfile.TemporaryDirectory(dir=tmp_path) as scratch:
+            return verify(url, Path(scratch), spool)
 
     return run
 
@@ -121,7 +121,7 @@ ERRORS = {
     "a roll-up's cost": (
         "UPDATE spend_hours SET cost_nanousd = cost_nanousd - 1 WHERE requests > 1", "spend_hours start_at=2026-11-2"),
     "a day's requests": ("UPDATE spend_days SET requests = requests + 1 WHERE requests > 1", "spend_days"),
-    "a roll-up row that is gone": ("DELETE FROM spend_people WHERE customer = 'ümlaut'", "customer=ümlaut: it is missing"),
+    "a roll-up row that is gone": ("DELETE FROM spend_people_days WHERE customer = 'ümlaut'", "customer=ümlaut: it is missing"),
     "a roll-up of another team": ("UPDATE spend_days SET team = 'x' WHERE team = 'payments'", "team is x"),
     "a session's total": ("UPDATE spend_sessions SET output_tokens = 0 WHERE session = 'session-1'", "session=session-1"),
     "a unit's total": ("UPDATE spend_units SET amount = amount * 2 WHERE unit = 'web_search'", "unit=web_search"),
@@ -178,7 +178,8 @@ def only_the_spool(url: str) -> None:
             "metric_state",
             "spend_hours",
             "spend_days",
-            "spend_people",
+            "spend_people_days",
+            "spend_people_weeks",
             "spend_sessions",
             "spend_units",
         ):
@@ -240,6 +241,22 @@ def test_a_torn_end_of_the_spool_is_what_kills_leave(
     with segment.open("rb+") as file:
         file.truncate(segment.stat().st_size - 20)
     assert audit(database, folder).difference is None
+    writer.close()
+
+
+def test_a_torn_record_that_was_passed_over_is_no_difference(
+    database: str, tmp_path: Path, audit: Callable[..., Report]
+) -> None:
+    folder, writer, _ = shipped(tmp_path, database)
+    only_the_spool(database)
+    whole = frame(orjson.dumps(intent()))
+    for cut in (1, 8, 9, 100):
+        (folder / f"w.000000.{cut}.damaged").write_bytes(whole[:cut])
+    assert audit(database, folder).difference is None
+    (folder / "w.000000.7.damaged").write_bytes(whole[:50] + b"?" + whole[51:])
+    difference = audit(database, folder).difference
+    assert difference is not None
+    assert difference.where == "spool w.000000.7.damaged"
     writer.close()
 
 
