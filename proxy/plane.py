@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,6 +34,10 @@ from proxy.upstream import UpstreamClient
 _MAX_SESSIONS = 100_000
 _MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
+
+
+# Sessions' names in, and what the ledger has of them out (`session_queries.recalled`); None where it does not answer.
+Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,11 @@ class SessionCosts:
     def total(self, team: str | None, session_id: str) -> int:
         return self._nanousd.get((team, session_id), 0)
 
+    def begin(self, team: str | None, session_id: str, nanousd: int) -> None:
+        """What a session had cost before its first call here; where it had one, that total stands."""
+        if (team, session_id) not in self._nanousd:
+            self.add(team, session_id, nanousd)
+
     def add(self, team: str | None, session_id: str, nanousd: int) -> int:
         """Add a cost; the session's total with it."""
         key = (team, session_id)
@@ -120,6 +129,7 @@ class Plane:
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
+    recall: Recall | None = None  # asks the ledger about sessions; None: there is nobody to ask
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))

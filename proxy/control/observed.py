@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import orjson
-
 from pricing.units import is_token
 from proxy.control.metrics import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.control.quiet import Call, Session, call_of
 from proxy.ledger.entries import Entry
+from proxy.ledger.rollups import units_of
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import Row
 from proxy.money import NANO
@@ -105,9 +104,9 @@ class Observed:
             if row[column]:
                 alike.tokens[unit] += row[column] * MICRO
         if row["usage"]:
-            for unit, quantity in orjson.loads(row["usage"]).items():
+            for (unit, scale), amount in units_of(row["usage"]).items():
                 if is_token(unit):  # whole ones of rare units, fractions of any
-                    alike.tokens[unit] += _millionths(quantity)
+                    alike.tokens[unit] += amount * MICRO // 10**scale
         if row["kind"] == "attempt":
             self._observe_attempt(row, end, labels, alike)
 
@@ -207,13 +206,6 @@ def between_tokens_ms(end: Mapping[str, Any]) -> float | None:
     if not count or not isinstance(count, int) or not isinstance(total, int | float):
         return None
     return total / count
-
-
-def _millionths(quantity: Any) -> int:
-    try:
-        return int(Decimal(str(quantity)) * MICRO)
-    except (InvalidOperation, OverflowError, ValueError):
-        return 0
 
 
 def deal(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str = "settled") -> Iterable[tuple[str, int]]:

@@ -36,6 +36,7 @@ from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import open_ledger
+from proxy.ledger.session_queries import recalled
 from proxy.log import call_logger
 from proxy.orders import Orders
 from proxy.serving import Server
@@ -116,7 +117,9 @@ class _Control:
         self._known_keys = keys.identities(engine)
         thread.start()
         alerts.start()
-        link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
+        link = self._link = ControlServer(
+            self._data_dir / "control.sock", self._first_snapshot, {"sessions": self._recalled_sessions}
+        )
         await link.start()
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
         server = await asyncio.to_thread(self._api_server, engine, loop)
@@ -193,6 +196,13 @@ class _Control:
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
         return compile_budgets(self.config.budgets, raises.as_raises(self._raises))
+
+    async def _recalled_sessions(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Where sessions stand and what their trees cost, by the ledger; None where it does not answer."""
+        try:
+            return await asyncio.to_thread(recalled, self._engine, question["names"])
+        except SQLAlchemyError:
+            return None
 
     def _seeds(self) -> list[dict[str, Any]]:
         return budget_seeds(self._engine, self.budgets(), time.time())

@@ -109,12 +109,6 @@ def entry(row: RowMapping) -> dict[str, Any]:
     return values
 
 
-def session_entries(engine: Engine, session_id: str, limit: int = 1000) -> list[dict[str, Any]]:
-    statement = sa.select(entries).where(entries.c.root_session_id == session_id).order_by(entries.c.id).limit(limit)
-    with engine.connect() as connection:
-        return [entry(row) for row in connection.execute(statement).mappings()]
-
-
 def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
     """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
     found: dict[str, int] = {}

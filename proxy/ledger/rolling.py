@@ -18,12 +18,13 @@ from proxy.ledger.schema import (
     entries,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
     spend_units,
 )
 
-_TABLES = (spend_hours, spend_days, spend_people, spend_sessions, spend_units)
+_TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
 _PAGE = 5000
 
 # What a roll-up is made of.
@@ -49,12 +50,11 @@ class Rolling:
             if added:
                 self._write(connection, self._statements[table.name], added)
 
-    def _write(self, connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        values = [tuple(row.values()) for row in rows]
+    def _write(self, connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if self._postgres:  # one statement for all, a column at a time
-            connection.exec_driver_sql(statement, tuple(map(list, zip(*values, strict=True))))
+            connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
         else:
-            connection.exec_driver_sql(statement, values)
+            connection.exec_driver_sql(statement, rows)
 
 
 def add_all(connection: Connection) -> None:

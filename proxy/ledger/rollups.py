@@ -6,6 +6,7 @@ Void entries count nowhere; a correction changes cost and usage, but is no reque
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -14,142 +15,155 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.ledger.schema import (
-    NAMES,
-    PEOPLE,
     SUMS,
     TOKEN_COLUMNS,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
 )
 from proxy.ledger.sound import MOST
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
+WEEK_US = 7 * DAY_US  # begins on a Thursday, as the epoch did
 _MAX_SCALE = 15
+_ONE = 10**15
 _MAX_UNIT_CHARS = 100
 
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
-_TOKENS = tuple(TOKEN_COLUMNS.values())
+_TOKENS = tuple((SUMS.index(column), column) for column in TOKEN_COLUMNS.values())
 
 
 class Rolled(NamedTuple):
-    """Rows for each roll-up's table, in the order of their keys, and for `spend_units`."""
+    """Rows for each roll-up's table, and for `spend_units`: values in the order of the columns, rows in that of their keys."""
 
-    tables: Mapping[str, list[dict[str, Any]]]
-    units: list[dict[str, Any]]
+    tables: Mapping[str, list[tuple[Any, ...]]]
+    units: list[tuple[Any, ...]]
 
 
-class _Sums:
+class _Group:
     """What the entries of one group come to."""
 
     __slots__ = ("numbers", "units")
 
     def __init__(self) -> None:
         self.numbers = [0] * len(SUMS)
-        self.units: Units = defaultdict(int)
+        self.units: Units | None = None  # most have none
 
-    def add(self, other: _Sums) -> None:
-        self.numbers = [a + b for a, b in zip(self.numbers, other.numbers, strict=True)]
-        for key, amount in other.units.items():
+    def add_row(self, row: Mapping[str, Any], units: Units | None) -> None:
+        numbers, cost = self.numbers, row["cost_nanousd"]
+        if row["kind"] == "attempt":
+            numbers[0] += 1
+            if cost is None:
+                numbers[1] += 1
+        if cost:
+            numbers[2] += cost
+        for position, column in _TOKENS:
+            if row[column]:
+                numbers[position] += row[column]
+        if units:
+            self.add_units(units)
+
+    def add(self, other: _Group) -> None:
+        self.numbers = list(map(operator.add, self.numbers, other.numbers))
+        if other.units:
+            self.add_units(other.units)
+
+    def add_units(self, units: Units) -> None:
+        if self.units is None:
+            self.units = defaultdict(int)
+        for key, amount in units.items():
             self.units[key] += amount
 
 
-class _Session(_Sums):
+class _Session(_Group):
+    """Of one session, with its team and times."""
+
     __slots__ = ("ended_at", "first_at", "last_at", "team")
 
-    def __init__(self) -> None:
+    def __init__(self, row: Mapping[str, Any]) -> None:
         super().__init__()
-        self.team: str | None = None
-        self.first_at = self.last_at = self.ended_at = 0
+        self.team: str | None = row["team"]
+        self.first_at: int = row["started_at"]
+        self.last_at: int = row["started_at"]
+        self.ended_at: int = row["ended_at"]
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        team, started_at = row["team"], row["started_at"]
+        if team != self.team and team is not None and (self.team is None or team > self.team):
+            self.team = team
+        self.first_at = min(self.first_at, started_at)
+        self.last_at = max(self.last_at, started_at)
+        self.ended_at = max(self.ended_at, row["ended_at"])
+
+
+Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
 
 
 def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
     """What these entries add."""
-    by_hour: dict[tuple[int, Names], _Sums] = defaultdict(_Sums)
+    by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, _Session] = {}
     for row in rows:
         if row["status"] == "void":
             continue
-        sums = _sums_of(row)
+        units = units_of(row["usage"]) if row["usage"] else None
         started_at = row["started_at"]
-        hour = started_at - started_at % HOUR_US
-        names = (
-            row["key"],
-            row["team"],
-            row["model"],
-            row["provider"],
-            row["upstream"],
-            row["agent"],
-            row["user"],
-            row["customer"],
-        )
-        by_hour[hour, names].add(sums)
-        _add_to_session(sessions, row, sums)
+        names = tuple([row[name] for name in _ALL])
+        by_hour[started_at - started_at % HOUR_US, names].add_row(row, units)
+        session = sessions.get(row["root_session_id"])
+        if session is None:
+            session = sessions[row["root_session_id"]] = _Session(row)
+        session.see(row)
+        session.add_row(row, units)
     return _rolled(by_hour, sessions)
 
 
-def _sums_of(row: Mapping[str, Any]) -> _Sums:
-    sums = _Sums()
-    cost = row["cost_nanousd"]
-    attempt = row["kind"] == "attempt"
-    sums.numbers = [int(attempt), int(attempt and cost is None), cost or 0, *[row[column] for column in _TOKENS]]
-    if row["usage"]:
-        sums.units = units_of(row["usage"])
-    return sums
-
-
-def _add_to_session(sessions: dict[str | None, _Session], row: Mapping[str, Any], sums: _Sums) -> None:
-    name, team, started_at = row["root_session_id"], row["team"], row["started_at"]
-    session = sessions.get(name)
-    if session is None:
-        session = sessions[name] = _Session()
-        session.first_at = session.last_at = started_at
-        session.team, session.ended_at = team, row["ended_at"]
-    session.add(sums)
-    if team is not None and (session.team is None or team > session.team):
-        session.team = team
-    session.first_at = min(session.first_at, started_at)
-    session.last_at = max(session.last_at, started_at)
-    session.ended_at = max(session.ended_at, row["ended_at"])
-
-
-def _rolled(by_hour: Mapping[tuple[int, Names], _Sums], sessions: Mapping[str | None, _Session]) -> Rolled:
-    units: list[dict[str, Any]] = []
+def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
+    hours = _merged(by_hour, HOUR_US, _NAMES)
+    days = _merged(by_hour, DAY_US, _PEOPLE)
+    units: list[tuple[Any, ...]] = []
     tables = {}
-    for table, length, names in (
-        (spend_hours, HOUR_US, NAMES),
-        (spend_days, DAY_US, NAMES),
-        (spend_people, DAY_US, PEOPLE),
+    for table, groups in (
+        (spend_hours, hours),
+        (spend_days, _merged(hours, DAY_US, slice(None))),
+        (spend_people_days, days),
+        (spend_people_weeks, _merged(days, WEEK_US, slice(None))),
     ):
-        groups: dict[tuple[int, Names], _Sums] = defaultdict(_Sums)
-        for (hour, values), sums in by_hour.items():
-            groups[hour - hour % length, values[: len(names)]].add(sums)
-        rows: list[dict[str, Any]] = []
-        for (start_at, values), sums in groups.items():
-            group = digest(values)
-            told = dict(zip(names, values, strict=True))
-            rows.append({"start_at": start_at, "group": group, **told, **dict(zip(SUMS, sums.numbers, strict=True))})
-            units += _unit_rows(table.name, start_at, group, sums.units)
-        tables[table.name] = sorted(rows, key=lambda row: (row["start_at"], row["group"]))
+        rows = []
+        for (start_at, names), found in groups.items():
+            group = digest(names)
+            rows.append((start_at, group, *names, *found.numbers))
+            if found.units:
+                units += [(table.name, start_at, group, *key, amount) for key, amount in found.units.items()]
+        tables[table.name] = sorted(rows, key=_key)
     rows = []
     for name, session in sessions.items():
         group = digest((name,))
-        numbers = dict(zip(SUMS, session.numbers, strict=True))
-        times = {"first_at": session.first_at, "last_at": session.last_at, "ended_at": session.ended_at}
-        rows.append({"group": group, "session": name, "team": session.team, **numbers, **times})
-        units += _unit_rows(spend_sessions.name, 0, group, session.units)
-    tables[spend_sessions.name] = sorted(rows, key=lambda row: str(row["group"]))
-    return Rolled(tables, sorted(units, key=lambda row: tuple(row.values())[:5]))
+        rows.append((group, name, session.team, *session.numbers, session.first_at, session.last_at, session.ended_at))
+        if session.units:
+            units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in session.units.items()]
+    tables[spend_sessions.name] = sorted(rows, key=operator.itemgetter(0))
+    return Rolled(tables, sorted(units))
 
 
-def _unit_rows(rollup: str, start_at: int, group: str, units: Units) -> list[dict[str, Any]]:
-    return [
-        {"rollup": rollup, "start_at": start_at, "group": group, "unit": unit, "scale": scale, "amount": amount}
-        for (unit, scale), amount in units.items()
-    ]
+_key = operator.itemgetter(0, 1)
+
+
+# All names, in an order in which those of either kind of roll-up stand together.
+_ALL = ("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
+_NAMES, _PEOPLE = slice(0, 6), slice(3, 8)
+
+
+def _merged(groups: Groups, length_us: int, names: slice) -> Groups:
+    """The groups of longer times, or of fewer names."""
+    merged: Groups = defaultdict(_Group)
+    for (start_at, values), group in groups.items():
+        merged[start_at - start_at % length_us, values[names]].add(group)
+    return merged
 
 
 def digest(names: Names) -> str:
@@ -188,9 +202,8 @@ def _scaled(quantity: Any) -> tuple[int, int] | None:
 
 def quantity(scaled: Iterable[tuple[int, int]]) -> int | str:
     """A unit's total of (scale, amount): a whole number, else a decimal as text."""
-    total: int = sum(amount * 10 ** (_MAX_SCALE - scale) for scale, amount in scaled)
-    unit: int = 10**_MAX_SCALE
-    whole, rest = divmod(abs(total), unit)
+    total = sum(amount * int(10 ** (_MAX_SCALE - scale)) for scale, amount in scaled)
+    whole, rest = divmod(abs(total), _ONE)
     if not rest:
         return whole if total >= 0 else -whole
     return f"{'-' * (total < 0)}{whole}.{rest:0{_MAX_SCALE}d}".rstrip("0")

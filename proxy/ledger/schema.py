@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0005"  # the migration that this code expects; tests compare it with the newest file
+from proxy.ledger.view import view_sql
+
+HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -26,6 +28,8 @@ TOKEN_COLUMNS = {
     unit: f"{unit}_tokens"
     for unit in ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "output", "reasoning")
 }
+
+_CHILDREN = sa.text("parent_session_id IS NOT NULL")  # few are: most sessions are roots
 
 entries = Table(
     "entries",
@@ -81,6 +85,7 @@ entries = Table(
     Column("instance", Text),
     Index("entries_started_at", "started_at"),
     Index("entries_root_session", "root_session_id"),
+    Index("entries_child_session", "session_id", sqlite_where=_CHILDREN, postgresql_where=_CHILDREN),
 )
 
 # What each budget's counter has settled: the sum of the entries' `budgets`, kept with them in one transaction.
@@ -190,14 +195,15 @@ raises = Table(
 
 
 # What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
-# customers, of whom there may be as many as calls; by day with them; and by session tree. `group` is a digest of the names.
+# customers, of whom there may be as many as calls; with them by day and by seven days; and by session tree. `group` is a
+# digest of the names.
 SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
-NAMES = ("key", "team", "model", "provider", "upstream", "agent")
-PEOPLE = (*NAMES, "user", "customer")
+NAMES = ("provider", "upstream", "agent", "key", "team", "model")
+PEOPLE = ("key", "team", "model", "user", "customer")
 
 
 def _rollup(name: str, names: tuple[str, ...]) -> Table:
-    """start_at: where the hour or day begins, in UTC."""
+    """start_at: where the hour, the day or the seven days begin, counted from the epoch in UTC."""
     return Table(
         name,
         metadata,
@@ -211,7 +217,8 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
 
 spend_hours = _rollup("spend_hours", NAMES)
 spend_days = _rollup("spend_days", NAMES)
-spend_people = _rollup("spend_people", PEOPLE)
+spend_people_days = _rollup("spend_people_days", PEOPLE)
+spend_people_weeks = _rollup("spend_people_weeks", PEOPLE)
 
 # first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
 spend_sessions = Table(
@@ -242,21 +249,30 @@ spend_units = Table(
 )
 
 
-def view_sql(dialect: str) -> str:
-    """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
-    if dialect == "postgresql":
-        cost = "(cost_nanousd::numeric / 1000000000)::numeric(30, 9)"
-        times = "to_timestamp(started_at / 1e6) AS started, to_timestamp(ended_at / 1e6) AS ended"
-    else:
-        cost = (
-            "CASE WHEN cost_nanousd IS NULL THEN NULL ELSE printf('%s%d.%09d', CASE WHEN cost_nanousd < 0 THEN '-' ELSE '' END,"
-            " abs(cost_nanousd) / 1000000000, abs(cost_nanousd) % 1000000000) END"
-        )
-        times = (
-            "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started,"
-            " strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch') AS ended"
-        )
-    return f"CREATE VIEW ledger AS SELECT {cost} AS cost_usd, {times}, entries.* FROM entries"  # noqa: S608 - constants
+# Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entries_since_at", BigInteger, nullable=False),
+)
+
+# What deleted entries had added to `budget_spend`.
+budget_retired = Table(
+    "budget_retired",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+
+def horizon(connection: Connection) -> int | None:
+    """Where the entries that are kept begin (epoch microseconds); None where all are."""
+    found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
+    return None if found is None else int(found)
 
 
 def open_ledger(url: str) -> Engine:

@@ -78,9 +78,9 @@ class Shipper:
         self._instance = instance
         self._metrics = metrics
         self._insert = _insert_sql(engine)
-        self._add_spend = _upsert(engine, budget_spend, adding="amount")
-        self._set_metric = _upsert(engine, metric_state)
-        self._set_position = _upsert(engine, spool_positions)
+        self._add_spend = upsert(engine, budget_spend, adding="amount")
+        self._set_metric = upsert(engine, metric_state)
+        self._set_position = upsert(engine, spool_positions)
         self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
@@ -231,7 +231,7 @@ def _insert_sql(engine: Engine) -> str:
     return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
 
-def _upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
+def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
     """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table)

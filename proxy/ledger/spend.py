@@ -1,6 +1,6 @@
 """What was spent, by whatever is asked for: from the roll-ups as far as they go, the rest from the entries.
 
-A span of time is cut into whole days, whole hours, and the edges that are left, which are read entry by entry. Labels, and
+A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry. Labels, and
 sessions with something else, are only in the entries. However a question is answered, the answer is the same.
 Times are integer epoch microseconds, `since` inclusive and `until` exclusive, by `started_at`; money is integer nano-USD.
 """
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.queries import GROUPS, BadQuestion, rfc3339
-from proxy.ledger.rollups import DAY_US, HOUR_US, Units, quantity, units_of
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
@@ -24,16 +24,18 @@ from proxy.ledger.schema import (
     reading,
     spend_days,
     spend_hours,
-    spend_people,
+    spend_people_days,
+    spend_people_weeks,
     spend_sessions,
     spend_units,
 )
 
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
+_LOOK_UP = 500
 _LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 
 _ATTEMPT = entries.c.kind == "attempt"
-_ENTRY_SUMS = {
+ENTRY_SUMS = {
     "requests": sa.case((_ATTEMPT, 1), else_=0),
     "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
     "cost_nanousd": entries.c.cost_nanousd,
@@ -67,7 +69,8 @@ class _Source(NamedTuple):
 _ENTRIES = _Source(entries, 0)
 _HOURS = _Source(spend_hours, HOUR_US)
 _DAYS = _Source(spend_days, DAY_US)
-_PEOPLE = _Source(spend_people, DAY_US)
+_PEOPLE_WEEKS = _Source(spend_people_weeks, WEEK_US)
+_PEOPLE_DAYS = _Source(spend_people_days, DAY_US)
 
 
 class _Total:
@@ -139,10 +142,10 @@ def _check(by: Sequence[str]) -> None:
 
 def _sources(by: Sequence[str]) -> list[_Source]:
     """The roll-ups that know all these names and times, those of the longest time first."""
-    longest = HOUR_US if "hour" in by else DAY_US
+    longest = min([_LENGTHS_US[name] for name in by if name in _LENGTHS_US], default=WEEK_US)
     return [
         source
-        for source in ((_PEOPLE,) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
+        for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
         if source.length_us <= longest and all(name in source.table.c or name in _LENGTHS_US for name in by)
     ]
 
@@ -204,7 +207,7 @@ def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any
 def _add_entries(
     connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
 ) -> None:
-    sums = [sa.func.sum(_ENTRY_SUMS[name]).label(name) for name in SUMS]
+    sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
         _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
@@ -249,15 +252,15 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     """Sessions that lie within the span are read whole; of those that reach beyond it, the entries within."""
     if span.is_empty:
         return
-    inside, across = _within(span)
+    inside, across = within(span)
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
-    if across is not None:
-        where = sa.and_(_of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+    for some in _sessions(connection, across):
+        where = sa.and_(some, span.holds(entries.c.started_at), entries.c.status != "void")
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 
-def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
+def within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
     """Which sessions lie within the span, and which reach beyond it."""
     first, last = spend_sessions.c.first_at, spend_sessions.c.last_at
     inside = sa.and_(span.holds(first), span.holds(last))
@@ -268,45 +271,20 @@ def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] 
     return inside, sa.and_(touching, sa.not_(inside))
 
 
-def _of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+def of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Entries of these sessions. Those that name none are one session, as good as any."""
     named = sa.select(spend_sessions.c.session).where(which)
     nameless = sa.exists().where(which, spend_sessions.c.session.is_(None))
     return sa.or_(entries.c.root_session_id.in_(named), sa.and_(entries.c.root_session_id.is_(None), nameless))
 
 
-def sessions(engine: Engine, *, limit: int, since: int | None, until: int | None) -> list[dict[str, Any]]:
-    """Session trees, the latest first: what they cost by calls in the span, and how many calls they took."""
-    span = Span(since, until)
-    if span.is_empty:
-        return []
-    inside, across = _within(span)
-    table = spend_sessions
-    columns = ("session", "team", "requests", "cost_nanousd", "first_at", "ended_at")
-    whole = sa.select(*[table.c[name] for name in columns]).where(inside)
-    whole = whole.order_by(table.c.ended_at.desc(), table.c.session).limit(limit)
-    session = entries.c.root_session_id
-    ended_at = sa.func.max(entries.c.ended_at)
-    with reading(engine).connect() as connection:
-        rows = [tuple(row) for row in connection.execute(whole)]
-        if across is not None:
-            partly = (
-                sa.select(
-                    session,
-                    sa.func.max(entries.c.team),
-                    sa.func.sum(_ENTRY_SUMS["requests"]),
-                    sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0),
-                    sa.func.min(entries.c.started_at),
-                    ended_at,
-                )
-                .where(_of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
-                .group_by(session)
-                .order_by(ended_at.desc(), session)
-                .limit(limit)
-            )
-            rows += [tuple(row) for row in connection.execute(partly)]
-    names = ("session", "team", "requests", "cost_nanousd", "started_at", "ended_at")
-    counted = ("requests", "cost_nanousd", "started_at", "ended_at")
-    items = [dict(zip(names, row, strict=True)) for row in rows]
-    items = [item | {name: int(item[name]) for name in counted} for item in items]
-    return sorted(items, key=lambda item: (-item["ended_at"], item["session"] or ""))[:limit]
+def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> Iterator[sa.ColumnElement[bool]]:
+    """Conditions for the entries of these sessions, some sessions each. Those that name none are one session."""
+    if which is None:
+        return
+    found = list(connection.execute(sa.select(spend_sessions.c.session).where(which)).scalars())
+    if None in found:
+        yield entries.c.root_session_id.is_(None)
+    names = [name for name in found if name is not None]
+    for first in range(0, len(names), _LOOK_UP):
+        yield entries.c.root_session_id.in_(names[first : first + _LOOK_UP])

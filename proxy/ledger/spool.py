@@ -194,6 +194,44 @@ class Record(NamedTuple):
         return Position(self.segment, self.end)
 
 
+def frames(data: bytes, segment: int, offset: int) -> tuple[list[Record], int]:
+    """The whole, sound frames at the beginning of `data`, and how many bytes they take."""
+    records = []
+    position = 0
+    end = len(data)
+    while position + 8 <= end:
+        length, crc = _HEAD.unpack_from(data, position)
+        after = position + 8 + length
+        if after > end:
+            break
+        payload = data[position + 8 : after]
+        if zlib.crc32(payload) != crc or not length:
+            break
+        records.append(Record(payload, segment, offset + position, offset + after))
+        position = after
+    return records, position
+
+
+def next_sound(rest: bytes) -> int | None:
+    """Where the next whole, sound frame begins behind damage; None where there is none."""
+    at = rest.find(_PAYLOAD_START, 9)
+    while at >= 0:
+        length, crc = _HEAD.unpack_from(rest, at - 8)
+        if at + length <= len(rest) and zlib.crc32(rest[at : at + length]) == crc:
+            return at - 8
+        at = rest.find(_PAYLOAD_START, at + 1)
+    return None
+
+
+def is_torn(data: bytes) -> bool:
+    """Whether it is the beginning of one frame: what is left of a record that nobody was told is written."""
+    if len(data) < _HEAD.size:
+        return True
+    length, _ = _HEAD.unpack_from(data)
+    text = data[_HEAD.size :]
+    return len(text) < length <= _MAX_PAYLOAD_BYTES and _PAYLOAD_START.startswith(text[: len(_PAYLOAD_START)])
+
+
 class SpoolReader:
     """Reads one run's segments in order, from a position on, as they grow."""
 
@@ -239,7 +277,7 @@ class SpoolReader:
                 self.position = Position(segment + 1, 0)
                 return self.read(over=over)
             return []
-        records, used = self._frames(data, segment, offset)
+        records, used = frames(data, segment, offset)
         if used < len(data) and (len(data) < _READ_BYTES or not records):
             used += self._damage(data[used:], segment, offset + used, last=over or self._has_next(segment))
         self.position = Position(segment, offset + used)
@@ -248,28 +286,10 @@ class SpoolReader:
     def _has_next(self, segment: int) -> bool:
         return self.segment_path(segment + 1).exists()
 
-    @staticmethod
-    def _frames(data: bytes, segment: int, offset: int) -> tuple[list[Record], int]:
-        """The whole, sound frames at the beginning of `data`, and how many bytes they take."""
-        records = []
-        position = 0
-        end = len(data)
-        while position + 8 <= end:
-            length, crc = _HEAD.unpack_from(data, position)
-            after = position + 8 + length
-            if after > end:
-                break
-            payload = data[position + 8 : after]
-            if zlib.crc32(payload) != crc or not length:
-                break
-            records.append(Record(payload, segment, offset + position, offset + after))
-            position = after
-        return records, position
-
     def _damage(self, rest: bytes, segment: int, offset: int, *, last: bool) -> int:
         """How many bytes to pass over: up to the next sound frame, which proves that what stands before it is damage;
         at the end of a finished segment all of it; else none, for the frame may still be in the making."""
-        skip = self._next_sound(rest)
+        skip = next_sound(rest)
         if skip is None:
             if not last:
                 return 0
@@ -282,16 +302,6 @@ class SpoolReader:
             path.touch(mode=0o600)
             path.write_bytes(rest[:skip])
         return skip
-
-    @staticmethod
-    def _next_sound(rest: bytes) -> int | None:
-        at = rest.find(_PAYLOAD_START, 9)
-        while at >= 0:
-            length, crc = _HEAD.unpack_from(rest, at - 8)
-            if at + length <= len(rest) and zlib.crc32(rest[at : at + length]) == crc:
-                return at - 8
-            at = rest.find(_PAYLOAD_START, at + 1)
-        return None
 
     def size_left(self) -> int:
         """Bytes that are not read yet."""

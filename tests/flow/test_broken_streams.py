@@ -145,3 +145,13 @@ async def test_no_output_is_believed_where_there_is_none(build: Build) -> None:
     await house.ask(Answer(orjson.dumps({"model": "m", "choices": choices, "usage": usage})))
     end = house.records()[-1]
     assert (end["usage_source"], end["usage"]) == ("provider", {"input": 20})
+
+
+async def test_a_usage_beyond_what_can_be_is_charged_at_the_ceiling_and_kept_for_a_person(build: Build) -> None:
+    house = build()
+    usage = {"prompt_tokens": 20, "completion_tokens": 10**18, "total_tokens": 20 + 10**18}
+    await house.ask(Answer(orjson.dumps({"model": "m", "choices": [], "usage": usage})))
+    intent, end = house.records()
+    assert (end["status"], end["cost_nanousd"], end["usage"]) == ("unconfirmed", intent["reserved_nanousd"], {})
+    assert "implausible" in end["flags"]
+    assert end["told_usage"]

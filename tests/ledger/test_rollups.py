@@ -15,7 +15,8 @@ from sqlalchemy.engine import Engine
 from proxy.ledger import schema
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.schema import connect, open_ledger
-from proxy.ledger.spend import sessions, spend
+from proxy.ledger.session_queries import sessions
+from proxy.ledger.spend import spend
 from tests.ledger.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 
@@ -33,19 +34,19 @@ NAMES = [
     "hour",
     "label.plan",
 ]
-ROLLUPS = ("spend_hours", "spend_days", "spend_people", "spend_sessions", "spend_units")
+ROLLUPS = ("spend_hours", "spend_days", "spend_people_days", "spend_people_weeks", "spend_sessions", "spend_units")
 
 moments = st.one_of(
     st.none(),
-    st.integers(0, 60).map(lambda hour: START + hour * HOUR_US),
-    st.integers(0, 2).map(lambda day: START + day * DAY_US),
-    st.integers(-HOUR_US, 61 * HOUR_US).map(lambda at: START + at),
+    st.integers(0, 320).map(lambda hour: START + hour * HOUR_US),
+    st.integers(-12, 12).map(lambda day: START + day * DAY_US),
+    st.integers(-9 * HOUR_US, 320 * HOUR_US).map(lambda at: START + at),
 )
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A ledger of 60 hours, shipped in batches of all sizes, of which some came twice."""
+    """A ledger of 300 hours, shipped in batches of all sizes, of which some came twice."""
     if request.param == "sqlite":
         yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
         return
@@ -55,7 +56,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _filled(url: str) -> Iterator[Engine]:
-    engine, made, chance = open_ledger(url), made_up(1200), random.Random(2)
+    engine, made, chance = open_ledger(url), made_up(1200, hours=300), random.Random(2)
     while made:
         size = chance.choice([1, 7, 150])
         fill(engine, made[:size])

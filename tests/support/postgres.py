@@ -96,11 +96,12 @@ class PostgresServer:
         return f"postgresql://taximeter@/{database}?host={self.folder}"
 
     @contextlib.contextmanager
-    def new_database(self) -> Iterator[str]:
-        """The URL of an empty database, which is gone when the context ends."""
+    def new_database(self, like: str = "template1") -> Iterator[str]:
+        """The URL of an empty database, or of one as that at the URL `like`, which is gone when the context ends."""
         self._made += 1
         name = f"test_{self._made}"
-        self.execute(f"CREATE DATABASE {name}")
+        template = like.partition("@/")[2].partition("?")[0] or like
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield self.url(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -41,6 +41,7 @@ NUMBERS: dict[str, tuple[Need, str]] = {
     "metric_cost_difference_nano": ("zero", "cost in the metrics against the ledger, without sign"),
     "metric_tokens_difference": ("zero", "tokens in the metrics against the ledger, over all units"),
     "metric_requests_difference": ("zero", "requests in the metrics against the ledger"),
+    "unverified": ("zero", "what the gateway's own audit, `taximeter verify`, found in its ledger"),
     "dropped": ("zero", "`ledger_dropped_total`"),
     "told_cost_difference": ("zero", "calls whose client was told a cost that is not the ledger's"),
     "client_usage_difference": ("zero", "complete answers whose client saw another usage than the provider sent"),

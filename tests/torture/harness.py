@@ -212,6 +212,15 @@ class Gateway(Marked):
         status, text = get(f"{self.admin_url}/metrics", ADMIN_KEY)
         return evidence.read_metrics(text) if status == 200 else {}
 
+    def verified(self) -> dict[str, Any]:
+        """What `taximeter verify` says of the ledger, the spool and the running server's budgets."""
+        command = [sys.executable, "-m", "proxy", "verify", "--json", "--config", str(self.config_file)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise RigError(f"verify ended with {done.returncode}\n{done.stderr}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
     def owed(self) -> set[str]:
         """The attempts that must have an entry in the end: shipped already, or unrefused in the spool."""
         intents = evidence.unrefused_intents(evidence.spool_records(self.spool))
@@ -370,6 +379,10 @@ class Rig:
             found.start("intents_without_entry")
             for intent in sorted(owed - ids):
                 found.add("intents_without_entry", intent)
+        found.start("unverified")
+        audit = self.gateway.verified()
+        if not audit["ok"]:
+            found.add("unverified", json.dumps(audit["first_difference"]))
         (self.folder / "verdict.txt").write_text(table(found, clean))
         return found
 

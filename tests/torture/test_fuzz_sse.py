@@ -47,5 +47,5 @@ def test_a_frame_of_50_megabytes_takes_linear_time() -> None:
 
     seconds(1)
     small, large = min(seconds(6) for _ in range(3)), seconds(50)
-    assert large < 2
+    assert large < 5  # some tenths, on a machine that has time
     assert large < 30 * small  # 8 times the bytes; 70 times the time if it were quadratic

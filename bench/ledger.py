@@ -1,0 +1,217 @@
+"""The ledger with ten million entries: rows a second in, and how long reports take. Not part of `make bench`: it takes a while.
+
+    python -m bench.ledger sqlite:////tmp/big.db [--entries 10000000]
+    python -m bench.ledger postgresql://user@/database?host=/socket/folder
+
+A day of entries is shipped as the recorder ships them, which is the figure for rows in. The other days are copies of it, made
+in the database: entries and roll-ups with their times moved by whole days. Every report is asked for several times; the
+median is shown, and that of the same report without roll-ups once, where there is time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.control import overview
+from proxy.control.series import MetricState
+from proxy.ids import Ids
+from proxy.ledger import queries, schema
+from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
+from proxy.ledger.schema import open_ledger, writing
+from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.spend import spend
+
+DAY_ENTRIES = 100_000
+BATCH = 1000
+START = 1_795_392_000_000_000 - 400 * DAY_US
+MODELS = [f"model-{number}" for number in range(12)]
+
+
+def day() -> Iterator[Entry]:
+    """50 keys of 10 teams, 3 models and 20 customers each; sessions of about 10 calls."""
+    chance, ids = random.Random(1), Ids()
+    for number in range(DAY_ENTRIES):
+        key, at = chance.randrange(50), START + number * DAY_US // DAY_ENTRIES
+        model = MODELS[(key + chance.choice([0, 0, 0, 1, 2])) % 12]
+        session = f"session-{key}-{number // 500}"
+        usage = {
+            "input": chance.randrange(20_000),
+            "cache_read": chance.randrange(60_000),
+            "output": chance.randrange(2000),
+        }
+        cost = usage["input"] * 2500 + usage["cache_read"] * 250 + usage["output"] * 10_000
+        budgets = [["company", "", 0, "usd", cost], [f"team-{key % 10}", "", START // 1_000_000, "usd", cost]]
+        intent = {
+            "t": "intent", "id": ids.new(at), "request_id": f"req_{number:032d}", "attempt": 1, "started_at": at,
+            "dialect": "openai", "operation": "chat", "stream": True, "upstream": f"provider-{key % 3}",
+            "provider": f"provider-{key % 3}", "model_requested": model, "model": model, "key": f"key-{key}", "key_id": "0" * 64,
+            "team": f"team-{key % 10}", "user": f"user-{key}", "customer": f"customer-{key * 20 + chance.randrange(20)}",
+            "labels": {"plan": "pro"}, "untrusted_labels": {}, "session_id": session, "session_source": "header",
+            "parent_session_id": None, "root_session_id": session, "agent": chance.choice([None, "claude-code"]),
+            "client": "openai-python", "reserved_nanousd": cost * 3, "budgets": budgets, "price_version": "2026-11-23",
+        }  # fmt: skip
+        lines = [
+            {"unit": unit, "quantity": str(quantity), "price_usd": "2.5", "per": 1_000_000, "cost_usd": "0.001", "model": model,
+             "source": "book"} for unit, quantity in usage.items()
+        ]  # fmt: skip
+        end = {
+            "t": "settle", "id": intent["id"], "ended_at": at + 3_000_000, "status": "settled", "outcome": "ok", "http_status": 200,
+            "usage": usage, "usage_source": "provider", "cost_nanousd": cost, "cost_source": "computed", "flags": [],
+            "budgets": budgets, "ttft_ms": 312.5, "duration_ms": 3000.0, "overhead_ms": 0.4, "cost_lines": lines,
+            "upstream_request_id": f"chatcmpl-{number:024d}",
+        }  # fmt: skip
+        yield entry_of(intent, end, "bench")
+
+
+def ship(engine: Engine) -> float:
+    """Seconds for one day's entries, by the batch."""
+    made = list(day())
+    shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
+    begun = time.perf_counter()
+    for first in range(0, len(made), BATCH):
+        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
+    return time.perf_counter() - begun
+
+
+def copy_days(engine: Engine, days: int) -> None:
+    """Days 2 to `days`: the first one's rows with everything that must differ moved or marked."""
+    for number in range(1, days):
+        with writing(engine).begin() as connection:
+            for name, moved, marked in (
+                ("entries", ("started_at", "ended_at"), ("id", "request_id", "session_id", "root_session_id")),
+                ("spend_hours", ("start_at",), ()),
+                ("spend_days", ("start_at",), ()),
+                ("spend_people_days", ("start_at",), ()),
+                ("spend_sessions", ("first_at", "last_at", "ended_at"), ("group", "session")),
+            ):
+                connection.execute(_copy(schema.metadata.tables[name], moved, marked, number))
+        print(f"\r{number + 1} of {days} days", end="", flush=True)
+    print()
+    _make_weeks(engine)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("ANALYZE"))
+
+
+def _make_weeks(engine: Engine) -> None:
+    """Weeks are no copies of a day."""
+    days, weeks = schema.spend_people_days, schema.spend_people_weeks
+    start = days.c.start_at - days.c.start_at % WEEK_US
+    values = [
+        start
+        if column.name == "start_at"
+        else sa.func.sum(column)
+        if column.name in schema.SUMS
+        else sa.func.max(column)
+        for column in days.columns
+        if column.name != "group"
+    ]
+    names = [column.name for column in days.columns if column.name != "group"]
+    with writing(engine).begin() as connection:
+        connection.execute(sa.delete(weeks))
+        query = sa.select(days.c.group, *values).group_by(start, days.c.group)
+        connection.execute(sa.insert(weeks).from_select(["group", *names], query))
+
+
+def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int) -> Any:
+    first_day = table.c[moved[0]] < START + DAY_US
+    values = [
+        column + number * DAY_US if column.name in moved
+        else column + f"+{number}" if column.name in marked
+        else column
+        for column in table.columns
+    ]  # fmt: skip
+    return sa.insert(table).from_select([column.name for column in table.columns], sa.select(*values).where(first_day))
+
+
+def timed(ask: Any, times: int = 5) -> float:
+    """The median of so many, in milliseconds."""
+    found = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        ask()
+        found.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The ledger with ten million entries.")
+    parser.add_argument("url")
+    parser.add_argument("--entries", type=int, default=10_000_000)
+    parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
+    given = parser.parse_args()
+    engine = open_ledger(given.url)
+    days = given.entries // DAY_ENTRIES
+    took = ship(engine)
+    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second, {BATCH} a batch")
+    begun = time.perf_counter()
+    copy_days(engine, days)
+    print(f"copied in {time.perf_counter() - begun:.0f} s")
+    took = ship_again(engine, days)
+    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second behind the others")
+    report(engine, days, entries_too=given.entries_too)
+    engine.dispose()
+
+
+def ship_again(engine: Engine, days: int) -> float:
+    """As `ship`, of another day, into the ledger that is full."""
+    made = []
+    for entry in day():
+        at = {name: entry.row[name] + days * DAY_US for name in ("started_at", "ended_at")}
+        made.append(entry._replace(row=entry.row | at | {"id": f"{entry.row['id']}+{days}"}))
+    shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
+    begun = time.perf_counter()
+    for first in range(0, len(made), BATCH):
+        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
+    return time.perf_counter() - begun
+
+
+def report(engine: Engine, days: int, *, entries_too: bool) -> None:
+    end = START + days * DAY_US
+    odd = 12_345_678_901
+    with engine.connect() as connection:
+        for name in (
+            "entries",
+            "spend_hours",
+            "spend_days",
+            "spend_people_days",
+            "spend_people_weeks",
+            "spend_sessions",
+        ):
+            rows = connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one()
+            print(f"{rows:>12,} rows in {name}")
+    for by, since, until in (
+        ([], None, None),
+        (["team", "model"], None, None),
+        (["team", "model"], START + odd, end - odd),
+        (["key", "model", "day"], end - 30 * DAY_US, None),
+        (["hour", "team"], end - 7 * DAY_US + odd, None),
+        (["customer"], None, None),
+        (["customer", "model"], end - 30 * DAY_US - odd, None),
+        (["session"], end - DAY_US - odd, None),
+        (["label.plan"], end - DAY_US, None),
+    ):
+        took = timed(lambda: spend(engine, by, since, until))  # noqa: B023 - called at once
+        slow = timed(lambda: spend(engine, by, since, until, rolled=False), 1) if entries_too else None  # noqa: B023
+        span = f"{((until or end) - (since or START)) / DAY_US:.1f} days"
+        print(
+            f"{took:>9.0f} ms  spend by {','.join(by) or 'nothing'}, {span}"
+            + (f"; from entries {slow:.0f} ms" if slow else "")
+        )
+    print(f"{timed(lambda: sessions(engine, limit=50, since=None, until=None)):>9.0f} ms  the latest 50 sessions")
+    print(f"{timed(lambda: sessions(engine, limit=50, since=end - DAY_US - odd, until=None)):>9.0f} ms  … of a day")
+    lists = {"limit": 50, "before": None, "since": None, "until": None}
+    print(f"{timed(lambda: queries.requests(engine, filters={}, **lists)):>9.0f} ms  the latest 50 calls")
+    print(f"{timed(lambda: overview.spent_by_time(engine, end, HOUR_US, 24)):>9.0f} ms  the page's day by hours")
+
+
+if __name__ == "__main__":
+    main()
