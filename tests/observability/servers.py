@@ -1,5 +1,5 @@
-"""The real Prometheus and Alertmanager with the configuration that is shipped: only addresses, secrets and, where a test has no
-time, intervals are put in. And a receiver for what Alertmanager sends.
+"""The real Prometheus and Alertmanager with the commands and files of docker-compose.yml: only paths, addresses, secrets and,
+where a test has no time, intervals are put in. And a receiver for what Alertmanager sends.
 """
 
 from __future__ import annotations
@@ -132,6 +132,19 @@ def _running(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
+def _command(service: str, address: str, **places: Path) -> list[str]:
+    """A service's command as docker-compose.yml has it, with our places for its own: `config_file=…` for `--config.file=…`."""
+    compose = yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text(encoding="utf-8"))
+    flags = dict(flag.partition("=")[::2] for flag in compose["services"][service]["command"])
+    for name, place in places.items():
+        flag = f"--{name.replace('_', '.')}"
+        assert flags[flag].startswith("/")
+        flags[flag] = str(place)
+    return [
+        f"{flag}={value}" for flag, value in (flags | {"--web.listen-address": address, "--log.level": "warn"}).items()
+    ]
+
+
 @contextlib.contextmanager
 def alertmanager(folder: Path, webhook_port: int) -> Iterator[str]:
     """The shipped Alertmanager; its address (host:port)."""
@@ -140,10 +153,8 @@ def alertmanager(folder: Path, webhook_port: int) -> Iterator[str]:
     settings["receivers"][0]["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook_port}/alerts"
     file = folder / "alertmanager.yml"
     file.write_text(yaml.safe_dump(settings))
-    command = [
-        str(find_program("prometheus-alertmanager")), f"--config.file={file}", f"--storage.path={folder / 'alerts'}",
-        f"--web.listen-address={address}", "--cluster.listen-address=", "--log.level=warn",
-    ]  # fmt: skip
+    flags = _command("alertmanager", address, config_file=file, storage_path=folder / "alerts")
+    command = [str(find_program("prometheus-alertmanager")), *flags]
     with _running(command, folder / "alertmanager.log", f"http://{address}/-/ready"):
         yield address
 
@@ -165,9 +176,7 @@ def prometheus(
     for file in settings["rule_files"]:
         (made / file).write_bytes((ROOT / "prometheus" / file).read_bytes())
     address = f"127.0.0.1:{free_port()}"
-    command = [
-        str(find_program("prometheus")), f"--config.file={made / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address={address}", "--enable-feature=exemplar-storage", "--log.level=warn",
-    ]  # fmt: skip
+    flags = _command("prometheus", address, config_file=made / "prometheus.yml", storage_tsdb_path=folder / "tsdb")
+    command = [str(find_program("prometheus")), *flags]
     with _running(command, folder / "prometheus.log", f"http://{address}/-/ready"):
         yield Prometheus(f"http://{address}")
