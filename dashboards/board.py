@@ -12,9 +12,6 @@ from proxy.control.exposition import PREFIX
 SCHEMA_VERSION = 42
 TAG = "taximeter"
 _WIDTH = 24
-_LISTED_BY = {
-    "budget": "budget_limit_usd"
-}  # the metric that knows all of a label's values, where it is not requests_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,7 @@ class Board:
     description: str
     variables: tuple[str, ...]
     panels: Sequence[Panel]
+    listed_by: str = "requests_total"  # the metric whose labels' values can be chosen
 
     def json(self) -> Json:
         return {
@@ -45,9 +43,13 @@ class Board:
             "weekStart": "",
             "links": [_others(), _page()],
             "annotations": {"list": [_alerts(), _prices()]},
-            "templating": {"list": [_datasource(), *map(_variable, ("job", "instance", *self.variables)), _address()]},
+            "templating": {"list": [_datasource(), *self._variables(), _address()]},
             "panels": _placed(self.panels),
         }
+
+    def _variables(self) -> list[Json]:
+        scraped = [_variable("job", "build_info", ""), _variable("instance", "build_info", '{job=~"$job"}')]
+        return scraped + [_variable(name, self.listed_by, f"{{{SCRAPED}}}") for name in self.variables]
 
 
 def _placed(panels: Sequence[Panel]) -> list[Json]:
@@ -79,12 +81,10 @@ def _datasource() -> Json:
     }
 
 
-def _variable(label: str) -> Json:
+def _variable(label: str, metric: str, within: str) -> Json:
     """Values of a label. A call without a team has an empty label: `.*` keeps it, `.+` would lose its money."""
     scraped = label in ("job", "instance")
-    metric = PREFIX + ("build_info" if scraped else _LISTED_BY.get(label, "requests_total"))
-    within = "" if label == "job" else '{job=~"$job"}' if label == "instance" else f"{{{SCRAPED}}}"
-    query = f"label_values({metric}{within}, {label})"
+    query = f"label_values({PREFIX}{metric}{within}, {label})"
     return {
         "name": label,
         "label": label.capitalize(),

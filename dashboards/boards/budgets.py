@@ -16,6 +16,7 @@ BOARD = Board(
     title="Taximeter: budgets",
     description="How much of each budget is used, how long it lasts, what it refused, and how well reservations fit.",
     variables=VARIABLES,
+    listed_by="budget_limit_usd",
     panels=[
         stat(
             "How much of the fullest budget is used?",

@@ -15,6 +15,7 @@ BOARD = Board(
     title="Taximeter: agent sessions",
     description="What a session costs, how many calls it makes, and which run away. Sessions are measured when they have gone quiet.",
     variables=VARIABLES,
+    listed_by="session_requests_count",
     panels=[
         stat(
             "How many sessions are going on?",
