@@ -27,6 +27,7 @@ from proxy.ledger import queries, schema
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
 from proxy.ledger.schema import open_ledger, writing
+from proxy.ledger.session_queries import sessions
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.spend import spend
 
@@ -166,7 +167,8 @@ def ship_again(engine: Engine, days: int) -> float:
     made = []
     for entry in day():
         at = {name: entry.row[name] + days * DAY_US for name in ("started_at", "ended_at")}
-        made.append(entry._replace(row=entry.row | at | {"id": f"{entry.row['id']}+{days}"}))
+        marked = {name: f"{entry.row[name]}+{days}" for name in ("id", "session_id", "root_session_id")}
+        made.append(entry._replace(row=entry.row | at | marked))
     shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
     begun = time.perf_counter()
     for first in range(0, len(made), BATCH):

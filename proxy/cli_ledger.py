@@ -105,9 +105,10 @@ def spend(
     """What was spent, by whatever you ask for."""
     names = [name for name in by.split(",") if name]
     now = time.time()
+    engine = open_ledger(config_of(config).ledger)
     try:
         items = spending.spend(
-            open_ledger(config_of(config).ledger),
+            engine,
             names,
             queries.moment(since, now) if since else None,
             queries.moment(until, now) if until else None,
@@ -125,6 +126,10 @@ def spend(
         for item in items
     ]
     show(rows, form, (*names, "requests", "usage", "cost_usd", "unpriced_requests"))
+    deleted_before = spending.entries_since(engine)
+    if deleted_before is not None:
+        told = "of the time before, whole hours are known (of users and customers whole days), and no labels"
+        print(f"Entries before {queries.rfc3339(deleted_before)} are deleted; {told}.", file=sys.stderr)
 
 
 def _usage_text(usage: Mapping[str, Any]) -> str:

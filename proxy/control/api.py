@@ -179,7 +179,8 @@ def create_app(api: Api, live: Live) -> FastAPI:
     def spend(question: Annotated[SpendQuestion, Query()]) -> dict[str, Any]:
         by = [name for name in question.by.split(",") if name]
         items = spending.spend(api.engine, by, *question.moments())
-        return {"items": [with_usd(item) for item in items], "next": None}
+        entries_since = queries.rfc3339(spending.entries_since(api.engine))
+        return {"items": [with_usd(item) for item in items], "next": None, "entries_since": entries_since}
 
     @app.get("/api/requests", dependencies=admin)
     def requests(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:

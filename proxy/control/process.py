@@ -35,6 +35,7 @@ from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.retention import delete_some
 from proxy.ledger.schema import open_ledger
 from proxy.ledger.session_queries import recalled
 from proxy.log import call_logger
@@ -48,6 +49,8 @@ log = logging.getLogger("taximeter.control")
 
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
+_LOOK_FOR_OLD_S = 60.0
+_BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
 
 
@@ -125,10 +128,12 @@ class _Control:
         server = await asyncio.to_thread(self._api_server, engine, loop)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         polling = asyncio.create_task(self._poll_keys())
+        deleting = asyncio.create_task(self._delete_old())
         if self._announce:
             self._print_banner(first_key)
         await self._stop.wait()
         polling.cancel()
+        deleting.cancel()
         stopping.set()
         await asyncio.to_thread(thread.join)
         await asyncio.to_thread(alerts.stop)
@@ -212,6 +217,18 @@ class _Control:
         while True:
             await asyncio.sleep(_POLL_KEYS_S)
             await self._refresh()
+
+    async def _delete_old(self) -> None:
+        """Entries older than they are to be kept, some at a time: the recorder never waits for long."""
+        while True:
+            deleted = 0
+            if self.config.ledger_retention_days:
+                try:
+                    days, now_us = self.config.ledger_retention_days, time.time_ns() // 1000
+                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now_us)
+                except SQLAlchemyError as error:
+                    log.warning("old entries are still there: %s", type(error).__name__)
+            await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
     async def _refresh(self) -> None:
         try:

@@ -1,7 +1,8 @@
 """What was spent, by whatever is asked for: from the roll-ups as far as they go, the rest from the entries.
 
 A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry. Labels, and
-sessions with something else, are only in the entries. However a question is answered, the answer is the same.
+sessions with something else, are only in the entries. However a question is answered, the answer is the same; but of times
+whose entries are deleted only whole hours or days are known (with users or customers: days), and no labels.
 Times are integer epoch microseconds, `since` inclusive and `until` exclusive, by `started_at`; money is integer nano-USD.
 """
 
@@ -21,6 +22,7 @@ from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
     entries,
+    horizon,
     reading,
     spend_days,
     spend_hours,
@@ -99,7 +101,8 @@ def spend(
         if rolled and list(by) == ["session"]:
             _add_sessions(connection, span, totals)
         else:
-            for source, spans in _parts(span, _sources(by) if rolled else []):
+            sources = _sources(by) if rolled else []
+            for source, spans in _parts(_widened(span, sources, horizon(connection)), sources):
                 _add(connection, source, by, spans, totals)
     if not by:
         totals[()]  # a total without groups is there in any case
@@ -148,6 +151,18 @@ def _sources(by: Sequence[str]) -> list[_Source]:
         for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
         if source.length_us <= longest and all(name in source.table.c or name in _LENGTHS_US for name in by)
     ]
+
+
+def _widened(span: Span, sources: Sequence[_Source], entries_since_at: int | None) -> Span:
+    """Where entries are deleted there are no edges: there the span grows to whole hours, or days, at either end."""
+    if not sources or entries_since_at is None or span.is_empty:
+        return span
+    length, (since, until) = sources[-1].length_us, span
+    if since is not None and since < entries_since_at:
+        since -= since % length
+    if until is not None and until < entries_since_at:
+        until += -until % length
+    return Span(since, until)
 
 
 def _parts(span: Span, sources: Sequence[_Source]) -> list[tuple[_Source, list[Span]]]:
@@ -288,3 +303,9 @@ def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> I
     names = [name for name in found if name is not None]
     for first in range(0, len(names), _LOOK_UP):
         yield entries.c.root_session_id.in_(names[first : first + _LOOK_UP])
+
+
+def entries_since(engine: Engine) -> int | None:
+    """Where the entries that are kept begin; None where all are."""
+    with engine.connect() as connection:
+        return horizon(connection)

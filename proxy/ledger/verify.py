@@ -98,7 +98,7 @@ def verify(
         sa.event.listen(engine, "connect", _sort_on_disk)
     report = Report()
     try:
-        metadata.create_all(again, [*(table for table, _ in _ROLLED), spend_units, budget_spend])
+        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend])
         with reading(engine).connect() as connection:
             report.entries_since_at = horizon(connection)
             try:
@@ -124,9 +124,9 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
     _read_entries(connection, again, report, progress)
     _check_numbering(connection)
     report.counted["budget counters"] = _compare_budgets(connection, again)
-    rows = 0
-    for table, first in _ROLLED:
-        kept_rows = sa.select(table) if since is None else sa.select(table).where(first >= since)
+    rows = _compare(connection, again, sa.select(spend_sessions), sa.select(spend_sessions), spend_sessions, since)
+    for table in _ROLLED:
+        kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
         rows += _compare(connection, again, kept_rows, kept_rows, table)
     kept = [] if since is None else [spend_units.c.rollup != spend_sessions.name, spend_units.c.start_at >= since]
     units = sa.select(spend_units).where(*kept)
@@ -192,13 +192,7 @@ def _check_numbering(connection: Connection) -> None:
 
 # Totals
 
-_ROLLED: tuple[tuple[sa.Table, sa.Column[Any]], ...] = (
-    (spend_hours, spend_hours.c.start_at),
-    (spend_days, spend_days.c.start_at),
-    (spend_people_days, spend_people_days.c.start_at),
-    (spend_people_weeks, spend_people_weeks.c.start_at),
-    (spend_sessions, spend_sessions.c.first_at),
-)
+_ROLLED = (spend_hours, spend_days, spend_people_days, spend_people_weeks)
 
 
 def _compare_budgets(connection: Connection, again: Engine) -> int:
@@ -213,8 +207,13 @@ def _compare_budgets(connection: Connection, again: Engine) -> int:
     return _compare(connection, again, there, sa.select(budget_spend).where(budget_spend.c.amount != 0), budget_spend)
 
 
-def _compare(connection: Connection, again: Engine, there: Any, ours: Any, table: sa.Table) -> int:
-    """Go through two lists in the order of their keys, side by side; how many rows they have."""
+def _compare(
+    connection: Connection, again: Engine, there: Any, ours: Any, table: sa.Table, since: int | None = None
+) -> int:
+    """Go through two lists in the order of their keys, side by side; how many rows they have.
+
+    since: of rows with an earlier `first_at` some entries are deleted, and nothing can be said.
+    """
     keys = [column.name for column in table.primary_key]
     names = [column.name for column in table.columns if not (table is spend_sessions and column.name == "team")]
     count = 0
@@ -223,20 +222,24 @@ def _compare(connection: Connection, again: Engine, there: Any, ours: Any, table
         closing(_ordered(connection, there, table)) as told,
         closing(_ordered(scratch, ours, table)) as worked_out,
     ):
-        one, other = next(told, None), next(worked_out, None)
-        while one is not None or other is not None:
-            key, other_key = ([row[name] for name in keys] if row else None for row in (one, other))
-            if other is None or (
-                one is not None and key is not None and other_key is not None and _before(key, other_key)
-            ):
-                raise Differs(_place(table, one or {}), "no entry adds to it")
-            if one is None or key != other_key:
+        other = next(worked_out, None)
+        for one in told:
+            count += 1
+            partly = since is not None and one["first_at"] < since
+            key = [_bytes(one[name]) for name in keys]
+            other_key = None if other is None else [_bytes(other[name]) for name in keys]
+            if other is None or other_key is None or key < other_key:
+                if not partly:
+                    raise Differs(_place(table, one), "no entry adds to it")
+                continue
+            if other_key < key:
                 raise Differs(_place(table, other), "it is missing; entries add to it")
             for name in names:
-                if _plain(one[name]) != _plain(other[name]):
+                if not partly and _plain(one[name]) != _plain(other[name]):
                     raise Differs(_place(table, one), f"{name} is {one[name]}, and its entries come to {other[name]}")
-            count += 1
-            one, other = next(told, None), next(worked_out, None)
+            other = next(worked_out, None)
+        if other is not None:
+            raise Differs(_place(table, other), "it is missing; entries add to it")
     return count
 
 
@@ -248,10 +251,6 @@ def _ordered(connection: Connection, query: Any, table: sa.Table) -> Generator[M
     ]
     with connection.execute(query.order_by(*order), execution_options={"yield_per": _AT_ONCE}) as result:
         yield from (dict(row) for row in result.mappings())
-
-
-def _before(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return [_bytes(value) for value in one] < [_bytes(value) for value in other]
 
 
 def _bytes(value: Any) -> Any:

@@ -56,8 +56,8 @@ def bad_upstream(folder: Path, *, calls: int = 200, seed: int = 1, timeout_s: fl
 @contextlib.contextmanager
 def _ledger(seed: int) -> Iterator[tuple[str, TcpProxy]]:
     """A PostgreSQL behind a proxy: its URL and the proxy."""
-    with PostgresServer() as server:
-        name = server.new_database().partition("@/")[2].partition("?")[0]
+    with PostgresServer() as server, server.new_database() as database:
+        name = database.partition("@/")[2].partition("?")[0]
         with TcpProxy(server.socket, seed=seed) as proxy:
             yield f"postgresql://taximeter@127.0.0.1:{proxy.port}/{name}", proxy
 
