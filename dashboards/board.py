@@ -155,7 +155,8 @@ def _alerts() -> Json:
 
 
 def _prices() -> Json:
-    now = f"sum by (version, operator) ({PREFIX}price_book_info{{{SCRAPED}}})"
+    was_there = f"{PREFIX}build_info{{{SCRAPED}}} offset 1m"
+    now = f"sum by (version, operator) ({PREFIX}price_book_info{{{SCRAPED}}} and on (job, instance) {was_there})"
     before = f"sum by (version, operator) ({PREFIX}price_book_info{{{SCRAPED}}} offset 1m)"
     return _annotation(
         "Price changes",

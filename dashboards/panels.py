@@ -141,8 +141,7 @@ def bars(
     title: str,
     description: str,
     unit: str,
-    target: Target,
-    *,
+    *targets: Target,
     levels: Sequence[tuple[float, str]] = (),
     most: float | None = None,
     width: int = 8,
@@ -160,7 +159,7 @@ def bars(
         "namePlacement": "auto", "showUnfilled": True, "sizing": "auto", "minVizWidth": 8, "minVizHeight": 16,
         "maxVizHeight": 300, "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
     }  # fmt: skip
-    return Panel("bargauge", title, description, width, 8, (target,), defaults, options)
+    return Panel("bargauge", title, description, width, 7, targets, defaults, options)
 
 
 @dataclass(frozen=True, slots=True)

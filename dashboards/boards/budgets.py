@@ -19,14 +19,14 @@ BOARD = Board(
     listed_by="budget_limit_usd",
     panels=[
         stat(
-            "How much of the fullest budget is used?",
+            "How full is the fullest?",
             "Of budgets with one limit for all, the largest share of its limit that is settled in its window.",
             "percentunit",
             f"max({q.recorded(RULE + 'utilisation:ratio')})",
             levels=((0.8, AMBER), (1, RED)),
         ),
         stat(
-            "When is the first budget exhausted?",
+            "When is the first exhausted?",
             "Hours to the end of the money of the budget that ends first, at the pace of the last hour. No value while nothing is spent.",
             "h",
             f"min({q.recorded(RULE + 'exhausted_in:hours')})",
@@ -34,7 +34,7 @@ BOARD = Board(
             base=RED,
         ),
         stat(
-            "How many calls did budgets refuse?",
+            "How many were refused?",
             "Calls in the chosen time range that a blocking budget did not let through.",
             "short",
             f"{q.gained('refusals_total', matchers=BY_BUDGETS)} or vector(0)",
@@ -42,7 +42,7 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "How many would warning budgets have refused?",
+            "How many would have been?",
             "Calls in the chosen time range that went through only because the budget's action is `warn`.",
             "short",
             f"{q.gained('would_refuse_total')} or vector(0)",
@@ -50,13 +50,13 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "How much is reserved for calls in flight?",
+            "How much is reserved?",
             "What calls that are being answered may still cost, summed over budgets: a call counts in each budget that it falls under.",
             "currencyUSD",
             f"sum({q.recorded(RULE + 'reserved_usd:max')})",
         ),
         stat(
-            "What did calls cost beyond their reservations?",
+            "What went beyond it?",
             "Bills above the ceiling computed before the call, in the chosen time range. Should be 0: see the playbook.",
             "currencyUSD",
             f"{q.gained('overrun_usd_total')}",
@@ -81,7 +81,7 @@ BOARD = Board(
                 f"max by (budget) ({q.select('budget_window_end_timestamp_seconds')}) * 1000",
             ),
             joined_by="budget",
-            width=16,
+            width=24,
         ),
         bars(
             "How many groups are near their limits?",
@@ -93,17 +93,18 @@ BOARD = Board(
             ),
             levels=((1, AMBER),),
             decimals=0,
+            width=12,
         ),
         bars(
             "What were operators told of?",
             "Events of the chosen time range that Taximeter itself told (in its log, and to the webhooks of the configuration): thresholds, exhausted budgets, loops.",
             "short",
             Target(
-                q.gained("alert_events_total", "kind, budget"),
+                f"{q.gained('alert_events_total', 'kind, budget')} > 0",
                 "{{budget}} {{kind}}",
             ),
             decimals=0,
-            width=24,
+            width=12,
         ),
         over_time(
             "How are the budgets used up?",

@@ -39,7 +39,7 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "Does the budget store answer?",
+            "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",
             f"min({q.select('budget_store_up')})",
@@ -47,7 +47,7 @@ BOARD = Board(
             base=RED,
         ),
         stat(
-            "When were prices last checked?",
+            "How old are the prices?",
             "The newest check of a price in the installed price book. Providers change prices a few times a year.",
             "dateTimeFromNow",
             f"min({q.select('price_book_timestamp_seconds')}) * 1000",

@@ -35,7 +35,7 @@ BOARD = Board(
             q.quantile_in_range(0.95, FIRST),
         ),
         stat(
-            "How long does a whole call take?",
+            "How long does a call take?",
             "The median of all calls in the chosen time range.",
             "s",
             q.quantile_in_range(0.5, WHOLE),
@@ -48,14 +48,14 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "How much time does Taximeter add?",
-            "The median of its own part of a call: from the call's arrival to sending it on, and from the last byte to the end.",
+            "How much of it is ours?",
+            "The median of Taximeter's own part of a call: from the call's arrival to sending it on, and from the last byte to the end.",
             "s",
             q.quantile_in_range(0.5, OURS),
             levels=((0.005, AMBER), (0.05, RED)),
         ),
         stat(
-            "How many calls are being served?",
+            "How many are being served?",
             "Calls in flight now, on all data planes.",
             "short",
             f"sum({q.select('inflight_requests')})",

@@ -18,40 +18,40 @@ BOARD = Board(
     listed_by="session_requests_count",
     panels=[
         stat(
-            "How many sessions are going on?",
+            "How many are going on?",
             "Sessions with a call in the last 15 minutes (server.session_quiet_s). A call that belongs to no session is not counted.",
             "short",
             f"sum({q.select('sessions_active')})",
             decimals=0,
         ),
         stat(
-            "How many sessions ended?",
+            "How many have ended?",
             "Sessions that went quiet in the chosen time range. One that goes on later is counted again.",
             "short",
             q.gained("session_cost_usd_count"),
             decimals=0,
         ),
         stat(
-            "What does a session cost on average?",
-            "All sessions that ended in the chosen time range, sub-agents included.",
+            "What does one cost?",
+            "The mean of all sessions that ended in the chosen time range, sub-agents included.",
             "currencyUSD",
             f"{q.gained('session_cost_usd_sum')} / ({q.gained('session_cost_usd_count')} > 0)",
         ),
         stat(
-            "What do 1 in 20 sessions cost more than?",
-            "Of the sessions that ended in the chosen time range.",
+            "What do 1 in 20 exceed?",
+            "1 in 20 of the sessions that ended in the chosen time range cost more.",
             "currencyUSD",
             q.quantile_in_range(0.95, "session_cost_usd"),
         ),
         stat(
-            "How many calls does a session make?",
+            "How many calls does one make?",
             "The mean of the sessions that ended in the chosen time range.",
             "short",
             f"{q.gained('session_requests_sum')} / ({q.gained('session_requests_count')} > 0)",
             decimals=1,
         ),
         stat(
-            "How many runaways were stopped?",
+            "How many were stopped?",
             "Calls in the chosen time range that a guard refused: a loop, too many calls, too much money a minute.",
             "short",
             f"{q.gained('refusals_total', matchers=GUARDS)} or vector(0)",
@@ -78,10 +78,18 @@ BOARD = Board(
         ),
         bars(
             "How are the sessions' costs spread?",
-            "Sessions that ended in the chosen time range and cost at most so many dollars; each bar has those of the bars above it too.",
-            "short",
-            Target(f"sort({q.gained('session_cost_usd_bucket', 'le')})", "up to ${{le}}"),
-            decimals=0,
+            "What so many of the sessions that ended in the chosen time range cost at most.",
+            "currencyUSD",
+            *(
+                Target(q.quantile_in_range(share, "session_cost_usd"), name)
+                for share, name in (
+                    (0.25, "1 in 4"),
+                    (0.5, "half"),
+                    (0.75, "3 in 4"),
+                    (0.9, "9 in 10"),
+                    (0.99, "99 in 100"),
+                )
+            ),
         ),
         bars(
             "Whose sessions are dearest?",
