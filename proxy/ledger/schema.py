@@ -313,10 +313,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    """WAL: readers never wait for the recorder. NORMAL: a power loss may cost the last commits, and the spool has them."""
+    """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
