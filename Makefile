@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench torture clean
+.PHONY: help install run test check bench torture agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ bench: .venv/installed ## Measure speed and memory beside Envoy and LiteLLM
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture
 
+agents: .venv/installed .clients/installed ## Run Claude Code, Codex and opencode before it: sessions, sub-agents, refusals
+	$(BIN)/python -m pytest -m agents tests/agents
+
 clean: ## Remove .venv and what tools left behind; data stays
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: $(LOCKS) requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Taximeter needs Python 3.11 or later. If you have one by another name: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -53,4 +56,14 @@ clean: ## Remove .venv and what tools left behind; data stays
 	|| { echo "uv cannot do it here; trying pip, which takes longer" >&2 \
 	&& pip="$(BIN)/pip install --quiet --no-deps" \
 	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
+	@touch $@
+
+# The real programs, 450 MB of them, of the versions that the tests were written for; needs npm. The only script of theirs
+# that is run here is opencode's, which puts the program for this machine in its place.
+.clients/installed: Makefile | .venv/installed
+	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm" >&2; exit 1; }
+	@mkdir -p .clients
+	@npm install --prefix .clients --no-audit --no-fund --ignore-scripts --loglevel=error @openai/codex@0.169.0 opencode-ai@1.18.33
+	@cd .clients/node_modules/opencode-ai && node postinstall.mjs
+	@$(BIN)/pip install --quiet --no-deps --upgrade --target .clients/python claude-agent-sdk==0.2.187
 	@touch $@

@@ -27,8 +27,9 @@ from proxy.ledger import queries, schema
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
 from proxy.ledger.schema import open_ledger, writing
+from proxy.ledger.session_queries import sessions
 from proxy.ledger.shipping import Positions, Shipper
-from proxy.ledger.spend import sessions, spend
+from proxy.ledger.spend import spend
 
 DAY_ENTRIES = 100_000
 BATCH = 1000

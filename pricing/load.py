@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -46,6 +47,12 @@ def load_book(path: Path | None = None) -> Book:
             parse=orjson.loads,
         )
     )
+
+
+def checked_at(path: Path | None = None) -> int:
+    """When the newest of the book's prices was checked against its source, in epoch seconds (UTC midnight)."""
+    days = re.findall(rb'"checked":"(\d{4}-\d{2}-\d{2})', ((path or DATA) / "prices.jsonl").read_bytes())
+    return epoch_s(max(days).decode(), 0) if days else 0
 
 
 def _by_provider(prices: bytes) -> dict[str, list[bytes]]:

@@ -6,6 +6,7 @@ Whatever happens here (the client leaves, the upstream breaks off, we are shut d
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -167,7 +168,7 @@ class _Answer:
         elif reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
-        elif self._is_doubtful(reading):
+        elif self._is_doubtful(reading, [body]):
             reading = await self._counted(reading, [value])
         if not failed:
             note_conversation(self.plane, self.attempt, reading, lambda: [value])
@@ -214,9 +215,7 @@ class _Answer:
             drain.end()
             if alive is not None:
                 alive.stop()
-        held = gate.finish()
-        if gate.upstream_error and not gate.told_error:
-            held += self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal)
+        held = gate.finish(self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
         if self.endpoint.holds:
             note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
         await self._settle_stream()
@@ -242,14 +241,16 @@ class _Answer:
         assert gate is not None
         reading = gate.reading()
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
-        if self._is_doubtful(reading) or not gate.told_so_far:
+        if self._is_doubtful(reading, gate.kept) or not gate.told_so_far:
             reading = await self._counted(reading, gate.events_seen())
         if not gate.upstream_error and gate.share_seen == 1.0:
             note_conversation(self.plane, self.attempt, reading, gate.events_seen)
         await self._settle(reading, outcome)
 
-    def _is_doubtful(self, reading: Reading) -> bool:
-        return reading.source == "none" or doubtful(reading, generates=self.endpoint.operation in _GENERATING)
+    def _is_doubtful(self, reading: Reading, pieces: Sequence[bytes]) -> bool:
+        if reading.source == "none":
+            return True
+        return self.endpoint.operation in _GENERATING and doubtful(reading, pieces)
 
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
@@ -286,7 +287,7 @@ class _Answer:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
         reading = self.gate.reading()
-        if self._is_doubtful(reading):
+        if self._is_doubtful(reading, self.gate.kept):
             return None
         cost = self._price(reading)
         return None if implausible(reading, cost) else cost
@@ -301,7 +302,7 @@ class _Answer:
         if gate is None or not (gate.told_final or not self.destination.bills_after_disconnect):
             await self.settle_unknown(outcome)
         else:
-            if self._is_doubtful(reading) or not gate.told_so_far:
+            if self._is_doubtful(reading, gate.kept) or not gate.told_so_far:
                 reading = await self._counted(reading, gate.events_seen())
             await self._settle(reading, outcome)
         if left:
@@ -315,7 +316,7 @@ class _Answer:
         if self.gate is None:
             await self.client.drop()
         else:
-            await self.client.end(self.gate.close() + self.endpoint.family.stream_end(refusal))
+            await self.client.end(self.gate.close(self.endpoint.family.stream_end(refusal)))
 
     def _price(self, reading: Reading) -> Cost:
         attempt = self.attempt
@@ -351,7 +352,7 @@ class _Answer:
             note_bill(self.plane, self.attempt, reading, cost)
             if cost.cost_nanousd:
                 session = self.attempt.attribution.root_session_id
-                self.plane.sessions.add(self.attempt.identity.team, session, cost.cost_nanousd)
+                await self.plane.add_to_session(self.attempt.identity.team, session, cost.cost_nanousd)
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:

@@ -175,7 +175,15 @@ class Attempt:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
-            record = {"t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget}
+            record = {
+                "t": "refused",
+                "id": self.id,
+                "at": now_us(),
+                "reason": refusal.code,
+                "budget": refusal.budget,
+                "group": refusal.group,
+                "window_start": refusal.window_start,
+            }
             spool.append_end(orjson.dumps(record))
         return Refused(refusal, recorded=True)
 

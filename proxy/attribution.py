@@ -7,12 +7,12 @@ from proxy.attempt import Attempt
 from proxy.client import Client
 from proxy.clients import Found, client_family
 from proxy.conversations import Chain, Prefixes
-from proxy.plane import Plane
-from proxy.sessions import Node, attribute, named, scope_of
+from proxy.plane import Plane, Recall
+from proxy.sessions import Node, attribute, named, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
 
-def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> tuple[Attribution, Chain | None]:
+async def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> tuple[Attribution, Chain | None]:
     """What the call is counted under; and its conversation, where only that can tell its session.
 
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
@@ -33,10 +33,36 @@ def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> 
     if found is None:
         own = Node(client.request_id, client.request_id, None, 1)
         return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), chain
+    if plane.recall is not None and found.source not in _KNOWN_HERE:
+        await _recall(plane, plane.recall, identity, found, client.request_id)
     node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
     budgeted = client.request_id if guessed and plane.config.session_guess == "show" else node.root
     made = attribute(client.headers, call.body, identity, kind, node, found.source, found, budgeted)
     return made, chain
+
+
+# Sessions that are found in memory, and one that is new with every call: nothing is asked about them.
+_KNOWN_HERE = frozenset({"prefix", "previous_response_id", "traceparent"})
+
+
+async def _recall(plane: Plane, recall: Recall, identity: Identity, found: Found, own_id: str) -> None:
+    """At the first call of a session in this process: whose it is, where it stood and what it had cost before."""
+    mine, trees = scope_of(identity), plane.trees
+    ids = (found.session_id if found.session_id != own_id else None, found.parent)
+    names = trees.strange(mine, ids)
+    if not names:
+        return
+    rows = {row["name"]: row for row in await recall(names) or ()}
+    for name in names:
+        if (row := rows.get(name)) is None:
+            continue
+        owner, plain = scope(row["team"], row["key"]), name.removesuffix(f"@{mine}")
+        plane.sessions.begin(row["team"], row["root"], row["tree_nanousd"])
+        node = Node(name, row["root"], row["parent"], row["depth"])
+        if name in ids:
+            trees.recall(owner, name, node)
+        elif owner == mine and plain in rows and scope(rows[plain]["team"], rows[plain]["key"]) != mine:
+            trees.recall(mine, plain, node)  # the plain name was another team's by then
 
 
 def prefixes_of(plane: Plane, attempt: Attempt) -> Prefixes | None:

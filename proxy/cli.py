@@ -48,9 +48,10 @@ def check_config(config: ConfigOption = None) -> None:
 
 
 def _register_the_others() -> None:
-    from proxy import cli_ledger, cli_price, cli_prices, cli_verify
+    from proxy import cli_ledger, cli_price, cli_prices, cli_sessions, cli_verify
 
     cli_ledger.register(app)
+    cli_sessions.register(app)
     app.add_typer(cli_prices.app, name="prices")
     app.command("price")(cli_price.price_command)
     app.command("verify")(cli_verify.verify)

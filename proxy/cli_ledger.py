@@ -28,7 +28,7 @@ budgets = typer.Typer(no_args_is_help=True, help="Where each budget stands.")
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
 
-def _fail(message: str, code: int = 1) -> typer.Exit:
+def fail(message: str, code: int = 1) -> typer.Exit:
     print(f"error: {message}", file=sys.stderr)
     return typer.Exit(code)
 
@@ -49,10 +49,10 @@ def create_key(
     """Make a key and show it, this once."""
     pairs = [item.partition("=") for item in label or ()]
     if any(not equals or not left for left, equals, _ in pairs):
-        raise _fail("--label takes NAME=VALUE", 2)
+        raise fail("--label takes NAME=VALUE", 2)
     settings = config_of(config)
     if any(key.name == name for key in settings.keys):
-        raise _fail(f"the configuration has a key named {name!r} already")
+        raise fail(f"the configuration has a key named {name!r} already")
     try:
         _, secret = ledger_keys.create_key(
             open_ledger(settings.ledger),
@@ -65,7 +65,7 @@ def create_key(
             expires=expires,
         )
     except ledger_keys.KeyProblem as problem:
-        raise _fail(str(problem)) from None
+        raise fail(str(problem)) from None
     print(secret)
 
 
@@ -88,7 +88,7 @@ def list_keys(config: ConfigOption = None, form: FormatOption = "table") -> None
 def revoke_key(key: Annotated[str, typer.Argument(help="Its id, or its name.")], config: ConfigOption = None) -> None:
     """Revoke a key for good."""
     if not ledger_keys.revoke_key(open_ledger(config_of(config).ledger), key):
-        raise _fail(f"there is no key {key!r} that was made at run time")
+        raise fail(f"there is no key {key!r} that was made at run time")
     print(f"{key} is revoked")
 
 
@@ -114,7 +114,7 @@ def spend(
             queries.moment(until, now) if until else None,
         )
     except queries.BadQuestion as problem:
-        raise _fail(str(problem), 2) from None
+        raise fail(str(problem), 2) from None
     rows = [
         {
             **{name: item[name] for name in names},
@@ -189,11 +189,11 @@ def raise_budget(
             by=Decimal(by), group=group, until_s=until_s, now_s=now,
         )  # fmt: skip
     except KeyError:
-        raise _fail(f"there is no budget {name!r}") from None
+        raise fail(f"there is no budget {name!r}") from None
     except InvalidOperation:
-        raise _fail(f"--by {by!r} is no amount", 2) from None
+        raise fail(f"--by {by!r} is no amount", 2) from None
     except (raises.RaiseProblem, queries.BadQuestion) as problem:
-        raise _fail(str(problem), 2) from None
+        raise fail(str(problem), 2) from None
     end = "for good" if row["until_at"] is None else f"until {queries.rfc3339(row['until_at'])}"
     print(f"{name} is raised {end}")
 
@@ -215,7 +215,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
             table.add_row(*["" if row.get(name) is None else str(row[name]) for name in columns])
         Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
     else:
-        raise _fail("--format must be table, csv or json", 2)
+        raise fail("--format must be table, csv or json", 2)
 
 
 def register(app: typer.Typer) -> None:

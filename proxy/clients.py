@@ -42,6 +42,11 @@ _NOT_A_SESSION = (b"parent", b"affinity")
 _LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_JSON = 16_384
+# Without any of these (and no `x-…-session-id`) no entry finds anything; Codex is asked for more.
+_SIGNS_IN_HEADERS = frozenset({
+    b"langfuse_session_id", b"x-litellm-trace-id", b"x-portkey-trace-id", b"baggage", b"traceparent",
+})  # fmt: skip
+_SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id"})
 
 
 class Found(NamedTuple):
@@ -68,6 +73,12 @@ def client_family(user_agent: bytes) -> str:
 
 def find(headers: Headers, body: Body, client: str) -> Found | None:
     """What the first entry that finds something says; None where the call names no session."""
+    if _SIGNS_IN_HEADERS.isdisjoint(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client != "codex":
+        for name in headers:
+            if name.endswith(b"-session-id"):
+                break
+        else:
+            return None  # what most calls are
     for look in TABLE:
         found = look(headers, body, client)
         if found is not None:

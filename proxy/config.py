@@ -10,6 +10,7 @@ import hashlib
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -55,6 +56,16 @@ def _as_list(value: Any) -> Any:
 
 
 Usd = Annotated[Decimal, BeforeValidator(_money)]
+
+
+def _webhook(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    return url
+
+
+Webhook = Annotated[str, AfterValidator(_webhook)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
@@ -83,6 +94,7 @@ class Server(_Section):
     drain_timeout_s: Seconds = 30
     max_call_s: PositiveInt = 3600  # a call that takes longer is charged at its ceiling first, and corrected later
     keepalive_comment_s: Seconds = 0
+    session_quiet_s: PositiveInt = 900  # a session is measured when it has made no call for so long
 
 
 class Upstream(_Section):
@@ -164,7 +176,7 @@ class Budget(_Section):
     clamp: bool = True
     ceiling: Literal["calibrated", "strict"] = "calibrated"
     on_store_down: Literal["deny", "allow"] = "deny"
-    alert_webhook: str | None = Field(None, repr=False)
+    alert_webhook: Webhook | None = Field(None, repr=False)
 
 
 class Loop(_Section):
@@ -191,7 +203,7 @@ class Spool(_Section):
 
 
 class Alerts(_Section):
-    webhook: str | None = Field(None, repr=False)
+    webhook: Webhook | None = Field(None, repr=False)
 
 
 class Log(_Section):

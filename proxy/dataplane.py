@@ -45,6 +45,7 @@ log = logging.getLogger("taximeter.data")
 
 _TICK_S = 1.0
 _KEEP_ALIVE_S = 75
+_RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
 _STORE_WAIT_S = 10.0
 
 
@@ -78,6 +79,7 @@ class _DataPlane:
             on_snapshot=self._take_snapshot,
             handlers={"standing": self._standing, "fullest": self._fullest, "gauges": self._gauges},
         )
+        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         if isinstance(plane.store, RedisStore):
             chores.append(asyncio.create_task(plane.store.member.run()))

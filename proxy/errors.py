@@ -25,6 +25,8 @@ class Refusal:
     retry_after_s: int | None = None
     final: bool = False
     budget: str | None = None
+    group: str = ""
+    window_start: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -54,7 +54,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     _destination(plane, endpoint, route)
     started_at = now_us()
     client.request_id = plane.ids.new(started_at)
-    attribution, chain = attributed(plane, client, call, identity)
+    attribution, chain = await attributed(plane, client, call, identity)
     client.session_id = attribution.session_id
     _refuse_unreadable(call, route)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from proxy import meters
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
-from proxy.budgets.store import Standing
+from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
@@ -33,6 +34,10 @@ from proxy.upstream import UpstreamClient
 _MAX_SESSIONS = 100_000
 _MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
+
+
+# Sessions' names in, and what the ledger has of them out (`session_queries.recalled`); None where it does not answer.
+Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ class SessionCosts:
     def total(self, team: str | None, session_id: str) -> int:
         return self._nanousd.get((team, session_id), 0)
 
+    def begin(self, team: str | None, session_id: str, nanousd: int) -> None:
+        """What a session had cost before its first call here; where it had one, that total stands."""
+        if (team, session_id) not in self._nanousd:
+            self.add(team, session_id, nanousd)
+
     def add(self, team: str | None, session_id: str, nanousd: int) -> int:
         """Add a cost; the session's total with it."""
         key = (team, session_id)
@@ -119,6 +129,7 @@ class Plane:
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
+    recall: Recall | None = None  # asks the ledger about sessions; None: there is nobody to ask
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))
@@ -148,6 +159,13 @@ class Plane:
             facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
             self.facts[key] = facts
         return facts
+
+    async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
+        """What a session has cost, over all workers where they share a store."""
+        total = self.sessions.add(team, session_id, nanousd)
+        if isinstance(self.store, RedisStore):
+            with contextlib.suppress(StoreUnavailable):  # then this worker's part is what is told
+                self.sessions.add(team, session_id, await self.store.session_cost(team, session_id, nanousd) - total)
 
     def standing_rows(self) -> list[dict[str, Any]]:
         """Every counter that this process has as plain values, for the control process."""

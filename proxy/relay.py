@@ -6,7 +6,8 @@ go on. No I/O here; `exchange.py` does the reading and the sending.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -98,29 +99,33 @@ class StreamGate:
         """Whether the client has got whole events only."""
         return self._splitter.empty
 
-    def close(self) -> bytes:
-        """The upstream has ended: what is still held back. Half of an event is not: nobody could read it, nor what follows.
+    def close(self, then: bytes = b"") -> bytes:
+        """The upstream has ended: what is still held back, and `then` behind it as an event of its own.
 
-        It ends with a blank line where anything may follow.
+        Half of an event is not passed on: nobody could read it, nor what follows.
         """
         rest = self._splitter.close()
         if not rest:
-            return b""
+            return then
         if _is_torn(rest):
             self.torn = True
-            return b""
-        return self._pass(rest)
+            return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
+        passed = self._pass(rest)
+        return passed + (b"\n\n" if passed.strip(b"\r\n") and then else b"") + then
 
-    def finish(self) -> bytes:
-        """As `close`, where the upstream ended as it should: some dialects end without saying so."""
+    def finish(self, too_early: bytes) -> bytes:
+        """As `close`, where the upstream ended as it should; `too_early` follows where it did so in the middle.
+
+        Some dialects end without saying so.
+        """
         rest = self.close()
         if self.torn or (self._form.must_end and not self.done):
             self.upstream_error = True
-            return rest
+            return rest + (b"" if self.told_error else (b"\n\n" if rest.strip(b"\r\n") else b"") + too_early)
         if self.done or self._before_done is None:
             return rest
         self.done = True
-        return rest + self._before_done()
+        return rest + (b"\n\n" if rest.strip(b"\r\n") else b"") + self._before_done()
 
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
@@ -178,6 +183,11 @@ class StreamGate:
         event = orjson.loads(payload) if payload else None
         return isinstance(event, dict) and (bool(event.get("error")) or event.get("type") in _FAILURES)
 
+    @property
+    def kept(self) -> Sequence[bytes]:
+        """The stream's first megabyte."""
+        return self._kept
+
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
         plain = _plain_events(b"".join(self._kept))
@@ -225,7 +235,8 @@ def _is_torn(block: bytes) -> bool:
     """Whether a block that lacks its end lacks more than the blank line."""
     payload = sse.payload(block)
     if payload is None:
-        return not block.startswith(b":")
+        text = block.lstrip(b"\r\n")  # what a line end that was cut in two leaves
+        return bool(text) and not text.startswith(b":")
     if payload.strip() == b"[DONE]":
         return False
     return parsed(payload) is None
@@ -244,10 +255,24 @@ def says_error(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.get("error")) and not value.get("usage")
 
 
-def doubtful(reading: Reading, *, generates: bool) -> bool:
-    """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or has none
-    though the call is one that `generates`: then what was seen is counted."""
+# Something that a model wrote, in any dialect: text, or what it calls.
+_WRITTEN = re.compile(
+    rb'"(?:content|text|delta|refusal|arguments|partial_json|thinking|reasoning_content|reasoning)"\s*:\s*"[^"]'
+    rb'|"(?:tool_use|functionCall)"'
+)
+
+
+def shows_output(pieces: Iterable[bytes]) -> bool:
+    """Whether a model wrote something in (the beginning of) an answer."""
+    return any(_WRITTEN.search(piece) for piece in pieces)
+
+
+def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
+    """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or says none
+    though the answer shows some: then what was seen is counted."""
     if reading.source == "partial":
         return True
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
-    return (generates and not outputs) or ("inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]))
+    if "inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]):
+        return True
+    return not outputs and shows_output(pieces)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from proxy import clients
@@ -66,6 +66,16 @@ class SessionTrees:
             self._nodes.popitem(last=False)
         return node
 
+    def strange(self, scope: str, session_ids: Iterable[str | None]) -> list[str]:
+        """Of these sessions the names that they may have had before, where this is not known."""
+        ids = [one for one in session_ids if one is not None and (scope, one) not in self._nodes]
+        return [name for one in ids for name in (one, f"{one}@{scope}")]
+
+    def recall(self, scope: str, session_id: str, node: Node) -> None:
+        """Put a session where it stood in an earlier life, unless it stands somewhere by now."""
+        if self._own(node.session_id, scope):
+            self._nodes.setdefault((scope, session_id), node)
+
     def _name(self, scope: str, session_id: str) -> str:
         """The id itself, or what no other team has: another may have sent `id@team` as an id."""
         name = session_id
@@ -84,7 +94,11 @@ class SessionTrees:
 
 def scope_of(identity: Identity) -> str:
     """Whose sessions these are: the team's, or the key's own where it has none."""
-    return identity.team if identity.team is not None else f"key {identity.key}"
+    return scope(identity.team, identity.key)
+
+
+def scope(team: str | None, key: str | None) -> str:
+    return team if team is not None else f"key {key}"
 
 
 def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> Found | None:

@@ -48,7 +48,8 @@ def _take(browser: Browser, day: Day, folder: Path) -> None:
         page.get_by_label("server.admin_key").fill(ADMIN_KEY)
         page.get_by_role("button", name="Open").click()
         page.locator(".status[data-state=live]").wait_for()
-        page.locator("#part-sessions li").first.wait_for()
+        for part in ("hour", "day", "flight", "budgets", "models", "teams", "sessions", "calls"):
+            page.locator(f"#part-{part} > *").first.wait_for()
         page.locator("#chart canvas").wait_for()
         page.get_by_label("24 hours", exact=True).check()
         page.locator("#part-calls summary").nth(3).click()

@@ -189,6 +189,11 @@ class RedisStore:
         spent, reserved = self._figures.get(counter_key(claim), (0, 0))
         return max(0, claim.limit - spent - reserved)
 
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int:
+        """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
+        name = f"{team or ''}\n{session_id}"
+        return int((await self.member.call("session", self.member.epoch, name, nanousd))[0])
+
     async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""
         return await self._fields(f"s:{name}"), await self._fields(f"r:{name}")

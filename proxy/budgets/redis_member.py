@@ -182,14 +182,16 @@ class Member:
             self._trouble.set()
         return epoch, state, float(now)
 
-    async def seed(self, state: str, part: str, rows: Iterable[tuple[str, str, int | None, int]]) -> None:
-        """Add what the ledger says was spent, once for each part, while the epoch is in `state`.
+    async def seed(
+        self, state: str, part: str, name: str = "", window_end: int | None = None, rows: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """Add what the ledger says was spent in a bucket, once for each part, while the epoch is in `state`.
 
-        rows: bucket, group, window end and amount.
+        rows: group and amount.
         """
-        arguments: list[Value] = []
-        for name, group, window_end, amount in rows:
-            arguments += (name, group, "" if window_end is None else window_end, amount)
+        arguments: list[Value] = [name, "" if window_end is None else window_end]
+        for row in rows:
+            arguments += row
         await self.call("seed", self.epoch, state, part, *arguments)
 
     async def open(self) -> None:

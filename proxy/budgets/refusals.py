@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 from proxy.budgets.store import Standing
 from proxy.errors import Refusal
@@ -20,17 +21,17 @@ def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, sta
     if standing.measure != "usd":
         return Refusal(
             429, "rate_limit_exceeded", _message(standing, ceiling), kind="rate_limit_exceeded", retry_after_s=wait,
-            final=wait is None or wait > 60, budget=standing.budget,
+            final=wait is None or wait > 60, **_counter(standing),
         )  # fmt: skip
     if client == "codex":
         detail = {"resets_at": standing.window_end}
         return Refusal(
             429, "usage_limit_reached", _message(standing, ceiling), kind="usage_limit_reached", retry_after_s=wait,
-            final=True, budget=standing.budget, detail=detail,
+            final=True, **_counter(standing), detail=detail,
         )  # fmt: skip
     return Refusal(
         status, "budget_exceeded", _message(standing, ceiling), kind="insufficient_quota", retry_after_s=wait,
-        final=True, budget=standing.budget, detail={"budget": _facts(standing)},
+        final=True, **_counter(standing), detail={"budget": _facts(standing)},
     )  # fmt: skip
 
 
@@ -38,9 +39,14 @@ def busy(standing: Standing, ceiling: int) -> Refusal:
     """Only reservations in flight are in the way, and they did not end within `busy_wait_s`."""
     message = f"{_message(standing, ceiling)} Calls in flight hold the rest; try again shortly."
     return Refusal(
-        429, "budget_busy", message, kind="rate_limit_exceeded", retry_after_s=1, budget=standing.budget,
+        429, "budget_busy", message, kind="rate_limit_exceeded", retry_after_s=1, **_counter(standing),
         detail={"budget": _facts(standing)} if standing.measure == "usd" else {},
     )  # fmt: skip
+
+
+def _counter(standing: Standing) -> dict[str, Any]:
+    """Which counter said no."""
+    return {"budget": standing.budget, "group": standing.group, "window_start": standing.window_start}
 
 
 def _facts(standing: Standing) -> dict[str, object]:

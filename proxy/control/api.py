@@ -27,12 +27,16 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.config import Config
 from proxy.control import exposition
+from proxy.control.alerts import Alerts
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
 from proxy.control.link import ControlServer
 from proxy.control.live import Live
 from proxy.control.page import add_page
+from proxy.control.questions import MAX_LIMIT, Span
 from proxy.control.series import MetricState
+from proxy.control.sessions import add_sessions
+from proxy.control.shapes import entry_shown, with_usd
 from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
 from proxy.ledger import keys, queries, raises
@@ -40,7 +44,6 @@ from proxy.ledger import spend as spending
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 
-_MAX_LIMIT = 1000
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -62,6 +65,7 @@ class Api:
     loop: asyncio.AbstractEventLoop
     refresh: Callable[[], Awaitable[None]]
     budgets: Callable[[], Sequence[Budget]]
+    alerts: Alerts
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
@@ -115,26 +119,12 @@ class NewRaise(BaseModel):
     until: AwareDatetime | None = None
 
 
-class Span(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    since: str | None = None
-    until: str | None = None
-
-    def moments(self) -> tuple[int | None, int | None]:
-        now = time.time()
-        return (
-            queries.moment(self.since, now) if self.since else None,
-            queries.moment(self.until, now) if self.until else None,
-        )
-
-
 class SpendQuestion(Span):
     by: str = ""
 
 
 class ListQuestion(Span):
-    limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 50
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50
     next: str | None = None
     key: str | None = None
     team: str | None = None
@@ -177,6 +167,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
 
     app.add_middleware(_Secure)
     add_page(app, api, guard, live)
+    add_sessions(app, api.engine, [Depends(guard.admin)])
 
     @app.get("/metrics", dependencies=[Depends(guard.metrics)])
     def metrics(request: Request) -> Response:
@@ -189,7 +180,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
         by = [name for name in question.by.split(",") if name]
         items = spending.spend(api.engine, by, *question.moments())
         entries_since = queries.rfc3339(spending.entries_since(api.engine))
-        return {"items": [_with_usd(item) for item in items], "next": None, "entries_since": entries_since}
+        return {"items": [with_usd(item) for item in items], "next": None, "entries_since": entries_since}
 
     @app.get("/api/requests", dependencies=admin)
     def requests(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:
@@ -199,34 +190,15 @@ def create_app(api: Api, live: Live) -> FastAPI:
             api.engine, limit=question.limit, before=question.next, filters=given, since=since, until=until
         )
         more = items[-1]["id"] if len(items) == question.limit else None
-        return {"items": [_entry(item) for item in items], "next": more}
+        return {"items": [entry_shown(item) for item in items], "next": more}
 
     @app.get("/api/requests/{entry_id}", dependencies=admin)
     def request(entry_id: str) -> dict[str, Any]:
         found = queries.request(api.engine, entry_id)
         if not found:
             raise HTTPException(404, "There is no entry and no request with this id.")
-        attempts = [_entry(item) for item in found]
+        attempts = [entry_shown(item) for item in found]
         return attempts[0] | {"attempts": attempts} if len(attempts) > 1 else attempts[0]
-
-    @app.get("/api/sessions", dependencies=admin)
-    def sessions(question: Annotated[ListQuestion, Query()]) -> dict[str, Any]:
-        since, until = question.moments()
-        items = spending.sessions(api.engine, limit=question.limit, since=since, until=until)
-        return {"items": [_with_usd(_with_times(item)) for item in items], "next": None}
-
-    @app.get("/api/sessions/{session_id:path}", dependencies=admin)
-    def session(session_id: str) -> dict[str, Any]:
-        found = queries.session_entries(api.engine, session_id)
-        if not found:
-            raise HTTPException(404, "There is no session with this id.")
-        cost = sum(item["cost_nanousd"] or 0 for item in found)
-        return {
-            "session": session_id,
-            "requests": len(found),
-            "cost_usd": usd_text(cost),
-            "calls": [_entry(item) for item in found],
-        }
 
     @app.get("/api/budgets", dependencies=admin)
     def budgets() -> dict[str, Any]:
@@ -326,24 +298,3 @@ def _add_open_routes(app: FastAPI, api: Api) -> None:
         return JSONResponse(
             {"status": "ready" if not missing else "not ready", "missing": missing}, 503 if missing else 200
         )
-
-
-def _with_usd(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Every `*_nanousd` as `*_usd`, a decimal string (null stays null: unpriced is not 0)."""
-    return {
-        (f"{name[:-8]}_usd" if name.endswith("_nanousd") else name): (
-            usd_text(value) if name.endswith("_nanousd") and value is not None else value
-        )
-        for name, value in item.items()
-    }
-
-
-def _with_times(item: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(item) | {name: queries.rfc3339(item[name]) for name in ("started_at", "ended_at")}
-
-
-def _entry(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A ledger entry for the API: money also in nano-USD, as the ledger has it; the key's hash stays inside."""
-    shown = _with_usd(_with_times(item)) | {"cost_nanousd": item["cost_nanousd"]}
-    shown.pop("key_id", None)
-    return shown

@@ -6,15 +6,21 @@ The tests read the text back with `prometheus_client`'s parsers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
-from proxy.control.metrics import METRICS, Metric
+from proxy.control.metrics import METRICS, Key, Metric
 from proxy.control.series import Exemplar, MetricState
 
+T = TypeVar("T")
 PREFIX = "taximeter_"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+# Without labels, and so there from the start: 0, for the first rise to be seen as one.
+COUNTED_ALONE = ("cost_corrections_usd", "overrun_usd_total")
+_ZERO: Sequence[tuple[tuple[str, ...], int]] = (((), 0),)
 
 # (name without prefix, labels, value as text): what is asked for at the scrape instead of being counted
 Gauge = tuple[str, Mapping[str, str], str]
@@ -44,8 +50,8 @@ def _labels(names: Iterable[str], values: Iterable[str], extra: str = "") -> str
 def render(state: MetricState, gauges: Iterable[Gauge], *, openmetrics: bool) -> str:
     """The whole exposition."""
     with state.lock:
-        counters = dict(state.counters)
-        histograms = {key: list(counts) for key, counts in state.histograms.items()}
+        counters = _by_name(state.counters)
+        histograms = _by_name(state.histograms)
         exemplars = dict(state.exemplars)
     now: dict[str, list[tuple[Mapping[str, str], str]]] = {}
     for name, labels, value in gauges:
@@ -54,18 +60,29 @@ def render(state: MetricState, gauges: Iterable[Gauge], *, openmetrics: bool) ->
     for metric in METRICS:
         lines += _head(metric, openmetrics=openmetrics)
         if metric.kind == "histogram":
-            for (name, values), counts in histograms.items():
-                if name == metric.name:
-                    lines += _histogram(metric, values, counts, exemplars.get((name, values)) if openmetrics else None)
+            for values, counts in histograms.get(metric.name, _at_first(metric)):
+                exemplar = exemplars.get((metric.name, values)) if openmetrics else None
+                lines += _histogram(metric, values, counts, exemplar)
             continue
-        for (name, values), total in counters.items():
-            if name == metric.name:
-                lines.append(f"{PREFIX}{name}{_labels(metric.labels, values)} {decimal(total, metric.scale)}")
+        for values, total in counters.get(metric.name, _ZERO if metric.name in COUNTED_ALONE else ()):
+            lines.append(f"{PREFIX}{metric.name}{_labels(metric.labels, values)} {decimal(total, metric.scale)}")
         for labels, value in now.get(metric.name, ()):
             lines.append(f"{PREFIX}{metric.name}{_labels(labels, labels.values())} {value}")
     if openmetrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n"
+
+
+def _at_first(metric: Metric) -> Sequence[tuple[tuple[str, ...], list[int]]]:
+    return () if metric.labels else (((), [0] * (len(metric.buckets) + 2)),)
+
+
+def _by_name(series: Mapping[Key, T]) -> dict[str, list[tuple[tuple[str, ...], T]]]:
+    """Series by their metric's name. A histogram's list of counts is never changed, only replaced."""
+    found: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+    for (name, values), value in series.items():
+        found.setdefault(name, []).append((values, value))
+    return found
 
 
 def _head(metric: Metric, *, openmetrics: bool) -> list[str]:
@@ -83,7 +100,9 @@ def _histogram(metric: Metric, values: tuple[str, ...], counts: list[int], exemp
         running += count
         shown = ""
         if pending and (edge == "+Inf" or pending.value <= Decimal(edge) * metric.scale):
-            ids = _labels(("request_id", "session_id"), (pending.request_id, pending.session_id[:60]))
+            said = {"request_id": pending.request_id, "session_id": pending.session_id[:60]}
+            said = {name: value for name, value in said.items() if value}
+            ids = _labels(said, said.values())
             shown = f" # {ids} {decimal(pending.value, metric.scale)}"
             pending = None
         le = f'le="{edge}"'

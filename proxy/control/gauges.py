@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pricing.load import checked_at
 from proxy.budgets.budget import Budget
 from proxy.control.exposition import Gauge, decimal
 from proxy.money import NANO
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 def gauges(api: Api) -> list[Gauge]:
     """Every gauge, as it is now."""
     answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
-    return [*_pipeline(api), *_planes(answers), *(_budgets(api) if answers else ())]
+    return [*_pipeline(api), *_alerts(api), *_planes(answers), *(_budgets(api) if answers else ())]
 
 
 def _pipeline(api: Api) -> Iterator[Gauge]:
@@ -26,7 +29,24 @@ def _pipeline(api: Api) -> Iterator[Gauge]:
     yield "ledger_dropped_total", {}, str(api.recorder.unreadable_records)
     yield "spool_bytes", {}, str(api.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
-    yield "price_book_info", {"version": api.book.version}, "1"
+    yield "price_book_info", {"version": api.book.version, "operator": _version(api.config().prices)}, "1"
+    yield "price_book_timestamp_seconds", {}, str(_checked_at())
+    yield "sessions_active", {}, str(len(api.metrics.sessions))
+
+
+@cache
+def _checked_at() -> int:
+    return checked_at()
+
+
+def _version(prices: Sequence[Any]) -> str:
+    """Names the operator's own prices, so that a change of them is seen; "" where there are none."""
+    return hashlib.sha256(repr(prices).encode()).hexdigest()[:8] if prices else ""
+
+
+def _alerts(api: Api) -> Iterator[Gauge]:
+    for (kind, budget), count in api.alerts.counts().items():
+        yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
 
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:

@@ -1,7 +1,8 @@
 """The link between the control process and the data planes: JSON with a length in front, over a unix socket.
 
 Control is the server. It pushes snapshots (run-time keys; at the first, what the ledger says was spent) and asks for
-standings; a data plane answers, keeps its last snapshot when control is away, and comes back when it is there again.
+standings; a data plane answers, asks about what only the ledger knows, keeps its last snapshot when control is away, and
+comes back when it is there again.
 """
 
 from __future__ import annotations
@@ -59,6 +60,25 @@ class DataPlaneLink:
         self._worker = worker
         self._on_snapshot = on_snapshot
         self._handlers = handlers
+        self._writer: asyncio.StreamWriter | None = None
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+
+    async def ask(self, name: str, payload: Message, timeout_s: float) -> Any:
+        """Control's answer; None where it is away, knows none, or takes too long."""
+        if self._writer is None:
+            return None
+        self._number += 1
+        number, future = self._number, asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        _write(self._writer, {"question": name, "id": number, "payload": payload})
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            self._asked.pop(number, None)
 
     async def run(self) -> None:
         pause, longest = _RECONNECT_S
@@ -75,13 +95,22 @@ class DataPlaneLink:
             except (OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError):
                 log.info("the control process is away; the last snapshot stays in force")
             finally:
+                self._writer = None
+                for future in self._asked.values():
+                    if not future.done():
+                        future.set_result(None)
                 writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _write(writer, {"hello": self._worker})
+        self._writer = writer
         while True:
             message = await _read(reader)
-            if "snapshot" in message:
+            if "reply" in message:
+                future = self._asked.get(message["reply"])
+                if future is not None and not future.done():
+                    future.set_result(message["answer"])
+            elif "snapshot" in message:
                 self._on_snapshot(message["snapshot"])
             elif "ask" in message:
                 handler = self._handlers.get(message["ask"])
@@ -103,11 +132,19 @@ class ControlServer:
     """Control's end. Everything happens on the loop that `start` ran on.
 
     first_snapshot: made anew for each data plane that connects, by its worker's name; may take its time.
+    answers: to the questions of data planes, by name.
     """
 
-    def __init__(self, path: Path, first_snapshot: Callable[[str], Awaitable[Message]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        first_snapshot: Callable[[str], Awaitable[Message]],
+        answers: Mapping[str, Callable[[Message], Awaitable[Any]]] | None = None,
+    ) -> None:
         self._path = path
         self._first_snapshot = first_snapshot
+        self._answers = answers or {}
+        self._answering: set[asyncio.Task[None]] = set()
         self._planes: set[_Plane] = set()
         self._server: asyncio.Server | None = None
         self._asked = 0
@@ -162,6 +199,11 @@ class ControlServer:
             self._planes.add(plane)
             while True:
                 message = await _read(reader)
+                if "question" in message:
+                    answering = asyncio.create_task(self._answer(writer, message))
+                    self._answering.add(answering)
+                    answering.add_done_callback(self._answering.discard)
+                    continue
                 future = plane.asked.get(message["id"])
                 if future is not None and not future.done():
                     future.set_result(message["answer"])
@@ -170,3 +212,8 @@ class ControlServer:
             for future in plane.asked.values():
                 future.cancel()
         writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, message: Message) -> None:
+        handler = self._answers.get(message["question"])
+        answer = await handler(message["payload"]) if handler is not None else None
+        _write(writer, {"reply": message["id"], "answer": answer})

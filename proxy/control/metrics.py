@@ -25,6 +25,8 @@ _FIRST_TOKEN = ("0.02", "0.05", "0.1", "0.2", "0.4", "0.8", "1.6", "3.2", "6.4",
 _BETWEEN_TOKENS = ("0.002", "0.005", "0.01", "0.02", "0.03", "0.05", "0.075", "0.1", "0.2", "0.5", "1", "5")
 _OVERHEAD = ("0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.25")
 _DOLLARS = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10")
+_SESSION_DOLLARS = ("0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30", "100")
+_SESSION_REQUESTS = ("1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "5000")
 _RESERVATION = ("0.000001", "0.00001", "0.0001", "0.001", "0.01", "0.1", "1", "10")
 
 
@@ -41,7 +43,7 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("requests_total", "counter", ("provider", "model", "operation", "outcome", "team", "client"), "Attempts that reached, or may have reached, an upstream."),
+    Metric("requests_total", "counter", ("provider", "model", "operation", "outcome", "team", "client", "upstream"), "Attempts that reached, or may have reached, an upstream."),
     Metric("tokens_total", "counter", ("provider", "model", "unit", "team"), "Tokens by disjoint unit; their sum is the providers' own total.", MICRO),
     Metric("cost_usd_total", "counter", ("provider", "model", "unit", "team", "client"), "Cost in USD, dealt out to units; the sum equals the ledger.", NANO),
     Metric("request_cost_usd", "histogram", ("model", "operation"), "Cost of one attempt in USD.", NANO, _DOLLARS),
@@ -50,11 +52,15 @@ METRICS: tuple[Metric, ...] = (
     Metric("usage_source_total", "counter", ("source",), "Attempts by where their usage comes from."),
     Metric("refusals_total", "counter", ("reason", "budget"), "Calls that were refused."),
     Metric("would_refuse_total", "counter", ("budget",), "Calls that a soft budget would have refused."),
+    Metric("alert_events_total", "counter", ("kind", "budget"), "Events that operators were told of."),
     Metric("stream_cuts_total", "counter", ("by",), "Streams that ended before their end, by who ended them."),
-    Metric("request_duration_seconds", "histogram", ("provider", "model"), "From the call's arrival to its end.", MICRO, _DURATIONS),
-    Metric("time_to_first_token_seconds", "histogram", ("provider", "model"), "From a streamed call's arrival to its first event.", MICRO, _FIRST_TOKEN),
-    Metric("inter_token_latency_seconds", "histogram", ("provider", "model"), "Mean time between the events of a stream.", MICRO, _BETWEEN_TOKENS),
-    Metric("overhead_seconds", "histogram", ("provider", "model"), "The proxy's own part of a call's time.", MICRO, _OVERHEAD),
+    Metric("request_duration_seconds", "histogram", ("provider", "model", "upstream"), "From the call's arrival to its end.", MICRO, _DURATIONS),
+    Metric("time_to_first_token_seconds", "histogram", ("provider", "model", "upstream"), "From a streamed call's arrival to its first event.", MICRO, _FIRST_TOKEN),
+    Metric("inter_token_latency_seconds", "histogram", ("provider", "model", "upstream"), "Mean time between the events of a stream.", MICRO, _BETWEEN_TOKENS),
+    Metric("overhead_seconds", "histogram", ("provider", "model", "upstream"), "The proxy's own part of a call's time.", MICRO, _OVERHEAD),
+    Metric("session_cost_usd", "histogram", ("team", "client"), "Cost of one session in USD, when it has gone quiet.", NANO, _SESSION_DOLLARS),
+    Metric("session_requests", "histogram", ("team", "client"), "Attempts of one session, when it has gone quiet.", 1, _SESSION_REQUESTS),
+    Metric("sessions_active", "gauge", (), "Sessions that have not gone quiet."),
     Metric("reservation_error_usd", "histogram", (), "Reserved minus settled, where more was reserved.", NANO, _RESERVATION),
     Metric("overrun_usd_total", "counter", (), "What calls cost beyond their reservations.", NANO),
     Metric("label_overflow_total", "counter", ("label",), "Values that did not become labels because there are too many."),
@@ -68,8 +74,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("ledger_dropped_total", "counter", (), "Records that could not be recorded; must stay 0."),
     Metric("spool_bytes", "gauge", (), "Bytes in the spool that are not in the ledger yet."),
     Metric("budget_store_up", "gauge", (), "1 while the budget store answers."),
-    Metric("price_book_timestamp_seconds", "gauge", (), "When the price book was built."),
-    Metric("price_book_info", "gauge", ("version",), "The price book in use."),
+    Metric("price_book_timestamp_seconds", "gauge", (), "When the price book's prices were last checked."),
+    Metric("price_book_info", "gauge", ("version", "operator"), "The price book in use, and the operator's own prices."),
     Metric("build_info", "gauge", ("version",), "The running version."),
 )  # fmt: skip
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -13,6 +13,7 @@ from typing import Any
 
 from pricing.units import is_token
 from proxy.control.metrics import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
+from proxy.control.quiet import Call, Session, call_of
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
 from proxy.ledger.schema import TOKEN_COLUMNS
@@ -49,17 +50,27 @@ class _Alike:
 
 
 class Observed:
-    """Counts of one batch, by series; `exemplars` are the row and the value that was observed last."""
+    """Counts of one batch, by series; `exemplars` are what was observed last: request id, session id and value.
 
-    def __init__(self, known_models: Set[str], known_teams: Set[str]) -> None:
+    quiet: sessions that are measured with this batch, at `now` (epoch microseconds).
+    """
+
+    def __init__(
+        self, known_models: Set[str], known_teams: Set[str], now: int = 0, quiet: Sequence[Session] = ()
+    ) -> None:
         self._known_models = known_models
         self._known_teams = known_teams
         self.counters: dict[Key, int] = {}
         self.histograms: dict[Key, list[int]] = {}
-        self.exemplars: dict[Key, tuple[Row, int]] = {}
+        self.exemplars: dict[Key, tuple[str, str, int]] = {}
         self.models: set[str] = set()
         self.teams: set[str] = set()
+        self.calls: list[Call] = []
+        self.now = now
+        self.quiet = quiet
         self._alike: dict[tuple[str, ...], _Alike] = {}
+        for session in quiet:
+            self._observe_session(session)
 
     # What the recorder tells.
 
@@ -78,12 +89,14 @@ class Observed:
             self._count("cost_corrections_usd", (), row["cost_nanousd"] or 0)
         if row["status"] == "void":
             return
+        if (call := call_of(row)) is not None:
+            self.calls.append(call)
         provider = row["provider"] or ""
         model = self._model(row)
         team = self._team(row["team"] or "")
         client = row["client"] or "other"
         operation = row["operation"] or ""
-        labels = (provider, model, operation, row["outcome"], team, client)
+        labels = (provider, model, operation, row["outcome"], team, client, row["upstream"] or "")
         alike = self._alike.get(labels)
         if alike is None:
             alike = self._alike[labels] = _Alike()
@@ -98,7 +111,7 @@ class Observed:
             self._observe_attempt(row, end, labels, alike)
 
     def _observe_attempt(self, row: Row, end: Mapping[str, Any], labels: tuple[str, ...], alike: _Alike) -> None:
-        provider, model, operation = labels[:3]
+        (provider, model, operation), upstream = labels[:3], labels[-1]
         alike.count += 1
         alike.sources[row["usage_source"] or "none"] += 1
         cost = row["cost_nanousd"]
@@ -119,9 +132,18 @@ class Observed:
         for name, column in _TIMES:
             milliseconds = row[column]
             if milliseconds is not None:
-                self._observe(alike, name, (provider, model), int(milliseconds * 1000), row)
+                self._observe(alike, name, (provider, model, upstream), int(milliseconds * 1000), row)
         if row["stream"] and (between_ms := between_tokens_ms(end)) is not None:
-            self._observe(alike, "inter_token_latency_seconds", (provider, model), int(between_ms * 1000))
+            self._observe(alike, "inter_token_latency_seconds", (provider, model, upstream), int(between_ms * 1000))
+
+    def _observe_session(self, session: Session) -> None:
+        labels = (self._team(session.team), session.client)
+        for name, value in (("session_cost_usd", session.cost_nanousd), ("session_requests", session.requests)):
+            key = (name, labels)
+            counts = self.histograms.setdefault(key, [0] * (len(LIMITS[name]) + 2))
+            counts[bisect_left(LIMITS[name], value)] += 1
+            counts[-1] += value
+            self.exemplars[key] = "", session.session_id, value
 
     # Series
 
@@ -139,13 +161,14 @@ class Observed:
         counts[bisect_left(limits, value)] += 1
         counts[-1] += value
         if row is not None:
-            self.exemplars[key] = row, value
+            self.exemplars[key] = row["request_id"], row["root_session_id"] or "", value
 
     def spread(self) -> None:
         """From groups of alike entries to series, once, at the end of the batch."""
-        for (provider, model, operation, outcome, team, client), alike in self._alike.items():
+        for labels, alike in self._alike.items():
+            provider, model, _, _, team, client, _ = labels
             if alike.count:
-                self._count("requests_total", (provider, model, operation, outcome, team, client), alike.count)
+                self._count("requests_total", labels, alike.count)
             if alike.unpriced:
                 self._count("unpriced_requests_total", (provider, model), alike.unpriced)
             for source, count in alike.sources.items():

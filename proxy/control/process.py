@@ -26,16 +26,18 @@ from pricing.load import load_book
 from proxy.banner import banner
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config import Config
+from proxy.control.alerts import Alerts
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.definitions import take_definitions
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
 from proxy.ledger.schema import open_ledger
+from proxy.ledger.session_queries import recalled
 from proxy.log import call_logger
 from proxy.orders import Orders
 from proxy.serving import Server
@@ -80,12 +82,16 @@ class _Control:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
-        metrics = self._metrics = MetricState.load(engine, self._instance())
+        self._raises = raises.in_force(engine)
+        metrics = self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
         log_rows = call_logger(self.config.log.sample)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
-        def on_shipped(shipped: Sequence[Entry]) -> None:
+        alerts = self._alerts = Alerts(engine, self._instance(), lambda: self.config, self.budgets)
+
+        def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
+            alerts.shipped(shipped, refused)
             if self._live is not None:
                 self._live.shipped()
 
@@ -105,7 +111,6 @@ class _Control:
             sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
-        self._raises = raises.in_force(engine)
         changed = take_definitions(engine, self.budgets(), time.time())
         if changed and shared is not None:
             self._seeding = asyncio.create_task(shared.seed_anew(changed))
@@ -114,7 +119,10 @@ class _Control:
         first_key = self._make_first_key(engine)
         self._known_keys = keys.identities(engine)
         thread.start()
-        link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot)
+        alerts.start()
+        link = self._link = ControlServer(
+            self._data_dir / "control.sock", self._first_snapshot, {"sessions": self._recalled_sessions}
+        )
         await link.start()
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
         server = await asyncio.to_thread(self._api_server, engine, loop)
@@ -128,6 +136,7 @@ class _Control:
         deleting.cancel()
         stopping.set()
         await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(alerts.stop)
         if shared is not None and sharing is not None:
             sharing.cancel()
             await shared.leave()
@@ -166,6 +175,7 @@ class _Control:
             loop=loop,
             refresh=self._refresh,
             budgets=self.budgets,
+            alerts=self._alerts,
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
@@ -191,6 +201,13 @@ class _Control:
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
         return compile_budgets(self.config.budgets, raises.as_raises(self._raises))
+
+    async def _recalled_sessions(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Where sessions stand and what their trees cost, by the ledger; None where it does not answer."""
+        try:
+            return await asyncio.to_thread(recalled, self._engine, question["names"])
+        except SQLAlchemyError:
+            return None
 
     def _seeds(self) -> list[dict[str, Any]]:
         return budget_seeds(self._engine, self.budgets(), time.time())

@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Engine
@@ -26,7 +25,7 @@ from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config import Config
 from proxy.ledger import instances
 from proxy.ledger.entries import Entry
-from proxy.ledger.queries import budget_seeds
+from proxy.ledger.queries import spent
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
 from proxy.types import Claim
@@ -37,9 +36,9 @@ _EVERY_S = 0.1
 _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
-_ROWS = 500
-_MAX_PARTS = 100
+_ROWS = 2000
 _HAND_OVER_S = 10.0
+_READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
 
 
 class _Seen(NamedTuple):
@@ -64,6 +63,9 @@ class SharedBudgets:
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
         self._told: set[str] = set()
+        self._reading = asyncio.Lock()
+        self._standings: list[dict[str, Any]] = []
+        self._read_again_at = 0.0
 
     async def run(self) -> None:
         await asyncio.gather(self.store.member.run(), self._watch(), self._beat(), self._forget())
@@ -184,7 +186,11 @@ class SharedBudgets:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
                     await member.command("UNLINK", member.name(f"s:{name}"))
-                    await member.command("SREM", member.name("seeded"), *_seed_names(budget))
+                    parts = f"{budget.measure}:{budget.name}"
+                    known = await member.command("SMEMBERS", member.name("seeded"))
+                    mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
+                    if mine:
+                        await member.command("SREM", member.name("seeded"), *mine)
             await self._seed(compile_budgets(self._config().budgets), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
@@ -193,13 +199,14 @@ class SharedBudgets:
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded")))
         new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
-        rows = await asyncio.to_thread(budget_seeds, self._engine, new, now_s)
         for budget in new:
-            name = f"{budget.measure}:{budget.name}"
-            mine = [row for row in rows if row["budget"] == budget.name]
-            for number, part in enumerate(_parts(map(_seed, mine))):
-                await member.seed(state, f"{name}\n{number}", part)
-            await member.seed(state, name, ())
+            start, end = budget.window_now(now_s)
+            name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
+            found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            rows = list(found.items())
+            for first in range(0, len(rows), _ROWS):
+                await member.seed(state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
+            await member.seed(state, name)
 
     async def _drop_other_epochs(self, epoch: str) -> None:
         member, cursor = self.store.member, "0"
@@ -239,7 +246,19 @@ class SharedBudgets:
                 log.debug("forgetting: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
-        """Every counter of the current windows. Raises `StoreUnavailable`."""
+        """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.
+
+        Raises `StoreUnavailable`.
+        """
+        async with self._reading:
+            began = time.monotonic()
+            if began >= self._read_again_at:
+                self._standings = await self._read_standings()
+                took = time.monotonic() - began
+                self._read_again_at = began + took * _READ_SHARE
+            return self._standings
+
+    async def _read_standings(self) -> list[dict[str, Any]]:
         _, _, now_s = await self.store.member.state()
         found = []
         for budget in compile_budgets(self._config().budgets):
@@ -251,23 +270,7 @@ class SharedBudgets:
         return found
 
 
-def _seed_names(budget: Budget) -> list[str]:
-    """The names under which `_seed` says that a budget is seeded: its parts first."""
-    name = f"{budget.measure}:{budget.name}"
-    return [name, *(f"{name}\n{number}" for number in range(_MAX_PARTS))]
-
-
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:
     name, group, start, measure, amount = taken
     end = window_at(budget.window, start, budget.zone)[1] if budget is not None else None
     return Claim(name, group, start, end, 0, amount, measure)
-
-
-def _seed(row: Mapping[str, Any]) -> tuple[str, str, int | None, int]:
-    name = bucket(row["budget"], row["measure"], row["window_start"])
-    return name, row["group"], row["window_end"], row["spent"]
-
-
-def _parts(rows: Iterator[tuple[str, str, int | None, int]]) -> Iterator[list[tuple[str, str, int | None, int]]]:
-    while part := list(islice(rows, _ROWS)):
-        yield part

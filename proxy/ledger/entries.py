@@ -5,7 +5,6 @@ A row is a dict with every column of `entries`, in their order. Nothing that a r
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,12 +26,22 @@ class Entry(NamedTuple):
     budgets: Sequence[BudgetAmount]
 
 
+class RefusedCall(NamedTuple):
+    """An INTENT that a refusal closed: why, by which counter, of which session."""
+
+    reason: str
+    budget: str | None
+    group: str
+    window_start: int
+    session_id: str
+
+
 @dataclass(slots=True)
 class Batch:
     """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read."""
 
     entries: list[Entry] = field(default_factory=list)
-    refusals: list[tuple[str, str | None]] = field(default_factory=list)
+    refusals: list[RefusedCall] = field(default_factory=list)
     tallies: list[Mapping[str, Any]] = field(default_factory=list)
     unreadable: list[Record] = field(default_factory=list)
 
@@ -99,9 +108,10 @@ class Pairing:
                 intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind == "refused":
+            intent, _ = self._open.get(value["id"], ({}, None))
             self._close(value["id"])
             if not known:
-                batch.refusals.append((_text(value["reason"]), _text_or_none(value.get("budget"))))
+                batch.refusals.append(_refused(value, intent))
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
@@ -161,6 +171,16 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _refused(value: Mapping[str, Any], intent: Mapping[str, Any]) -> RefusedCall:
+    return RefusedCall(
+        _text(value["reason"]),
+        _text_or_none(value.get("budget")),
+        _text(value.get("group") or ""),
+        operator.index(value.get("window_start") or 0),
+        _text(intent.get("root_session_id") or ""),
+    )
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -269,39 +289,3 @@ def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], 
             key = (name, group, window_start, measure)
             amounts[key] = amounts.get(key, 0) + amount
     return amounts
-
-
-def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
-    """A settlement that comes after its attempt was charged at the ceiling: the entry of the difference, or None.
-
-    charged: the row in the ledger. Only an `unconfirmed` one can be corrected, and only by what is known for certain. The
-    correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
-    """
-    row = entry.row
-    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
-        return None
-    before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
-    after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
-    budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
-    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
-    difference = None if settled is None and was is None else (settled or 0) - (was or 0)
-    corrected = row | {
-        "id": correction_id(row["id"]),
-        "kind": "correction",
-        "corrects_id": row["id"],
-        "status": "settled",
-        "cost_nanousd": difference,
-        "budgets": json_text(budgets),
-    }
-    return Entry(corrected, entry.end, budgets)
-
-
-def entry_in_ledger(row: Row) -> Entry:
-    """An entry as the ledger has it."""
-    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
-
-
-def correction_id(attempt_id: str) -> str:
-    """A UUIDv7 with the attempt's time, the same for the same attempt."""
-    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
-    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, Pairing
+from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Metrics, Positions, Shipper
 from proxy.ledger.spool import Position, Record, SpoolReader, runs
@@ -78,7 +78,7 @@ class _Run:
 class Recorder:
     """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads.
 
-    on_shipped gets the entries that are new in the ledger, after each commit.
+    on_shipped gets the entries that are new in the ledger, and the calls that were refused, after each commit.
     """
 
     def __init__(
@@ -88,13 +88,14 @@ class Recorder:
         *,
         instance: str,
         metrics: Metrics,
-        on_shipped: Callable[[Sequence[Entry]], None] | None = None,
+        on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._engine = engine
         self._folder = folder
         self._instance = instance
         self._shipper = Shipper(engine, instance, metrics)
+        self._metrics = metrics
         self._on_shipped = on_shipped
         self._gate = gate
         self._runs: dict[str, _Run] = {}
@@ -120,7 +121,7 @@ class Recorder:
         batch = Batch()
         read_at = time.time()
         count = self._read(batch)
-        if not count and not batch and not any(run.over for run in self._runs.values()):
+        if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
             self.caught_up_at = read_at
             return 0
         if self._gate is not None:
@@ -131,9 +132,9 @@ class Recorder:
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
-        if inserted and self._on_shipped is not None:
+        if (inserted or batch.refusals) and self._on_shipped is not None:
             try:
-                self._on_shipped(inserted)
+                self._on_shipped(inserted, batch.refusals)
             except Exception:  # whoever listens cannot stop the ledger
                 log.exception("after a batch")
         if count < _FULL:
@@ -167,7 +168,7 @@ class Recorder:
                 self._runs[name] = self._resume(name)
         for run in self._runs.values():
             run.over = run.reader.is_over()
-            records = self._up_to_marker(run, run.reader.read(over=run.over))
+            records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
             count += len(records)
             run.at_end = not records and run.held_at is None
@@ -178,6 +179,17 @@ class Recorder:
             if len(batch.entries) >= _MAX_ENTRIES:
                 break
         return count
+
+    def _sound_records(self, run: _Run) -> list[Record]:
+        damaged = run.reader.damaged_bytes
+        records = run.reader.read(over=run.over)
+        if run.reader.damaged_bytes > damaged:
+            self.unreadable_records += 1
+            log.error(
+                "the spool %s is damaged: %d bytes cannot be read and are kept beside it; calls whose end was there "
+                "are charged at their ceilings", run.reader.run, run.reader.damaged_bytes - damaged,
+            )  # fmt: skip
+        return records
 
     def _up_to_marker(self, run: _Run, records: list[Record]) -> list[Record]:
         """The records that may be shipped now; the run goes on from there."""

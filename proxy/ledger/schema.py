@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection, Engine, make_url
 
-HEAD = "0004"  # the migration that this code expects; tests compare it with the newest file
+from proxy.ledger.view import view_sql
+
+HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -26,6 +28,8 @@ TOKEN_COLUMNS = {
     unit: f"{unit}_tokens"
     for unit in ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "output", "reasoning")
 }
+
+_CHILDREN = sa.text("parent_session_id IS NOT NULL")  # few are: most sessions are roots
 
 entries = Table(
     "entries",
@@ -81,6 +85,7 @@ entries = Table(
     Column("instance", Text),
     Index("entries_started_at", "started_at"),
     Index("entries_root_session", "root_session_id"),
+    Index("entries_child_session", "session_id", sqlite_where=_CHILDREN, postgresql_where=_CHILDREN),
 )
 
 # What each budget's counter has settled: the sum of the entries' `budgets`, kept with them in one transaction.
@@ -158,6 +163,23 @@ budget_bases = Table(
     Column("window_start", BigInteger, primary_key=True),
     Column("measure", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# What operators were told of: once for each kind, budget, group, window and detail (a threshold).
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Index("alerts_once", "kind", "budget", "group", "window_start", "detail", unique=True),
 )
 
 raises = Table(
@@ -251,23 +273,6 @@ def horizon(connection: Connection) -> int | None:
     """Where the entries that are kept begin (epoch microseconds); None where all are."""
     found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
     return None if found is None else int(found)
-
-
-def view_sql(dialect: str) -> str:
-    """The view `ledger`: entries with `cost_usd` as an exact decimal and times as timestamps."""
-    if dialect == "postgresql":
-        cost = "(cost_nanousd::numeric / 1000000000)::numeric(30, 9)"
-        times = "to_timestamp(started_at / 1e6) AS started, to_timestamp(ended_at / 1e6) AS ended"
-    else:
-        cost = (
-            "CASE WHEN cost_nanousd IS NULL THEN NULL ELSE printf('%s%d.%09d', CASE WHEN cost_nanousd < 0 THEN '-' ELSE '' END,"
-            " abs(cost_nanousd) / 1000000000, abs(cost_nanousd) % 1000000000) END"
-        )
-        times = (
-            "strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1e6, 'unixepoch') AS started,"
-            " strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1e6, 'unixepoch') AS ended"
-        )
-    return f"CREATE VIEW ledger AS SELECT {cost} AS cost_usd, {times}, entries.* FROM entries"  # noqa: S608 - constants
 
 
 def open_ledger(url: str) -> Engine:

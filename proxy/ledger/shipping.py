@@ -16,7 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.entries import Batch, Entry, budget_amounts, correction_of, entry_in_ledger
+from proxy.ledger.corrections import correction_of, entry_in_ledger
+from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.sound import safe
@@ -40,6 +41,10 @@ class Observed(Protocol):
 
 class Metrics(Protocol):
     """What the recorder feeds; its state goes into the database with the rows that it was made from."""
+
+    def due(self) -> bool:
+        """Whether there is something to write down without any entry."""
+        ...
 
     def observe(self) -> Observed:
         """A new observation, seen by nobody until it is added."""
@@ -98,8 +103,8 @@ class Shipper:
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
-            for reason, budget in batch.refusals:
-                observed.observe_refusal(reason, budget)
+            for refused in batch.refusals:
+                observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)

@@ -37,7 +37,7 @@ _LOOK_UP = 500
 _LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 
 _ATTEMPT = entries.c.kind == "attempt"
-_ENTRY_SUMS = {
+ENTRY_SUMS = {
     "requests": sa.case((_ATTEMPT, 1), else_=0),
     "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
     "cost_nanousd": entries.c.cost_nanousd,
@@ -222,7 +222,7 @@ def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any
 def _add_entries(
     connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
 ) -> None:
-    sums = [sa.func.sum(_ENTRY_SUMS[name]).label(name) for name in SUMS]
+    sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
         _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
@@ -267,7 +267,7 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     """Sessions that lie within the span are read whole; of those that reach beyond it, the entries within."""
     if span.is_empty:
         return
-    inside, across = _within(span)
+    inside, across = within(span)
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
     for some in _sessions(connection, across):
@@ -275,7 +275,7 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 
-def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
+def within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:
     """Which sessions lie within the span, and which reach beyond it."""
     first, last = spend_sessions.c.first_at, spend_sessions.c.last_at
     inside = sa.and_(span.holds(first), span.holds(last))
@@ -284,6 +284,13 @@ def _within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] 
     touching = sa.and_(sa.true(), *([] if span.since is None else [last >= span.since]))
     touching = sa.and_(touching, *([] if span.until is None else [first < span.until]))
     return inside, sa.and_(touching, sa.not_(inside))
+
+
+def of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Entries of these sessions. Those that name none are one session, as good as any."""
+    named = sa.select(spend_sessions.c.session).where(which)
+    nameless = sa.exists().where(which, spend_sessions.c.session.is_(None))
+    return sa.or_(entries.c.root_session_id.in_(named), sa.and_(entries.c.root_session_id.is_(None), nameless))
 
 
 def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> Iterator[sa.ColumnElement[bool]]:
@@ -302,33 +309,3 @@ def entries_since(engine: Engine) -> int | None:
     """Where the entries that are kept begin; None where all are."""
     with engine.connect() as connection:
         return horizon(connection)
-
-
-def sessions(engine: Engine, *, limit: int, since: int | None, until: int | None) -> list[dict[str, Any]]:
-    """Session trees, the latest first: what they cost by calls in the span, and how many calls they took."""
-    span = Span(since, until)
-    if span.is_empty:
-        return []
-    inside, across = _within(span)
-    table = spend_sessions
-    columns = ("session", "team", "requests", "cost_nanousd", "first_at", "ended_at")
-    whole = sa.select(*[table.c[name] for name in columns]).where(inside)
-    whole = whole.order_by(table.c.ended_at.desc(), table.c.session).limit(limit)
-    session = entries.c.root_session_id
-    with reading(engine).connect() as connection:
-        rows = [tuple(row) for row in connection.execute(whole)]
-        for some in _sessions(connection, across):
-            partly = sa.select(
-                session,
-                sa.func.max(entries.c.team),
-                sa.func.sum(_ENTRY_SUMS["requests"]),
-                sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0),
-                sa.func.min(entries.c.started_at),
-                sa.func.max(entries.c.ended_at),
-            ).where(some, span.holds(entries.c.started_at), entries.c.status != "void")
-            rows += [tuple(row) for row in connection.execute(partly.group_by(session))]
-    names = ("session", "team", "requests", "cost_nanousd", "started_at", "ended_at")
-    counted = ("requests", "cost_nanousd", "started_at", "ended_at")
-    items = [dict(zip(names, row, strict=True)) for row in rows]
-    items = [item | {name: int(item[name]) for name in counted} for item in items]
-    return sorted(items, key=lambda item: (-item["ended_at"], item["session"] or ""))[:limit]

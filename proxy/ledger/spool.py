@@ -80,15 +80,23 @@ class SpoolWriter:
         try:
             written = os.write(self._fd, data)
             if written != size:
-                os.ftruncate(self._fd, self._size)
-                raise SpoolUnavailable(f"only {written} of {size} bytes could be written")
+                raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
+            self._take_back()
             raise SpoolUnavailable(_reason(error)) from None
         self._size += size
         if not self._fsync and not self._dirty.is_set():
             self._dirty.set()
+
+    def _take_back(self) -> None:
+        """Leave no part of a record that was refused; where that fails too, nothing more goes into this segment."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            self._size = _SEGMENT_BYTES
+            self._until_check = 0
 
     def append_end(self, payload: bytes) -> None:
         """Append the end of something that was begun. It cannot be refused any more: if it cannot be written now, it is
@@ -119,10 +127,16 @@ class SpoolWriter:
     def _open_segment(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         path = self._folder / f"{self._run}.{self._number:06d}.spool"
+        header = frame(orjson.dumps({"t": "open", "v": 1, "run": self._run, "segment": self._number}))
         try:
             fd = os.open(path, flags, 0o600)
-            header = frame(orjson.dumps({"t": "open", "v": 1, "run": self._run, "segment": self._number}))
-            os.write(fd, header)
+            try:
+                if os.write(fd, header) != len(header):
+                    raise OSError(errno.ENOSPC, "the disk is full")
+            except OSError:
+                os.close(fd)
+                path.unlink()
+                raise
         except OSError as error:
             raise SpoolUnavailable(_reason(error)) from None
         old, self._fd, self._size = self._fd, fd, len(header)
@@ -225,7 +239,8 @@ class SpoolReader:
         self.folder = folder
         self.run = run
         self.position = start
-        self.damaged_bytes = 0
+        self.damaged_bytes = 0  # between sound records: no crash leaves that
+        self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
 
     def segment_path(self, number: int) -> Path:
         return self.folder / f"{self.run}.{number:06d}.spool"
@@ -279,7 +294,9 @@ class SpoolReader:
             if not last:
                 return 0
             skip = len(rest)
-        self.damaged_bytes += skip
+            self.torn_bytes += skip
+        else:
+            self.damaged_bytes += skip
         path = self.folder / f"{self.run}.{segment:06d}.{offset}.damaged"
         with contextlib.suppress(OSError):
             path.touch(mode=0o600)

@@ -19,7 +19,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from pricing.units import is_token
 from proxy.ledger.audit import correction_problem, problem_of
-from proxy.ledger.entries import budget_amounts, correction_id, entry_in_ledger
+from proxy.ledger.corrections import correction_id, entry_in_ledger
+from proxy.ledger.entries import budget_amounts
 from proxy.ledger.queries import rfc3339
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
 from proxy.ledger.rollups import DAY_US, WEEK_US

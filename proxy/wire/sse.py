@@ -99,8 +99,8 @@ def payload(block: bytes) -> bytes | None:
         end = block.find(b"\n")
         if end < 0 or end >= len(block) - 2:  # one line only: what every provider sends
             return block[6:end] if end >= 0 else block[6:]
-    if block.startswith(_BOM):
-        block = block[3:]
+    # A CRLF that was cut in two can leave its second half at the beginning of the next block.
+    block = block.lstrip(b"\r\n").removeprefix(_BOM)
     lines = [line for raw in _LINE_END.split(block) if (line := _data_of(raw)) is not None]
     return b"\n".join(lines) if lines else None
 

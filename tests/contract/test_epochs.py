@@ -70,8 +70,8 @@ async def test_nothing_is_granted_before_the_counters_are_rebuilt(redis: RedisSe
     await peer.joins(1)
     with pytest.raises(StoreUnavailable):
         await peer.reserve("a", 1)
-    await peer.member.seed("recovering", "part", [("usd:0:b", "", None, 70)])
-    await peer.member.seed("recovering", "part", [("usd:0:b", "", None, 70)])
+    await peer.member.seed("recovering", "part", "usd:0:b", None, [("", 70)])
+    await peer.member.seed("recovering", "part", "usd:0:b", None, [("", 70)])
     await peer.member.open()
     assert isinstance(await peer.reserve("a", 31), Denied)
     assert isinstance(await peer.reserve("b", 30), Granted)
@@ -125,7 +125,7 @@ async def test_open_reservations_go_into_the_new_epoch(redis: RedisServer, peer:
         await peer.reserve("c", 1)  # what is lost is noticed at the latest by the next verb
     await peer.joins(2)
     assert not peer.member.ready.is_set()
-    await peer.member.seed("recovering", "ledger", [("usd:0:b", "", None, 20)])
+    await peer.member.seed("recovering", "ledger", "usd:0:b", None, [("", 20)])
     await peer.member.open()
     assert await peer.figures() == (20, 30)
     assert await peer.store.settle("a", [25]) == "settled"
@@ -142,7 +142,7 @@ async def test_a_saved_copy_that_is_older_is_not_believed(tmp_path: Path) -> Non
         redis.down()
         redis.up()
         await peer.joins(2)
-        await peer.member.seed("recovering", "ledger", [("usd:0:b", "", None, 100)])
+        await peer.member.seed("recovering", "ledger", "usd:0:b", None, [("", 100)])
         await peer.member.open()
         assert isinstance(await peer.reserve("b", 1), Denied)
         peer.running.cancel()
@@ -202,5 +202,15 @@ async def test_two_processes_never_grant_more_than_the_limit(redis: RedisServer,
     await asyncio.wait_for(other.member.ready.wait(), 5)
     answers = await asyncio.gather(*[(peer, other)[n % 2].reserve(f"r{n}", 3) for n in range(200)])
     assert sum(isinstance(answer, Granted) for answer in answers) == 33
+    other.running.cancel()
+    await other.member.close()
+
+
+async def test_what_a_session_has_cost_is_known_to_all(redis: RedisServer, peer: Peer) -> None:
+    other = Peer(redis, 1)
+    await other.joins(1)
+    assert await peer.store.session_cost("t", "s", 40) == 40
+    assert await other.store.session_cost("t", "s", 2) == 42
+    assert await other.store.session_cost("other", "s", 1) == 1
     other.running.cancel()
     await other.member.close()

@@ -17,8 +17,11 @@ import httpx
 import pytest
 import yaml
 
+from tests.control.test_alerts import Hook, hook
 from tests.e2e.test_front_door import await_true
 from tests.torture.harness import ADMIN_KEY, CALLERS, ROOT, Rig
+
+__all__ = ["hook"]  # a fixture
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 MICRO = Decimal("0.000001")
@@ -192,3 +195,28 @@ def test_a_new_limit_holds_at_once(tmp_path: Path) -> None:
         await_true("the limit as it was", lambda: ask(rig).status_code == 200, 3)
         rig.quiet()
         assert rig.verdict(clean=False).numbers["store_difference"] == 0
+
+
+def test_a_crossing_reaches_the_webhook_at_the_settlement(tmp_path: Path, hook: tuple[str, type[Hook]]) -> None:
+    """Not at the next call: there is none."""
+    url, taken = hook
+    b = {
+        "name": "b",
+        "limit_usd": "0.0000033",
+        "window": "day",
+        "alert_at": [0.5, 1.0],
+        "action": "warn",
+        "alert_webhook": url,
+    }
+    with running(tmp_path, b) as rig:
+        assert ask(rig).status_code == 200
+        seconds = await_true("the alert", lambda: len(taken.taken) == 2, 5)
+        assert [one["event"]["threshold"] for one in taken.taken] == ["0.5", "1"]
+        assert seconds < 2
+        rig.gateway.stop(30)
+        rig.gateway.up()
+        ask(rig)
+        rig.quiet()
+        assert len(taken.taken) == 2
+        text = httpx.get(f"{rig.gateway.admin_url}/metrics", headers=ADMIN).text
+        assert 'taximeter_alert_events_total{kind="threshold",budget="b"} 2' in text

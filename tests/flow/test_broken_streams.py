@@ -59,6 +59,25 @@ async def test_half_of_an_event_is_left_out_and_the_error_behind_it_can_be_read(
     assert last_event(told.body)["error"]["code"] == "upstream_unreachable"
 
 
+@pytest.mark.parametrize("missing", [1, 2], ids=["half of its blank line", "its blank line"])
+async def test_an_error_is_an_event_of_its_own_behind_one_that_lacks_its_end(build: Build, missing: int) -> None:
+    told = await build().ask(Answer(CHUNK, CHUNK[:-missing], RESET, kind=KIND), stream=True)
+    assert told.body.count(b'"hello"') == 2
+    assert last_event(told.body)["error"]["code"] == "upstream_unreachable"
+
+
+async def test_a_line_end_that_is_cut_in_two_is_no_half_event(build: Build) -> None:
+    stream = CHUNK.replace(b"\n", b"\r\n") + b"data: [DONE]\r\n\r\n"
+    told = await build().ask(Answer(stream[:-1], stream[-1:], kind=KIND), stream=True)
+    assert told.body == stream
+
+
+async def test_the_cost_is_an_event_of_its_own_behind_one_that_lacks_its_end(build: Build) -> None:
+    wish = {"x-taximeter-stream-cost": "1"}
+    told = await build().ask(Answer(CHUNK, CHUNK.rstrip(), kind=KIND), stream=True, headers=wish)
+    assert told.body.startswith(CHUNK + CHUNK + b": taximeter cost_usd=")
+
+
 async def test_a_last_event_that_lacks_nothing_but_its_blank_line_passes(build: Build) -> None:
     told = await build().ask(Answer(CHUNK, b"data: [DONE]\n", kind=KIND), stream=True)
     assert told.body == CHUNK + b"data: [DONE]\n"
@@ -126,3 +145,13 @@ async def test_no_output_is_believed_where_there_is_none(build: Build) -> None:
     await house.ask(Answer(orjson.dumps({"model": "m", "choices": choices, "usage": usage})))
     end = house.records()[-1]
     assert (end["usage_source"], end["usage"]) == ("provider", {"input": 20})
+
+
+async def test_a_usage_beyond_what_can_be_is_charged_at_the_ceiling_and_kept_for_a_person(build: Build) -> None:
+    house = build()
+    usage = {"prompt_tokens": 20, "completion_tokens": 10**18, "total_tokens": 20 + 10**18}
+    await house.ask(Answer(orjson.dumps({"model": "m", "choices": [], "usage": usage})))
+    intent, end = house.records()
+    assert (end["status"], end["cost_nanousd"], end["usage"]) == ("unconfirmed", intent["reserved_nanousd"], {})
+    assert "implausible" in end["flags"]
+    assert end["told_usage"]

@@ -255,3 +255,12 @@ async def test_trusted_labels_count_but_never_against_the_key(build: Build) -> N
     intent = house.records()[0]
     assert (intent["labels"], intent["user"], intent["customer"]) == ({"plan": "pro", "tier": "gold"}, "fixed", "acme")
     assert [row[0] for row in intent["budgets"]] == ["b"]
+
+
+async def test_of_two_caps_the_larger_is_what_a_call_may_cost(build: Build) -> None:
+    house = build()
+    reserved = []
+    for caps in ({"max_tokens": 100, "max_completion_tokens": 200}, {"max_tokens": 200, "max_completion_tokens": 100}):
+        await house.ask(**caps)
+        reserved.append([record for record in house.records() if record["t"] == "intent"][-1]["reserved_nanousd"])
+    assert reserved[0] == reserved[1]

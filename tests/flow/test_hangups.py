@@ -197,3 +197,18 @@ async def test_a_usage_that_is_only_a_beginning_is_completed_by_counting(build: 
     assert (end["status"], end["usage_source"]) == ("settled", "estimated")
     assert end["usage"]["input"] == 20
     assert end["usage"]["output"] >= 8
+
+
+async def test_a_call_that_is_cancelled_in_the_middle_of_its_stream_is_charged_its_ceiling(build: Build) -> None:
+    """As a shutdown does it whose patience is over."""
+    house, line = build(), Line()
+    answer = talk(line, event(), waits=True, leaves_after=9)
+    call = asyncio.create_task(house.ask(answer, stream=True, line=line))
+    while answer.reads < 2:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    intent, end = house.records()
+    assert (end["status"], end["outcome"], end["cost_nanousd"]) == ("unconfirmed", "cut", intent["reserved_nanousd"])
+    assert answer.told == "abort"

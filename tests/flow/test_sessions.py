@@ -139,3 +139,83 @@ async def test_a_conversation_that_was_counted_is_bounded_by_its_count(build: Bu
     assert told.status == 200
     reserved = next(record for record in house.records() if record["t"] == "reserved")
     assert 16_000_000 < reserved["reserved_nanousd"] < 17_000_000
+
+
+# After a restart: what the ledger has of a session
+
+
+def ledger(house: House, *rows: dict[str, Any]) -> list[list[str]]:
+    """Let the house find these rows in the ledger; the names that it asks for."""
+    asked: list[list[str]] = []
+
+    async def recall(names: Any) -> list[dict[str, Any]]:
+        asked.append(list(names))
+        return [row for row in rows if row["name"] in names]
+
+    house.plane.recall = recall
+    return asked
+
+
+def known(name: str, root: str | None = None, parent: str | None = None, **fields: Any) -> dict[str, Any]:
+    found = {
+        "name": name,
+        "team": "t",
+        "key": "k",
+        "root": root or name,
+        "parent": parent,
+        "depth": 1,
+        "tree_nanousd": 0,
+    }
+    return found | fields
+
+
+async def test_a_session_costs_on_where_it_stood(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+    asked = ledger(house, known("s", tree_nanousd=5_000_000))
+    first = await house.ask(headers={"x-taximeter-session-id": "s"})
+    again = await house.ask(headers={"x-taximeter-session-id": "s"})
+    assert [told.headers["x-taximeter-session-cost-usd"] for told in (first, again)] == ["0.00504", "0.00508"]
+    assert asked == [["s", "s@t"]], "asked once"
+
+
+async def test_a_child_goes_back_to_its_tree(build: Build) -> None:
+    """Its own parent is below the root already; only the ledger knows."""
+    house = build(**SESSION_BUDGET)
+    ledger(house, known("child", "root", "root", depth=2, tree_nanousd=1_000_000))
+    told = await house.ask(headers={"x-taximeter-session-id": "leaf", "x-taximeter-parent-session-id": "child"})
+    assert groups(house) == {"root": 40_000}
+    assert told.headers["x-taximeter-session-cost-usd"] == "0.00104"
+    again = await house.ask(headers={"x-taximeter-session-id": "child"})
+    assert again.headers["x-taximeter-session-cost-usd"] == "0.00108"
+
+
+async def test_another_teams_session_stays_its_own_after_a_restart(build: Build) -> None:
+    """The other team comes first this time: it gets neither the name nor what was spent under it."""
+    keys = [{"name": n, "key": f"sk-test-{n}-0123456789", "team": n} for n in ("red", "blue")]
+    house = build(**SESSION_BUDGET, keys=keys)
+    rows = [known("same", team="red", tree_nanousd=9_000_000), known("same@blue", team="blue", tree_nanousd=2_000_000)]
+    ledger(house, *rows)
+    blue = await house.ask(key=keys[1]["key"], headers={"x-taximeter-session-id": "same"})
+    red = await house.ask(key=keys[0]["key"], headers={"x-taximeter-session-id": "same"})
+    assert groups(house) == {"same": 40_000, "same@blue": 40_000}
+    costs = [told.headers["x-taximeter-session-cost-usd"] for told in (blue, red)]
+    assert costs == ["0.00204", "0.00904"]
+
+
+async def test_a_ledger_that_does_not_answer_stops_nobody(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+
+    async def away(_: Any) -> None:
+        return None
+
+    house.plane.recall = away
+    told = await house.ask(headers={"x-taximeter-session-id": "s"})
+    assert (told.status, told.headers["x-taximeter-session-cost-usd"]) == (200, "0.00004")
+
+
+async def test_nothing_is_asked_about_calls_without_a_name(build: Build) -> None:
+    house = build(**SESSION_BUDGET)
+    asked = ledger(house)
+    await talk(house, said("hi"), "hi")
+    await house.ask(headers={"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+    assert asked == []

@@ -23,7 +23,7 @@ LAYERS = [
         "proxy.ledger proxy.connect proxy.upstream proxy.inflated proxy.relay proxy.direct proxy.client",
         "proxy.plane proxy.drain proxy.attempt proxy.attribution proxy.notes proxy.keepalive proxy.forward proxy.tighten proxy.reserve proxy.answer proxy.exchange proxy.server",
         "proxy.control",
-        "proxy.dataplane proxy.app proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_price proxy.cli_prices proxy.cli_verify proxy.__main__",
+        "proxy.dataplane proxy.app proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_sessions proxy.cli_price proxy.cli_prices proxy.cli_verify proxy.__main__",
     )
 ]
 

@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine
 
 from proxy.control.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger.entries import Batch, Entry, correction_of, entry_of
+from proxy.ledger.corrections import correction_of
+from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.shipping import Positions, Shipper
 
 HOUR_US = 3_600_000_000

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from proxy import config
 from proxy.budgets.budget import compile_budgets
-from proxy.ledger import queries
+from proxy.ledger import queries, session_queries
 from proxy.ledger import spend as spending
 from proxy.ledger.schema import open_ledger
 from tests.ledger.made_up import HOUR_US, START, fill, made_up
@@ -80,10 +80,12 @@ def test_lists_are_the_same_in_both(both: tuple[Engine, Engine]) -> None:
             assert more[0] == more[1]
             assert queries.request(both[0], last) == queries.request(both[1], last) != []
     for since, until in SPANS:
-        tops = [spending.sessions(engine, limit=20, since=since, until=until) for engine in both]
-        assert tops[0] == tops[1]
-    trees = [queries.session_entries(engine, "session-3") for engine in both]
-    assert trees[0] == trees[1] != []
+        orders: tuple[session_queries.Order, ...] = ("latest", "cost")
+        for order in orders:
+            tops = [session_queries.sessions(e, limit=20, order=order, since=since, until=until) for e in both]
+            assert tops[0] == tops[1]
+    trees = [session_queries.session(engine, "session-3") for engine in both]
+    assert trees[0] == trees[1] is not None
 
 
 @pytest.mark.needs("postgres")

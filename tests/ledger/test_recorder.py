@@ -18,7 +18,8 @@ from sqlalchemy.engine import Engine
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
-from proxy.ledger.entries import Entry, correction_id
+from proxy.ledger.corrections import correction_id
+from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries, open_ledger
 from proxy.ledger.shipping import Shipper
@@ -34,6 +35,9 @@ class Counts:
     def __init__(self) -> None:
         self.entries = 0
         self.refusals: list[tuple[str, str | None]] = []
+
+    def due(self) -> bool:
+        return False
 
     def observe(self) -> Seen:
         return Seen()
@@ -487,7 +491,7 @@ def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writ
         ledger.folder,
         instance="i",
         metrics=ledger.counts,
-        on_shipped=lambda new: batches.append(len(new)),
+        on_shipped=lambda new, _: batches.append(len(new)),
     )
     stop = threading.Event()
     thread = threading.Thread(target=ledger.recorder.run, args=(stop,))
@@ -502,3 +506,23 @@ def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writ
     thread.join()
     assert sum(batches) == written
     assert len(batches) <= 6 + written // 500
+
+
+def test_damage_in_the_middle_is_told_and_costs_no_neighbour(
+    ledger: Ledger, writer: SpoolWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The INTENT whose end was hit is charged at its ceiling once its writer is gone."""
+    first, second = intent(), intent()
+    append(writer, first, settle(first), second, settle(second))
+    writer.close()
+    (path,) = ledger.folder.glob("*.spool")
+    data = bytearray(path.read_bytes())
+    end_of_first = data.index(b'"settle"')
+    data[end_of_first : end_of_first + 8] = b"\x00" * 8
+    path.write_bytes(data)
+    ledger.ship()
+    rows = {row["id"]: row for row in ledger.rows()}
+    assert (rows[first["id"]]["status"], rows[second["id"]]["status"]) == ("unconfirmed", "settled")
+    assert "is damaged" in caplog.text
+    assert ledger.recorder.unreadable_records == 1
+    assert list(ledger.folder.glob("*.damaged"))

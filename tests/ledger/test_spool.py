@@ -117,6 +117,60 @@ def test_a_disk_that_refuses_is_said_and_outlived(tmp_path: Path, monkeypatch: p
     assert read_all(tmp_path)[0] == [payload(1), payload(3)]
 
 
+def test_a_segment_that_could_not_be_begun_is_begun_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full to the last byte takes the name of a file, but nothing into it."""
+    monkeypatch.setattr(spool, "_SEGMENT_BYTES", 100)
+    monkeypatch.setattr(spool, "_CHECK_SIZE_EVERY_BYTES", 0)
+    writer = SpoolWriter(tmp_path, "w")
+    real = os.write
+    for wrong in (
+        lambda fd, data: real(fd, data[:10]),
+        lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")),
+    ):
+        with monkeypatch.context() as full:
+            full.setattr(spool.os, "write", wrong)
+            with pytest.raises(SpoolUnavailable):
+                append_ten(writer, payload(0))
+    append_ten(writer, payload(1))
+    assert read_all(tmp_path)[0] == [payload(1)] * 10
+
+
+def test_a_record_that_was_refused_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written but not synced is not appended; and what follows stands where its writer believes it to."""
+    writer = SpoolWriter(tmp_path, "w", mode="fsync")
+    writer.append(payload(1))
+    with monkeypatch.context() as broken:
+        broken.setattr(spool.os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        with pytest.raises(SpoolUnavailable):
+            writer.append(payload(2))
+    writer.append(payload(3))
+    real = os.write
+    with monkeypatch.context() as full:
+        full.setattr(spool.os, "write", lambda fd, data: real(fd, data[:10]))
+        with pytest.raises(SpoolUnavailable):
+            writer.append(payload(4))
+    writer.append(payload(5))
+    assert read_all(tmp_path)[0] == [payload(1), payload(3), payload(5)]
+
+
+def test_half_a_record_that_cannot_be_taken_back_ends_its_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append(payload(1))
+    real = os.write
+    with monkeypatch.context() as broken:
+        broken.setattr(spool.os, "write", lambda fd, data: real(fd, data[:10]))
+        broken.setattr(spool.os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        with pytest.raises(SpoolUnavailable):
+            writer.append(payload(2))
+    writer.append(payload(3))
+    payloads, reader = read_all(tmp_path)
+    assert payloads == [payload(1), payload(3)]
+    assert (reader.damaged_bytes, reader.torn_bytes) == (0, 10)
+    assert len(list(tmp_path.glob("*.spool"))) == 2
+
+
 def test_an_end_that_cannot_be_written_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was begun has to be ended: a full disk delays the record and does not lose it, nor its order."""
     writer = SpoolWriter(tmp_path, "w")

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import scenarios
+from . import fuzz_sse, networks, power_loss, scenarios, shared
+from .figures import Verdict
 from .harness import RigError
 from .scenarios import Outcome
+from .soak import soak
 from .stampede import stampede
 
 Run = Callable[[Path, int, argparse.Namespace], Outcome]
@@ -34,8 +36,37 @@ RUNS: dict[str, Run] = {
     "stop": lambda folder, seed, a: scenarios.rolling_stops(folder, times=max(1, a.kills // 2), seed=seed),
     "leave": lambda folder, seed, a: scenarios.leaving_callers(folder, calls=a.calls, seed=seed),
     "leave-unbilled": lambda f, seed, a: scenarios.leaving_callers(f, calls=a.calls, seed=seed, bills_on=False),
+    "workers": lambda folder, seed, a: shared.clean_workers(folder, calls=a.calls, seed=seed),
+    "store-frozen": lambda folder, seed, a: shared.store_trouble(folder, trouble="frozen", seed=seed, rounds=3),
+    "store-flushed": lambda folder, seed, a: shared.store_trouble(folder, trouble="flushed", seed=seed, rounds=3),
+    "store-restarted": lambda f, seed, a: shared.store_trouble(f, trouble="restarted", seed=seed, rounds=3),
+    "replica-kill": lambda f, seed, a: shared.replica_kills(f, times=min(a.kills, 4), seed=seed),
     "faults": lambda folder, seed, a: scenarios.upstream_faults(folder, each=a.each, seed=seed),
+    "network": lambda folder, seed, a: networks.bad_upstream(folder, calls=a.calls // 20, seed=seed),
+    "database-lossy": lambda folder, seed, a: networks.lossy_database(folder, calls=a.calls, seed=seed),
+    "database-away": lambda folder, seed, a: networks.away_database(folder, seconds=30 * a.minutes, seed=seed),
+    "store-lossy": lambda folder, seed, a: networks.lossy_store(folder, calls=a.calls, seed=seed),
+    "power": lambda folder, seed, a: power_losses(folder, cuts=1000, seed=seed),
+    "streams": lambda folder, seed, a: fuzzed_streams(10_000_000 if a.long else 200_000, seed=seed),
+    "soak": lambda folder, seed, a: soak(folder, minutes=a.minutes, seed=seed),
 }
+
+
+def power_losses(folder: Path, *, cuts: int, seed: int) -> Outcome:
+    """Spools cut anywhere, in both modes; what was wrong stands among the ends."""
+    facts, ends = {}, {}
+    for mode in ("write", "fsync"):
+        losses = power_loss.cut(folder / mode, cuts=cuts, seed=seed, mode=mode)
+        facts[mode] = str(losses)
+        if losses.missing or losses.double or losses.different or losses.promised_and_lost:
+            ends[mode] = [str(losses)]
+    return Outcome(Verdict(), False, facts, ends)
+
+
+def fuzzed_streams(count: int, *, seed: int) -> Outcome:
+    wrong = fuzz_sse.run(count, seed)
+    ends = {} if wrong.none else {"read otherwise": [str(wrong)[:2000]]}
+    return Outcome(Verdict(), False, {"streams": wrong.streams}, ends)
 
 
 def main() -> None:
@@ -46,6 +77,8 @@ def main() -> None:
     )
     parser.add_argument("--calls", type=int, default=10_000, help="calls in each scenario that counts calls")
     parser.add_argument("--each", type=int, default=3, help="rounds of every upstream fault")
+    parser.add_argument("--minutes", type=float, default=20, help="of the soak; the database is away for half as many")
+    parser.add_argument("--long", action="store_true", help="ten million mutated streams, and not two hundred thousand")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds; each scenario runs with every one")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")

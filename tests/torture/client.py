@@ -120,7 +120,7 @@ class _Connection(asyncio.Protocol):
         seen.received += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._finish("garbage")
             self.reset()
             return
@@ -149,6 +149,9 @@ class _Connection(asyncio.Protocol):
             self._seen.body += body
 
     def on_message_complete(self) -> None:
+        if 100 <= self._seen.status < 200:  # the answer is yet to come
+            self._seen.status = 0
+            return
         if not self._parser.should_keep_alive():
             self.open = False
             self._transport.close()

@@ -284,6 +284,7 @@ class Rig:
     provider_options: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # of `taximeter serve`
     module: str = "proxy"
+    front: Callable[[int], int] | None = None  # provider's port -> the port of what stands before it
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
 
@@ -292,7 +293,8 @@ class Rig:
         self.provider = Provider(self.folder)
         try:
             self.provider.up("--keys", "sk-upstream-torture-a,sk-upstream-torture-b", *self.provider_options)
-            made = config(self.folder, self.provider.port, self.budgets, **self.changes)
+            port = self.provider.port if self.front is None else self.front(self.provider.port)
+            made = config(self.folder, port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
             self.ready_s = self.gateway.up(*self.options)
         except BaseException:

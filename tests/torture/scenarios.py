@@ -246,10 +246,12 @@ def upstream_faults(
     each: int = 1,
     seed: int = 1,
     timeout_s: float = 3.0,
+    slack_s: float = 1.0,
     names: Collection[str] = FAULTS,
     kinds: Collection[str] = DIALECTS,
 ) -> Outcome:
-    """Every fault of the provider in every dialect, on streams and not: one entry each, an end for the client, no hang."""
+    """Every fault of the provider in every dialect, on streams and not: one entry each, an end for the client, no hang
+    beyond the time-out and `slack_s`."""
     changes = {"upstream": {"first_byte_timeout_s": timeout_s, "idle_timeout_s": timeout_s}}
     soft = [budget | {"action": "warn"} for budget in BUDGETS]  # one fault that costs too much must not hide the others
     with Rig(folder, budgets=soft, changes=changes) as rig:
@@ -270,7 +272,7 @@ def upstream_faults(
             )  # fmt: skip
         verdict = rig.verdict(clean=False)
         client = evidence.read_client(rig.logs)
-        ends = bad_ends(client, read_invoice(rig.provider.invoice), timeout_s + 1)
+        ends = bad_ends(client, read_invoice(rig.provider.invoice), timeout_s + slack_s)
         slowest = max((row["t1_ns"] - row["t0_ns"]) / 1e9 for row in client)
         return Outcome(verdict, False, {"calls": len(client), "slowest_s": round(slowest, 2)}, ends)
 

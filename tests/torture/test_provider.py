@@ -255,8 +255,10 @@ def test_every_fault_ends_and_is_billed_once(tmp_path: Path) -> None:
     """Whatever is ordered, a request has one line with one end, refusals cost nothing, and callers get away."""
     provider = Provider(tmp_path)
     provider.up()
-    faults = {f"{name}@{fault.sample}" if fault.sample else name: 1.0 for name, fault in FAULTS.items()}
-    wanted = Traffic(calls=400, concurrency=64, faults=faults, kinds={"chat": 1.0}, ask_usage=1.0, timeout_s=1.0)
+    faults = tuple(f"{name}@{fault.sample}" if fault.sample else name for name, fault in FAULTS.items())
+    wanted = Traffic(
+        calls=400, concurrency=64, faults_in_turn=faults, kinds={"chat": 1.0}, ask_usage=1.0, timeout_s=1.0
+    )
     try:
         run_load(provider, tmp_path / "log", wanted)
         wait_until("all answers have ended", lambda: provider.status()["open"] == 0, 10)

@@ -69,7 +69,7 @@ def judge_client(
             continue
         if not sent:
             verdict.add("conjured", nonce)
-        if len(sent) == 1 and sent[0].told == "exact":
+        if len(sent) == 1 and sent[0].told == "exact" and row["code"] is None:
             _judge_answer(verdict, row, sent[0])
         told = row["headers"].get("x-taximeter-cost-usd") or row["cost_usd"]
         entry = pairs.get(sent[-1].line) if sent else None

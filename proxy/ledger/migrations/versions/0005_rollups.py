@@ -4,10 +4,11 @@ import sqlalchemy as sa
 from alembic import op
 
 from proxy.ledger.rolling import add_all
-from proxy.ledger.schema import entries, metadata, view_sql
+from proxy.ledger.schema import entries, metadata
+from proxy.ledger.view import view_sql
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:

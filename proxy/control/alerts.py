@@ -1,0 +1,290 @@
+"""Alerts: what an operator is told of, once: a threshold crossed, a block, a loop, an overrun, a budget store that is away.
+
+Decided from what the recorder has just shipped, so at the settlement itself. One event for each kind, budget, group and
+window, whatever restarts and however many instances share the database: the table's key says so. Each is a line in the log,
+a count in the metrics, and a POST to the webhook: in order, tried again until it is taken, never holding up the recorder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.budgets.budget import Budget
+from proxy.config import Config
+from proxy.ids import Ids
+from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.queries import rfc3339
+from proxy.ledger.schema import alerts, budget_bases, budget_spend, writing
+from proxy.money import usd_text
+
+log = logging.getLogger("taximeter.alerts")
+
+_TIMEOUT_S = 10.0
+_PAUSES_S = (0.5, 60.0)  # first and longest
+_HOUR_S = 3600
+_GIVEN_UP_S = 86_400  # an event that nobody took for a day is old news
+_LOOK_UP = 200
+_MAX_KNOWN = 100_000
+_LOOPS = ("loop_detected", "session_limit_reached")
+
+
+class Event(NamedTuple):
+    """One thing to tell. `detail` tells events of one kind apart (a threshold); window_start is in epoch seconds."""
+
+    kind: str
+    budget: str
+    group: str
+    window_start: int
+    detail: str
+    text: str
+
+
+# What becomes an event. Pure.
+
+
+def crossings(budget: Budget, group: str, window_start: int, spent: int, now_s: float) -> list[Event]:
+    """The thresholds that a counter has reached."""
+    limit = budget.limit_for(group, now_s)
+    shown = usd_text if budget.measure == "usd" else str
+    unit = "$" if budget.measure == "usd" else ""
+    where = f"{budget.name} ({group})" if group else budget.name
+    return [
+        Event(
+            "threshold", budget.name, group, window_start, f"{share:g}",
+            f"Budget {where}: {unit}{shown(spent)} of {unit}{shown(limit)} spent, {share:.0%} reached.",
+        )
+        for share in budget.alert_at
+        if spent >= limit * share
+    ]  # fmt: skip
+
+
+def blocks(refusals: Iterable[RefusedCall], now_s: float) -> list[Event]:
+    """Calls that a budget or a guard stopped, or that could not be counted."""
+    found = []
+    for one in refusals:
+        if one.reason in _LOOPS:
+            kind = "loop" if one.reason == "loop_detected" else "session_limit"
+            text = f"Session {one.session_id}: {'a loop was stopped' if kind == 'loop' else 'its limit stopped it'}."
+            found.append(Event(kind, "", one.session_id, 0, "", text))
+        elif one.reason == "budget_store_unavailable":
+            text = "The budget store does not answer: calls under hard budgets are refused."
+            found.append(Event("store_down", "", "", int(now_s) // _HOUR_S * _HOUR_S, "", text))
+        elif one.budget and one.reason != "budget_busy":
+            where = f"{one.budget} ({one.group})" if one.group else one.budget
+            text = f"Budget {where} is exhausted: a call was refused."
+            found.append(Event("block", one.budget, one.group, one.window_start, "", text))
+    return found
+
+
+def overruns(entries: Iterable[Entry]) -> list[Event]:
+    """Bills beyond what was reserved for them, one for each budget that they count in."""
+    found = []
+    for entry in entries:
+        row = entry.row
+        cost, reserved = row["cost_nanousd"], row["reserved_nanousd"]
+        if row["kind"] != "attempt" or cost is None or reserved is None or cost <= reserved:
+            continue
+        text = (
+            f"A call of {row['provider']}/{row['model']} cost ${usd_text(cost)}, reserved were ${usd_text(reserved)}."
+        )
+        counted = [(name, group, start) for name, group, start, measure, _ in entry.budgets if measure == "usd"]
+        hour = row["ended_at"] // 1_000_000 // _HOUR_S * _HOUR_S
+        for name, group, start in counted or [("", str(row["model"]), hour)]:
+            found.append(Event("overrun", name, group, start, "", text))
+    return found
+
+
+class Alerts:
+    """Finds events in what was shipped, keeps them in the database, delivers them from a thread of its own."""
+
+    def __init__(
+        self, engine: Engine, instance: str, config: Callable[[], Config], budgets: Callable[[], Sequence[Budget]]
+    ) -> None:
+        self._engine = engine
+        self._instance = instance
+        self._config = config
+        self._budgets = budgets
+        self._known: set[tuple[str, str, str, int, str]] = set()
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._deliver_for_ever, name="alerts", daemon=True)
+        self._ids = Ids()
+
+    def start(self) -> None:
+        self._thread.start()
+        self._news.set()
+
+    def stop(self) -> None:
+        """What is not delivered by now is delivered after the next start."""
+        self._stopping.set()
+        self._news.set()
+        self._thread.join(timeout=1.0)
+
+    # Finding; called by the recorder's thread
+
+    def shipped(self, entries: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
+        """Look at one batch that is in the ledger now."""
+        now_s = time.time()
+        events = [*self._crossed(entries, now_s), *blocks(refusals, now_s), *overruns(entries)]
+        self._keep([event for event in events if event[:5] not in self._known], now_s)
+
+    def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
+        budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
+        touched: dict[tuple[str, int], set[str]] = {}
+        for entry in entries:
+            for name, group, start, _, _ in entry.budgets:
+                if name in budgets:
+                    touched.setdefault((name, start), set()).add(group)
+        events: list[Event] = []
+        for (name, start), groups in touched.items():
+            budget = budgets[name]
+            for group, spent in self._spent(budget, start, sorted(groups)).items():
+                events += crossings(budget, group, start, spent, now_s)
+        return events
+
+    def _spent(self, budget: Budget, start: int, groups: Sequence[str]) -> dict[str, int]:
+        spent: dict[str, int] = dict.fromkeys(groups, 0)
+        with self._engine.connect() as connection:
+            for first in range(0, len(groups), _LOOK_UP):
+                some = groups[first : first + _LOOK_UP]
+                for table in (budget_spend, budget_bases):
+                    query = sa.select(table.c["group"], table.c.amount).where(
+                        table.c.budget == budget.name, table.c.window_start == start,
+                        table.c.measure == budget.measure, table.c["group"].in_(some),
+                    )  # fmt: skip
+                    for group, amount in connection.execute(query):
+                        spent[group] += int(amount)
+        return spent
+
+    def _keep(self, events: Sequence[Event], now_s: float) -> None:
+        if not events:
+            return
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        now_us = int(now_s * 1e6)
+        new = []
+        with writing(self._engine).begin() as connection:
+            for at, event in enumerate(events, now_us):  # a microsecond apart: their order is that of their times
+                row = event._asdict() | {
+                    "id": self._ids.new(at),
+                    "instance": self._instance,
+                    "created_at": at,
+                    "delivered_at": None if self._webhook(event.budget) else now_us,
+                }
+                done = connection.execute(insert(alerts).values(row).on_conflict_do_nothing())
+                if done.rowcount == 1:
+                    new.append(event)
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()  # the table knows them all
+        self._known.update(event[:5] for event in events)
+        for event in new:
+            log.warning("alert %s: %s", event.kind, event.text)
+        if new:
+            self._news.set()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """(kind, budget) -> events so far, of this instance."""
+        query = (
+            sa.select(alerts.c.kind, alerts.c.budget, sa.func.count())
+            .where(alerts.c.instance == self._instance)
+            .group_by(alerts.c.kind, alerts.c.budget)
+        )
+        with self._engine.connect() as connection:
+            return {(kind, budget): int(count) for kind, budget, count in connection.execute(query)}
+
+    # Delivering; in a thread of its own
+
+    def _webhook(self, budget: str) -> str | None:
+        config = self._config()
+        own = next((row.alert_webhook for row in config.budgets if row.name == budget), None)
+        return own or config.alerts.webhook or None
+
+    def _deliver_for_ever(self) -> None:
+        pause, longest = _PAUSES_S
+        while not self._stopping.is_set():
+            self._news.wait()
+            self._news.clear()
+            try:
+                failed = self._deliver()
+            except SQLAlchemyError:
+                failed = True
+            if failed and not self._stopping.wait(pause):
+                pause = min(longest, pause * 2)
+                self._news.set()
+            elif not failed:
+                pause = _PAUSES_S[0]
+
+    def _deliver(self) -> bool:
+        """Everything that waits, oldest first; whether something could not be delivered. A destination that fails holds up
+        only what goes to it."""
+        query = sa.select(alerts).where(alerts.c.instance == self._instance, alerts.c.delivered_at.is_(None))
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(alerts.c.created_at)).mappings().all()
+        failing: set[str] = set()
+        for row in rows:
+            webhook = self._webhook(row["budget"])
+            if webhook in failing or self._stopping.is_set():
+                continue
+            given_up = row["created_at"] < (time.time() - _GIVEN_UP_S) * 1e6
+            if webhook and not given_up and not _post(webhook, payload(dict(row))):
+                failing.add(webhook)
+                continue
+            with writing(self._engine).begin() as connection:
+                done = sa.update(alerts).where(alerts.c.id == row["id"]).values(delivered_at=int(time.time() * 1e6))
+                connection.execute(done)
+        return bool(failing)
+
+
+def payload(row: dict[str, Any]) -> dict[str, Any]:
+    """The event as JSON: Slack shows `text`, programs read `event`."""
+    window = datetime.fromtimestamp(row["window_start"], UTC).isoformat() if row["window_start"] else None
+    return {
+        "text": row["text"],
+        "event": {
+            "id": row["id"],
+            "kind": row["kind"],
+            "budget": row["budget"] or None,
+            "group": row["group"] or None,
+            "window_start": window,
+            "threshold": row["detail"] or None,
+            "at": rfc3339(row["created_at"]),
+        },
+    }
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """An event goes where the configuration says, and nowhere else."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _post(url: str, body: dict[str, Any]) -> bool:
+    """Whether it was taken. Never raises, and never shows the address: webhooks hold secrets."""
+    handlers = [_NoRedirects(), urllib.request.HTTPSHandler(context=ssl.create_default_context())]
+    request = urllib.request.Request(  # noqa: S310 - http(s) only, checked by the configuration
+        url, json.dumps(body).encode(), {"Content-Type": "application/json", "User-Agent": "taximeter"}
+    )
+    host = urlsplit(url).hostname
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_S):
+            return True
+    except urllib.error.HTTPError as error:
+        log.warning("the webhook at %s answers %d; it is tried again", host, error.code)
+    except (OSError, ValueError) as error:
+        log.warning("the webhook at %s cannot be reached (%s); it is tried again", host, type(error).__name__)
+    return False

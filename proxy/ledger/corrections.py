@@ -1,0 +1,48 @@
+"""What is learned of an attempt after it was charged at its ceiling. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from proxy.ledger.entries import Entry
+from proxy.ledger.sound import Row, json_text
+
+
+def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
+    """A settlement that comes after its attempt was charged at the ceiling: the entry of the difference, or None.
+
+    charged: the row in the ledger. Only an `unconfirmed` one can be corrected, and only by what is known for certain. The
+    correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
+    """
+    row = entry.row
+    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
+        return None
+    before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
+    after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
+    budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
+    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
+    difference = None if settled is None and was is None else (settled or 0) - (was or 0)
+    corrected = row | {
+        "id": correction_id(row["id"]),
+        "kind": "correction",
+        "corrects_id": row["id"],
+        "status": "settled",
+        "cost_nanousd": difference,
+        "budgets": json_text(budgets),
+    }
+    return Entry(corrected, entry.end, budgets)
+
+
+def entry_in_ledger(row: Row) -> Entry:
+    """An entry as the ledger has it."""
+    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
+
+
+def correction_id(attempt_id: str) -> str:
+    """A UUIDv7 with the attempt's time, the same for the same attempt."""
+    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
+    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

@@ -1,0 +1,67 @@
+"""Sessions across lives of the process: what they cost, whose they are and where they stand is not forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import replay
+from tests.torture.harness import ADMIN_KEY, Gateway, Marked, free_port
+
+KEYS = {"red": "sk-team-red-000000000001", "blue": "sk-team-blue-00000000001"}
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    provider = Marked(tmp_path, "replay")
+    with contextlib.ExitStack() as ends:
+        ends.callback(provider.close)
+        provider.start([sys.executable, replay.__file__], stdout=subprocess.PIPE)
+        assert provider.process is not None
+        assert provider.process.stdout is not None
+        port = json.loads(provider.process.stdout.readline())["port"]
+        config = {
+            "server": {"port": free_port(), "admin_port": free_port(), "admin_key": ADMIN_KEY},
+            "upstreams": {"up": {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "sk-real", "provider": "acme"}},
+            "models": {"m": {"upstream": "up", "context_tokens": 32_000, "max_output_tokens": 8000}},
+            "prices": [{"provider": "acme", "model": "m", "input": "1", "output": "1"}],
+            "keys": [{"name": team, "key": key, "team": team} for team, key in KEYS.items()],
+            "budgets": [{"name": "each", "per": ["session"], "limit_usd": 1, "window": "total"}],
+            "ledger": f"sqlite:///{tmp_path / 'ledger.db'}",
+            "data_dir": str(tmp_path / "data"),
+        }
+        made = Gateway(tmp_path, config)
+        ends.callback(made.close)
+        made.up()
+        yield made
+
+
+def cost_so_far(gateway: Gateway, session: str, parent: str | None = None, team: str = "red") -> str:
+    """What the session's tree has cost, with one more call of $0.00015."""
+    headers = {"authorization": f"Bearer {KEYS[team]}", "x-taximeter-session-id": session}
+    headers |= {"x-taximeter-parent-session-id": parent} if parent else {}
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50}
+    told = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers).raise_for_status()
+    return told.headers["x-taximeter-session-cost-usd"]
+
+
+@pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])
+def test_a_session_goes_on_where_it_stood(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
+    assert cost_so_far(gateway, "root") == "0.00015"
+    assert cost_so_far(gateway, "child", parent="root") == "0.0003"
+    assert cost_so_far(gateway, "root", team="blue") == "0.00015"
+    end(gateway)
+    gateway.up()
+    assert cost_so_far(gateway, "root", team="blue") == "0.0003", "the other team comes first this time"
+    assert cost_so_far(gateway, "leaf", parent="child") == "0.00045"
+    assert cost_so_far(gateway, "root") == "0.0006"
+    admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+    (budget,) = httpx.get(f"{gateway.admin_url}/api/budgets", headers=admin).raise_for_status().json()["items"]
+    assert {one["group"]: one["spent_usd"] for one in budget["groups"]} == {"root": "0.0006", "root@blue": "0.0003"}

@@ -1,0 +1,202 @@
+"""Bugs put into a copy of the product, one at a time, each of which the tests that are named for it must catch.
+
+    python -m tests.torture.seeded [NAME …]
+
+A bug is a text of the product and what stands in its place. Where the text is not there any more, the bug is to be
+planted anew: that is an error, as is a bug that no test notices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_COPIED = ("pricing", "proxy", "tests", "pyproject.toml")
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """In `file`, `old` becomes `new`. One of `tests` (pytest's names) must fail with it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _bug(name: str, file: str, old: str, new: str, *tests: str) -> Bug:
+    return Bug(name, file, old, new, tests)
+
+
+_FLOW = "tests/flow/"
+_EXCHANGE = f"{_FLOW}test_exchange.py"
+_HANGUPS = f"{_FLOW}test_hangups.py"
+_BROKEN = f"{_FLOW}test_broken_streams.py"
+_SPOOL = "tests/ledger/test_spool.py"
+_RECORDER = "tests/ledger/test_recorder.py"
+_STORE = "tests/contract/test_store.py"
+
+BUGS: tuple[Bug, ...] = (
+    # calls that end and are not charged, or are charged twice
+    _bug("a cancelled call is not settled", "proxy/answer.py",
+         '        response.abort()\n        await exchange.settle_unknown("cut")\n', "        response.abort()\n",
+         _HANGUPS),
+    _bug("a time-out after sending costs nothing", "proxy/forward.py", "        elif error.sent:\n", "        elif False:\n",
+         f"{_EXCHANGE}::test_what_was_surely_not_sent_costs_nothing_and_the_rest_its_ceiling"),
+    _bug("what cannot be recorded is sent all the same", "proxy/attempt.py",
+         "            raise ledger_unavailable() from None\n", "            return\n",
+         f"{_EXCHANGE}::test_what_cannot_be_recorded_is_not_sent"),
+    _bug("attempts of one call share an id", "proxy/exchange.py", "id=plane.ids.new(started_at)", "id=request_id",
+         f"{_FLOW}test_retries.py"),
+    _bug("an unknown price is no reason to refuse", "proxy/exchange.py",
+         'if not priced and plane.config.on_unpriced == "refuse":', "if False:",
+         f"{_EXCHANGE}::test_an_unpriced_model_is_refused_by_default"),
+    _bug("a broken stream costs what it had said by then", "proxy/relay.py",
+         "return self._told_final\n", "return self._told_at > 0\n", _HANGUPS, _BROKEN),
+    _bug("a placeholder is taken for a count", "proxy/meters/anthropic.py",
+         'state.get("usage", {}).pop("output_tokens", None)', "pass", _BROKEN),
+    _bug("no output is believed whatever is seen", "proxy/relay.py",
+         "return not outputs and shows_output(pieces)", "return False", _BROKEN),
+    _bug("what is beyond possible is charged", "proxy/answer.py",
+         'return "implausible" in reading.flags or', "return False and", _BROKEN),
+    _bug("cumulative usage is added up", "proxy/meters/reader.py",
+         "return before if old is not None and new is not None and old > new else value",
+         "return old + new if old is not None and new is not None else value", "tests/core/test_meters_fixtures.py"),
+    # clients that leave
+    _bug("a drain has no bound in bytes", "proxy/drain.py", "if self._bytes > MAX_BYTES:", "if False:", _HANGUPS),
+    _bug("a drain has no bound in time", "proxy/drain.py", "call_later(MAX_S,", "call_later(1e6,", _HANGUPS),
+    _bug("any number is drained at once", "proxy/drain.py", "if self._plane.draining >= MAX_AT_ONCE:", "if False:", _HANGUPS),
+    _bug("an upstream that would stop is not told", "proxy/answer.py",
+         "drain.begin if bills_on else response.hang_up", "drain.begin", _HANGUPS),
+    _bug("who leaves before the head is not noticed", "proxy/forward.py",
+         "stops = attempt.call.stream and", "stops = False and", _HANGUPS),
+    _bug("usage of each choice is taken for all", "proxy/dialects/openai.py", "call.sequences > 1", "call.sequences > 9",
+         _HANGUPS),
+    _bug("what we break off passes for whole", "proxy/upstream.py",
+         '        self._fail("reset", "the answer was broken off here")', "        self.close()",
+         f"{_FLOW}test_upstream.py"),
+    # streams
+    _bug("half of an event is passed on", "proxy/relay.py", "if _is_torn(rest):", "if False:", _BROKEN),
+    _bug("the usage chunk that nobody asked for is passed on", "proxy/relay.py",
+         '        if self._strip_usage and event.get("choices") == []:\n            return b""\n', "", "tests/core/test_relay.py"),
+    _bug("a blank line that is cut in two is not found", "proxy/wire/sse.py",
+         "self._scanned = max(0, len(buffer) - 3)", "self._scanned = len(buffer)",
+         "tests/core/test_wire_sse.py", "tests/torture/test_fuzz_sse.py"),
+    # budgets
+    _bug("what is reserved does not count", "proxy/budgets/memory.py",
+         "room = limit - counter.spent - counter.reserved", "room = limit - counter.spent", _STORE),
+    _bug("a reservation is never given back", "proxy/budgets/memory.py",
+         "            counter.reserved -= reserved\n", "", _STORE),
+    _bug("an expired reservation is given back", "proxy/budgets/memory.py",
+         "self._end(reservation, reservation.amounts)", "self._end(reservation, None)", _STORE),
+    _bug("a late settlement is lost", "proxy/budgets/memory.py",
+         "return self._correct(reservation_id, amounts)", "return None", _STORE),
+    _bug("only the first cap counts", "proxy/ceiling.py", "max(call.output_caps)", "call.output_caps[0]",
+         _EXCHANGE),
+    _bug("money is rounded down", "pricing/money.py", "to_integral_value(ROUND_HALF_EVEN)", "to_integral_value('ROUND_DOWN')",
+         "tests/pricing"),
+    _bug("reservations are rounded down", "pricing/money.py", "to_integral_value(ROUND_CEILING)",
+         "to_integral_value('ROUND_DOWN')", "tests/pricing"),
+    # the spool and the recorder
+    _bug("damage is read as a record", "proxy/ledger/spool.py", "if zlib.crc32(payload) != crc or not length:",
+         "if not length:", _SPOOL),
+    _bug("an end that the full disk refuses is dropped", "proxy/ledger/spool.py",
+         "        self._owed.append(payload)\n        self.write_owed()\n",
+         "        self._owed.append(payload)\n        self.write_owed()\n        self._owed.clear()\n", _SPOOL),
+    _bug("half a record stays where the disk was full", "proxy/ledger/spool.py", "            self._take_back()\n", "", _SPOOL),
+    _bug("a segment that could not be begun never is", "proxy/ledger/spool.py", "                path.unlink()\n", "", _SPOOL),
+    _bug("open intents of a crash are forgotten", "proxy/ledger/recorder.py",
+         "                run.pairing.crashed(batch, time.time_ns() // 1000)\n", "", _RECORDER),
+    _bug("budgets count what was there already", "proxy/ledger/shipping.py",
+         "self._write_budgets(connection, inserted)", "self._write_budgets(connection, batch.entries)", _RECORDER),
+    _bug("metrics count what was there already", "proxy/ledger/shipping.py",
+         "            for entry in inserted:\n                _observe", "            for entry in batch.entries:\n                _observe",
+         _RECORDER),
+    _bug("a commit without an answer is made again", "proxy/ledger/shipping.py", "                if committed:\n",
+         "                if False:\n", _RECORDER),
+    _bug("damage is not told", "proxy/ledger/recorder.py", "if run.reader.damaged_bytes > damaged:", "if False:", _RECORDER),
+)  # fmt: skip
+
+
+class SeedError(Exception):
+    """The runner could not do its work."""
+
+
+def plant(bug: Bug, root: Path) -> None:
+    """Put a bug into the tree at `root`. Raises SeedError where its text does not stand there exactly once."""
+    file = root / bug.file
+    text = file.read_text()
+    if text.count(bug.old) != 1:
+        raise SeedError(f"{bug.name}: its text stands {text.count(bug.old)} times in {bug.file}")
+    file.write_text(text.replace(bug.old, bug.new))
+
+
+def _copy(to: Path) -> None:
+    for name in _COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, to / name)
+
+
+def _pytest(root: Path, tests: Iterable[str], timeout_s: float = _TIMEOUT_S, *, must_pass: bool = False) -> int:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout", "60", *tests]
+    env = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ran = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return 1  # it hangs: that is seen too
+    if ran.returncode not in (0, 1) or (ran.returncode and must_pass):
+        raise SeedError(f"pytest ended with {ran.returncode}: {ran.stdout[-3000:]}{ran.stderr[-2000:]}")
+    return ran.returncode
+
+
+def caught(bug: Bug, root: Path) -> bool:
+    """Whether a test fails with the bug in the copy at `root`, which is as it was afterwards."""
+    file = root / bug.file
+    before = file.read_text()
+    plant(bug, root)
+    try:
+        return _pytest(root, bug.tests) == 1
+    finally:
+        file.write_text(before)
+
+
+def run(bugs: Iterable[Bug]) -> list[str]:
+    """The names of those that nobody notices. Raises SeedError, also where the tests fail without any bug."""
+    bugs = list(bugs)
+    with tempfile.TemporaryDirectory(prefix="seeded-") as name:
+        root = Path(name)
+        _copy(root)
+        tests = sorted({test.partition("::")[0] for bug in bugs for test in bug.tests})
+        _pytest(root, tests, 5 * _TIMEOUT_S, must_pass=True)
+        missed = []
+        for bug in bugs:
+            found = caught(bug, root)
+            print(f"{'caught' if found else 'MISSED'}  {bug.name}", flush=True)
+            missed += [] if found else [bug.name]
+    return missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="seeded", description=(__doc__ or "").partition("\n")[0])
+    names = [bug.name for bug in BUGS]
+    parser.add_argument("bug", nargs="*", choices=[*names, []], help="default: all")
+    wanted = parser.parse_args().bug or names
+    missed = run(bug for bug in BUGS if bug.name in wanted)
+    print(f"{len(wanted) - len(missed)} of {len(wanted)} caught")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
