@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.ledger.entries import budget_amounts, entry_in_ledger
+from proxy.ledger.corrections import entry_in_ledger
+from proxy.ledger.entries import budget_amounts
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention, writing
 from proxy.ledger.shipping import upsert
