@@ -43,7 +43,7 @@ agents: .venv/installed .clients/installed ## Run Claude Code, Codex and opencod
 	$(BIN)/python -m pytest -m agents tests/agents
 
 clean: ## Remove .venv and what tools left behind; data stays
-	rm -rf .venv .clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: $(LOCKS) requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Taximeter needs Python 3.11 or later. If you have one by another name: make PYTHON=/path/to/python3" >&2; exit 1; }

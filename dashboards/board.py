@@ -76,7 +76,6 @@ def _datasource() -> Json:
         "refresh": 1,
         "regex": "",
         "options": [],
-        "current": {},
         "skipUrlSync": False,
     }
 
@@ -90,7 +89,6 @@ def _variable(label: str, metric: str, within: str) -> Json:
         "label": label.capitalize(),
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": query,
         "query": {"qryType": 1, "query": query, "refId": f"Variable-{label}"},
         "hide": 0,
         "multi": True,
@@ -175,9 +173,8 @@ def _annotation(name: str, color: str, expr: str, title: str, text: str) -> Json
         "hide": False,
         "iconColor": color,
         "datasource": DATASOURCE,
-        "expr": expr,
+        "target": {"refId": "Anno", "expr": expr, "interval": "10s"},
         "titleFormat": title,
         "textFormat": text,
-        "step": "10s",
-        "useValueForTime": False,
+        "tagKeys": "severity",
     }

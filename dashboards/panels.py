@@ -202,6 +202,5 @@ def table(title: str, description: str, unit: str, *columns: Column, joined_by: 
     options: Json = {
         "showHeader": True,
         "cellHeight": "sm",
-        "footer": {"show": False, "reducer": ["sum"], "fields": ""},
     }
     return Panel("table", title, description, width, 8, targets, defaults, options, overrides, transformations)

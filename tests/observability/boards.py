@@ -61,7 +61,9 @@ def queries() -> Iterator[Query]:
 def annotations() -> Iterator[Query]:
     for uid, board in boards().items():
         for item in board["annotations"]["list"]:
-            yield Query(uid, f"annotation {item['name']}", "A", item["expr"], False, item["titleFormat"], False)
+            yield Query(
+                uid, f"annotation {item['name']}", "A", item["target"]["expr"], False, item["titleFormat"], False
+            )
 
 
 def variables(board: Json) -> dict[str, Json]:

@@ -4,7 +4,7 @@
 # A test names what it needs with `@pytest.mark.needs("redis-server")`; `programs.py` beside this file looks for it.
 set -eu
 
-programs="redis-server postgres prometheus prometheus-alertmanager chromium"
+programs="redis-server postgres prometheus prometheus-alertmanager chromium node npm"
 
 missing() {
     for program in $programs; do
@@ -16,6 +16,7 @@ packages() {
     for program in "$@"; do
         case $program in
             postgres) echo postgresql ;;
+            node) echo nodejs ;;
             *) echo "$program" ;;
         esac
     done

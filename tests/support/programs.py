@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-NEEDED = ("redis-server", "postgres", "prometheus", "prometheus-alertmanager", "chromium")
+NEEDED = ("redis-server", "postgres", "prometheus", "prometheus-alertmanager", "chromium", "node", "npm")
 """What the whole test suite needs besides Python."""
 
 
