@@ -11,29 +11,37 @@ median is shown, and that of the same report without roll-ups once, where there 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
+from pricing.money import to_nanousd
 from proxy.control import overview
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import queries, schema
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, digest
 from proxy.ledger.schema import open_ledger, writing
 from proxy.ledger.session_queries import sessions
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 from proxy.ledger.spend import spend
+from proxy.ledger.verify import verify
 
 DAY_ENTRIES = 100_000
 BATCH = 1000
 START = 1_795_392_000_000_000 - 400 * DAY_US
+PRICES = {"input": "2.5", "cache_read": "0.25", "output": "10"}
 MODELS = [f"model-{number}" for number in range(12)]
 
 
@@ -49,7 +57,12 @@ def day() -> Iterator[Entry]:
             "cache_read": chance.randrange(60_000),
             "output": chance.randrange(2000),
         }
-        cost = usage["input"] * 2500 + usage["cache_read"] * 250 + usage["output"] * 10_000
+        lines = [
+            {"unit": unit, "quantity": str(quantity), "price_usd": PRICES[unit], "per": 1_000_000, "model": model,
+             "cost_usd": str(Decimal(PRICES[unit]) * quantity / 1_000_000), "source": "book"}
+            for unit, quantity in usage.items()
+        ]  # fmt: skip
+        cost = to_nanousd(sum((Decimal(line["cost_usd"]) for line in lines), Decimal()))
         budgets = [["company", "", 0, "usd", cost], [f"team-{key % 10}", "", START // 1_000_000, "usd", cost]]
         intent = {
             "t": "intent", "id": ids.new(at), "request_id": f"req_{number:032d}", "attempt": 1, "started_at": at,
@@ -60,10 +73,6 @@ def day() -> Iterator[Entry]:
             "parent_session_id": None, "root_session_id": session, "agent": chance.choice([None, "claude-code"]),
             "client": "openai-python", "reserved_nanousd": cost * 3, "budgets": budgets, "price_version": "2026-11-23",
         }  # fmt: skip
-        lines = [
-            {"unit": unit, "quantity": str(quantity), "price_usd": "2.5", "per": 1_000_000, "cost_usd": "0.001", "model": model,
-             "source": "book"} for unit, quantity in usage.items()
-        ]  # fmt: skip
         end = {
             "t": "settle", "id": intent["id"], "ended_at": at + 3_000_000, "status": "settled", "outcome": "ok", "http_status": 200,
             "usage": usage, "usage_source": "provider", "cost_nanousd": cost, "cost_source": "computed", "flags": [],
@@ -92,12 +101,13 @@ def copy_days(engine: Engine, days: int) -> None:
                 ("spend_hours", ("start_at",), ()),
                 ("spend_days", ("start_at",), ()),
                 ("spend_people_days", ("start_at",), ()),
-                ("spend_sessions", ("first_at", "last_at", "ended_at"), ("group", "session")),
             ):
                 connection.execute(_copy(schema.metadata.tables[name], moved, marked, number))
+            _copy_sessions(connection, number)
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
     _make_weeks(engine)
+    _multiply(engine, days)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))
 
@@ -120,6 +130,30 @@ def _make_weeks(engine: Engine) -> None:
         connection.execute(sa.delete(weeks))
         query = sa.select(days.c.group, *values).group_by(start, days.c.group)
         connection.execute(sa.insert(weeks).from_select(["group", *names], query))
+
+
+def _copy_sessions(connection: Connection, number: int) -> None:
+    """Their key is a digest of their name."""
+    table = schema.spend_sessions
+    rows = connection.execute(sa.select(table).where(table.c.first_at < START + DAY_US)).mappings().all()
+    copies = []
+    for row in rows:
+        name = f"{row['session']}+{number}"
+        times = {at: row[at] + number * DAY_US for at in ("first_at", "last_at", "ended_at")}
+        copies.append(dict(row) | times | {"session": name, "group": digest((name,))})
+    connection.execute(sa.insert(table), copies)
+
+
+def _multiply(engine: Engine, days: int) -> None:
+    """Counters and metrics of all days: `taximeter verify` finds nothing to say."""
+    spent, state = schema.budget_spend, schema.metric_state
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(spent).values(amount=spent.c.amount * days))
+        for row in connection.execute(sa.select(state).where(state.c.name != BATCH_NUMBER)).mappings().all():
+            value = json.loads(row["value"])
+            more = [number * days for number in value] if isinstance(value, list) else value * days
+            same = (state.c.name == row["name"], state.c.labels == row["labels"])
+            connection.execute(sa.update(state).where(*same).values(value=json.dumps(more)))
 
 
 def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int) -> Any:
@@ -148,7 +182,11 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--entries", type=int, default=10_000_000)
     parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
+    parser.add_argument("--verify", action="store_true", help="only audit a ledger that was made before")
     given = parser.parse_args()
+    if given.verify:
+        audit(given.url)
+        return
     engine = open_ledger(given.url)
     days = given.entries // DAY_ENTRIES
     took = ship(engine)
@@ -162,12 +200,23 @@ def main() -> None:
     engine.dispose()
 
 
+def audit(url: str) -> None:
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = verify(url, Path(scratch))
+    took = time.perf_counter() - begun
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"verified {found.counted['entries'] / took:,.0f} entries a second, {most:.0f} MiB of memory: {found.difference}"
+    )
+
+
 def ship_again(engine: Engine, days: int) -> float:
     """As `ship`, of another day, into the ledger that is full."""
     made = []
     for entry in day():
         at = {name: entry.row[name] + days * DAY_US for name in ("started_at", "ended_at")}
-        marked = {name: f"{entry.row[name]}+{days}" for name in ("id", "session_id", "root_session_id")}
+        marked = {name: f"{entry.row[name]}+{days}" for name in ("id", "request_id", "session_id", "root_session_id")}
         made.append(entry._replace(row=entry.row | at | marked))
     shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
     begun = time.perf_counter()

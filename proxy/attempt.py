@@ -59,6 +59,7 @@ class Attempt:
     dispatched: float = 0.0
     closed: bool = False
     charged: bool = False
+    recapped: bool = False  # the body has another limit than when it was encoded
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
     chain: Chain | None = None
     prefixes: Prefixes | None = None
@@ -152,7 +153,20 @@ class Attempt:
 
     def lower(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
-        self.bound = self.bound.with_input(input_tokens)
+        self._bound_by(self.bound.with_input(input_tokens))
+
+    def allow_fewer_tool_calls(self) -> bool:
+        """Half as many calls of the provider's own tools, where their number is ours to say; whether that was possible."""
+        calls = self.call.tool_calls
+        if calls <= 1 or self.bound.input_tokens is None:
+            return False
+        self.call.tool_calls = self.call.body["max_tool_calls"] = calls // 2
+        self.recapped = True
+        self._bound_by(self.bound.with_fewer_passes(calls - calls // 2))
+        return True
+
+    def _bound_by(self, bound: Ceiling) -> None:
+        self.bound = bound
         self.reserved_nanousd = self.price(self.bound.usage)
         amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
         self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.units))) for b, c in self.claims]

@@ -37,7 +37,7 @@ class Ceiling(NamedTuple):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
     output_tokens: of one sequence. inject: the cap is ours, and has to be sent along to hold. beyond: the part of the input
-    that the provider's own tools may bring in, so that no count of the request shows it.
+    that the provider's own tools may bring in, so that no count of the request shows it: `a_pass` for each of their calls.
     """
 
     input_tokens: int | None
@@ -47,6 +47,7 @@ class Ceiling(NamedTuple):
     missing: str = ""
     extra: Mapping[str, int] = _NOTHING
     beyond: int = 0
+    a_pass: int = 0
 
     @property
     def usage(self) -> dict[str, int]:
@@ -57,6 +58,13 @@ class Ceiling(NamedTuple):
         """The bound with a closer one on the tokens of the request itself."""
         assert self.input_tokens is not None
         return self._replace(input_tokens=min(self.input_tokens, tokens + self.beyond))
+
+    def with_fewer_passes(self, fewer: int) -> Ceiling:
+        """The bound with so many calls less of the provider's own tools, and of what they bill for themselves."""
+        assert self.input_tokens is not None
+        less = fewer * self.a_pass
+        extra = {unit: max(0, count - fewer) for unit, count in self.extra.items()}
+        return self._replace(input_tokens=self.input_tokens - less, beyond=self.beyond - less, extra=extra)
 
     def with_output(self, tokens: int) -> dict[str, int]:
         """The bound with another cap on each sequence."""
@@ -79,7 +87,7 @@ def estimate(
     if call.unbounded:
         return Ceiling(None, 0, call.sequences, missing=call.unbounded)
     tokens = body_bytes - call.opaque_bytes + overhead(call)
-    beyond = 0
+    beyond = a_pass = 0
     if call.media_items:
         if context is None:
             missing = (
@@ -93,18 +101,20 @@ def estimate(
         if context is None:
             missing = f"set models.{route.requested}.context_tokens: the provider's own tools read more than was sent"
             return Ceiling(None, 0, call.sequences, missing=missing)
-        beyond = context * (call.passes - 1)
+        a_pass, beyond = context, context * (call.passes - 1)
         tokens += beyond
     if route.cap_trust == "ignored":
         if context is None:
             missing = f"set models.{route.requested}.context_tokens: its output caps are not trusted"
             return Ceiling(None, 0, call.sequences, missing=missing)
-        return Ceiling(tokens, context, call.sequences, extra=call.extra, beyond=beyond)
+        return Ceiling(tokens, context, call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
     if call.output_caps:
-        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra, beyond=beyond)
+        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
     if model_output is not None:
-        return Ceiling(tokens, model_output, call.sequences, extra=call.extra, beyond=beyond)
-    return Ceiling(tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra, beyond=beyond)
+        return Ceiling(tokens, model_output, call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
+    return Ceiling(
+        tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra, beyond=beyond, a_pass=a_pass
+    )
 
 
 def overhead(call: Call) -> int:

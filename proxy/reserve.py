@@ -43,6 +43,8 @@ async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destinatio
             client.clamped_tokens = tokens
         elif attempt.bound.inject:
             _cap(attempt, endpoint, attempt.bound.output_tokens)
+        elif attempt.recapped:
+            attempt.body = endpoint.encode(attempt.call, attempt.route.model)
         return
     raise attempt.refused(plane.spool, refusal)
 
@@ -74,6 +76,9 @@ async def _reserve(
                 continue
             left = waits_until - time.monotonic()
             if no_room.denied.exceeded or left <= 0:
+                if attempt.allow_fewer_tool_calls():
+                    attempt.waits(plane.spool)
+                    continue
                 smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
                 if least is not None or smaller is None:
                     raise

@@ -53,7 +53,8 @@ class Call:
     least_output_tokens: below it an answer is not worth its input, and the call is refused instead of made smaller.
     media_items: inputs whose size their bytes do not bound (media, stored context): only the model's context does.
     prompts: messages or items, each of which a template adds tokens to. hidden_tokens: prompts that the provider adds.
-    passes: how often the model may read its context, for tools that run on the provider's side.
+    passes: how often the model may read its context, for tools that run on the provider's side. tool_calls: how many of
+    their calls we allowed where the client did not say; they may be made fewer.
     extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
     usage_each: every chunk of the stream has a usage that only we asked for.
@@ -76,6 +77,7 @@ class Call:
     prompts: int = 0
     hidden_tokens: int = 0
     passes: int = 1
+    tool_calls: int = 0
     extra: Mapping[str, int] = field(default_factory=dict)
     things: Mapping[str, int] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)

@@ -138,7 +138,7 @@ def _bound_tools(call: Call) -> None:
     turns = 1 if call.body.get("context_management") else 0  # compaction reads the context once more
     if hosted:
         if calls is None:
-            calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
+            calls = call.tool_calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
     extra: dict[str, int] = {}
     for tool in hosted:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 
 from proxy.ledger.view import view_sql
 
-HEAD = "0006"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0007"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -318,10 +318,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    """WAL: readers never wait for the recorder. NORMAL: a power loss may cost the last commits, and the spool has them."""
+    """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

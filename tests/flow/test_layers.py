@@ -189,3 +189,33 @@ def test_a_cache_is_written_only_where_it_is_asked_for(control: dict[str, str] |
     raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": [block]}]})
     call = endpoint.parse(raw.replace(b"cache_control", b"cache\\u005fcontrol"))
     assert CACHE_WRITES - impossible_units(call, endpoint.encode(call, "m")) == possible
+
+
+async def test_where_money_is_short_the_providers_tools_are_called_less_often(build: Build) -> None:
+    """Codex sends a web search with every call and says no number: ten more contexts would not fit into $5, one does."""
+    house = build(
+        **at("openai", "gpt-4o", "5")
+        | {"prices": [{"provider": "openai", "model": "gpt-4o", "input": "2", "output": "10", "web_search": "0.01"}]}
+    )
+    usage = {"input_tokens": 30_000, "output_tokens": 10, "total_tokens": 30_010}
+    body = {"id": "resp_1", "object": "response", "model": "gpt-4o", "output": [], "usage": usage}
+    told = await house.ask(
+        Answer(orjson.dumps(body)), path="/v1/responses", chat=False, model="m", input="hi",
+        max_output_tokens=1000, tools=[{"type": "web_search"}],
+    )  # fmt: skip
+    assert told.status == 200, told.body
+    assert 1 <= house.sent[-1][1]["max_tool_calls"] <= 5
+    reserved = next(record for record in house.records() if record["t"] == "reserved")
+    assert 1_000_000_000 < reserved["reserved_nanousd"] <= 5_000_000_000
+
+
+async def test_a_number_of_tool_calls_that_the_client_said_is_the_clients(build: Build) -> None:
+    house = build(
+        **at("openai", "gpt-4o", "5")
+        | {"prices": [{"provider": "openai", "model": "gpt-4o", "input": "2", "output": "10"}]}
+    )
+    told = await house.ask(
+        path="/v1/responses", chat=False, model="m", input="hi", max_output_tokens=1000, max_tool_calls=10,
+        tools=[{"type": "web_search"}],
+    )  # fmt: skip
+    assert told.status == 402

@@ -80,3 +80,11 @@ def test_many_may_open_an_empty_ledger_at_once(database: str, opened: list[sa.En
         thread.join()
     assert problems == []
     assert {current_version(engine) for engine in opened} == {HEAD}
+
+
+def test_what_sqlite_has_committed_outlives_the_machine(tmp_path: Path, opened: list[sa.Engine]) -> None:
+    """The spool deletes what is shipped: a power failure must not take back the commit (2: FULL, synced at each)."""
+    opened.append(open_ledger(f"sqlite:///{tmp_path}/l.db"))
+    with opened[0].connect() as connection:
+        assert connection.execute(sa.text("PRAGMA synchronous")).scalar_one() == 2
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar_one() == "wal"
