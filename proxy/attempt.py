@@ -169,7 +169,7 @@ class Attempt:
         self.bound = bound
         self.reserved_nanousd = self.price(self.bound.usage)
         amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
-        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.units))) for b, c in self.claims]
+        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
 
     def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
         """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""
