@@ -14,6 +14,7 @@ from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
 from proxy.held import Holder, ids_of
 from proxy.plane import Plane
+from proxy.promptcache import cached_by
 from proxy.turns import answer_turns
 
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
@@ -33,15 +34,24 @@ def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: 
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
         return
     prefixes = prefixes_of(plane, attempt)
-    if prefixes is not None:
-        plane.conversations.count(prefixes, attempt.call, _input_tokens(reading))
+    if prefixes is None:
+        return
+    call, route, began_s = attempt.call, attempt.route, attempt.started_at / 1e6
+    held = plane.conversations.cached(prefixes, call, route.upstream, began_s)
+    if held:
+        plane.learned.cache_read(route.upstream, route.model, kept=reading.usage.get("cache_read", 0) >= held)
+    cached = cached_by(call, route.provider, route.upstream, reading.usage, began_s)
+    plane.conversations.count(prefixes, call, _input_tokens(reading), cached)
 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
     plane.guards.billed(attempt.attribution.budgeted_session_id, cost.cost_nanousd or 0, time.time())
     route, reserved = attempt.route, attempt.reserved_nanousd
-    if reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
+    cache_was_read = (
+        reading.usage.get("cache_read", 0) >= attempt.cached_tokens
+    )  # if not: `note_conversation` learns that
+    if cache_was_read and reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
         plane.learned.overran(route.provider, route.model, cost.cost_nanousd, reserved)
     if attempt.o200k_tokens and reading.source == "provider":
         plane.learned.counted(attempt.family, _input_tokens(reading), attempt.o200k_tokens)
