@@ -66,6 +66,7 @@ class Attempt:
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
+    stored: Sequence[str] = ()  # digests of what the call left at the provider, for as long as that keeps it
     cached_tokens: int = 0  # of the input, which the ceiling takes to be read from the provider's cache
     unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
 
@@ -315,6 +316,8 @@ class Settlement(NamedTuple):
             "itl_count": self.itl_count,
             "upstream_request_id": self.upstream_request_id,
         }
+        if attempt.stored:
+            record |= {"stored": attempt.stored, "stored_model": attempt.route.requested}
         if cost is not None:
             record["cost_lines"] = [
                 {

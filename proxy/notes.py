@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -12,19 +13,37 @@ from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
-from proxy.held import Holder, ids_of
+from proxy.held import Holder, digest, digests_of
 from proxy.plane import Plane
 from proxy.promptcache import cached_by
 from proxy.turns import answer_turns
+from proxy.types import Call, Identity
 
+_ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
 
 def note_stored(plane: Plane, attempt: Attempt, response: object) -> None:
-    """Whose this stored response is, and of which session."""
+    """Whose this stored response is, and of which session; where the provider keeps it, the ledger does too."""
     route = attempt.route
-    holder = Holder(route.upstream, route.requested, attempt.attribution.session_id)
-    plane.held.note(attempt.identity, ids_of(response), holder)
+    digests = digests_of(attempt.identity, response)
+    plane.held.note(digests, Holder(route.upstream, route.requested, attempt.attribution.session_id))
+    if attempt.call.body.get("store") is not False:
+        attempt.stored = digests
+
+
+async def recall_stored(plane: Plane, identity: Identity, call: Call) -> None:
+    """What the call refers to and this process does not know: another worker may have made it, or this one before a restart."""
+    if plane.recall_stored is None:
+        return
+    unknown = plane.held.unknown(digest(identity, one) for one in call.held)
+    for pause_s in _ASK_AGAIN_S:
+        if not unknown:
+            return
+        await asyncio.sleep(pause_s)
+        for row in await plane.recall_stored(unknown) or ():
+            plane.held.note((row["digest"],), Holder(row["upstream"], row["model"], row["session_id"]))
+        unknown = plane.held.unknown(unknown)
 
 
 def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: Callable[[], list[Any]]) -> None:
