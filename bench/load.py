@@ -1,4 +1,4 @@
-"""The load, a program of its own: `python -m bench.load closed|open|stream|race --port N …`; one JSON object on stdout."""
+"""The load, a program of its own: `python -m bench.load closed|open|stream|race|stampede --port N …`; one JSON object on stdout."""
 
 from __future__ import annotations
 
@@ -239,20 +239,44 @@ async def race(port: int, calls: int, key: str) -> dict[str, Any]:
     }
 
 
+async def stampede(port: int, calls: int, callers: int, first: int, key: str) -> dict[str, Any]:
+    """`calls` different calls, numbered from `first`, by so many callers, each calling again as soon as it is answered."""
+    statuses: dict[int, int] = {}
+    numbers = iter(range(first, first + calls))
+    finished = asyncio.Event()
+
+    def on_end(connection: Connection, status: int) -> None:
+        statuses[status] = statuses.get(status, 0) + 1
+        if (number := next(numbers, None)) is not None and status:
+            connection.send(request(race_body(number), key), time.perf_counter())
+        elif sum(statuses.values()) >= calls:
+            finished.set()
+
+    connections = [await _connect(port, on_end) for _ in range(callers)]
+    began = time.perf_counter()
+    for connection in connections:
+        connection.send(request(race_body(next(numbers)), key), began)
+    await finished.wait()
+    return {"calls": calls, "seconds": time.perf_counter() - began, "statuses": {str(k): v for k, v in sorted(statuses.items())}}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["closed", "open", "stream", "race"])
+    parser.add_argument("what", choices=["closed", "open", "stream", "race", "stampede"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--count", type=int, default=32, help="connections, streams or calls")
     parser.add_argument("--rate", type=float, default=300, help="calls a second")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--key", default=KEY)
+    parser.add_argument("--callers", type=int, default=32)
+    parser.add_argument("--first", type=int, default=0, help="number of the first call")
     given = parser.parse_args()
     jobs: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
         "closed": lambda: closed(given.port, given.count, given.seconds),
         "open": lambda: opened(given.port, given.rate, given.seconds),
         "stream": lambda: streams(given.port, given.count),
         "race": lambda: race(given.port, given.count, given.key),
+        "stampede": lambda: stampede(given.port, given.count, given.callers, given.first, given.key),
     }
     print(json.dumps(uvloop.run(jobs[given.what]())))
 

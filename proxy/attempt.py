@@ -66,6 +66,8 @@ class Attempt:
     family: str = ""
     o200k_tokens: int = 0  # of the input, where they were counted
     intent: bytes = b""
+    stored: Sequence[str] = ()  # digests of what the call left at the provider, for as long as that keeps it
+    cached_tokens: int = 0  # of the input, which the ceiling takes to be read from the provider's cache
     unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
 
     # The beginning: INTENT, then the reservation.
@@ -155,6 +157,12 @@ class Attempt:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
         self._bound_by(self.bound.with_input(input_tokens))
 
+    def read_from_cache(self, tokens: int) -> None:
+        """So much of the input is taken to be read from the provider's cache, at its price."""
+        self.cached_tokens = tokens
+        self.price = reading(tokens, self.price)
+        self._bound_by(self.bound)
+
     def allow_fewer_tool_calls(self) -> bool:
         """Half as many calls of the provider's own tools, where their number is ours to say; whether that was possible."""
         calls = self.call.tool_calls
@@ -169,7 +177,7 @@ class Attempt:
         self.bound = bound
         self.reserved_nanousd = self.price(self.bound.usage)
         amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
-        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.units))) for b, c in self.claims]
+        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
 
     def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
         """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""
@@ -223,6 +231,16 @@ class Attempt:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:
             await store.settle(self.id, amounts)
+
+
+def reading(cached_tokens: int, price: Price) -> Price:
+    """Prices for a call that reads so much of its input from a cache."""
+
+    def priced(usage: Mapping[str, int]) -> int | None:
+        cached = min(cached_tokens, usage.get("input", 0))
+        return price({**usage, "input": usage.get("input", 0) - cached, "cache_read": cached})
+
+    return priced
 
 
 class NoRoomError(Exception):
@@ -298,6 +316,8 @@ class Settlement(NamedTuple):
             "itl_count": self.itl_count,
             "upstream_request_id": self.upstream_request_id,
         }
+        if attempt.stored:
+            record |= {"stored": attempt.stored, "stored_model": attempt.route.requested}
         if cost is not None:
             record["cost_lines"] = [
                 {

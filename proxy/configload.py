@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from pricing.operator import parse_rows
+from pricing.units import TOKENS
 from proxy.config import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
 from proxy.configfile import ConfigError, Expansion, Problem, load
 from proxy.store_address import parse_address
@@ -230,6 +231,11 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
             problems.append(Problem(path, "needs exactly one of limit_usd, limit_tokens and limit_requests"))
         if budget.units and budget.limit_tokens is None:
             problems.append(Problem(f"{path}.units", "goes with limit_tokens only"))
+        problems += [
+            Problem(f"{path}.units", f"{unit!r} is no unit of tokens; there are {', '.join(sorted(TOKENS))}")
+            for unit in budget.units
+            if unit not in TOKENS
+        ]
         for attribute in (*budget.match, *budget.per):
             if not known_attribute(attribute):
                 what = f"one of {', '.join(ATTRIBUTES)} or label.NAME"

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from proxy import turns
 from proxy.ceiling import rendered_bytes
+from proxy.promptcache import Cached, still_there
 from proxy.types import Call
 
 T = TypeVar("T")
@@ -38,10 +39,11 @@ class Prefixes(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What a provider counted for a whole prefix, and how many media were in it."""
+    """What a provider counted for a whole prefix, how many media were in it, and what of it is in the prompt cache."""
 
     input_tokens: int
     media_items: int
+    cached: Cached | None = None
 
 
 class Conversations:
@@ -98,10 +100,10 @@ class Conversations:
         begin = (b"bytes", whose.encode(), call.dialect.encode(), model.encode(), read[0])
         return Prefixes(self._chain(begin, read[1]).digests, read[1])
 
-    def count(self, prefixes: Prefixes, call: Call, input_tokens: int) -> None:
-        """Note what the provider counted for the whole input of a call."""
+    def count(self, prefixes: Prefixes, call: Call, input_tokens: int, cached: Cached | None = None) -> None:
+        """Note what the provider counted for the whole input of a call, and keeps of it."""
         if prefixes.digests:
-            _note(self._counted, prefixes.digests[-1], Counted(input_tokens, call.media_items), self._max)
+            _note(self._counted, prefixes.digests[-1], Counted(input_tokens, call.media_items, cached), self._max)
 
     def bound(self, prefixes: Prefixes, call: Call, provider: str) -> int | None:
         """Tokens that the input cannot exceed: those counted for the longest known prefix, and the bytes of what is new."""
@@ -116,6 +118,14 @@ class Conversations:
                 tokens = sum(rendered_bytes(message, provider) + _TOKENS_PER_MESSAGE for message in new)
                 return known.input_tokens + tokens
         return None
+
+    def cached(self, prefixes: Prefixes, call: Call, upstream: str, at_s: float) -> int:
+        """Tokens of the input that the provider's cache still holds, if it keeps what it promises."""
+        for digest in reversed(prefixes.digests):
+            known = self._counted.get(digest)
+            if known is not None and known.cached is not None and still_there(known.cached, call, upstream, at_s):
+                return known.cached.tokens
+        return 0
 
 
 def _update(running: hashlib.blake2b, parts: Sequence[bytes]) -> None:

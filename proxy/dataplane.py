@@ -79,6 +79,7 @@ class _DataPlane:
             on_snapshot=self._take_snapshot,
             handlers={"standing": self._standing, "fullest": self._fullest, "gauges": self._gauges},
         )
+        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         if isinstance(plane.store, RedisStore):

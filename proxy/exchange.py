@@ -28,6 +28,7 @@ from proxy.errors import (
     unbounded_cost,
 )
 from proxy.forward import forward
+from proxy.notes import recall_stored
 from proxy.plane import Destination, Plane
 from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
@@ -50,6 +51,8 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, time.time())
     sent = await client.body()
     call = endpoint.parse(sent)
+    if call.held:
+        await recall_stored(plane, identity, call)
     route = _route(plane, identity, call)
     _destination(plane, endpoint, route)
     started_at = now_us()

@@ -1,18 +1,21 @@
-"""Which team made what is stored at a provider, and where: its ids are nobody else's.
+"""Which team made what is stored at a provider, and where: its ids are nobody else's. No I/O.
 
-Kept in memory, the latest only: after a restart, or in another worker, an id is unknown, and unknown is 404. No I/O.
+The latest are in memory; all of the last month are in the ledger (`ledger/stored.py`), for other workers and after a restart.
+There and here only digests are kept, of an id together with its owner: a team, or a key that has none.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from proxy.errors import stored_not_found
 from proxy.types import Identity
 
 _MAX_IDS = 200_000
+_MAX_IDS_OF_ONE = 256
 
 
 class Holder(NamedTuple):
@@ -24,34 +27,41 @@ class Holder(NamedTuple):
 
 
 class Held:
-    """Ids of responses and their items, by their owner: a team, or a key that has none."""
+    """Holders by digest."""
 
     def __init__(self, max_ids: int = _MAX_IDS) -> None:
         self._max = max_ids
-        self._holders: OrderedDict[tuple[str | None, str, str], Holder] = OrderedDict()
+        self._holders: OrderedDict[str, Holder] = OrderedDict()
 
-    def note(self, identity: Identity, ids: Iterable[str], holder: Holder) -> None:
-        for one in ids:
-            self._holders[_key(identity, one)] = holder
+    def note(self, digests: Iterable[str], holder: Holder) -> None:
+        for one in digests:
+            self._holders[one] = holder
         while len(self._holders) > self._max:
             self._holders.popitem(last=False)
 
+    def unknown(self, digests: Iterable[str]) -> list[str]:
+        return [one for one in digests if one not in self._holders]
+
     def find(self, identity: Identity, one: str) -> Holder:
         """Raises `Refused` (404) for an id that is unknown or another team's."""
-        holder = self._holders.get(_key(identity, one))
+        holder = self._holders.get(digest(identity, one))
         if holder is None:
             raise stored_not_found("id")
         return holder
 
 
-def _key(identity: Identity, one: str) -> tuple[str | None, str, str]:
-    return identity.team, "" if identity.team is not None else identity.key_id, one
+def digest(identity: Identity, one: str) -> str:
+    """What an id is known by: another team's same id has another digest."""
+    owner = ("team", identity.team) if identity.team is not None else ("key", identity.key_id)
+    parts = (part.encode("utf-8", "surrogatepass") for part in (*owner, one))
+    return hashlib.blake2b(b"".join(b"%d:" % len(part) + part for part in parts), digest_size=16).hexdigest()
 
 
-def ids_of(response: object) -> list[str]:
-    """The ids that a response can be referred to by later: its own and its items'."""
+def digests_of(identity: Identity, response: object) -> Sequence[str]:
+    """Those of the ids that a response can be referred to by later: its own and its items'."""
     if not isinstance(response, dict):
-        return []
+        return ()
     output = response.get("output")
     found = [response, *(output if isinstance(output, list) else [])]
-    return [one["id"] for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    ids = [one["id"] for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    return [digest(identity, one) for one in ids[:_MAX_IDS_OF_ONE]]

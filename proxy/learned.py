@@ -1,4 +1,5 @@
-"""What the bills have taught about ceilings: how far one was exceeded, and how a family counts tokens beside o200k.
+"""What the bills have taught about ceilings: how far one was exceeded, how a family counts tokens beside o200k, and whether
+a prompt cache keeps its promises.
 
 Kept in a small file beside the spool, so that a restart does not unlearn it. Only ever grows; delete the file to forget.
 """
@@ -16,6 +17,8 @@ log = logging.getLogger("taximeter.data")
 
 _MAX_FACTOR = 100.0
 _MAX_MODELS = 10_000
+_KEPT_BEFORE_TRUST = 20
+_KEPT_AFTER_A_BREACH = 10_000
 
 
 class Learned:
@@ -25,6 +28,7 @@ class Learned:
         self._path = path
         self._factors: dict[str, float] = {}
         self._ratios: dict[str, float] = {}
+        self._kept: dict[str, int] = {}
         if path is not None:
             self._load(path)
 
@@ -53,11 +57,31 @@ class Learned:
             self._ratios[family] = tokens / o200k_tokens
             self._save()
 
+    def trusts_cache(self, upstream: str, model: str) -> bool:
+        """Whether the model's cache at that upstream has always read what it was known to hold, often enough to tell."""
+        return self._kept.get(f"{upstream}/{model}", 0) >= _KEPT_BEFORE_TRUST
+
+    def cache_read(self, upstream: str, model: str, *, kept: bool) -> None:
+        """What a cache held was read from it, or was not."""
+        name = f"{upstream}/{model}"
+        before = self._kept.get(name, 0)
+        if name not in self._kept and len(self._kept) >= _MAX_MODELS:
+            return
+        if kept:
+            self._kept[name] = min(before + 1, _KEPT_BEFORE_TRUST)
+            return
+        self._kept[name] = _KEPT_BEFORE_TRUST - _KEPT_AFTER_A_BREACH
+        if before >= _KEPT_BEFORE_TRUST:
+            log.warning("%s did not read from its cache what it held: its ceilings do not count on that any more", name)
+        if before >= 0:
+            self._save()
+
     def _load(self, path: Path) -> None:
         try:
             value = orjson.loads(path.read_bytes())
             self._factors = {str(name): min(_MAX_FACTOR, float(one)) for name, one in value["factors"].items()}
             self._ratios = {str(name): float(one) for name, one in value["ratios"].items()}
+            self._kept = {str(name): int(one) for name, one in value.get("kept", {}).items()}
         except FileNotFoundError:
             pass
         except (OSError, orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError):
@@ -68,5 +92,5 @@ class Learned:
             return
         new = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # learned again when it happens again
-            new.write_bytes(orjson.dumps({"factors": self._factors, "ratios": self._ratios}))
+            new.write_bytes(orjson.dumps({"factors": self._factors, "ratios": self._ratios, "kept": self._kept}))
             new.replace(self._path)

@@ -36,7 +36,8 @@ _MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
 
 
-# Sessions' names in, and what the ledger has of them out (`session_queries.recalled`); None where it does not answer.
+# Sessions' names, or digests of stored things, in; what the ledger has of them out (`session_queries.recalled`,
+# `stored.find_stored`); None where it does not answer.
 Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
@@ -130,6 +131,7 @@ class Plane:
     tally: Tally = field(default_factory=Tally)
     held: Held = field(default_factory=Held)
     recall: Recall | None = None  # asks the ledger about sessions; None: there is nobody to ask
+    recall_stored: Recall | None = None  # and about what is stored at providers
     trees: SessionTrees = field(default_factory=SessionTrees)
     conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))

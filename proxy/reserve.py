@@ -9,17 +9,18 @@ import asyncio
 import time
 
 from proxy import clamp
-from proxy.attempt import Attempt, NoRoomError
+from proxy.attempt import Attempt, NoRoomError, reading
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.plane import Destination, Plane
-from proxy.tighten import closer_bounds
+from proxy.tighten import cache_is_trusted, tightened
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
+_NO_CLOSER = object()
 _AMPLE_TOKENS = 8192
 _SEED_WAIT_S = 5.0
 
@@ -68,11 +69,10 @@ async def _reserve(
             attempt.unverified = True
             return Granted()
         except NoRoomError as no_room:
-            if closer is None and _worth_counting(attempt, no_room):
+            if closer is None and _worth_counting(plane, attempt, no_room):
                 attempt.waits(plane.spool)
-                closer = closer_bounds(plane, attempt, endpoint, destination, client)
-            if closer is not None and (tokens := await anext(closer, None)) is not None:
-                attempt.lower(tokens)
+                closer = tightened(plane, attempt, endpoint, destination, client)
+            if closer is not None and await anext(closer, _NO_CLOSER) is not _NO_CLOSER:
                 continue
             left = waits_until - time.monotonic()
             if no_room.denied.exceeded or left <= 0:
@@ -113,15 +113,18 @@ def _ample(attempt: Attempt) -> int | None:
     return clamp.least_nanousd(attempt.bound, attempt.price, tokens)
 
 
-def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
+def _worth_counting(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> bool:
     """Whether the closest count there could be would change much, and might fit: a spent budget refuses at once."""
     if attempt.bound.input_tokens is None or not attempt.reserved_nanousd:
         return False
     optimistic = attempt.bound.with_input(len(attempt.body) // _BYTES_PER_TOKEN)
-    cost = attempt.price(optimistic.usage)
+    price = attempt.price
+    if cache_is_trusted(plane, attempt):
+        price = reading(len(attempt.body), price)
+    cost = price(optimistic.usage)
     if cost is None or cost > attempt.reserved_nanousd * _WORTH_IT:
         return False
-    least = attempt.price(optimistic.with_output(min(attempt.call.least_output_tokens, optimistic.output_tokens)))
+    least = price(optimistic.with_output(min(attempt.call.least_output_tokens, optimistic.output_tokens)))
     room = [one.limit - one.spent for one in no_room.denied.exceeded if one.measure == "usd"]
     return least is not None and all(least <= one for one in room)
 

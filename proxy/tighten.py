@@ -3,13 +3,14 @@
 A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
 in order: what the provider counted for the conversation so far; the model's own tokenizer where there is one; the
 provider's own count, which is free; and, where every budget says `ceiling: calibrated`, an o200k count times the highest
-ratio seen for that family times 1.2.
+ratio seen for that family times 1.2, and what the provider's prompt cache holds (`promptcache.py`) at the price of reading it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.forward import request_head
 from proxy.plane import Destination, Plane
+from proxy.promptcache import may_be_read
 from proxy.upstream import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
@@ -34,7 +36,33 @@ _NOT_TEXT = frozenset(
 )  # base64 is counted as text all the same
 
 
-async def closer_bounds(
+async def tightened(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> AsyncIterator[None]:
+    """The attempt's ceiling, closer with each step."""
+    async for tokens in _counts(plane, attempt, endpoint, destination, client):
+        attempt.lower(tokens)
+        yield
+    if cache_is_trusted(plane, attempt) and (prefixes := prefixes_of(plane, attempt)) is not None:
+        attempt.read_from_cache(plane.conversations.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
+        yield
+
+
+def cache_is_trusted(plane: Plane, attempt: Attempt) -> bool:
+    """Whether a ceiling may count on the provider's prompt cache; if it holds anything of this call is another question."""
+    route = attempt.route
+    return (
+        may_be_read(attempt.call, route.provider)
+        and plane.learned.trusts_cache(route.upstream, route.model)
+        and _calibrated_will_do(attempt)
+    )
+
+
+def _calibrated_will_do(attempt: Attempt) -> bool:
+    return all(budget.calibrated for budget, claim in attempt.claims if claim.hard)
+
+
+async def _counts(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
@@ -51,7 +79,7 @@ async def closer_bounds(
     counted = await _providers_count(plane, attempt, endpoint, destination, client)
     if counted is not None:
         yield counted
-    if text_only and all(budget.calibrated for budget, claim in attempt.claims if claim.hard):
+    if text_only and _calibrated_will_do(attempt):
         calibrated = await asyncio.to_thread(_calibrated, plane, attempt)
         if calibrated is not None:
             yield calibrated

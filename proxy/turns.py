@@ -58,19 +58,29 @@ def frame_of(call: Call) -> bytes:
 def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
     """All that the model reads, byte for byte but for cache marks: what stands round the messages, and each message.
 
+    Anthropic's short form of a content, a string, reads as the one block that it stands for: Claude Code writes the message
+    that it marks as a block, and as a string once the mark has moved on.
     None where it nests deeper than can be written.
     """
     messages = _MESSAGES[call.dialect]
     rest = {name: value for name, value in call.body.items() if name != messages and name not in _UNREAD}
+    told = messages_of(call)
+    if call.dialect == "anthropic.messages":
+        told = [_in_blocks(message) for message in told]
     for name in ("system", "tools"):
         if isinstance(rest.get(name), list):
             rest[name] = [_unmarked_block(block) for block in rest[name]]
     if isinstance(config := rest.get("generationConfig"), dict):
         rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
     try:
-        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in messages_of(call)]
+        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in told]
     except TypeError:
         return None
+
+
+def _in_blocks(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
 
 
 def _unmarked_blocks(message: Any) -> Any:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pricing.units import is_token
+from pricing.units import INPUT_SIDE, TOKENS, is_token
 from pricing.usage import Quantity
 from proxy import config
 from proxy.money import NANO
@@ -76,6 +76,9 @@ class Raise(NamedTuple):
     until_s: float | None
 
 
+_NOT_INPUT = TOKENS - INPUT_SIDE
+
+
 @dataclass(slots=True)
 class Budget:
     """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure."""
@@ -96,6 +99,13 @@ class Budget:
     calibrated: bool = True
     raises: tuple[Raise, ...] = ()
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
+
+    @property
+    def bounded_by(self) -> frozenset[str]:
+        """The units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be."""
+        outputs = self.units & _NOT_INPUT
+        inputs = self.units - outputs
+        return frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
@@ -235,7 +245,7 @@ def claims(
         if not budget.match or budget.matches(attributes):
             group = budget.group(attributes)
             start, end = budget.window_now(now_s)
-            amount = amounts.of(budget.measure, budget.units)
+            amount = amounts.of(budget.measure, budget.bounded_by)
             limit = budget.limit_for(group, now_s)
             claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard, budget.clamp)
             taken.append((budget, claim))

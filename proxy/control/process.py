@@ -38,6 +38,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
 from proxy.ledger.schema import open_ledger
 from proxy.ledger.session_queries import recalled
+from proxy.ledger.stored import find_stored, forget_stored
 from proxy.log import call_logger
 from proxy.orders import Orders
 from proxy.serving import Server
@@ -83,26 +84,11 @@ class _Control:
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
         self._raises = raises.in_force(engine)
-        metrics = self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
-        log_rows = call_logger(self.config.log.sample)
+        self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
         alerts = self._alerts = Alerts(engine, self._instance(), lambda: self.config, self.budgets)
-
-        def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
-            log_rows([entry.row for entry in shipped])
-            alerts.shipped(shipped, refused)
-            if self._live is not None:
-                self._live.shipped()
-
-        recorder = self._recorder = Recorder(
-            engine,
-            self._data_dir / "spool",
-            instance=self._instance(),
-            metrics=metrics,
-            on_shipped=on_shipped,
-            gate=shared,
-        )
+        recorder = self._recorder = self._make_recorder(engine)
         sharing = None
         if shared is not None:
             shared.recorder = recorder
@@ -121,7 +107,9 @@ class _Control:
         thread.start()
         alerts.start()
         link = self._link = ControlServer(
-            self._data_dir / "control.sock", self._first_snapshot, {"sessions": self._recalled_sessions}
+            self._data_dir / "control.sock",
+            self._first_snapshot,
+            {"sessions": self._recalled_sessions, "stored": self._stored},
         )
         await link.start()
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
@@ -146,6 +134,20 @@ class _Control:
         await serving
         await link.stop()
         engine.dispose()
+
+    def _make_recorder(self, engine: Engine) -> Recorder:
+        log_rows = call_logger(self.config.log.sample)
+
+        def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
+            log_rows([entry.row for entry in shipped])
+            self._alerts.shipped(shipped, refused)
+            if self._live is not None:
+                self._live.shipped()
+
+        spool = self._data_dir / "spool"
+        return Recorder(
+            engine, spool, instance=self._instance(), metrics=self._metrics, on_shipped=on_shipped, gate=self._shared
+        )
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -209,6 +211,13 @@ class _Control:
         except SQLAlchemyError:
             return None
 
+    async def _stored(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Where what is stored at providers is, by the ledger; None where it does not answer."""
+        try:
+            return await asyncio.to_thread(find_stored, self._engine, question["digests"])
+        except SQLAlchemyError:
+            return None
+
     def _seeds(self) -> list[dict[str, Any]]:
         return budget_seeds(self._engine, self.budgets(), time.time())
 
@@ -219,15 +228,15 @@ class _Control:
             await self._refresh()
 
     async def _delete_old(self) -> None:
-        """Entries older than they are to be kept, some at a time: the recorder never waits for long."""
+        """Entries older than they are to be kept, some at a time, so that the recorder never waits for long."""
         while True:
-            deleted = 0
-            if self.config.ledger_retention_days:
-                try:
-                    days, now_us = self.config.ledger_retention_days, time.time_ns() // 1000
+            deleted, now_us = 0, time.time_ns() // 1000
+            try:
+                await asyncio.to_thread(forget_stored, self._engine, now_us)
+                if days := self.config.ledger_retention_days:
                     deleted = await asyncio.to_thread(delete_some, self._engine, days, now_us)
-                except SQLAlchemyError as error:
-                    log.warning("old entries are still there: %s", type(error).__name__)
+            except SQLAlchemyError as error:
+                log.warning("old entries are still there: %s", type(error).__name__)
             await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
     async def _refresh(self) -> None:

@@ -27,6 +27,9 @@ _TEXT_BLOCKS = frozenset({
 _CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 _MAX_TOOL_TURNS = 10  # the provider pauses its own tool loop there (docs: server tools, `pause_turn`)
 _TOOLS_PROMPT = 1024  # the hidden prompt that any tools bring: 264 to 804 tokens (docs: tool use, pricing)
+_BUILT_IN_PROMPT = (
+    1536  # one of Anthropic's that the client runs: 245 (bash) to 1,234 tokens (computer use; docs: each tool)
+)
 _SERVER_TOOL_PROMPT = 4096
 
 VERSION = b"2023-06-01"
@@ -130,6 +133,7 @@ def _bound_tools(call: Call) -> None:
     for tool in tools:
         kind = fields.text(tool, "type") or "custom"
         if kind.startswith(_CLIENT_TOOLS):
+            call.hidden_tokens += _BUILT_IN_PROMPT if kind != "custom" else 0
             continue
         call.hidden_tokens += _SERVER_TOOL_PROMPT
         turns = max(turns, _MAX_TOOL_TURNS)

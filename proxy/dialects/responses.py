@@ -29,6 +29,8 @@ _BILLED_CALLS = (
 )
 _MAX_TOOL_CALLS = 10
 _TOOL_PROMPT = 4096  # what a tool at the provider adds to the prompt: unpublished, so generous
+_CLIENTS_OWN = ("function", "custom", "namespace")  # all that they add stands in the request
+_BUILT_IN_PROMPT = 2048  # what one of OpenAI's that the client runs adds: 600 tokens for apply_patch, as recorded
 
 
 def parse(raw: bytes) -> Call:
@@ -140,6 +142,8 @@ def _bound_tools(call: Call) -> None:
         if calls is None:
             calls = call.tool_calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
+    built_in = [tool for tool in tools if _kind(tool).startswith(_CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
+    call.hidden_tokens += _BUILT_IN_PROMPT * len(built_in)
     extra: dict[str, int] = {}
     for tool in hosted:
         kind = _kind(tool)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 
 from proxy.ledger.view import view_sql
 
-HEAD = "0007"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0008"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 

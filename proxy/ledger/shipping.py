@@ -21,6 +21,7 @@ from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions, writing
 from proxy.ledger.sound import safe
+from proxy.ledger.stored import write_stored
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -108,6 +109,7 @@ class Shipper:
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
+            write_stored(connection, inserted)
             self._rolling.add(connection, [entry.row for entry in inserted])
             self._write_metrics(
                 connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]

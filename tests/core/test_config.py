@@ -81,6 +81,8 @@ nonsense: 1
         ("budgets: [{name: b, window: day, limit_usd: .nan}]", "budgets[0].limit_usd"),
         ("budgets: [{name: b, window: day, limit_tokens: 1.5}]", "budgets[0].limit_tokens"),
         ("budgets: [{name: b, window: day, limit_usd: 1, timezone: Mars}]", "budgets[0].timezone"),
+        ("budgets: [{name: b, window: day, limit_tokens: 1, units: [resoning]}]", "budgets[0].units"),
+        ("budgets: [{name: b, window: day, limit_tokens: 1, units: [web_search]}]", "budgets[0].units"),
         (
             "budgets: [{name: b, window: day, limit_usd: 1, per: [team], overrides: {x: lots}}]",
             "budgets[0].overrides.x",

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.dialects import find, responses
 from proxy.errors import Refusal, Refused
-from proxy.held import Held, Holder, ids_of
+from proxy.held import Held, Holder, digest, digests_of
 from proxy.types import Identity
 
 
@@ -109,16 +109,23 @@ def test_tricks_with_paths_find_nothing(path: str) -> None:
     assert find("GET", path, b"") is None
 
 
+def test_no_two_owners_and_ids_have_one_digest() -> None:
+    who = [Identity("1", "a", team="t"), Identity("t", "a"), Identity("1", "a", team="tr"), Identity("tr", "a")]
+    seen = {digest(one, name) for one in who for name in ("resp", "esp", "t:resp")}
+    assert len(seen) == len(who) * 3
+    assert digest(Identity("2", "b", team="t"), "resp") == digest(who[0], "resp")  # whichever key of the team
+
+
 def test_ids_belong_to_the_team_that_made_them() -> None:
     held = Held(max_ids=3)
     team, other, alone = (Identity("1", "a", team="t"), Identity("2", "b", team="u"), Identity("3", "c"))
-    held.note(team, ids_of({"id": "resp_1", "output": [{"id": "msg_1"}, {}, 5]}), Holder("up", "m"))
-    held.note(alone, ["resp_2"], Holder("up", "m"))
+    held.note(digests_of(team, {"id": "resp_1", "output": [{"id": "msg_1"}, {}, 5]}), Holder("up", "m"))
+    held.note([digest(alone, "resp_2")], Holder("up", "m"))
     assert held.find(Identity("9", "z", team="t"), "msg_1") == Holder("up", "m")
     for who, one in ((other, "resp_1"), (alone, "resp_1"), (team, "resp_2"), (Identity("4", "d"), "resp_2")):
         with pytest.raises(Refused):
             held.find(who, one)
-    held.note(team, ["resp_3"], Holder("up", "m"))
+    held.note([digest(team, "resp_3")], Holder("up", "m"))
     with pytest.raises(Refused):
         held.find(team, "resp_1")  # the oldest makes room
 

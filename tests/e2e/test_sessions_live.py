@@ -11,8 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.support import replay
+from tests.support.redis import RedisServer
 from tests.torture.harness import ADMIN_KEY, Gateway, Marked, free_port
 
 KEYS = {"red": "sk-team-red-000000000001", "blue": "sk-team-blue-00000000001"}
@@ -50,6 +52,39 @@ def cost_so_far(gateway: Gateway, session: str, parent: str | None = None, team:
     body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50}
     told = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers).raise_for_status()
     return told.headers["x-taximeter-session-cost-usd"]
+
+
+def follows(gateway: Gateway, response_id: str | None, team: str = "red") -> httpx.Response:
+    body = {"model": "m", "input": "hi", "max_output_tokens": 50}
+    body |= {"previous_response_id": response_id} if response_id else {}
+    headers = {"authorization": f"Bearer {KEYS[team]}"}
+    return httpx.post(f"{gateway.url}/v1/responses", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])
+def test_a_stored_response_can_be_followed_after_a_restart(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
+    first = follows(gateway, None).raise_for_status()
+    end(gateway)
+    gateway.up()
+    assert follows(gateway, first.json()["id"], team="blue").status_code == 404
+    second = follows(gateway, first.json()["id"]).raise_for_status()
+    assert second.headers["x-taximeter-session-id"] == first.headers["x-taximeter-session-id"]
+
+
+@pytest.mark.needs("redis-server")
+def test_a_stored_response_can_be_followed_in_another_worker(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.stop(20)
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server:
+        config = yaml.safe_load(gateway.config_file.read_text())
+        gateway.config_file.write_text(yaml.safe_dump(config | {"store": server.url}))
+        gateway.up("--workers", "2")
+        response_id = follows(gateway, None).raise_for_status().json()["id"]
+        told = [
+            follows(gateway, response_id).status_code for _ in range(8)
+        ]  # a connection each: either worker takes it
+        assert told == [200] * 8
+        gateway.stop(20)
 
 
 @pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])

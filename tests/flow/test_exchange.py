@@ -52,6 +52,29 @@ async def test_a_call_that_the_money_does_not_afford_is_made_smaller(build: Buil
     assert house.kinds() == ["intent", "reserved", "settle"]
 
 
+@pytest.mark.parametrize(
+    ("unit", "fits"), [("reasoning", 150), ("output", 150), ("cache_read", 8000), ("audio_in", 8000)]
+)
+async def test_tokens_of_one_unit_are_reserved_by_what_they_may_turn_out_to_be(
+    build: Build, unit: str, fits: int
+) -> None:
+    """Nobody knows before the answer how much of an output is reasoning: all of it may be."""
+    house = build(
+        budgets=[{"name": "b", "limit_tokens": fits, "units": [unit], "window": "total", "ceiling": "strict"}],
+        server={"busy_wait_s": 0},
+    )
+    text = {"messages": [{"role": "user", "content": "x" * 6000}], "max_tokens": 100}
+    second = []
+
+    async def meanwhile() -> Answer:
+        second.append((await house.ask(**text)).status)
+        return whole()
+
+    first = await house.ask(meanwhile, **text)
+    third = await house.ask(**text)
+    assert (first.status, second, third.status) == (200, [429], 200)
+
+
 async def test_without_clamp_it_is_refused(build: Build) -> None:
     house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total", "clamp": False}])
     assert (await house.ask(max_tokens=4000)).code == "budget_exceeded"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
 
+from proxy import notes
+from proxy.held import digest
+from proxy.types import Identity
 from tests.flow.house import Answer, Build, House, Told, whole
 
 USER = {"role": "user", "content": "hello"}
@@ -123,6 +127,53 @@ async def test_a_response_that_continues_another_is_of_its_session(build: Build)
     assert one.headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
     assert [intent["session_source"] for intent in intents(house)] == ["none", "previous_response_id"]
     assert groups(house) == {one.headers["x-taximeter-session-id"]: 80_000}
+
+
+async def test_what_another_worker_stored_is_asked_for(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not be in the ledger yet: it is asked for again, and then unknown."""
+    monkeypatch.setattr(notes, "_ASK_AGAIN_S", (0, 0, 0))
+    house, asked = build(**SESSION_BUDGET), []
+    theirs = {
+        "digest": digest(Identity("k", "k", team="t"), "resp_1"),
+        "upstream": "up",
+        "model": "m",
+        "session_id": "s",
+    }
+
+    async def recall(digests: Sequence[str]) -> list[dict[str, str]] | None:
+        asked.append(list(digests))
+        return [theirs] if len(asked) == 2 else None
+
+    house.plane.recall_stored = recall
+    fields = {"path": "/v1/responses", "chat": False, "model": "m", "input": "on", "max_output_tokens": 50}
+    answer = Answer(
+        orjson.dumps(
+            {
+                "id": "resp_2",
+                "object": "response",
+                "output": [{"id": "msg_2"}],
+                "usage": {"input_tokens": 1, "output_tokens": 1},
+            }
+        )
+    )
+    told = await house.ask(answer, previous_response_id="resp_1", **fields)
+    assert (told.status, told.headers["x-taximeter-session-id"]) == (200, "s")
+    assert asked == [[theirs["digest"]]] * 2
+    assert (await house.ask(previous_response_id="resp_9", **fields)).status == 404
+    assert len(asked) == 5
+    kept = [record.get("stored", []) for record in house.records() if record["t"] == "settle"]
+    assert kept == [[digest(Identity("k", "k", team="t"), one) for one in ("resp_2", "msg_2")]]
+
+
+async def test_what_the_provider_does_not_keep_is_not_kept_here(build: Build) -> None:
+    house = build()
+    body = orjson.dumps(
+        {"id": "resp_1", "object": "response", "output": [], "usage": {"input_tokens": 1, "output_tokens": 1}}
+    )
+    await house.ask(
+        Answer(body), path="/v1/responses", chat=False, model="m", input="hi", max_output_tokens=9, store=False
+    )
+    assert "stored" not in house.records()[-1]
 
 
 async def test_a_conversation_that_was_counted_is_bounded_by_its_count(build: Build) -> None:

@@ -21,9 +21,11 @@ from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
 from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_spend, entries, open_ledger
 from proxy.ledger.shipping import Shipper
 from proxy.ledger.spool import SpoolWriter
+from proxy.ledger.stored import find_stored, forget_stored
 
 IDS = Ids()
 AT = 1_795_435_785_000_000
@@ -284,6 +286,20 @@ def test_stopping_ships_what_is_there(ledger: Ledger, writer: SpoolWriter) -> No
     stop.set()
     ledger.recorder.run(stop)
     assert len(ledger.rows()) == 1
+
+
+def test_what_is_stored_at_providers_is_known_for_as_long_as_they_keep_it(ledger: Ledger, writer: SpoolWriter) -> None:
+    one, two, three = (f"{n:032x}" for n in range(3))
+    attempt, later = intent(), intent(started_at=AT + 40 * DAY_US)
+    append(writer, attempt, settle(attempt, stored=[one, two, "not a digest", 5], stored_model="gpt"), later)
+    append(writer, settle(later, stored=[two, three], stored_model="gpt"))
+    ledger.ship()
+    known = find_stored(ledger.engine, [one, two, three, "f" * 32])
+    assert {row["digest"]: (row["upstream"], row["model"], row["session_id"]) for row in known} == dict.fromkeys(
+        (one, two, three), ("u", "gpt", "s")
+    )
+    assert forget_stored(ledger.engine, AT + 32 * DAY_US) == 2
+    assert [row["digest"] for row in find_stored(ledger.engine, [one, two, three])] == [three]
 
 
 def test_the_view_shows_exact_dollars(ledger: Ledger, writer: SpoolWriter) -> None:

@@ -27,6 +27,10 @@ RUNS: dict[str, Run] = {
     "race": lambda folder, seed, a: scenarios.racing_calls(folder, seed=seed),
     "stampede": lambda folder, seed, a: stampede(folder, seed=seed),
     "stampede-sessions": lambda f, seed, a: stampede(f, seed=seed, limit_usd="0.02", sessions=5, calls=a.calls),
+    "stampede-redis": lambda folder, seed, a: shared.shared_stampede(folder, seed=seed),
+    "stampede-redis-sessions": lambda f, seed, a: shared.shared_stampede(
+        f, seed=seed, limit_usd="0.02", sessions=5, calls=a.calls
+    ),
     "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
     "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),

@@ -15,6 +15,7 @@ from tests.support.redis import RedisServer
 
 from .harness import ADMIN_KEY, BUDGETS, CALLERS, Gateway, Rig, config, get, wait_until
 from .scenarios import Outcome
+from .stampede import stampede
 from .traffic import Traffic
 
 WORKERS = ("--workers", "2")
@@ -78,6 +79,13 @@ def clean_workers(folder: Path, *, calls: int, seed: int = 1) -> Outcome:
     with RedisServer(folder / "redis") as server, Rig(folder, changes={"store": server.url}, options=WORKERS) as rig:
         summary = rig.load(Traffic(calls=calls, concurrency=32, seed=seed, sessions=20))
         return Outcome(rig.verdict(clean=True), True, {"load": summary})
+
+
+def shared_stampede(folder: Path, *, seed: int = 1, **wanted: Any) -> Outcome:
+    """Four processes race for a budget that two workers count in one Redis."""
+    (folder / "redis").mkdir(parents=True)
+    with RedisServer(folder / "redis") as server:
+        return stampede(folder, seed=seed, changes={"store": server.url}, options=WORKERS, **wanted)
 
 
 def store_trouble(folder: Path, *, trouble: str, seed: int = 1, limit_usd: str = "0.06", rounds: int = 2) -> Outcome:

@@ -27,6 +27,7 @@ def stampede(
     seed: int = 1,
     sessions: int = 0,
     changes: dict[str, Any] | None = None,
+    options: tuple[str, ...] = (),
 ) -> Outcome:
     """`processes` with `callers` each, every caller until its budget refuses it; `sessions`: so many share a limit each."""
     per = {"per": ["session"]} if sessions else {}
@@ -36,7 +37,7 @@ def stampede(
         models={"tm-odd": 1.0}, kinds={"chat": 1.0}, out=(1, 16), words=(2, 10), delay=(0, 0.02), cap_slack=(0, 30),
         sessions=sessions,
     )  # fmt: skip
-    with Rig(folder, budgets=budgets, changes=changes or {}) as rig:
+    with Rig(folder, budgets=budgets, changes=changes or {}, options=options) as rig:
         loads = [rig.begin_load(replace(wanted, seed=seed * 1000 + number)) for number in range(processes)]
         summaries = [rig.end_load(load) for load in loads]
         rig.quiet()

@@ -1,0 +1,70 @@
+"""What is stored at providers, and through which of our models: kept for as long as providers keep it.
+
+OpenAI: "Response objects are saved for 30 days by default" (https://platform.openai.com/docs/guides/conversation-state).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Column, Index, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from proxy.ledger.entries import Entry
+from proxy.ledger.rollups import DAY_US
+from proxy.ledger.schema import metadata, reading, writing
+
+KEEP_DAYS = 31
+_MOST = 256  # things of one answer
+_DIGEST_CHARS = 32
+
+# What calls left at their providers (responses, and the items in them), by a digest of its id and its owner.
+stored = Table(
+    "stored",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("upstream", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Index("stored_stored_at", "stored_at"),
+)
+
+
+def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
+    """Note what these attempts left at their providers. Repeated, it is noted once."""
+    rows = [
+        {
+            "digest": digest, "upstream": entry.row["upstream"], "model": entry.end.get("stored_model") or "",
+            "session_id": entry.row["session_id"] or "", "stored_at": entry.row["started_at"],
+        }
+        for entry in entries
+        for digest in _digests(entry)
+    ]  # fmt: skip
+    if rows:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        connection.execute(insert(stored).on_conflict_do_nothing(), rows)
+
+
+def _digests(entry: Entry) -> Sequence[str]:
+    told = entry.end.get("stored")
+    if not isinstance(told, list):
+        return ()
+    return [one for one in told[:_MOST] if isinstance(one, str) and len(one) == _DIGEST_CHARS and one.isalnum()]
+
+
+def find_stored(engine: Engine, digests: Sequence[str]) -> list[dict[str, Any]]:
+    """Those that are known: digest, upstream, model, session_id."""
+    names = ("digest", "upstream", "model", "session_id")
+    query = sa.select(*(stored.c[name] for name in names)).where(stored.c.digest.in_(digests[:_MOST]))
+    with reading(engine).connect() as connection:
+        return [dict(zip(names, row, strict=True)) for row in connection.execute(query)]
+
+
+def forget_stored(engine: Engine, now_us: int) -> int:
+    """Delete what providers have deleted by now; how much that was."""
+    with writing(engine).begin() as connection:
+        return connection.execute(sa.delete(stored).where(stored.c.stored_at < now_us - KEEP_DAYS * DAY_US)).rowcount
