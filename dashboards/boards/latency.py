@@ -23,13 +23,13 @@ BOARD = Board(
     variables=VARIABLES,
     panels=[
         stat(
-            "How long until the first token?",
+            "How long to the first token?",
             "The median of streamed calls in the chosen time range.",
             "s",
             q.quantile_in_range(0.5, FIRST),
         ),
         stat(
-            "How long until it, for 1 in 20?",
+            "How long for 1 in 20?",
             "What 1 in 20 streamed calls of the chosen time range wait longer than.",
             "s",
             q.quantile_in_range(0.95, FIRST),
@@ -42,9 +42,9 @@ BOARD = Board(
         ),
         stat(
             "How fast do tokens come?",
-            "Events of a stream per second, from the median time between them; an event is one token or a few.",
+            "Output and reasoning tokens per second of a call's time, over all calls: what one caller sees, waiting included.",
             "short",
-            f"1 / ({q.quantile_in_range(0.5, BETWEEN)})",
+            f"{q.gained('tokens_total', matchers=WRITTEN)} / ({q.gained(WHOLE + '_sum')} > 0)",
             decimals=0,
         ),
         stat(

@@ -44,7 +44,7 @@ BOARD = Board(
             q.quantile_in_range(0.95, "session_cost_usd"),
         ),
         stat(
-            "How many calls does one make?",
+            "How many calls is one?",
             "The mean of the sessions that ended in the chosen time range.",
             "short",
             f"{q.gained('session_requests_sum')} / ({q.gained('session_requests_count')} > 0)",

@@ -60,7 +60,7 @@ class _Provider(BaseHTTPRequestHandler):
             if status != 200:
                 self._send(status, {"error": {"message": "overloaded", "type": "server_error"}})
             elif body.get("stream"):
-                self._stream(told, usage, pause_s)
+                self._stream(told, usage, out)
             else:
                 choices = [{"index": 0, "message": {"role": "assistant", "content": "Done."}, "finish_reason": "stop"}]
                 time.sleep(out / 100)
@@ -74,7 +74,7 @@ class _Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, told: dict[str, Any], usage: dict[str, Any], pause_s: float) -> None:
+    def _stream(self, told: dict[str, Any], usage: dict[str, Any], out: int) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")

@@ -135,7 +135,8 @@ def test_every_query_of_every_panel_has_data(scene: Scene, query: Query) -> None
 
 @pytest.mark.parametrize("query", list(boards.annotations()), ids=lambda query: query.name)
 def test_every_annotation_has_data(scene: Scene, query: Query) -> None:
-    assert_has_data(scene.ask(query), query.expr)
+    """What they compare with is a minute old, of scrapes that are seconds apart; here, all is over within that minute."""
+    assert_has_data(scene.ask(query._replace(expr=query.expr.replace("offset 1m", "offset 5s"))), query.expr)
 
 
 VARIABLES = [
