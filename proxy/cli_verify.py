@@ -47,8 +47,8 @@ def verify(
 
 
 def _audit(settings: Config) -> dict[str, Any]:
+    from proxy.ledger.opening import open_ledger
     from proxy.ledger.queries import rfc3339
-    from proxy.ledger.schema import open_ledger
     from proxy.ledger.verify import verify as audit
 
     open_ledger(settings.ledger).dispose()  # what is verified has the schema of this version
@@ -122,8 +122,8 @@ def _outside(before: Counters, told: Counters, after: Counters) -> tuple[str, st
 
 def _ledger_counters(settings: Config) -> Counters:
     from proxy.budgets.budget import compile_budgets
+    from proxy.ledger.opening import connect
     from proxy.ledger.queries import budget_seeds
-    from proxy.ledger.schema import connect
 
     engine = connect(settings.ledger)
     seeds = budget_seeds(engine, compile_budgets(settings.budgets), time.time())

@@ -28,8 +28,9 @@ from proxy.budgets.budget import Budget
 from proxy.config import Config
 from proxy.ids import Ids
 from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.opening import writing
 from proxy.ledger.queries import rfc3339
-from proxy.ledger.schema import alerts, budget_bases, budget_spend, writing
+from proxy.ledger.schema import alerts, budget_bases, budget_spend
 from proxy.money import usd_text
 
 log = logging.getLogger("taximeter.alerts")

@@ -33,10 +33,10 @@ from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
-from proxy.ledger.schema import open_ledger
 from proxy.ledger.session_queries import recalled
 from proxy.ledger.stored import find_stored, forget_stored
 from proxy.log import call_logger

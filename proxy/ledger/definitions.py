@@ -16,14 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.budgets.budget import Amounts, Budget
-from proxy.ledger.schema import (
-    TOKEN_COLUMNS,
-    budget_bases,
-    budget_definitions,
-    budget_spend,
-    entries,
-    writing,
-)
+from proxy.ledger.opening import writing
+from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_definitions, budget_spend, entries
 
 _COLUMNS = {
     "key": entries.c.key,

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.schema import instances, writing
+from proxy.ledger.opening import writing
+from proxy.ledger.schema import instances
 
 
 def name_of(data_dir: Path) -> str:

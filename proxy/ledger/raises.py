@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, Raise
 from proxy.ids import Ids
-from proxy.ledger.schema import raises, writing
+from proxy.ledger.opening import writing
+from proxy.ledger.schema import raises
 from proxy.money import NANO
 
 _MAX_AMOUNT = 9_000_000 * NANO

@@ -12,8 +12,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.entries import budget_amounts
+from proxy.ledger.opening import writing
 from proxy.ledger.rollups import DAY_US
-from proxy.ledger.schema import budget_retired, entries, horizon, retention, writing
+from proxy.ledger.schema import budget_retired, entries, horizon, retention
 from proxy.ledger.shipping import upsert
 
 AT_ONCE = 500

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
+from proxy.ledger.opening import reading
 from proxy.ledger.queries import BadQuestion, entry
 from proxy.ledger.rollups import digest
-from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, reading, spend_sessions
+from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions
 from proxy.ledger.session_tree import Node, Part, tree_of
 from proxy.ledger.spend import ENTRY_SUMS, Span, of_sessions, within
 

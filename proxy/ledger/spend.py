@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.opening import reading
 from proxy.ledger.queries import GROUPS, BadQuestion, rfc3339
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
@@ -23,7 +24,6 @@ from proxy.ledger.schema import (
     TOKEN_COLUMNS,
     entries,
     horizon,
-    reading,
     spend_days,
     spend_hours,
     spend_people_days,

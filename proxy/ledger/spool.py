@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import struct
 import threading
@@ -55,6 +56,7 @@ class SpoolWriter:
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._empty_size = 0
         self._until_check = 0
         self._lock_fd = os.open(folder / f"{self._run}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
@@ -72,11 +74,14 @@ class SpoolWriter:
 
     def append(self, payload: bytes) -> None:
         """Append one record whole, or raise `SpoolUnavailable` and leave no part of it."""
+        self._append(payload, self._max_bytes)
+
+    def _append(self, payload: bytes, max_bytes: float) -> None:
         data = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
         size = len(data)
         self._until_check -= size
         if self._until_check < 0:
-            self._make_room(size)
+            self._make_room(size, max_bytes)
         try:
             written = os.write(self._fd, data)
             if written != size:
@@ -99,8 +104,8 @@ class SpoolWriter:
             self._until_check = 0
 
     def append_end(self, payload: bytes) -> None:
-        """Append the end of something that was begun. It cannot be refused any more: if it cannot be written now, it is
-        kept in memory and written first when the spool takes records again."""
+        """Append the end of something that was begun, above the bound too. It cannot be refused any more: if the disk
+        does not take it now, it is kept in memory and written first when the spool takes records again."""
         self._owed.append(payload)
         self.write_owed()
 
@@ -108,21 +113,22 @@ class SpoolWriter:
         """Write the ends that could not be written; how many are left."""
         while self._owed:
             try:
-                self.append(self._owed[0])
+                self._append(self._owed[0], math.inf)
             except SpoolUnavailable:
                 break
             self._owed.popleft()
         return len(self._owed)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, max_bytes: float) -> None:
         """From time to time: keep to the bound, begin a new segment, and come back from a broken one."""
         total = sum(item.stat().st_size for item in self._folder.iterdir() if item.suffix == ".spool")
-        if total + size > self._max_bytes:
+        full = total + size > max_bytes
+        if self._size + size > _SEGMENT_BYTES or (full and self._size > self._empty_size):
+            self._open_segment()  # what is shipped of the old one is deleted only when nothing is appended to it any more
+        if full:
             self._until_check = 0
             raise SpoolUnavailable(f"the spool has reached spool.max_mb ({self._max_bytes // 1024**2})")
-        if self._size + size > _SEGMENT_BYTES:
-            self._open_segment()
-        self._until_check = _CHECK_SIZE_EVERY_BYTES
+        self._until_check = _CHECK_SIZE_EVERY_BYTES if total + size <= self._max_bytes else 0
 
     def _open_segment(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -140,6 +146,7 @@ class SpoolWriter:
         except OSError as error:
             raise SpoolUnavailable(_reason(error)) from None
         old, self._fd, self._size = self._fd, fd, len(header)
+        self._empty_size = len(header)
         self._number += 1
         if old >= 0:
             os.fdatasync(old)

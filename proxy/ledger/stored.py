@@ -14,8 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.entries import Entry
+from proxy.ledger.opening import reading, writing
 from proxy.ledger.rollups import DAY_US
-from proxy.ledger.schema import metadata, reading, writing
+from proxy.ledger.schema import metadata
 
 KEEP_DAYS = 31
 _MOST = 256  # things of one answer

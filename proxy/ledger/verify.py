@@ -21,6 +21,7 @@ from pricing.units import is_token
 from proxy.ledger.audit import correction_problem, problem_of
 from proxy.ledger.corrections import correction_id, entry_in_ledger
 from proxy.ledger.entries import budget_amounts
+from proxy.ledger.opening import connect, reading, writing
 from proxy.ledger.queries import rfc3339
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
 from proxy.ledger.rollups import DAY_US, WEEK_US
@@ -29,19 +30,16 @@ from proxy.ledger.schema import (
     TOKEN_COLUMNS,
     budget_retired,
     budget_spend,
-    connect,
     entries,
     horizon,
     metadata,
     metric_state,
-    reading,
     spend_days,
     spend_hours,
     spend_people_days,
     spend_people_weeks,
     spend_sessions,
     spend_units,
-    writing,
 )
 from proxy.ledger.shipping import upsert
 from proxy.ledger.verify_spool import SpoolDiffers, check_spool

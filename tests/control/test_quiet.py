@@ -14,7 +14,7 @@ from proxy.control.quiet import MAX_OPEN, Call, Session, Sessions, call_of
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import open_ledger
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 
 IDS = Ids()

@@ -18,8 +18,9 @@ from proxy.config import Config
 from proxy.configload import load_config
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import budget_bases, budget_spend, open_ledger
+from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.ledger.spool import SpoolWriter
 from proxy.types import Claim
 from tests.ledger.test_recorder import Counts, append, intent, settle

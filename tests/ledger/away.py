@@ -19,8 +19,9 @@ import sqlalchemy as sa
 
 from proxy.control.series import MetricState
 from proxy.ledger import recorder as recording
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import entries, open_ledger
+from proxy.ledger.schema import entries
 from proxy.ledger.spool import SpoolWriter
 from proxy.ledger.verify import Difference, verify
 from tests.ledger.test_recorder import append, intent, settle

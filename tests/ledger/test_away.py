@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from proxy.control.series import MetricState
 from proxy.ledger import recorder as recorder_module
+from proxy.ledger.opening import connect, open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import connect, entries, open_ledger
+from proxy.ledger.schema import entries
 from proxy.ledger.spool import SpoolWriter
 from proxy.ledger.verify import verify
 from tests.ledger.away import Load, away, wait_for

@@ -10,8 +10,8 @@ import pytest
 
 from proxy.ledger import instances
 from proxy.ledger.entries import Entry
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import open_ledger
 from proxy.ledger.spool import SpoolWriter
 from tests.ledger.test_recorder import AT, Counts, Ledger, append, intent, settle
 

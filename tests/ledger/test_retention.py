@@ -16,9 +16,10 @@ from sqlalchemy.engine import Engine
 from proxy import config
 from proxy.budgets.budget import compile_budgets
 from proxy.ledger import queries
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US
-from proxy.ledger.schema import entries, open_ledger
+from proxy.ledger.schema import entries
 from proxy.ledger.spend import entries_since, spend
 from proxy.ledger.verify import Difference, verify
 from tests.ledger.made_up import START, fill, made_up

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from proxy.ledger import schema
+from proxy.ledger.opening import connect, open_ledger
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
-from proxy.ledger.schema import connect, open_ledger
 from proxy.ledger.session_queries import sessions
 from proxy.ledger.spend import spend
 from tests.ledger.made_up import START, fill, made_up

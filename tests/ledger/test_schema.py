@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from proxy.ledger import schema
-from proxy.ledger.schema import HEAD, connect, current_version, open_ledger
+from proxy.ledger import opening, schema
+from proxy.ledger.opening import connect, current_version, open_ledger
+from proxy.ledger.schema import HEAD
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def described(engine: sa.Engine) -> dict[str, object]:
 def test_migrations_come_to_what_an_empty_database_gets(database: str, opened: list[sa.Engine]) -> None:
     opened.append(connect(database))
     with opened[0].connect() as connection:
-        schema._upgrade(connection)
+        opening._upgrade(connection)
     migrated = described(opened[0])
     assert current_version(opened[0]) == HEAD
     with opened[0].begin() as connection:
@@ -61,6 +62,15 @@ def test_opening_twice_changes_nothing(database: str, opened: list[sa.Engine]) -
     first = described(opened[0])
     opened.append(open_ledger(database))
     assert described(opened[1]) == first
+
+
+def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(database: str, opened: list[sa.Engine]) -> None:
+    """While replicas are replaced one by one, an old one may start again after a new one."""
+    opened.append(open_ledger(database))
+    with opened[0].begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    opened.append(open_ledger(database))
+    assert current_version(opened[1]) == "9999"
 
 
 def test_many_may_open_an_empty_ledger_at_once(database: str, opened: list[sa.Engine]) -> None:

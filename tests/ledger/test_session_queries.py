@@ -19,9 +19,10 @@ from proxy.cli_sessions import sessions as command
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import session_queries
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.queries import BadQuestion
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import entries, open_ledger, spend_sessions
+from proxy.ledger.schema import entries, spend_sessions
 from proxy.ledger.spool import SpoolWriter
 
 AT = 1_795_435_785_000_000

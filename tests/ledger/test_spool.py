@@ -90,15 +90,33 @@ def test_segments_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(list(tmp_path.glob("*.spool"))) == 1
 
 
-def test_the_bound_refuses_and_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_bound_the_segment_is_given_up_so_that_it_can_be_shipped_and_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CHECK_SIZE_EVERY_BYTES", 0)
+    writer = SpoolWriter(tmp_path, "w", max_mb=1)
+    big = b'{"t":"' + b"x" * 300_000 + b'"}'
+    for _ in range(2):
+        with pytest.raises(SpoolUnavailable, match="max_mb"):
+            append_ten(writer, big)
+    payloads, reader = read_all(tmp_path)
+    assert payloads == [big] * 3
+    assert len(list(tmp_path.glob("*.spool"))) == 2
+    reader.delete_before(reader.position)
+    writer.append(payload(1))
+
+
+def test_what_has_begun_can_end_above_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is the operator's, and the disk has room: an end kept in memory would be lost with the process."""
     monkeypatch.setattr(spool, "_CHECK_SIZE_EVERY_BYTES", 0)
     writer = SpoolWriter(tmp_path, "w", max_mb=1)
     big = b'{"t":"' + b"x" * 300_000 + b'"}'
     with pytest.raises(SpoolUnavailable, match="max_mb"):
         append_ten(writer, big)
-    other = next(tmp_path.glob("*.spool"))
-    os.truncate(other, 0)
-    writer.append(payload(1))
+    writer.append_end(big)
+    with pytest.raises(SpoolUnavailable, match="max_mb"):
+        writer.append(big)
+    assert read_all(tmp_path)[0] == [big] * 4
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])

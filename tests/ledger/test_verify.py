@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from proxy.cli import _register_the_others, app
-from proxy.ledger.schema import open_ledger
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.spool import SpoolWriter, frame
 from proxy.ledger.verify import Report, verify
 from tests.ledger.made_up import HOUR_US, START, fill, made_up

@@ -23,7 +23,7 @@ import httpx
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import open_ledger
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.observability import boards
 from tests.observability.servers import alertmanager, prometheus, receiver

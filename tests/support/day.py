@@ -27,7 +27,7 @@ from proxy.configload import load_config
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import open_ledger
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.torture.harness import ADMIN_KEY, Gateway, free_port
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fuzz_sse, networks, power_loss, scenarios, shared
+from . import disks, fuzz_sse, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .harness import RigError
 from .scenarios import Outcome
@@ -50,6 +50,9 @@ RUNS: dict[str, Run] = {
     "database-lossy": lambda folder, seed, a: networks.lossy_database(folder, calls=a.calls, seed=seed),
     "database-away": lambda folder, seed, a: networks.away_database(folder, seconds=30 * a.minutes, seed=seed),
     "store-lossy": lambda folder, seed, a: networks.lossy_store(folder, calls=a.calls, seed=seed),
+    "disk-full": lambda folder, seed, a: disks.small_disk(folder, seed=seed),
+    "disk-limited": lambda folder, seed, a: disks.full_disk(folder, disks.Limited(), seed=seed),
+    "spool-bound": lambda folder, seed, a: disks.full_spool(folder, seed=seed),
     "power": lambda folder, seed, a: power_losses(folder, cuts=1000, seed=seed),
     "streams": lambda folder, seed, a: fuzzed_streams(10_000_000 if a.long else 200_000, seed=seed),
     "soak": lambda folder, seed, a: soak(folder, minutes=a.minutes, seed=seed),

@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
+from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import open_ledger
 from proxy.ledger.spool import SpoolWriter
 
 from .evidence import Entry, read_ledger, spool_records

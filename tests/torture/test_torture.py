@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from . import points, scenarios, shared
+from .disks import Limited, full_disk, full_spool
 from .scenarios import Outcome
 from .soak import soak
 from .stampede import stampede
@@ -116,3 +117,19 @@ def test_two_workers_count_as_one(tmp_path: Path) -> None:
     outcome = passed(shared.clean_workers(tmp_path, calls=600))
 
     assert outcome.verdict.numbers["requests"] == 600
+
+
+def test_a_full_disk_refuses_calls_and_loses_nothing(tmp_path: Path) -> None:
+    _held(full_disk(tmp_path, Limited(), calls=60))
+
+
+def test_a_spool_at_its_bound_refuses_calls_and_goes_on_when_the_ledger_is_back(tmp_path: Path) -> None:
+    _held(full_spool(tmp_path, calls=60))
+
+
+def _held(outcome: Outcome) -> None:
+    passed(outcome)
+    assert outcome.facts["streams"] == {200: 16}
+    assert outcome.facts["while full"] == {503: 60}
+    assert outcome.facts["sent while full"] == 0
+    assert outcome.facts["after"] == {200: 60}
