@@ -77,7 +77,12 @@ class _DataPlane:
             Path(config.data_dir) / "control.sock",
             worker=self._worker,
             on_snapshot=self._take_snapshot,
-            handlers={"standing": self._standing, "fullest": self._fullest, "gauges": self._gauges},
+            handlers={
+                "standing": self._standing,
+                "fullest": self._fullest,
+                "totals": self._totals,
+                "gauges": self._gauges,
+            },
         )
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
@@ -197,7 +202,8 @@ class _DataPlane:
     async def _be_ready(self, store: RedisStore) -> None:
         """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(store.member.ready.wait(), _STORE_WAIT_S)
+            async with asyncio.timeout(_STORE_WAIT_S):  # not wait_for, which in Python 3.11 may swallow a cancellation
+                await store.member.ready.wait()
         self._plane.ready = not self._server.should_exit
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -205,6 +211,9 @@ class _DataPlane:
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         return self._plane.fullest_rows(payload["most"], time.time())
+
+    def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._plane.budget_totals(time.time())
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane

@@ -182,6 +182,12 @@ class Plane:
         standings, counts = self.store.fullest(most, now_s)
         return {"rows": [standing._asdict() for standing in standings], "counts": counts}
 
+    def budget_totals(self, now_s: float) -> list[dict[str, Any]]:
+        """What each budget's groups in this process come to, for the control process's gauges."""
+        if isinstance(self.store, RedisStore):
+            return []
+        return [totals.told() for totals in self.store.totals(self.budgets.budgets, now_s)]
+
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
         taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())

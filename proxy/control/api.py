@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pricing.book import Book
 from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
+from proxy.budgets.totals import Totals
 from proxy.config import Config
 from proxy.control import exposition
 from proxy.control.alerts import Alerts
@@ -91,6 +92,19 @@ class Api:
         answers = self._asked("fullest", {"most": most})
         counts = {name: count for answer in answers for name, count in answer["counts"].items()}
         return [row for answer in answers for row in answer["rows"]], counts
+
+    def totals(self) -> dict[str, Mapping[str, Any]]:
+        """What each budget's groups come to in the current window: `spent`, `reserved`, `over` (as `alert_at`)."""
+        if self.shared is None:
+            rows = [row for rows in self._asked("totals", {}) for row in rows]
+            return {row["budget"]: row for row in rows}
+        now = time.time()
+        found = {(one.name, one.window_now(now)[0]): Totals(one, now) for one in self.budgets()}
+        for row in self.standings():
+            totals = found.get((row["budget"], row["window_start"]))
+            if totals is not None:
+                totals.add(row["group"], row["spent"], row["reserved"])
+        return {name: totals.told() for (name, _), totals in found.items()}
 
     def _asked(self, name: str, payload: Mapping[str, Any]) -> list[Any]:
         answers = self.wait(self.link.ask(name, payload))

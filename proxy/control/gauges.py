@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pricing.load import checked_at
-from proxy.budgets.budget import Budget
 from proxy.control.exposition import Gauge, decimal
 from proxy.money import NANO
 
@@ -57,24 +56,22 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
 
 def _budgets(api: Api) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
-    standings = api.standings()
+    totals = api.totals()
     now = time.time()
     for budget in api.budgets():
         if budget.measure != "usd":
             continue
-        start, end = budget.window_now(now)
-        mine = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
+        mine = totals.get(budget.name)
+        if mine is None:
+            continue  # it came with a reload that the data plane has not taken yet
+        end = budget.window_now(now)[1]
         name = {"budget": budget.name}
         yield "budget_limit_usd", name, decimal(budget.limit_for("", now), NANO)
-        yield "budget_spent_usd", name, decimal(sum(row["spent"] for row in mine), NANO)
-        yield "budget_reserved_usd", name, decimal(sum(row["reserved"] for row in mine), NANO)
+        yield "budget_spent_usd", name, decimal(mine["spent"], NANO)
+        yield "budget_reserved_usd", name, decimal(mine["reserved"], NANO)
         if end is not None:
             yield "budget_window_end_timestamp_seconds", name, str(end)
         if budget.per:
-            yield from _thresholds(budget, mine, now)
-
-
-def _thresholds(budget: Budget, mine: list[dict[str, Any]], now: float) -> Iterator[Gauge]:
-    for threshold in budget.alert_at:
-        over = sum(1 for row in mine if row["spent"] >= budget.limit_for(row["group"], now) * threshold)
-        yield "budget_groups_over_threshold", {"budget": budget.name, "threshold": f"{threshold:g}"}, str(over)
+            for threshold, over in zip(budget.alert_at, mine["over"], strict=True):
+                labels = name | {"threshold": f"{threshold:g}"}
+                yield "budget_groups_over_threshold", labels, str(over)
