@@ -74,6 +74,7 @@ class _Control:
         self._announce = announce
         self._stop = asyncio.Event()
         self._data_dir = Path(config.data_dir)
+        self._instance = instances.name_of(self._data_dir)
         self._live: Live | None = None  # until the API is there
         self._raises: list[dict[str, Any]] = []
 
@@ -84,10 +85,11 @@ class _Control:
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         engine = self._engine = open_ledger(self.config.ledger)
         self._raises = raises.in_force(engine)
-        self._metrics = MetricState.load(engine, self._instance(), self.config.server.session_quiet_s)
+        instances.adopt(engine, self._instance, self._data_dir)
+        self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
 
-        alerts = self._alerts = Alerts(engine, self._instance(), lambda: self.config, self.budgets)
+        alerts = self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
         recorder = self._recorder = self._make_recorder(engine)
         sharing = None
         if shared is not None:
@@ -146,7 +148,7 @@ class _Control:
 
         spool = self._data_dir / "spool"
         return Recorder(
-            engine, spool, instance=self._instance(), metrics=self._metrics, on_shipped=on_shipped, gate=self._shared
+            engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared
         )
 
     def _record(self, stopping: threading.Event) -> None:
@@ -158,10 +160,7 @@ class _Control:
             os._exit(1)
 
     def _share(self, engine: Engine) -> SharedBudgets:
-        return SharedBudgets(lambda: self.config, engine, instances.name_of(self._data_dir))
-
-    def _instance(self) -> str:
-        return str(self._data_dir.resolve())
+        return SharedBudgets(lambda: self.config, engine, self._instance)
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.opening import writing
-from proxy.ledger.schema import instances
+from proxy.ledger.schema import alerts, instances, metric_state
 
 
 def name_of(data_dir: Path) -> str:
@@ -22,8 +22,19 @@ def name_of(data_dir: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        path.write_text(str(uuid.uuid4()), encoding="ascii")
+        made = data_dir / "instance.new"
+        made.write_text(str(uuid.uuid4()), encoding="ascii")
+        made.replace(path)  # whole or not at all
         return name_of(data_dir)
+
+
+def adopt(engine: Engine, instance: str, data_dir: Path) -> None:
+    """Take over the metrics and alerts that an older version kept under the data directory's path, which replicas on
+    several machines may have in common."""
+    path = str(data_dir.resolve())
+    with writing(engine).begin() as connection:
+        for table in (metric_state, alerts):
+            connection.execute(sa.update(table).where(table.c.instance == path).values(instance=instance))
 
 
 def beat(engine: Engine, instance: str, now_us: int) -> None:

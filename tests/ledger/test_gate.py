@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from proxy.ledger import instances
 from proxy.ledger.entries import Entry
 from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import metric_state
 from proxy.ledger.spool import SpoolWriter
 from tests.ledger.test_recorder import AT, Counts, Ledger, append, intent, settle
 
@@ -129,6 +131,21 @@ def test_what_another_instance_reserved_is_charged_here_when_it_expires(ledger: 
     ledger.ship()
     assert [(row["status"], row["cost_nanousd"]) for row in ledger.rows()] == [("unconfirmed", 700)]
     assert ledger.spent() == 700
+
+
+def test_metrics_kept_under_the_path_of_the_data_directory_are_taken_over(tmp_path: Path, database: str) -> None:
+    """Members of a set have one path on several machines: their metrics and batch numbers must not be one row."""
+    engine = open_ledger(database)
+    name, path = instances.name_of(tmp_path), str(tmp_path.resolve())
+    with engine.begin() as connection:
+        for instance, value in ((path, "7"), ("elsewhere", "9")):
+            row = {"instance": instance, "name": "requests_total", "labels": "[]", "value": value}
+            connection.execute(sa.insert(metric_state).values(row))
+    instances.adopt(engine, name, tmp_path)
+    with engine.connect() as connection:
+        kept = connection.execute(sa.select(metric_state.c.instance, metric_state.c.value)).all()
+    assert {tuple(row) for row in kept} == {(name, "7"), ("elsewhere", "9")}
+    engine.dispose()
 
 
 def test_instances_that_live_are_known(tmp_path: Path, database: str) -> None:

@@ -23,6 +23,7 @@ import httpx
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.instances import name_of
 from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.observability import boards
@@ -165,7 +166,7 @@ def scrape(calls: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, gateway(Path(name), server={}) as rig:
         rig.gateway.stop(30)
         folder = Path(name)
-        engine, instance = open_ledger(rig.gateway.ledger), str((folder / "data").resolve())
+        engine, instance = open_ledger(rig.gateway.ledger), name_of(folder / "data")
         shipper = Shipper(engine, instance, MetricState.load(engine, instance))
         made = list(_an_hour(instance, calls))
         for first in range(0, len(made), 2000):

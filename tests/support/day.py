@@ -27,6 +27,7 @@ from proxy.configload import load_config
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.instances import name_of
 from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.torture.harness import ADMIN_KEY, Gateway, free_port
@@ -236,7 +237,8 @@ def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = 
 def _fill(gateway: Gateway, folder: Path) -> None:
     config, _ = load_config(gateway.config_file, {})
     engine = open_ledger(gateway.ledger)
-    instance = str((folder / "data").resolve())
+    (folder / "data").mkdir(mode=0o700, exist_ok=True)
+    instance = name_of(folder / "data")
     budgets = list(compile_budgets(config.budgets))
     entries = list(history(time.time_ns() // 1000, budgets, instance))
     Shipper(engine, instance, MetricState.load(engine, instance)).ship(Batch(entries=entries), Positions([], []))
