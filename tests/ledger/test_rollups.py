@@ -17,6 +17,7 @@ from proxy.ledger.opening import connect, open_ledger
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.session_queries import sessions
 from proxy.ledger.spend import spend
+from proxy.ledger.view import view_sql
 from tests.ledger.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 
@@ -120,7 +121,7 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> N
     old = connect(database)
     with old.begin() as connection:
         schema.metadata.create_all(connection)
-        connection.execute(sa.text(schema.view_sql(old.dialect.name)))
+        connection.execute(sa.text(view_sql(old.dialect.name)))
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0003')"))
         for name in ROLLUPS:

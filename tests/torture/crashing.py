@@ -73,19 +73,19 @@ def _around(owner: Any, name: str, before: str = "", after: str = "") -> None:
 
 def _set_up_data() -> None:
     spool._SEGMENT_BYTES = spool._CHECK_SIZE_EVERY_BYTES = _SMALL_SEGMENT_BYTES
-    append = spool.SpoolWriter.append
+    append = spool.SpoolWriter._append
 
-    def appending(writer: spool.SpoolWriter, payload: bytes) -> None:
+    def appending(writer: spool.SpoolWriter, payload: bytes, max_bytes: float) -> None:
         kind = payload[6 : payload.index(b'"', 6)].decode()  # {"t":"intent",…
         if kind in ("intent", "settle"):
             reached(f"before-{kind}")
             framed = spool.frame(payload)
             reached(f"torn-{kind}", lambda: os.write(writer._fd, framed[: len(framed) // 2]))
-        append(writer, payload)
+        append(writer, payload, max_bytes)
         if kind in ("intent", "settle"):
             reached(f"after-{kind}")
 
-    spool.SpoolWriter.append = appending  # type: ignore[method-assign]  # that is the point
+    spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream._Connection.send
 
     def sending(connection: upstream._Connection, head: bytes, body: bytes) -> upstream.Response:
