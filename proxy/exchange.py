@@ -17,7 +17,7 @@ from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.client import Client
 from proxy.conversations import Chain
 from proxy.dialects import Endpoint
-from proxy.dialects.openai import ask_for_usage_each
+from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import (
     UPSTREAM_ERROR,
     Refused,
@@ -33,8 +33,6 @@ from proxy.plane import Destination, Plane
 from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
 from proxy.types import Attribution, Call, Claim, Identity, Route
-
-LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 
 
 class Caller(NamedTuple):

@@ -14,6 +14,7 @@ import orjson
 
 from pricing.usage import Reading
 from proxy.dialects.streams import CHAT, StreamForm
+from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
 from proxy.wire import sse
 
@@ -63,6 +64,8 @@ class StreamGate:
     ) -> None:
         self._form = form
         self._reader = reader
+        self._timed = reader is llama_chat  # whose chunks say so far in `timings`; only the last has `usage`
+        self._mark = b"" if self._timed else form.usage_mark
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage
@@ -130,7 +133,7 @@ class StreamGate:
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
         form = self._form
-        return form.end_mark in data or b'"error":' in data or (form.usage_mark in data and self._reader.wants(data))
+        return form.end_mark in data or b'"error":' in data or (self._mark in data and self._reader.wants(data))
 
     def _keep(self, data: bytes) -> None:
         if self._kept_bytes < _KEPT_BYTES:
@@ -150,7 +153,7 @@ class StreamGate:
 
     def _observe(self, block: bytes) -> bytes:
         out = block
-        if self._form.usage_mark in block and self._reader.wants(block):
+        if self._mark in block and self._reader.wants(block):
             out = self._usage_block(block)
         if b'"error":' in block and self._is_error(block):
             self.upstream_error = self.told_error = True
@@ -167,13 +170,13 @@ class StreamGate:
             return block
         self._stream.event(event)
         self.last_usage = event
-        if self._form.usage_of(event) is not None:
+        if self._form.usage_of(event) is not None or (self._timed and isinstance(event.get("timings"), dict)):
             self._told_at = self.events
             self._told_final = self._told_final or self._form.is_final(event)
         if self._strip_usage and event.get("choices") == []:
             return b""
         if self._strip_each and event.get("choices"):
-            event.pop("usage", None)
+            event.pop("timings" if self._timed else "usage", None)
             return b"data: " + orjson.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
 

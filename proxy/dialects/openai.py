@@ -122,17 +122,24 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
 
 
 def ask_for_usage_each(call: Call, provider: str) -> None:
-    """Have vLLM state the usage so far in every chunk: then a stream that is cut is charged exactly.
+    """Have vLLM and llama.cpp state the usage so far in every chunk: then a stream that is cut is charged exactly.
 
-    Of one sequence only: with more, it states each one's own. Docs: vLLM, `stream_options.continuous_usage_stats`.
+    Of one sequence only: with more, vLLM states each one's own. Docs: vLLM, `stream_options.continuous_usage_stats`;
+    llama.cpp's server, `timings_per_token`.
     """
-    if provider != "vllm" or not call.stream or call.sequences > 1 or call.dialect not in _STREAMS_USAGE:
+    if not call.stream or call.sequences > 1 or call.dialect not in _STREAMS_USAGE:
+        return
+    if provider in LLAMA_CPP:
+        call.usage_each = not fields.boolean(call.body, "timings_per_token")
+        call.body["timings_per_token"] = True
+    if provider != "vllm":
         return
     options = call.body["stream_options"]
     call.usage_each = not fields.boolean(options, "continuous_usage_stats")
     options["continuous_usage_stats"] = True
 
 
+LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
 _STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
 
 

@@ -47,6 +47,7 @@ PROVIDERS = {
     "zhipu": "zai",
     "hf": "huggingface",
     "llama.cpp": "llamacpp",
+    "local": "llamacpp",
     "llama-cpp": "llamacpp",
     "llama_cpp": "llamacpp",
     "tensorrt-llm": "tensorrt",

@@ -132,3 +132,24 @@ def test_tokens_are_counted_free_of_charge(running: Serving) -> None:
         lambda: [i for i in running.api("/api/requests")["items"] if i["operation"] == "count_tokens"], bool
     )
     assert [Decimal(entry["cost_usd"]) for entry in free] == [0]
+
+
+def test_a_stream_whose_client_leaves_is_charged_by_the_servers_own_count(running: Serving) -> None:
+    headers = {"x-taximeter-session-id": "left"}
+    with openai.OpenAI(
+        base_url=running.base_url, api_key=running.key, max_retries=0, default_headers=headers
+    ) as client:
+        stream = client.chat.completions.create(
+            model=MODEL_NAME,
+            max_tokens=800,
+            messages=[{"role": "user", "content": "Tell a long story."}],
+            stream=True,
+        )
+        got = [chunk for chunk, _ in zip(stream, range(9), strict=False)]
+        stream.close()
+
+    assert not any("timings" in (chunk.model_extra or {}) for chunk in got)
+    (entry,) = eventually(lambda: running.api("/api/requests", session="left")["items"], bool)
+    assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
+    assert entry["usage_source"] == "provider"
+    assert len(got) - 1 <= int(entry["usage"]["output"]) < 800  # a chunk is a token; the first has none

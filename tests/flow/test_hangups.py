@@ -17,6 +17,20 @@ VLLM = {"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "vllm"}}
 VLLM_PRICES = [{"provider": "vllm", "model": "m", "input": "1", "output": "2"}]
 
 
+LLAMA = {"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "llama.cpp"}}
+LLAMA_PRICES = [{"provider": "llama.cpp", "model": "m", "input": "1", "cache_read": "0.1", "output": "2"}]
+
+
+def timed(output: int) -> bytes:
+    """A chunk of llama.cpp's: what of the prompt was read, what was cached, and what it has put out by now."""
+    timings = {"cache_n": 15, "prompt_n": 5, "predicted_n": output}
+    return (
+        b"data: "
+        + orjson.dumps({"model": "m", "choices": [{"delta": {"content": "word"}}], "timings": timings})
+        + b"\n\n"
+    )
+
+
 def event(text: str = "word", usage: dict[str, int] | None = None, *, last: bool = False) -> bytes:
     choices = [] if last else [{"index": 0, "delta": {"content": text}}]
     return b"data: " + orjson.dumps({"model": "m", "choices": choices, "usage": usage}) + b"\n\n"
@@ -156,6 +170,27 @@ async def test_vllm_is_asked_for_usage_in_every_chunk_and_charged_by_the_last_th
     assert (end["status"], end["usage_source"], end["usage"]) == ("settled", "provider", {"input": 20, "output": 7})
     assert b'"usage"' not in told.body
     assert b'"content":"word"' in told.body
+
+
+async def test_llama_cpp_is_asked_for_its_counts_in_every_chunk_and_charged_by_the_last_that_came(build: Build) -> None:
+    house, line = build(upstreams=LLAMA, prices=LLAMA_PRICES), Line()
+    chunks = [timed(1), timed(7)]
+    told = await house.ask(talk(line, *chunks, waits=True, leaves_after=2), stream=True, line=line)
+    assert house.sent[0][1]["timings_per_token"] is True
+    end = settled(house)
+    assert (end["status"], end["usage_source"]) == ("settled", "provider")
+    assert end["usage"] == {"input": 5, "cache_read": 15, "output": 7}
+    assert b"timings" not in told.body
+    assert b'"content":"word"' in told.body
+
+
+async def test_who_asks_llama_cpp_for_timings_gets_them(build: Build) -> None:
+    house, line = build(upstreams=LLAMA, prices=LLAMA_PRICES), Line()
+    told = await house.ask(
+        talk(line, timed(1), waits=True, leaves_after=1), stream=True, timings_per_token=True, line=line
+    )
+    assert timed(1) in told.body
+    assert settled(house)["usage"] == {"input": 5, "cache_read": 15, "output": 1}
 
 
 async def test_vllm_is_not_asked_where_its_chunks_would_count_one_choice_each(build: Build) -> None:
