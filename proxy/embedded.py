@@ -28,6 +28,7 @@ _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 LOCAL = "local"
+_SERVER = "llama.cpp"  # the embedded model's
 # What the embedded model is billed at: invented, so that a first call shows a cost. Not a claim about your hardware.
 _LOCAL_PRICES = {"input": "0.10", "cache_read": "0.01", "output": "0.40"}
 
@@ -56,7 +57,7 @@ def local_tree(base_url: str, model: str, context_tokens: int) -> dict[str, Any]
     anthropic = base_url.removesuffix("/v1")
     row = {"upstream": LOCAL, "model": model, "context_tokens": context_tokens}
     return {
-        "upstreams": {LOCAL: {"base_url": base_url, "provider": LOCAL, "base_urls": {"anthropic": anthropic}}},
+        "upstreams": {LOCAL: {"base_url": base_url, "provider": _SERVER, "base_urls": {"anthropic": anthropic}}},
         "models": {model: row, LOCAL: row},
-        "prices": [{"provider": LOCAL, "model": "*", **_LOCAL_PRICES}],
+        "prices": [{"provider": _SERVER, "model": "*", **_LOCAL_PRICES}],
     }

@@ -148,7 +148,7 @@ def _destination(plane: Plane, endpoint: Endpoint, route: Route) -> Destination:
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
-    if call.sequences > 1 and call.output_caps != (0,) and route.provider in LLAMA_CPP:
+    if call.sequences > 1 and call.output_caps != (0,) and route.provider in (*LLAMA_CPP, "local"):
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 

@@ -139,7 +139,7 @@ def ask_for_usage_each(call: Call, provider: str) -> None:
     options["continuous_usage_stats"] = True
 
 
-LLAMA_CPP = frozenset({"local", "llama.cpp", "llamacpp"})
+LLAMA_CPP = frozenset({"llama.cpp", "llamacpp"})
 _STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
 
 

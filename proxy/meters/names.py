@@ -47,7 +47,6 @@ PROVIDERS = {
     "zhipu": "zai",
     "hf": "huggingface",
     "llama.cpp": "llamacpp",
-    "local": "llamacpp",
     "llama-cpp": "llamacpp",
     "llama_cpp": "llamacpp",
     "tensorrt-llm": "tensorrt",
