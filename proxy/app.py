@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.config import Config
-from proxy.configfile import ConfigError, Expansion, Problem
-from proxy.configload import build, load_config
-from proxy.embedded import local_tree, needs_local_model, provider_tree
+from proxy.config.checks import build, load_config
+from proxy.config.file import ConfigError, Expansion, Problem
+from proxy.config.model import Config
+from proxy.config.without_file import local_tree, needs_local_model, provider_tree
 from proxy.orders import Orders
 
 if TYPE_CHECKING:

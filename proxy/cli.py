@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from proxy.cli_config import ConfigOption
-from proxy.configfile import ConfigError, Problem
+from proxy.config.file import ConfigError, Problem
 
 app = typer.Typer(
     name="taximeter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -36,7 +36,7 @@ def serve(
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Say everything that is wrong with a configuration, each with its key path; exit 2 if anything is."""
-    from proxy.configload import load_config
+    from proxy.config.checks import load_config
 
     if config is None:
         raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.config import Config
-from proxy.configload import load_config
+from proxy.config.checks import load_config
+from proxy.config.model import Config
 
 ConfigOption = Annotated[
     Path | None,

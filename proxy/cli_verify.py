@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from proxy.cli_config import ConfigOption, config_of
-from proxy.config import Config, Server
+from proxy.config.model import Config, Server
 
 _TRIES = 10
 _CATCH_UP_S = 1.0  # the recorder ships what is settled well within it

@@ -26,7 +26,7 @@ from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
-from proxy.config import AssumedPrice, Config
+from proxy.config.model import AssumedPrice, Config
 from proxy.control.link import DataPlaneLink
 from proxy.conversations import Conversations
 from proxy.guards import Guards

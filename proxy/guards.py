@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy import turns
-from proxy.config import Guards as Settings
+from proxy.config.model import Guards as Settings
 from proxy.errors import Refusal
 from proxy.money import NANO, usd_text
 from proxy.types import Call

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 
-from proxy.config import Key
+from proxy.config.model import Key
 from proxy.errors import invalid_key
 from proxy.types import Identity
 

@@ -17,7 +17,7 @@ from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
 from proxy.guards import Guards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from proxy.config import Model, Upstream
+from proxy.config.model import Model, Upstream
 from proxy.errors import model_not_found
 from proxy.types import Identity, Route
 

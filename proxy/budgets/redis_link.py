@@ -15,7 +15,7 @@ from typing import Any
 import hiredis
 from hiredis.hiredis import PushNotification
 
-from proxy.store_address import Address
+from proxy.config.store_url import Address
 
 DEADLINE_S = 0.05
 """An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""

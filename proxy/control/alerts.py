@@ -25,7 +25,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.ids import Ids
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.opening import writing

@@ -26,7 +26,7 @@ from pricing.book import Book
 from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.control import exposition
 from proxy.control.alerts import Alerts
 from proxy.control.auth import Guard

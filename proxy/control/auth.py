@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
-from proxy.config import Server
+from proxy.config.model import Server
 
 
 class Guard:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pricing.load import load_book
 from proxy.banner import banner
 from proxy.budgets.budget import Budget, compile_budgets
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.link import ControlServer
 from proxy.control.series import MetricState

@@ -22,7 +22,7 @@ from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.redis_scripts import bucket, problems
 from proxy.budgets.store import Standing, StoreUnavailable
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.ledger import instances
 from proxy.ledger.entries import Entry
 from proxy.ledger.queries import spent

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.budgets.budget import compile_budgets
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns
 from proxy.ledger.entries import Entry, RefusedCall, entry_of

@@ -14,8 +14,8 @@ import yaml
 
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Denied, Granted
-from proxy.config import Config
-from proxy.configload import load_config
+from proxy.config.checks import load_config
+from proxy.config.model import Config
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances
 from proxy.ledger.opening import open_ledger

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import yaml
 
-from proxy.configload import load_config
+from proxy.config.checks import load_config
 from proxy.dataplane import _DataPlane
 from proxy.ledger.spool import SpoolReader, runs
 from proxy.plane import Plane

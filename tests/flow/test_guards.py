@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.guards import Guards, repeated_tool
 from tests.core.test_conversations import call_of
 from tests.flow.house import Build, House, whole

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from proxy import config
 from proxy.budgets.budget import compile_budgets
+from proxy.config import model as config
 from proxy.ledger import queries, session_queries
 from proxy.ledger import spend as spending
 from proxy.ledger.opening import open_ledger

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy import config
 from proxy.budgets.budget import compile_budgets
+from proxy.config import model as config
 from proxy.ledger import queries
 from proxy.ledger.opening import open_ledger
 from proxy.ledger.retention import delete_some

@@ -23,7 +23,7 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from pricing.usage import Reading
 from proxy.budgets.budget import Budget, compile_budgets, window_at
-from proxy.configload import load_config
+from proxy.config.checks import load_config
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.entries import Batch, Entry, entry_of

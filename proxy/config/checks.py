@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
-from proxy.config import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
-from proxy.configfile import ConfigError, Expansion, Problem, load
-from proxy.store_address import parse_address
+from proxy.config.file import ConfigError, Expansion, Problem, load
+from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
+from proxy.config.store_url import parse_address
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
