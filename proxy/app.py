@@ -24,7 +24,7 @@ from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import local_tree, needs_local_model, provider_tree
-from proxy.orders import Orders
+from proxy.processes.orders import Orders
 
 if TYPE_CHECKING:
     from proxy.local_model import LocalModel

@@ -27,17 +27,17 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import AssumedPrice, Config
-from proxy.control.link import DataPlaneLink
 from proxy.conversations import Conversations
 from proxy.guards import Guards
 from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
-from proxy.orders import Orders
 from proxy.plane import Plane, destinations_of
+from proxy.processes.http_server import Server
+from proxy.processes.link import DataPlaneLink
+from proxy.processes.orders import Orders
 from proxy.route import Router
 from proxy.server import Application, connection_class, drop_overdue
-from proxy.serving import Server
 from proxy.types import Identity
 from proxy.upstream import UpstreamClient
 

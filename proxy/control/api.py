@@ -31,7 +31,6 @@ from proxy.control import exposition
 from proxy.control.alerts import Alerts
 from proxy.control.auth import Guard
 from proxy.control.gauges import gauges
-from proxy.control.link import ControlServer
 from proxy.control.live import Live
 from proxy.control.page import add_page
 from proxy.control.questions import MAX_LIMIT, Span
@@ -44,6 +43,7 @@ from proxy.ledger import keys, queries, raises
 from proxy.ledger import spend as spending
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
+from proxy.processes.link import ControlServer
 
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "

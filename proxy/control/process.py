@@ -27,7 +27,6 @@ from proxy.banner import banner
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
-from proxy.control.link import ControlServer
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys, raises
@@ -39,9 +38,10 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
 from proxy.ledger.session_queries import recalled
 from proxy.ledger.stored import find_stored, forget_stored
-from proxy.log import call_logger
-from proxy.orders import Orders
-from proxy.serving import Server
+from proxy.processes.http_server import Server
+from proxy.processes.link import ControlServer
+from proxy.processes.log import call_logger
+from proxy.processes.orders import Orders
 
 if TYPE_CHECKING:
     from proxy.control.live import Live
