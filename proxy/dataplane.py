@@ -21,6 +21,8 @@ import uvloop
 
 from pricing.book import Book
 from pricing.load import load_book
+from proxy.access.keys import KeyRing, identity_of
+from proxy.access.routes import Router
 from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
@@ -29,14 +31,12 @@ from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import AssumedPrice, Config
 from proxy.conversations import Conversations
 from proxy.guards import Guards
-from proxy.identify import KeyRing, identity_of
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
 from proxy.plane import Plane, destinations_of
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
-from proxy.route import Router
 from proxy.server import Application, connection_class, drop_overdue
 from proxy.types import Identity
 from proxy.upstream import UpstreamClient

@@ -11,9 +11,9 @@ from typing import Any
 from pricing.cost import Cost
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from proxy.access.stored_owners import Holder, digest, digests_of
 from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
-from proxy.held import Holder, digest, digests_of
 from proxy.plane import Plane
 from proxy.promptcache import cached_by
 from proxy.turns import answer_turns

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 from pricing.book import Book
 from proxy import meters
+from proxy.access.keys import KeyRing
+from proxy.access.routes import Router
+from proxy.access.stored_owners import Held
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
@@ -21,13 +24,10 @@ from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
 from proxy.conversations import Conversations
 from proxy.guards import Guards
-from proxy.held import Held
-from proxy.identify import KeyRing
 from proxy.ids import Ids
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
-from proxy.route import Router
 from proxy.sessions import SessionTrees
 from proxy.upstream import UpstreamClient
 

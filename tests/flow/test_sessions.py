@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy import notes
-from proxy.held import digest
+from proxy.access.stored_owners import digest
 from proxy.types import Identity
 from tests.flow.house import Answer, Build, House, Told, whole
 
