@@ -21,9 +21,9 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceiling import Ceiling
 from proxy.clamp import Price
-from proxy.conversations import Chain, Prefixes
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
+from proxy.sessions.chains import Chain, Prefixes
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often

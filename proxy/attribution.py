@@ -5,10 +5,10 @@ from __future__ import annotations
 from proxy import turns
 from proxy.attempt import Attempt
 from proxy.client import Client
-from proxy.clients import Found, client_family
-from proxy.conversations import Chain, Prefixes
 from proxy.plane import Plane, Recall
-from proxy.sessions import Node, attribute, named, scope, scope_of
+from proxy.sessions.attribution import Node, attribute, named, scope, scope_of
+from proxy.sessions.chains import Chain, Prefixes
+from proxy.sessions.known_clients import Found, client_family
 from proxy.types import Attribution, Call, Identity
 
 

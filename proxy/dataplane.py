@@ -29,7 +29,6 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import AssumedPrice, Config
-from proxy.conversations import Conversations
 from proxy.guards import Guards
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
@@ -38,6 +37,7 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.server import Application, connection_class, drop_overdue
+from proxy.sessions.chains import Conversations
 from proxy.types import Identity
 from proxy.upstream import UpstreamClient
 

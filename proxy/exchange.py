@@ -15,7 +15,6 @@ from proxy.attempt import Attempt, now_us
 from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.client import Client
-from proxy.conversations import Chain
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import (
@@ -32,6 +31,7 @@ from proxy.notes import recall_stored
 from proxy.plane import Destination, Plane
 from proxy.reserve import reserve
 from proxy.retry import Failure, pause_s, schedule
+from proxy.sessions.chains import Chain
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 

@@ -22,13 +22,13 @@ from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
-from proxy.conversations import Conversations
 from proxy.guards import Guards
 from proxy.ids import Ids
 from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
-from proxy.sessions import SessionTrees
+from proxy.sessions.attribution import SessionTrees
+from proxy.sessions.chains import Conversations
 from proxy.upstream import UpstreamClient
 
 _MAX_SESSIONS = 100_000

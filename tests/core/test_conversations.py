@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.conversations import Conversations
 from proxy.dialects import find
+from proxy.sessions.chains import Conversations
 from proxy.turns import answer_turns, turn_of
 from proxy.types import Call
 

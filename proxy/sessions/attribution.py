@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from proxy import clients
-from proxy.clients import Found
 from proxy.errors import invalid_request
+from proxy.sessions import known_clients as clients
+from proxy.sessions.known_clients import Found
 from proxy.types import Attribution, Identity
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
