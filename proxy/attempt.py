@@ -19,8 +19,8 @@ from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
-from proxy.ceiling import Ceiling
-from proxy.clamp import Price
+from proxy.ceilings.ceiling import Ceiling
+from proxy.ceilings.clamp import Price
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.ledger.spool import SpoolUnavailable
 from proxy.sessions.chains import Chain, Prefixes

@@ -28,9 +28,9 @@ from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.ceilings.learned import Learned
 from proxy.config.model import AssumedPrice, Config
 from proxy.guards import Guards
-from proxy.learned import Learned
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
 from proxy.plane import Plane, destinations_of
 from proxy.processes.http_server import Server

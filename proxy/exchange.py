@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from proxy import ceiling as ceilings
 from proxy.answer import answer
 from proxy.attempt import Attempt, now_us
 from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.ceilings import ceiling as ceilings
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each

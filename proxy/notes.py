@@ -14,8 +14,8 @@ from pricing.usage import Reading
 from proxy.access.stored_owners import Holder, digest, digests_of
 from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
+from proxy.ceilings.prompt_cache import cached_by
 from proxy.plane import Plane
-from proxy.promptcache import cached_by
 from proxy.turns import answer_turns
 from proxy.types import Call, Identity
 

@@ -20,11 +20,11 @@ from proxy.budgets.budget import Amounts, BudgetIndex, claims
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.ceilings.learned import Learned
 from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
 from proxy.guards import Guards
 from proxy.ids import Ids
-from proxy.learned import Learned
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
 from proxy.sessions.attribution import SessionTrees

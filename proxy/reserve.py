@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from proxy import clamp
 from proxy.attempt import Attempt, NoRoomError, reading
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
+from proxy.ceilings import clamp
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.errors import Refusal, budget_store_unavailable

@@ -18,12 +18,12 @@ import orjson
 
 from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
-from proxy.ceiling import overhead
+from proxy.ceilings.ceiling import overhead
+from proxy.ceilings.prompt_cache import may_be_read
 from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.forward import request_head
 from proxy.plane import Destination, Plane
-from proxy.promptcache import may_be_read
 from proxy.upstream import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0

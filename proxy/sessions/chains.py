@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from proxy import turns
-from proxy.ceiling import rendered_bytes
-from proxy.promptcache import Cached, still_there
+from proxy.ceilings.ceiling import rendered_bytes
+from proxy.ceilings.prompt_cache import Cached, still_there
 from proxy.types import Call
 
 T = TypeVar("T")

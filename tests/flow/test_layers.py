@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from proxy import tighten
-from proxy.ceiling import CACHE_WRITES, impossible_units, rendered_bytes
+from proxy.ceilings.ceiling import CACHE_WRITES, impossible_units, rendered_bytes
+from proxy.ceilings.learned import Learned
 from proxy.dialects import find
-from proxy.learned import Learned
 from proxy.upstream import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 

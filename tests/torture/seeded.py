@@ -101,7 +101,7 @@ BUGS: tuple[Bug, ...] = (
          "self._end(reservation, reservation.amounts)", "self._end(reservation, None)", _STORE),
     _bug("a late settlement is lost", "proxy/budgets/memory.py",
          "return self._correct(reservation_id, amounts)", "return None", _STORE),
-    _bug("only the first cap counts", "proxy/ceiling.py", "max(call.output_caps)", "call.output_caps[0]",
+    _bug("only the first cap counts", "proxy/ceilings/ceiling.py", "max(call.output_caps)", "call.output_caps[0]",
          _EXCHANGE),
     _bug("money is rounded down", "pricing/money.py", "to_integral_value(ROUND_HALF_EVEN)", "to_integral_value('ROUND_DOWN')",
          "tests/pricing"),

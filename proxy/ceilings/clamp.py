@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from proxy.ceiling import Ceiling
+from proxy.ceilings.ceiling import Ceiling
 
 Price = Callable[[Mapping[str, int]], int | None]
 
