@@ -25,12 +25,12 @@ from proxy.access.keys import KeyRing, identity_of
 from proxy.access.routes import Router
 from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
+from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.config.model import AssumedPrice, Config
-from proxy.guards import Guards
 from proxy.ledger.spool import SpoolUnavailable, SpoolWriter
 from proxy.plane import Plane, destinations_of
 from proxy.processes.http_server import Server

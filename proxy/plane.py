@@ -17,13 +17,13 @@ from proxy.access.keys import KeyRing
 from proxy.access.routes import Router
 from proxy.access.stored_owners import Held
 from proxy.budgets.budget import Amounts, BudgetIndex, claims
+from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
-from proxy.guards import Guards
 from proxy.ids import Ids
 from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader

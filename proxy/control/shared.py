@@ -19,8 +19,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget, compile_budgets, window_at
-from proxy.budgets.redis import RedisStore
-from proxy.budgets.redis_scripts import bucket, problems
+from proxy.budgets.redis.scripts import bucket, problems
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.ledger import instances

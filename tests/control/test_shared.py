@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
 from proxy.config.checks import load_config
 from proxy.config.model import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.budgets.redis_scripts import problems
+from proxy.budgets.redis.scripts import problems
 from proxy.config.store_url import parse_address
 
 FIT = {"redis_version": "7.2.5", "maxmemory_policy": "noeviction", "role": "master", "aof_enabled": "1"}

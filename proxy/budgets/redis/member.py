@@ -16,8 +16,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from proxy.budgets.redis_link import DEADLINE_S, CommandError, Link, LinkLost, connect
-from proxy.budgets.redis_scripts import ROOT, bucket_of, end_of, facts, problems, scripts
+from proxy.budgets.redis.link import DEADLINE_S, CommandError, Link, LinkLost, connect
+from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.store_url import parse_address
 from proxy.types import Claim

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from proxy.budgets.redis_link import DEADLINE_S
-from proxy.budgets.redis_member import Held, Member, Value
-from proxy.budgets.redis_scripts import bucket_of, end_of, unbucket
+from proxy.budgets.redis.link import DEADLINE_S
+from proxy.budgets.redis.member import Held, Member, Value
+from proxy.budgets.redis.scripts import bucket_of, end_of, unbucket
 from proxy.budgets.store import (
     MOST,
     CounterKey,
