@@ -11,8 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
-from proxy import turns
 from proxy.config.model import Guards as Settings
+from proxy.dialects import turns
 from proxy.errors import Refusal
 from proxy.money import NANO, usd_text
 from proxy.types import Call

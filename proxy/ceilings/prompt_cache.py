@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from proxy import turns
+from proxy.dialects import turns
 from proxy.types import Call
 
 _PROVIDERS = frozenset({"anthropic"})

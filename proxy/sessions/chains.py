@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from proxy import turns
 from proxy.ceilings.ceiling import rendered_bytes
 from proxy.ceilings.prompt_cache import Cached, still_there
+from proxy.dialects import turns
 from proxy.types import Call
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from proxy.dialects import find
+from proxy.dialects.turns import answer_turns, turn_of
 from proxy.sessions.chains import Conversations
-from proxy.turns import answer_turns, turn_of
 from proxy.types import Call
 
 PATHS = {
