@@ -22,8 +22,8 @@ from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, Store
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.clamp import Price
 from proxy.errors import Refusal, Refused, ledger_unavailable
-from proxy.ledger.spool import SpoolUnavailable
 from proxy.sessions.chains import Chain, Prefixes
+from proxy.spool.writer import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often

@@ -25,10 +25,10 @@ from proxy.ceilings.learned import Learned
 from proxy.config.model import Config
 from proxy.connect import Origin, origin_of
 from proxy.ids import Ids
-from proxy.ledger.spool import SpoolWriter
 from proxy.meters.reader import Reader
 from proxy.sessions.attribution import SessionTrees
 from proxy.sessions.chains import Conversations
+from proxy.spool.writer import SpoolWriter
 from proxy.upstream import UpstreamClient
 
 _MAX_SESSIONS = 100_000

@@ -21,7 +21,7 @@ from proxy.ledger import instances
 from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
-from proxy.ledger.spool import SpoolWriter
+from proxy.spool.writer import SpoolWriter
 from proxy.types import Claim
 from tests.ledger.test_recorder import Counts, append, intent, settle
 from tests.support.redis import RedisServer

@@ -7,7 +7,7 @@ import asyncio
 import orjson
 import pytest
 
-from proxy.ledger.spool import SpoolUnavailable
+from proxy.spool.writer import SpoolUnavailable
 from proxy.upstream import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
 

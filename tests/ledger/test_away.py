@@ -15,8 +15,8 @@ from proxy.ledger import recorder as recorder_module
 from proxy.ledger.opening import connect, open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries
-from proxy.ledger.spool import SpoolWriter
 from proxy.ledger.verify import verify
+from proxy.spool.writer import SpoolWriter
 from tests.ledger.away import Load, away, wait_for
 from tests.support.cutting import Cutter
 from tests.support.postgres import PostgresServer

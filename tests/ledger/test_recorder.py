@@ -25,8 +25,8 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_spend, entries
 from proxy.ledger.shipping import Shipper
-from proxy.ledger.spool import SpoolWriter
 from proxy.ledger.stored import find_stored, forget_stored
+from proxy.spool.writer import SpoolWriter
 
 IDS = Ids()
 AT = 1_795_435_785_000_000

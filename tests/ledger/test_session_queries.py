@@ -23,7 +23,7 @@ from proxy.ledger.opening import open_ledger
 from proxy.ledger.queries import BadQuestion
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries, spend_sessions
-from proxy.ledger.spool import SpoolWriter
+from proxy.spool.writer import SpoolWriter
 
 AT = 1_795_435_785_000_000
 SECOND = 1_000_000

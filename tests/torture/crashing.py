@@ -18,8 +18,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from proxy import app, attempt, cli, relay, upstream
-from proxy.ledger import shipping, spool
+from proxy.ledger import shipping
 from proxy.outbox import OUTBOX
+from proxy.spool import writer as spool
 
 from .points import FOLDER
 
