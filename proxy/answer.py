@@ -20,7 +20,6 @@ from proxy.counting import counted
 from proxy.dialects import Endpoint
 from proxy.drain import Drain
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.inflated import plain
 from proxy.keepalive import KeepAlive
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
@@ -28,7 +27,8 @@ from proxy.notes import note_bill, note_conversation, note_stored
 from proxy.plane import Destination, Plane
 from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
 from proxy.retry import RETRIED, Failure
-from proxy.upstream import Response, UpstreamError
+from proxy.upstream.inflated import plain
+from proxy.upstream.pool import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read

@@ -39,7 +39,7 @@ from proxy.server import Application, connection_class, drop_overdue
 from proxy.sessions.chains import Conversations
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.types import Identity
-from proxy.upstream import UpstreamClient
+from proxy.upstream.pool import UpstreamClient
 
 log = logging.getLogger("taximeter.data")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.plane import Plane
-from proxy.upstream import Response
+from proxy.upstream.pool import Response
 
 MAX_S = 120.0
 MAX_BYTES = 64 * 1024 * 1024

@@ -11,7 +11,7 @@ from proxy.counting import counted
 from proxy.dialects import Endpoint
 from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.plane import Destination, Plane
-from proxy.upstream import Response, UpstreamError, encode_head
+from proxy.upstream.pool import Response, UpstreamError, encode_head
 
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
 

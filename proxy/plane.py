@@ -23,13 +23,13 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.config.model import Config
-from proxy.connect import Origin, origin_of
 from proxy.ids import Ids
 from proxy.meters.reader import Reader
 from proxy.sessions.attribution import SessionTrees
 from proxy.sessions.chains import Conversations
 from proxy.spool.writer import SpoolWriter
-from proxy.upstream import UpstreamClient
+from proxy.upstream.connect import Origin, origin_of
+from proxy.upstream.pool import UpstreamClient
 
 _MAX_SESSIONS = 100_000
 _MAX_FACTS = 10_000

@@ -24,7 +24,7 @@ from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.forward import request_head
 from proxy.plane import Destination, Plane
-from proxy.upstream import UpstreamError
+from proxy.upstream.pool import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024

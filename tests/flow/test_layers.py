@@ -13,7 +13,7 @@ from proxy import tighten
 from proxy.ceilings.ceiling import CACHE_WRITES, impossible_units, rendered_bytes
 from proxy.ceilings.learned import Learned
 from proxy.dialects import find
-from proxy.upstream import UpstreamError
+from proxy.upstream.pool import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
 TEXT = (

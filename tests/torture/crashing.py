@@ -17,10 +17,11 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from proxy import app, attempt, cli, relay, upstream
+from proxy import app, attempt, cli, relay
 from proxy.ledger import shipping
 from proxy.outbox import OUTBOX
 from proxy.spool import writer as spool
+from proxy.upstream import pool as upstream
 
 from .points import FOLDER
 

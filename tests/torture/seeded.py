@@ -82,7 +82,7 @@ BUGS: tuple[Bug, ...] = (
          "stops = attempt.call.stream and", "stops = False and", _HANGUPS),
     _bug("usage of each choice is taken for all", "proxy/dialects/openai.py", "call.sequences > 1", "call.sequences > 9",
          _HANGUPS),
-    _bug("what we break off passes for whole", "proxy/upstream.py",
+    _bug("what we break off passes for whole", "proxy/upstream/pool.py",
          '        self._fail("reset", "the answer was broken off here")', "        self.close()",
          f"{_FLOW}test_upstream.py"),
     # streams

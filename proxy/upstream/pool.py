@@ -18,8 +18,8 @@ from typing import Literal, cast
 
 import httptools
 
-from proxy.connect import Origin, open_transport
 from proxy.outbox import OUTBOX
+from proxy.upstream.connect import Origin, open_transport
 
 _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.upstream import Response, UpstreamError
+from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire.inflate import InflateError, Inflater, can_inflate
 
 
