@@ -15,9 +15,9 @@ import orjson
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
-from proxy.client import Client, Header, stream_cost_wish
 from proxy.counting import counted
 from proxy.dialects import Endpoint
+from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.drain import Drain
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.keepalive import KeepAlive

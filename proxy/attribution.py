@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from proxy.attempt import Attempt
-from proxy.client import Client
 from proxy.dialects import turns
+from proxy.downstream.client import Client
 from proxy.plane import Plane, Recall
 from proxy.sessions.attribution import Node, attribute, named, scope, scope_of
 from proxy.sessions.chains import Chain, Prefixes

@@ -14,9 +14,9 @@ from proxy.attempt import Attempt, now_us
 from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
-from proxy.client import Client
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
+from proxy.downstream.client import Client
 from proxy.errors import (
     UPSTREAM_ERROR,
     Refused,

@@ -6,9 +6,9 @@ import time
 
 from pricing.usage import Reading
 from proxy.attempt import Attempt, Settlement, now_us
-from proxy.client import Client
 from proxy.counting import counted
 from proxy.dialects import Endpoint
+from proxy.downstream.client import Client
 from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.plane import Destination, Plane
 from proxy.upstream.pool import Response, UpstreamError, encode_head

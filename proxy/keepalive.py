@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.client import Client
+from proxy.downstream.client import Client
 from proxy.relay import StreamGate
 
 COMMENT = b": keep-alive\n\n"

@@ -12,8 +12,8 @@ from proxy.attempt import Attempt, NoRoomError, reading
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
-from proxy.client import Client
 from proxy.dialects import Endpoint
+from proxy.downstream.client import Client
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.plane import Destination, Plane
 from proxy.tighten import cache_is_trusted, tightened

@@ -20,8 +20,8 @@ from proxy.attempt import Attempt
 from proxy.attribution import prefixes_of
 from proxy.ceilings.ceiling import overhead
 from proxy.ceilings.prompt_cache import may_be_read
-from proxy.client import Client
 from proxy.dialects import Endpoint
+from proxy.downstream.client import Client
 from proxy.forward import request_head
 from proxy.plane import Destination, Plane
 from proxy.upstream.pool import UpstreamError

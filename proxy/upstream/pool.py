@@ -18,7 +18,7 @@ from typing import Literal, cast
 
 import httptools
 
-from proxy.outbox import OUTBOX
+from proxy.downstream.outbox import OUTBOX
 from proxy.upstream.connect import Origin, open_transport
 
 _HIGH_WATER = 256 * 1024

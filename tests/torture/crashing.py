@@ -18,8 +18,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from proxy import app, attempt, cli, relay
+from proxy.downstream.outbox import OUTBOX
 from proxy.ledger import shipping
-from proxy.outbox import OUTBOX
 from proxy.spool import writer as spool
 from proxy.upstream import pool as upstream
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from proxy.outbox import OUTBOX
+from proxy.downstream.outbox import OUTBOX
 
 Header = tuple[bytes, bytes]
 

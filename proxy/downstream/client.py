@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from proxy import direct
 from proxy.dialects import Family
+from proxy.downstream import direct
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupported_encoding
 
 if TYPE_CHECKING:
