@@ -23,7 +23,6 @@ from pricing.book import Book
 from pricing.load import load_book
 from proxy.access.keys import KeyRing, identity_of
 from proxy.access.routes import Router
-from proxy.attempt import expired_record, now_us
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
@@ -31,7 +30,8 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.config.model import AssumedPrice, Config
-from proxy.plane import Plane, destinations_of
+from proxy.exchange.attempt import expired_record, now_us
+from proxy.exchange.plane import Plane, destinations_of
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders

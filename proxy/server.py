@@ -15,14 +15,14 @@ from typing import Any, cast
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from proxy import exchange
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_path, find
 from proxy.downstream.client import Client, HungUp, Receive, Scope, Send
 from proxy.downstream.outbox import OUTBOX
 from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
+from proxy.exchange import run as exchange
+from proxy.exchange.plane import Plane
 from proxy.money import usd_text
-from proxy.plane import Plane
 
 log = logging.getLogger("taximeter.data")
 

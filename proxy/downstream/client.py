@@ -17,7 +17,7 @@ from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupp
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from proxy.plane import Plane
+    from proxy.exchange.plane import Plane
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -11,7 +11,7 @@ import yaml
 
 from proxy.config.checks import load_config
 from proxy.dataplane import _DataPlane
-from proxy.plane import Plane
+from proxy.exchange.plane import Plane
 from proxy.server import Application
 from proxy.spool.writer import SpoolReader, runs
 

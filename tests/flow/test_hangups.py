@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import drain
+from proxy.exchange import drain
 from proxy.upstream.pool import UpstreamError
 from tests.flow.house import USAGE, Answer, Build, House, Line
 

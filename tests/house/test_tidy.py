@@ -177,7 +177,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/app.py:Supervisor._fork": "a child's last word: whatever it was, it is logged and the process ends",
         "proxy/ledger/recorder.py:Recorder.step": "who listens to the ledger must not stop it: logged, and on",
         "proxy/control/process.py:_Control._record": "a thread's last word: it is logged and the process ends with it",
-        "proxy/relay.py:StreamGate._pass": "the observer must not break the observed",
+        "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
         "proxy/server.py:Application.__call__": "the outermost boundary of a call: answered as our fault, without its text",
     },
     secret_shown: {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from pricing.usage import Reading
-from proxy.attempt import Attempt, Settlement, now_us
-from proxy.counting import counted
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.errors import upstream_timeout, upstream_unreachable
-from proxy.plane import Destination, Plane
+from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.estimated import counted
+from proxy.exchange.plane import Destination, Plane
 from proxy.upstream.pool import Response, UpstreamError, encode_head
 
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 
-from proxy.attempt import Attempt, NoRoomError, reading
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.errors import Refusal, budget_store_unavailable
-from proxy.plane import Destination, Plane
-from proxy.tighten import cache_is_trusted, tightened
+from proxy.exchange.attempt import Attempt, NoRoomError, reading
+from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.tighten import cache_is_trusted, tightened
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9

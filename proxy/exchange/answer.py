@@ -14,19 +14,19 @@ import orjson
 
 from pricing.cost import Cost
 from pricing.usage import Reading
-from proxy.attempt import Attempt, Settlement, now_us
-from proxy.counting import counted
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, Header, stream_cost_wish
-from proxy.drain import Drain
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.keepalive import KeepAlive
+from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.drain import Drain
+from proxy.exchange.estimated import counted
+from proxy.exchange.gate import StreamGate, doubtful, parsed, passed_headers, says_error
+from proxy.exchange.keepalive import KeepAlive
+from proxy.exchange.learn import note_bill, note_conversation, note_stored
+from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
-from proxy.notes import note_bill, note_conversation, note_stored
-from proxy.plane import Destination, Plane
-from proxy.relay import StreamGate, doubtful, parsed, passed_headers, says_error
-from proxy.retry import RETRIED, Failure
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
 

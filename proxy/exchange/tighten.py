@@ -16,14 +16,14 @@ from typing import Any
 
 import orjson
 
-from proxy.attempt import Attempt
-from proxy.attribution import prefixes_of
 from proxy.ceilings.ceiling import overhead
 from proxy.ceilings.prompt_cache import may_be_read
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
-from proxy.forward import request_head
-from proxy.plane import Destination, Plane
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.attribute import prefixes_of
+from proxy.exchange.forward import request_head
+from proxy.exchange.plane import Destination, Plane
 from proxy.upstream.pool import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.plane import Plane
+from proxy.exchange.plane import Plane
 from proxy.upstream.pool import Response
 
 MAX_S = 120.0

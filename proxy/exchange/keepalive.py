@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.downstream.client import Client
-from proxy.relay import StreamGate
+from proxy.exchange.gate import StreamGate
 
 COMMENT = b": keep-alive\n\n"
 

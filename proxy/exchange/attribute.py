@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from proxy.attempt import Attempt
 from proxy.dialects import turns
 from proxy.downstream.client import Client
-from proxy.plane import Plane, Recall
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.plane import Plane, Recall
 from proxy.sessions.attribution import Node, attribute, named, scope, scope_of
 from proxy.sessions.chains import Chain, Prefixes
 from proxy.sessions.known_clients import Found, client_family

@@ -12,11 +12,11 @@ from pricing.cost import Cost
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.access.stored_owners import Holder, digest, digests_of
-from proxy.attempt import Attempt
-from proxy.attribution import prefixes_of
 from proxy.ceilings.prompt_cache import cached_by
 from proxy.dialects.turns import answer_turns
-from proxy.plane import Plane
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.attribute import prefixes_of
+from proxy.exchange.plane import Plane
 from proxy.types import Call, Identity
 
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second

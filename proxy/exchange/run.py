@@ -9,9 +9,6 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from proxy.answer import answer
-from proxy.attempt import Attempt, now_us
-from proxy.attribution import attributed
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.dialects import Endpoint
@@ -26,11 +23,14 @@ from proxy.errors import (
     stored_not_found,
     unbounded_cost,
 )
-from proxy.forward import forward
-from proxy.notes import recall_stored
-from proxy.plane import Destination, Plane
-from proxy.reserve import reserve
-from proxy.retry import Failure, pause_s, schedule
+from proxy.exchange.answer import answer
+from proxy.exchange.attempt import Attempt, now_us
+from proxy.exchange.attribute import attributed
+from proxy.exchange.forward import forward
+from proxy.exchange.learn import recall_stored
+from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.reserve import reserve
+from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.sessions.chains import Chain
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
