@@ -17,7 +17,7 @@ from proxy.cli_config import ConfigOption, config_of
 from proxy.ledger import keys as ledger_keys
 from proxy.ledger import queries
 from proxy.ledger import spend as spending
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 
 keys = typer.Typer(

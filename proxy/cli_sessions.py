@@ -16,7 +16,7 @@ from proxy.cli_config import ConfigOption, config_of
 from proxy.cli_ledger import FormatOption, fail, show
 from proxy.control.shapes import duration_s, node_shown, session_shown
 from proxy.ledger import queries, session_queries
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.session_tree import Node
 from proxy.money import usd_text
 

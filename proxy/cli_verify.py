@@ -47,9 +47,9 @@ def verify(
 
 
 def _audit(settings: Config) -> dict[str, Any]:
-    from proxy.ledger.opening import open_ledger
+    from proxy.ledger.audit.verify import verify as audit
+    from proxy.ledger.database import open_ledger
     from proxy.ledger.queries import rfc3339
-    from proxy.ledger.verify import verify as audit
 
     open_ledger(settings.ledger).dispose()  # what is verified has the schema of this version
     with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
@@ -122,7 +122,7 @@ def _outside(before: Counters, told: Counters, after: Counters) -> tuple[str, st
 
 def _ledger_counters(settings: Config) -> Counters:
     from proxy.budgets.budget import compile_budgets
-    from proxy.ledger.opening import connect
+    from proxy.ledger.database import connect
     from proxy.ledger.queries import budget_seeds
 
     engine = connect(settings.ledger)

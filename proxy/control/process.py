@@ -30,9 +30,9 @@ from proxy.control.alerts import Alerts
 from proxy.control.series import MetricState
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances, keys, raises
+from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some

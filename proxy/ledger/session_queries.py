@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
-from proxy.ledger.opening import reading
+from proxy.ledger.database import reading
 from proxy.ledger.queries import BadQuestion, entry
 from proxy.ledger.rollups import digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.ledger.opening import reading
+from proxy.ledger.database import reading
 from proxy.ledger.queries import GROUPS, BadQuestion, rfc3339
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (

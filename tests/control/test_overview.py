@@ -14,7 +14,7 @@ from proxy.budgets.budget import compile_budgets
 from proxy.control import overview
 from proxy.control.overview import DAY_US, HOUR_US, MINUTE_US, Spent
 from proxy.ledger import queries
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.schema import entries
 from proxy.ledger.spend import spend
 from tests.ledger.made_up import fill

@@ -18,7 +18,7 @@ from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control.shared import SharedBudgets
 from proxy.ledger import instances
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter

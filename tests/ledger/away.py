@@ -19,10 +19,10 @@ import sqlalchemy as sa
 
 from proxy.control.series import MetricState
 from proxy.ledger import recorder as recording
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries
-from proxy.ledger.verify import Difference, verify
 from proxy.spool.writer import SpoolWriter
 from tests.ledger.test_recorder import append, intent, settle
 from tests.support.postgres import PostgresServer

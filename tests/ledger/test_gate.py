@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.ledger import instances
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import metric_state
 from proxy.spool.writer import SpoolWriter

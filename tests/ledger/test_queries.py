@@ -13,7 +13,7 @@ from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
 from proxy.ledger import queries, session_queries
 from proxy.ledger import spend as spending
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from tests.ledger.made_up import HOUR_US, START, fill, made_up
 from tests.support.postgres import PostgresServer
 

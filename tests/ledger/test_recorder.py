@@ -19,8 +19,8 @@ from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_spend, entries

@@ -19,7 +19,7 @@ from proxy.cli_sessions import sessions as command
 from proxy.control.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import session_queries
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.queries import BadQuestion
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries, spend_sessions

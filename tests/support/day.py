@@ -26,9 +26,9 @@ from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.config.checks import load_config
 from proxy.control.series import MetricState
 from proxy.ids import Ids
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.instances import name_of
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.torture.harness import ADMIN_KEY, Gateway, free_port
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
 

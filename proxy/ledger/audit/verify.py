@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.units import is_token
-from proxy.ledger.audit import correction_problem, problem_of
+from proxy.ledger.audit.entries import correction_problem, problem_of
+from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import correction_id, entry_in_ledger
+from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
-from proxy.ledger.opening import connect, reading, writing
 from proxy.ledger.queries import rfc3339
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
 from proxy.ledger.rollups import DAY_US, WEEK_US
@@ -42,7 +43,6 @@ from proxy.ledger.schema import (
     spend_units,
 )
 from proxy.ledger.shipping import upsert
-from proxy.ledger.verify_spool import SpoolDiffers, check_spool
 
 _READ = tuple(
     {

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from proxy.ledger.schema import HEAD, metadata
-from proxy.ledger.view import view_sql
+from proxy.ledger.sql_view import view_sql
 
 
 def open_ledger(url: str) -> Engine:
