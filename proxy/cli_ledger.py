@@ -15,10 +15,10 @@ import typer
 
 from proxy.cli_config import ConfigOption, config_of
 from proxy.ledger import keys as ledger_keys
-from proxy.ledger import queries
-from proxy.ledger import spend as spending
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
+from proxy.reports import calls as queries
+from proxy.reports import spend as spending
 
 keys = typer.Typer(
     no_args_is_help=True, help="Virtual keys: made, listed, revoked; effective everywhere within a second."

@@ -14,11 +14,12 @@ from sqlalchemy.engine import Engine
 
 from proxy.cli_config import ConfigOption, config_of
 from proxy.cli_ledger import FormatOption, fail, show
-from proxy.control.shapes import duration_s, node_shown, session_shown
-from proxy.ledger import queries, session_queries
 from proxy.ledger.database import open_ledger
-from proxy.ledger.session_tree import Node
 from proxy.money import usd_text
+from proxy.reports import calls as queries
+from proxy.reports import sessions as session_queries
+from proxy.reports.session_tree import Node
+from proxy.reports.shapes import duration_s, node_shown, session_shown
 
 sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
 

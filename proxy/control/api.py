@@ -36,14 +36,15 @@ from proxy.control.page import add_page
 from proxy.control.questions import MAX_LIMIT, Span
 from proxy.control.series import MetricState
 from proxy.control.sessions import add_sessions
-from proxy.control.shapes import entry_shown, with_usd
 from proxy.control.shared import SharedBudgets
 from proxy.control.standings import budgets_as_they_stand
-from proxy.ledger import keys, queries, raises
-from proxy.ledger import spend as spending
+from proxy.ledger import keys, raises
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text
 from proxy.processes.link import ControlServer
+from proxy.reports import calls as queries
+from proxy.reports import spend as spending
+from proxy.reports.shapes import entry_shown, with_usd
 
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "

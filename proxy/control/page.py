@@ -14,12 +14,13 @@ import orjson
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from proxy.control import overview, view
+from proxy.control import view
 from proxy.control.auth import Guard
 from proxy.control.live import Live, Look
 from proxy.control.standings import budgets_as_they_stand
-from proxy.ledger import queries
 from proxy.money import NANO
+from proxy.reports import calls as queries
+from proxy.reports import overview
 
 if TYPE_CHECKING:
     from proxy.control.api import Api

@@ -33,15 +33,15 @@ from proxy.ledger import instances, keys, raises
 from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
-from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
-from proxy.ledger.session_queries import recalled
 from proxy.ledger.stored import find_stored, forget_stored
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
+from proxy.reports.calls import budget_seeds
+from proxy.reports.sessions import recalled
 
 if TYPE_CHECKING:
     from proxy.control.live import Live

@@ -6,7 +6,7 @@ import time
 
 from pydantic import BaseModel, ConfigDict
 
-from proxy.ledger import queries
+from proxy.reports import calls as queries
 
 MAX_LIMIT = 1000
 

@@ -9,8 +9,8 @@ from fastapi.params import Depends
 from sqlalchemy.engine import Engine
 
 from proxy.control.questions import MAX_LIMIT, Span
-from proxy.control.shapes import node_shown, session_shown
-from proxy.ledger import session_queries
+from proxy.reports import sessions as session_queries
+from proxy.reports.shapes import node_shown, session_shown
 
 _Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 

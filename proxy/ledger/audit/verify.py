@@ -23,7 +23,6 @@ from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import correction_id, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
-from proxy.ledger.queries import rfc3339
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
 from proxy.ledger.rollups import DAY_US, WEEK_US
 from proxy.ledger.schema import (
@@ -43,6 +42,7 @@ from proxy.ledger.schema import (
     spend_units,
 )
 from proxy.ledger.shipping import upsert
+from proxy.reports.calls import rfc3339
 
 _READ = tuple(
     {

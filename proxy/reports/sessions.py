@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
-from proxy.ledger.queries import BadQuestion, entry
 from proxy.ledger.rollups import digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions
-from proxy.ledger.session_tree import Node, Part, tree_of
-from proxy.ledger.spend import ENTRY_SUMS, Span, of_sessions, within
+from proxy.reports.calls import BadQuestion, entry
+from proxy.reports.session_tree import Node, Part, tree_of
+from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
 
 Order = Literal["latest", "cost"]
 _CALLS = 1000

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import reading
-from proxy.ledger.queries import GROUPS, BadQuestion, rfc3339
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
     SUMS,
@@ -31,6 +30,7 @@ from proxy.ledger.schema import (
     spend_sessions,
     spend_units,
 )
+from proxy.reports.calls import GROUPS, BadQuestion, rfc3339
 
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LOOK_UP = 500

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.ledger.queries import rfc3339
-from proxy.ledger.session_tree import Node
 from proxy.money import usd_text
+from proxy.reports.calls import rfc3339
+from proxy.reports.session_tree import Node
 
 
 def with_usd(item: Mapping[str, Any]) -> dict[str, Any]:
