@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.money import to_nanousd
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import schema
 from proxy.ledger.audit.verify import verify

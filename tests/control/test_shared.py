@@ -16,7 +16,7 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
 from proxy.config.checks import load_config
 from proxy.config.model import Config
-from proxy.control.shared import SharedBudgets
+from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder

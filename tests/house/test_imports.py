@@ -18,11 +18,11 @@ LAYERS = [
     for layer in (
         "pricing",
         "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.downstream proxy.downstream.outbox proxy.wire",
-        "proxy.config proxy.config.file proxy.config.model proxy.config.checks proxy.config.without_file proxy.local_model proxy.banner proxy.processes proxy.processes.orders proxy.processes.http_server proxy.processes.log proxy.config.store_url",
+        "proxy.config proxy.config.file proxy.config.model proxy.config.checks proxy.config.without_file proxy.local_model proxy.processes proxy.processes.orders proxy.processes.http_server proxy.processes.log proxy.config.store_url",
         "proxy.meters proxy.dialects proxy.budgets proxy.ceilings proxy.ceilings.ceiling proxy.ceilings.clamp proxy.sessions proxy.sessions.known_clients proxy.sessions.attribution proxy.dialects.turns proxy.ceilings.prompt_cache proxy.sessions.chains proxy.budgets.guards proxy.access proxy.access.stored_owners proxy.exchange proxy.exchange.estimated proxy.access.keys proxy.access.routes proxy.exchange.retry proxy.ceilings.learned",
         "proxy.reports proxy.spool proxy.ledger proxy.upstream proxy.upstream.connect proxy.upstream.pool proxy.upstream.inflated proxy.exchange.gate proxy.downstream.direct proxy.downstream.client",
         "proxy.exchange.plane proxy.exchange.drain proxy.exchange.attempt proxy.exchange.attribute proxy.exchange.learn proxy.exchange.keepalive proxy.exchange.forward proxy.exchange.tighten proxy.exchange.reserve proxy.exchange.answer proxy.exchange.run proxy.server",
-        "proxy.control",
+        "proxy.control.banner proxy.control",
         "proxy.dataplane proxy.app proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_sessions proxy.cli_price proxy.cli_prices proxy.cli_verify proxy.__main__",
     )
 ]
@@ -90,7 +90,7 @@ def test_imports_go_one_way() -> None:
     [
         ("pricing/cost.py", "from proxy.types import Call"),
         ("proxy/meters/x.py", "def f():\n    from proxy.exchange.run import run"),
-        ("proxy/exchange/run.py", "import proxy.control.api"),
+        ("proxy/exchange/run.py", "import proxy.control.api.app"),
         ("proxy/brand_new.py", ""),
     ],
 )

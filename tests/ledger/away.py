@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recording
 from proxy.ledger.audit.verify import Difference, verify
 from proxy.ledger.database import open_ledger

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import connect, open_ledger

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id

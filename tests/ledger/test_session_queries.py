@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from proxy.cli_sessions import sessions as command
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder

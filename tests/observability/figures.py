@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of

@@ -24,7 +24,7 @@ from pricing.operator import parse_rows
 from pricing.usage import Reading
 from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.config.checks import load_config
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of

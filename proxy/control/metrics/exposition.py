@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from proxy.control.metrics import METRICS, Key, Metric
-from proxy.control.series import Exemplar, MetricState
+from proxy.control.metrics.series import Exemplar, MetricState
+from proxy.control.metrics.table import METRICS, Key, Metric
 
 T = TypeVar("T")
 PREFIX = "taximeter_"

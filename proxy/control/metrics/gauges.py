@@ -10,11 +10,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pricing.load import checked_at
-from proxy.control.exposition import Gauge, decimal
+from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.money import NANO
 
 if TYPE_CHECKING:
-    from proxy.control.api import Api
+    from proxy.control.api.app import Api
 
 
 def gauges(api: Api) -> list[Gauge]:

@@ -12,8 +12,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pricing.units import is_token
-from proxy.control.metrics import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
-from proxy.control.quiet import Call, Session, call_of
+from proxy.control.metrics.quiet_sessions import Call, Session, call_of
+from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
 from proxy.ledger.schema import TOKEN_COLUMNS

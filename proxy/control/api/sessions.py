@@ -8,7 +8,7 @@ from fastapi import FastAPI, HTTPException, Query
 from fastapi.params import Depends
 from sqlalchemy.engine import Engine
 
-from proxy.control.questions import MAX_LIMIT, Span
+from proxy.control.api.questions import MAX_LIMIT, Span
 from proxy.reports import sessions as session_queries
 from proxy.reports.shapes import node_shown, session_shown
 

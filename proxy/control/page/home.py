@@ -14,16 +14,16 @@ import orjson
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from proxy.control import view
-from proxy.control.auth import Guard
-from proxy.control.live import Live, Look
-from proxy.control.standings import budgets_as_they_stand
+from proxy.control.api.auth import Guard
+from proxy.control.api.standings import budgets_as_they_stand
+from proxy.control.page import view
+from proxy.control.page.live import Live, Look
 from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
 
 if TYPE_CHECKING:
-    from proxy.control.api import Api
+    from proxy.control.api.app import Api
 
 _CALLS_SHOWN = 25
 _ROWS_SHOWN = 8

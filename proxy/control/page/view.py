@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from proxy.money import NANO
 
-FOLDER = Path(__file__).parent / "page"
+FOLDER = Path(__file__).parent
 _LONGEST = 120  # of a name that a client chose
 
 
@@ -85,7 +85,7 @@ def share(part: int, whole: int) -> float:
 
 def _environment() -> Environment:
     made = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

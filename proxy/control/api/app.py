@@ -27,17 +27,17 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
 from proxy.config.model import Config
-from proxy.control import exposition
 from proxy.control.alerts import Alerts
-from proxy.control.auth import Guard
-from proxy.control.gauges import gauges
-from proxy.control.live import Live
-from proxy.control.page import add_page
-from proxy.control.questions import MAX_LIMIT, Span
-from proxy.control.series import MetricState
-from proxy.control.sessions import add_sessions
-from proxy.control.shared import SharedBudgets
-from proxy.control.standings import budgets_as_they_stand
+from proxy.control.api.auth import Guard
+from proxy.control.api.questions import MAX_LIMIT, Span
+from proxy.control.api.sessions import add_sessions
+from proxy.control.api.standings import budgets_as_they_stand
+from proxy.control.metrics import exposition
+from proxy.control.metrics.gauges import gauges
+from proxy.control.metrics.series import MetricState
+from proxy.control.page.home import add_page
+from proxy.control.page.live import Live
+from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import keys, raises
 from proxy.ledger.recorder import Recorder
 from proxy.money import usd_text

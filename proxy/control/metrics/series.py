@@ -12,9 +12,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.control.metrics import BY_NAME, Key
-from proxy.control.observed import Observed
-from proxy.control.quiet import Call, Sessions, call_of
+from proxy.control.metrics.observed import Observed
+from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
+from proxy.control.metrics.table import BY_NAME, Key
 from proxy.ledger.schema import entries, metric_state
 
 _QUIET_S = 900.0
