@@ -263,7 +263,7 @@ def _serve(
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:
-            from proxy.dataplane import run  # after the fork: its event loop belongs to the child
+            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
 
             run(supervisor.config, worker, data, orders)
 

@@ -10,9 +10,9 @@ import orjson
 import yaml
 
 from proxy.config.checks import load_config
-from proxy.dataplane import _DataPlane
+from proxy.dataplane.application import Application
+from proxy.dataplane.process import _DataPlane
 from proxy.exchange.plane import Plane
-from proxy.server import Application
 from proxy.spool.writer import SpoolReader, runs
 
 KEY = "sk-test-0123456789abcdef"

@@ -30,12 +30,12 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.config.model import AssumedPrice, Config
+from proxy.dataplane.application import Application, connection_class, drop_overdue
 from proxy.exchange.attempt import expired_record, now_us
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
-from proxy.server import Application, connection_class, drop_overdue
 from proxy.sessions.chains import Conversations
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.types import Identity
