@@ -26,8 +26,8 @@ def serve(
     ] = 1,
 ) -> None:
     """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
-    from proxy.app import serve as run
     from proxy.processes import log
+    from proxy.serve.supervisor import serve as run
 
     log.set_up()
     raise typer.Exit(run(config, workers))

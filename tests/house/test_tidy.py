@@ -174,7 +174,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "pricing/resolve.py:tier_cuts": "token counts, exact to 2^53; a cut between two of them needs a half",
     },
     broad_except: {
-        "proxy/app.py:Supervisor._fork": "a child's last word: whatever it was, it is logged and the process ends",
+        "proxy/serve/supervisor.py:Supervisor._fork": "a child's last word: whatever it was, it is logged and the process ends",
         "proxy/ledger/recorder.py:Recorder.step": "who listens to the ledger must not stop it: logged, and on",
         "proxy/control/process.py:_Control._record": "a thread's last word: it is logged and the process ends with it",
         "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
@@ -184,10 +184,10 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/cli_ledger.py:create_key": "the one time that a new key is shown",
     },
     environment_read_inside: {
-        "proxy/app.py": "the composition root of the supervisor",
+        "proxy/serve/supervisor.py": "the composition root of the supervisor",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
         "proxy/cli.py": "TAXIMETER_CONFIG",
-        "proxy/local_model.py": "the model's process gets ours, and a folder more",
+        "proxy/serve/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli_config.py": "the composition root of the commands beside serve",
         "proxy/dataplane/process.py": "the composition root of a data plane",
     },

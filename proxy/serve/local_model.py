@@ -88,7 +88,15 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
     try:
         with log.open("wb") as log_file:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "proxy.local_model", str(weights), str(port), str(write_fd), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-m",
+                    "proxy.serve.local_model",
+                    str(weights),
+                    str(port),
+                    str(write_fd),
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,

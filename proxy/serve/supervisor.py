@@ -27,7 +27,7 @@ from proxy.config.without_file import local_tree, needs_local_model, provider_tr
 from proxy.processes.orders import Orders
 
 if TYPE_CHECKING:
-    from proxy.local_model import LocalModel
+    from proxy.serve.local_model import LocalModel
 
 log = logging.getLogger("taximeter")
 
@@ -182,7 +182,7 @@ def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
     """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
     if not needs_local_model(os.environ):
         return *build(Expansion(provider_tree(os.environ), [], [])), None
-    from proxy.local_model import LocalModelError, start_local_model  # only where it is needed
+    from proxy.serve.local_model import LocalModelError, start_local_model  # only where it is needed
 
     try:
         local = start_local_model(Path(Config().data_dir))
