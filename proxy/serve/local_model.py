@@ -101,7 +101,7 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_fd,),
-                cwd=Path(__file__).parent.parent,
+                cwd=Path(__file__).parents[2],
                 env=_environment(data_dir),
             )
         os.close(write_fd)

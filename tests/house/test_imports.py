@@ -23,7 +23,7 @@ LAYERS = [
         "proxy.reports proxy.spool proxy.ledger proxy.upstream proxy.upstream.connect proxy.upstream.pool proxy.upstream.inflated proxy.exchange.gate proxy.downstream.direct proxy.downstream.client",
         "proxy.exchange.plane proxy.exchange.drain proxy.exchange.attempt proxy.exchange.attribute proxy.exchange.learn proxy.exchange.keepalive proxy.exchange.forward proxy.exchange.tighten proxy.exchange.reserve proxy.exchange.answer proxy.exchange.run proxy.dataplane proxy.dataplane.application",
         "proxy.control.banner proxy.control",
-        "proxy.dataplane.process proxy.serve proxy.serve.supervisor proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_sessions proxy.cli_price proxy.cli_prices proxy.cli_verify proxy.__main__",
+        "proxy.dataplane.process proxy.serve proxy.serve.supervisor proxy.cli proxy.cli.main proxy.cli.options proxy.cli.spend proxy.cli.sessions proxy.cli.price proxy.cli.prices proxy.cli.verify proxy.__main__",
     )
 ]
 

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from proxy.cli import _register_the_others, app
+from proxy.cli.main import _register_the_others, app
 from proxy.ledger.audit.verify import Report, verify
 from proxy.ledger.database import open_ledger
 from proxy.spool.writer import SpoolWriter, frame

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from proxy import cli
+from proxy.cli import main as cli
 from proxy.downstream.outbox import OUTBOX
 from proxy.exchange import attempt
 from proxy.exchange import gate as relay

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.engine import Engine
 
-from proxy.cli_config import ConfigOption, config_of
-from proxy.cli_ledger import FormatOption, fail, show
+from proxy.cli.options import ConfigOption, config_of
+from proxy.cli.spend import FormatOption, fail, show
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import calls as queries

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.cli_config import ConfigOption, config_of
+from proxy.cli.options import ConfigOption, config_of
 from proxy.config.model import Config, Server
 
 _TRIES = 10

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.cli_config import ConfigOption, config_of
+from proxy.cli.options import ConfigOption, config_of
 from proxy.ledger import keys as ledger_keys
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text

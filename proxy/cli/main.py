@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli_config import ConfigOption
+from proxy.cli.options import ConfigOption
 from proxy.config.file import ConfigError, Problem
 
 app = typer.Typer(
@@ -48,7 +48,11 @@ def check_config(config: ConfigOption = None) -> None:
 
 
 def _register_the_others() -> None:
-    from proxy import cli_ledger, cli_price, cli_prices, cli_sessions, cli_verify
+    from proxy.cli import price as cli_price
+    from proxy.cli import prices as cli_prices
+    from proxy.cli import sessions as cli_sessions
+    from proxy.cli import spend as cli_ledger
+    from proxy.cli import verify as cli_verify
 
     cli_ledger.register(app)
     cli_sessions.register(app)
