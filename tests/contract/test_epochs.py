@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
 from proxy.types import Claim
 from tests.support.redis import RedisServer

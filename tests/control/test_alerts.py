@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.budgets.budget import compile_budgets
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry, RefusedCall, entry_of
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.schema import alerts, budget_spend
 
 AT = 1_795_435_785_000_000

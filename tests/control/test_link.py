@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control.link import ControlServer, DataPlaneLink
+from proxy.processes.link import ControlServer, DataPlaneLink
 
 
 async def snapshot(worker: str) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 from fastapi import HTTPException
 from sqlalchemy.exc import OperationalError
 
-from proxy.control import live
-from proxy.control.live import Live, Look
+from proxy.control.page import live
+from proxy.control.page.live import Live, Look
 
 
 class Counted:

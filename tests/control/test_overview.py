@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import compile_budgets
-from proxy.control import overview
-from proxy.control.overview import DAY_US, HOUR_US, MINUTE_US, Spent
-from proxy.ledger import queries
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.schema import entries
-from proxy.ledger.spend import spend
+from proxy.reports import calls as queries
+from proxy.reports import overview
+from proxy.reports.overview import DAY_US, HOUR_US, MINUTE_US, Spent
+from proxy.reports.spend import spend
 from tests.ledger.made_up import fill
 from tests.support import day
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from proxy.control import series
-from proxy.control.exposition import render
-from proxy.control.quiet import MAX_OPEN, Call, Session, Sessions, call_of
-from proxy.control.series import MetricState
+from proxy.control.metrics import series
+from proxy.control.metrics.exposition import render
+from proxy.control.metrics.quiet_sessions import MAX_OPEN, Call, Session, Sessions, call_of
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 
 IDS = Ids()

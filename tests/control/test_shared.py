@@ -12,16 +12,16 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
-from proxy.config import Config
-from proxy.configload import load_config
-from proxy.control.shared import SharedBudgets
+from proxy.config.checks import load_config
+from proxy.config.model import Config
+from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
-from proxy.ledger.spool import SpoolWriter
+from proxy.spool.writer import SpoolWriter
 from proxy.types import Claim
 from tests.ledger.test_recorder import Counts, append, intent, settle
 from tests.support.redis import RedisServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from proxy.control import view
+from proxy.control.page import view
 
 STATIC = view.FOLDER / "static"
 
@@ -21,7 +21,9 @@ def test_uplot_is_unchanged() -> None:
 def test_the_page_names_no_other_host() -> None:
     """No CDN: what is asked for is ours."""
     ours = [
-        path for path in (*view.FOLDER.glob("*.html"), *STATIC.iterdir()) if path.suffix in (".html", ".js", ".css")
+        path
+        for path in (*view.FOLDER.glob("templates/*.html"), *STATIC.iterdir())
+        if path.suffix in (".html", ".js", ".css")
     ]
     texts = {path.name: path.read_text() for path in ours if not path.name.startswith("uPlot")}
     assert len(texts) > 10

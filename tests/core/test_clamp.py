@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ceiling import Ceiling
-from proxy.clamp import affordable_tokens, least_nanousd
+from proxy.ceilings.ceiling import Ceiling
+from proxy.ceilings.clamp import affordable_tokens, least_nanousd
 
 
 def price(usage: Mapping[str, int]) -> int:

@@ -13,7 +13,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from pricing.load import load_book
-from proxy.cli_price import dump, price_command, price_lines
+from proxy.cli.price import dump, price_command, price_lines
 from tests.core.fixtures import ROOT, load
 
 BOOK = load_book()

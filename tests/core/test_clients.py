@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.clients import TABLE, Found, client_family, find
+from proxy.sessions.known_clients import TABLE, Found, client_family, find
 
 UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
 CODEX_TURN = {

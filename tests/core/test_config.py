@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from proxy.configfile import ConfigError
-from proxy.configload import load_config
+from proxy.config.checks import load_config
+from proxy.config.file import ConfigError
 
 GOOD = """
 upstreams:

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.conversations import Conversations
 from proxy.dialects import find
-from proxy.turns import answer_turns, turn_of
+from proxy.dialects.turns import answer_turns, turn_of
+from proxy.sessions.chains import Conversations
 from proxy.types import Call
 
 PATHS = {

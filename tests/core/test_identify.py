@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
+from proxy.access.keys import KeyRing, credential
 from proxy.errors import Refused
-from proxy.identify import KeyRing, credential
 from proxy.types import Identity
 
 SECRET = "sk-tx-" + "a" * 60

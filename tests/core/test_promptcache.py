@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.conversations import Conversations
+from proxy.ceilings.learned import Learned
+from proxy.ceilings.prompt_cache import cached_by, still_there
 from proxy.dialects import find
-from proxy.learned import Learned
-from proxy.promptcache import cached_by, still_there
+from proxy.sessions.chains import Conversations
 from proxy.types import Call
 
 MARK = {"cache_control": {"type": "ephemeral"}}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.budgets.redis_scripts import problems
-from proxy.store_address import parse_address
+from proxy.budgets.redis.scripts import problems
+from proxy.config.store_url import parse_address
 
 FIT = {"redis_version": "7.2.5", "maxmemory_policy": "noeviction", "role": "master", "aof_enabled": "1"}
 

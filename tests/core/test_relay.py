@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.exchange.gate import StreamGate, passed_headers
 from proxy.meters import Context, reader
-from proxy.relay import StreamGate, passed_headers
 
 USAGE = b'{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40}'
 CONTENT = [

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.access.stored_owners import Held, Holder, digest, digests_of
 from proxy.dialects import find, responses
 from proxy.errors import Refusal, Refused
-from proxy.held import Held, Holder, digest, digests_of
 from proxy.types import Identity
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.ledger.session_tree import Node, Part, tree_of
+from proxy.reports.session_tree import Node, Part, tree_of
 
 
 def part(

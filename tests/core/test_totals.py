@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from proxy import config
 from proxy.budgets.budget import Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
+from proxy.config import model as config
 
 NOW_S = 1_800_000_000.0
 

@@ -10,8 +10,8 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from proxy import direct
-from proxy.outbox import Outbox
+from proxy.downstream import direct
+from proxy.downstream.outbox import Outbox
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"abc"), (b"content-length", b"2")]
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.upstream import UpstreamError
+from proxy.upstream.pool import UpstreamError
 from tests.flow.house import USAGE, Answer, Build, House
 
 CASES = Path(__file__).parents[1] / "cases"

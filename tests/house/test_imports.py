@@ -17,13 +17,13 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.outbox proxy.wire",
-        "proxy.configfile proxy.config proxy.configload proxy.embedded proxy.local_model proxy.banner proxy.orders proxy.serving proxy.log proxy.store_address",
-        "proxy.meters proxy.dialects proxy.budgets proxy.ceiling proxy.clamp proxy.clients proxy.sessions proxy.turns proxy.promptcache proxy.conversations proxy.guards proxy.held proxy.counting proxy.identify proxy.route proxy.retry proxy.learned",
-        "proxy.ledger proxy.connect proxy.upstream proxy.inflated proxy.relay proxy.direct proxy.client",
-        "proxy.plane proxy.drain proxy.attempt proxy.attribution proxy.notes proxy.keepalive proxy.forward proxy.tighten proxy.reserve proxy.answer proxy.exchange proxy.server",
-        "proxy.control",
-        "proxy.dataplane proxy.app proxy.cli proxy.cli_config proxy.cli_ledger proxy.cli_sessions proxy.cli_price proxy.cli_prices proxy.cli_verify proxy.__main__",
+        "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.downstream proxy.downstream.outbox proxy.wire",
+        "proxy.config proxy.config.file proxy.config.model proxy.config.checks proxy.config.without_file proxy.serve.local_model proxy.processes proxy.processes.orders proxy.processes.http_server proxy.processes.log proxy.config.store_url",
+        "proxy.meters proxy.dialects proxy.budgets proxy.ceilings proxy.ceilings.ceiling proxy.ceilings.clamp proxy.sessions proxy.sessions.known_clients proxy.sessions.attribution proxy.dialects.turns proxy.ceilings.prompt_cache proxy.sessions.chains proxy.budgets.guards proxy.access proxy.access.stored_owners proxy.exchange proxy.exchange.estimated proxy.access.keys proxy.access.routes proxy.exchange.retry proxy.ceilings.learned",
+        "proxy.reports proxy.spool proxy.ledger proxy.upstream proxy.upstream.connect proxy.upstream.pool proxy.upstream.inflated proxy.exchange.gate proxy.downstream.direct proxy.downstream.client",
+        "proxy.exchange.plane proxy.exchange.drain proxy.exchange.attempt proxy.exchange.attribute proxy.exchange.learn proxy.exchange.keepalive proxy.exchange.forward proxy.exchange.tighten proxy.exchange.reserve proxy.exchange.answer proxy.exchange.run proxy.dataplane proxy.dataplane.application",
+        "proxy.control.banner proxy.control",
+        "proxy.dataplane.process proxy.serve proxy.serve.supervisor proxy.cli proxy.cli.main proxy.cli.options proxy.cli.spend proxy.cli.sessions proxy.cli.price proxy.cli.prices proxy.cli.verify proxy.__main__",
     )
 ]
 
@@ -40,7 +40,7 @@ PURE = (
     "proxy.wire",
     "proxy.meters",
     "proxy.dialects",
-    "proxy.ceiling",
+    "proxy.ceilings.ceiling",
     "proxy.budgets.budget",
     "proxy.types",
 )
@@ -89,8 +89,8 @@ def test_imports_go_one_way() -> None:
     ("path", "code"),
     [
         ("pricing/cost.py", "from proxy.types import Call"),
-        ("proxy/meters/x.py", "def f():\n    from proxy.exchange import run"),
-        ("proxy/exchange.py", "import proxy.control.api"),
+        ("proxy/meters/x.py", "def f():\n    from proxy.exchange.run import run"),
+        ("proxy/exchange/run.py", "import proxy.control.api.app"),
         ("proxy/brand_new.py", ""),
     ],
 )
@@ -163,7 +163,8 @@ def test_the_price_library_stands_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "unwanted"), [("proxy.app", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane", NOT_IN_THE_DATA_PLANE)]
+    ("module", "unwanted"),
+    [("proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE)],
 )
 def test_a_process_loads_only_what_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
     """What is in memory after the import, seen from a fresh interpreter."""

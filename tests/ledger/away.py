@@ -17,13 +17,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recording
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries
-from proxy.ledger.spool import SpoolWriter
-from proxy.ledger.verify import Difference, verify
+from proxy.spool.writer import SpoolWriter
 from tests.ledger.test_recorder import append, intent, settle
 from tests.support.postgres import PostgresServer
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recorder_module
-from proxy.ledger.opening import connect, open_ledger
+from proxy.ledger.audit.verify import verify
+from proxy.ledger.database import connect, open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries
-from proxy.ledger.spool import SpoolWriter
-from proxy.ledger.verify import verify
+from proxy.spool.writer import SpoolWriter
 from tests.ledger.away import Load, away, wait_for
 from tests.support.cutting import Cutter
 from tests.support.postgres import PostgresServer

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.ledger import instances
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import metric_state
-from proxy.ledger.spool import SpoolWriter
+from proxy.spool.writer import SpoolWriter
 from tests.ledger.test_recorder import AT, Counts, Ledger, append, intent, settle
 
 MARKER = {"t": "epoch", "epoch": "e2"}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger import keys
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from proxy import config
 from proxy.budgets.budget import compile_budgets
-from proxy.ledger import queries, session_queries
-from proxy.ledger import spend as spending
-from proxy.ledger.opening import open_ledger
+from proxy.config import model as config
+from proxy.ledger.database import open_ledger
+from proxy.reports import calls as queries
+from proxy.reports import sessions as session_queries
+from proxy.reports import spend as spending
 from tests.ledger.made_up import HOUR_US, START, fill, made_up
 from tests.support.postgres import PostgresServer
 

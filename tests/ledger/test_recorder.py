@@ -15,18 +15,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_spend, entries
 from proxy.ledger.shipping import Shipper
-from proxy.ledger.spool import SpoolWriter
 from proxy.ledger.stored import find_stored, forget_stored
+from proxy.spool.writer import SpoolWriter
 
 IDS = Ids()
 AT = 1_795_435_785_000_000

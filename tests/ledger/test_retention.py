@@ -13,15 +13,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy import config
 from proxy.budgets.budget import compile_budgets
-from proxy.ledger import queries
-from proxy.ledger.opening import open_ledger
+from proxy.config import model as config
+from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
-from proxy.ledger.spend import entries_since, spend
-from proxy.ledger.verify import Difference, verify
+from proxy.reports import calls as queries
+from proxy.reports.spend import entries_since, spend
 from tests.ledger.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 from tests.torture.harness import Gateway, free_port, wait_until

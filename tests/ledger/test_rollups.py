@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from proxy.ledger import schema
-from proxy.ledger.opening import connect, open_ledger
+from proxy.ledger.database import connect, open_ledger
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
-from proxy.ledger.session_queries import sessions
-from proxy.ledger.spend import spend
-from proxy.ledger.view import view_sql
+from proxy.ledger.sql_view import view_sql
+from proxy.reports.sessions import sessions
+from proxy.reports.spend import spend
 from tests.ledger.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from proxy.ledger import opening, schema
-from proxy.ledger.opening import connect, current_version, open_ledger
+from proxy.ledger import database as opening
+from proxy.ledger import schema
+from proxy.ledger.database import connect, current_version, open_ledger
 from proxy.ledger.schema import HEAD
 
 

@@ -15,15 +15,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
-from proxy.cli_sessions import sessions as command
-from proxy.control.series import MetricState
+from proxy.cli.sessions import sessions as command
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger import session_queries
-from proxy.ledger.opening import open_ledger
-from proxy.ledger.queries import BadQuestion
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries, spend_sessions
-from proxy.ledger.spool import SpoolWriter
+from proxy.reports import sessions as session_queries
+from proxy.reports.calls import BadQuestion
+from proxy.spool.writer import SpoolWriter
 
 AT = 1_795_435_785_000_000
 SECOND = 1_000_000

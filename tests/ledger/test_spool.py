@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.ledger import spool
-from proxy.ledger.spool import Position, SpoolReader, SpoolUnavailable, SpoolWriter, frame, runs
+from proxy.spool import writer as spool
+from proxy.spool.writer import Position, SpoolReader, SpoolUnavailable, SpoolWriter, frame, runs
 
 
 def payload(number: int) -> bytes:
@@ -67,7 +67,7 @@ def test_a_run_is_over_when_its_writer_is_gone(tmp_path: Path) -> None:
     writer.close()
     assert reader.is_over() is True
     script = (
-        "import os, sys; from pathlib import Path; from proxy.ledger.spool import SpoolWriter\n"
+        "import os, sys; from pathlib import Path; from proxy.spool.writer import SpoolWriter\n"
         "w = SpoolWriter(Path(sys.argv[1]), 'k'); w.append(b'{\"t\":\"tally\"}'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from proxy.cli import _register_the_others, app
-from proxy.ledger.opening import open_ledger
-from proxy.ledger.spool import SpoolWriter, frame
-from proxy.ledger.verify import Report, verify
+from proxy.cli.main import _register_the_others, app
+from proxy.ledger.audit.verify import Report, verify
+from proxy.ledger.database import open_ledger
+from proxy.spool.writer import SpoolWriter, frame
 from tests.ledger.made_up import HOUR_US, START, fill, made_up
 from tests.ledger.test_recorder import Ledger, append, intent, settle
 from tests.support.postgres import PostgresServer

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from proxy import cli_verify
-from proxy.cli_verify import _compare_store
-from proxy.config import Config
-from proxy.ledger.opening import open_ledger
+from proxy.cli import verify as cli_verify
+from proxy.cli.verify import _compare_store
+from proxy.config.model import Config
+from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from tests.ledger.made_up import fill, made_up
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pricing import load
 from pricing.load import load_book
 from pricing.report import holes
-from proxy.cli_prices import app
+from proxy.cli.prices import app
 
 RUN = CliRunner()
 

@@ -17,9 +17,14 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from proxy import app, attempt, cli, relay, upstream
-from proxy.ledger import shipping, spool
-from proxy.outbox import OUTBOX
+from proxy.cli import main as cli
+from proxy.downstream.outbox import OUTBOX
+from proxy.exchange import attempt
+from proxy.exchange import gate as relay
+from proxy.ledger import shipping
+from proxy.serve import supervisor as app
+from proxy.spool import writer as spool
+from proxy.upstream import pool as upstream
 
 from .points import FOLDER
 
