@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Metrics, Positions, Shipper
-from proxy.ledger.spool import Position, Record, SpoolReader, runs
+from proxy.spool.writer import Position, Record, SpoolReader, runs
 
 log = logging.getLogger("taximeter.recorder")
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, Moved, Standing, Store, standing_of
 from proxy.types import Claim
 from tests.support.redis import RedisServer
