@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from proxy.errors import Refused, budget_store_unavailable, internal, method_not
 from proxy.exchange import run as exchange
 from proxy.exchange.plane import Plane
 from proxy.money import usd_text
+from proxy.times import now_s
 
 log = logging.getLogger("taximeter.data")
 
@@ -81,7 +81,7 @@ class Application:
             await client.respond(503, [_JSON], b'{"status":"starting or draining"}')
 
     async def _models(self, client: Client) -> None:
-        identity = self._plane.keys.identify(client.headers, time.time())
+        identity = self._plane.keys.identify(client.headers, now_s())
         models = [
             {
                 "id": route.requested,
@@ -95,7 +95,7 @@ class Application:
 
     async def _key(self, client: Client) -> None:
         """A key's own view: its name, its team, and the budgets that name its fixed attributes."""
-        identity = self._plane.keys.identify(client.headers, time.time())
+        identity = self._plane.keys.identify(client.headers, now_s())
         fixed = {"key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer}
         fixed |= {f"label.{name}": value for name, value in identity.labels.items()}
         try:

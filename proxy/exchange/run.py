@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from proxy.errors import (
     unbounded_cost,
 )
 from proxy.exchange.answer import answer
-from proxy.exchange.attempt import Attempt, now_us
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.forward import forward
 from proxy.exchange.learn import recall_stored
@@ -32,6 +31,7 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 
@@ -46,7 +46,7 @@ class Caller(NamedTuple):
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
-    identity = plane.keys.identify(client.headers, time.time())
+    identity = plane.keys.identify(client.headers, now_s())
     sent = await client.body()
     call = endpoint.parse(sent)
     if call.held:
