@@ -163,10 +163,19 @@ class Recorder:
 
     def _read(self, batch: Batch) -> int:
         count = 0
-        for name in runs(self._folder):
-            if name not in self._runs:
-                self._runs[name] = self._resume(name)
+        try:
+            for name in runs(self._folder):
+                if name not in self._runs:
+                    self._runs[name] = self._resume(name)
+            count = self._read_runs(batch)
+        except OSError as error:
+            self._is_short(error)  # whatever was read by then is in the batch
+        return count or len(batch.entries)
+
+    def _read_runs(self, batch: Batch) -> int:
+        count = 0
         for run in self._runs.values():
+            run.at_end = False  # until it is known that nothing is left
             run.over = run.reader.is_over()
             records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)

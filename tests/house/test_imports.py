@@ -18,12 +18,12 @@ LAYERS = [
     for layer in (
         "pricing",
         "proxy proxy.types proxy.money proxy.ids proxy.errors proxy.downstream proxy.downstream.outbox proxy.wire",
-        "proxy.config proxy.config.file proxy.config.model proxy.config.checks proxy.config.without_file proxy.serve.local_model proxy.processes proxy.processes.orders proxy.processes.http_server proxy.processes.log proxy.config.store_url",
+        "proxy.config proxy.config.file proxy.config.model proxy.config.checks proxy.config.without_file proxy.serve.local_model proxy.processes proxy.processes.orders proxy.processes.http_server proxy.processes.log proxy.processes.seldom proxy.processes.descriptors proxy.config.store_url",
         "proxy.meters proxy.dialects proxy.budgets proxy.ceilings proxy.ceilings.ceiling proxy.ceilings.clamp proxy.sessions proxy.sessions.known_clients proxy.sessions.attribution proxy.dialects.turns proxy.ceilings.prompt_cache proxy.sessions.chains proxy.budgets.guards proxy.access proxy.access.stored_owners proxy.exchange proxy.exchange.estimated proxy.access.keys proxy.access.routes proxy.exchange.retry proxy.ceilings.learned",
-        "proxy.reports proxy.spool proxy.ledger proxy.upstream proxy.upstream.connect proxy.upstream.pool proxy.upstream.inflated proxy.exchange.gate proxy.downstream.direct proxy.downstream.client",
+        "proxy.reports proxy.spool proxy.ledger proxy.upstream proxy.upstream.connect proxy.upstream.pool proxy.upstream.inflated proxy.exchange.gate proxy.downstream.direct proxy.downstream.connection proxy.downstream.client",
         "proxy.exchange.plane proxy.exchange.drain proxy.exchange.attempt proxy.exchange.attribute proxy.exchange.learn proxy.exchange.keepalive proxy.exchange.forward proxy.exchange.tighten proxy.exchange.reserve proxy.exchange.answer proxy.exchange.run proxy.dataplane proxy.dataplane.application",
         "proxy.control.banner proxy.control",
-        "proxy.dataplane.process proxy.serve proxy.serve.supervisor proxy.cli proxy.cli.main proxy.cli.options proxy.cli.spend proxy.cli.sessions proxy.cli.price proxy.cli.prices proxy.cli.verify proxy.__main__",
+        "proxy.dataplane.process proxy.serve proxy.serve.data_dir proxy.serve.supervisor proxy.cli proxy.cli.main proxy.cli.options proxy.cli.spend proxy.cli.sessions proxy.cli.price proxy.cli.prices proxy.cli.verify proxy.__main__",
     )
 ]
 
@@ -164,7 +164,7 @@ def test_the_price_library_stands_alone() -> None:
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
-    [("proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE)],
+    [("proxy.serve.data_dir proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE)],
 )
 def test_a_process_loads_only_what_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
     """What is in memory after the import, seen from a fresh interpreter."""
