@@ -90,7 +90,11 @@ class Server(_Section):
     header_timeout_s: Seconds = 10
     body_timeout_s: Seconds = 30
     max_head_kb: int = Field(
-        64, ge=1, le=1024, strict=True, description="Size of a request's URL and headers together, in KiB; beyond it: 431."
+        64,
+        ge=1,
+        le=1024,
+        strict=True,
+        description="Size of a request's URL and headers together, in KiB; beyond it: 431.",
     )
     min_body_kb_per_s: float = Field(
         4,

@@ -31,6 +31,7 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, keys, raises
+from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
@@ -42,7 +43,6 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
-from proxy.reports.calls import budget_seeds
 from proxy.reports.sessions import recalled
 
 if TYPE_CHECKING:
@@ -190,9 +190,15 @@ class _Control:
         )
         self._live = Live(looks(api), loop)
         app = create_app(api, self._live)
-        settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
+        settings: dict[str, Any] = {
+            "ws": "none",
+            "lifespan": "off",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+        }
         settings["http"] = connection_class(self._limits())
-        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
+        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
 
     def _limits(self) -> Limits:
         """People and scrapers ask here: few connections, small bodies; descriptors stay free for the recorder."""

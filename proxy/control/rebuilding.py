@@ -24,10 +24,10 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.ledger import instances
+from proxy.ledger.counters import spent
 from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
-from proxy.reports.calls import spent
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")

@@ -32,7 +32,7 @@ class Application:
         if scope["type"] != "http":
             return
         plane = self._plane
-        client = Client(plane, scope, receive, send)
+        client = Client(plane.load, scope, receive, send)
         plane.calls_in_flight += 1
         try:
             endpoint = find(scope["method"], client.path, client.query)

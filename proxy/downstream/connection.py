@@ -17,9 +17,8 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from proxy.downstream.outbox import OUTBOX
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
-from proxy.processes.seldom import Seldom
+from proxy.seldom import Seldom
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 
@@ -166,10 +165,6 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self.stalled_since = 0.0
 
-    def shutdown(self) -> None:
-        OUTBOX.flush()  # an answer that is complete but not written yet
-        super().shutdown()
-
     def timeout_keep_alive_handler(self) -> None:
         if not self.transport.is_closing():
             self._close()
@@ -193,7 +188,6 @@ class Connection(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # nobody waits for the application's answer any more
             cycle.message_event.set()
-        OUTBOX.flush()
         self.transport.write(_answer(refusal))
         self._close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -64,10 +65,8 @@ class Caller:
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
-        try:
+        with contextlib.suppress(ConnectionError):  # refused before all of it was sent
             await self.writer.drain()
-        except ConnectionError:
-            pass  # refused before all of it was sent
 
     async def rest(self) -> bytes:
         """Everything until the server closes."""
