@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.types import Claim
 from tests.support.redis import RedisServer
 

@@ -26,17 +26,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.money import to_nanousd
-from proxy.control import overview
-from proxy.control.series import MetricState
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger import queries, schema
+from proxy.ledger import schema
+from proxy.ledger.audit.verify import verify
+from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.opening import open_ledger, writing
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, digest
-from proxy.ledger.session_queries import sessions
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
-from proxy.ledger.spend import spend
-from proxy.ledger.verify import verify
+from proxy.reports import calls as queries
+from proxy.reports import overview
+from proxy.reports.sessions import sessions
+from proxy.reports.spend import spend
 
 DAY_ENTRIES = 100_000
 BATCH = 1000

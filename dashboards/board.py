@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dashboards.panels import DATASOURCE, Json, Panel
 from dashboards.queries import SCRAPED
-from proxy.control.exposition import PREFIX
+from proxy.control.metrics.exposition import PREFIX
 
 SCHEMA_VERSION = 42
 TAG = "taximeter"

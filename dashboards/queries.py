@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.control.exposition import PREFIX
-from proxy.control.metrics import BY_NAME
+from proxy.control.metrics.exposition import PREFIX
+from proxy.control.metrics.table import BY_NAME
 
 SCRAPED = 'job=~"$job", instance=~"$instance"'
 

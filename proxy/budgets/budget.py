@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pricing.units import INPUT_SIDE, TOKENS, is_token
 from pricing.usage import Quantity
-from proxy import config
+from proxy.config import model as config
 from proxy.money import NANO
 from proxy.types import Claim, Identity, Route
 

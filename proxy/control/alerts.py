@@ -25,13 +25,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.ids import Ids
+from proxy.ledger.database import writing
 from proxy.ledger.entries import Entry, RefusedCall
-from proxy.ledger.opening import writing
-from proxy.ledger.queries import rfc3339
 from proxy.ledger.schema import alerts, budget_bases, budget_spend
 from proxy.money import usd_text
+from proxy.times import rfc3339
 
 log = logging.getLogger("taximeter.alerts")
 

@@ -23,28 +23,28 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.load import load_book
-from proxy.banner import banner
 from proxy.budgets.budget import Budget, compile_budgets
-from proxy.config import Config
+from proxy.config.model import Config
 from proxy.control.alerts import Alerts
-from proxy.control.link import ControlServer
-from proxy.control.series import MetricState
-from proxy.control.shared import SharedBudgets
+from proxy.control.banner import banner
+from proxy.control.metrics.series import MetricState
+from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances, keys, raises
+from proxy.ledger.counters import budget_seeds
+from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
-from proxy.ledger.opening import open_ledger
-from proxy.ledger.queries import budget_seeds
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
-from proxy.ledger.session_queries import recalled
 from proxy.ledger.stored import find_stored, forget_stored
-from proxy.log import call_logger
-from proxy.orders import Orders
-from proxy.serving import Server
+from proxy.processes.http_server import Server
+from proxy.processes.link import ControlServer
+from proxy.processes.log import call_logger
+from proxy.processes.orders import Orders
+from proxy.reports.sessions import recalled
 
 if TYPE_CHECKING:
-    from proxy.control.live import Live
+    from proxy.control.page.live import Live
 
 log = logging.getLogger("taximeter.control")
 
@@ -163,9 +163,9 @@ class _Control:
         return SharedBudgets(lambda: self.config, engine, self._instance)
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
-        from proxy.control.api import Api, create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.live import Live  # noqa: PLC0415 - it comes with FastAPI
-        from proxy.control.page import looks  # noqa: PLC0415 - as above
+        from proxy.control.api.app import Api, create_app  # noqa: PLC0415 - see where it is called
+        from proxy.control.page.home import looks  # noqa: PLC0415 - as above
+        from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
 
         api = Api(
             config=lambda: self.config,

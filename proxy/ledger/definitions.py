@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.budgets.budget import Amounts, Budget
-from proxy.ledger.opening import writing
+from proxy.ledger.database import writing
 from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_definitions, budget_spend, entries
 
 _COLUMNS = {

@@ -15,7 +15,7 @@ import orjson
 
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
-from proxy.ledger.spool import Position, Record
+from proxy.spool.writer import Position, Record
 
 
 class Entry(NamedTuple):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.opening import writing
+from proxy.ledger.database import writing
 from proxy.ledger.schema import alerts, instances, metric_state
 
 

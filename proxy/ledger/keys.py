@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine, RowMapping
 
 from proxy.ids import Ids
-from proxy.ledger.opening import writing
+from proxy.ledger.database import writing
 from proxy.ledger.schema import keys
 
 _ATTRIBUTES = ("team", "user", "customer")

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, Raise
 from proxy.ids import Ids
-from proxy.ledger.opening import writing
+from proxy.ledger.database import writing
 from proxy.ledger.schema import raises
 from proxy.money import NANO
 

@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.corrections import entry_in_ledger
+from proxy.ledger.database import writing
 from proxy.ledger.entries import budget_amounts
-from proxy.ledger.opening import writing
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention
 from proxy.ledger.shipping import upsert

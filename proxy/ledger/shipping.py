@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from proxy.ledger.corrections import correction_of, entry_in_ledger
+from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
-from proxy.ledger.opening import writing
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe

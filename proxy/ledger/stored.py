@@ -13,8 +13,8 @@ from sqlalchemy import BigInteger, Column, Index, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.database import reading, writing
 from proxy.ledger.entries import Entry
-from proxy.ledger.opening import reading, writing
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import metadata
 

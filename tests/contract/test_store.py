@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, Moved, Standing, Store, standing_of
 from proxy.types import Claim
 from tests.support.redis import RedisServer
@@ -35,7 +35,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     shared = RedisStore(server.url, deadline_s=5)
     running = asyncio.create_task(shared.member.run())
     await shared.member.joined.wait()
-    await shared.member.open()
+    await shared.member.open(shared.epoch)
     yield shared
     running.cancel()
     await shared.member.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis import RedisStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Granted, Moved, Store
 from proxy.types import Claim
 from tests.contract.model import Model, key_of
@@ -137,7 +137,7 @@ def test_every_store_answers_as_the_model(tmp_path: Path) -> None:
             shared = RedisStore(server.url, deadline_s=5)
             running = asyncio.create_task(shared.member.run())
             await shared.member.joined.wait()
-            await shared.member.open()
+            await shared.member.open(shared.epoch)
             return shared, running
 
         shared, running = run.run(begin())

@@ -16,7 +16,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from proxy import local_model
+from proxy.serve import local_model
 from tests.e2e.llama_counters import LlamaCounters, read_counters
 
 PROMPT = "Xyloquartz: how many legs has a spider?"
@@ -89,7 +89,7 @@ def test_stop_ends_it_and_may_be_called_again(tmp_path: Path) -> None:
 def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """A parent that gets `kill -9` leaves no model behind."""
     code = (
-        "import signal, sys; from pathlib import Path; from proxy.local_model import start_local_model\n"
+        "import signal, sys; from pathlib import Path; from proxy.serve.local_model import start_local_model\n"
         "print(start_local_model(Path(sys.argv[1])).pid, flush=True); signal.pause()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from proxy.local_model import ADDRESS_FILE, MODEL_NAME
+from proxy.serve.local_model import ADDRESS_FILE, MODEL_NAME
 from tests.e2e import serving
 from tests.e2e.llama_counters import LlamaCounters, read_counters
 from tests.e2e.serving import Serving, as_json, eventually

@@ -14,7 +14,7 @@ import anthropic
 import openai
 import pytest
 
-from proxy.local_model import ADDRESS_FILE, MODEL_NAME
+from proxy.serve.local_model import ADDRESS_FILE, MODEL_NAME
 from tests.e2e import serving
 from tests.e2e.llama_counters import read_counters
 from tests.e2e.serving import Serving, eventually

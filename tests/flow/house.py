@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import yaml
 
-from proxy.configload import load_config
-from proxy.dataplane import _DataPlane
-from proxy.ledger.spool import SpoolReader, runs
-from proxy.plane import Plane
-from proxy.server import Application
+from proxy.config.checks import load_config
+from proxy.dataplane.application import Application
+from proxy.dataplane.process import _DataPlane
+from proxy.exchange.plane import Plane
+from proxy.spool.writer import SpoolReader, runs
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}

@@ -7,8 +7,8 @@ import asyncio
 import orjson
 import pytest
 
-from proxy.ledger.spool import SpoolUnavailable
-from proxy.upstream import UpstreamError
+from proxy.spool.writer import SpoolUnavailable
+from proxy.upstream.pool import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.config import Config
-from proxy.guards import Guards, repeated_tool
-from tests.core.test_conversations import call_of
+from proxy.budgets.guards import Guards, repeated_tool
+from proxy.config.model import Config
 from tests.flow.house import Build, House, whole
+from tests.support.calls import call_of
 
 SESSION = {"x-taximeter-session-id": "s"}
 
@@ -122,7 +122,7 @@ async def test_a_tool_loop_is_refused_by_its_name(build: Build) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.guards._MAX_SESSIONS", 10)
+    monkeypatch.setattr("proxy.budgets.guards._MAX_SESSIONS", 10)
     guards = Guards(Config.model_validate({"guards": {"loop": {"repeats": 2, "within_s": 10}}}).guards)
     for n in range(300):
         guards.refusal("s" if n < 200 else f"s{n}", call_of("chat", message(str(n))), n)

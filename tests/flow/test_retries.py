@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import retry
-from proxy.retry import Failure, Turn, pause_s
+from proxy.exchange import retry
+from proxy.exchange.retry import Failure, Turn, pause_s
 from proxy.types import Route
-from proxy.upstream import UpstreamError
+from proxy.upstream.pool import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
 MODELS = {

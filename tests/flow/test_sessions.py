@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import notes
-from proxy.held import digest
+from proxy.access.stored_owners import digest
+from proxy.exchange import learn as notes
 from proxy.types import Identity
 from tests.flow.house import Answer, Build, House, Told, whole
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from proxy import upstream
-from proxy.connect import Origin, origin_of
-from proxy.upstream import UpstreamClient, UpstreamError, encode_head
+from proxy.upstream import pool as upstream
+from proxy.upstream.connect import Origin, origin_of
+from proxy.upstream.pool import UpstreamClient, UpstreamError, encode_head
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

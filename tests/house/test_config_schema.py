@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from proxy.config import Config
+from proxy.config.model import Config
 
-FILE = Path(__file__).parents[2] / "proxy" / "config.schema.json"
+FILE = Path(__file__).parents[2] / "proxy" / "config" / "config.schema.json"
 
 
 def made() -> str:

@@ -65,7 +65,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
 def test_the_wheel_runs_by_itself(wheel: Path, tmp_path: Path) -> None:
     """Unpacked far from the repository, the command line answers."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import proxy.cli; print(proxy.cli.__file__); proxy.cli.main()"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import proxy.cli.main; print(proxy.cli.main.__file__); proxy.cli.main.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dashboards.generate import FOLDER, files
-from proxy.control.exposition import PREFIX
-from proxy.control.metrics import METRICS
+from proxy.control.metrics.exposition import PREFIX
+from proxy.control.metrics.table import METRICS
 from tests.observability import boards
 from tests.observability.boards import Json, Query, matchers, selectors, substituted
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from proxy.control.exposition import render
-from proxy.control.metrics import MAX_MODELS, MAX_TEAMS
-from proxy.control.series import MetricState
+from proxy.control.metrics.exposition import render
+from proxy.control.metrics.series import MetricState
+from proxy.control.metrics.table import MAX_MODELS, MAX_TEAMS
 from proxy.ledger.entries import Entry, entry_of
 from tests.observability.figures import series_of
 

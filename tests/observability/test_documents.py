@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from proxy.control.exposition import PREFIX
-from proxy.control.metrics import METRICS, Metric
+from proxy.control.metrics.exposition import PREFIX
+from proxy.control.metrics.table import METRICS, Metric
 from tests.observability import boards
 from tests.observability.boards import ROOT, Rule
 

@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 from pricing.units import INPUT_SIDE, TOKENS
-from proxy import tighten
-from proxy.attempt import Attempt
-from proxy.plane import Plane
+from proxy.exchange import tighten
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.plane import Plane
 from tests.flow.house import Answer, House
 from tests.recorded.make import FILE
 

@@ -23,12 +23,12 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from pricing.usage import Reading
 from proxy.budgets.budget import Budget, compile_budgets, window_at
-from proxy.configload import load_config
-from proxy.control.series import MetricState
+from proxy.config.checks import load_config
+from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
+from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.instances import name_of
-from proxy.ledger.opening import open_ledger
 from proxy.ledger.shipping import Positions, Shipper
 from tests.torture.harness import ADMIN_KEY, Gateway, free_port
 

@@ -17,9 +17,13 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from proxy import app, attempt, cli, relay, upstream
-from proxy.ledger import shipping, spool
-from proxy.outbox import OUTBOX
+from proxy.cli import main as cli
+from proxy.exchange import attempt
+from proxy.exchange import gate as relay
+from proxy.ledger import shipping
+from proxy.serve import supervisor as app
+from proxy.spool import writer as spool
+from proxy.upstream import pool as upstream
 
 from .points import FOLDER
 
@@ -91,7 +95,7 @@ def _set_up_data() -> None:
     def sending(connection: upstream._Connection, head: bytes, body: bytes) -> upstream.Response:
         reached("before-send")
         response = send(connection, head, body)
-        reached("after-send", OUTBOX.flush)
+        reached("after-send")
         return response
 
     upstream._Connection.send = sending  # type: ignore[method-assign]  # that is the point

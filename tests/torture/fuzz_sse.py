@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, reader
-from proxy.relay import StreamGate
 from proxy.wire.sse import Framer
 
 _BOM = b"\xef\xbb\xbf"

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from proxy.ledger.opening import open_ledger
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.spool import SpoolWriter
+from proxy.spool.writer import SpoolWriter
 
 from .evidence import Entry, read_ledger, spool_records
 

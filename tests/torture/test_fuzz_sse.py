@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, reader
-from proxy.relay import StreamGate
 
 from . import fuzz_sse
 

@@ -31,4 +31,4 @@ def test_bugs_are_caught() -> None:
 
 def test_a_bug_without_a_place_is_an_error() -> None:
     with pytest.raises(seeded.SeedError, match="stands 0 times"):
-        seeded.plant(seeded.Bug("none", "proxy/drain.py", "no such text", "", ()), seeded.ROOT)
+        seeded.plant(seeded.Bug("none", "proxy/exchange/drain.py", "no such text", "", ()), seeded.ROOT)

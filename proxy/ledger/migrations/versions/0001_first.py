@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from proxy.ledger.schema import metadata
-from proxy.ledger.view import view_sql
+from proxy.ledger.sql_view import view_sql
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ from alembic import op
 
 from proxy.ledger.rolling import add_all
 from proxy.ledger.schema import entries, metadata
-from proxy.ledger.view import view_sql
+from proxy.ledger.sql_view import view_sql
 
 revision = "0005"
 down_revision = "0004"

@@ -1,0 +1,76 @@
+"""Who is calling: from the credential headers alone, before the body is read.
+
+Keys are kept as SHA-256 only. A snapshot of run-time keys replaces the last one whole; the config's keys always stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+
+from proxy.config.model import Key
+from proxy.errors import invalid_key
+from proxy.types import Identity
+
+_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_MAX_CREDENTIAL_BYTES = 1024
+
+
+def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The virtual key as sent, from the first credential header that has one."""
+    for name in _HEADERS:
+        value = headers.get(name)
+        if value:
+            if name == b"authorization":
+                scheme, _, value = value.partition(b" ")
+                if scheme.lower() != b"bearer":
+                    continue
+            value = value.strip()
+            if 0 < len(value) <= _MAX_CREDENTIAL_BYTES:
+                return value
+    return None
+
+
+def identity_of(key: Key) -> Identity:
+    return Identity(
+        key_id=key.key_id,
+        key=key.name,
+        team=key.team,
+        user=key.user,
+        customer=key.customer,
+        labels=key.labels,
+        models=key.models,
+        expires_at=key.expires.timestamp() if key.expires else None,
+        trust_labels=key.trust_labels,
+    )
+
+
+class KeyRing:
+    """Every key that is valid now, by the SHA-256 of its secret."""
+
+    def __init__(self, configured: Iterable[Identity]) -> None:
+        self._runtime: dict[str, Identity] = {}
+        self.replace_configured_keys(configured)
+
+    def replace_configured_keys(self, identities: Iterable[Identity]) -> None:
+        self._configured = {identity.key_id: identity for identity in identities}
+        self._by_id = self._runtime | self._configured
+
+    def replace_runtime_keys(self, identities: Iterable[Identity]) -> None:
+        self._runtime = {identity.key_id: identity for identity in identities}
+        self._by_id = self._runtime | self._configured
+
+    def identify(self, headers: Mapping[bytes, bytes], now_s: float) -> Identity:
+        """Raises `Refused` (401): the same answer for a missing, unknown, expired and revoked key."""
+        secret = credential(headers)
+        if secret is None:
+            raise invalid_key()
+        key_id = hashlib.sha256(secret).hexdigest()
+        identity = self._by_id.get(key_id)
+        # The look-up is by a hash that the sender cannot steer; the comparison is what decides.
+        if identity is None or not hmac.compare_digest(identity.key_id, key_id):
+            raise invalid_key()
+        if identity.expires_at is not None and identity.expires_at <= now_s:
+            raise invalid_key()
+        return identity

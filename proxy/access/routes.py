@@ -1,0 +1,62 @@
+"""Which upstream serves a requested model, and under what name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from proxy.config.model import Model, Upstream
+from proxy.errors import model_not_found
+from proxy.types import Identity, Route
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Exact, or by a trailing `*`."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+class Router:
+    """The `models` of the configuration: an exact name wins over patterns, a longer pattern over a shorter one."""
+
+    def __init__(self, models: Mapping[str, Model], upstreams: Mapping[str, Upstream]) -> None:
+        self._upstreams = upstreams
+        self._exact = {name: self._route(name, name, row) for name, row in models.items() if not name.endswith("*")}
+        patterns = [(name, row) for name, row in models.items() if name.endswith("*")]
+        self._patterns = sorted(patterns, key=lambda item: -len(item[0]))
+
+    def _route(self, requested: str, pattern: str, row: Model) -> Route:
+        real = row.model or requested
+        if real.endswith("*"):  # the part that the pattern's * stood for
+            real = real[:-1] + requested[len(pattern) - 1 :]
+        return Route(
+            requested=requested,
+            upstream=row.upstream,
+            provider=self._upstreams[row.upstream].provider_name(row.upstream),
+            model=real,
+            context_tokens=row.context_tokens,
+            max_output_tokens=row.max_output_tokens,
+            cap_trust=row.cap_trust,
+            retries=row.retries,
+            fallbacks=row.fallbacks,
+        )
+
+    def route(self, model: str, identity: Identity) -> Route:
+        """Raises `Refused` (404) where the model is unknown or not among the key's."""
+        if identity.models is not None and not any(matches(model, pattern) for pattern in identity.models):
+            raise model_not_found(model)
+        return self.named(model)
+
+    def named(self, model: str) -> Route:
+        """The route of a model, whoever asks: an operator's fallback needs nobody's permission."""
+        route = self._exact.get(model)
+        if route is not None:
+            return route
+        for pattern, row in self._patterns:
+            if model.startswith(pattern[:-1]):
+                return self._route(model, pattern, row)
+        raise model_not_found(model)
+
+    def visible(self, identity: Identity) -> Iterable[Route]:
+        """The models with exact names that a key may use, for /v1/models."""
+        for name, route in self._exact.items():
+            if identity.models is None or any(matches(name, pattern) for pattern in identity.models):
+                yield route

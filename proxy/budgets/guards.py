@@ -1,0 +1,170 @@
+"""What stops a runaway agent before its budget does: too many calls, too many dollars a minute, the same call again and again.
+
+Pure but for what it remembers: the latest sessions, in this process. Time is an argument. Nothing of a request is kept but
+hashes; what a refusal says is how often, and of a repeated tool call its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.config.model import Guards as Settings
+from proxy.dialects import turns
+from proxy.errors import Refusal
+from proxy.money import NANO, usd_text
+from proxy.types import Call
+
+_MAX_SESSIONS = 100_000
+_MAX_REPEATED = 64  # different requests of one session that are watched
+_MINUTE_S = 60.0
+_MAX_NAME = 80
+
+
+class _Session:
+    __slots__ = ("billed", "bills", "requests", "seen")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.billed = 0
+        self.bills: deque[tuple[float, int]] = deque()
+        self.seen: OrderedDict[bytes, deque[float]] = OrderedDict()
+
+
+class Guards:
+    """The guards of every session. `settings` None: nothing is guarded, and nothing costs anything."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+
+    @property
+    def idle(self) -> bool:
+        settings = self.settings
+        return settings.max_requests is None and settings.max_usd_per_minute is None and settings.loop is None
+
+    def refusal(self, session_id: str, call: Call, now_s: float) -> Refusal | None:
+        """Why a call of this session must not be sent, or None; then it is counted."""
+        settings, session = self.settings, self._session(session_id)
+        if settings.max_requests is not None and session.requests >= settings.max_requests:
+            return _limit(
+                f"Session {session_id} has made {session.requests} calls, all that guards.max_requests allows."
+            )
+        if settings.max_usd_per_minute is not None:
+            self._forget(session, now_s)
+            if session.billed >= int(settings.max_usd_per_minute * NANO):
+                limit = usd_text(int(settings.max_usd_per_minute * NANO))
+                told = (
+                    f"Session {session_id} spent ${usd_text(session.billed)} in the last minute, of ${limit} allowed."
+                )
+                return _limit(told, retry_after_s=60)
+        if settings.loop is not None:
+            told_loop = self._loop(session, call, now_s, settings.loop.repeats, settings.loop.within_s)
+            if told_loop:
+                return _refusal("loop_detected", f"Session {session_id} is in a loop: {told_loop}")
+        session.requests += 1
+        return None
+
+    def billed(self, session_id: str, nanousd: int, now_s: float) -> None:
+        """A call of the session was settled with that."""
+        if self.settings.max_usd_per_minute is not None and nanousd:
+            session = self._session(session_id)
+            session.bills.append((now_s, nanousd))
+            session.billed += nanousd
+
+    def _session(self, session_id: str) -> _Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = _Session()
+            if len(self._sessions) > _MAX_SESSIONS:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(session_id)
+        return session
+
+    @staticmethod
+    def _forget(session: _Session, now_s: float) -> None:
+        while session.bills and session.bills[0][0] <= now_s - _MINUTE_S:
+            session.billed -= session.bills.popleft()[1]
+
+    @staticmethod
+    def _loop(session: _Session, call: Call, now_s: float, repeats: int, within_s: float) -> str | None:
+        times = session.seen.setdefault(request_digest(call), deque())
+        while times and times[0] <= now_s - within_s:
+            times.popleft()
+        if len(session.seen) > _MAX_REPEATED:
+            session.seen.popitem(last=False)
+        if len(times) >= repeats:
+            return f"the same {call.operation} request for {call.model} came {len(times) + 1} times in {within_s:g} s."
+        times.append(now_s)
+        name, count = repeated_tool(call)
+        if count > repeats:
+            return f"the tool {name} was called {count} times in a row with the same arguments."
+        return None
+
+
+def request_digest(call: Call) -> bytes:
+    """The same for the same request, whatever ids and caps come with it."""
+    digest = hashlib.blake2b(f"{call.operation} {call.model}".encode(), digest_size=16)
+    if turns.is_conversation(call):
+        digest.update(turns.frame_of(call))
+        for message in turns.messages_of(call):
+            digest.update(turns.turn_of(message))
+    else:
+        digest.update(turns.plain_bytes({name: one for name, one in call.body.items() if name not in turns.PASSING}))
+    return digest.digest()
+
+
+def repeated_tool(call: Call) -> tuple[str, int]:
+    """The tool that the latest answers in a conversation called with the same arguments, and how often in a row."""
+    if not turns.is_conversation(call):
+        return "", 0
+    last: tuple[str, bytes] | None = None
+    count = 0
+    for message in reversed(turns.messages_of(call)):
+        called = _called(message)
+        if called is None:
+            continue
+        if last is None:
+            last = called
+        if called != last:
+            break
+        count += 1
+    return (last[0], count) if last else ("", 0)
+
+
+def _called(message: Any) -> tuple[str, bytes] | None:
+    """The name and the whole turn of a message that calls a tool; None for every other message."""
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content") or message.get("parts") or ()
+    blocks = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
+    calls: list[Any] = [one.get("function") for one in message.get("tool_calls") or () if isinstance(one, dict)]
+    calls += [one for one in blocks if one.get("type") == "tool_use"]
+    calls += [one["functionCall"] for one in blocks if "functionCall" in one]
+    calls += [message] if message.get("type") == "function_call" else []
+    named = [one for one in calls if isinstance(one, Mapping)]
+    return (_name(named[0].get("name")), turns.turn_of(_without_text(message))) if named else None
+
+
+def _without_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An agent in a loop may well comment on it in other words each time."""
+    content = message.get("content")
+    if isinstance(content, list):
+        kept = [one for one in content if not (isinstance(one, dict) and one.get("type") == "text")]
+        return {**message, "content": kept}
+    return {**message, "content": ""} if isinstance(content, str) else message
+
+
+def _name(value: Any) -> str:
+    return value[:_MAX_NAME] if isinstance(value, str) and value.isprintable() else "(unnamed)"
+
+
+def _limit(message: str, retry_after_s: int | None = None) -> Refusal:
+    return _refusal("session_limit_reached", message, retry_after_s)
+
+
+def _refusal(code: str, message: str, retry_after_s: int | None = None) -> Refusal:
+    return Refusal(429, code, message, kind="rate_limit_exceeded", retry_after_s=retry_after_s, final=True)

@@ -1,0 +1,1 @@
+"""Budgets' counters in Redis, shared by every instance."""

@@ -1,0 +1,155 @@
+"""One connection to Redis: commands in order, many under way at once, answers and the channel's news on the same socket.
+
+redis-py needs a connection for each command that is under way, and several times the CPU; hiredis does the parsing here
+too, and around it is no more than this file. No command is tried again: whoever sent it knows what that would mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+from hiredis.hiredis import PushNotification
+
+from proxy.config.store_url import Address
+
+DEADLINE_S = 0.05
+"""An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
+_TICKS = 5
+
+
+class LinkLost(ConnectionError):  # noqa: N818 - the state's name
+    """The connection is gone, or an answer did not come in time: nobody knows whether the command was carried out."""
+
+
+class CommandError(Exception):
+    """Redis answered with an error."""
+
+
+class Link(asyncio.Protocol):
+    """Made by `connect`. on_news gets the messages of subscribed channels; on_lost is called once, at the end."""
+
+    def __init__(
+        self, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._tick_s = deadline_s / _TICKS
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
+        self._under_way: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._unsent: list[bytes] = []
+        self._tick_number = 0
+        self._ticking = False
+        self._on_news = on_news
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection at once. What is under way ends with `LinkLost`."""
+        if self.lost:
+            return
+        self.lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        under_way, self._under_way = self._under_way, deque()
+        for future, _ in under_way:
+            if not future.done():
+                future.set_exception(LinkLost())
+        self._on_lost()
+
+    def call(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
+        """Send a command; its answer. Raises `LinkLost`; the future has `LinkLost` or `CommandError`."""
+        if self.lost:
+            raise LinkLost
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._under_way.append((future, self._tick_number))
+        self._put(command)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(self._tick_s, self._tick)
+        return future
+
+    def subscribe(self, channel: str) -> None:
+        """Hear a channel's news; what confirms it is news too."""
+        if self.lost:
+            raise LinkLost
+        self._put(("SUBSCRIBE", channel))
+
+    def _put(self, command: tuple[str | bytes | int | float, ...]) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its annotation is of one word
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self.lost and self._transport is not None:
+            self._transport.write(b"".join(unsent))
+
+    def _tick(self) -> None:
+        self._ticking = False
+        if self.lost or not self._under_way:
+            return
+        self._tick_number += 1
+        if self._tick_number - self._under_way[0][1] > _TICKS:
+            self.close()
+            return
+        self._ticking = True
+        self._loop.call_later(self._tick_s, self._tick)
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (answer := reader.gets()) is not False:
+                self._take(answer)
+        except hiredis.ProtocolError:
+            self.close()
+
+    def _take(self, answer: Any) -> None:
+        if isinstance(answer, PushNotification):
+            if answer[0] == "message":
+                self._on_news(answer[2])
+            return
+        if not self._under_way:
+            self.close()
+            return
+        future, _ = self._under_way.popleft()
+        if future.done():  # its caller was cancelled
+            return
+        if isinstance(answer, hiredis.ReplyError):
+            future.set_exception(CommandError(str(answer)))
+        else:
+            future.set_result(answer)
+
+
+async def connect(
+    address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
+) -> Link:
+    """A connection that is logged in, in RESP3, on its database. Raises OSError (`LinkLost` is one), CommandError."""
+    loop = asyncio.get_running_loop()
+    link = Link(on_news, on_lost, deadline_s)
+    async with asyncio.timeout(1.0):
+        if address.path is not None:
+            await loop.create_unix_connection(lambda: link, address.path)
+        else:
+            context = ssl.create_default_context() if address.tls else None
+            await loop.create_connection(lambda: link, address.host, address.port, ssl=context)
+    login = ("AUTH", address.user or "default", address.password) if address.password is not None else ()
+    try:
+        await link.call("HELLO", 3, *login, "SETNAME", "taximeter")
+        if address.database:
+            await link.call("SELECT", address.database)
+    except BaseException:
+        link.close()
+        raise
+    return link

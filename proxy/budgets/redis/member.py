@@ -1,0 +1,281 @@
+"""A process's place at the shared store: its connection, the epoch that it takes part in, and what it holds and owes there.
+
+Redis is written to in *epochs*. A server that may have lost writes (a restart, a flush, a fail-over) is in a new one, which
+grants nothing until its counters are rebuilt. Every process joins it with the reservations that it has open. What ended before
+it joined is in the ledger, from which the epoch is rebuilt; what ends later is delivered, in order, when it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
+
+from proxy.budgets.redis.link import DEADLINE_S, CommandError, Link, LinkLost, connect
+from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
+from proxy.budgets.store import StoreUnavailable
+from proxy.config.store_url import parse_address
+from proxy.types import Claim
+
+log = logging.getLogger("taximeter.store")
+
+_PAUSE_S = 0.1
+_AT_ONCE = 100
+
+Value = str | bytes | int | float
+
+
+class Held(NamedTuple):
+    """A reservation of ours that stands, as it would have to be restored."""
+
+    claims: Sequence[Claim]
+    amounts: Sequence[int]
+    nanousd: int | None
+    deadline_s: float
+    record: bytes
+
+
+class Owed(NamedTuple):
+    """An end that could not be delivered."""
+
+    epoch: str
+    verb: str
+    arguments: Sequence[Value]
+
+
+class Member:
+    """`run` keeps it connected until it is cancelled; while the store is away, or being rebuilt, verbs raise at once.
+
+    on_epoch: told the epoch's id when this process joins it, before anything is reserved in it; once its open
+    reservations are restored there, on_joined is awaited. hear: gets the news of counters that somebody waits for. on_trouble:
+    nothing is known any more.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_epoch: Callable[[str], None] = lambda _: None,
+        on_joined: Callable[[str], Awaitable[None]] | None = None,
+        hear: Callable[[str], None] = lambda _: None,
+        on_trouble: Callable[[], None] = lambda: None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._address = parse_address(url)
+        self._deadline_s = deadline_s
+        self._on_epoch = on_epoch
+        self._on_joined = on_joined
+        self._hear = hear
+        self._on_trouble = on_trouble
+        self._link: Link | None = None
+        self._trouble = asyncio.Event()
+        self._subscribed = ""
+        self._unrestored: dict[str, None] = {}
+        self._owed: deque[Owed] = deque()
+        self.root = ROOT
+        self.epoch = ""
+        self.held: dict[str, Held] = {}
+        self.joined = asyncio.Event()
+        self.ready = asyncio.Event()  # calls can be counted
+        self.facts: Mapping[str, str] = {}
+
+    # The connection
+
+    async def run(self) -> None:
+        """Connect, take part in the epoch that runs, and begin again whenever something is wrong."""
+        down = False
+        while True:
+            self._trouble.clear()
+            try:
+                link = self._link or await self._connect()
+                await self._take_part(link)
+            except (OSError, CommandError, StoreUnavailable) as error:
+                if not down:
+                    log.error("the budget store cannot be used: %s", error or type(error).__name__)
+                    down = True
+                self._hang_up()
+            if self.ready.is_set():
+                if down:
+                    log.warning("the budget store is back")
+                down = False
+                await self._trouble.wait()
+                self._on_trouble()
+            else:
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _connect(self) -> Link:
+        link = await connect(self._address, self._hear, self._lose, self._deadline_s)
+        for _, text in scripts().values():
+            await link.call("SCRIPT", "LOAD", text)
+        self.facts = facts(await link.call("INFO", "everything"))
+        unfit, _ = problems(self.facts)
+        if unfit:
+            link.close()
+            raise StoreUnavailable("; ".join(unfit))
+        self._link = link
+        return link
+
+    def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _lose(self) -> None:
+        self._link = None
+        self._subscribed = ""
+        self.ready.clear()
+        self._trouble.set()
+
+    async def close(self) -> None:
+        """Deliver what is owed, if it can be, and hang up."""
+        with suppress(StoreUnavailable):
+            await self.deliver()
+        self._hang_up()
+
+    # Epochs
+
+    async def _take_part(self, link: Link) -> None:
+        """Join the epoch that runs with what is open here; deliver what is owed to it; grant once it is open."""
+        epoch, state, _ = await self.state()
+        if epoch != self._subscribed:
+            link.subscribe(f"{ROOT}:{epoch}:room")
+            self._subscribed = epoch
+        if epoch != self.epoch:
+            # What ended before this line is in the ledger, from which this epoch is rebuilt; what ends after it is delivered.
+            self._on_epoch(epoch)
+            self.epoch = epoch
+            self._unrestored = dict.fromkeys(self.held)
+            self.joined.clear()
+        await self._restore()
+        if not self.joined.is_set():
+            if self._on_joined is not None:
+                await self._on_joined(epoch)
+            self.joined.set()
+        await self.deliver()
+        if state == "open":
+            self.ready.set()
+
+    async def _restore(self) -> None:
+        while self._unrestored:
+            some = list(islice(self._unrestored, _AT_ONCE))
+            await asyncio.gather(*[self._restore_one(one, self.held[one]) for one in some if one in self.held])
+            for one in some:
+                self._unrestored.pop(one, None)
+
+    async def _restore_one(self, reservation_id: str, one: Held) -> None:
+        smaller = "" if one.nanousd is None else one.nanousd
+        arguments: list[Value] = [reservation_id, repr(one.deadline_s), one.record, smaller]
+        for claim, amount in zip(one.claims, one.amounts, strict=True):
+            arguments += (bucket_of(claim), claim.group, end_of(claim), amount)
+        await self.call("restore", self.epoch, *arguments)
+
+    async def state(self) -> tuple[str, str, float]:
+        """The epoch that runs, "open" or "recovering", and the store's clock."""
+        epoch, state, now = await self.call("join", "", secrets.token_hex(4))
+        if epoch != self.epoch:
+            self.ready.clear()
+            self._trouble.set()
+        return epoch, state, float(now)
+
+    async def seed(
+        self,
+        epoch: str,
+        state: str,
+        part: str,
+        name: str = "",
+        end: int | None = None,
+        rows: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """Add what the ledger says was spent in a bucket, whose window has that end, once for each part, while that epoch is
+        in `state`. Never into a later one: its sums would lack what is on its way to the ledger.
+
+        rows: group and amount.
+        """
+        arguments: list[Value] = [name, "" if end is None else end]
+        for row in rows:
+            arguments += row
+        await self.call("seed", epoch, state, part, *arguments)
+
+    async def open(self, epoch: str) -> None:
+        """The counters of this epoch are complete: let it grant."""
+        await self.call("open", epoch)
+        self.ready.set()
+
+    # What is held and owed
+
+    def must_charge(self, reservation_id: str) -> bool:
+        """Whether a reservation of ours may not have come into this epoch yet, so that it cannot just be settled there."""
+        return reservation_id in self._unrestored
+
+    async def end(self, verb: str, reservation_id: str, *arguments: Value) -> Sequence[str]:
+        """Deliver an end, or keep it until it can be: it is in the spool already, so nobody need wait for it."""
+        epoch = self.epoch
+        try:
+            answer: Sequence[str] = await self.call(verb, epoch, reservation_id, *arguments)
+        except StoreUnavailable:
+            self.owe(epoch, verb, reservation_id, *arguments)
+            return ("",)
+        except asyncio.CancelledError:
+            self.owe(epoch, verb, reservation_id, *arguments)
+            raise
+        return answer
+
+    def owe(self, epoch: str, verb: str, *arguments: Value) -> None:
+        self._owed.append(Owed(epoch, verb, arguments))
+
+    async def deliver(self) -> None:
+        """Deliver what is owed, in order. What is owed to another epoch is in the ledger, from which this one was rebuilt."""
+        while self._owed:
+            one = self._owed[0]
+            if one.epoch == self.epoch:
+                await self.call(one.verb, one.epoch, *one.arguments)
+            if self._owed and self._owed[0] is one:
+                self._owed.popleft()
+
+    # Calling
+
+    async def command(self, *words: Value) -> Any:
+        """A command that is no verb. Raises as `call`."""
+        if self._link is None:
+            raise StoreUnavailable("the budget store is away")
+        try:
+            return await self._link.call(*words)
+        except (CommandError, LinkLost) as error:
+            raise StoreUnavailable(str(error)) from None
+
+    def name(self, what: str, epoch: str = "") -> str:
+        """A name of an epoch, of ours where none is given."""
+        return f"{ROOT}:{epoch or self.epoch}:{what}"
+
+    async def call(self, verb: str, *arguments: Value) -> Any:
+        """Run a script. Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in."""
+        if self._link is None:
+            raise StoreUnavailable("the budget store is away")
+        return await self._call_on(self._link, verb, *arguments)
+
+    async def _call_on(self, link: Link, verb: str, *arguments: Value) -> Any:
+        sha, text = scripts()[verb]
+        try:
+            try:
+                answer = await link.call("EVALSHA", sha, 1, ROOT, *arguments)
+            except CommandError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                await link.call("SCRIPT", "LOAD", text)
+                answer = await link.call("EVALSHA", sha, 1, ROOT, *arguments)
+        except CommandError as error:
+            log.error("the budget store refuses %s: %s", verb, error)
+            link.close()
+            raise StoreUnavailable(str(error)) from None
+        except LinkLost:
+            raise StoreUnavailable("the budget store does not answer") from None
+        if answer and answer[0] == "closed":
+            self.ready.clear()
+            self._trouble.set()
+            raise StoreUnavailable("the budget store is being rebuilt")
+        return answer

@@ -1,0 +1,227 @@
+"""The budget store that several data planes share: counters and reservations in Redis 7, every verb one script, one round trip.
+
+Redis decides, by its own clock; here is only what it is asked and what its answers mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from proxy.budgets.redis.link import DEADLINE_S
+from proxy.budgets.redis.member import Held, Member, Value
+from proxy.budgets.redis.scripts import bucket_of, end_of, unbucket
+from proxy.budgets.store import (
+    MOST,
+    CounterKey,
+    Denied,
+    Ending,
+    Expired,
+    Granted,
+    Moved,
+    Standing,
+    StoreUnavailable,
+    counter_key,
+    granted_amounts,
+    standing_of,
+)
+from proxy.budgets.waiting import WaitingRoom
+from proxy.types import Claim
+
+_ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after it was asked for
+_MOST_NEWS = 10_000
+_AT_ONCE = 100
+
+
+class RedisStore:
+    """One process's end of the shared store; see `Member` for what the arguments are."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_epoch: Callable[[str], None] = lambda _: None,
+        on_joined: Callable[[str], Awaitable[None]] | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._waiting = WaitingRoom()
+        self.member = Member(
+            url,
+            on_epoch=on_epoch,
+            on_joined=on_joined,
+            hear=self._hear,
+            on_trouble=self._waiting.wake_all,
+            deadline_s=deadline_s,
+        )
+        self._figures: dict[CounterKey, tuple[int, int]] = {}  # the last that an answer said: spent, reserved
+        self._news = 0
+        self._news_of: dict[CounterKey, int] = {}
+        self._denied: dict[str, int] = {}
+
+    @property
+    def epoch(self) -> str:
+        return self.member.epoch
+
+    # Verbs
+
+    async def reserve(
+        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+    ) -> Granted | Denied | Moved:
+        arguments: list[Value] = [reservation_id, repr(deadline_s), record]
+        for claim in claims:
+            arguments += (
+                bucket_of(claim), claim.group, claim.window_start, end_of(claim), claim.limit, min(claim.amount, MOST),
+                "" if claim.least is None else min(claim.least, MOST), "hard" if claim.hard else "soft",
+            )  # fmt: skip
+        if not self.member.ready.is_set():
+            raise StoreUnavailable("the budget store is away, or being rebuilt")
+        news, epoch = self._news, self.member.epoch
+        try:
+            answer = await self.member.call("reserve", epoch, *arguments)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self.member.owe(epoch, "release", reservation_id)  # it may stand all the same
+            raise
+        if answer[0] == "denied":
+            if self._waiting:
+                self._waiting.turn_is_over(reservation_id)
+            return self._why(reservation_id, claims, answer, news)
+        if answer[0] == "moved":
+            return Moved(float(answer[1]))
+        nanousd = int(answer[1]) if answer[1] else None
+        amounts = granted_amounts(claims, nanousd)
+        self.member.held[reservation_id] = Held(claims, amounts, nanousd, deadline_s, record)
+        if self._waiting:
+            self._waiting.took(reservation_id, claims, amounts)
+        return Granted(nanousd, tuple(claims[int(number) - 1].budget for number in answer[2:]))
+
+    def _why(self, reservation_id: str, claims: Sequence[Claim], answer: Sequence[str], news: int) -> Denied:
+        exceeded: list[Standing] = []
+        busy: list[Standing] = []
+        for at in range(1, len(answer), 4):
+            why, number, spent, reserved = answer[at : at + 4]
+            standing = standing_of(claims[int(number) - 1], int(spent), int(reserved))
+            (exceeded if why == "exceeded" else busy).append(standing)
+        if busy and not exceeded:
+            if len(self._denied) >= _MOST_NEWS:
+                self._denied.clear()
+            self._denied[reservation_id] = news
+        return Denied(tuple(exceeded), tuple(busy))
+
+    async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
+        held = self.member.held.pop(reservation_id, None)
+        if held is not None and self.member.must_charge(reservation_id):
+            return await self.charge(reservation_id, held.claims, amounts)
+        answer = await self.member.end("settle", reservation_id, *[min(amount, MOST) for amount in amounts])
+        if held is not None:
+            for index, claim in enumerate(held.claims):
+                if len(answer) > 2 * index + 2:
+                    self._note(counter_key(claim), int(answer[2 * index + 1]), int(answer[2 * index + 2]))
+        return _ending(answer)
+
+    async def release(self, reservation_id: str) -> Ending | None:
+        self.member.held.pop(reservation_id, None)
+        return _ending(await self.member.end("release", reservation_id))
+
+    async def charge(self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]) -> Ending | None:
+        self.member.held.pop(reservation_id, None)
+        arguments: list[Value] = []
+        for claim, amount in zip(claims, amounts, strict=True):
+            arguments += (bucket_of(claim), claim.group, end_of(claim), min(amount, MOST))
+        return _ending(await self.member.end("charge", reservation_id, *arguments))
+
+    async def sweep(self, now_s: float) -> int:
+        await self.member.deliver()
+        return int((await self.member.call("sweep", self.member.epoch, _AT_ONCE))[0])
+
+    async def expired(self) -> Sequence[Expired]:
+        answer = await self.member.call("expired", self.member.epoch, _AT_ONCE)
+        found = []
+        for reservation_id, smaller, record, count, *parts in answer[1:]:
+            charged = []
+            for at in range(0, 3 * int(count), 3):
+                budget, measure, start = unbucket(parts[at])
+                charged.append((budget, parts[at + 1], start, measure, int(parts[at + 2])))
+            nanousd = int(smaller) if smaller else None
+            found.append(Expired(reservation_id, nanousd, tuple(charged), record.encode()))
+        return found
+
+    async def written(self, reservation_ids: Sequence[str]) -> None:
+        if reservation_ids:
+            await self.member.call("written", self.member.epoch, *reservation_ids)
+
+    async def forget_ended_windows(self) -> None:
+        await self.member.call("forget", self.member.epoch)
+
+    # Waiting
+
+    def _hear(self, message: str) -> None:
+        """Somebody waited for this counter, here or elsewhere, and it changed."""
+        counter, spent, reserved = message.rsplit("\n", 2)
+        name, group = counter.split("\n", 1)
+        budget, measure, start = unbucket(name)
+        key = (budget, group, measure, start)
+        self._news += 1
+        if len(self._news_of) >= _MOST_NEWS:
+            self._news_of.clear()
+        self._news_of[key] = self._news
+        self._waiting.changed(key, int(spent), int(reserved))
+
+    async def wait_for_room(self, reservation_id: str, claims: Sequence[Claim], timeout_s: float) -> bool:
+        asked_at = self._denied.pop(reservation_id, self._news)
+        if any(self._news_of.get(counter_key(claim), 0) > asked_at for claim in claims):
+            return True  # it changed between the answer and now
+        woken = await self._waiting.wait(reservation_id, claims, min(timeout_s, _ASK_AGAIN_S))
+        return woken or timeout_s > _ASK_AGAIN_S
+
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        self._waiting.wake_all()
+
+    # What is told
+
+    def _note(self, key: CounterKey, spent: int, reserved: int) -> None:
+        if len(self._figures) >= _MOST_NEWS:
+            self._figures.clear()
+        self._figures[key] = (spent, reserved)
+
+    def remaining(self, claim: Claim) -> int:
+        """What was left to reserve when a call of this process last ended there."""
+        spent, reserved = self._figures.get(counter_key(claim), (0, 0))
+        return max(0, claim.limit - spent - reserved)
+
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int:
+        """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
+        name = f"{team or ''}\n{session_id}"
+        return int((await self.member.call("session", self.member.epoch, name, nanousd))[0])
+
+    async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
+        """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""
+        return await self._fields(f"s:{name}"), await self._fields(f"r:{name}")
+
+    async def _fields(self, what: str) -> dict[str, int]:
+        member, cursor = self.member, "0"
+        found: dict[str, int] = {}
+        while True:
+            cursor, fields = await member.command("HSCAN", member.name(what), cursor, "COUNT", 1000)
+            found.update(zip(fields[::2], map(int, fields[1::2]), strict=True))
+            if cursor == "0":
+                return found
+
+    async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
+        """The counters that these claims count in, as they stand."""
+        arguments: list[Value] = []
+        for claim in claims:
+            arguments += (bucket_of(claim), claim.group)
+        answer = await self.member.call("standings", self.member.epoch, *arguments)
+        return [
+            standing_of(claim, int(answer[2 * index + 1]), int(answer[2 * index + 2]))
+            for index, claim in enumerate(claims)
+        ]
+
+
+def _end(claim: Claim) -> str | int:
+    return "" if claim.window_end is None else claim.window_end
+
+
+def _ending(answer: Sequence[str]) -> Ending | None:
+    return answer[0] or None  # type: ignore[return-value]  # the scripts' words are the endings

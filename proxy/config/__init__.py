@@ -1,0 +1,1 @@
+"""What the operator wrote: the model of the YAML file, how it is read, what is checked across its rows."""

@@ -1,0 +1,275 @@
+"""Loading and checking a configuration: all of its problems at once, each with its key path.
+
+Form is `config.py`'s matter (pydantic); here is what one row has to do with another, with prices, and with the machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from pricing.operator import parse_rows
+from pricing.units import TOKENS
+from proxy.config.file import ConfigError, Expansion, Problem, load
+from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
+from proxy.config.store_url import parse_address
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
+    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems."""
+    return build(load(path, environ) if path else Expansion({}, [], []))
+
+
+def build(expansion: Expansion) -> tuple[Config, list[str]]:
+    """Check an expanded tree whole. Upstreams whose `api_key` is unset are left out, with the models that need them."""
+    tree, problems, warnings = expansion.tree, list(expansion.problems), []
+    for name, reason in expansion.left_out:
+        warnings.append(f"upstream {name} is left out: {reason}")
+        tree["upstreams"].pop(name, None)
+        for model in [m for m, row in _rows(tree, "models") if row.get("upstream") == name]:
+            del tree["models"][model]
+            warnings.append(f"model {model} is left out with it")
+            for row in tree["models"].values():
+                if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
+                    row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        problems += [Problem(_path(item["loc"]), _message(item)) for item in error.errors(include_url=False)]
+        problems += _checks_of_the_rest(tree, [item["loc"] for item in error.errors(include_url=False)])
+        raise ConfigError(problems) from None
+    problems += _cross_checks(config, _Rows.all_of(tree))
+    if problems:
+        raise ConfigError(problems)
+    return config, warnings + _weak_secrets(config)
+
+
+def _weak_secrets(config: Config) -> list[str]:
+    """Secrets that could be guessed: told, not refused, for many are made by others."""
+    server = config.server
+    secrets = [("server.admin_key", server.admin_key), ("server.metrics_token", server.metrics_token)]
+    secrets += [(f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)]
+    return [
+        f"{path} is short enough to be guessed; take at least 16 characters"
+        for path, secret in secrets
+        if secret and len(secret) < 16
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where the checked rows stand in the file: names that it has, and the indices of its lists' rows."""
+
+    upstreams: frozenset[str]
+    models: frozenset[str]
+    keys: tuple[int, ...]
+    budgets: tuple[int, ...]
+
+    @classmethod
+    def all_of(cls, tree: Mapping[str, Any], left_out: frozenset[tuple[str, Any]] = frozenset()) -> _Rows:
+        def names(section: str) -> frozenset[str]:
+            rows = tree.get(section)
+            return frozenset(rows) if isinstance(rows, dict) else frozenset()
+
+        def indices(section: str) -> tuple[int, ...]:
+            rows = tree.get(section)
+            count = len(rows) if isinstance(rows, list) else 0
+            return tuple(index for index in range(count) if (section, index) not in left_out)
+
+        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"))
+
+
+def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str | int]]) -> list[Problem]:
+    """What else is wrong, in the rows and sections that have the right form: all problems are told at once."""
+    left_out: frozenset[tuple[str, Any]] = frozenset(
+        (str(place[0]), place[1] if len(place) > 1 else None) for place in places
+    )
+    rest: dict[str, Any] = {}
+    for section, value in tree.items():
+        bad = {item for name, item in left_out if name == section}
+        if not bad:
+            rest[section] = value
+        elif section in ("upstreams", "models") and isinstance(value, dict):
+            rest[section] = {name: row for name, row in value.items() if name not in bad}
+        elif section in ("keys", "budgets") and isinstance(value, list):
+            rest[section] = [row for index, row in enumerate(value) if index not in bad]
+    try:
+        config = Config.model_validate(rest)
+    except ValidationError:
+        return []
+    return _cross_checks(config, _Rows.all_of(tree, left_out))
+
+
+def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = tree.get(section)
+    return [(k, v) for k, v in rows.items() if isinstance(v, dict)] if isinstance(rows, dict) else []
+
+
+def _path(location: Sequence[str | int]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, str) and ("[" in part or part == AssumedPrice.__name__):
+            continue  # pydantic's name for a branch, not a key of the file
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return "is not a setting; check its spelling"
+    if item["type"] == "missing":
+        return "is required"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
+    return [
+        *_check_server(config),
+        *_check_upstreams(config),
+        *_check_models(config, rows),
+        *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
+        *_check_keys(config.keys, rows.keys),
+        *_check_budgets(config.budgets, rows.budgets),
+        *_check_places(config),
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_server(config: Config) -> list[Problem]:
+    server = config.server
+    if server.admin_key or (is_loopback(server.host) and is_loopback(server.admin_host)):
+        return []
+    return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
+
+
+def _check_upstreams(config: Config) -> list[Problem]:
+    problems = []
+    for name, upstream in config.upstreams.items():
+        for path, url in [
+            ("base_url", upstream.base_url),
+            *((f"base_urls.{d}", u) for d, u in upstream.base_urls.items()),
+        ]:
+            parts = urlsplit(url)
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or parts.query
+                or parts.fragment
+                or parts.username
+            ):
+                problems.append(Problem(f"upstreams.{name}.{path}", "must be http(s)://host[:port][/path] and no more"))
+        if upstream.dialect and upstream.dialects:
+            problems.append(Problem(f"upstreams.{name}.dialect", "is short for dialects; give one of the two"))
+        for header, value in upstream.headers.items():
+            if not header.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
+                problems.append(Problem(f"upstreams.{name}.headers.{header}", "is not a valid header"))
+    return problems
+
+
+def _check_models(config: Config, rows: _Rows) -> list[Problem]:
+    problems = []
+    for name, model in config.models.items():
+        if model.upstream not in rows.upstreams:
+            known = ", ".join(sorted(rows.upstreams)) or "none"
+            problems.append(
+                Problem(f"models.{name}.upstream", f"{model.upstream!r} is not an upstream (there are: {known})")
+            )
+        if "*" in name[:-1]:
+            problems.append(Problem(f"models.{name}", "may have a * only at its end"))
+        problems += [
+            Problem(f"models.{name}.fallbacks[{index}]", f"{fallback!r} is not a model")
+            for index, fallback in enumerate(model.fallbacks)
+            if fallback not in rows.models
+        ]
+    return problems
+
+
+def _check_keys(keys: Sequence[Key], indices: Sequence[int]) -> list[Problem]:
+    problems = []
+    names: set[str] = set()
+    ids: set[str] = set()
+    for index, key in zip(indices, keys, strict=True):
+        if bool(key.key) == bool(key.key_sha256):
+            problems.append(Problem(f"keys[{index}]", "needs exactly one of key and key_sha256"))
+        elif key.key_id in ids:
+            problems.append(Problem(f"keys[{index}].key", "is the same secret as another key's"))
+        if key.name in names:
+            problems.append(Problem(f"keys[{index}].name", f"{key.name!r} is another key's name"))
+        names.add(key.name)
+        ids.add(key.key_id)
+    return problems
+
+
+def known_attribute(name: str) -> bool:
+    return name in ATTRIBUTES or (name.startswith("label.") and len(name) > len("label."))
+
+
+def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Problem]:
+    problems = []
+    names: set[str] = set()
+    for index, budget in zip(indices, budgets, strict=True):
+        path = f"budgets[{index}]"
+        if budget.name in names:
+            problems.append(Problem(f"{path}.name", f"{budget.name!r} is another budget's name"))
+        names.add(budget.name)
+        limits = [
+            limit for limit in (budget.limit_usd, budget.limit_tokens, budget.limit_requests) if limit is not None
+        ]
+        if len(limits) != 1:
+            problems.append(Problem(path, "needs exactly one of limit_usd, limit_tokens and limit_requests"))
+        if budget.units and budget.limit_tokens is None:
+            problems.append(Problem(f"{path}.units", "goes with limit_tokens only"))
+        problems += [
+            Problem(f"{path}.units", f"{unit!r} is no unit of tokens; there are {', '.join(sorted(TOKENS))}")
+            for unit in budget.units
+            if unit not in TOKENS
+        ]
+        for attribute in (*budget.match, *budget.per):
+            if not known_attribute(attribute):
+                what = f"one of {', '.join(ATTRIBUTES)} or label.NAME"
+                problems.append(
+                    Problem(
+                        f"{path}.match" if attribute in budget.match else f"{path}.per", f"{attribute!r} is not {what}"
+                    )
+                )
+        for attribute, patterns in budget.match.items():
+            if any("*" in pattern[:-1] for pattern in patterns):
+                problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
+        if budget.overrides and len(budget.per) != 1:
+            problems.append(Problem(f"{path}.overrides", "needs a `per` with exactly one attribute"))
+        problems += _check_overrides(budget, path)
+    return problems
+
+
+def _check_overrides(budget: Budget, path: str) -> list[Problem]:
+    problems = []
+    for value, limit in budget.overrides.items():
+        try:
+            override_limit(budget, limit)
+        except ValueError as error:
+            problems.append(Problem(f"{path}.overrides.{value}", str(error)))
+    return problems
+
+
+def _check_places(config: Config) -> list[Problem]:
+    problems = []
+    if config.store != "memory":
+        try:
+            parse_address(config.store)
+        except ValueError:
+            problems.append(Problem("store", "must be memory or redis://[user:password@]host[:port][/database]"))
+    if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
+    return problems

@@ -1,0 +1,60 @@
+"""Who may ask the control plane: the admin key, for `/metrics` also its token, and on loopback, without a key, this machine.
+
+A dependency of every route, decided on headers alone. Without a key, requests that a web page could have made the browser
+send (another `Origin`, or a `Host` that is no name of this machine: DNS rebinding) are turned away.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
+
+from proxy.config.model import Server
+
+
+class Guard:
+    """The dependencies. `server` gives the configuration in force, which a reload may have changed."""
+
+    def __init__(self, server: Callable[[], Server]) -> None:
+        self._server = server
+
+    def admin(self, request: Request) -> None:
+        """Raises 401 without the admin key, 403 for a foreign page where none is needed."""
+        self._check(request, (self._server().admin_key,))
+
+    def metrics(self, request: Request) -> None:
+        """The admin key, or the token that is good for /metrics alone."""
+        server = self._server()
+        self._check(request, (server.admin_key, server.metrics_token))
+
+    def _check(self, request: Request, secrets: tuple[str | None, ...]) -> None:
+        if self._server().admin_key is None:
+            if not _from_this_machine(request):
+                raise HTTPException(403, "Without server.admin_key only this machine may ask.")
+            return
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        given = sent.strip().encode() if scheme.lower() == "bearer" else b""
+        matches = [hmac.compare_digest(given, secret.encode()) for secret in secrets if secret]
+        if not any(matches):
+            raise HTTPException(401, "Send the admin key as `Authorization: Bearer …`.", {"www-authenticate": "Bearer"})
+
+
+def _from_this_machine(request: Request) -> bool:
+    host = request.headers.get("host", "")
+    if not _is_local(urlsplit(f"//{host}").hostname):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == host
+
+
+def _is_local(name: str | None) -> bool:
+    if not name:
+        return False
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -1,0 +1,77 @@
+"""What is asked for at a scrape instead of being counted: budgets, calls in flight, the pipeline's health."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pricing.load import checked_at
+from proxy.control.metrics.exposition import Gauge, decimal
+from proxy.money import NANO
+
+if TYPE_CHECKING:
+    from proxy.control.api.app import Api
+
+
+def gauges(api: Api) -> list[Gauge]:
+    """Every gauge, as it is now."""
+    answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
+    return [*_pipeline(api), *_alerts(api), *_planes(answers), *(_budgets(api) if answers else ())]
+
+
+def _pipeline(api: Api) -> Iterator[Gauge]:
+    yield "ledger_lag_seconds", {}, f"{api.recorder.lag_s:.3f}"
+    yield "ledger_dropped_total", {}, str(api.recorder.unreadable_records)
+    yield "spool_bytes", {}, str(api.recorder.spool_bytes)
+    yield "build_info", {"version": version("taximeter")}, "1"
+    yield "price_book_info", {"version": api.book.version, "operator": _version(api.config().prices)}, "1"
+    yield "price_book_timestamp_seconds", {}, str(_checked_at())
+    yield "sessions_active", {}, str(len(api.metrics.sessions))
+
+
+@cache
+def _checked_at() -> int:
+    return checked_at()
+
+
+def _version(prices: Sequence[Any]) -> str:
+    """Names the operator's own prices, so that a change of them is seen; "" where there are none."""
+    return hashlib.sha256(repr(prices).encode()).hexdigest()[:8] if prices else ""
+
+
+def _alerts(api: Api) -> Iterator[Gauge]:
+    for (kind, budget), count in api.alerts.counts().items():
+        yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
+
+
+def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
+    yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
+    up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
+    yield "budget_store_up", {}, "1" if up and all(up) else "0"
+
+
+def _budgets(api: Api) -> Iterator[Gauge]:
+    """Budgets without groups in full; of those with groups only how many stand above each threshold."""
+    totals = api.totals()
+    now = time.time()
+    for budget in api.budgets():
+        if budget.measure != "usd":
+            continue
+        mine = totals.get(budget.name)
+        if mine is None:
+            continue  # it came with a reload that the data plane has not taken yet
+        end = budget.window_now(now)[1]
+        name = {"budget": budget.name}
+        yield "budget_limit_usd", name, decimal(budget.limit_for("", now), NANO)
+        yield "budget_spent_usd", name, decimal(mine["spent"], NANO)
+        yield "budget_reserved_usd", name, decimal(mine["reserved"], NANO)
+        if end is not None:
+            yield "budget_window_end_timestamp_seconds", name, str(end)
+        if budget.per:
+            for threshold, over in zip(budget.alert_at, mine["over"], strict=True):
+                labels = name | {"threshold": f"{threshold:g}"}
+                yield "budget_groups_over_threshold", labels, str(over)

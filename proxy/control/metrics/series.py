@@ -1,0 +1,138 @@
+"""The state of all metrics: integers, as the ledger database has them. A batch is added to it once it is committed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.control.metrics.observed import Observed
+from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
+from proxy.control.metrics.table import BY_NAME, Key
+from proxy.ledger.schema import entries, metric_state
+
+_QUIET_S = 900.0
+_MEASURED = "_sessions_measured_until"  # a row of metric_state: epoch microseconds
+_LONGEST_CALL = 86_400 * 1_000_000
+
+
+class Exemplar(NamedTuple):
+    """The call behind a histogram's latest value: what leads from a graph to the ledger without a label."""
+
+    request_id: str
+    session_id: str
+    value: int
+
+
+class MetricState:
+    """All series of one instance: what is in the database. Changed by the recorder's thread, read by the API's."""
+
+    def __init__(self, sessions: Sessions | None = None) -> None:
+        self.lock = threading.Lock()
+        self.counters: dict[Key, int] = {}
+        self.histograms: dict[Key, list[int]] = {}  # a count for each bucket, then +Inf, then the sum
+        self.exemplars: dict[Key, Exemplar] = {}
+        self.models: set[str] = set()
+        self.teams: set[str] = set()
+        self.sessions = Sessions(_QUIET_S) if sessions is None else sessions
+        self._observed: Observed | None = None  # what may or may not have been committed
+
+    @classmethod
+    def load(cls, engine: Engine, instance: str, session_quiet_s: float = _QUIET_S) -> MetricState:
+        """The state as the ledger database has it."""
+        columns = (metric_state.c.name, metric_state.c.labels, metric_state.c.value)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.select(*columns).where(metric_state.c.instance == instance)).all()
+        until = next((int(value) for name, _, value in rows if name == _MEASURED), 0)
+        state = cls(Sessions(session_quiet_s, until))
+        state.reload((name, labels, value) for name, labels, value in rows)
+        state.sessions.resume(_calls_since(engine, instance, until))
+        return state
+
+    def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Begin again from (name, labels as JSON, value as JSON); rows that are no metric's are somebody else's."""
+        with self.lock:
+            self.counters.clear()
+            self.histograms.clear()
+            for name, labels, text in rows:
+                if name in BY_NAME:
+                    key, value = (name, _all_labels(name, orjson.loads(labels))), json.loads(text)
+                    (self.histograms if isinstance(value, list) else self.counters)[key] = value
+                    if name == "requests_total":
+                        said = dict(zip(BY_NAME[name].labels, key[1], strict=True))
+                        self.models.add(said["model"])
+                        self.teams.add(said["team"])
+            if self._observed is not None:
+                self._add_sessions(self._observed)
+
+    def due(self) -> bool:
+        """Whether there is something to write down without any entry: a session has gone quiet."""
+        return self.sessions.any_quiet_at(_now())
+
+    def observe(self) -> Observed:
+        """What a batch is observed by; nothing of it is seen here until it is added."""
+        now = _now()
+        self._observed = Observed(self.models, self.teams, now, self.sessions.quiet_at(now))
+        return self._observed
+
+    def changed_by(self, observed: Observed) -> list[tuple[str, str, str]]:
+        """(name, labels as JSON, value as JSON) of every series that the batch changes, with the batch added."""
+        observed.spread()
+        rows = [
+            (key[0], orjson.dumps(key[1]).decode(), str(self.counters.get(key, 0) + amount))
+            for key, amount in observed.counters.items()
+        ]
+        for key, counts in observed.histograms.items():
+            rows.append((key[0], orjson.dumps(key[1]).decode(), json.dumps(self._histogram_with(key, counts))))
+        rows.append((_MEASURED, "[]", str(self.sessions.until(observed.now, observed.calls))))
+        return rows
+
+    def add(self, observed: Observed) -> None:
+        """The batch is in the database: its observation becomes part of the state."""
+        with self.lock:
+            for key, amount in observed.counters.items():
+                self.counters[key] = self.counters.get(key, 0) + amount
+            for key, counts in observed.histograms.items():
+                self.histograms[key] = self._histogram_with(key, counts)
+            for key, exemplar in observed.exemplars.items():
+                self.exemplars[key] = Exemplar(*exemplar)
+            self.models |= observed.models
+            self.teams |= observed.teams
+            self._add_sessions(observed)
+
+    def _add_sessions(self, observed: Observed) -> None:
+        self.sessions.advance(observed.now, observed.quiet, observed.calls)
+        self._observed = None
+
+    def _histogram_with(self, key: Key, counts: list[int]) -> list[int]:
+        """The histogram with `counts` added."""
+        known = self.histograms.get(key)
+        return [a + b for a, b in zip(known, counts, strict=True)] if known else counts
+
+
+def _all_labels(name: str, values: list[str]) -> tuple[str, ...]:
+    """The labels' values; one that was written before its metric had the label has "" for it."""
+    return (*values, *[""] * (len(BY_NAME[name].labels) - len(values)))
+
+
+def _calls_since(engine: Engine, instance: str, until: int) -> Iterable[Call]:
+    """The calls of every session that was heard of since, in the order in which they ended."""
+    e = entries.c
+    lately = sa.select(e.root_session_id).where(
+        e.instance == instance, e.started_at > until - _LONGEST_CALL, e.ended_at > until
+    )
+    query = sa.select(entries).where(e.instance == instance, e.root_session_id.in_(lately)).order_by(e.ended_at)
+    with engine.connect() as connection:
+        for row in connection.execute(query).mappings():
+            if (call := call_of(dict(row))) is not None:
+                yield call
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

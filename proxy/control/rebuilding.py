@@ -1,0 +1,276 @@
+"""The control process's part in a shared budget store: it rebuilds counters, and counts what no data plane can any more.
+
+Rebuilding, whenever a new epoch begins: every data plane writes a marker into its spool, and its open reservations into the
+new epoch. The recorder ships what stands before the marker and holds there; then this instance has reported. When all that
+live have, the counters are what the ledger says, and the epoch opens. So every settlement counts once: before the marker in
+the ledger's sums, behind it by the data plane that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.budgets.budget import Budget, compile_budgets, window_at
+from proxy.budgets.redis.scripts import bucket, problems
+from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.config.model import Config
+from proxy.ledger import instances
+from proxy.ledger.counters import spent
+from proxy.ledger.entries import Entry
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.sound import BudgetAmount
+from proxy.types import Claim
+
+log = logging.getLogger("taximeter.store")
+
+_EVERY_S = 0.1
+_BEAT_S = 1.0
+_FORGET_S = 10.0
+_GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
+_ROWS = 2000
+_HAND_OVER_S = 10.0
+_READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
+
+
+class _Seen(NamedTuple):
+    """What the store said of its epoch, and when it was asked."""
+
+    asked_at: float
+    epoch: str
+    state: str
+
+
+class SharedBudgets:
+    """One for each control process. `run` until it is cancelled; the recorder calls the gate from its thread."""
+
+    def __init__(self, config: Callable[[], Config], engine: Engine, instance: str) -> None:
+        self._config = config
+        self._engine = engine
+        self._instance = instance
+        self._loop = asyncio.get_running_loop()
+        self.store = RedisStore(config().store, deadline_s=1.0)  # no call waits for this process
+        self.recorder: Recorder | None = None
+        self._seen: _Seen | None = None
+        self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
+        self._passed: set[str] = set()
+        self._told: set[str] = set()
+        self._reading = asyncio.Lock()
+        self._standings: list[dict[str, Any]] = []
+        self._read_again_at = 0.0
+
+    async def run(self) -> None:
+        await asyncio.gather(self.store.member.run(), self._watch(), self._beat(), self._forget())
+
+    # The gate between the spool and the ledger; called by the recorder's thread
+
+    def may_ship(self) -> bool:
+        """Not before it is known which epoch runs: what a crash left must be counted in it."""
+        return self._seen is not None and bool(self.store.epoch)
+
+    def may_pass(self, epoch: str) -> bool:
+        """What stands behind this epoch's marker is shipped when the epoch is open, or over."""
+        if epoch in self._passed:
+            return True
+        read_at = self._markers.setdefault(epoch, time.monotonic())
+        seen = self._seen
+        if seen is None or seen.asked_at <= read_at or (seen.epoch == epoch and seen.state != "open"):
+            return False
+        self._passed.add(epoch)
+        return True
+
+    def count(self, entries: Sequence[Entry]) -> None:
+        """Count what is about to be in the ledger and was delivered to no budget, or to those of an epoch that is over."""
+        seen = self._seen
+        if seen is None or seen.state != "open":
+            return  # the counters will be made of the ledger
+        owed = [entry for entry in entries if entry.budgets and entry.end.get("epoch") != seen.epoch]
+        if owed:
+            self._hand_over(self._charge(owed))
+
+    def over(self, lately: Sequence[Entry]) -> None:
+        """A data plane is gone. What it wrote last it may not have told the budgets."""
+        mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
+        if mine:
+            self.ended(mine)
+
+    def ended(self, entries: Sequence[Entry]) -> None:
+        """This is how they ended, if it is not known yet."""
+        self._hand_over(self._end(entries))
+
+    def _hand_over(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
+
+    async def _charge(self, entries: Sequence[Entry]) -> None:
+        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        for entry in entries:
+            claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
+            await self.store.charge(entry.row["id"], claims, [claim.amount for claim in claims])
+
+    async def _end(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if "budget_unverified" in (entry.row["flags"] or ""):
+                await self._charge([entry])
+            elif entry.row["status"] == "void":
+                await self.store.release(entry.row["id"])
+            else:
+                await self.store.settle(entry.row["id"], [amount for *_, amount in entry.budgets])
+
+    # Epochs
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except (StoreUnavailable, SQLAlchemyError) as error:
+                log.debug("epoch: %s", error)
+            await asyncio.sleep(_EVERY_S)
+
+    async def _look(self) -> None:
+        member, asked_at = self.store.member, time.monotonic()
+        self._warn()
+        epoch, state, now_s = await member.state()
+        self._seen = _Seen(asked_at, epoch, state)
+        if state == "open" or epoch != member.epoch or self.recorder is None:
+            return
+        reported = set(await member.command("SMEMBERS", member.name("reported", epoch)))
+        if self._instance not in reported:
+            runs = self.recorder.held_at(epoch)
+            joined = set(await member.command("SMEMBERS", member.name("joined", epoch)))
+            if runs is None or not joined.issuperset(runs):
+                return
+            await member.command("SADD", member.name("reported", epoch), self._instance)
+            reported.add(self._instance)
+        since = int((time.time() - self._config().server.max_call_s - _GRACE_S) * 1e6)
+        missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
+        if missing:
+            if epoch not in self._told:
+                log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
+                self._told.add(epoch)
+            return
+        await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "recovering")
+        await member.open(epoch)
+        log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
+        await self._drop_other_epochs(epoch)
+
+    def _warn(self) -> None:
+        """Once, what the operator should know of the server."""
+        for doubt in problems(self.store.member.facts)[1] if self.store.member.facts else ():
+            if doubt not in self._told:
+                log.warning("%s", doubt)
+                self._told.add(doubt)
+
+    async def seed_new(self) -> None:
+        """After a reload: what the ledger says of budgets that this epoch does not know yet."""
+        try:
+            epoch, _, now_s = await self.store.member.state()
+            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+        except (StoreUnavailable, SQLAlchemyError) as error:
+            log.error("new budgets begin at 0: %s", error)
+
+    async def seed_anew(self, names: Sequence[str]) -> None:
+        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there."""
+        member = self.store.member
+        try:
+            epoch, _, now_s = await member.state()
+            for budget in compile_budgets(self._config().budgets):
+                if budget.name in names:
+                    start, _ = budget.window_now(now_s)
+                    name = bucket(budget.name, budget.measure, start)
+                    await member.command("UNLINK", member.name(f"s:{name}", epoch))
+                    parts = f"{budget.measure}:{budget.name}"
+                    known = await member.command("SMEMBERS", member.name("seeded", epoch))
+                    mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
+                    if mine:
+                        await member.command("SREM", member.name("seeded", epoch), *mine)
+            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+        except (StoreUnavailable, SQLAlchemyError) as error:
+            log.error("redefined budgets begin with what they had: %s", error)
+
+    async def _seed(self, epoch: str, budgets: Sequence[Budget], now_s: float, state: str) -> None:
+        member = self.store.member
+        known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
+        new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
+        for budget in new:
+            start, end = budget.window_now(now_s)
+            name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
+            found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            rows = list(found.items())
+            for first in range(0, len(rows), _ROWS):
+                await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
+            await member.seed(epoch, state, name)
+
+    async def _drop_other_epochs(self, epoch: str) -> None:
+        member, cursor = self.store.member, "0"
+        while True:
+            cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
+            old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name(""))]
+            if old:
+                await member.command("UNLINK", *old)
+            if cursor == "0":
+                return
+
+    # Chores
+
+    async def beat(self) -> None:
+        """Say that this instance lives: before anything else, so that nobody goes on without it."""
+        with contextlib.suppress(SQLAlchemyError):  # it is said again
+            await asyncio.to_thread(instances.beat, self._engine, self._instance, time.time_ns() // 1000)
+
+    async def leave(self) -> None:
+        """Nobody need wait for this instance any more, if everything that it knew is in the ledger."""
+        await self.store.member.close()
+        if self.recorder is not None and not self.recorder.has_runs():
+            with contextlib.suppress(SQLAlchemyError):
+                await asyncio.to_thread(instances.leave, self._engine, self._instance)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            await self.beat()
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(_FORGET_S)
+            try:
+                await self.store.forget_ended_windows()
+            except StoreUnavailable as error:
+                log.debug("forgetting: %s", error)
+
+    async def standings(self) -> list[dict[str, Any]]:
+        """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.
+
+        Raises `StoreUnavailable`.
+        """
+        async with self._reading:
+            began = time.monotonic()
+            if began >= self._read_again_at:
+                self._standings = await self._read_standings()
+                took = time.monotonic() - began
+                self._read_again_at = began + took * _READ_SHARE
+            return self._standings
+
+    async def _read_standings(self) -> list[dict[str, Any]]:
+        _, _, now_s = await self.store.member.state()
+        found = []
+        for budget in compile_budgets(self._config().budgets):
+            start, end = budget.window_now(now_s)
+            spent, reserved = await self.store.counters(bucket(budget.name, budget.measure, start))
+            for group in spent | reserved:
+                limit, amounts = budget.limit_for(group, now_s), (spent.get(group, 0), reserved.get(group, 0))
+                found.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
+        return found
+
+
+def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:
+    name, group, start, measure, amount = taken
+    end = window_at(budget.window, start, budget.zone)[1] if budget is not None else None
+    return Claim(name, group, start, end, 0, amount, measure)

@@ -1,0 +1,309 @@
+"""One data-plane process: its plane, its uvicorn server, its link to the control process, its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+import uvloop
+
+from pricing.book import Book
+from pricing.load import load_book
+from proxy.access.keys import KeyRing, identity_of
+from proxy.access.routes import Router
+from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
+from proxy.budgets.guards import Guards
+from proxy.budgets.memory import MemoryStore
+from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.ceilings.learned import Learned
+from proxy.ceilings.prefixes import CountedPrefixes
+from proxy.config.model import AssumedPrice, Config
+from proxy.dataplane.application import Application, connection_class, drop_overdue
+from proxy.downstream.load import Load
+from proxy.exchange.attempt import expired_record, now_us
+from proxy.exchange.plane import Plane, destinations_of
+from proxy.keyed_hash import KeyedHash
+from proxy.processes.http_server import Server
+from proxy.processes.link import DataPlaneLink
+from proxy.processes.orders import Orders
+from proxy.sessions.chains import Chains
+from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from proxy.types import Identity
+from proxy.upstream.pool import UpstreamClient
+
+log = logging.getLogger("taximeter.data")
+
+_TICK_S = 1.0
+_KEEP_ALIVE_S = 75
+_RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
+_STORE_WAIT_S = 10.0
+
+
+def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
+    uvloop.run(_DataPlane(config, worker, listener, orders).serve())
+
+
+class _DataPlane:
+    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+        self._config = config
+        self._worker = worker
+        self._listener = listener
+        self._orders = orders
+        self._stopping = asyncio.Event()
+        self._book = load_book()
+        self._raises: list[Raise] = []
+        self._readying: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        config = self._config
+        plane = self._plane = self._build(config)
+        server = self._server = self._uvicorn(config, Application(plane))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
+        self._orders.watch(on_config=self._reload, on_parent_gone=self._stop)
+        link = DataPlaneLink(
+            Path(config.data_dir) / "control.sock",
+            worker=self._worker,
+            on_snapshot=self._take_snapshot,
+            handlers={
+                "standing": self._standing,
+                "fullest": self._fullest,
+                "totals": self._totals,
+                "gauges": self._gauges,
+            },
+        )
+        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
+        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
+        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
+        if isinstance(plane.store, RedisStore):
+            chores.append(asyncio.create_task(plane.store.member.run()))
+        await server.serve(sockets=[self._listener])
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        self._write_tally()
+        if isinstance(plane.store, RedisStore):
+            await plane.store.member.close()
+        plane.upstreams.close()
+        plane.spool.close()
+
+    def _build(self, config: Config) -> Plane:
+        upstreams = UpstreamClient()
+        keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
+        return Plane(
+            config=config,
+            keys=KeyRing(identity_of(key) for key in config.keys),
+            router=Router(config.models, config.upstreams),
+            book=self._priced_by(config),
+            budgets=BudgetIndex(compile_budgets(config.budgets)),
+            store=self._store(config),
+            spool=SpoolWriter(
+                Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
+            ),
+            upstreams=upstreams,
+            load=Load(*_body_bounds(config)),
+            destinations=destinations_of(config, os.environ, upstreams),
+            guards=Guards(config.guards),
+            chains=Chains(keyed),
+            prefixes=CountedPrefixes(keyed),
+            learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
+        )
+
+    def _store(self, config: Config) -> MemoryStore | RedisStore:
+        if config.store == "memory":
+            return MemoryStore()
+        return RedisStore(config.store, on_epoch=self._mark_epoch, on_joined=self._say_joined)
+
+    def _mark_epoch(self, epoch: str) -> None:
+        """Whatever ends before this record is in the sums that the epoch's counters are made of."""
+        self._plane.spool.append_end(orjson.dumps({"t": "epoch", "epoch": epoch}))
+
+    async def _say_joined(self, epoch: str) -> None:
+        """Everything that is open here stands in the new epoch."""
+        member = self._plane.store.member  # type: ignore[union-attr]  # it is the shared store that calls
+        await member.command("SADD", member.name("joined"), self._plane.spool.run)
+
+    def _priced_by(self, config: Config) -> Book:
+        """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
+        book = self._book.with_operator(config.operator_prices())
+        assumed = config.on_unpriced
+        return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
+
+    def _uvicorn(self, config: Config, app: Application) -> Server:
+        limits = config.server
+        protocol = connection_class(
+            max_connections=limits.max_connections,
+            header_timeout_s=limits.header_timeout_s,
+            body_timeout_s=limits.body_timeout_s,
+        )
+        return Server(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=int(limits.drain_timeout_s),
+                backlog=2048,
+            )
+        )
+
+    def _stop(self) -> None:
+        self._plane.ready = False
+        self._server.should_exit = True
+
+    # What the control process tells and asks.
+
+    def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
+        self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
+        self._take_raises(snapshot["raises"])
+        store = self._plane.store
+        if isinstance(store, MemoryStore) and "defined" in snapshot:
+            self._take_seeds(store, snapshot["seeds"])
+        if self._plane.ready or self._server.should_exit:
+            return
+        if isinstance(store, MemoryStore):
+            for seed in snapshot["seeds"]:
+                store.seed(Standing(reserved=0, **seed))
+            self._plane.ready = True
+        elif self._readying is None:
+            self._readying = asyncio.create_task(self._be_ready(store))
+
+    def _take_raises(self, rows: Sequence[Sequence[Any]]) -> None:
+        raises = [Raise(*row) for row in rows]
+        if raises != self._raises:
+            self._raises = raises
+            self._plane.budgets = BudgetIndex(compile_budgets(self._plane.config.budgets, raises))
+            self._plane.store.limits_changed()
+
+    def _take_seeds(self, store: MemoryStore, seeds: Sequence[Mapping[str, Any]]) -> None:
+        """The ledger knows by now what the budgets of the latest configuration begin with."""
+        for seed in seeds:
+            if seed["budget"] in self._plane.unseeded:
+                store.seed(Standing(reserved=0, **seed))
+        self._plane.unseeded.clear()
+        self._plane.seeded.set()
+
+    async def _be_ready(self, store: RedisStore) -> None:
+        """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STORE_WAIT_S):  # not wait_for, which in Python 3.11 may swallow a cancellation
+                await store.member.ready.wait()
+        self._plane.ready = not self._server.should_exit
+
+    def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._plane.standing_rows()
+
+    def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return self._plane.fullest_rows(payload["most"], time.time())
+
+    def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._plane.budget_totals(time.time())
+
+    def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        plane = self._plane
+        return {
+            "inflight_requests": plane.calls_in_flight,
+            "bytes_in_flight": plane.load.bytes_in_flight,
+            "store_up": isinstance(plane.store, MemoryStore) or plane.store.member.ready.is_set(),
+        }
+
+    def _reload(self, config: Config) -> None:
+        """Take a new configuration whole; calls in flight finish with what they began with."""
+        plane, upstreams = self._plane, UpstreamClient()
+        plane.destinations = destinations_of(config, os.environ, upstreams)
+        retired, plane.upstreams = plane.upstreams, upstreams
+        plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
+        plane.router = Router(config.models, config.upstreams)
+        plane.book = self._priced_by(config)
+        self._redefine(plane, config)
+        plane.guards.settings = config.guards
+        plane.facts = {}
+        plane.load.max_body_bytes, plane.load.max_inflight_bytes = _body_bounds(config)
+        plane.config = config
+        retired.close()
+
+    def _redefine(self, plane: Plane, config: Config) -> None:
+        """Budgets that are new, or count something else than they did, begin with what the ledger says."""
+        known = {budget.name: budget.definition for budget in plane.budgets.budgets}
+        plane.budgets = BudgetIndex(compile_budgets(config.budgets, self._raises))
+        if isinstance(plane.store, MemoryStore):
+            changed = [one.name for one in plane.budgets.budgets if known.get(one.name) != one.definition]
+            for name in changed:
+                plane.store.begin_anew(name)
+            if changed:
+                plane.unseeded.update(changed)
+                plane.seeded.clear()
+
+    # The clock.
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            drop_overdue(self._server.server_state.connections, loop.time())
+            with contextlib.suppress(StoreUnavailable):
+                await self._charge_expired()
+            if isinstance(self._plane.store, MemoryStore):
+                self._plane.store.forget_ended_windows(time.time())
+            self._plane.spool.write_owed()
+            self._write_tally()
+
+    async def _charge_expired(self) -> None:
+        """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
+        plane = self._plane
+        await plane.store.sweep(time.time())
+        gone = await plane.store.expired()
+        if not gone:
+            return
+        try:
+            for one in gone:
+                plane.spool.append(expired_record(one, now_us(), plane.store.epoch))
+        except SpoolUnavailable:
+            return  # they are told again
+        await plane.store.written([one.reservation_id for one in gone])
+
+    def _write_tally(self) -> None:
+        record = self._plane.tally.take(now_us())
+        if record is not None:
+            try:
+                self._plane.spool.append(orjson.dumps(record))
+            except SpoolUnavailable:
+                log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def _body_bounds(config: Config) -> tuple[int, int]:
+    """Bytes of one body, and of all that are in flight."""
+    return int(config.server.max_body_mb * 1_000_000), int(config.server.max_inflight_mb * 1_000_000)
+
+
+def _secret(path: Path) -> bytes:
+    """The secret in the file, whole or not at all, made by whoever comes first; only the owner can read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent) as made:
+        made.write(secrets.token_bytes(32))
+        made.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(made.name, path)
+    return path.read_bytes()

@@ -1,0 +1,1 @@
+"""The caller's side: his connection, his request, the answer to him."""

@@ -1,0 +1,194 @@
+"""The client's side of one exchange: its request as it came in, and the only way by which anything goes back to it.
+
+`gone` turns true when the client hangs up; from then on writing is silently nothing, so that the accounting goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from proxy.dialects import Family
+from proxy.downstream import direct
+from proxy.downstream.load import Load
+from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupported_encoding
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+_JSON: Header = (b"content-type", b"application/json")
+
+
+class HungUp(Exception):  # noqa: N818 - what the client did
+    """The client left before its request was complete; there is nobody to answer."""
+
+
+class Client:
+    """One request and its response. `began` is its arrival (perf_counter seconds)."""
+
+    __slots__ = (
+        "_cycle",
+        "_receive",
+        "_send",
+        "attempts",
+        "began",
+        "clamped_tokens",
+        "connection",
+        "counted",
+        "headers",
+        "held_bytes",
+        "load",
+        "path",
+        "query",
+        "request_id",
+        "session_id",
+        "started",
+    )  # fmt: skip
+
+    def __init__(self, load: Load, scope: Scope, receive: Receive, send: Send) -> None:
+        self.load = load
+        self.began = time.perf_counter()
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        extensions = scope.get("extensions") or {}
+        self.connection = extensions.get("taximeter.connection")
+        # Taken out: a cycle of references would be work for the collector after every call.
+        self._cycle: RequestResponseCycle | None = extensions.pop("taximeter.cycle", None)
+        self.request_id = ""
+        self.session_id = ""
+        self.clamped_tokens: int | None = None
+        self.attempts = 1
+        self.counted = False
+        self.started = False
+        self.held_bytes = 0
+        self._receive = receive
+        self._send = send
+
+    @property
+    def gone(self) -> bool:
+        return self.connection is not None and self.connection.gone
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        """Call back as soon as the client hangs up, at once where it has (None: no more)."""
+        if self.connection is not None:
+            self.connection.on_gone = callback
+            if callback is not None and self.connection.gone:
+                callback()
+
+    async def leaves_within(self, seconds: float) -> bool:
+        """Wait, but not for a client that hangs up: whether it did."""
+        left = asyncio.Event()
+        self.when_gone(left.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await left.wait()
+        except TimeoutError:
+            return self.gone
+        finally:
+            self.when_gone(None)
+        return True
+
+    async def body(self) -> bytes:
+        """The whole request body, within the limits of the configuration. Raises `Refused` or `HungUp`."""
+        if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
+            raise unsupported_encoding()
+        limit = self.load.max_body_bytes
+        stated = self.headers.get(b"content-length", b"")
+        if stated.isdigit() and int(stated) > limit:
+            raise too_large(limit)
+        chunks: list[bytes] = []
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise HungUp
+            chunk = message.get("body", b"")
+            self._hold(len(chunk))
+            if self.held_bytes > limit:
+                raise too_large(limit)
+            if not message.get("more_body", False):
+                return b"".join([*chunks, chunk]) if chunks else chunk
+            chunks.append(chunk)
+
+    def _hold(self, count: int) -> None:
+        self.held_bytes += count
+        self.load.bytes_in_flight += count
+        if self.load.bytes_in_flight > self.load.max_inflight_bytes:
+            raise overloaded()
+
+    def _own_headers(self) -> list[Header]:
+        own = []
+        if self.request_id:
+            own.append((b"x-taximeter-request-id", self.request_id.encode()))
+            own.append((b"x-request-id", self.request_id.encode()))
+        if self.session_id:
+            own.append((b"x-taximeter-session-id", self.session_id.encode()))
+        if self.clamped_tokens is not None:
+            own.append((b"x-taximeter-clamped-max-tokens", b"%d" % self.clamped_tokens))
+        if self.attempts > 1:
+            own.append((b"x-taximeter-attempts", b"%d" % self.attempts))
+        return own
+
+    async def start(self, status: int, headers: list[Header]) -> None:
+        """The response's head, with our own ids added."""
+        self.started = True
+        headers = headers + self._own_headers()
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """A piece of the body; waits while the client reads slowly."""
+        if self._cycle is None or not data or not direct.write(self._cycle, data):
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
+        """A whole response."""
+        headers = [*headers, *self._own_headers(), (b"content-length", b"%d" % len(body))]
+        self.started = True
+        if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.end(body)
+
+    async def refuse(self, family: Family, refusal: Refusal) -> None:
+        """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""
+        if self.started:
+            await self.end(family.stream_end(refusal))
+            return
+        headers: list[Header] = [_JSON]
+        if refusal.final:
+            headers.append((b"x-should-retry", b"false"))
+        if refusal.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
+        await self.respond(refusal.status, headers, family.refusal_body(refusal))
+
+    async def drop(self) -> None:
+        """Break the connection off: the body that was promised cannot be completed."""
+        if self.connection is not None:
+            self.connection.drop()
+
+    def release(self) -> None:
+        """The exchange is over: its bytes no longer count as in flight."""
+        self.load.bytes_in_flight -= self.held_bytes
+        self.held_bytes = 0
+        self.when_gone(None)
+
+
+def stream_cost_wish(headers: dict[bytes, bytes]) -> str:
+    """What `x-taximeter-stream-cost` asks for: "" (nothing), "comment" or "usage"."""
+    wish = headers.get(b"x-taximeter-stream-cost")
+    if not wish:
+        return ""
+    if wish == b"1":
+        return "comment"
+    if wish == b"usage":
+        return "usage"
+    raise invalid_request("The header x-taximeter-stream-cost must be 1 or usage.", "x-taximeter-stream-cost")

@@ -1,0 +1,150 @@
+"""Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit (design, section 12).
+
+A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
+in order: what the provider counted for the conversation so far; the model's own tokenizer where there is one; the
+provider's own count, which is free; and, where every budget says `ceiling: calibrated`, an o200k count times the highest
+ratio seen for that family times 1.2, and what the provider's prompt cache holds (`promptcache.py`) at the price of reading it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import orjson
+
+from proxy.ceilings.ceiling import overhead
+from proxy.ceilings.prompt_cache import may_be_read
+from proxy.dialects import Endpoint
+from proxy.downstream.client import Client
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.attribute import prefixes_of
+from proxy.exchange.forward import request_head
+from proxy.exchange.plane import Destination, Plane
+from proxy.upstream.pool import UpstreamError
+
+_COUNT_TIMEOUT_S = 3.0
+_MAX_COUNT_BYTES = 64 * 1024
+_COUNT_MARGIN = 64
+_CALIBRATION = 1.2
+_TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
+_NOT_TEXT = frozenset(
+    {"data", "signature", "encrypted_content", "thoughtSignature"}
+)  # base64 is counted as text all the same
+
+
+async def tightened(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> AsyncIterator[None]:
+    """The attempt's ceiling, closer with each step."""
+    async for tokens in _counts(plane, attempt, endpoint, destination, client):
+        attempt.lower(tokens)
+        yield
+    if cache_is_trusted(plane, attempt) and (prefixes := prefixes_of(plane, attempt)) is not None:
+        attempt.read_from_cache(plane.prefixes.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
+        yield
+
+
+def cache_is_trusted(plane: Plane, attempt: Attempt) -> bool:
+    """Whether a ceiling may count on the provider's prompt cache; if it holds anything of this call is another question."""
+    route = attempt.route
+    return (
+        may_be_read(attempt.call, route.provider)
+        and plane.learned.trusts_cache(route.upstream, route.model)
+        and _calibrated_will_do(attempt)
+    )
+
+
+def _calibrated_will_do(attempt: Attempt) -> bool:
+    return all(budget.calibrated for budget, claim in attempt.claims if claim.hard)
+
+
+async def _counts(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> AsyncIterator[int]:
+    """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
+    prefixes = prefixes_of(plane, attempt)
+    if prefixes is not None:
+        known = plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)
+        if known is not None:
+            yield known + overhead(attempt.call)
+    text_only = not attempt.call.media_items and attempt.call.form is None
+    if text_only:
+        exact = await asyncio.to_thread(_own_tokenizer, attempt)
+        if exact is not None:
+            yield exact
+    counted = await _providers_count(plane, attempt, endpoint, destination, client)
+    if counted is not None:
+        yield counted
+    if text_only and _calibrated_will_do(attempt):
+        calibrated = await asyncio.to_thread(_calibrated, plane, attempt)
+        if calibrated is not None:
+            yield calibrated
+
+
+def _own_tokenizer(attempt: Attempt) -> int | None:
+    from pricing import tokens  # noqa: PLC0415 - tiktoken and its ranks, for the call that needs them
+
+    family = tokens.family(attempt.route.model)
+    if not family.exact or family.encoding is None or tokens.load(family.encoding) is None:
+        return None
+    texts = list(texts_of(attempt.call.body))
+    return tokens.count_all(texts, attempt.route.model) + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+
+
+def _calibrated(plane: Plane, attempt: Attempt) -> int | None:
+    from pricing import tokens  # noqa: PLC0415 - as above
+
+    texts = list(texts_of(attempt.call.body))
+    o200k = tokens.count_o200k(texts)
+    if o200k is None:
+        return None
+    family = tokens.family(attempt.route.model)
+    attempt.family, attempt.o200k_tokens = family.name, o200k + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+    return math.ceil(attempt.o200k_tokens * plane.learned.ratio(family.name, family.factor) * _CALIBRATION)
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in a request, names of fields among them: a model may read any of it."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+        elif isinstance(one, int | float):
+            yield str(one)
+
+
+async def _providers_count(
+    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+) -> int | None:
+    """What the provider says that the input comes to, with the margin that it asks for; None where it does not say."""
+    counting = endpoint.counting
+    if counting is None or attempt.route.provider not in counting.providers:
+        return None
+    path, body = counting.request(attempt.call, attempt.route.model)
+    path = path.replace("{model}", attempt.route.model)
+    head = request_head(client, attempt, endpoint, destination, b"POST", path, len(body))
+    try:
+        async with asyncio.timeout(_COUNT_TIMEOUT_S):
+            response = await plane.upstreams.send(destination.pool, head, body)
+            answer = b""
+            while data := await response.read():
+                answer += data
+                if len(answer) > _MAX_COUNT_BYTES:
+                    response.abort()
+                    return None
+        value = orjson.loads(answer) if response.status == 200 else None
+    except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
+        return None
+    tokens = value.get(counting.field) if isinstance(value, dict) else None
+    # "The token count should be considered an estimate": the actual number may differ by a small amount.
+    return tokens + tokens // 50 + _COUNT_MARGIN if type(tokens) is int and tokens > 0 else None

@@ -1,0 +1,1 @@
+"""The ledger's own audit: entries, totals, counters, the spool."""

@@ -1,0 +1,357 @@
+"""The ledger's own audit: every total is worked out again from the entries, in a scratch database, and compared.
+
+It reads one state of the ledger, writes nothing into it, and needs the same memory for ten entries as for ten million. What is
+wrong with an entry by itself: `audit.py`. The spool: `verify_spool.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from pricing.units import is_token
+from proxy.ledger.audit.entries import correction_problem, problem_of
+from proxy.ledger.audit.spool import SpoolDiffers, check_spool
+from proxy.ledger.corrections import correction_id, entry_in_ledger
+from proxy.ledger.database import connect, reading, writing
+from proxy.ledger.entries import budget_amounts
+from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
+from proxy.ledger.rollups import DAY_US, WEEK_US
+from proxy.ledger.schema import (
+    SUMS,
+    TOKEN_COLUMNS,
+    budget_retired,
+    budget_spend,
+    entries,
+    horizon,
+    metadata,
+    metric_state,
+    spend_days,
+    spend_hours,
+    spend_people_days,
+    spend_people_weeks,
+    spend_sessions,
+    spend_units,
+)
+from proxy.ledger.shipping import upsert
+from proxy.times import rfc3339
+
+_READ = tuple(
+    {
+        column.name: column
+        for column in (
+            *ROLLED_COLUMNS,
+            *(entries.c[name] for name in ("corrects_id", "request_id", "attempt", "reserved_nanousd")),
+            *(entries.c[name] for name in ("cost_lines", "flags", "budgets")),
+        )
+    }.values()
+)
+_AT_ONCE = 5000
+_MICRO = 1_000_000
+
+
+class Difference(NamedTuple):
+    """Where something does not add up, and what."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class Differs(Exception):  # noqa: N818 - what was found, not a failure of the search
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.difference = Difference(where, what)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, in numbers, and the first difference."""
+
+    counted: dict[str, int] = field(default_factory=dict)
+    entries_since_at: int | None = None
+    difference: Difference | None = None
+
+
+def verify(
+    url: str, scratch: Path, spool: Path | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Audit the ledger at `url`; stops at the first difference. scratch: an empty folder, to be removed by the caller.
+
+    spool: its folder; what is in it and counts as shipped has to be in the ledger. progress is told how many entries of how
+    many are read. Raises SQLAlchemyError where the database does not answer.
+    """
+    engine, again = connect(url), connect(f"sqlite:///{scratch}/again.db")
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sort_on_disk)
+    sa.event.listen(again, "connect", _in_no_hurry_to_disk)
+    report = Report()
+    try:
+        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend])
+        with reading(engine).connect() as connection:
+            report.entries_since_at = horizon(connection)
+            try:
+                _verify(connection, again, report, progress)
+                if spool is not None:
+                    report.counted["spool records"] = check_spool(connection, spool, report.entries_since_at)
+            except Differs as found:
+                report.difference = found.difference
+            except SpoolDiffers as found:
+                report.difference = Difference(found.where, found.what)
+    finally:
+        engine.dispose()
+        again.dispose()
+    return report
+
+
+def _sort_on_disk(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA temp_store = FILE")
+
+
+def _in_no_hurry_to_disk(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")  # the scratch database is gone with us in any case
+
+
+def _verify(connection: Connection, again: Engine, report: Report, progress: Callable[[int, int], None] | None) -> None:
+    since = report.entries_since_at
+    _read_entries(connection, again, report, progress)
+    _check_numbering(connection)
+    report.counted["budget counters"] = _compare_budgets(connection, again)
+    rows = _compare(connection, again, sa.select(spend_sessions), sa.select(spend_sessions), spend_sessions, since)
+    for table in _ROLLED:
+        kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
+        rows += _compare(connection, again, kept_rows, kept_rows, table)
+    kept = [] if since is None else [spend_units.c.rollup != spend_sessions.name, spend_units.c.start_at >= since]
+    units = sa.select(spend_units).where(*kept)
+    rows += _compare(connection, again, units, units, spend_units)
+    report.counted["roll-up rows"] = rows
+    _check_days(connection)
+    report.counted["metric series"] = _check_metrics(connection, report)
+
+
+# Entries
+
+
+def _read_entries(
+    connection: Connection, again: Engine, report: Report, progress: Callable[[int, int], None] | None
+) -> None:
+    """Check each entry, and add them up once more."""
+    rolling, add_spend = Rolling(again.dialect), upsert(again, budget_spend, adding="amount")
+    whole = connection.execute(sa.select(sa.func.count()).select_from(entries)).scalar_one()
+    report.counted |= {"entries": 0, "corrections": 0, "corrected nano-USD": 0}
+    for rows in pages(connection, _READ):
+        for row in rows:
+            problem = problem_of(row)
+            if problem is not None:
+                raise Differs(f"entry {row['id']}", problem)
+        _check_corrections(connection, rows, report)
+        amounts = budget_amounts(map(entry_in_ledger, map(dict, rows)))
+        with writing(again).begin() as scratch:
+            rolling.add(scratch, rows)
+            if amounts:
+                names = ("budget", "group", "window_start", "measure")
+                added = [dict(zip(names, key, strict=True)) | {"amount": amount} for key, amount in amounts.items()]
+                scratch.execute(add_spend, added)
+        report.counted["entries"] += len(rows)
+        if progress is not None:
+            progress(report.counted["entries"], whole)
+
+
+def _check_corrections(connection: Connection, rows: Sequence[Mapping[str, Any]], report: Report) -> None:
+    corrections = [row for row in rows if row["kind"] == "correction"]
+    if not corrections:
+        return
+    report.counted["corrections"] += len(corrections)
+    report.counted["corrected nano-USD"] += sum(row["cost_nanousd"] or 0 for row in corrections)
+    wanted = sa.select(*_READ).where(entries.c.id.in_([row["corrects_id"] for row in corrections]))
+    attempts = {row["id"]: dict(row) for row in connection.execute(wanted).mappings()}
+    for row in corrections:
+        if report.entries_since_at is not None and row["started_at"] < report.entries_since_at:
+            continue  # being deleted, its attempt perhaps first
+        problem = correction_problem(row, attempts.get(row["corrects_id"]))
+        if problem is None and row["id"] != correction_id(row["corrects_id"]):
+            problem = f"it is not the one correction that {row['corrects_id']} can have"
+        if problem is not None:
+            raise Differs(f"entry {row['id']}", problem)
+
+
+def _check_numbering(connection: Connection) -> None:
+    number = sa.func.count().label("number")
+    by = (entries.c.request_id, entries.c.attempt)
+    query = sa.select(*by, number).where(entries.c.kind == "attempt").group_by(*by).having(number > 1).limit(1)
+    for request_id, attempt, count in connection.execute(query):
+        raise Differs(f"request {request_id}", f"it has {count} attempts with number {attempt}")
+
+
+# Totals
+
+_ROLLED = (spend_hours, spend_days, spend_people_days, spend_people_weeks)
+
+
+def _compare_budgets(connection: Connection, again: Engine) -> int:
+    """A counter is what its entries say, those that are deleted too. One of 0 is as good as none."""
+    names = [column.name for column in budget_spend.primary_key]
+    same = sa.and_(*[budget_retired.c[name] == budget_spend.c[name] for name in names])
+    left = budget_spend.c.amount - sa.func.coalesce(budget_retired.c.amount, 0)
+    key = [budget_spend.c[name] for name in names]
+    there = (
+        sa.select(*key, left.label("amount")).select_from(budget_spend.outerjoin(budget_retired, same)).where(left != 0)
+    )
+    return _compare(connection, again, there, sa.select(budget_spend).where(budget_spend.c.amount != 0), budget_spend)
+
+
+def _compare(
+    connection: Connection, again: Engine, there: Any, ours: Any, table: sa.Table, since: int | None = None
+) -> int:
+    """Go through two lists in the order of their keys, side by side; how many rows they have.
+
+    since: of rows with an earlier `first_at` some entries are deleted, and nothing can be said.
+    """
+    keys = [column.name for column in table.primary_key]
+    names = [column.name for column in table.columns if not (table is spend_sessions and column.name == "team")]
+    count = 0
+    with (
+        again.connect() as scratch,
+        closing(_ordered(connection, there, table)) as told,
+        closing(_ordered(scratch, ours, table)) as worked_out,
+    ):
+        other = next(worked_out, None)
+        for one in told:
+            count += 1
+            partly = since is not None and one["first_at"] < since
+            key = [_bytes(one[name]) for name in keys]
+            other_key = None if other is None else [_bytes(other[name]) for name in keys]
+            if other is None or other_key is None or key < other_key:
+                if not partly:
+                    raise Differs(_place(table, one), "no entry adds to it")
+                continue
+            if other_key < key:
+                raise Differs(_place(table, other), "it is missing; entries add to it")
+            for name in names:
+                if not partly and _plain(one[name]) != _plain(other[name]):
+                    raise Differs(_place(table, one), f"{name} is {one[name]}, and its entries come to {other[name]}")
+            other = next(worked_out, None)
+        if other is not None:
+            raise Differs(_place(table, other), "it is missing; entries add to it")
+    return count
+
+
+def _ordered(connection: Connection, query: Any, table: sa.Table) -> Generator[Mapping[str, Any]]:
+    binary = connection.dialect.name == "postgresql"
+    order = [
+        sa.collate(column, "C") if binary and isinstance(column.type, sa.Text) else column
+        for column in table.primary_key
+    ]
+    with connection.execute(query.order_by(*order), execution_options={"yield_per": _AT_ONCE}) as result:
+        yield from (dict(row) for row in result.mappings())
+
+
+def _bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else int(value)
+
+
+def _place(table: sa.Table, row: Mapping[str, Any]) -> str:
+    told = [
+        f"{name}={rfc3339(value) if name == 'start_at' else value}"
+        for name, value in row.items()
+        if name not in (*SUMS, "amount", "first_at", "last_at", "ended_at") and value is not None
+    ]
+    return f"{table.name} {' '.join(told)}"
+
+
+def _check_days(connection: Connection) -> None:
+    """The roll-ups agree with each other, also where the entries are deleted."""
+    pairs = ((spend_hours, spend_days, DAY_US), (spend_people_days, spend_days, DAY_US))
+    for one, other, length_us in (*pairs, (spend_people_weeks, spend_people_days, WEEK_US)):
+        sums, others = _by_time(connection, one, length_us), _by_time(connection, other, length_us)
+        for at in sorted(sums.keys() | others.keys()):
+            for position, column in enumerate(SUMS):
+                pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
+                if pair[0] != pair[1]:
+                    raise Differs(f"{one.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}")
+
+
+def _by_time(connection: Connection, table: sa.Table, length_us: int) -> dict[int, list[int]]:
+    start = (table.c.start_at - table.c.start_at % length_us).label("start")
+    query = sa.select(start, *[sa.func.sum(table.c[name]) for name in SUMS]).group_by(start)
+    return {int(row[0]): [int(number) for number in row[1:]] for row in connection.execute(query)}
+
+
+# Metrics
+
+
+def _check_metrics(connection: Connection, report: Report) -> int:
+    """The counters of all instances together are what the ledger has; corrections are in a gauge of their own."""
+    told, series = _metrics(connection)
+    ours = _rolled_metrics(connection)
+    if report.entries_since_at is None:
+        ours["cost_corrections_usd"] = report.counted["corrected nano-USD"]
+    else:
+        ours["cost_corrections_usd"] = told["cost_corrections_usd"]
+    ours["cost_usd_total"] -= ours["cost_corrections_usd"]
+    ours["usage_source_total"] = ours["request_cost_usd"] = 0
+    for name, value in list(ours.items()):
+        if name.startswith("requests_total"):
+            ours["usage_source_total"] += value
+            ours["request_cost_usd"] += value
+        elif name.startswith("unpriced_requests_total"):
+            ours["request_cost_usd"] -= value
+    for name in sorted(ours.keys() | told.keys()):
+        if ours.get(name, 0) != told.get(name, 0):
+            raise Differs(f"metric {name}", f"it is {told.get(name, 0)}, and the ledger has {ours.get(name, 0)}")
+    return series
+
+
+def _metrics(connection: Connection) -> tuple[dict[str, int], int]:
+    """What the metrics say, in their state's integers, by provider and unit where they have these; how many series."""
+    told: dict[str, int] = defaultdict(int)
+    series = 0
+    query = sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value)
+    for name, labels, value in connection.execute(query):
+        series += 1
+        if name in ("requests_total", "unpriced_requests_total"):
+            told[f"{name}{{provider={orjson.loads(labels)[0]!r}}}"] += int(value)
+        elif name == "tokens_total":
+            provider, _, unit, _ = orjson.loads(labels)
+            told[f"{name}{{provider={provider!r},unit={unit!r}}}"] += int(value)
+        elif name in ("cost_usd_total", "cost_corrections_usd", "usage_source_total"):
+            told[name] += int(value)
+        elif name == "request_cost_usd":
+            told[name] += sum(orjson.loads(value)[:-1])
+    return told, series
+
+
+def _rolled_metrics(connection: Connection) -> dict[str, int]:
+    ours: dict[str, int] = defaultdict(int)
+    table = spend_days
+    provider = sa.func.coalesce(table.c.provider, "")
+    query = sa.select(provider, *[sa.func.sum(table.c[name]) for name in SUMS]).group_by(provider)
+    for name, *numbers in connection.execute(query):
+        sums = dict(zip(SUMS, map(int, numbers), strict=True))
+        ours[f"requests_total{{provider={name!r}}}"] += sums["requests"]
+        ours[f"unpriced_requests_total{{provider={name!r}}}"] += sums["unpriced_requests"]
+        ours["cost_usd_total"] += sums["cost_nanousd"]
+        for unit, column in TOKEN_COLUMNS.items():
+            ours[f"tokens_total{{provider={name!r},unit={unit!r}}}"] += sums[column] * _MICRO
+    same = [spend_units.c.rollup == table.name, spend_units.c.start_at == table.c.start_at]
+    same.append(spend_units.c.group == table.c.group)
+    kinds = (provider, spend_units.c.unit, spend_units.c.scale)
+    units = sa.select(*kinds, sa.func.sum(spend_units.c.amount)).join_from(table, spend_units, sa.and_(*same))
+    for name, unit, scale, amount in connection.execute(units.group_by(*kinds)):
+        if is_token(unit):
+            ours[f"tokens_total{{provider={name!r},unit={unit!r}}}"] += int(amount) * _MICRO // 10**scale
+    return ours

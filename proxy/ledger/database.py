@@ -1,0 +1,153 @@
+"""The ledger's database: connected, and brought to the schema of this code."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, make_url
+
+from proxy.ledger.schema import HEAD, metadata
+from proxy.ledger.sql_view import view_sql
+
+
+def open_ledger(url: str) -> Engine:
+    """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock.
+
+    A ledger that a newer version has migrated is used as it is: migrations only add, so that both may run side by side.
+    """
+    engine = connect(url)
+    if (current_version(engine) or "") < HEAD:
+        _migrate(engine)
+    return engine
+
+
+def connect(url: str) -> Engine:
+    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            _make_private(Path(parsed.database))
+        engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+
+def _make_private(path: Path) -> None:
+    """An empty database that only its owner may read; one that is there is left alone. It is made elsewhere and linked
+    into its place: to turn a database to WAL fails where another connection does the same, and to close a file gives up
+    every lock that this process has on it, SQLite's own among them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
+        made = Path(aside) / path.name
+        made.touch(0o600)
+        with contextlib.closing(sqlite3.connect(made)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)
+
+
+def writing(engine: Engine) -> Engine:
+    """The engine for transactions that write: SQLite takes the write lock at once, and so never has to give up half-way."""
+    return engine.execution_options(writes=True)
+
+
+def reading(engine: Engine) -> Engine:
+    """The engine for transactions of several statements that must see the same: what SQLite does in any case."""
+    return (
+        engine.execution_options(isolation_level="REPEATABLE READ") if engine.dialect.name == "postgresql" else engine
+    )
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # The driver's own idea of when a transaction begins would commit it at the end of the first savepoint.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def current_version(engine: Engine) -> str | None:
+    """The migration that the database is at; None where there is no schema yet."""
+    with engine.connect() as connection:
+        return _version(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
+    with engine.connect() as connection, _migration_lock(engine, connection):
+        version = _version(connection)
+        if version is None and not sa.inspect(connection).has_table("entries"):
+            metadata.create_all(connection)
+            connection.execute(sa.text(view_sql(engine.dialect.name)))
+            connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.commit()
+        elif (version or "") < HEAD:
+            _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - only where there is something to do
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+    connection.commit()
+
+
+class _migration_lock:  # noqa: N801 - used as a verb
+    """One process migrates; the others wait and find it done."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._file = Path(f"{engine.url.database}.migrating")
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        if self._engine.dialect.name == "postgresql":
+            self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
+        elif self._engine.url.database:
+            self._fd = self._locked()
+
+    def _locked(self) -> int:
+        """The locked file. Whoever had it before removed it, so what we waited for may be no file any more."""
+        while True:
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), self._file.stat()):
+                    return fd
+            os.close(fd)
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine.dialect.name == "postgresql":
+            self._connection.rollback()
+            self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
+        elif self._fd >= 0:
+            self._file.unlink()
+            os.close(self._fd)

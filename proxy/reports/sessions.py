@@ -1,0 +1,203 @@
+"""What the ledger knows of sessions: the list of trees, one tree, and where a session stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine, RowMapping
+
+from proxy.ledger.database import reading
+from proxy.ledger.rollups import digest
+from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions
+from proxy.reports.calls import entry
+from proxy.reports.session_tree import Node, Part, tree_of
+from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
+from proxy.times import BadQuestion
+
+Order = Literal["latest", "cost"]
+_CALLS = 1000
+_MAX_DEPTH = 16
+_BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd"}
+_MAX_INTEGER = 2**63 - 1
+
+
+def sessions(
+    engine: Engine,
+    *,
+    limit: int,
+    order: Order = "latest",
+    after: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    team: str | None = None,
+) -> list[dict[str, Any]]:
+    """Session trees, the latest or the dearest first: what they cost by calls in the span, and how many calls they took.
+
+    after: the last item of the page before, as `place_of` has it.
+    """
+    span = Span(since, until)
+    if span.is_empty:
+        return []
+    inside, across = within(span)
+    page = _Page(order, limit, after)
+    table = spend_sessions.c
+    whole = sa.select(
+        table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
+    ).where(inside, *([] if team is None else [table.team == team]))
+    with reading(engine).connect() as connection:
+        rows = page.read(connection, whole)
+        if across is not None:
+            rows += page.read(connection, _partly(span, across, team))
+    items = [_item(row) for row in rows]
+    return sorted(items, key=lambda item: (-item[_BY[order]], item["session"] or ""))[:limit]
+
+
+def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
+    """The sessions that reach beyond the span: their calls within."""
+    partly = (
+        sa.select(
+            entries.c.root_session_id.label("session"),
+            sa.func.max(entries.c.team).label("team"),
+            *[sa.func.coalesce(sa.func.sum(ENTRY_SUMS[name]), 0).label(name) for name in SUMS],
+            sa.func.min(entries.c.started_at).label("started_at"),
+            sa.func.max(entries.c.ended_at).label("ended_at"),
+        )
+        .where(of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+        .group_by(entries.c.root_session_id)
+    )
+    return partly if team is None else partly.where(entries.c.team == team)
+
+
+class _Page:
+    """So many rows in an order, behind a place in it."""
+
+    def __init__(self, order: Order, limit: int, after: str | None) -> None:
+        self._by, self._limit = _BY[order], limit
+        self._after = None if after is None else _place(after)
+
+    def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
+        rows = query.subquery()
+        by, session = rows.c[self._by], sa.func.coalesce(rows.c.session, "")
+        page = sa.select(rows).order_by(by.desc(), session).limit(self._limit)
+        if self._after is not None:
+            value, name = self._after
+            page = page.where(sa.or_(by < value, sa.and_(by == value, session > name)))
+        return list(connection.execute(page).mappings())
+
+
+def _place(after: str) -> tuple[int, str]:
+    value, mark, session = after.partition(":")
+    if (
+        mark
+        and len(value) < 20
+        and value.isascii()
+        and value.removeprefix("-").isdigit()
+        and abs(int(value)) <= _MAX_INTEGER
+    ):
+        return int(value), session
+    raise BadQuestion("`next` is no place in this list")
+
+
+def place_of(item: dict[str, Any], order: Order) -> str:
+    """Where an item stands in its list, for the next page."""
+    return f"{item[_BY[order]]}:{item['session'] or ''}"
+
+
+def _item(row: RowMapping) -> dict[str, Any]:
+    counted = ("requests", "cost_nanousd", "unpriced_requests", "started_at", "ended_at")
+    usage = {unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]}
+    return {
+        "session": row["session"],
+        "team": row["team"],
+        **{name: int(row[name]) for name in counted},
+        "usage": usage,
+    }
+
+
+_ABOUT = {"team": "team", "key": "key", "client": "client", "source": "session_source"}
+
+
+def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[dict[str, Any], Node] | None:
+    """A session with all below it: whose it is, and its tree with (at most so many) calls. None where there is none."""
+    with engine.connect() as connection:
+        root = _root_of(connection, session_id)
+        if root is None:
+            return None
+        of = entries.c.root_session_id == root
+        parts = [_part(row) for row in connection.execute(_parts().where(of)).mappings()]
+        rows = connection.execute(sa.select(entries).where(of).order_by(entries.c.id).limit(calls)).mappings()
+        found = [entry(row) for row in rows]
+    node = next(node for _, node in tree_of(root, parts, found).walk() if node.session == session_id)
+    about = {name: found[0][column] for name, column in _ABOUT.items()}
+    return about | {"root_session": root}, node
+
+
+def _root_of(connection: Connection, session_id: str) -> str | None:
+    """The root of a session's tree: itself, or what its calls say; None where it has none."""
+    known = sa.select(entries.c.root_session_id)
+    if connection.execute(known.where(entries.c.root_session_id == session_id).limit(1)).first():
+        return session_id
+    child = known.where(entries.c.session_id == session_id, entries.c.parent_session_id.is_not(None))
+    root: str | None = connection.execute(child.limit(1)).scalar()
+    return root
+
+
+def _parts() -> sa.Select[Any]:
+    """What each agent of each session came to; void attempts count for nothing, corrections change only the cost."""
+    attempt = sa.and_(entries.c.kind == "attempt", entries.c.status != "void")
+    names = ("session_id", "parent_session_id", "agent", "parent_agent")
+    return sa.select(
+        *[entries.c[name] for name in names],
+        sa.func.sum(sa.case((attempt, 1), else_=0)).label("requests"),
+        sa.func.sum(sa.case((sa.and_(attempt, entries.c.cost_nanousd.is_(None)), 1), else_=0)).label("unpriced"),
+        sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0).label("cost_nanousd"),
+        *[sa.func.sum(entries.c[column]).label(column) for column in TOKEN_COLUMNS.values()],
+        sa.func.min(entries.c.started_at).label("started_at"),
+        sa.func.max(entries.c.ended_at).label("ended_at"),
+    ).group_by(*[entries.c[name] for name in names])
+
+
+def _part(row: RowMapping) -> Part:
+    usage = {unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]}
+    return Part(
+        session=row["session_id"], parent_session=row["parent_session_id"], agent=row["agent"],
+        parent_agent=row["parent_agent"], requests=int(row["requests"]), unpriced_requests=int(row["unpriced"]),
+        cost_nanousd=int(row["cost_nanousd"]), usage=usage, started_at=row["started_at"], ended_at=row["ended_at"],
+    )  # fmt: skip
+
+
+def recalled(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these sessions that the ledger has: whose each is, where it stands, and what its whole tree has cost."""
+    with reading(engine).connect() as connection:
+        return [found for name in names[:_MAX_DEPTH] if (found := _recalled(connection, name)) is not None]
+
+
+def _recalled(connection: Connection, name: str) -> dict[str, Any] | None:
+    root = _root_of(connection, name)
+    if root is None:
+        return None
+    parents: list[str] = []
+    above: str | None = name
+    while above is not None and above != root and len(parents) < _MAX_DEPTH:
+        above = _parent_of(connection, above)
+        parents.append(above or root)
+    whose = sa.select(entries.c.team, entries.c.key).where(entries.c.root_session_id == root).limit(1)
+    team, key = connection.execute(whose).one()
+    cost = sa.select(spend_sessions.c.cost_nanousd).where(spend_sessions.c.group == digest((root,)))
+    return {
+        "name": name,
+        "team": team,
+        "key": key,
+        "root": root,
+        "parent": parents[0] if parents else None,
+        "depth": len(parents) + 1,
+        "tree_nanousd": int(connection.execute(cost).scalar() or 0),
+    }
+
+
+def _parent_of(connection: Connection, child: str) -> str | None:
+    of = sa.and_(entries.c.session_id == child, entries.c.parent_session_id.is_not(None))
+    parent: str | None = connection.execute(sa.select(entries.c.parent_session_id).where(of).limit(1)).scalar()
+    return parent

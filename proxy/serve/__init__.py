@@ -1,0 +1,1 @@
+"""`taximeter serve`: the supervisor, and the embedded model."""

@@ -1,0 +1,275 @@
+"""The composition root: one supervisor that forks the control process and the data planes, and keeps them running.
+
+The supervisor holds what must outlive a child: the lock on the data directory, the listening socket, the configuration,
+the embedded model. It imports neither FastAPI nor a database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy.config.checks import build, load_config
+from proxy.config.file import ConfigError, Expansion, Problem
+from proxy.config.model import Config
+from proxy.config.without_file import local_tree, needs_local_model, provider_tree
+from proxy.processes.orders import Orders
+
+if TYPE_CHECKING:
+    from proxy.serve.local_model import LocalModel
+
+log = logging.getLogger("taximeter")
+
+_RESTART_PAUSE_S = 0.5
+_GC_THRESHOLDS = (50_000, 20, 50)  # a call leaves no cycles behind: looking for them cost 6 % of the time
+_KILL_AFTER_S = 10.0
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process. `start` runs in the fork and ends with it."""
+
+    name: str
+    start: Callable[[Orders], None]
+    orders: Orders = field(default_factory=Orders)
+    pid: int = 0
+    started_at: float = 0.0
+
+
+class Supervisor:
+    """Runs the children until a signal says stop; restarts one that dies; hands out a new configuration on SIGHUP."""
+
+    def __init__(self, config: Config, config_path: Path | None, local: LocalModel | None) -> None:
+        self.config = config
+        self._config_path = config_path
+        self._local = local
+        self._children: list[Child] = []
+        self._stopping = False
+        self._stop_by = 0.0
+
+    def add(self, name: str, start: Callable[[Orders], None]) -> None:
+        self._children.append(Child(name, start))
+
+    def run(self) -> int:
+        """Fork, watch, stop. The exit code: 0 after a stop that was asked for."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        gc.collect()
+        gc.freeze()  # what is shared stays shared: no collection touches it in the children
+        for child in self._children:
+            self._fork(child)
+        while any(child.pid for child in self._children):
+            self._wait()
+        return 0
+
+    def _fork(self, child: Child) -> None:
+        child.orders.close()
+        child.orders = Orders()
+        child.started_at = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            child.pid = pid
+            return
+        code = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            for other in self._children:
+                other.orders.for_child(mine=other is child)
+            gc.set_threshold(*_GC_THRESHOLDS)
+            with contextlib.suppress(OSError):  # for `ps` and `top`; only Linux has it
+                Path("/proc/self/comm").write_text(f"taximeter-{child.name}"[:15], encoding="ascii")
+            child.start(child.orders)
+            code = 0
+        except KeyboardInterrupt:
+            code = 0
+        except BaseException:
+            log.exception("%s failed", child.name)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _wait(self) -> None:
+        """Wait for a child to end. While stopping, no longer than the drain takes."""
+        if self._stopping and time.monotonic() > self._stop_by:
+            self._signal(signal.SIGKILL)
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG if self._stopping else 0)
+        except InterruptedError:
+            return
+        except ChildProcessError:
+            for child in self._children:
+                child.pid = 0
+            return
+        if pid == 0:
+            time.sleep(0.02)
+            return
+        if self._local is not None and pid == self._local.pid and not self._stopping:
+            log.error("the local model ended unexpectedly; calls to it fail until `taximeter serve` is started again")
+        for child in self._children:
+            if child.pid == pid:
+                child.pid = 0
+                if not self._stopping:
+                    self._restart(child, status)
+                elif child.name.startswith("data"):
+                    self._stop_control()
+
+    def _restart(self, child: Child, status: int) -> None:
+        reason = f"signal {-code}" if (code := os.waitstatus_to_exitcode(status)) < 0 else f"exit code {code}"
+        log.error("the %s process ended unexpectedly (%s); it is started again", child.name, reason)
+        if time.monotonic() - child.started_at < 5:
+            time.sleep(_RESTART_PAUSE_S)
+        if not self._stopping:
+            self._fork(child)
+
+    def _on_stop(self, *_: object) -> None:
+        """Data planes first: they drain and settle; the control process ships what they wrote, then stops too."""
+        if self._stopping:
+            self._signal(signal.SIGKILL)  # asked twice
+            return
+        self._stopping = True
+        self._stop_by = time.monotonic() + self.config.server.drain_timeout_s + _KILL_AFTER_S
+        for child in self._children:
+            if child.pid and child.name.startswith("data"):
+                os.kill(child.pid, signal.SIGTERM)
+        self._stop_control()
+
+    def _stop_control(self) -> None:
+        if any(child.pid for child in self._children if child.name.startswith("data")):
+            return
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, number)
+
+    def _on_reload(self, *_: object) -> None:
+        if self._config_path is None:
+            log.warning("there is no configuration file to reload")
+            return
+        try:
+            config, warnings = load_config(self._config_path, os.environ)
+        except ConfigError as error:
+            log.error("the new configuration is not taken, the old one stays:\n%s", error)
+            return
+        for warning in warnings:
+            log.warning("%s", warning)
+        self.config = config
+        for child in self._children:
+            child.orders.send(config)
+        log.info("the new configuration is in force")
+
+
+def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
+    """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
+    if not needs_local_model(os.environ):
+        return *build(Expansion(provider_tree(os.environ), [], [])), None
+    from proxy.serve.local_model import LocalModelError, start_local_model  # only where it is needed
+
+    try:
+        local = start_local_model(Path(Config().data_dir))
+    except LocalModelError as error:
+        message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
+        raise ConfigError([Problem("", message)]) from None
+    tree = local_tree(local.base_url, local.model_name, local.context_tokens)
+    return *build(Expansion(tree, [], [])), local
+
+
+def make_data_dir(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def lock_data_dir(path: Path) -> int:
+    """Hold `path` for this instance; the descriptor keeps the lock. Raises ConfigError where another has it."""
+    make_data_dir(path)
+    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
+    return fd
+
+
+def listen(host: str, port: int, path: str) -> socket.socket:
+    """A bound listening socket. Raises ConfigError, naming the setting, where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError([Problem(path, f"cannot listen on {host}:{port}: {error.strerror}")]) from None
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(config_path: Path | None, workers: int) -> int:
+    """`taximeter serve`: everything, until it is told to stop. Raises ConfigError before anything is served."""
+    if config_path is None:
+        lock = lock_data_dir(Path(Config().data_dir))  # before the local model writes there
+        config, warnings, local = prepare_embedded()
+    else:
+        config, warnings = load_config(config_path, os.environ)
+        local = None
+        lock = lock_data_dir(Path(config.data_dir))
+    try:
+        return _serve(config, config_path, warnings, workers, local)
+    finally:
+        if local is not None:
+            local.stop()
+        os.close(lock)
+
+
+def _serve(
+    config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
+) -> int:
+    if workers > 1 and config.store == "memory":
+        raise ConfigError(
+            [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]
+        )
+    server = config.server
+    data = listen(server.host, server.port, "server.port")
+    admin = listen(server.admin_host, server.admin_port, "server.admin_port")
+    for warning in warnings:
+        log.warning("%s", warning)
+    supervisor = Supervisor(config, config_path, local)
+
+    def control(orders: Orders) -> None:
+        from proxy.control.process import run_control  # heavy, and only this child needs it
+
+        announce = config_path is None
+        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
+
+    def data_plane(worker: str) -> Callable[[Orders], None]:
+        def start(orders: Orders) -> None:
+            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
+
+            run(supervisor.config, worker, data, orders)
+
+        return start
+
+    supervisor.add("control", control)
+    for number in range(workers):
+        supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
+    return supervisor.run()

@@ -1,0 +1,1 @@
+"""Which agent run or conversation a call belongs to."""

@@ -1,0 +1,107 @@
+"""Which session, agent, user and labels a call says that it belongs to: by its headers, its body and its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.errors import invalid_request
+from proxy.sessions import known_clients as clients
+from proxy.sessions.known_clients import Found
+from proxy.sessions.trees import Node
+from proxy.types import Attribution, Identity
+
+_SESSION_ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
+_MAX_LABELS = 32
+_MAX_LABEL_CHARS = 200
+
+
+def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> Found | None:
+    """The session that the call names: by our own headers, else by what its client sends; None where by nothing.
+
+    A call that names nothing but a parent is a session of its own (`own_id`) below that one.
+    """
+    parent = _text(headers, b"x-taximeter-parent-session-id")
+    agent = _text(headers, b"x-taximeter-agent")
+    own = _text(headers, b"x-taximeter-session-id")
+    found = clients.find(headers, body, client)
+    if own:
+        found = found._replace(session_id=own, source="taximeter", parent=None) if found else Found(own, "taximeter")
+    if found is None:
+        return Found(own_id, "none", parent, agent) if parent else None
+    if agent:
+        found = found._replace(agent=agent, parent_agent=None)
+    return found._replace(parent=parent) if parent else found
+
+
+def attribute(
+    headers: Mapping[bytes, bytes],
+    body: Mapping[str, Any],
+    identity: Identity,
+    client: str,
+    node: Node,
+    source: str,
+    found: Found | None,
+    budgeted: str,
+) -> Attribution:
+    """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
+    claimed_user = _text(headers, b"x-taximeter-user")
+    claimed_customer = _text(headers, b"x-taximeter-customer") or _claimed_in_body(body)
+    claimed = _labels(headers)
+    trusted = identity.trust_labels
+    untrusted = dict(claimed) if not trusted else {}
+    if not trusted:
+        if claimed_user:
+            untrusted["user"] = claimed_user
+        if claimed_customer:
+            untrusted["customer"] = claimed_customer
+    return Attribution(
+        session_id=node.session_id,
+        session_source=source,
+        root_session_id=node.root,
+        budgeted_session_id=budgeted,
+        parent_session_id=node.parent,
+        agent=(found.agent if found else None) or _text(headers, b"x-taximeter-agent"),
+        parent_agent=found.parent_agent if found else None,
+        user=identity.user or (claimed_user if trusted else None),
+        customer=identity.customer or (claimed_customer if trusted else None),
+        labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,
+        untrusted_labels=untrusted,
+        client=client,
+    )
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """A header's value as an id: visible ASCII, at most 200 characters; anything else is refused, not shortened."""
+    raw = headers.get(name)
+    if not raw:
+        return None
+    value = raw.decode("latin-1").strip()
+    if not _SESSION_ID.match(value):
+        shown = name.decode()
+        raise invalid_request(f"The header {shown} must be 1 to 200 visible ASCII characters.", shown)
+    return value
+
+
+def _claimed_in_body(body: Mapping[str, Any]) -> str | None:
+    for name in ("user", "safety_identifier"):
+        value = body.get(name)
+        if isinstance(value, str) and 0 < len(value) <= _MAX_LABEL_CHARS and value.isprintable():
+            return value
+    return None
+
+
+def _labels(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    raw = headers.get(b"x-taximeter-labels")
+    if not raw:
+        return {}
+    labels: dict[str, str] = {}
+    for pair in raw.decode("latin-1").split(","):
+        name, equals, value = pair.strip().partition("=")
+        if not equals or not name or not pair.isprintable() or max(len(name), len(value)) > _MAX_LABEL_CHARS:
+            raise invalid_request("The header x-taximeter-labels must read a=b,c=d.", "x-taximeter-labels")
+        labels[name] = value
+    if len(labels) > _MAX_LABELS:
+        raise invalid_request(f"At most {_MAX_LABELS} labels are taken.", "x-taximeter-labels")
+    return labels

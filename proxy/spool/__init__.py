@@ -1,0 +1,1 @@
+"""The record of every call on disk, until the ledger has it."""

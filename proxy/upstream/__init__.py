@@ -1,0 +1,1 @@
+"""The way to the provider: connections, TLS, forward proxies, what is inflated."""

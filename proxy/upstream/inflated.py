@@ -1,0 +1,39 @@
+"""A compressed response, read plain: the same `read` as `upstream.Response`, so that a meter can look on."""
+
+from __future__ import annotations
+
+from proxy.upstream.pool import Response, UpstreamError
+from proxy.wire.inflate import InflateError, Inflater, can_inflate
+
+
+class Inflated:
+    """The body of `response` without its content-encoding."""
+
+    def __init__(self, response: Response, encoding: bytes) -> None:
+        self._response = response
+        self._inflater = Inflater(encoding)
+        self._pieces: list[bytes] = []
+
+    async def read(self) -> bytes:
+        """The next plain bytes; b"" at the end. Raises `UpstreamError` where the body is damaged or ends too early."""
+        while not self._pieces:
+            data = await self._response.read()
+            if not data:
+                if not self._inflater.complete:
+                    raise UpstreamError("protocol", "the upstream's compressed body ends too early", sent=True)
+                return b""
+            try:
+                self._pieces = list(self._inflater.feed(data))
+            except InflateError as error:
+                self._response.abort()
+                raise UpstreamError("protocol", str(error), sent=True) from None
+        return self._pieces.pop(0)
+
+
+def plain(response: Response) -> Response | Inflated:
+    """The response, or it without a content-encoding that we can take off."""
+    encoding = (response.header(b"content-encoding") or b"").strip().lower()
+    if not can_inflate(encoding):
+        return response
+    response.headers = [(name, value) for name, value in response.headers if name != b"content-encoding"]
+    return Inflated(response, encoding)

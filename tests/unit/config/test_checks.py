@@ -1,0 +1,107 @@
+"""The configuration: everything that is wrong is told at once, with its key path; nothing wrong is silently taken."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config.checks import load_config
+from proxy.config.file import ConfigError
+
+GOOD = """
+upstreams:
+  openai: {base_url: "https://api.openai.com/v1", api_key: "${OPENAI_KEY}"}
+  vllm: {base_url: "http://127.0.0.1:8000/v1", provider: vllm}
+models:
+  "gpt-*": {upstream: openai}
+  local: {upstream: vllm, fallbacks: ["gpt-*"]}
+keys: [{name: k, key: "${KEY:-sk-default-0123456789}", team: t}]
+budgets: [{name: b, limit_usd: 0.5, window: day, match: {team: t}}]
+"""
+ENVIRON = {"OPENAI_KEY": "sk-x"}
+
+
+def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> tuple[Any, list[str]]:
+    file = folder / "c.yaml"
+    file.write_text(text)
+    return load_config(file, ENVIRON if environ is None else environ)
+
+
+def problems(folder: Path, text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
+    with pytest.raises(ConfigError) as error:
+        load(folder, text, environ)
+    return {problem.path: problem.message for problem in error.value.problems}
+
+
+def test_a_good_file_is_taken(tmp_path: Path) -> None:
+    config, warnings = load(tmp_path, GOOD)
+    assert warnings == []
+    assert (config.upstreams["openai"].api_key, config.keys[0].key) == ("sk-x", "sk-default-0123456789")
+    assert config.budgets[0].limit_usd == Decimal("0.5")
+
+
+def test_an_upstream_without_its_key_is_left_out_with_its_models_and_where_they_are_named(tmp_path: Path) -> None:
+    config, warnings = load(tmp_path, GOOD, {})
+    assert (list(config.upstreams), list(config.models), config.models["local"].fallbacks) == (["vllm"], ["local"], ())
+    assert len(warnings) == 2
+
+
+def test_problems_of_form_and_of_sense_are_told_together(tmp_path: Path) -> None:
+    text = """
+server: {port: "x"}
+upstreams: {a: {base_url: "ftp://x"}, b: {base_url: "http://h/v1", dialect: foo}}
+models: {m: {upstream: zzz}, n: {upstream: b}}
+prices: [{provider: a, model: m, input: 0.1}]
+keys: [{name: k}, {name: 5}, {name: k, key: "sk-0123456789abcdef"}]
+budgets: [{name: x, window: fortnight, limit_usd: 1}, {name: y, window: day}]
+nonsense: 1
+"""
+    assert set(problems(tmp_path, text)) == {
+        "server.port", "upstreams.a.base_url", "upstreams.b.dialect", "models.m.upstream", "prices[0].input", "keys[0]",
+        "keys[1].name", "keys[2].name", "budgets[0].window", "budgets[1]", "nonsense",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a: 1\na: 2", "c.yaml:2:1"),
+        ("[1, 2]", "c.yaml"),
+        ("a: [", "c.yaml:1:5"),
+        ("keys: [{name: k, key: '${UNSET}'}]", "keys[0].key"),
+        ("keys: [{name: k, key: 'os.environ/UNSET'}]", "keys[0].key"),
+        ("keys: [{name: k, key: '${file:missing}'}]", "keys[0].key"),
+        ("keys: [{name: k, key: 'same-0123456789abcdef'}, {name: l, key: 'same-0123456789abcdef'}]", "keys[1].key"),
+        ("budgets: [{name: b, window: day, limit_usd: 9000001}]", "budgets[0].limit_usd"),
+        ("budgets: [{name: b, window: day, limit_usd: -1}]", "budgets[0].limit_usd"),
+        ("budgets: [{name: b, window: day, limit_usd: '1e-12'}]", "budgets[0].limit_usd"),
+        ("budgets: [{name: b, window: day, limit_usd: .nan}]", "budgets[0].limit_usd"),
+        ("budgets: [{name: b, window: day, limit_tokens: 1.5}]", "budgets[0].limit_tokens"),
+        ("budgets: [{name: b, window: day, limit_usd: 1, timezone: Mars}]", "budgets[0].timezone"),
+        ("budgets: [{name: b, window: day, limit_tokens: 1, units: [resoning]}]", "budgets[0].units"),
+        ("budgets: [{name: b, window: day, limit_tokens: 1, units: [web_search]}]", "budgets[0].units"),
+        (
+            "budgets: [{name: b, window: day, limit_usd: 1, per: [team], overrides: {x: lots}}]",
+            "budgets[0].overrides.x",
+        ),
+        ("server: {admin_host: 0.0.0.0}", "server.admin_key"),
+        ("on_unpriced: maybe", "on_unpriced"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, path: str) -> None:
+    assert path in problems(tmp_path, text, {})
+
+
+def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sk-from-a-file-012345\n")
+    config, _ = load(tmp_path, "keys: [{name: k, key: '${file:secret}'}]")
+    assert config.keys[0].key == "sk-from-a-file-012345"
+    assert "sk-from-a-file" not in repr(config)
+
+
+def test_an_empty_value_is_as_if_absent(tmp_path: Path) -> None:
+    config, _ = load(tmp_path, "alerts: {webhook: '${HOOK:-}'}", {})
+    assert config.alerts.webhook is None

@@ -1,0 +1,101 @@
+"""The schema: an empty database and one that went through every migration have the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from proxy.ledger import database as opening
+from proxy.ledger import schema
+from proxy.ledger.database import connect, current_version, open_ledger
+from proxy.ledger.schema import HEAD
+
+
+@pytest.fixture
+def opened() -> Iterator[list[sa.Engine]]:
+    """Engines to close."""
+    engines: list[sa.Engine] = []
+    yield engines
+    for engine in engines:
+        engine.dispose()
+
+
+def described(engine: sa.Engine) -> dict[str, object]:
+    inspector = sa.inspect(engine)
+    tables = {
+        table: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
+            sorted(str(index["name"]) for index in inspector.get_indexes(table)),
+            inspector.get_pk_constraint(table)["constrained_columns"],
+        )
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+    return tables | {"views": inspector.get_view_names()}
+
+
+def test_migrations_come_to_what_an_empty_database_gets(database: str, opened: list[sa.Engine]) -> None:
+    opened.append(connect(database))
+    with opened[0].connect() as connection:
+        opening._upgrade(connection)
+    migrated = described(opened[0])
+    assert current_version(opened[0]) == HEAD
+    with opened[0].begin() as connection:
+        connection.execute(sa.text("DROP VIEW ledger"))
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+        schema.metadata.drop_all(connection)
+    opened.append(open_ledger(database))
+    assert described(opened[1]) == migrated
+    assert current_version(opened[1]) == HEAD
+
+
+def test_the_newest_migration_is_the_one_that_the_code_expects() -> None:
+    versions = Path(schema.__file__).parent / "migrations" / "versions"
+    assert max(path.name[:4] for path in versions.glob("[0-9]*.py")) == HEAD
+
+
+def test_opening_twice_changes_nothing(database: str, opened: list[sa.Engine]) -> None:
+    opened.append(open_ledger(database))
+    first = described(opened[0])
+    opened.append(open_ledger(database))
+    assert described(opened[1]) == first
+
+
+def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(database: str, opened: list[sa.Engine]) -> None:
+    """While replicas are replaced one by one, an old one may start again after a new one."""
+    opened.append(open_ledger(database))
+    with opened[0].begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    opened.append(open_ledger(database))
+    assert current_version(opened[1]) == "9999"
+
+
+def test_many_may_open_an_empty_ledger_at_once(database: str, opened: list[sa.Engine]) -> None:
+    """Several instances start on one new database: one makes the schema, the others wait for it."""
+    problems: list[Exception] = []
+
+    def open_one() -> None:
+        try:
+            opened.append(open_ledger(database))
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert {current_version(engine) for engine in opened} == {HEAD}
+
+
+def test_what_sqlite_has_committed_outlives_the_machine(tmp_path: Path, opened: list[sa.Engine]) -> None:
+    """The spool deletes what is shipped: a power failure must not take back the commit (2: FULL, synced at each)."""
+    opened.append(open_ledger(f"sqlite:///{tmp_path}/l.db"))
+    with opened[0].connect() as connection:
+        assert connection.execute(sa.text("PRAGMA synchronous")).scalar_one() == 2
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar_one() == "wal"

@@ -1,0 +1,124 @@
+"""The table of what real clients send: an example of each, as captured or as its source has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.sessions.known_clients import TABLE, Found, client_family, find
+
+UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
+CODEX_TURN = {
+    "session_id": UUID, "thread_id": UUID, "turn_id": "t", "root_turn_id": "t", "agent_name": "/root/reviewer",
+    "installation_id": "i", "workspaces": {"/home/me/app": {}},
+}  # fmt: skip
+
+# (entry, user agent, headers, body, found). Captured from the real clients against a loopback server unless said otherwise.
+EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
+    (
+        "_claude_code", "claude-cli/2.1.330 (external, sdk-cli)",
+        {"x-claude-code-session-id": UUID, "x-app": "cli"},
+        {"metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "", "session_id": UUID})}},
+        Found(UUID, "claude-code"),
+    ),
+    (
+        "_claude_code", "claude-cli/2.1.330 (external, sdk-cli)",
+        {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7", "x-claude-code-parent-agent-id": "agent-1"},
+        {}, Found(UUID, "claude-code", None, "agent-7", "agent-1"),
+    ),
+    (
+        "_codex", "codex_exec/0.169.0 (Debian 12; x86_64) unknown",
+        {"session-id": UUID, "thread-id": UUID, "x-client-request-id": UUID, "originator": "codex_exec"},
+        {"prompt_cache_key": UUID}, Found(UUID, "codex"),
+    ),
+    (
+        "_codex", "codex_exec/0.169.0", {"x-codex-turn-metadata": json.dumps(CODEX_TURN)}, {},
+        Found(UUID, "codex", None, "/root/reviewer"),
+    ),
+    (  # a thread that its tool spawn_agent started: the session's id is the main thread's, and so is the agent's name
+        "_codex", "codex_exec/0.169.0 (Debian 12.0.0; x86_64) unknown (codex_exec; 0.169.0)",
+        {
+            "session-id": UUID, "thread-id": "01a20910-ab9c-7cd0-a42d-270512841e1e", "x-codex-parent-thread-id": UUID,
+            "x-openai-subagent": "collab_spawn", "originator": "codex_exec",
+            "x-client-request-id": "01a20910-ab9c-7cd0-a42d-270512841e1e",
+            "x-codex-turn-metadata": json.dumps({
+                "session_id": UUID, "thread_id": "01a20910-ab9c-7cd0-a42d-270512841e1e", "agent_name": "/root",
+                "parent_thread_id": UUID, "subagent_kind": "thread_spawn", "thread_source": "subagent",
+            }),
+        },
+        {"prompt_cache_key": UUID}, Found(UUID, "codex", None, "01a20910-ab9c-7cd0-a42d-270512841e1e"),
+    ),
+    (  # as above, started by such a thread in turn
+        "_codex", "codex_exec/0.169.0", {"session-id": UUID, "thread-id": "thread-3", "x-codex-parent-thread-id": "thread-2"}, {},
+        Found(UUID, "codex", None, "thread-3", "thread-2"),
+    ),
+    ("_codex", "codex_cli_rs/0.40.0", {"session_id": UUID, "conversation_id": UUID}, {}, Found(UUID, "codex")),
+    ("_codex", "codex_cli_rs/0.40.0", {}, {"prompt_cache_key": UUID}, Found(UUID, "codex")),
+    (
+        "_opencode", "opencode/1.18.33 ai-sdk/provider-utils/4.0.1",
+        {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, Found("ses_4f2a", "opencode"),
+    ),
+    (
+        "_opencode", "opencode/1.18.33", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {},
+        Found("ses_child", "opencode", "ses_4f2a"),
+    ),
+    # litellm/proxy/litellm_pre_call_utils.py
+    ("_litellm", "python-httpx/0.28", {"x-litellm-trace-id": "trace-1", "x-litellm-agent-id": "planner"}, {}, Found("trace-1", "litellm", None, "planner")),
+    # docs.helicone.ai/features/sessions
+    ("_helicone", "OpenAI/Python 3.54.0", {"helicone-session-id": UUID, "helicone-session-path": "/a/b"}, {}, Found(UUID, "helicone")),
+    # langfuse.com/docs: as LiteLLM's proxy takes it
+    ("_langfuse", "OpenAI/Python 3.54.0", {"langfuse_session_id": "lf-1"}, {}, Found("lf-1", "langfuse")),
+    ("_any_vendor", "x", {"x-acme-session-id": "acme_12345678"}, {}, Found("acme_12345678", "header")),
+    ("_portkey", "x", {"x-portkey-trace-id": "pk-1"}, {}, Found("pk-1", "portkey")),
+    ("_metadata", "Anthropic/Python 2.12.0", {}, {"metadata": {"user_id": json.dumps({"session_id": UUID})}}, Found(UUID, "metadata")),
+    ("_metadata", "claude-cli/1.0.20", {}, {"metadata": {"user_id": f"user_ab12_account_{UUID}_session_{UUID}"}}, Found(UUID, "metadata")),
+    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"session_id": "mine-1"}}, Found("mine-1", "metadata")),
+    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"trace_id": "trace-9"}}, Found("trace-9", "metadata")),
+    ("_client_metadata", "x", {}, {"client_metadata": {"session_id": UUID}}, Found(UUID, "metadata")),
+    ("_client_metadata", "x", {}, {"litellm_session_id": "ll-1"}, Found("ll-1", "metadata")),
+    # w3.org/TR/baggage
+    ("_baggage", "x", {"baggage": "userId=a, session.id=s%2F1;meta=1,other=2"}, {}, Found("s/1", "baggage")),
+    # w3.org/TR/trace-context
+    ("_trace", "x", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {}, Found("4bf92f3577b34da6a3ce929d0e0e4736", "traceparent")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "agent", "headers", "body", "found"), EXAMPLES)
+def test_each_entry_finds_what_its_client_sends(
+    entry: str, agent: str, headers: dict[str, str], body: dict[str, Any], found: Found
+) -> None:
+    raw = {name.encode(): value.encode() for name, value in headers.items()}
+    look = next(look for look in TABLE if look.__name__ == entry)
+    assert look(raw, body, client_family(agent.encode())) == found
+    assert find(raw, body, client_family(agent.encode())) == found
+
+
+def test_every_entry_has_an_example() -> None:
+    assert {look.__name__ for look in TABLE} == {example[0] for example in EXAMPLES}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, {}),
+        ({"x-parent-session-id": "ses_parent_1"}, {}),
+        ({"x-session-affinity": "ses_12345678"}, {}),
+        ({"x-parent-session-id": "abcdefgh", "x-acme-parent-session-id": "abcdefgh"}, {}),
+        ({"x-acme-session-id": "short"}, {}),
+        ({"x-acme-session-id": "has spaces in it"}, {}),
+        ({"session-id": UUID}, {}),  # only Codex means its session by it
+        ({"traceparent": "00-00000000000000000000000000000000-00f067aa0ba902b7-01"}, {}),
+        ({"traceparent": "nonsense"}, {}),
+        ({"baggage": "session.id="}, {}),
+        ({"baggage": "session.id=%00"}, {}),
+        ({}, {"metadata": "text"}),
+        ({}, {"metadata": {"session_id": 5, "user_id": "{broken", "trace_id": ""}}),
+        ({}, {"metadata": {"user_id": "x" * 100_000}}),
+        ({}, {"metadata": {"session_id": "s" * 201}}),
+        ({}, {"client_metadata": [1], "prompt_cache_key": UUID}),
+    ],
+)
+def test_what_is_no_session_is_none(headers: dict[str, str], body: dict[str, Any]) -> None:
+    assert find({name.encode(): value.encode() for name, value in headers.items()}, body, "other") is None
