@@ -23,7 +23,7 @@ install: .venv/installed ## Create .venv from the lock files
 run: .venv/installed ## Start Taximeter on 127.0.0.1:4100 with everything embedded
 	@exec $(BIN)/taximeter serve
 
-test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/core: only these)
+test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/unit: only these)
 	@PYTHON=$(BIN)/python tests/support/install.sh
 	$(BIN)/python -m pytest $(TESTS)
 

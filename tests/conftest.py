@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.support.hook import Hook, listening
 from tests.support.programs import NEEDED, find_program, must_run_everything
 
 
@@ -37,3 +40,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left_out = reporter.stats.get("skipped", []) if reporter else []
     if left_out and must_run_everything() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, type[Hook]]]:
+    """A webhook's address, and what it was sent."""
+    with listening() as made:
+        yield made

@@ -17,11 +17,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.control.test_alerts import Hook, hook
 from tests.e2e.test_front_door import await_true
+from tests.support.hook import Hook
 from tests.torture.harness import ADMIN_KEY, CALLERS, ROOT, Rig
-
-__all__ = ["hook"]  # a fixture
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 MICRO = Decimal("0.000001")

@@ -9,8 +9,8 @@ import pytest
 
 from proxy.budgets.guards import Guards, repeated_tool
 from proxy.config.model import Config
-from tests.core.test_conversations import call_of
 from tests.flow.house import Build, House, whole
+from tests.support.calls import call_of
 
 SESSION = {"x-taximeter-session-id": "s"}
 

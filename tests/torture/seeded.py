@@ -42,8 +42,8 @@ _FLOW = "tests/flow/"
 _EXCHANGE = f"{_FLOW}test_exchange.py"
 _HANGUPS = f"{_FLOW}test_hangups.py"
 _BROKEN = f"{_FLOW}test_broken_streams.py"
-_SPOOL = "tests/ledger/test_spool.py"
-_RECORDER = "tests/ledger/test_recorder.py"
+_SPOOL = "tests/unit/spool/test_writer.py"
+_RECORDER = "tests/unit/ledger/test_recorder.py"
 _STORE = "tests/contract/test_store.py"
 
 BUGS: tuple[Bug, ...] = (
@@ -67,11 +67,11 @@ BUGS: tuple[Bug, ...] = (
          'state.get("usage", {}).pop("output_tokens", None)', "pass", _BROKEN),
     _bug("no output is believed whatever is seen", "proxy/exchange/gate.py",
          "return not outputs and shows_output(pieces)", "return False", _BROKEN),
-    _bug("what is beyond possible is charged", "proxy/exchange/answer.py",
+    _bug("what is beyond possible is charged", "proxy/exchange/estimated.py",
          'return "implausible" in reading.flags or', "return False and", _BROKEN),
     _bug("cumulative usage is added up", "proxy/meters/reader.py",
          "return before if old is not None and new is not None and old > new else value",
-         "return old + new if old is not None and new is not None else value", "tests/core/test_meters_fixtures.py"),
+         "return old + new if old is not None and new is not None else value", "tests/unit/meters/test_fixtures.py"),
     # clients that leave
     _bug("a drain has no bound in bytes", "proxy/exchange/drain.py", "if self._bytes > MAX_BYTES:", "if False:", _HANGUPS),
     _bug("a drain has no bound in time", "proxy/exchange/drain.py", "call_later(MAX_S,", "call_later(1e6,", _HANGUPS),
@@ -88,10 +88,10 @@ BUGS: tuple[Bug, ...] = (
     # streams
     _bug("half of an event is passed on", "proxy/exchange/gate.py", "if _is_torn(rest):", "if False:", _BROKEN),
     _bug("the usage chunk that nobody asked for is passed on", "proxy/exchange/gate.py",
-         '        if self._strip_usage and event.get("choices") == []:\n            return b""\n', "", "tests/core/test_relay.py"),
+         '        if self._strip_usage and event.get("choices") == []:\n            return b""\n', "", "tests/unit/exchange/test_gate.py"),
     _bug("a blank line that is cut in two is not found", "proxy/wire/sse.py",
          "self._scanned = max(0, len(buffer) - 3)", "self._scanned = len(buffer)",
-         "tests/core/test_wire_sse.py", "tests/torture/test_fuzz_sse.py"),
+         "tests/unit/wire/test_sse.py", "tests/torture/test_fuzz_sse.py"),
     # budgets
     _bug("what is reserved does not count", "proxy/budgets/memory.py",
          "room = limit - counter.spent - counter.reserved", "room = limit - counter.spent", _STORE),
@@ -104,9 +104,9 @@ BUGS: tuple[Bug, ...] = (
     _bug("only the first cap counts", "proxy/ceilings/ceiling.py", "max(call.output_caps)", "call.output_caps[0]",
          _EXCHANGE),
     _bug("money is rounded down", "pricing/money.py", "to_integral_value(ROUND_HALF_EVEN)", "to_integral_value('ROUND_DOWN')",
-         "tests/pricing"),
+         "tests/unit/pricing"),
     _bug("reservations are rounded down", "pricing/money.py", "to_integral_value(ROUND_CEILING)",
-         "to_integral_value('ROUND_DOWN')", "tests/pricing"),
+         "to_integral_value('ROUND_DOWN')", "tests/unit/pricing"),
     # the spool and the recorder
     _bug("damage is read as a record", "proxy/spool/writer.py", "if zlib.crc32(payload) != crc or not length:",
          "if not length:", _SPOOL),

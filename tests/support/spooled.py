@@ -1,0 +1,107 @@
+"""Records as a data plane spools them, and a ledger that they are shipped to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.ids import Ids
+from proxy.ledger.database import open_ledger
+from proxy.ledger.entries import Entry
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import budget_spend, entries
+from proxy.spool.writer import SpoolWriter
+
+IDS = Ids()
+AT = 1_795_435_785_000_000
+
+
+class Counts:
+    """Metrics that count what they are told, and keep it only once it is added."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.refusals: list[tuple[str, str | None]] = []
+
+    def due(self) -> bool:
+        return False
+
+    def observe(self) -> Seen:
+        return Seen()
+
+    def changed_by(self, seen: Seen) -> list[tuple[str, str, str]]:
+        return [("entries", "[]", str(self.entries + seen.entries))]
+
+    def add(self, seen: Seen) -> None:
+        self.entries += seen.entries
+        self.refusals += seen.refusals
+
+    def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        self.entries = next((int(value) for name, _, value in rows if name == "entries"), 0)
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.entries = 0
+        self.refusals: list[tuple[str, str | None]] = []
+
+    def observe_entry(self, entry: Entry) -> None:
+        self.entries += 1
+
+    def observe_refusal(self, reason: str, budget: str | None) -> None:
+        self.refusals.append((reason, budget))
+
+    def observe_tally(self, tally: Mapping[str, Any]) -> None:
+        pass
+
+
+def intent(**fields: Any) -> dict[str, Any]:
+    return {
+        "t": "intent", "id": IDS.new(AT), "request_id": "r", "attempt": 1, "started_at": AT, "dialect": "openai.chat",
+        "operation": "chat", "stream": False, "upstream": "u", "provider": "p", "model_requested": "m", "model": "m", "key": "k",
+        "team": "t", "labels": {"plan": "pro"}, "session_id": "s", "session_source": "none", "root_session_id": "s",
+        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]], "client": "other",
+    } | fields  # fmt: skip
+
+
+def settle(of: Mapping[str, Any], cost: int = 400, **fields: Any) -> dict[str, Any]:
+    return {
+        "t": "settle", "id": of["id"], "ended_at": AT + 5, "status": "settled", "outcome": "ok", "http_status": 200, "model": "m",
+        "usage": {"input": 7, "output": 3, "web_search": 2}, "usage_source": "provider", "cost_nanousd": cost,
+        "cost_source": "computed", "budgets": [["b", "", 0, "usd", cost]], "flags": [], "cost_lines": [{"unit": "input"}],
+    } | fields  # fmt: skip
+
+
+class Ledger:
+    """A ledger in a folder, with a recorder that can be killed (forgotten) and started again."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder / "spool"
+        self.engine: Engine = open_ledger(database)
+        self.counts = Counts()
+        self.start()
+
+    def start(self) -> None:
+        self.recorder = Recorder(self.engine, self.folder, instance="i", metrics=self.counts)
+
+    def ship(self) -> None:
+        while self.recorder.step():
+            pass
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(entries).order_by(entries.c.id)).mappings())
+
+    def spent(self) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(sa.select(sa.func.sum(budget_spend.c.amount))).scalar() or 0)
+
+
+def append(writer: SpoolWriter, *records: Mapping[str, Any]) -> None:
+    for record in records:
+        writer.append(orjson.dumps(record))

@@ -1,0 +1,33 @@
+"""What an operator is told of his Redis: whether it may hold budgets at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.budgets.redis.scripts import problems
+
+FIT = {"redis_version": "7.2.5", "maxmemory_policy": "noeviction", "role": "master", "aof_enabled": "1"}
+
+
+def test_a_fit_server_has_no_problems() -> None:
+    assert problems(FIT) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"redis_version": "6.2.14"}, "too old"),
+        ({"maxmemory_policy": "allkeys-lru"}, "must be noeviction"),
+        ({"role": "slave"}, "replica"),
+    ],
+)
+def test_a_server_that_would_lose_budgets_is_not_used(changed: dict[str, str], said: str) -> None:
+    unfit, _ = problems(FIT | changed)
+    assert len(unfit) == 1
+    assert said in unfit[0]
+
+
+def test_a_server_without_persistence_is_used_with_a_warning() -> None:
+    unfit, doubtful = problems(FIT | {"aof_enabled": "0"})
+    assert unfit == []
+    assert len(doubtful) == 1

@@ -1,0 +1,310 @@
+"""The control process's part in shared budgets: counters are rebuilt when everybody has reported, and lost ends are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.store import Denied, Granted
+from proxy.config.checks import load_config
+from proxy.config.model import Config
+from proxy.control import rebuilding
+from proxy.control.rebuilding import SharedBudgets
+from proxy.ledger import instances
+from proxy.ledger.counters import spent
+from proxy.ledger.database import open_ledger
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import budget_bases, budget_spend
+from proxy.spool.writer import SpoolWriter
+from proxy.types import Claim
+from tests.support.redis import RedisServer
+from tests.support.spooled import Counts, append, intent, settle
+
+pytestmark = pytest.mark.needs("redis-server")
+B = {"name": "b", "limit_usd": "0.000001", "window": "total"}  # 1,000 nano-USD
+CLAIM = Claim("b", "", 0, None, 1000, 0, "usd", True)
+
+
+class Instance:
+    """One instance: its spool, its recorder, its part in the shared store."""
+
+    def __init__(self, folder: Path, name: str, server: RedisServer, budgets: list[dict[str, Any]]) -> None:
+        self.folder, self.name, self.server = folder, name, server
+        self.spool = folder / name / "spool"
+        self.spool.mkdir(parents=True)
+        self.engine = open_ledger(f"sqlite:///{folder}/ledger.db")
+        self.config = self.configured(budgets)
+        self.shared = SharedBudgets(lambda: self.config, self.engine, name)
+        self.recorder = Recorder(self.engine, self.spool, instance=name, metrics=Counts(), gate=self.shared)
+        self.shared.recorder = self.recorder
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.recorder_may_step = asyncio.Event()
+        self.recorder_may_step.set()
+
+    def configured(self, budgets: list[dict[str, Any]]) -> Config:
+        file = self.folder / f"{self.name}.yaml"
+        file.write_text(yaml.safe_dump({"store": self.server.url, "budgets": budgets}))
+        return load_config(file, {})[0]
+
+    async def begin(self) -> None:
+        await self.shared.beat()
+        self.tasks = [asyncio.create_task(self.shared.run()), asyncio.create_task(self._ship())]
+
+    async def _ship(self) -> None:
+        while True:
+            await self.recorder_may_step.wait()
+            await asyncio.to_thread(self.recorder.step)
+            await asyncio.sleep(0.01)
+
+    async def end(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.shared.leave()
+
+    async def opens(self, timeout_s: float = 5.0) -> None:
+        await asyncio.wait_for(self.shared.store.member.ready.wait(), timeout_s)
+
+    async def figures(self, claim: Claim = CLAIM) -> tuple[int, int]:
+        (standing,) = await self.shared.store.standings_of([claim])
+        return standing.spent, standing.reserved
+
+    async def shipped(self, entries: int) -> None:
+        query = sa.text("SELECT count(*) FROM entries")
+        while True:
+            with self.engine.connect() as connection:
+                if (connection.execute(query).scalar() or 0) >= entries:
+                    return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    with RedisServer(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def a(tmp_path: Path, server: RedisServer) -> AsyncIterator[Instance]:
+    made = Instance(tmp_path, "a", server, [B])
+    yield made
+    await made.end()
+
+
+def spend(instance: Instance, amount: int, budget: str = "b", table: sa.Table = budget_spend) -> None:
+    with instance.engine.begin() as connection:
+        row = {"budget": budget, "group": "", "window_start": 0, "measure": "usd", "amount": amount}
+        connection.execute(sa.insert(table).values(row))
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(event.wait(), seconds)
+    return False
+
+
+async def data_plane(instance: Instance, worker: str) -> tuple[RedisStore, SpoolWriter, asyncio.Task[None]]:
+    writer = SpoolWriter(instance.spool, worker)
+
+    async def joined(_: str) -> None:
+        await store.member.command("SADD", store.member.name("joined"), writer.run)
+
+    store = RedisStore(
+        instance.server.url,
+        on_epoch=lambda epoch: append(writer, {"t": "epoch", "epoch": epoch}),
+        on_joined=joined,
+        deadline_s=1,
+    )
+    return store, writer, asyncio.create_task(store.member.run())
+
+
+async def test_an_empty_store_is_filled_from_the_ledger(a: Instance) -> None:
+    spend(a, 700)
+    spend(a, 50, table=budget_bases)  # from before the budget was defined as it is
+    await a.begin()
+    await a.opens()
+    assert await a.figures() == (750, 0)
+
+
+async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:
+    b = Instance(tmp_path, "b", a.server, [B])
+    await b.shared.beat()  # it lives, and says nothing yet
+    await a.begin()
+    with pytest.raises(TimeoutError):
+        await a.opens(0.6)
+    await b.begin()
+    await a.opens()
+    await b.opens()
+    await b.end()
+
+
+async def test_who_was_silent_for_longer_than_a_reservation_stands_is_not_waited_for(a: Instance) -> None:
+    long_ago = time.time() - a.config.server.max_call_s - 60
+    instances.beat(a.engine, "gone", int(long_ago * 1e6))
+    await a.begin()
+    await a.opens()
+    assert await a.figures() == (0, 0)
+
+
+async def test_an_instance_that_left_is_not_waited_for(tmp_path: Path, a: Instance) -> None:
+    b = Instance(tmp_path, "b", a.server, [B])
+    await b.shared.beat()
+    await b.end()
+    await a.begin()
+    await a.opens()
+    assert await a.figures() == (0, 0)
+
+
+async def test_a_flush_costs_no_settlement_and_no_reservation(a: Instance) -> None:
+    """What was settled before comes from the ledger, what is open from its data plane, what settles later counts once."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    first, second = intent(budgets=[["b", "", 0, "usd", 300]]), intent(budgets=[["b", "", 0, "usd", 400]])
+    for one, amount in ((first, 300), (second, 400)):
+        append(writer, one)
+        granted = await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+        assert isinstance(granted, Granted)
+    append(writer, settle(first, 100, epoch=store.epoch))
+    await store.settle(first["id"], [100])
+    a.server.flush()
+    before = store.epoch
+    while store.epoch == before:
+        await asyncio.sleep(0.01)
+        await asyncio.gather(store.sweep(0), return_exceptions=True)
+    append(writer, settle(second, 50, epoch=store.epoch))  # while the counters are being rebuilt
+    await store.settle(second["id"], [50])
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    await a.shipped(2)
+    assert await a.figures() == (150, 0)
+    denied = await store.reserve("c", [CLAIM._replace(amount=851)], time.time(), time.time() + 99, b"{}")
+    assert isinstance(denied, Denied)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_flush_while_a_batch_is_being_committed_loses_nothing_of_it(a: Instance) -> None:
+    """The ledger is slow: what stands before the marker is read, and not in its sums yet."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    a.recorder_may_step.clear()
+    for amount in (100, 200, 300):
+        one = intent(budgets=[["b", "", 0, "usd", amount]])
+        append(writer, one)
+        await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+        append(writer, settle(one, amount, epoch=store.epoch))
+        await store.settle(one["id"], [amount])
+    a.server.flush()
+    before = store.epoch
+    while store.epoch == before:
+        await asyncio.sleep(0.01)
+        await asyncio.gather(store.sweep(0), return_exceptions=True)
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    with a.engine.connect().execution_options(writes=True) as busy, busy.begin():
+        a.recorder_may_step.set()  # it reads all of it, and the marker behind it
+        opened_too_early = await is_set_within(store.member.ready, 1)
+    assert not opened_too_early
+    await asyncio.wait_for(store.member.ready.wait(), 10)
+    assert await a.figures() == (600, 0)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_flush_during_a_rebuild_does_not_take_the_sums_of_the_first(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums were read before what stands before the second marker was in the ledger."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(*question: Any) -> dict[str, int]:
+        found = spent(*question)
+        if not reading.is_set():
+            reading.set()
+            go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(rebuilding, "spent", slow)
+    a.server.flush()
+    await asyncio.gather(store.sweep(0), return_exceptions=True)
+    await asyncio.to_thread(reading.wait, 10)
+    a.recorder_may_step.clear()
+    first = store.epoch
+    one = intent(budgets=[["b", "", 0, "usd", 400]])
+    append(writer, one, settle(one, 400, epoch=first))  # begun before, ended in the epoch that is being rebuilt
+    a.server.flush()
+    while store.epoch == first or a.shared.store.epoch == first:
+        await asyncio.sleep(0.01)
+        await asyncio.gather(store.sweep(0), a.shared.store.sweep(0), return_exceptions=True)
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    go_on.set()
+    opened_too_early = await is_set_within(store.member.ready, 1)
+    a.recorder_may_step.set()
+    assert not opened_too_early
+    await asyncio.wait_for(store.member.ready.wait(), 10)
+    assert await a.figures() == (400, 0)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_what_a_crash_left_is_counted_where_it_was_reserved(a: Instance) -> None:
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    lost, told = intent(budgets=[["b", "", 0, "usd", 300]]), intent(budgets=[["b", "", 0, "usd", 200]])
+    for one, amount in ((lost, 300), (told, 200)):
+        append(writer, one)
+        await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+    append(writer, settle(told, 20, epoch=store.epoch))  # killed before the store heard of it
+    running.cancel()
+    store.member._hang_up()
+    writer.close()
+    await a.shipped(2)
+    for _ in range(200):
+        if await a.figures() == (320, 0):
+            break
+        await asyncio.sleep(0.01)
+    assert await a.figures() == (320, 0)
+
+
+async def test_a_new_budget_is_seeded_once(a: Instance) -> None:
+    await a.begin()
+    await a.opens()
+    spend(a, 500, "new")
+    a.config = a.configured([B, B | {"name": "new"}])
+    await a.shared.seed_new()
+    await a.shared.seed_new()
+    assert await a.figures(CLAIM._replace(budget="new")) == (500, 0)
+
+
+async def test_standings_are_the_stores(a: Instance) -> None:
+    await a.begin()
+    await a.opens()
+    claim = CLAIM._replace(amount=10)
+    await a.shared.store.reserve("x", [claim], time.time(), time.time() + 99, b"{}")
+    await a.shared.store.charge("y", [claim], [7])
+    (row,) = await a.shared.standings()
+    assert (row["budget"], row["limit"], row["spent"], row["reserved"]) == ("b", 1000, 7, 10)
+
+
+async def test_the_keys_of_an_epoch_that_is_over_are_dropped(a: Instance) -> None:
+    a.server.say("SET", "tm1:old:s:x", "1")
+    a.server.say("SET", "mine", "1")
+    await a.begin()
+    await a.opens()
+    while "tm1:old" in a.server.say("KEYS", "*"):
+        await asyncio.sleep(0.01)
+    assert "mine" in a.server.say("KEYS", "*")

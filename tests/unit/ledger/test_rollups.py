@@ -1,0 +1,180 @@
+"""Roll-ups: however a question is cut into days, hours and edges, the answer is that of the entries, to the last digit."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import Engine
+
+from proxy.ledger import schema
+from proxy.ledger.database import connect, open_ledger
+from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
+from proxy.ledger.sql_view import view_sql
+from proxy.reports.sessions import sessions
+from proxy.reports.spend import spend
+from tests.support.made_up import START, fill, made_up
+from tests.support.postgres import PostgresServer
+
+NAMES = [
+    "key",
+    "team",
+    "user",
+    "customer",
+    "model",
+    "provider",
+    "upstream",
+    "session",
+    "agent",
+    "day",
+    "hour",
+    "label.plan",
+]
+ROLLUPS = ("spend_hours", "spend_days", "spend_people_days", "spend_people_weeks", "spend_sessions", "spend_units")
+
+moments = st.one_of(
+    st.none(),
+    st.integers(0, 320).map(lambda hour: START + hour * HOUR_US),
+    st.integers(-12, 12).map(lambda day: START + day * DAY_US),
+    st.integers(-9 * HOUR_US, 320 * HOUR_US).map(lambda at: START + at),
+)
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A ledger of 300 hours, shipped in batches of all sizes, of which some came twice."""
+    if request.param == "sqlite":
+        yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.new_database() as url:
+        yield from _filled(url)
+
+
+def _filled(url: str) -> Iterator[Engine]:
+    engine, made, chance = open_ledger(url), made_up(1200, hours=300), random.Random(2)
+    while made:
+        size = chance.choice([1, 7, 150])
+        fill(engine, made[:size])
+        if chance.random() < 0.3:
+            fill(engine, made[:size])
+        made = made[size:]
+    yield engine
+    engine.dispose()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True), since=moments, until=moments)
+def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
+    assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments, until=moments, limit=st.sampled_from([1, 10, 1000]))
+def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, until: int | None, limit: int) -> None:
+    shown = sessions(filled, limit=limit, since=since, until=until)
+    whole = {item["session"]: item for item in spend(filled, ["session"], since, until, rolled=False)}
+    assert len(shown) == min(limit, len(whole))
+    for item in shown:
+        of = whole[item["session"]]
+        assert (item["requests"], item["cost_nanousd"]) == (of["requests"], of["cost_nanousd"])
+    ends = [item["ended_at"] for item in shown]
+    assert ends == sorted(ends, reverse=True)
+
+
+def test_whole_days_and_hours_are_not_read_from_the_entries(filled: Engine) -> None:
+    """What a report of months costs: no entry is read but those of the two broken hours at its ends."""
+    read: list[str] = []
+
+    def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+        read.append(statement)
+
+    sa.event.listen(filled, "before_cursor_execute", note)
+    try:
+        for by in (["team", "model"], ["customer"], ["day", "key"], []):
+            spend(filled, by, None, None)
+            spend(filled, by, START, START + 2 * DAY_US)
+        spend(filled, ["hour", "agent"], START + HOUR_US, START + 50 * HOUR_US)
+        spend(filled, ["session"], None, None)
+        assert not any("FROM entries" in statement for statement in read)
+        spend(filled, ["team"], START + 1, None)
+        assert any("FROM entries" in statement for statement in read)
+    finally:
+        sa.event.remove(filled, "before_cursor_execute", note)
+
+
+def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
+    with engine.connect() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(sa.select(schema.metadata.tables[name]))), key=repr)
+            for name in ROLLUPS
+        }
+
+
+def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> None:
+    """The migration of a ledger from before there were any."""
+    old = connect(database)
+    with old.begin() as connection:
+        schema.metadata.create_all(connection)
+        connection.execute(sa.text(view_sql(old.dialect.name)))
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0003')"))
+        for name in ROLLUPS:
+            connection.execute(sa.text(f"DROP TABLE {name}"))
+        with filled.connect() as there:
+            rows = [dict(row) for row in there.execute(sa.select(schema.entries)).mappings()]
+        connection.execute(sa.insert(schema.entries), rows)
+    old.dispose()
+    migrated = open_ledger(database)
+    assert rolled(migrated) == rolled(filled)
+    assert all(rolled(migrated).values())
+    migrated.dispose()
+
+
+@pytest.mark.needs("postgres")
+def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
+    with postgres.new_database() as url:
+        engine = open_ledger(url)
+        shares = [made_up(400, seed=seed, hours=2) for seed in range(4)]
+        problems: list[Exception] = []
+
+        def ship(number: int) -> None:
+            try:
+                fill(engine, shares[number], batch=20, instance=f"i{number}")
+            except Exception as error:
+                problems.append(error)
+
+        threads = [threading.Thread(target=ship, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+        for by in (["key", "model", "hour"], ["customer"], ["session"]):
+            assert spend(engine, by, None, None) == spend(engine, by, None, None, rolled=False)
+        assert spend(engine, [], None, None)[0]["requests"] > 1000
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("usage", "units"),
+    [
+        ('{"image": 2, "audio_second": "1.50"}', {("image", 0): 2, ("audio_second", 2): 150}),
+        ('{"a": 1.25, "b": "1e3", "c": true}', {("a", 2): 125, ("b", 0): 1000}),
+        ('{"a": "NaN", "b": "Infinity", "c": "1e999999999", "d": "1e-99", "e": [1], "f": null, "g": "x"}', {}),
+        ('{"a": 9007199254740993, "b": "90071992547409.93"}', {}),
+    ],
+)
+def test_quantities_are_integers_of_a_scale(usage: str, units: dict[tuple[str, int], int]) -> None:
+    assert units_of(usage) == units
+
+
+def test_scaled_quantities_add_up_exactly() -> None:
+    assert quantity([(0, 1), (1, 5), (2, 50)]) == 2
+    assert quantity([(1, 1), (1, 2)]) == "0.3"
+    assert quantity([(15, 1), (0, 2**53)]) == "9007199254740992.000000000000001"

@@ -1,0 +1,215 @@
+"""The engine: conditions, dates, clocks, what is reported, what is missing, ceilings."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from pricing.clock import Schedule
+from pricing.cost import CostLine
+from pricing.price import Multiplier
+from pricing.usage import Part, Reading
+from tests.support.prices import at, book, price, with_rows
+
+PLAIN = {"prices": {"input": "2", "cache_read": "0.5", "cache_write_5m": "2.5", "output": "8"}}
+BATCH = {"when": {"processing": "batch"}, "prices": {"input": "1", "output": "4"}}
+PRIORITY = {"when": {"service_tier": "priority"}, "prices": {"input": "4", "output": "16"}}
+EU = Multiplier("acme", "*", Decimal("1.1"), when={"region": ("eu",)}, group="residency")
+MILLION = {"input": 1_000_000}
+
+
+def test_lines_are_exact_and_the_total_is_rounded_once_half_even() -> None:
+    cost = price(book({"prices": {"input": "0.0005", "output": "0.0005"}}), {"input": 1, "output": 2})
+    assert cost.lines[0] == CostLine("input", 1, Decimal("0.0005"), 1_000_000, Decimal("5E-10"), None, "test")
+    assert cost.cost_usd == Decimal("0.0000000015")
+    assert cost.cost_nanousd == 2
+    assert price(book({"prices": {"input": "0.0005"}}), {"input": 1}).cost_nanousd == 0
+
+
+def test_a_unit_without_a_price_takes_its_parents() -> None:
+    cost = price(book(PLAIN), {"cache_write_1h": 1_000_000, "cache_read_audio": 1_000_000, "reasoning": 1_000_000})
+    assert cost.cost_usd == Decimal("2.5") + Decimal("0.5") + 8
+
+
+def test_without_any_price_it_is_unpriced_and_with_some_partial_never_0() -> None:
+    nothing = price(book(PLAIN), MILLION, model="other")
+    assert (nothing.status, nothing.cost_usd, nothing.cost_nanousd) == ("unpriced", None, None)
+    some = price(book(PLAIN), {**MILLION, "image": 1})
+    assert (some.status, some.cost_usd) == ("partial", None)
+    assert book(PLAIN).is_priced("acme", "m", at("2026-11-23"))
+    assert not book(PLAIN).is_priced("acme", "other", at("2026-11-23"))
+
+
+def test_what_nobody_stated_is_unpriced_but_no_usage_of_a_known_kind_costs_nothing() -> None:
+    unknown = book(PLAIN).cost(Reading(), provider="acme", model="m", at_s=at("2026-11-23"))
+    assert unknown.cost_usd is None
+    assert price(book(PLAIN), {}).cost_usd == 0
+
+
+def test_units_that_only_inform_cost_nothing_without_a_price() -> None:
+    assert price(book(PLAIN), {**MILLION, "request": 1, "gpu_second": Decimal("2.1")}).cost_usd == 2
+
+
+def test_conditions_choose_rows_unit_by_unit() -> None:
+    prices = book(PLAIN, BATCH, PRIORITY)
+    usage = {"input": 1_000_000, "cache_read": 1_000_000, "output": 1_000_000}
+    assert price(prices, usage).cost_usd == Decimal("10.5")
+    assert price(prices, usage, processing="batch").cost_usd == Decimal("5.5")
+    assert price(prices, usage, service_tier="priority").cost_usd == Decimal("20.5")
+    assert price(prices, usage, service_tier="default").cost_usd == Decimal("10.5")
+    assert price(prices, usage, service_tier="unheard-of").cost_usd == Decimal("10.5")
+
+
+def test_dates_begin_inclusive_and_end_exclusive() -> None:
+    prices = book({"to": "2026-12-01", "prices": {"input": "2"}}, {"from": "2026-12-01", "prices": {"input": "4"}})
+    assert price(prices, MILLION, moment="2026-11-30T23:59:59Z").cost_usd == 2
+    assert price(prices, MILLION, moment="2026-12-01T00:00:00Z").cost_usd == 4
+    assert price(prices, MILLION, moment="2026-11-30T23:59:59Z").cost_usd == 2
+
+
+def test_an_inclusive_tier_begins_at_its_threshold() -> None:
+    tier = {"over": 10, "inclusive": True, "prices": {"input": "4"}}
+    prices = book(
+        {"prices": {"input": "2"}, "tiers": [tier]},
+        {"model": "n", "prices": {"input": "2"}, "tiers": [tier | {"inclusive": False}]},
+    )
+    assert price(prices, {"input": 9}).cost_usd == Decimal("0.000018")
+    assert price(prices, {"input": 10}).cost_usd == Decimal("0.00004")
+    assert price(prices, {"input": 10}, model="n").cost_usd == Decimal("0.00002")
+
+
+def test_a_minimum_quantity_is_billed() -> None:
+    prices = book({"prices": {"audio_second": "0.36/3600>=10"}})
+    assert price(prices, {"audio_second": Decimal("2.5")}).lines[0].quantity == 10
+    assert price(prices, {"audio_second": 11}).cost_usd == Decimal("0.0011")
+
+
+def test_multipliers_come_last_and_only_on_tokens() -> None:
+    prices = book(PLAIN | {"prices": {"input": "2", "web_search": "10/1000"}}, multipliers=(EU,))
+    usage = {**MILLION, "web_search": 100}
+    assert price(prices, usage).cost_usd == 3
+    assert price(prices, usage, geo="eu").cost_usd == Decimal("3.2")
+    assert price(prices, usage, base_url="https://eu.api.acme.com/v1").cost_usd == Decimal("3.2")
+    assert price(prices, usage, reported="1", geo="eu").cost_usd == 1
+
+
+def test_a_gap_multiplier_stands_back_for_a_row_that_knows_its_condition() -> None:
+    gap = Multiplier("acme", "*", Decimal("0.5"), when={"processing": ("batch",)}, gap=True, group="batch")
+    assert price(book(PLAIN, multipliers=(gap,)), MILLION, processing="batch").cost_usd == 1
+    usage = {"cache_read": 1_000_000}
+    assert price(book(PLAIN, BATCH, multipliers=(gap,)), usage, processing="batch").cost_usd == Decimal("0.5")
+
+
+def test_the_clock_knows_weekdays_holidays_and_midnight() -> None:
+    peak = Schedule(((3600, 4 * 3600),), frozenset(range(1, 6)), frozenset({dt.date(2026, 10, 1)}))
+    night = Schedule(((16 * 3600, 1800),))
+    factors = (
+        Multiplier("acme", "*", Decimal(2), when={"clock": ("peak",)}, group="clock"),
+        Multiplier("acme", "*", Decimal("0.5"), when={"clock": ("night",)}, group="night"),
+    )
+    prices = book(PLAIN, multipliers=factors, schedules={"peak": peak, "night": night})
+    assert price(prices, MILLION, moment="2026-11-23T02:30:00Z").cost_usd == 4  # Monday
+    assert price(prices, MILLION, moment="2026-11-23T04:00:00Z").cost_usd == 2
+    assert price(prices, MILLION, moment="2026-11-22T02:30:00Z").cost_usd == 2  # Sunday
+    assert price(prices, MILLION, moment="2026-10-01T02:30:00Z").cost_usd == 2  # holiday
+    assert price(prices, MILLION, moment="2026-11-23T23:00:00Z").cost_usd == 1
+    assert price(prices, MILLION, moment="2026-11-23T00:29:59Z").cost_usd == 1
+    assert price(prices, MILLION, moment="2026-11-23T00:30:00Z").cost_usd == 2
+
+
+def test_the_served_model_is_priced_and_the_routed_one_where_it_has_no_price() -> None:
+    prices = book(PLAIN, {"model": "big", "prices": {"input": "20"}})
+    served = price(prices, MILLION, served="big")
+    assert (served.cost_usd, served.model, served.flags) == (20, "big", ())
+    fallen = price(prices, MILLION, served="unknown")
+    assert (fallen.cost_usd, fallen.model, fallen.flags) == (2, "m", ("fallback_price",))
+    neither = price(prices, MILLION, model="x", served="unknown")
+    assert (neither.cost_usd, neither.model, neither.flags) == (None, "unknown", ())
+
+
+def test_parts_are_billed_at_their_own_models_prices() -> None:
+    prices = book(PLAIN, {"model": "advisor", "prices": {"input": "20"}})
+    cost = price(prices, MILLION, parts=(Part("advisor", MILLION),))
+    assert cost.cost_usd == 22
+    assert [line.model for line in cost.lines] == [None, "advisor"]
+    assert price(prices, MILLION, parts=(Part("unknown", MILLION),)).status == "partial"
+
+
+def test_a_reported_cost_wins_over_the_book_and_a_difference_is_flagged() -> None:
+    close = price(book(PLAIN), MILLION, reported="2.01")
+    assert (close.cost_usd, close.source, close.flags) == (Decimal("2.01"), "provider", ())
+    apart = price(book(PLAIN), MILLION, reported="2.5")
+    assert (apart.cost_usd, apart.flags) == (Decimal("2.5"), ("provider_cost_differs",))
+    assert sum(line.cost_usd for line in apart.lines) == apart.cost_usd
+    assert price(book(PLAIN), MILLION, model="unknown", reported="0.07").cost_nanousd == 70_000_000
+    assert price(book({"prices": {"image": "0.02"}}), {"image": 1}, reported="0.07").flags == ()
+
+
+def test_assumed_prices_stand_in_and_are_flagged() -> None:
+    prices = book(PLAIN).with_assumed(Decimal(15), Decimal(75))
+    assert prices.is_priced("acme", "unknown", 0)
+    cost = price(prices, {**MILLION, "reasoning": 1_000_000}, model="unknown")
+    assert (cost.cost_usd, cost.flags) == (90, ("assumed_price",))
+    assert price(prices, MILLION).flags == ()
+
+
+def test_capacity_that_is_paid_for_costs_nothing_more() -> None:
+    assert price(book(PLAIN), MILLION, service_tier="provisioned").cost_usd == 0
+    assert price(book(PLAIN), MILLION, deployment_type="ProvisionedManaged").cost_usd == 0
+
+
+def ceiling(prices: object, usage: dict[str, int], moment: str = "2026-11-23T12:00:00Z", **more: object) -> int | None:
+    start = at(moment)
+    return prices.ceiling_nanousd(usage, provider="acme", model="m", at_s=start, until_s=start + 600, **more)  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_ceiling_takes_the_dearest_that_the_provider_may_choose() -> None:
+    assert ceiling(book(PLAIN), {"input": 10, "output": 10}) == 10 * 2500 + 10 * 8000  # a cache write
+    assert ceiling(book(PLAIN, PRIORITY), {"output": 10}) == 160_000
+    assert ceiling(book(PLAIN, PRIORITY), {"output": 10}, fixed={"service_tier": "default"}) == 80_000
+    assert ceiling(book(PLAIN, multipliers=(EU,)), {"output": 10}) == 88_000
+    assert ceiling(book(PLAIN, BATCH), {"output": 10}) == 80_000
+
+
+def test_the_ceiling_counts_tiers_that_can_be_reached_and_dates_that_come() -> None:
+    prices = book(
+        {"to": "2026-12-01", "prices": {"input": "2"}, "tiers": [{"over": 100, "prices": {"input": "4"}}]},
+        {"from": "2026-12-01", "prices": {"input": "20"}},
+    )
+    assert ceiling(prices, {"input": 100}) == 200_000
+    assert ceiling(prices, {"input": 101}) == 404_000
+    assert ceiling(prices, {"input": 100}, "2026-11-30T23:55:00Z") == 2_000_000
+
+
+def test_the_ceiling_rounds_up_and_knows_what_has_no_price() -> None:
+    assert ceiling(book({"prices": {"input": "0.0005", "output": "1"}}), {"input": 1}) == 1
+    assert ceiling(book(), {"input": 1}) is None
+    assert ceiling(book(PLAIN), {"input": 1, "image": 1}) is None
+
+
+def test_a_discount_lowers_the_ceiling_only_where_it_is_certain() -> None:
+    sure = with_rows(book(PLAIN), {"provider": "acme", "model": "*", "multiplier": "0.5", "match": {"team": "a"}})
+    assert ceiling(sure, {"output": 10}, attributes={"team": "a"}) == 40_000
+    assert ceiling(sure, {"output": 10}, attributes={"team": "b"}) == 80_000
+    ending = with_rows(
+        book(PLAIN), {"provider": "acme", "model": "*", "multiplier": "0.5", "to": "2026-11-23T12:05:00Z"}
+    )
+    assert ceiling(ending, {"output": 10}) == 80_000
+
+
+@pytest.mark.parametrize("kind", ["provisioned-model", "inference-profile"])
+def test_resource_names_are_understood(kind: str) -> None:
+    cost = price(book(PLAIN), MILLION, model=f"arn:aws:bedrock:us-east-1:1:{kind}/m")
+    assert cost.cost_usd == (0 if kind == "provisioned-model" else 2)
+
+
+def test_caches_stay_bounded() -> None:
+    prices = book(PLAIN)
+    for number in range(5000):
+        price(prices, MILLION, model=f"model-{number}")
+    assert len(prices._plans) <= 4096
+    for day in range(60):
+        price(prices, MILLION, moment=f"20{26 + day // 28}-01-{day % 28 + 1:02d}")
+    assert price(prices, MILLION).cost_usd == 2

@@ -1,0 +1,167 @@
+"""The packaged book: that it is whole, what it is known to say, that it loads fast, and that it can be rebuilt."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from decimal import Decimal
+
+import orjson
+import pytest
+
+from pricing.catalog import parse_price, price_text, row_of
+from pricing.load import DATA, load_book
+from pricing.units import UNITS
+from tests.support.prices import at, price
+
+BOOK = load_book()
+LINES = [orjson.loads(line) for line in (DATA / "prices.jsonl").read_bytes().splitlines()]
+
+
+def test_every_row_can_be_read_and_says_where_it_is_from_and_when_it_was_checked() -> None:
+    for line in LINES:
+        row = row_of(line)
+        assert row.source
+        assert "2025-01-01" < row.checked <= "2100-01-01"
+        assert row.from_s < row.to_s
+        assert row.prices or row.tiers
+        assert row.prices.keys() <= UNITS.keys()
+        for clock in row.when.get("clock", ()):
+            assert clock in BOOK.catalog.schedules
+
+
+def test_no_two_rows_price_a_unit_of_the_same_kind_at_the_same_time() -> None:
+    seen: dict[tuple[object, ...], list[tuple[int, int]]] = {}
+    for line in LINES:
+        row = row_of(line)
+        for unit in row.prices:
+            key = (row.provider, row.model, tuple(sorted(row.when.items())), unit)
+            for start, end in seen.setdefault(key, []):
+                assert row.to_s <= start or end <= row.from_s, f"{key} twice"
+            seen[key].append((row.from_s, row.to_s))
+
+
+def test_every_correction_says_why_from_where_and_when() -> None:
+    raw = tomllib.loads((DATA / "corrections.toml").read_text())
+    for entry in [*raw["price"], *raw["settled"]]:
+        assert entry["why"]
+        assert entry["source"]
+        assert entry["checked"]
+
+
+@pytest.mark.parametrize("text", ["2.5", "0.006/60", "0.111/3600>=10", "0"])
+def test_prices_are_written_as_they_are_read(text: str) -> None:
+    assert price_text(parse_price(text, "audio_second"), "audio_second") == text
+
+
+def test_only_the_providers_that_are_asked_for_are_parsed() -> None:
+    """A start would cost ten times as much otherwise."""
+    parsed: list[bytes] = []
+
+    def parse(line: bytes) -> object:
+        parsed.append(line)
+        return orjson.loads(line)
+
+    catalog = replace(load_book().catalog, parse=parse, _providers={})
+    catalog.provider("groq")
+    assert parsed == catalog.lines["groq"]
+
+
+KNOWN = [
+    # provider, model, unit, USD for a million (tokens) or for one, moment, conditions
+    ("google", "gemini-4-argon", "input", "2", "2026-11-30T23:59:59", {}),
+    ("google", "gemini-4-argon", "input", "4", "2026-12-01", {}),
+    ("google", "gemini-4-argon", "output", "20", "2026-12-01", {}),
+    ("google", "gemini-4-argon", "input", "2", "2026-12-01", {"processing": "batch"}),
+    ("google", "gemini-4-argon", "input", "7.2", "2026-12-01", {"service_tier": "priority"}),
+    ("google-vertex", "gemini-4-argon", "input", "4.4", "2026-12-01", {"vertex_location": "europe-west4"}),
+    ("google", "gemini-3.8-flash", "input", "0.75", "2026-12-31T23:59:59", {}),
+    ("google", "gemini-3.8-flash", "input", "1.5", "2027-01-01", {}),
+    ("google", "gemini-2.5-pro", "cache_read", "0.125", "2026-11-23", {"processing": "batch"}),
+    ("openai", "gpt-5.6-sol", "input", "5", "2026-08-20T23:59:59", {}),
+    ("openai", "gpt-5.6-sol", "input", "4", "2026-08-21", {}),
+    ("openai", "gpt-5.6-sol", "cache_write_1h", "12.5", "2026-08-20", {}),
+    ("openai", "gpt-5.6-luna", "input", "0.2", "2026-07-30", {}),
+    ("openai", "o3", "output", "40", "2025-06-09", {}),
+    ("openai", "gpt-4.1", "cache_read", "0.5", "2026-11-23", {"processing": "batch"}),
+    ("openai", "gpt-5.5", "input", "12.5", "2026-11-23", {"service_tier": "priority"}),
+    ("openai", "gpt-6-astra", "output", "300", "2026-11-23", {"service_tier": "ultrafast"}),
+    ("openai", "gpt-5.4", "input", "2.75", "2026-11-23", {"base_url": "https://eu.api.openai.com/v1"}),
+    ("openai", "gpt-4o", "input", "2.5", "2026-11-23", {"base_url": "https://eu.api.openai.com/v1"}),
+    ("openai", "gpt-4o-transcribe", "audio_in", "6", "2026-11-23", {}),
+    ("openai", "sora-2-pro", "video_second", "0.5", "2026-11-23", {"size": "1024x1792"}),
+    ("openai", "sora-2-pro", "video_second", "0.3", "2026-11-23", {"size": "1280x720"}),
+    ("openai", "dall-e-3", "image", "0.04", "2025-06-01", {}),
+    ("openai", "dall-e-3", "image", "0.12", "2025-06-01", {"quality": "hd", "size": "1792x1024"}),
+    ("openai", "ft:gpt-4o-mini-2024-07-18:acme::AbC123", "output", "1.2", "2026-11-23", {}),
+    ("anthropic", "claude-opus-5-5", "input", "8.8", "2026-11-23", {"speed": "fast", "geo": "us"}),
+    ("anthropic", "claude-opus-5-5", "cache_read", "0.2", "2026-11-23", {}),
+    ("anthropic", "claude-sonnet-4-5-20250929", "input", "3", "2026-11-23", {"geo": "us"}),
+    ("deepseek", "deepseek-v4-pro", "input", "1.32", "2026-11-23T02:30:00", {}),
+    ("deepseek", "deepseek-v4-pro", "input", "0.66", "2026-11-22T02:30:00", {}),
+    ("deepseek", "deepseek-v4-pro", "input", "0.66", "2026-10-01T02:30:00", {}),
+    ("deepseek", "deepseek-v4-pro", "input", "0.435", "2026-08-16T15:59:59", {}),
+    ("deepseek", "deepseek-chat", "input", "0.135", "2025-06-15T20:00:00", {}),
+    ("deepseek", "deepseek-reasoner", "output", "0.55", "2025-06-15T00:29:59", {}),
+    ("dashscope", "deepseek-v4-flash-0731", "input", "0.22", "2026-11-23T14:00:00", {}),
+    ("dashscope", "qwen-plus", "reasoning", "4", "2026-11-23", {}),
+    ("xai", "grok-4.20", "output", "6", "2026-04-29", {}),
+    ("xai", "grok-4.20", "output", "2", "2026-11-23", {"processing": "batch"}),
+    ("mistral", "mistral-large-latest", "input", "0.55", "2026-11-23", {"base_url": "https://api.eu.mistral.ai"}),
+    ("mistral", "mistral-large-latest", "input", "0.875", "2026-11-23", {"service_tier": "priority"}),
+    ("mistral", "codestral-latest", "cache_read", "0.03", "2026-11-23", {}),
+    ("mistral", "mistral-large-4", "input", "1.36", "2026-10-25", {}),
+    ("aws", "us.amazon.nova-2-lite-v1:0", "input", "0.33", "2026-11-23", {}),
+    ("aws", "global.anthropic.claude-opus-5", "input", "5", "2026-11-23", {}),
+    ("aws", "us.anthropic.claude-opus-5", "input", "5.5", "2026-11-23", {}),
+    ("azure", "gpt-5.4", "output", "16.5", "2026-11-23", {"deployment_type": "DataZoneStandard", "zone": "eu"}),
+    ("azure", "gpt-5.4", "output", "15", "2026-11-23", {"deployment_type": "GlobalStandard"}),
+    ("perplexity", "sonar-deep-research", "reasoning", "3", "2026-06-01", {}),
+    ("openrouter", "openai/gpt-5.6-sol", "input", "5", "2026-08-01", {}),
+    ("openrouter", "meta-llama/llama-3.3-70b-instruct:free", "input", "0", "2026-11-23", {}),
+    ("bedrock", "global.anthropic.claude-opus-5", "input", "5", "2026-11-23", {}),
+    ("x-ai", "grok-4.20", "input", "1.25", "2026-11-23", {}),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "unit", "usd", "moment", "conditions"), KNOWN)
+def test_known_prices(provider: str, model: str, unit: str, usd: str, moment: str, conditions: dict[str, str]) -> None:
+    # a hundredth of a million, so that no long-context tier is reached
+    quantity, factor = (10_000, 100) if UNITS[unit].kind == "token" else (1, 1)
+    cost = price(BOOK, {unit: quantity}, provider=provider, model=model, moment=moment, **conditions)
+    assert cost.cost_usd is not None
+    assert cost.cost_usd * factor == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens", "usd"),
+    [
+        ("openai", "gpt-5.4", 272_000, "2.5"),
+        ("openai", "gpt-5.4", 272_001, "5"),
+        ("xai", "grok-4.20", 199_999, "1.25"),
+        ("xai", "grok-4.20", 200_000, "2.5"),
+        ("anthropic", "claude-haiku-5-5", 100_000, "0.1"),
+        ("anthropic", "claude-haiku-5-5", 100_001, "0.5"),
+        ("google", "gemini-2.5-pro", 200_000, "1.25"),
+        ("google", "gemini-2.5-pro", 200_001, "2.5"),
+        ("minimax", "MiniMax-M3", 512_001, "0.6"),
+        ("dashscope", "qwen3-max", 32_001, "2.4"),
+    ],
+)
+def test_long_context(provider: str, model: str, tokens: int, usd: str) -> None:
+    assert price(BOOK, {"input": tokens}, provider=provider, model=model).lines[0].price_usd == Decimal(usd)
+
+
+def test_an_unknown_model_is_not_mistaken_for_a_known_one() -> None:
+    for provider, model in (
+        ("openai", "gpt-99-nova"),
+        ("anthropic", "claude-opus-9"),
+        ("google", "gemini-9-pro"),
+        ("acme", "m"),
+    ):
+        assert not BOOK.is_priced(provider, model, at("2026-11-23"))
+
+
+def test_limits() -> None:
+    assert BOOK.limits("openai", "gpt-4o-mini-2024-07-18") == (128_000, 16_384)
+    assert BOOK.limits("acme", "m") == (None, None)

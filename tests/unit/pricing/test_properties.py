@@ -1,0 +1,110 @@
+"""What holds for any usage: costs never fall as usage grows, add up where no tier applies, and stay under the ceiling."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricing.load import load_book
+from pricing.usage import Reading
+from tests.support.prices import at
+
+BOOK = load_book()
+UNITS = [
+    "input",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_in",
+    "image_in",
+    "web_search",
+]
+FLAT = [
+    ("openai", "gpt-4o"),
+    ("anthropic", "claude-opus-5"),
+    ("groq", "openai/gpt-oss-120b"),
+    ("mistral", "mistral-large-2512"),
+]
+TIERED = [
+    ("openai", "gpt-5.4"),
+    ("anthropic", "claude-haiku-5-5"),
+    ("xai", "grok-4.20"),
+    ("google", "gemini-3.1-pro-preview"),
+]
+MOMENTS = [at("2026-11-23T02:30:00"), at("2026-12-01"), at("2025-01-01"), at("2027-06-01")]
+
+usages = st.dictionaries(st.sampled_from(UNITS[:-1]), st.integers(0, 300_000), min_size=1)
+tiers = st.sampled_from([{}, {"service_tier": "priority"}, {"service_tier": "flex"}, {"geo": "us"}])
+
+
+def cost(provider: str, model: str, usage: dict[str, int], at_s: int, conditions: dict[str, str]) -> Decimal:
+    reading = Reading(usage=usage, source="provider", conditions=conditions)
+    found = BOOK.cost(reading, provider=provider, model=model, at_s=at_s).cost_usd
+    assert found is not None
+    return found
+
+
+@given(
+    st.sampled_from([*FLAT, *TIERED]),
+    usages,
+    st.sampled_from(UNITS[:-1]),
+    st.integers(1, 300_000),
+    st.sampled_from(MOMENTS),
+    tiers,
+)
+def test_more_of_a_unit_never_costs_less(
+    name: tuple[str, str], usage: dict[str, int], unit: str, more: int, at_s: int, conditions: dict[str, str]
+) -> None:
+    larger = usage | {unit: usage.get(unit, 0) + more}
+    assert cost(*name, usage, at_s, conditions) <= cost(*name, larger, at_s, conditions)
+
+
+@given(st.sampled_from(FLAT), usages, usages, st.sampled_from(MOMENTS), tiers)
+def test_costs_add_up_where_no_tier_applies(
+    name: tuple[str, str], one: dict[str, int], other: dict[str, int], at_s: int, conditions: dict[str, str]
+) -> None:
+    both = {unit: one.get(unit, 0) + other.get(unit, 0) for unit in {*one, *other}}
+    parts = cost(*name, one, at_s, conditions) + cost(*name, other, at_s, conditions)
+    assert cost(*name, both, at_s, conditions) == parts
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([*FLAT, *TIERED, ("deepseek", "deepseek-v4-pro"), ("google", "gemini-4-argon")]),
+    st.integers(0, 400_000),
+    st.integers(0, 100_000),
+    st.lists(
+        st.sampled_from(["cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "input"]),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(["output", "reasoning"]),
+    st.sampled_from(MOMENTS),
+    st.integers(0, 3600),
+    tiers,
+)
+def test_no_bill_is_above_its_ceiling(
+    name: tuple[str, str],
+    given_tokens: int,
+    taken: int,
+    kinds: list[str],
+    made: str,
+    at_s: int,
+    later: int,
+    conditions: dict[str, str],
+) -> None:
+    provider, model = name
+    ceiling = BOOK.ceiling_nanousd(
+        {"input": given_tokens, "output": taken}, provider=provider, model=model, at_s=at_s, until_s=at_s + 3600
+    )
+    assert ceiling is not None
+    share = given_tokens // len(kinds)
+    usage = dict.fromkeys(kinds, share) | {made: taken}
+    reading = Reading(usage=usage, source="provider", conditions=conditions)
+    bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s + later).cost_nanousd
+    assert bill is not None
+    assert bill <= ceiling
