@@ -49,7 +49,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     sent = await client.body()
     call = endpoint.parse(sent)
-    if call.held:
+    if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, identity, call)
     _destination(plane, endpoint, route)
