@@ -51,7 +51,6 @@ class Book:
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
         self._assumed = _assumed_row(assumed) if assumed is not None else None
         self._plans: dict[_Key, list[Plan]] = {}
-        self._served: dict[tuple[str, str, str | None], tuple[str, bool]] = {}
         self._dearest: dict[_Key, Dearest | None] = {}
 
     def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
@@ -93,6 +92,9 @@ class Book:
                 fell_back, served = False, reading.model or model
         lines: list[CostLine] = []
         missing = _price_usage(plan, reading.usage, None, lines)
+        if served != model and not fell_back and self.catalog.is_router(provider, model, at_s):
+            fee = self._plan(provider, model, None, reading.conditions, endpoint, attributes, at_s)
+            _price_usage(fee, reading.usage, model, lines)
         assumed = plan.assumed and bool(reading.usage)
         for part in reading.parts:
             other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
