@@ -64,12 +64,6 @@ async def answer(
         raise
 
 
-def _stored(answer: lenient.Answer) -> Any:
-    """The response that a provider has stored, whole or as the last event of a stream has it."""
-    value = answer.values[-1] if answer.values else None
-    return value.get("response", value) if answer.streamed and isinstance(value, dict) else value
-
-
 class _Answer:
     """One response on its way: what the steps of unary and streamed answers share."""
 
@@ -163,8 +157,8 @@ class _Answer:
         reading = self.reader.answer(answer, self.context)
         refused = self.response.status >= 300
         failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
-        if self.endpoint.holds and self.response.status == 200:
-            note_stored(self.plane, self.attempt, _stored(answer) if reading.source != "none" else None)
+        if self.response.status == 200 and reading.source != "none" and self.endpoint.holds(self.attempt.call):
+            note_stored(self.plane, self.attempt, values)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
@@ -219,8 +213,9 @@ class _Answer:
             if alive is not None:
                 alive.stop()
         held = gate.finish(self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
-        if self.endpoint.holds:
-            note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
+        if self.endpoint.holds(self.attempt.call):
+            last = gate.last_usage
+            note_stored(self.plane, self.attempt, (last,) if "response" in last else (*gate.events_seen(), last))
         await self._settle_stream()
         await client.end(held)
 

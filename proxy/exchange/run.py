@@ -31,7 +31,7 @@ from proxy.exchange.learn import recall_stored
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
-from proxy.sessions.chains import Chain
+from proxy.keyed_hash import Chain
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 
@@ -49,7 +49,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, time.time())
     sent = await client.body()
     call = endpoint.parse(sent)
-    if call.held:
+    if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, identity, call)
     _destination(plane, endpoint, route)

@@ -57,6 +57,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._stopping = False
         self._stop_by = 0.0
+        self._reloading = False
+        self._reload_asked = False
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
@@ -75,6 +77,8 @@ class Supervisor:
         return 0
 
     def _fork(self, child: Child) -> None:
+        """A reload waits meanwhile: it would find a pipe without a reader, or miss the child."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         child.orders.close()
         child.orders = Orders()
         child.started_at = time.monotonic()
@@ -83,11 +87,14 @@ class Supervisor:
         pid = os.fork()
         if pid:
             child.pid = pid
+            child.orders.for_supervisor()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
             return
         code = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
             for other in self._children:
                 other.orders.for_child(mine=other is child)
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -162,6 +169,19 @@ class Supervisor:
                 os.kill(child.pid, number)
 
     def _on_reload(self, *_: object) -> None:
+        """A signal that comes while a reload is under way has its reload afterwards: two must not write to one pipe."""
+        self._reload_asked = True
+        if self._reloading:
+            return
+        self._reloading = True
+        try:
+            while self._reload_asked:
+                self._reload_asked = False
+                self._reload()
+        finally:
+            self._reloading = False
+
+    def _reload(self) -> None:
         if self._config_path is None:
             log.warning("there is no configuration file to reload")
             return
@@ -174,7 +194,8 @@ class Supervisor:
             log.warning("%s", warning)
         self.config = config
         for child in self._children:
-            child.orders.send(config)
+            if child.pid:  # one that is not there yet is forked with the new configuration
+                child.orders.send(config)
         log.info("the new configuration is in force")
 
 
