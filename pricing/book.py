@@ -171,7 +171,7 @@ class Book:
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
-        known = self._model(self.catalog.canonical(provider), model.lower(), 2**40)
+        known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
         return known.limits if known is not None else NO_LIMITS
 
     def ceiling_nanousd(
@@ -292,18 +292,15 @@ class Book:
         The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
         `gpt-4o-mini` is for the snapshot that answers to it.
         """
-        found = self._model(provider, name, at_s)
+        found = self.catalog.find(provider, name, at_s)
         names = [name]
         if found is not None and found.name != name:
             names.append(found.name)
         if routed is not None and (lower := routed.lower()) not in names:
-            other = self._model(provider, lower, at_s)
+            other = self.catalog.find(provider, lower, at_s)
             if other is not None and found is not None and other.name == found.name:
                 names.append(lower)
         return tuple(names), found
-
-    def _model(self, provider: str, name: str, at_s: int) -> Model | None:
-        return self.catalog.find(provider, name, at_s)
 
     def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
         return [
