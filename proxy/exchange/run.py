@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
+from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.downstream.client import Client
@@ -166,7 +167,7 @@ def _plan(
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     ask_for_usage_each(call, route.provider)
     body = endpoint.encode(call, route.model)
-    size = ceilings.rendered_bytes(body, route.provider)
+    size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
     fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
