@@ -94,6 +94,7 @@ def test_any_bytes_in_any_pieces_agree(pair: tuple[Recorded, Odd], data: st.Data
     assert said(in_pieces(one, body, pieces)) == said(found.answer(lenient.answer(body), context))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"data: {\n\n")
 @example(b'{"a":' * 50)
