@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,13 @@ from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import Limits, check_times, connection_class
+<<<<<<< HEAD
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.attempt import expired_record, now_us
+=======
+from proxy.downstream.load import Load
+from proxy.exchange.attempt import expired_record
+>>>>>>> main
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.descriptors import connections_at_most
@@ -45,6 +49,7 @@ from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
 from proxy.shares import Shares
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from proxy.times import now_s, now_us
 from proxy.types import Identity
 from proxy.upstream.pool import UpstreamClient
 
@@ -226,10 +231,10 @@ class _DataPlane:
         return self._plane.standing_rows()
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        return self._plane.fullest_rows(payload["most"], time.time())
+        return self._plane.fullest_rows(payload["most"], now_s())
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._plane.budget_totals(time.time())
+        return self._plane.budget_totals(now_s())
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
@@ -280,14 +285,14 @@ class _DataPlane:
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
             if isinstance(self._plane.store, MemoryStore):
-                self._plane.store.forget_ended_windows(time.time())
+                self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
         plane = self._plane
-        await plane.store.sweep(time.time())
+        await plane.store.sweep(now_s())
         gone = await plane.store.expired()
         if not gone:
             return

@@ -17,7 +17,7 @@ from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import counted, implausible
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
@@ -28,6 +28,7 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
+from proxy.times import now_s, now_us
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
@@ -88,13 +89,12 @@ class _Answer:
         self.client = client
         route = attempt.route
         self.reader: Reader = plane.reader(attempt.call.dialect, route.provider, endpoint.target)
-        tier = attempt.call.body.get("service_tier")
         self.context = Context(
             provider=route.provider,
             endpoint=endpoint.target,
             model=route.model,
             request=attempt.call.body,
-            service_tier=tier if isinstance(tier, str) else None,
+            from_client=True,
             selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None
@@ -267,8 +267,7 @@ class _Answer:
         if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self._session_total(cost.cost_nanousd)
-        line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
-        return line.encode()
+        return f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n".encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
         cost = self._cost_so_far()
@@ -339,7 +338,7 @@ class _Answer:
             reading,
             provider=attempt.route.provider,
             model=attempt.route.model,
-            at_s=int(time.time()),
+            at_s=int(now_s()),
             endpoint=self.endpoint.target,
             attributes=attempt.attributes,
         )

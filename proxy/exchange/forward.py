@@ -8,9 +8,11 @@ from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.errors import upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.estimated import counted
 from proxy.exchange.plane import Destination, Plane
+from proxy.meters.reader import asked_of
+from proxy.times import now_s, now_us
 from proxy.upstream.pool import Response, UpstreamError, encode_head
 
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
@@ -68,12 +70,14 @@ async def forward(
 async def _unanswered(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> Settlement:
     """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
     route = attempt.route
-    reading = await counted(Reading(), [], route.model, attempt.call.body, all_seen=True)
+    reading = await counted(
+        Reading(asked=asked_of(attempt.call.body)), [], route.model, attempt.call.body, all_seen=True
+    )
     cost = plane.book.cost(
         reading,
         provider=route.provider,
         model=route.model,
-        at_s=int(time.time()),
+        at_s=int(now_s()),
         endpoint=endpoint.target,
         attributes=attempt.attributes,
     )

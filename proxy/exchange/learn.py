@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +18,7 @@ from proxy.errors import stored_not_found
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import prefixes_of
 from proxy.exchange.plane import Plane
+from proxy.times import now_s
 from proxy.types import Call, Identity
 
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
@@ -79,7 +79,7 @@ def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
-    plane.guards.billed(attempt.attribution.budgeted_session_id, cost.cost_nanousd or 0, time.time())
+    plane.guards.billed(attempt.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
     cache_was_read = (
         reading.usage.get("cache_read", 0) >= attempt.cached_tokens

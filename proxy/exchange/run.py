@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
+from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.downstream.client import Client
@@ -24,7 +24,7 @@ from proxy.errors import (
     unbounded_cost,
 )
 from proxy.exchange.answer import answer
-from proxy.exchange.attempt import Attempt, now_us
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.forward import forward
 from proxy.exchange.learn import recall_stored
@@ -32,6 +32,8 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.meters.reader import asked_of
+from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 
@@ -46,8 +48,12 @@ class Caller(NamedTuple):
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
+<<<<<<< HEAD
     identity = plane.keys.identify(client.headers, time.time())
     client.admit(identity.key_id)
+=======
+    identity = plane.keys.identify(client.headers, now_s())
+>>>>>>> main
     sent = await client.body()
     call = endpoint.parse(sent)
     if call.held or call.mentioned:
@@ -167,10 +173,10 @@ def _plan(
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     ask_for_usage_each(call, route.provider)
     body = endpoint.encode(call, route.model)
-    size = ceilings.rendered_bytes(body, route.provider)
+    size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
+    fixed, without = _fixed_conditions(plane, call, route, int(now_s)), ceilings.impossible_units(call, body)
     factor = plane.learned.factor(route.provider, route.model)
 
     def price_of(usage: Mapping[str, int]) -> int | None:
@@ -221,10 +227,13 @@ def _plan(
     )
 
 
-def _fixed_conditions(call: Call) -> dict[str, str]:
-    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
-    tier = call.body.get("service_tier")
-    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
+def _fixed_conditions(plane: Plane, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
+    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+    asked = {**call.fixed, **asked_of(call.body)}
+    if asked:
+        asked = plane.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return {"service_tier": "default", **asked}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
