@@ -33,13 +33,8 @@ from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import Limits, check_times, connection_class
-<<<<<<< HEAD
 from proxy.downstream.load import MAX_DRAINS, Load
-from proxy.exchange.attempt import expired_record, now_us
-=======
-from proxy.downstream.load import Load
 from proxy.exchange.attempt import expired_record
->>>>>>> main
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.descriptors import connections_at_most

@@ -150,12 +150,7 @@ class Plane:
     )  # budgets that a reload brought, until the ledger says what is spent
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
-<<<<<<< HEAD
-    started_at: float = field(default_factory=time.time)
-=======
-    draining: int = 0
     started_at: float = field(default_factory=now_s)
->>>>>>> main
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
         """What the price book says of a model, looked up again every minute."""
