@@ -181,6 +181,7 @@ class Gateway(Marked):
         """module: what is run; `crashing`'s points find their orders in the folder `crash`."""
         super().__init__(folder, "gateway")
         self.module = module
+        self.env: dict[str, str] = {}
         self.crash = folder / "crash"
         self.crash.mkdir(exist_ok=True)
         self.config_file = folder / "taximeter.yaml"
@@ -195,7 +196,7 @@ class Gateway(Marked):
         """Start and wait until both planes are ready; the seconds that it took."""
         began = time.monotonic()
         command = [sys.executable, "-m", self.module, "serve", "--config", str(self.config_file), *options]
-        self.start(command, env={points.FOLDER: str(self.crash)} | dict(env or {}))
+        self.start(command, env={points.FOLDER: str(self.crash)} | self.env | dict(env or {}))
         try:
             wait_until("taximeter serve is ready", self.ready, timeout_s)
         except RigError as error:
@@ -214,8 +215,10 @@ class Gateway(Marked):
 
     def verified(self) -> dict[str, Any]:
         """What `taximeter verify` says of the ledger, the spool and the running server's budgets."""
-        command = [sys.executable, "-m", "proxy", "verify", "--json", "--config", str(self.config_file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        module = self.module if self.env else "proxy"  # which needs its clock
+        command = [sys.executable, "-m", module, "verify", "--json", "--config", str(self.config_file)]
+        env = os.environ | self.env
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
         if done.returncode not in (0, 1) or not done.stdout:
             raise RigError(f"verify ended with {done.returncode}\n{done.stderr}")
         result: dict[str, Any] = json.loads(done.stdout)
@@ -287,6 +290,7 @@ class Rig:
     front: Callable[[int], int] | None = None  # provider's port -> the port of what stands before it
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)  # of the gateway
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +300,7 @@ class Rig:
             port = self.provider.port if self.front is None else self.front(self.provider.port)
             made = config(self.folder, port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
+            self.gateway.env = self.env
             self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()
