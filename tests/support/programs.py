@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-NEEDED = ("redis-server", "postgres", "prometheus", "prometheus-alertmanager", "chromium", "node", "npm", "faketime")
+NEEDED = ("redis-server", "postgres", "prometheus", "prometheus-alertmanager", "chromium", "node", "npm")
 """What the whole test suite needs besides Python."""
 
 
@@ -20,11 +20,6 @@ def find_program(name: str) -> Path | None:
     places = [os.environ.get("PATH", ""), "/usr/sbin", *map(str, reversed(postgres))]
     found = shutil.which(name, path=os.pathsep.join(places))
     return Path(found) if found else None
-
-
-def find_faketime() -> Path | None:
-    """The library that gives a program another wall clock, for programs with threads."""
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
 def must_run_everything() -> bool:

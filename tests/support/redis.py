@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,12 +17,11 @@ from tests.support.programs import find_program
 class RedisServer:
     """Use as a context. `down`, `freeze` and `flush` are what happens to servers."""
 
-    def __init__(self, folder: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._folder = folder
         self._options = options or ("--save", "", "--maxmemory-policy", "noeviction")
-        self._env = os.environ | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -47,7 +44,7 @@ class RedisServer:
         self.socket.unlink(missing_ok=True)
         command = [str(program), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
         with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log, env=self._env)
+            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
         deadline = time.monotonic() + 10
         while not self._answers():
             assert self._process.poll() is None, (self._folder / "redis.log").read_text()

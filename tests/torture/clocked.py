@@ -1,17 +1,22 @@
 """`taximeter` with a wall clock that a test sets: `python -m tests.torture.clocked serve …`. The steady clock stays as it is.
 
-The environment's TORTURE_CLOCK names a file with the nanoseconds by which the clock is wrong, an integer of eight bytes.
+The environment's TORTURE_CLOCK names a file with the nanoseconds by which the clock is wrong, an integer of eight bytes. What
+Redis takes for the time is wrong by the seconds under the name REDIS_KEY there.
 """
 
 from __future__ import annotations
 
+import atexit
 import mmap
 import os
+import shutil
 import struct
+import tempfile
 import time
 from pathlib import Path
 
 VARIABLE = "TORTURE_CLOCK"
+REDIS_KEY = "torture:clock"
 _OFFSET = struct.Struct("<q")
 _real_ns = time.time_ns
 
@@ -34,8 +39,26 @@ def _set_clock(file: Path) -> None:
     time.time = lambda: time_ns() / 1e9
 
 
+def _set_clock_of_redis() -> None:
+    """In the scripts, which are all that asks for the time there."""
+    from proxy.budgets.redis import scripts  # noqa: PLC0415 - after the clock is set
+
+    text = (scripts._LUA / "common.lua").read_text(encoding="utf-8")
+    real = "local time = redis.call('TIME')\n"
+    assert text.count(real) == 1
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for file in scripts._LUA.iterdir():
+        shutil.copy(file, folder)
+    late = f"{real}  time[1] = tonumber(time[1]) + tonumber(redis.call('GET', '{REDIS_KEY}') or '0')\n"
+    (folder / "common.lua").write_text(text.replace(real, late), encoding="utf-8")
+    scripts._LUA = folder
+    scripts.scripts()  # kept
+
+
 if __name__ == "__main__":
     _set_clock(Path(os.environ[VARIABLE]))
+    _set_clock_of_redis()
     from proxy.cli.main import main  # only now: what is imported may keep the clock
 
     main()

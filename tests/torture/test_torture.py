@@ -147,7 +147,7 @@ def test_a_fail_over_to_a_standby_that_is_behind_costs_no_entry(tmp_path: Path) 
     assert outcome.facts["entries_that_copies_lacked"] > 0
 
 
-@pytest.mark.parametrize("redis", [False, pytest.param(True, marks=pytest.mark.needs("redis-server", "faketime"))])
+@pytest.mark.parametrize("redis", [False, pytest.param(True, marks=pytest.mark.needs("redis-server"))])
 def test_a_clock_that_is_set_back_gives_no_window_twice(redis: bool, tmp_path: Path) -> None:
     outcome = passed(moved.clock_steps(tmp_path, times=2, redis=redis))
 
