@@ -13,7 +13,9 @@ import shutil
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "TORTURE_CLOCK"
 REDIS_KEY = "torture:clock"
@@ -56,9 +58,29 @@ def _set_clock_of_redis() -> None:
     scripts.scripts()  # kept
 
 
+def _forget_often() -> None:
+    """Counters of windows that are over are dropped as often as in a data plane."""
+    add = Supervisor.add
+
+    def adding(supervisor: Supervisor, name: str, start: Callable[[Any], None]) -> None:
+        def started(orders: Any) -> None:
+            if name == "control":
+                from proxy.control import rebuilding  # noqa: PLC0415 - in the child, which needs it
+
+                rebuilding._FORGET_S = 1.0
+            start(orders)
+
+        add(supervisor, name, started)
+
+    Supervisor.add = adding  # type: ignore[method-assign]  # that is the point
+
+
 if __name__ == "__main__":
     _set_clock(Path(os.environ[VARIABLE]))
+    from proxy.serve.supervisor import Supervisor
+
     _set_clock_of_redis()
+    _forget_often()
     from proxy.cli.main import main  # only now: what is imported may keep the clock
 
     main()

@@ -59,9 +59,9 @@ def flushes(folder: Path, *, times: int, seed: int = 1, rate: float = 40) -> Out
             if number % 10 == 0:
                 load.begin(min(10, times - number) * 1.5)
             with contextlib.closing(sqlite3.connect(folder / "ledger.db", timeout=30, isolation_level=None)) as busy:
-                busy.execute("BEGIN IMMEDIATE")
-                time.sleep(rng.uniform(0, 0.05))
-                server.flush()  # what is read next has the marker behind it
+                server.flush()
+                time.sleep(rng.uniform(0, 0.1))
+                busy.execute("BEGIN IMMEDIATE")  # what is read next has the marker behind it, and is not committed yet
                 time.sleep(rng.uniform(0.5, 1.0))
                 busy.execute("ROLLBACK")
             wait_until("the store can be used again", lambda: _usable(rig), 30)
