@@ -174,7 +174,7 @@ class _Secure:
 
 def create_app(api: Api, live: Live) -> FastAPI:
     """The control plane's ASGI application."""
-    app = FastAPI(title="Taximeter", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Taximeter", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     guard = Guard(lambda: api.config().server)
     _add_errors(app)
     _add_open_routes(app, api)
