@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
+from proxy.times import now_s
 
 T = TypeVar("T")
 _LONGEST_WAIT_S = 5.0
@@ -76,7 +76,7 @@ class ControlState:
         """What each budget's groups come to in the current window: `spent`, `reserved`, `over` (as `alert_at`)."""
         if self.shared is None:
             return {row["budget"]: row for rows in self._asked("totals", {}) for row in rows}
-        now = time.time()
+        now = now_s()
         current = {(budget.name, budget.window_now(now)[0]): Totals(budget, now) for budget in self.budgets()}
         for row in self.standings():
             totals = current.get((row["budget"], row["window_start"]))

@@ -7,7 +7,6 @@ the embedded model. It imports neither FastAPI nor a database.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import logging
 import os
@@ -24,7 +23,9 @@ from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import local_tree, needs_local_model, provider_tree
+from proxy.processes.descriptors import take_all
 from proxy.processes.orders import Orders
+from proxy.serve.data_dir import lock_data_dir
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -214,22 +215,6 @@ def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
     return *build(Expansion(tree, [], [])), local
 
 
-def make_data_dir(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def lock_data_dir(path: Path) -> int:
-    """Hold `path` for this instance; the descriptor keeps the lock. Raises ConfigError where another has it."""
-    make_data_dir(path)
-    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
-    return fd
-
-
 def listen(host: str, port: int, path: str) -> socket.socket:
     """A bound listening socket. Raises ConfigError, naming the setting, where the address is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -265,6 +250,7 @@ def serve(config_path: Path | None, workers: int) -> int:
 def _serve(
     config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
 ) -> int:
+    take_all()
     if workers > 1 and config.store == "memory":
         raise ConfigError(
             [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]

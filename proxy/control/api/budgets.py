@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -17,7 +16,7 @@ from proxy.control.state import ControlState
 from proxy.ledger import raises
 from proxy.money import usd_text
 from proxy.reports.shapes import Shown
-from proxy.times import rfc3339
+from proxy.times import now_s, rfc3339
 
 router = APIRouter()
 
@@ -103,7 +102,7 @@ class Raise(Shown):
 
 
 def _standing(state: ControlState) -> list[dict[str, object]]:
-    return budgets_as_they_stand(state.budgets(), state.standings(), time.time())
+    return budgets_as_they_stand(state.budgets(), state.standings(), now_s())
 
 
 @router.get("/budgets")
@@ -124,7 +123,7 @@ def budget(name: str, state: Control) -> Budget:
 @router.post("/budgets/{name}/raises", status_code=201, responses=NOT_FOUND)
 def raise_budget(name: str, new: NewRaise, state: Control) -> Raise:
     """Raise a budget; effective at once, in the middle of a session too."""
-    now, until_s = time.time(), None if new.until is None else new.until.timestamp()
+    now, until_s = now_s(), None if new.until is None else new.until.timestamp()
     try:
         row = raises.make_raise(
             state.engine, state.budgets(), name, by=new.by_usd, group=new.group, until_s=until_s, now_s=now

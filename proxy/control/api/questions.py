@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from proxy.control.state import ControlState
-from proxy.times import moment
+from proxy.times import moment, now_s
 
 T = TypeVar("T")
 MAX_LIMIT = 1000
@@ -43,7 +42,7 @@ class Span(BaseModel):
 
     def moments(self) -> tuple[int | None, int | None]:
         """Epoch microseconds. Raises `BadQuestion`."""
-        now = time.time()
+        now = now_s()
         return (
             moment(self.since, now) if self.since else None,
             moment(self.until, now) if self.until else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from pricing.load import checked_at
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.state import ControlState
 from proxy.money import NANO
+from proxy.times import now_s
 
 
 def gauges(state: ControlState) -> list[Gauge]:
@@ -55,7 +55,7 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
 def _budgets(state: ControlState) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
     totals = state.totals()
-    now = time.time()
+    now = now_s()
     for budget in state.budgets():
         if budget.measure != "usd":
             continue

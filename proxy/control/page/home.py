@@ -6,7 +6,6 @@ key, asked again before every event.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from proxy.control.state import ControlState
 from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
+from proxy.times import now_s, now_us
 
 _CALLS_SHOWN = 25
 _ROWS_SHOWN = 8
@@ -68,20 +68,16 @@ def looks(state: ControlState) -> list[list[Look]]:
     return [
         [
             Look("latest calls", lambda: _latest(state)),
-            Look("last hour", lambda: _hour(state, _now_us())),
+            Look("last hour", lambda: _hour(state, now_us())),
             Look("budgets", lambda: _planes(state)),
         ],
         [
-            Look("day", lambda: _day(state, _now_us())),
-            Look("models", lambda: {"models": _ranking(state, "model", "By model", "no model", _now_us())}),
-            Look("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", _now_us())}),
-            Look("sessions", lambda: {"sessions": _sessions(state, _now_us())}),
+            Look("day", lambda: _day(state, now_us())),
+            Look("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
+            Look("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
+            Look("sessions", lambda: {"sessions": _sessions(state, now_us())}),
         ],
     ]
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _latest(state: ControlState) -> dict[str, Any]:
@@ -138,7 +134,7 @@ def _planes(state: ControlState) -> dict[str, Any]:
         "down": state.recorder.database_down_since is not None,
     }
     rows, counts = state.fullest(view.GROUPS_SHOWN)
-    items = budgets_as_they_stand(state.budgets(), rows, time.time())
+    items = budgets_as_they_stand(state.budgets(), rows, now_s())
     return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
 
 
