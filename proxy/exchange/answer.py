@@ -89,13 +89,12 @@ class _Answer:
         self.client = client
         route = attempt.route
         self.reader: Reader = plane.reader(attempt.call.dialect, route.provider, endpoint.target)
-        tier = attempt.call.body.get("service_tier")
         self.context = Context(
             provider=route.provider,
             endpoint=endpoint.target,
             model=route.model,
             request=attempt.call.body,
-            service_tier=tier if isinstance(tier, str) else None,
+            from_client=True,
             selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None

@@ -32,6 +32,7 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -170,7 +171,7 @@ def _plan(
     size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
+    fixed, without = _fixed_conditions(plane, call, route, int(now_s)), ceilings.impossible_units(call, body)
     factor = plane.learned.factor(route.provider, route.model)
 
     def price_of(usage: Mapping[str, int]) -> int | None:
@@ -221,10 +222,13 @@ def _plan(
     )
 
 
-def _fixed_conditions(call: Call) -> dict[str, str]:
-    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
-    tier = call.body.get("service_tier")
-    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
+def _fixed_conditions(plane: Plane, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
+    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+    asked = {**call.fixed, **asked_of(call.body)}
+    if asked:
+        asked = plane.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return {"service_tier": "default", **asked}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
