@@ -39,7 +39,7 @@ class SpendShown(BaseModel):
     unpriced_requests: int
 
     @model_serializer(mode="wrap")
-    def _group_first(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+    def _group_first(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would stand in the schema for the fields
         return (self.__pydantic_extra__ or {}) | serialize(self)
 
 
