@@ -62,6 +62,8 @@ class Reader:
     """One dialect.
 
     marks: finds, in the bytes of an event, what may be usage; events without it need not be parsed.
+    hint: stands in every such event, for a search that costs less than that of `marks`; None where that is the word for
+        usage in the dialect of the stream. b"": nothing does.
     usage_key: where a usage object stands that was cut out of its response.
     facts: conditions that the dialect itself implies (batch results are batch-processed).
     """
@@ -71,6 +73,7 @@ class Reader:
     fold: Fold = last_wins
     usage_key: str = "usage"
     marks: re.Pattern[bytes] | None = None
+    hint: bytes | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
