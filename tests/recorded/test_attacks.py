@@ -106,7 +106,7 @@ async def test_a_completion_without_a_cap_is_sent_with_the_one_that_is_reserved_
         {"guided_json": {}},
         {"agent_name": "x"},
         {"top_k": 5},
-        {"chat_template_kwargs": {"x": 1}},
+        {"chat_template_kwargs": {"enable_thinking": False}},
         {"metadata": {"web_search": "1"}},
     ],
 )
