@@ -132,8 +132,8 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
-    found = [attachments.of_blocks(message.get("content"), _TEXT_BLOCKS) for message in messages]
-    return (*chain.from_iterable(found), *attachments.of_blocks(system, _TEXT_BLOCKS))
+    found = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
+    return (*chain.from_iterable(found), *attachments.of_blocks(system, "system", _TEXT_BLOCKS))
 
 
 def _bound_tools(call: Call) -> None:
@@ -141,7 +141,7 @@ def _bound_tools(call: Call) -> None:
     tools = fields.optional_objects(call.body, "tools")
     turns = searches = 0
     for tool in tools:
-        kind = fields.text(tool, "type") or "custom"
+        kind = fields.kind_of(tool, "tools") or "custom"
         if kind.startswith(_CLIENT_TOOLS):
             call.hidden_tokens += _BUILT_IN_PROMPT if kind != "custom" else 0
             continue

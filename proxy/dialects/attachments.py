@@ -75,15 +75,15 @@ def of_responses_part(part: dict[str, Any]) -> Medium:
     return Medium("")
 
 
-def of_blocks(blocks: object, text_blocks: frozenset[str]) -> Iterable[Medium]:
-    """Everything but text among Anthropic's content blocks, and among those that they hold."""
+def of_blocks(blocks: object, name: str, text_blocks: frozenset[str]) -> Iterable[Medium]:
+    """Everything but text among Anthropic's content blocks, and among those that they hold. name: the body's field."""
     stack = [blocks]
     while stack:
         block = stack.pop()
         if isinstance(block, list):
             stack += [one for one in block if isinstance(one, dict)]
         elif isinstance(block, dict):
-            named = fields.kind_of(block, "messages") or ""
+            named = fields.kind_of(block, name) or ""
             if named in text_blocks or named.endswith("_tool_result"):
                 stack.append(block.get("content"))
             elif named == "document" and _is_text(block.get("source"), stack):
