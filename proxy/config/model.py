@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.times import instant
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
@@ -170,7 +171,7 @@ class Key(_Section):
     customer: str | None = None
     labels: dict[str, str] = {}
     models: tuple[str, ...] | None = None
-    expires: datetime | None = None
+    expires: Annotated[datetime, BeforeValidator(instant)] | None = None
     trust_labels: bool = False
 
     @property

@@ -26,6 +26,7 @@ from proxy.config.model import Config
 from proxy.downstream.load import Load
 from proxy.ids import Ids
 from proxy.keyed_hash import KeyedHash
+from proxy.latest import Latest
 from proxy.meters.reader import Reader
 from proxy.sessions.chains import Chains
 from proxy.sessions.trees import SessionTrees
@@ -35,6 +36,7 @@ from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
 _MAX_SESSIONS = 100_000
+_MAX_READERS = 1000  # a target may hold an id, so there is no end of them
 _MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
 
@@ -156,7 +158,7 @@ class Plane:
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
-    readers: dict[tuple[str, str, str], Reader] = field(default_factory=dict)
+    readers: Latest[tuple[str, str, str], Reader] = field(default_factory=lambda: Latest(_MAX_READERS))
     facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     ready: bool = False
     unseeded: set[str] = field(
