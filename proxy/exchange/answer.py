@@ -23,6 +23,7 @@ from proxy.exchange.estimated import counted, implausible
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_bill, note_conversation, note_stored
+from proxy.exchange.measured import measured
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
@@ -162,8 +163,12 @@ class _Answer:
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
-        elif self._is_doubtful(reading, [body]):
-            reading = await self._counted(reading, values)
+        else:
+            if not failed and self.endpoint.operation.startswith("audio."):
+                call, price = self.attempt.call, self._price
+                reading = await measured(reading, body, call, self.reader, self.context, answer, price)
+            if self._is_doubtful(reading, [body]):
+                reading = await self._counted(reading, values)
         if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None

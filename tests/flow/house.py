@@ -109,7 +109,7 @@ class House:
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
     async def _send(self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None) -> Any:
-        self.sent.append((head, orjson.loads(body)))
+        self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
         answer = self.answers.pop(0)
@@ -126,10 +126,11 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
+        form: bytes | None = None,
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
-        body = orjson.dumps(CHAT | fields if chat else fields)
+        body = form if form is not None else orjson.dumps(CHAT | fields if chat else fields)
         sent = {"authorization": f"Bearer {key}"} | (headers or {})
         messages: list[dict[str, Any]] = []
 
