@@ -194,7 +194,7 @@ class _Answer:
     async def stream(self, first: bytes | None) -> None:
         """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client = self.response, self.client
-        drain = self.drain = Drain(self.plane, response)
+        drain = self.drain = Drain(self.plane.load.drains, self.attempt.identity.key_id, response)
         bills_on = self.destination.bills_after_disconnect
         wish = stream_cost_wish(client.headers)
         gate = self.gate = StreamGate(

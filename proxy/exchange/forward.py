@@ -51,6 +51,7 @@ async def forward(
             head,
             attempt.body,
             (lambda response: client.when_gone(response.hang_up)) if stops else None,
+            holder=attempt.identity.key_id,
         )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"

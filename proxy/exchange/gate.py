@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.failures import is_failure
@@ -307,6 +308,8 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
     if reading.source == "partial":
         return True
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
-    if "inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]):
+    if "inconsistent_usage" in reading.flags and (
+        outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0
+    ):
         return True
     return not outputs and shows_output(pieces)

@@ -52,6 +52,7 @@ class Caller(NamedTuple):
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, now_s())
+    client.admit(identity.key_id)
     sent = await client.body()
     call = endpoint.parse(sent)
     if call.held or call.mentioned:

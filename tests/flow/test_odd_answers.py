@@ -114,6 +114,16 @@ async def test_half_a_surrogate_in_a_name_can_be_recorded(build: Build, model: s
     assert (end_of(house)["status"], end_of(house)["usage"]) == ("settled", {"input": 20, "output": 10})
 
 
+@pytest.mark.parametrize("count", [True, [12], {"tokens": 12}, "many", -7])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_count_that_is_none_is_not_nothing(build: Build, count: Any, taken: bool) -> None:
+    house = build()
+    usage = {"prompt_tokens": count, "completion_tokens": 6 if taken else count, "total_tokens": count}
+    await asked(house, orjson.dumps(WHOLE | {"usage": usage}), stream=False, path="/v1/chat/completions")
+    end = end_of(house)
+    assert (end["usage_source"], end["usage"]) == ("estimated", {"input": 9, "output": 6})
+
+
 # The other form than the one that was asked for
 
 
