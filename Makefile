@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench torture agents clean
+.PHONY: help install run test check bench torture fuzz agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: .venv/installed ## Format, lint, types, architecture: no server, under a 
 
 bench: .venv/installed ## Measure speed and memory beside Envoy and LiteLLM
 	$(BIN)/python -m bench
+
+fuzz: .venv/installed ## Send random bodies for about an hour (FUZZ: how many for each dialect)
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest --timeout 7200 tests/attack/test_wrong_types.py
 
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture

@@ -386,6 +386,6 @@ async def test_sound_of_no_known_format_costs_its_ceiling(build: Build) -> None:
 async def test_a_transcript_without_usage_costs_what_was_heard(build: Build, body: bytes) -> None:
     house = build(**SOUND)
     sent = multipart.encode(b"b", [Part("model", b"by-second"), Part("file", made.mp3(250), b"a.mp3")])
-    await house.ask(Answer(body), path="/v1/audio/transcriptions", form=sent)
+    await house.ask(Answer(body), path="/v1/audio/transcriptions", raw=sent)
     end = end_of(house)
     assert (end["status"], end["usage"]) == ("settled", {"audio_second": 6})
