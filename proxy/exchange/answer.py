@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.dialects import Endpoint
@@ -133,6 +131,9 @@ class _Answer:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
+            elif size > _HELD_BYTES and response.status >= 400:
+                response.abort()  # no error is that long, and none goes out before it was looked through
+                break
             elif size > _HELD_BYTES:
                 await client.start(response.status, passed_headers(response.headers))
                 await client.write(b"".join(chunks))
@@ -143,7 +144,7 @@ class _Answer:
         if client.started:
             await client.end()
             return None
-        headers = passed_headers(response.headers)
+        headers, body = self.destination.told(response.status, passed_headers(response.headers), body)
         if self.hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
@@ -164,9 +165,9 @@ class _Answer:
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         else:
-            if not failed and self.endpoint.operation.startswith("audio."):
-                call, price = self.attempt.call, self._price
-                reading = await measured(reading, body, call, self.reader, self.context, answer, price)
+            if not failed:
+                call = self.attempt.call
+                reading = await measured(reading, body, call, self.reader, self.context, answer, self._price)
             if self._is_doubtful(reading, [body]):
                 reading = await self._counted(reading, values)
         if reading.source == "none":
@@ -284,16 +285,14 @@ class _Answer:
             return block
         usage["cost"] = float(cost.cost_usd)
         name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
-        return name + b"data: " + orjson.dumps(event) + b"\n\n"
+        return name + b"data: " + lenient.dumps(event) + b"\n\n"
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
         reading = self.gate.reading()
-        if self._is_doubtful(reading, self.gate.kept):
-            return None
-        cost = self._price(reading)
-        return None if implausible(reading, cost) else cost
+        cost = None if self._is_doubtful(reading, self.gate.kept) else self._price(reading)
+        return None if cost is None or implausible(reading, cost) else cost
 
     # How it ends
 
