@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.hook import Hook, listening
+from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 
 
@@ -45,5 +45,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture
 def hook() -> Iterator[tuple[str, type[Hook]]]:
     """A webhook's address, and what it was sent."""
-    with listening() as made:
+    with webhook() as made:
         yield made

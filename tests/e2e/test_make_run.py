@@ -16,7 +16,8 @@ import pytest
 from proxy.serve.local_model import ADDRESS_FILE, MODEL_NAME
 from tests.e2e import serving
 from tests.e2e.llama_counters import LlamaCounters, read_counters
-from tests.e2e.serving import Serving, as_json, eventually
+from tests.e2e.serving import Serving, as_json
+from tests.support.waiting import eventually
 
 PROMPT = "Xyloquartz: name three animals with stripes."
 # The start-up configuration's invented prices: USD 0.10, 0.01 and 0.40 per million tokens, in nano-USD each.

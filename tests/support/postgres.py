@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from typing import IO, Any, Self
 import psycopg
 
 from tests.support.programs import find_program
+from tests.support.waiting import wait_until
 
 _FAST = {
     "listen_addresses": "",
@@ -78,11 +78,7 @@ class PostgresServer:
         with self._log() as log:
             program = [self._program("postgres"), *place, *settings]
             self._process = subprocess.Popen(program, stdout=log, stderr=log, **self._as_account())
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.02)
+        wait_until("PostgreSQL answers", self._answers, 30)
 
     def stop(self) -> None:
         """At once: connections are cut, what is committed stays."""
@@ -120,6 +116,8 @@ class PostgresServer:
             self._process = None
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()
         with contextlib.suppress(psycopg.OperationalError), self._connect(2):
             return True
         return False

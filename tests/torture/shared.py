@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
 from tests.support.redis import RedisServer
+from tests.support.waiting import wait_until
 
-from .harness import ADMIN_KEY, BUDGETS, CALLERS, Gateway, Rig, config, get, wait_until
+from .harness import BUDGETS, CALLERS, Gateway, Rig, config
 from .scenarios import Outcome
 from .stampede import stampede
 from .traffic import Traffic
