@@ -1,31 +1,27 @@
 """A reading for a call whose response states no usage: its text, tool arguments and reasoning, counted.
 
-Works on parsed JSON of any dialect (chunks, events, whole responses), by the fields in which text is known to stand.
 Always flagged `estimated`; `input_unknown` too where the request is not at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import orjson
-
+from pricing.output_texts import Kind, final_texts, output_texts
 from pricing.prompt_tokens import count_prompt
 from pricing.tokens import count_all
 from pricing.usage import Quantity, Reading
 
-Kind = Literal["output", "reasoning"]
-
 
 def estimate(
-    events: Iterable[object], model: str, request: Mapping[str, Any] | None = None, served: str | None = None
+    events: Sequence[object], model: str, request: Mapping[str, Any] | None = None, served: str | None = None
 ) -> Reading | None:
     """Usage counted from `events` (a whole response is one event) and `request`; None where there is nothing to count."""
+    pairs = [pair for event in events for pair in output_texts(event)]
     texts: dict[Kind, list[str]] = {"output": [], "reasoning": []}
-    for event in events:
-        for kind, piece in output_texts(event):
-            texts[kind].append(piece)
+    for kind, piece in pairs or (pair for event in events for pair in final_texts(event)):
+        texts[kind].append(piece)
     usage: dict[str, Quantity] = {kind: count_all(["".join(pieces)], model) for kind, pieces in texts.items() if pieces}
     if not usage:
         return None
@@ -34,104 +30,3 @@ def estimate(
         usage = {"input": given, **usage}
     flags = ("estimated",) if given else ("estimated", "input_unknown")
     return Reading(usage=usage, source="estimated", model=served, flags=flags)
-
-
-def output_texts(event: object) -> Iterator[tuple[Kind, str]]:
-    """The text that a model wrote in one event or response, and whether it was visible or reasoning."""
-    if not isinstance(event, dict):
-        return
-    yield from _chat(event)
-    yield from _responses(event)
-    yield from _anthropic(event)
-    yield from _gemini(event)
-    yield from _others(event)
-
-
-def _texts(kind: Kind, *values: object) -> Iterator[tuple[Kind, str]]:
-    for value in values:
-        if isinstance(value, str) and value:
-            yield kind, value
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _json(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode() if value else ""
-
-
-def _chat(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    """OpenAI chat and completions, and Ollama's `message`."""
-    for choice in _dicts(event.get("choices")):
-        yield from _texts("output", choice.get("text"))
-        yield from _message(_dict(choice.get("delta")) or _dict(choice.get("message")))
-    if not isinstance(event.get("type"), str):
-        yield from _message(_dict(event.get("message")))
-
-
-def _message(message: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    yield from _texts(
-        "reasoning", message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
-    )
-    yield from _texts("output", message.get("content"), message.get("refusal"))
-    for part in _dicts(message.get("content")):
-        yield from _texts("output", part.get("text"))
-    calls = [*_dicts(message.get("tool_calls")), {"function": message.get("function_call")}]
-    for call in calls:
-        function = _dict(call.get("function"))
-        yield from _texts("output", function.get("name"), _json(function.get("arguments")))
-
-
-def _responses(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    """OpenAI Responses: `….delta` events, and the items of a whole response."""
-    name = event.get("type")
-    if isinstance(name, str) and name.startswith("response.") and name.endswith(".delta"):
-        yield from _texts("reasoning" if "reasoning" in name else "output", event.get("delta"))
-    if name == "response.output_item.added":
-        yield from _texts("output", _dict(event.get("item")).get("name"))
-    if event.get("object") == "response":
-        for item in _dicts(event.get("output")):
-            yield from _texts("output", item.get("name"), item.get("arguments"), item.get("input"))
-            for part in _dicts(item.get("content")):
-                yield from _texts("output", part.get("text"), part.get("refusal"))
-            for part in _dicts(item.get("summary")):
-                yield from _texts("reasoning", part.get("text"))
-
-
-def _anthropic(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    """Anthropic: block deltas, and the blocks of a whole message."""
-    delta = _dict(event.get("delta"))
-    if event.get("type") == "content_block_delta":
-        yield from _texts("output", delta.get("text"), delta.get("partial_json"))
-        yield from _texts("reasoning", delta.get("thinking"))
-    blocks = _dicts(event.get("content")) if event.get("type") == "message" else []
-    if event.get("type") == "content_block_start":
-        blocks = [_dict(event.get("content_block"))]
-    for block in blocks:
-        yield from _texts("output", block.get("text"), block.get("name"), _json(block.get("input")))
-        yield from _texts("reasoning", block.get("thinking"))
-
-
-def _gemini(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    for candidate in _dicts(event.get("candidates")):
-        for part in _dicts(_dict(candidate.get("content")).get("parts")):
-            yield from _texts("reasoning" if part.get("thought") is True else "output", part.get("text"))
-            call = _dict(part.get("functionCall"))
-            yield from _texts("output", call.get("name"), _json(call.get("args")))
-
-
-def _others(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
-    """Bedrock Converse, Cohere v2, Ollama generate and llama.cpp's native completion."""
-    delta = _dict(_dict(event.get("contentBlockDelta")).get("delta"))
-    yield from _texts("output", delta.get("text"), _dict(delta.get("toolUse")).get("input"))
-    yield from _texts("reasoning", _dict(delta.get("reasoningContent")).get("text"))
-    if event.get("type") == "content-delta":
-        yield from _texts("output", _dict(_dict(_dict(event.get("delta")).get("message")).get("content")).get("text"))
-    if "done" in event or "stop" in event:
-        yield from _texts("output", event.get("response"), event.get("content"))
-        yield from _texts("reasoning", event.get("thinking"))

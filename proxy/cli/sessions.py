@@ -16,10 +16,10 @@ from proxy.cli.options import ConfigOption, config_of
 from proxy.cli.spend import FormatOption, fail, show
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
-from proxy.reports import calls as queries
 from proxy.reports import sessions as session_queries
 from proxy.reports.session_tree import Node
 from proxy.reports.shapes import duration_s, node_shown, session_shown
+from proxy.times import BadQuestion, moment, rfc3339
 
 sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
 
@@ -45,11 +45,11 @@ def top(
                 engine,
                 limit=limit,
                 order=order,
-                since=queries.moment(since, now) if since else None,
-                until=queries.moment(until, now) if until else None,
+                since=moment(since, now) if since else None,
+                until=moment(until, now) if until else None,
                 team=team,
             )
-    except queries.BadQuestion as problem:
+    except BadQuestion as problem:
         raise fail(str(problem), 2) from None
     shown = [session_shown(item) for item in items]
     if form != "json":
@@ -101,7 +101,7 @@ def _lines(tree: Node) -> Iterator[dict[str, Any]]:
             "cost_usd": usd_text(node.cost_nanousd),
             "own_cost_usd": usd_text(node.own_cost_nanousd),
             "duration": _duration(duration_s(node)),
-            "started_at": queries.rfc3339(node.started_at),
+            "started_at": rfc3339(node.started_at),
         }
         for call in node.calls:
             yield _call_line(depth + 1, call)
@@ -119,7 +119,7 @@ def _call_line(depth: int, call: Mapping[str, Any]) -> dict[str, Any]:
         "cost_usd": "unpriced" if cost is None else usd_text(cost),
         "own_cost_usd": "unpriced" if cost is None else usd_text(cost),
         "duration": _duration((call["ended_at"] - call["started_at"]) / 1e6),
-        "started_at": queries.rfc3339(call["started_at"]),
+        "started_at": rfc3339(call["started_at"]),
     }
 
 
@@ -141,7 +141,7 @@ def _print_tree(about: Mapping[str, Any], tree: Node) -> None:
         branches[depth:] = [branch]
     whose = "  ".join(f"{name} {about[name]}" for name in ("team", "key", "client") if about[name])
     console = Console(width=None, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"started {queries.rfc3339(tree.started_at)}  {whose}".rstrip())
+    console.print(f"started {rfc3339(tree.started_at)}  {whose}".rstrip())
     console.print(branches[0])
 
 

@@ -15,10 +15,11 @@ import typer
 
 from proxy.cli.options import ConfigOption, config_of
 from proxy.ledger import keys as ledger_keys
+from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
-from proxy.reports import calls as queries
 from proxy.reports import spend as spending
+from proxy.times import BadQuestion, moment, rfc3339
 
 keys = typer.Typer(
     no_args_is_help=True, help="Virtual keys: made, listed, revoked; effective everywhere within a second."
@@ -110,10 +111,10 @@ def spend(
         items = spending.spend(
             engine,
             names,
-            queries.moment(since, now) if since else None,
-            queries.moment(until, now) if until else None,
+            moment(since, now) if since else None,
+            moment(until, now) if until else None,
         )
-    except queries.BadQuestion as problem:
+    except BadQuestion as problem:
         raise fail(str(problem), 2) from None
     rows = [
         {
@@ -129,7 +130,7 @@ def spend(
     deleted_before = spending.entries_since(engine)
     if deleted_before is not None:
         told = "of the time before, whole hours are known (of users and customers whole days), and no labels"
-        print(f"Entries before {queries.rfc3339(deleted_before)} are deleted; {told}.", file=sys.stderr)
+        print(f"Entries before {rfc3339(deleted_before)} are deleted; {told}.", file=sys.stderr)
 
 
 def _usage_text(usage: Mapping[str, Any]) -> str:
@@ -146,7 +147,7 @@ def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> N
     now = time.time()
     ledger = open_ledger(settings.ledger)
     compiled = compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
-    seeds = queries.budget_seeds(ledger, compiled, now)
+    seeds = budget_seeds(ledger, compiled, now)
     rows = []
     for budget in compiled:
         _, end = budget.window_now(now)
@@ -161,7 +162,7 @@ def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> N
                     "measure": budget.measure,
                     "limit": text(budget.limit_for(group, now)),
                     "spent": text(spent),
-                    "resets_at": queries.rfc3339(end * 1_000_000) if end else None,
+                    "resets_at": rfc3339(end * 1_000_000) if end else None,
                 }
             )
     show(rows, form, ("budget", "group", "measure", "limit", "spent", "resets_at"))
@@ -183,7 +184,7 @@ def raise_budget(
 
     settings, now = config_of(config), time.time()
     try:
-        until_s = queries.moment(until, now) / 1e6 if until else None
+        until_s = moment(until, now) / 1e6 if until else None
         row = raises.make_raise(
             open_ledger(settings.ledger), compile_budgets(settings.budgets), name,
             by=Decimal(by), group=group, until_s=until_s, now_s=now,
@@ -192,9 +193,9 @@ def raise_budget(
         raise fail(f"there is no budget {name!r}") from None
     except InvalidOperation:
         raise fail(f"--by {by!r} is no amount", 2) from None
-    except (raises.RaiseProblem, queries.BadQuestion) as problem:
+    except (raises.RaiseProblem, BadQuestion) as problem:
         raise fail(str(problem), 2) from None
-    end = "for good" if row["until_at"] is None else f"until {queries.rfc3339(row['until_at'])}"
+    end = "for good" if row["until_at"] is None else f"until {rfc3339(row['until_at'])}"
     print(f"{name} is raised {end}")
 
 

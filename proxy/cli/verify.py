@@ -49,7 +49,7 @@ def verify(
 def _audit(settings: Config) -> dict[str, Any]:
     from proxy.ledger.audit.verify import verify as audit
     from proxy.ledger.database import open_ledger
-    from proxy.reports.calls import rfc3339
+    from proxy.times import rfc3339
 
     open_ledger(settings.ledger).dispose()  # what is verified has the schema of this version
     with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
@@ -122,8 +122,8 @@ def _outside(before: Counters, told: Counters, after: Counters) -> tuple[str, st
 
 def _ledger_counters(settings: Config) -> Counters:
     from proxy.budgets.budget import compile_budgets
+    from proxy.ledger.counters import budget_seeds
     from proxy.ledger.database import connect
-    from proxy.reports.calls import budget_seeds
 
     engine = connect(settings.ledger)
     seeds = budget_seeds(engine, compile_budgets(settings.budgets), time.time())

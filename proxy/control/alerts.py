@@ -31,7 +31,7 @@ from proxy.ledger.database import writing
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.schema import alerts, budget_bases, budget_spend
 from proxy.money import usd_text
-from proxy.reports.calls import rfc3339
+from proxy.times import rfc3339
 
 log = logging.getLogger("taximeter.alerts")
 

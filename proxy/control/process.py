@@ -30,6 +30,7 @@ from proxy.control.banner import banner
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances, keys, raises
+from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
@@ -40,7 +41,6 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
-from proxy.reports.calls import budget_seeds
 from proxy.reports.sessions import recalled
 
 if TYPE_CHECKING:

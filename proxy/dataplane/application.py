@@ -18,7 +18,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_path, find
 from proxy.downstream.client import Client, HungUp, Receive, Scope, Send
-from proxy.downstream.outbox import OUTBOX
 from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
 from proxy.exchange import run as exchange
 from proxy.exchange.plane import Plane
@@ -41,7 +40,7 @@ class Application:
         if scope["type"] != "http":
             return
         plane = self._plane
-        client = Client(plane, scope, receive, send)
+        client = Client(plane.load, scope, receive, send)
         plane.calls_in_flight += 1
         try:
             endpoint = find(scope["method"], client.path, client.query)
@@ -166,10 +165,6 @@ class Connection(HttpToolsProtocol):
         self.waiting_since = 0.0
         self.head_complete = False
         super().on_message_complete()
-
-    def shutdown(self) -> None:
-        OUTBOX.flush()  # an answer that is complete but not written yet
-        super().shutdown()
 
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""

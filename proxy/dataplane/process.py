@@ -29,14 +29,17 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
+from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
 from proxy.dataplane.application import Application, connection_class, drop_overdue
+from proxy.downstream.load import Load
 from proxy.exchange.attempt import expired_record, now_us
 from proxy.exchange.plane import Plane, destinations_of
+from proxy.keyed_hash import KeyedHash
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
-from proxy.sessions.chains import Conversations
+from proxy.sessions.chains import Chains
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.types import Identity
 from proxy.upstream.pool import UpstreamClient
@@ -101,6 +104,7 @@ class _DataPlane:
 
     def _build(self, config: Config) -> Plane:
         upstreams = UpstreamClient()
+        keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
         return Plane(
             config=config,
             keys=KeyRing(identity_of(key) for key in config.keys),
@@ -112,9 +116,11 @@ class _DataPlane:
                 Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
             ),
             upstreams=upstreams,
+            load=Load(*_body_bounds(config)),
             destinations=destinations_of(config, os.environ, upstreams),
             guards=Guards(config.guards),
-            conversations=Conversations(_secret(Path(config.data_dir) / "conversations.key")),
+            chains=Chains(keyed),
+            prefixes=CountedPrefixes(keyed),
             learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
         )
 
@@ -219,7 +225,7 @@ class _DataPlane:
         plane = self._plane
         return {
             "inflight_requests": plane.calls_in_flight,
-            "bytes_in_flight": plane.bytes_in_flight,
+            "bytes_in_flight": plane.load.bytes_in_flight,
             "store_up": isinstance(plane.store, MemoryStore) or plane.store.member.ready.is_set(),
         }
 
@@ -234,6 +240,7 @@ class _DataPlane:
         self._redefine(plane, config)
         plane.guards.settings = config.guards
         plane.facts = {}
+        plane.load.max_body_bytes, plane.load.max_inflight_bytes = _body_bounds(config)
         plane.config = config
         retired.close()
 
@@ -284,6 +291,11 @@ class _DataPlane:
                 self._plane.spool.append(orjson.dumps(record))
             except SpoolUnavailable:
                 log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def _body_bounds(config: Config) -> tuple[int, int]:
+    """Bytes of one body, and of all that are in flight."""
+    return int(config.server.max_body_mb * 1_000_000), int(config.server.max_inflight_mb * 1_000_000)
 
 
 def _secret(path: Path) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +12,10 @@ class StreamForm:
     """What tells the events that matter from the many that do not, by their bytes.
 
     usage_mark: stands in every event with usage (the reader looks closer). usage_path: where the usage is in such an
-    event. end_mark: stands in the last event, whose `type` is one of `end_types`; without types it is `[DONE]`.
-    must_end: every server of this dialect sends that event. is_final: whether a usage is the call's, and not only what
-    it had come to by then, by the event that it stands in.
+    event. end_mark: stands in the last event, whose `type` is one of `end_types`; `[DONE]` ends the streams of every
+    dialect. must_end: every server of this dialect sends that event. is_final: whether a usage is the call's, and not only
+    what it had come to by then, by the event that it stands in. finished: whether the answer is whole with these events,
+    though the last one, or the usage, may be missing.
     """
 
     usage_mark: bytes
@@ -25,28 +24,56 @@ class StreamForm:
     end_types: frozenset[str] = frozenset()
     must_end: bool = False
     is_final: Callable[[Mapping[str, Any]], bool] = lambda event: True
+    finished: Callable[[Iterable[Mapping[str, Any]]], bool] = lambda events: False
 
-    def is_end(self, payload: bytes | None) -> bool:
-        """Whether an event with this payload is the last."""
-        if not self.end_types or payload is None:
-            return payload == b"[DONE]"
-        event = orjson.loads(payload)
-        return isinstance(event, dict) and event.get("type") in self.end_types
+    def is_end(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is the last."""
+        return event.get("type") in self.end_types
 
     def usage_of(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The usage object in an event, or None."""
+        """The usage object in an event, or None. Some chat servers put it into the choice."""
         value: Any = event
         for name in self.usage_path:
             value = value.get(name) if isinstance(value, dict) else None
+        if value is None and isinstance(choices := event.get("choices"), list) and choices:
+            value = choices[0].get("usage") if isinstance(choices[0], dict) else None
         return value if isinstance(value, dict) else None
 
 
 def _chat_is_final(event: Mapping[str, Any]) -> bool:
-    return not event.get("choices")
+    choices = event.get("choices")
+    if not choices:
+        return True
+    return all(isinstance(one, dict) and bool(one.get("usage")) and bool(one.get("finish_reason")) for one in choices)
 
 
 def _message_is_final(event: Mapping[str, Any]) -> bool:
     return event.get("type") == "message_delta"
+
+
+def _message_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    deltas = (event.get("delta") for event in events if event.get("type") == "message_delta")
+    return any(isinstance(delta, dict) and bool(delta.get("stop_reason")) for delta in deltas)
+
+
+def _all_finished(events: Iterable[Mapping[str, Any]], pieces: str, reason: str) -> bool:
+    """Whether each sequence that was begun has its reason to end."""
+    begun, ended = set(), set()
+    for event in events:
+        for piece in event.get(pieces) or ():
+            if isinstance(piece, dict):
+                begun.add(str(piece.get("index")))
+                if piece.get(reason):
+                    ended.add(str(piece.get("index")))
+    return bool(begun) and begun == ended
+
+
+def _chat_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    return _all_finished(events, "choices", "finish_reason")
+
+
+def _gemini_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    return _all_finished(events, "candidates", "finishReason")
 
 
 def _gemini_is_final(event: Mapping[str, Any]) -> bool:
@@ -55,16 +82,19 @@ def _gemini_is_final(event: Mapping[str, Any]) -> bool:
     return all(ends) if ends else not candidates
 
 
-CHAT = StreamForm(b"usage", ("usage",), b"[DONE]", is_final=_chat_is_final)
+CHAT = StreamForm(b"usage", ("usage",), b"[DONE]", is_final=_chat_is_final, finished=_chat_finished)
 MESSAGES = StreamForm(
-    b"usage", ("usage",), b"message_stop", frozenset({"message_stop"}), must_end=True, is_final=_message_is_final
-)
+    b"usage", ("usage",), b"message_stop", frozenset({"message_stop"}), must_end=True, is_final=_message_is_final,
+    finished=_message_finished,
+)  # fmt: skip
+# Only events with the response itself (created, in progress, the last) have this name; the last may lack its usage.
 RESPONSES = StreamForm(
-    b"usage", ("response", "usage"), b'"usage"',
-    frozenset({"response.completed", "response.incomplete", "response.failed"}), must_end=True,
+    b"usage", ("response", "usage"), b'"response":',
+    frozenset({"response.completed", "response.incomplete", "response.failed", "response.done", "response.cancelled"}),
+    must_end=True,
 )  # fmt: skip
 # Gemini's streams end without saying so. Grounding is billed too, and stands in metadata of its own.
-GEMINI = StreamForm(b'Metadata"', ("usageMetadata",), b"[DONE]", is_final=_gemini_is_final)
+GEMINI = StreamForm(b'Metadata"', ("usageMetadata",), b"[DONE]", is_final=_gemini_is_final, finished=_gemini_finished)
 # Images, transcripts and speech: an event of the type `….completed` or `….done` carries the usage, and is the last.
 MEDIA = StreamForm(
     b"usage", ("usage",), b'"usage"',

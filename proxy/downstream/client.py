@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.dialects import Family
 from proxy.downstream import direct
+from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupported_encoding
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-    from proxy.exchange.plane import Plane
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -45,16 +44,16 @@ class Client:
         "counted",
         "headers",
         "held_bytes",
+        "load",
         "path",
-        "plane",
         "query",
         "request_id",
         "session_id",
         "started",
     )  # fmt: skip
 
-    def __init__(self, plane: Plane, scope: Scope, receive: Receive, send: Send) -> None:
-        self.plane = plane
+    def __init__(self, load: Load, scope: Scope, receive: Receive, send: Send) -> None:
+        self.load = load
         self.began = time.perf_counter()
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -101,7 +100,7 @@ class Client:
         """The whole request body, within the limits of the configuration. Raises `Refused` or `HungUp`."""
         if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
             raise unsupported_encoding()
-        limit = int(self.plane.config.server.max_body_mb * 1_000_000)
+        limit = self.load.max_body_bytes
         stated = self.headers.get(b"content-length", b"")
         if stated.isdigit() and int(stated) > limit:
             raise too_large(limit)
@@ -120,8 +119,8 @@ class Client:
 
     def _hold(self, count: int) -> None:
         self.held_bytes += count
-        self.plane.bytes_in_flight += count
-        if self.plane.bytes_in_flight > self.plane.config.server.max_inflight_mb * 1_000_000:
+        self.load.bytes_in_flight += count
+        if self.load.bytes_in_flight > self.load.max_inflight_bytes:
             raise overloaded()
 
     def _own_headers(self) -> list[Header]:
@@ -178,7 +177,7 @@ class Client:
 
     def release(self) -> None:
         """The exchange is over: its bytes no longer count as in flight."""
-        self.plane.bytes_in_flight -= self.held_bytes
+        self.load.bytes_in_flight -= self.held_bytes
         self.held_bytes = 0
         self.when_gone(None)
 

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from proxy.downstream.outbox import OUTBOX
-
 Header = tuple[bytes, bytes]
 
 
@@ -27,7 +25,7 @@ def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header],
         return False  # a header that would become two: uvicorn refuses it
     cycle.waiting_for_100_continue = False
     cycle.response_started = cycle.response_complete = True
-    OUTBOX.write(cycle.transport, b"%s%s\r\n%s" % (STATUS_LINE[status], lines, body))
+    cycle.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], lines, body))
     cycle.message_event.set()
     cycle.on_response()
     return True

@@ -19,23 +19,23 @@ from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt, Settlement, now_us
 from proxy.exchange.drain import Drain
-from proxy.exchange.estimated import counted
-from proxy.exchange.gate import StreamGate, doubtful, parsed, passed_headers, says_error
+from proxy.exchange.estimated import counted, implausible
+from proxy.exchange.gate import StreamGate, doubtful, passed_headers
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_bill, note_conversation, note_stored
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.retry import RETRIED, Failure
+from proxy.meters.failures import is_failure
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
+from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024  # a unary body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a unary body beyond this passes, but its usage is not read
-_MOST_NANOUSD = 10**15  # a million dollars for one call
 _ENDED_EARLY = "The upstream's stream ended before its last event."
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
-_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
 
 
 async def answer(
@@ -64,9 +64,10 @@ async def answer(
         raise
 
 
-def implausible(reading: Reading, cost: Cost) -> bool:
-    """More than there can be."""
-    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
+def _stored(answer: lenient.Answer) -> Any:
+    """The response that a provider has stored, whole or as the last event of a stream has it."""
+    value = answer.values[-1] if answer.values else None
+    return value.get("response", value) if answer.streamed and isinstance(value, dict) else value
 
 
 class _Answer:
@@ -107,6 +108,7 @@ class _Answer:
         self.first_at = 0.0
         self.last_at = 0.0
         self.pieces = 0
+        self.chunks: list[bytes] = []  # of a whole answer, as far as it came
 
     async def relay(self) -> Failure | None:
         """The whole way back. A stream is known by its type, or, where a server calls it something else, by its look."""
@@ -119,7 +121,7 @@ class _Answer:
         first = await self.body.read()
         if streams and called_stream and not first:
             raise UpstreamError("protocol", "the upstream's stream was empty", sent=True)
-        if streams and (called_stream or first.lstrip().startswith(_EVENT_STARTS)):
+        if streams and not lenient.looks_like_json(first) and (called_stream or lenient.looks_like_events(first)):
             await self.stream(first)
             return None
         return await self.unary(first)
@@ -127,8 +129,7 @@ class _Answer:
     # Whole answers
 
     async def unary(self, first: bytes) -> Failure | None:
-        response, client = self.response, self.client
-        chunks: list[bytes] = []
+        response, client, chunks = self.response, self.client, self.chunks
         size = 0
         data = first
         while data:
@@ -156,22 +157,24 @@ class _Answer:
         return None
 
     async def _settle_unary(self, body: bytes) -> Cost | None:
-        value = parsed(body)
+        answer = lenient.answer(body)
+        values = answer.values
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
-        reading = self.reader.whole(value if value is not None else {}, self.context)
+        reading = self.reader.answer(answer, self.context)
+        refused = self.response.status >= 300
+        failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
         if self.endpoint.holds and self.response.status == 200:
-            note_stored(self.plane, self.attempt, value if reading.source != "none" else None)
-        failed = self.response.status >= 300 or says_error(value)
+            note_stored(self.plane, self.attempt, _stored(answer) if reading.source != "none" else None)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
-        if self.response.status >= 300 and (value is None or not reading.usage):
+        if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
-        elif reading.source == "none":
+        elif self._is_doubtful(reading, [body]):
+            reading = await self._counted(reading, values)
+        if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
-        elif self._is_doubtful(reading, [body]):
-            reading = await self._counted(reading, [value])
         if not failed:
-            note_conversation(self.plane, self.attempt, reading, lambda: [value])
+            note_conversation(self.plane, self.attempt, reading, lambda: values)
         return await self._settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -239,7 +242,7 @@ class _Answer:
     async def _settle_stream(self) -> None:
         gate = self.gate
         assert gate is not None
-        reading = gate.reading()
+        reading = gate.final_reading()
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
         if self._is_doubtful(reading, gate.kept) or not gate.told_so_far:
             reading = await self._counted(reading, gate.events_seen())
@@ -261,7 +264,7 @@ class _Answer:
             attempt.route.model,
             attempt.call.body,
             share=gate.share_seen if gate is not None else 1.0,
-            all_seen=self.client.gone and not self.destination.bills_after_disconnect,
+            all_seen=gate is not None and self.client.gone and not self.destination.bills_after_disconnect,
         )
 
     def _cost_comment(self) -> bytes:
@@ -297,20 +300,37 @@ class _Answer:
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""
         gate, left = self.gate, self.client.gone
-        reading = gate.reading() if gate is not None else Reading()
         outcome = "client_disconnected" if left else "upstream_timeout" if error.timed_out else "upstream_error"
-        if gate is None or not (gate.told_final or not self.destination.bills_after_disconnect):
-            await self.settle_unknown(outcome)
-        else:
-            if self._is_doubtful(reading, gate.kept) or not gate.told_so_far:
-                reading = await self._counted(reading, gate.events_seen())
-            await self._settle(reading, outcome)
+        whole = gate is not None and gate.complete  # only the end of its connection was not as it should be
+        await self._settle_broken("ok" if whole and not left else outcome, whole=whole)
         if left:
+            return
+        if whole and gate is not None:
+            await self.client.end(gate.finish(b""))
             return
         refused = (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")
         if not self.client.started:
             raise refused
         await self._end_broken(refused.refusal)
+
+    async def _settle_broken(self, outcome: str, *, whole: bool) -> None:
+        gate, stops = self.gate, not self.destination.bills_after_disconnect
+        if gate is None:
+            answer = lenient.answer(b"".join(self.chunks))
+            reading = self.reader.answer(answer, self.context)
+            if reading.source == "provider" and reading.usage:
+                await self._settle(reading, outcome)
+            elif stops and answer.values:
+                await self._settle(await self._counted(reading, answer.values), outcome)
+            else:
+                await self.settle_unknown(outcome)
+        elif gate.told_final or whole or stops:
+            reading = gate.final_reading()
+            if self._is_doubtful(reading, gate.kept) or not gate.told_so_far:
+                reading = await self._counted(reading, gate.events_seen())
+            await self._settle(reading, outcome)
+        else:
+            await self.settle_unknown(outcome)
 
     async def _end_broken(self, refusal: Refusal) -> None:
         if self.gate is None:

@@ -21,8 +21,9 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.clamp import Price
+from proxy.ceilings.prefixes import Prefixes
 from proxy.errors import Refusal, Refused, ledger_unavailable
-from proxy.sessions.chains import Chain, Prefixes
+from proxy.keyed_hash import Chain
 from proxy.spool.writer import SpoolUnavailable
 from proxy.types import Attribution, Call, Claim, Identity, Route
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.downstream.client import Client
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.plane import Plane, Recall
-from proxy.sessions.attribution import Node, attribute, named, scope, scope_of
-from proxy.sessions.chains import Chain, Prefixes
+from proxy.keyed_hash import Chain
+from proxy.sessions.attribution import attribute, named
 from proxy.sessions.known_clients import Found, client_family
+from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
 
@@ -26,8 +28,8 @@ async def attributed(plane: Plane, client: Client, call: Call, identity: Identit
         holder = plane.held.find(identity, call.held[0])
         found = Found(holder.session_id, "previous_response_id") if holder.session_id else None
     if found is None and turns.is_conversation(call):
-        chain = plane.conversations.chain(call, f"{identity.key_id} {kind}")
-        session_id = plane.conversations.session(chain)
+        chain = plane.chains.chain(call, f"{identity.key_id} {kind}")
+        session_id = plane.chains.session(chain)
         guessed = session_id is not None
         found = Found(session_id, "prefix") if session_id is not None else None
     if found is None:
@@ -69,5 +71,5 @@ def prefixes_of(plane: Plane, attempt: Attempt) -> Prefixes | None:
     """The beginnings of the attempt's input, made when they are first asked for; None for what is no conversation."""
     if attempt.prefixes is None and turns.is_conversation(attempt.call):
         whose, route = f"{attempt.identity.key_id} {attempt.attribution.client}", attempt.route
-        attempt.prefixes = plane.conversations.prefixes(attempt.call, whose, f"{route.provider}/{route.model}")
+        attempt.prefixes = plane.prefixes.prefixes(attempt.call, whose, f"{route.provider}/{route.model}")
     return attempt.prefixes

@@ -1,4 +1,4 @@
-"""A reading for an answer whose usage was not told, or not to its end: what was seen of it, counted."""
+"""A reading for an answer whose usage was not told, not to its end, or cannot be true: what was seen of it, counted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pricing.cost import Cost
 from pricing.usage import Reading
 
+_MOST_NANOUSD = 10**15  # a million dollars for one call
 _INPUTS = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
+
+
+def implausible(reading: Reading, cost: Cost) -> bool:
+    """More than there can be."""
+    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
 
 
 async def counted(

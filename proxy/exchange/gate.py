@@ -14,12 +14,14 @@ import orjson
 
 from pricing.usage import Reading
 from proxy.dialects.streams import CHAT, StreamForm
+from proxy.meters.failures import is_failure
 from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
-from proxy.wire import sse
+from proxy.wire import lenient, sse
 
 _OUTPUTS = ("output", "reasoning", "audio_out", "image_out", "video_out")
-_FAILURES = ("error", "response.failed")
+_LAST = b"[DONE]\n\n"
+_SAYS_ERROR = re.compile(rb'"error"(?!\s*:\s*null)')
 _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
 
 # Response headers that the client gets. Everything else stays here: cookies, servers' names, hop-by-hop fields.
@@ -83,6 +85,8 @@ class StreamGate:
         self.torn = False
         self.broken = False
         self.last_usage: dict[str, Any] = {}
+        self._context = context
+        self._whole: lenient.Answer | None = None
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""
@@ -110,11 +114,22 @@ class StreamGate:
         rest = self._splitter.close()
         if not rest:
             return then
+        if lenient.looks_like_json(rest) and (answer := lenient.answer(rest)).values and not answer.cut:
+            return self._take_whole(rest, answer) + then
         if _is_torn(rest):
             self.torn = True
             return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
         passed = self._pass(rest)
         return passed + (b"\n\n" if passed.strip(b"\r\n") and then else b"") + then
+
+    def _take_whole(self, body: bytes, answer: lenient.Answer) -> bytes:
+        """A whole answer came where events were expected: it says all that there is."""
+        self._keep(body)
+        self._whole = answer
+        self.done = self._told_final = True
+        failed = any(isinstance(value, dict) and is_failure(value) for value in answer.values)
+        self.upstream_error = self.told_error = failed
+        return body
 
     def finish(self, too_early: bytes) -> bytes:
         """As `close`, where the upstream ended as it should; `too_early` follows where it did so in the middle.
@@ -122,7 +137,7 @@ class StreamGate:
         Some dialects end without saying so.
         """
         rest = self.close()
-        if self.torn or (self._form.must_end and not self.done):
+        if self.torn or (self._form.must_end and not self.complete):
             self.upstream_error = True
             return rest + (b"" if self.told_error else (b"\n\n" if rest.strip(b"\r\n") else b"") + too_early)
         if self.done or self._before_done is None:
@@ -133,7 +148,12 @@ class StreamGate:
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
         form = self._form
-        return form.end_mark in data or b'"error":' in data or (self._mark in data and self._reader.wants(data))
+        return (
+            form.end_mark in data
+            or (b'"error"' in data and _SAYS_ERROR.search(data) is not None)
+            or data.endswith(_LAST)
+            or (self._mark in data and self._reader.wants(data))
+        )
 
     def _keep(self, data: bytes) -> None:
         if self._kept_bytes < _KEPT_BYTES:
@@ -152,23 +172,32 @@ class StreamGate:
             return block
 
     def _observe(self, block: bytes) -> bytes:
-        out = block
-        if self._mark in block and self._reader.wants(block):
-            out = self._usage_block(block)
-        if b'"error":' in block and self._is_error(block):
-            self.upstream_error = self.told_error = True
-        if self._form.end_mark in block and self._form.is_end(sse.payload(block)):
-            self.done = self._told_final = True
-            if self._before_done is not None:
-                return self._before_done() + out
+        payload = sse.payload(block)
+        if payload is None:
+            return block
+        if payload.strip() == b"[DONE]":
+            return self._end(block)
+        form, out = self._form, block
+        told = self._mark in block and self._reader.wants(block)
+        if not told and form.end_mark not in block and _SAYS_ERROR.search(block) is None:
+            return block
+        for event in lenient.values_of(payload):
+            if isinstance(event, dict):
+                self._stream.event(event)
+                if is_failure(event):
+                    self.upstream_error = self.told_error = True
+                if told:
+                    out = self._usage_block(event, out)
+                if form.is_end(event):
+                    out = self._end(out)
         return out
 
-    def _usage_block(self, block: bytes) -> bytes:
-        payload = sse.payload(block)
-        event = orjson.loads(payload) if payload else None
-        if not isinstance(event, dict):
-            return block
-        self._stream.event(event)
+    def _end(self, block: bytes) -> bytes:
+        before = self._before_done() if self._before_done is not None and not self.done else b""
+        self.done = self._told_final = True
+        return before + block
+
+    def _usage_block(self, event: dict[str, Any], block: bytes) -> bytes:
         self.last_usage = event
         if self._form.usage_of(event) is not None or (self._timed and isinstance(event.get("timings"), dict)):
             self._told_at = self.events
@@ -177,14 +206,8 @@ class StreamGate:
             return b""
         if self._strip_each and event.get("choices"):
             event.pop("timings" if self._timed else "usage", None)
-            return b"data: " + orjson.dumps(event) + b"\n\n"
+            return b"data: " + lenient.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
-
-    @staticmethod
-    def _is_error(block: bytes) -> bool:
-        payload = sse.payload(block)
-        event = orjson.loads(payload) if payload else None
-        return isinstance(event, dict) and (bool(event.get("error")) or event.get("type") in _FAILURES)
 
     @property
     def kept(self) -> Sequence[bytes]:
@@ -196,9 +219,7 @@ class StreamGate:
         plain = _plain_events(b"".join(self._kept))
         if plain is not None:
             return plain
-        framer = sse.Framer()
-        payloads = [payload for block in self._kept for payload in framer.feed(block)] + framer.close()
-        return [event for payload in payloads if (event := parsed(payload)) is not None]
+        return lenient.answer(b"".join(self._kept)).values
 
     @property
     def told_final(self) -> bool:
@@ -217,7 +238,27 @@ class StreamGate:
 
     def reading(self) -> Reading:
         """What the stream has said so far."""
+        if self._whole is not None:
+            return self._reader.answer(self._whole, self._context)
         return self._stream.finish()
+
+    def final_reading(self) -> Reading:
+        """What the whole stream said: where no event looked as if it said anything, each is read."""
+        reading = self.reading()
+        if reading.source != "none":
+            return reading
+        again = self._reader.stream(self._context)
+        for event in self.events_seen():
+            again.event(event)
+            self.upstream_error = self.upstream_error or (isinstance(event, dict) and is_failure(event))
+        return again.finish()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client has the whole answer, its last event or not."""
+        if self.done or self.torn:
+            return self.done
+        return self._form.finished(event for event in self.events_seen() if isinstance(event, dict))
 
 
 def _plain_events(data: bytes) -> list[Any] | None:
@@ -242,20 +283,7 @@ def _is_torn(block: bytes) -> bool:
         return bool(text) and not text.startswith(b":")
     if payload.strip() == b"[DONE]":
         return False
-    return parsed(payload) is None
-
-
-def parsed(body: bytes) -> Any:
-    """A whole response as JSON; None where it is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def says_error(value: Any) -> bool:
-    """Whether a response, whatever its status, is an error in substance."""
-    return isinstance(value, dict) and bool(value.get("error")) and not value.get("usage")
+    return not lenient.values_of(payload)
 
 
 # Something that a model wrote, in any dialect: text, or what it calls.

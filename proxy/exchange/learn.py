@@ -49,18 +49,18 @@ async def recall_stored(plane: Plane, identity: Identity, call: Call) -> None:
 def note_conversation(plane: Plane, attempt: Attempt, reading: Reading, events: Callable[[], list[Any]]) -> None:
     """The conversation with its answer, where only that tells its session; and how many tokens it took so far."""
     if attempt.chain is not None:
-        plane.conversations.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
+        plane.chains.answered(attempt.chain, answer_turns(events()), attempt.attribution.session_id)
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
         return
     prefixes = prefixes_of(plane, attempt)
     if prefixes is None:
         return
     call, route, began_s = attempt.call, attempt.route, attempt.started_at / 1e6
-    held = plane.conversations.cached(prefixes, call, route.upstream, began_s)
+    held = plane.prefixes.cached(prefixes, call, route.upstream, began_s)
     if held:
         plane.learned.cache_read(route.upstream, route.model, kept=reading.usage.get("cache_read", 0) >= held)
     cached = cached_by(call, route.provider, route.upstream, reading.usage, began_s)
-    plane.conversations.count(prefixes, call, _input_tokens(reading), cached)
+    plane.prefixes.count(prefixes, call, _input_tokens(reading), cached)
 
 
 def note_bill(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> None:

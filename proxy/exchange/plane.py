@@ -22,11 +22,14 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
+from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
+from proxy.downstream.load import Load
 from proxy.ids import Ids
+from proxy.keyed_hash import KeyedHash
 from proxy.meters.reader import Reader
-from proxy.sessions.attribution import SessionTrees
-from proxy.sessions.chains import Conversations
+from proxy.sessions.chains import Chains
+from proxy.sessions.trees import SessionTrees
 from proxy.spool.writer import SpoolWriter
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
@@ -126,6 +129,7 @@ class Plane:
     store: MemoryStore | RedisStore
     spool: SpoolWriter
     upstreams: UpstreamClient
+    load: Load
     destinations: Mapping[tuple[str, str], Destination]
     ids: Ids = field(default_factory=Ids)
     tally: Tally = field(default_factory=Tally)
@@ -133,7 +137,8 @@ class Plane:
     recall: Recall | None = None  # asks the ledger about sessions; None: there is nobody to ask
     recall_stored: Recall | None = None  # and about what is stored at providers
     trees: SessionTrees = field(default_factory=SessionTrees)
-    conversations: Conversations = field(default_factory=lambda: Conversations(secrets.token_bytes(32)))
+    chains: Chains = field(default_factory=lambda: Chains(KeyedHash(secrets.token_bytes(32))))
+    prefixes: CountedPrefixes = field(default_factory=lambda: CountedPrefixes(KeyedHash(secrets.token_bytes(32))))
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     sessions: SessionCosts = field(default_factory=SessionCosts)
@@ -146,7 +151,6 @@ class Plane:
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     draining: int = 0
-    bytes_in_flight: int = 0
     started_at: float = field(default_factory=time.time)
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:

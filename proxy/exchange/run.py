@@ -31,7 +31,7 @@ from proxy.exchange.learn import recall_stored
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
-from proxy.sessions.chains import Chain
+from proxy.keyed_hash import Chain
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 

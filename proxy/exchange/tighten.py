@@ -44,7 +44,7 @@ async def tightened(
         attempt.lower(tokens)
         yield
     if cache_is_trusted(plane, attempt) and (prefixes := prefixes_of(plane, attempt)) is not None:
-        attempt.read_from_cache(plane.conversations.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
+        attempt.read_from_cache(plane.prefixes.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
         yield
 
 
@@ -68,7 +68,7 @@ async def _counts(
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
     prefixes = prefixes_of(plane, attempt)
     if prefixes is not None:
-        known = plane.conversations.bound(prefixes, attempt.call, attempt.route.provider)
+        known = plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)
         if known is not None:
             yield known + overhead(attempt.call)
     text_only = not attempt.call.media_items and attempt.call.form is None

@@ -125,8 +125,6 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state["unfinished"] = True
     elif kind in {"message_delta", "message_stop"}:
         state["unfinished"] = False
-    elif kind == "error" and "usage" not in state:
-        state["error"] = event.get("error")
     for source in (message, event):
         if isinstance(usage := source.get("usage"), dict):
             if kind == "message_delta" and "output_tokens" in usage and not state.get("ending"):

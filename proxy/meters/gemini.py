@@ -137,12 +137,10 @@ def _read_grounding(response: Mapping[str, Any], model: str, tally: Tally) -> No
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A chunk: usage is cumulative; grounding is repeated or comes in pieces, so every candidate's is kept."""
-    for name in ("modelVersion", "error"):
-        if event.get(name):
-            state[name] = event[name]
+    if event.get("modelVersion"):
+        state["modelVersion"] = event["modelVersion"]
     if usage := metadata_of(event):
         state["usageMetadata"] = merge_counts(mapping(state.get("usageMetadata")), usage)
-        state.pop("error", None)
     grounded = [
         one for one in items(event.get("candidates")) if isinstance(mapping(one).get("groundingMetadata"), dict)
     ]

@@ -168,7 +168,6 @@ def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     for choice in items(event.get("choices")):
         if tools := items(mapping(mapping(choice).get("delta")).get("executed_tools")):
             state.setdefault("executed_tools", []).extend(tools)
-    state["choices"] = []
 
 
 GROQ_MARKS = re.compile(USAGE_MARKS.pattern + rb'|"executed_tools"')

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, mapping, text
+from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
 OUTPUT_NAMES = ("completion_tokens", "output_tokens")
@@ -241,12 +241,26 @@ def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
     note_tier(tally, mapping(response.get("usage")).get("service_tier"))
 
 
+def usage_in(response: Mapping[str, Any]) -> Any:
+    """The usage object of a response; where it has none, that of its choices: the prompt once, what each put out."""
+    usage = response.get("usage")
+    if usage is not None:
+        return usage
+    stated = [one for choice in items(response.get("choices")) if (one := mapping(mapping(choice).get("usage")))]
+    if len(stated) < 2:
+        return stated[0] if stated else None
+    tally = Tally()
+    output = sum(tally.count(one, *OUTPUT_NAMES) for one in stated)
+    summed = {**stated[0], "completion_tokens": output, "total_tokens": tally.count(stated[0], *INPUT_NAMES) + output}
+    return {name: value for name, value in summed.items() if name not in OUTPUT_DETAILS}
+
+
 def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = None) -> Reader:
     """A reader of Chat Completions (or anything with the same usage) as `host` speaks it."""
 
     def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
         read_envelope(response, tally)
-        usage = response.get("usage")
+        usage = usage_in(response)
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
             usage = {}
         if isinstance(usage, dict):
@@ -264,10 +278,12 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = value
     if isinstance(usage := event.get("usage"), dict):
         state["usage"] = merge_counts(mapping(state.get("usage")), usage)
-    if event.get("choices"):
-        state["choices"] = True
-    elif event.get("error") and "choices" not in state:
-        state["error"] = event["error"]
+    elif choices := items(event.get("choices")):
+        for choice in choices:  # Moonshot: in the choice, with its last chunk; each sequence its own
+            if isinstance(usage := mapping(choice).get("usage"), dict):
+                index = str(mapping(choice).get("index"))
+                state.setdefault("by_choice", {})[index] = {"usage": usage}
+                state["choices"] = list(state["by_choice"].values())
 
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Part
+from proxy.meters.failures import is_failure
 from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
 from proxy.meters.reader import Context, Reader, merge_counts
 from proxy.meters.tally import Tally, items, mapping, text
@@ -80,7 +81,7 @@ def read_transcription(response: Mapping[str, Any], context: Context, tally: Tal
     """Transcription or translation. Without usage: the duration of `verbose_json`, else what the caller knows."""
     read_envelope(response, tally)
     read_transcript_usage(mapping(response.get("usage")), context, tally)
-    if not tally.found and "error" not in response:
+    if not tally.found and not is_failure(response):
         seconds = tally.maybe(response, "duration", "audio_duration", "seconds")
         if seconds is None:
             seconds = seconds_asked(context, tally)
@@ -93,7 +94,7 @@ def read_speech(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     """Text to speech: audio without usage (then the text's code points count), or an SSE stream with it."""
     read_envelope(response, tally)
     read_usage(mapping(response.get("usage")), context, tally, _SPEECH)
-    if tally.found or "error" in response:
+    if tally.found or is_failure(response):
         return
     counted = tally.maybe(mapping(response.get("usage")), "characters", "total_characters")
     if counted is None:
@@ -113,6 +114,8 @@ def fold_usage(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     for name in ("model", "duration"):
         if event.get(name) is not None:
             state[name] = event[name]
+    if is_failure(event):
+        state["error"] = event
     if isinstance(usage := event.get("usage"), dict):
         state["usage"] = merge_counts(mapping(state.get("usage")), usage)
 

@@ -99,12 +99,9 @@ def _cached_images(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A stream event. Servers that put the response itself, or chat-like chunks, into events are understood too."""
-    inner = event.get("response")
+    inner = event if event.get("object") == "response" else event.get("response")
     if isinstance(inner, dict):
         state.update({name: value for name, value in inner.items() if value is not None})
-    elif event.get("type") == "error":
-        if "output" not in state:
-            state["error"] = event.get("error") or event
     else:
         fold_chunk(state, event)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pricing.usage import Quantity, Reading
+from proxy.meters.failures import is_failure, wrote
 from proxy.meters.tally import Tally, mapping, number, text
+from proxy.wire import lenient
 
 Read = Callable[[Mapping[str, Any], "Context", Tally], None]
 Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
@@ -79,10 +81,17 @@ class Reader:
         note_tier(tally, context.service_tier)
         body = mapping(response)
         self.read(body, context, tally)
-        if not tally.found and _was_refused(body, context):
+        if not tally.found and (_was_refused(context) or (is_failure(body) and not wrote(body))):
             tally.found = True  # an error before any work is known to cost nothing
         _add_gpu_time(context, tally)
         return tally.reading()
+
+    def answer(self, answer: lenient.Answer, context: Context = NO_CONTEXT) -> Reading:
+        """Read what a body turned out to be, whatever was asked for: a whole response, or a stream in one piece."""
+        if answer.streamed:
+            return self.whole(answer.values, context)
+        reading = self.whole(answer.values[0] if answer.values else {}, context)
+        return replace(reading, source="partial") if answer.cut and reading.source == "provider" else reading
 
     def usage_only(self, usage: object, context: Context = NO_CONTEXT) -> Reading:
         """Read a usage object that was cut out of its response."""
@@ -100,21 +109,38 @@ class Reader:
 class StreamReader:
     """One stream being read: `event` for each parsed payload (in order), then `finish`."""
 
-    __slots__ = ("_context", "_reader", "_state")
+    __slots__ = ("_context", "_failed", "_last", "_reader", "_state", "_wrote")
 
     def __init__(self, reader: Reader, context: Context) -> None:
         self._reader = reader
         self._context = context
         self._state: dict[str, Any] = {}
+        self._last: Mapping[str, Any] | None = None
+        self._failed = self._wrote = False
 
     def event(self, payload: object) -> None:
-        """Take one event in. What is not an object (`[DONE]`) is passed over."""
+        """Take one event in. What is not an object (`[DONE]`) is passed over; text and lists are opened."""
         if isinstance(payload, dict):
             self._reader.fold(self._state, payload)
+            self._last = payload
+            if not self._wrote:
+                self._failed = self._failed or is_failure(payload)
+                self._wrote = wrote(payload)
+        elif isinstance(payload, list):
+            for one in payload:
+                self.event(one)
+        elif isinstance(payload, str) and payload != "[DONE]":
+            for value in lenient.answer(payload.encode("utf-8", "replace")).values:
+                self.event(value)
 
     def finish(self) -> Reading:
         """What the stream said, however it ended. May be called again after more events."""
-        return self._reader.whole(self._state, self._context)
+        reading = self._reader.whole(self._state, self._context)
+        if reading.source != "none" or self._last is None:
+            return reading
+        if self._failed:  # an error before any work is known to cost nothing
+            return reading if self._wrote else replace(reading, source="provider")
+        return self._reader.whole(self._last, self._context)  # perhaps a whole response, sent as the only event
 
 
 def note_tier(tally: Tally, value: object) -> None:
@@ -168,6 +194,6 @@ def _add_gpu_time(context: Context, tally: Tally) -> None:
         tally.add("gpu_second", gpus * seconds)
 
 
-def _was_refused(body: Mapping[str, Any], context: Context) -> bool:
+def _was_refused(context: Context) -> bool:
     status = number(context.selector.get("http_status"))
-    return (status is not None and status >= 400) or bool(body.get("error"))
+    return status is not None and status >= 400

@@ -23,6 +23,7 @@ MAX_COUNT = 10**18
 MAX_COST_USD = Decimal(10**9)
 
 _NOTHING: Mapping[str, Any] = {}
+_HALF = re.compile("[\ud800-\udfff]")
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
 
 
@@ -37,8 +38,12 @@ def items(value: object) -> list[Any]:
 
 
 def text(value: object) -> str | None:
-    """`value` if it is a string that is not empty, else None."""
-    return value if isinstance(value, str) and value else None
+    """`value` if it is a string that is not empty, else None. Half surrogates, which nobody can store, are replaced."""
+    if not isinstance(value, str) or not value:
+        return None
+    if value.isascii() or not _HALF.search(value):
+        return value
+    return _HALF.sub("\ufffd", value)
 
 
 def number(value: object) -> Quantity | None:

@@ -11,9 +11,10 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 from proxy.ledger.database import reading
 from proxy.ledger.rollups import digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions
-from proxy.reports.calls import BadQuestion, entry
+from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
+from proxy.times import BadQuestion
 
 Order = Literal["latest", "cost"]
 _CALLS = 1000

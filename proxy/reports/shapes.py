@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.money import usd_text
-from proxy.reports.calls import rfc3339
 from proxy.reports.session_tree import Node
+from proxy.times import rfc3339
 
 
 def with_usd(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from proxy.ledger.schema import (
     spend_sessions,
     spend_units,
 )
-from proxy.reports.calls import GROUPS, BadQuestion, rfc3339
+from proxy.reports.calls import GROUPS
+from proxy.times import BadQuestion, rfc3339
 
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LOOK_UP = 500

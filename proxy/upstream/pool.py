@@ -18,7 +18,6 @@ from typing import Literal, cast
 
 import httptools
 
-from proxy.downstream.outbox import OUTBOX
 from proxy.upstream.connect import Origin, open_transport
 
 _HIGH_WATER = 256 * 1024
@@ -178,7 +177,7 @@ class _Connection(asyncio.Protocol):
         self._message_complete = self._needs_eof = False
         self._began_at = self._last_at = self._loop.time()
         self._timer = self._loop.call_later(min(self._first_byte_timeout_s, self._idle_timeout_s), self._check_time)
-        OUTBOX.write(self._transport, head + body)
+        self._transport.write(head + body)
         return response
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from proxy.downstream import direct
-from proxy.downstream.outbox import Outbox
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"abc"), (b"content-length", b"2")]
 
@@ -83,14 +82,3 @@ async def test_what_uvicorn_does_differently_is_left_to_it() -> None:
     for cycle in (cycle_of(Transport(), method="HEAD"), cycle_of(Transport(), keep_alive=False), paused, gone):
         assert not direct.respond(cycle, 200, HEADERS, b"{}")
         assert not direct.write(cycle, b"x")
-
-
-async def test_what_waits_is_written_at_once_when_asked() -> None:
-    transport, box = Transport(), Outbox()
-    box.write(cast(asyncio.Transport, transport), b"1")
-    box.write(cast(asyncio.Transport, transport), b"2")
-    assert transport.writes == []
-    box.flush()
-    assert transport.writes == [b"1", b"2"]
-    await asyncio.sleep(0)
-    assert transport.writes == [b"1", b"2"]

@@ -38,17 +38,8 @@ def product() -> tuple[Source, ...]:
 
 
 def imports(source: Source) -> Iterator[tuple[str, int]]:
-    """Every module that `source` imports at run time, wherever in the file, with the line. Imports for types alone do not count."""
-    for_types = {
-        id(inner)
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
+    """Every module that `source` imports, wherever in the file and for types alone too, with the line."""
     for node in ast.walk(source.tree):
-        if id(node) in for_types:
-            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.house.source import ROOT, Source, product, sources
-from tests.house.test_imports import EDGES_OF_PRICING, PURE, below
+from tests.house.test_imports import EDGES, PURE, below
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 70
@@ -78,7 +78,7 @@ def long_function(source: Source) -> Iterator[Finding]:
 
 
 def clock_in_what_is_pure(source: Source) -> Iterator[Finding]:
-    if not below(source.module, PURE) or below(source.module, EDGES_OF_PRICING):
+    if not below(source.module, PURE) or below(source.module, EDGES):
         return
     clocks = re.compile(r"(time\.(time|monotonic|perf_counter)(_ns)?|(datetime|date)\.(now|utcnow|today))\Z")
     for node in ast.walk(source.tree):

@@ -18,7 +18,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.cli import main as cli
-from proxy.downstream.outbox import OUTBOX
 from proxy.exchange import attempt
 from proxy.exchange import gate as relay
 from proxy.ledger import shipping
@@ -96,7 +95,7 @@ def _set_up_data() -> None:
     def sending(connection: upstream._Connection, head: bytes, body: bytes) -> upstream.Response:
         reached("before-send")
         response = send(connection, head, body)
-        reached("after-send", OUTBOX.flush)
+        reached("after-send")
         return response
 
     upstream._Connection.send = sending  # type: ignore[method-assign]  # that is the point

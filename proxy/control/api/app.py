@@ -45,6 +45,7 @@ from proxy.processes.link import ControlServer
 from proxy.reports import calls as queries
 from proxy.reports import spend as spending
 from proxy.reports.shapes import entry_shown, with_usd
+from proxy.times import BadQuestion, rfc3339
 
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -194,7 +195,7 @@ def create_app(api: Api, live: Live) -> FastAPI:
     def spend(question: Annotated[SpendQuestion, Query()]) -> dict[str, Any]:
         by = [name for name in question.by.split(",") if name]
         items = spending.spend(api.engine, by, *question.moments())
-        entries_since = queries.rfc3339(spending.entries_since(api.engine))
+        entries_since = rfc3339(spending.entries_since(api.engine))
         return {"items": [with_usd(item) for item in items], "next": None, "entries_since": entries_since}
 
     @app.get("/api/requests", dependencies=admin)
@@ -239,14 +240,14 @@ def create_app(api: Api, live: Live) -> FastAPI:
         except raises.RaiseProblem as problem:
             raise HTTPException(400, f"{problem}.") from None
         api.wait(api.refresh())
-        until_at = None if row["until_at"] is None else queries.rfc3339(row["until_at"])
+        until_at = None if row["until_at"] is None else rfc3339(row["until_at"])
         return {
             "id": row["id"],
             "budget": name,
             "group": row["group"],
             "by_usd": usd_text(row["by_amount"]),
             "until": until_at,
-            "created_at": queries.rfc3339(row["created_at"]),
+            "created_at": rfc3339(row["created_at"]),
         }
 
     @app.get("/api/keys", dependencies=admin)
@@ -287,8 +288,8 @@ def _add_errors(app: FastAPI) -> None:
         problems = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
         return JSONResponse({"error": {"message": "; ".join(problems)}}, 400)
 
-    @app.exception_handler(queries.BadQuestion)
-    async def bad(_: Request, error: queries.BadQuestion) -> JSONResponse:
+    @app.exception_handler(BadQuestion)
+    async def bad(_: Request, error: BadQuestion) -> JSONResponse:
         return JSONResponse({"error": {"message": str(error)}}, 400)
 
     @app.exception_handler(SQLAlchemyError)

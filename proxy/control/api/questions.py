@@ -6,7 +6,7 @@ import time
 
 from pydantic import BaseModel, ConfigDict
 
-from proxy.reports import calls as queries
+from proxy.times import moment
 
 MAX_LIMIT = 1000
 
@@ -20,6 +20,6 @@ class Span(BaseModel):
     def moments(self) -> tuple[int | None, int | None]:
         now = time.time()
         return (
-            queries.moment(self.since, now) if self.since else None,
-            queries.moment(self.until, now) if self.until else None,
+            moment(self.since, now) if self.since else None,
+            moment(self.until, now) if self.until else None,
         )

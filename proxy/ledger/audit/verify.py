@@ -42,7 +42,7 @@ from proxy.ledger.schema import (
     spend_units,
 )
 from proxy.ledger.shipping import upsert
-from proxy.reports.calls import rfc3339
+from proxy.times import rfc3339
 
 _READ = tuple(
     {

@@ -8,9 +8,10 @@ import orjson
 import pytest
 
 from proxy.ceilings.learned import Learned
+from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.ceilings.prompt_cache import cached_by, still_there
 from proxy.dialects import find
-from proxy.sessions.chains import Conversations
+from proxy.keyed_hash import KeyedHash
 from proxy.types import Call
 
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -84,7 +85,7 @@ def test_it_is_there_for_a_while_and_where_the_provider_looks(
 
 
 def test_only_the_same_beginning_reads_it() -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     known.count(known.prefixes(FIRST, "k", "m"), FIRST, 1005, cached_by(FIRST, "anthropic", "up", USAGE, 100.0))
     marked = [block("d", marked=True)]
     for said, tokens in (("c", 1000), ("C", 0)):

@@ -106,7 +106,7 @@ def test_only_allowed_response_headers_pass() -> None:
         (b'data: {"a":1}\n\ndata: {"b":2}\n\ndata: [DONE]\n\n', [{"a": 1}, {"b": 2}]),
         (b'data: {"a":1}\r\n\r\ndata: {"b":2}\r\n\r\n', [{"a": 1}, {"b": 2}]),
         (b'data: {"a":1}\n\n: note\n\ndata: {"b":2}\n\n', [{"a": 1}, {"b": 2}]),
-        (b'data: {"a":1},{"x":0}\n\ndata: {"b":2}\n\n', [{"b": 2}]),
+        (b'data: {"a":1},{"x":0}\n\ndata: {"b":2}\n\n', [{"a": 1}, {"x": 0}, {"b": 2}]),
         (b'data: {"a":1}\n\nevent: e\ndata: {"b":2}\n\n', [{"a": 1}, {"b": 2}]),
         (b'data: {"a":1}\n\ndata: {"b":', [{"a": 1}]),
         (b"data: {}\n\ndata: \n\n", [{}]),

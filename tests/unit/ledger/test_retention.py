@@ -16,11 +16,11 @@ from sqlalchemy.engine import Engine
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
 from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
-from proxy.reports import calls as queries
 from proxy.reports.spend import entries_since, spend
 from tests.support.gateway import gateway, server
 from tests.support.made_up import START, fill, made_up
@@ -70,11 +70,11 @@ def test_what_was_spent_stays(ledger: Engine) -> None:
         (["session"], None, None), (["model"], KEPT + 1234, KEPT + 5 * HOUR_US + 99), (["label.plan"], KEPT + 1, None),
     ]  # fmt: skip
     before = [spend(ledger, *question) for question in questions]
-    seeds = queries.budget_seeds(ledger, BUDGETS, NOW / 1e6)
+    seeds = budget_seeds(ledger, BUDGETS, NOW / 1e6)
     while delete_some(ledger, 10, NOW):
         pass
     assert [spend(ledger, *question) for question in questions] == before
-    assert queries.budget_seeds(ledger, BUDGETS, NOW / 1e6) == seeds != []
+    assert budget_seeds(ledger, BUDGETS, NOW / 1e6) == seeds != []
 
 
 def test_of_deleted_times_whole_hours_are_known(ledger: Engine) -> None:

@@ -11,10 +11,12 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
+from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.reports import calls as queries
 from proxy.reports import sessions as session_queries
 from proxy.reports import spend as spending
+from proxy.times import BadQuestion
 from tests.support.made_up import HOUR_US, START, fill, made_up
 from tests.support.postgres import PostgresServer
 
@@ -97,7 +99,7 @@ def test_seeds_of_budgets_are_the_same_in_both(both: tuple[Engine, Engine]) -> N
         config.Budget(name="hourly", per=("key",), limit_requests=100, window="hour"),
     ]
     now_s = (START + 7 * HOUR_US) / 1e6
-    seeds = [queries.budget_seeds(engine, compile_budgets(rows), now_s) for engine in both]
+    seeds = [budget_seeds(engine, compile_budgets(rows), now_s) for engine in both]
     ordered = [sorted(found, key=lambda seed: (seed["budget"], seed["group"])) for found in seeds]
     assert ordered[0] == ordered[1]
     assert {seed["budget"] for seed in ordered[0]} == {"company", "each-session", "hourly"}
@@ -106,6 +108,6 @@ def test_seeds_of_budgets_are_the_same_in_both(both: tuple[Engine, Engine]) -> N
 def test_a_question_that_makes_no_sense_is_told(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
     for by in (["weather"], ["label."], ["label.x'; DROP TABLE entries"], ["team", "hour "]):
-        with pytest.raises(queries.BadQuestion):
+        with pytest.raises(BadQuestion):
             spending.spend(engine, by, None, None)
     engine.dispose()

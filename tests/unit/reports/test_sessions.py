@@ -22,8 +22,8 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries, spend_sessions
 from proxy.reports import sessions as session_queries
-from proxy.reports.calls import BadQuestion
 from proxy.spool.writer import SpoolWriter
+from proxy.times import BadQuestion
 
 AT = 1_795_435_785_000_000
 SECOND = 1_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import Refused
-from proxy.sessions.attribution import Node, SessionTrees, named, scope_of
+from proxy.sessions.attribution import named
+from proxy.sessions.trees import Node, SessionTrees, scope_of
 from proxy.types import Identity
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.dialects.turns import answer_turns, turn_of
-from proxy.sessions.chains import Conversations
+from proxy.keyed_hash import KeyedHash
+from proxy.sessions.chains import Chains
 from proxy.types import Call
 from tests.support.calls import call_of
 
@@ -72,7 +74,7 @@ ANSWERS: list[tuple[str, list[Any], list[Any]]] = [
 
 @pytest.mark.parametrize(("kind", "events", "back"), ANSWERS)
 def test_a_call_that_carries_an_answer_on_is_of_its_session(kind: str, events: list[Any], back: list[Any]) -> None:
-    known = Conversations(b"secret")
+    known = Chains(KeyedHash(b"secret"))
     user = GEMINI_USER if kind == "gemini" else USER
     first = known.chain(call_of(kind, [user]), "key client")
     assert known.session(first) is None
@@ -84,7 +86,7 @@ def test_a_call_that_carries_an_answer_on_is_of_its_session(kind: str, events: l
 
 
 def test_the_same_beginning_without_the_answer_is_another_conversation() -> None:
-    known = Conversations(b"secret")
+    known = Chains(KeyedHash(b"secret"))
     first = known.chain(call_of("chat", [USER]), "k")
     known.answered(first, answer_turns([{"choices": [{"index": 0, "message": {"content": "hi"}}]}]), "s")
     other = call_of("chat", [USER, {"role": "assistant", "content": "hello"}, USER])
@@ -92,7 +94,7 @@ def test_the_same_beginning_without_the_answer_is_another_conversation() -> None
 
 
 def test_another_system_prompt_is_another_conversation() -> None:
-    known = Conversations(b"secret")
+    known = Chains(KeyedHash(b"secret"))
     answer = answer_turns([{"type": "message", "content": [{"type": "text", "text": "hi"}]}])
     back = [USER, {"role": "assistant", "content": "hi"}, USER]
     known.answered(known.chain(call_of("messages", [USER], system="be brief"), "k"), answer, "s")
@@ -100,12 +102,12 @@ def test_another_system_prompt_is_another_conversation() -> None:
     assert known.session(known.chain(call_of("messages", back, system="be long"), "k")) is None
 
 
-def bound_of(known: Conversations, call: Call, model: str = "m", provider: str = "openai") -> int | None:
+def bound_of(known: CountedPrefixes, call: Call, model: str = "m", provider: str = "openai") -> int | None:
     return known.bound(known.prefixes(call, "k", model), call, provider)
 
 
 def test_a_count_bounds_what_begins_with_it() -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     first = call_of("messages", [USER], tools=[{"name": "t", "input_schema": {}}])
     known.count(known.prefixes(first, "k", "m"), first, 5000)
     answer = {"role": "assistant", "content": "hi"}
@@ -152,7 +154,7 @@ HIDDEN: list[tuple[str, list[Any], dict[str, Any]]] = [
 def test_nothing_that_the_model_reads_can_be_hidden_behind_a_count(
     kind: str, messages: list[Any], more: dict[str, Any]
 ) -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     short, longer = call_of(kind, PLAIN[kind]), call_of(kind, messages, **more)
     longer.media_items = short.media_items
     known.count(known.prefixes(short, "k", "m"), short, 20)
@@ -161,7 +163,7 @@ def test_nothing_that_the_model_reads_can_be_hidden_behind_a_count(
 
 
 def test_cache_marks_that_move_leave_a_count_good() -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     result = {
         "type": "tool_result",
         "tool_use_id": "t",
@@ -179,7 +181,7 @@ def test_cache_marks_that_move_leave_a_count_good() -> None:
 
 
 def test_a_count_of_another_model_says_nothing() -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     call = call_of("chat", [USER])
     known.count(known.prefixes(call, "k", "acme/m"), call, 20)
     assert bound_of(known, call, model="acme/m") == 20
@@ -187,7 +189,7 @@ def test_a_count_of_another_model_says_nothing() -> None:
 
 
 def test_new_text_that_a_tokenizer_may_rewrite_counts_as_what_it_may_become() -> None:
-    known = Conversations(b"secret")
+    known = CountedPrefixes(KeyedHash(b"secret"))
     first = call_of("chat", [USER])
     known.count(known.prefixes(first, "k", "m"), first, 20)
     longer = call_of("chat", [USER, {"role": "user", "content": "\ufdfa" * 1000}])
@@ -206,19 +208,18 @@ def test_a_deep_nest_is_no_trouble() -> None:
         [{"role": "user", "content": [{"type": "x", "y": deep}]}],
         tools=[{"name": "t", "input_schema": {"d": deep}}],
     )
-    assert Conversations(b"s").chain(nested, "k").digests
-    assert Conversations(b"s").prefixes(nested, "k", "m").digests
+    assert Chains(KeyedHash(b"s")).chain(nested, "k").digests
+    assert CountedPrefixes(KeyedHash(b"s")).prefixes(nested, "k", "m").digests
 
 
 def test_no_text_is_kept_and_the_latest_are() -> None:
-    known = Conversations(b"secret", max_links=5)
+    chains, prefixes = Chains(KeyedHash(b"secret"), most=5), CountedPrefixes(KeyedHash(b"secret"), most=5)
     for number in range(20):
         call = call_of("chat", [{"role": "user", "content": f"confidential {number}"}])
-        chain = known.chain(call, "k")
-        known.answered(chain, [b"confidential answer"], f"s{number}")
-        known.count(known.prefixes(call, "k", "m"), call, 1)
-    assert len(known._sessions) == len(known._counted) == 5
-    assert b"confidential" not in b"".join([*known._sessions, *known._counted])
+        chains.answered(chains.chain(call, "k"), [b"confidential answer"], f"s{number}")
+        prefixes.count(prefixes.prefixes(call, "k", "m"), call, 1)
+    assert len(chains._sessions) == len(prefixes._counted) == 5
+    assert b"confidential" not in b"".join([*chains._sessions._table, *prefixes._counted._table])
 
 
 @pytest.mark.parametrize("odd", [None, 5, "text", [], {}, {"role": 5, "content": {"a": 1}}, {"content": [1, None, {"type": "tool_use"}], "tool_calls": [3]}])  # fmt: skip

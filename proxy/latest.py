@@ -1,0 +1,41 @@
+"""One bounded table: the latest entries stay, the oldest make room. What a process remembers is bounded by this."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Latest(Generic[K, V]):
+    """A table of at most `most` entries. Setting an entry makes it the latest; reading one does not."""
+
+    __slots__ = ("_most", "_table")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._table: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._table
+
+    def get(self, key: K) -> V | None:
+        return self._table.get(key)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        table = self._table
+        table[key] = value
+        table.move_to_end(key)
+        if len(table) > self._most:
+            table.popitem(last=False)
+
+    def pop(self, key: K) -> V | None:
+        return self._table.pop(key, None)
+
+    def clear(self) -> None:
+        self._table.clear()

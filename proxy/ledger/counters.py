@@ -1,0 +1,54 @@
+"""What the ledger says that each budget's counters have: what a store begins with, and what it is compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.budgets.budget import Budget
+from proxy.ledger.schema import budget_bases, budget_spend
+
+
+def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
+    """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
+    found: dict[str, int] = {}
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases):
+            query = sa.select(table.c.group, table.c.amount).where(
+                table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
+            )
+            for group, amount in connection.execute(query):
+                found[group] = found.get(group, 0) + int(amount)
+    return found
+
+
+def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
+    """What each counter of the current windows has: the fields of `Standing`. A definition's base and what came since."""
+    if not budgets:
+        return []
+    windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
+    spent: dict[tuple[str, str], int] = {}
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases):
+            current = [
+                sa.and_(table.c.budget == name, table.c.window_start == start, table.c.measure == budget.measure)
+                for name, (budget, start, _) in windows.items()
+            ]
+            for row in connection.execute(sa.select(table).where(sa.or_(*current))).mappings():
+                key = (row["budget"], row["group"])
+                spent[key] = spent.get(key, 0) + int(row["amount"])
+    return [
+        {
+            "budget": name,
+            "group": group,
+            "window_start": windows[name][1],
+            "window_end": windows[name][2],
+            "measure": windows[name][0].measure,
+            "spent": amount,
+            "limit": windows[name][0].limit_for(group, now_s),
+        }
+        for (name, group), amount in spent.items()
+    ]

@@ -1,0 +1,62 @@
+"""Whether what came back is an error, whatever its status: in the shapes in which providers and gateways say so.
+
+A gateway that has begun a stream can only say in an event that its upstream failed; some answer 200 with an error in the
+body. What failed before anything was written is not billed by anybody.
+Shapes: OpenAI and what imitates it `error`; Anthropic and OpenAI's streams `type: error` (openai SDK
+`types/responses/response_error_event.py`); OpenRouter `error` beside or in `choices` (openrouter.ai/docs/api-reference/errors);
+old vLLM `object: error`; MiniMax `base_resp.status_code` (platform.minimax.io); DashScope and Cohere `code`/`message`;
+FastAPI servers `detail`; Bedrock's streams `…Exception` (ConverseStreamOutput).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pricing.output_texts import final_texts, output_texts
+from proxy.meters.tally import items, mapping, number, text
+
+_BEDROCK = (
+    "internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailableException",
+    "throttlingException", "validationException",
+)  # fmt: skip
+# What only an answer has: beside one of these, `code` or `message` mean something else.
+_CODES = ("code", "status", "status_code", "error_code", "__type", "type")
+_FINE = (None, 0, "0", 200, "200", "")
+_ANSWERS = ("choices", "output", "content", "candidates", "usage", "usageMetadata", "data", "id", "done", "response")
+
+
+def is_failure(event: Mapping[str, Any]) -> bool:
+    """Whether one event, or a whole response, says that the call failed."""
+    if event.get("error") or event.get("type") == "error" or event.get("object") == "error":
+        return True
+    if any(_failed_choice(mapping(choice)) for choice in items(event.get("choices"))):
+        return True
+    response = mapping(event.get("response")) if "type" in event else event
+    if response.get("object") == "response" and response.get("status") == "failed":
+        return True
+    if number(mapping(event.get("base_resp")).get("status_code")):
+        return True
+    if any(name in event for name in _BEDROCK):
+        return True
+    return _bare_failure(event)
+
+
+def _failed_choice(choice: Mapping[str, Any]) -> bool:
+    return bool(choice.get("error")) or choice.get("finish_reason") == "error"
+
+
+def _bare_failure(event: Mapping[str, Any]) -> bool:
+    """An object that has a reason and nothing of an answer: `{"code": …, "message": …}`, `{"detail": …}`."""
+    if any(event.get(name) is not None for name in _ANSWERS):
+        return False
+    if event.get("detail") or event.get("errors") or event.get("error_msg"):
+        return True
+    if text(event.get("message")) is None and text(event.get("msg")) is None:
+        return False
+    return event.get("success") is False or any(event.get(name) not in _FINE for name in _CODES)
+
+
+def wrote(event: object) -> bool:
+    """Whether a model wrote something in one event or response."""
+    return any(True for _ in output_texts(event)) or any(True for _ in final_texts(event))

@@ -1,0 +1,167 @@
+"""JSON as servers really send it. Strict first; where that fails, what can be understood of it all the same.
+
+Seen in the field: half surrogates and broken UTF-8 (a token that ends in the middle of a character), NaN and Infinity
+(Python's own writer), a byte order mark, events where a whole answer was asked for and the other way round, answers that
+are cut off, or sent twice. Nothing here raises; the work is O(bytes).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import orjson
+
+from proxy.wire import sse
+
+# A larger body that was cut off is not mended: finding what is open in it takes some 50 ms a megabyte.
+MAX_MENDED_BYTES = 1024 * 1024
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_DECODER = json.JSONDecoder(strict=False)
+# An escape: a pair of surrogates, one that stands alone, or any other.
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = re.compile(
+    rf"\\(?:u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|(?P<half>u[dD][89a-fA-F]{_HEX}{{2}})|.)", re.DOTALL
+)
+# Strings (the last one may have no end), brackets, commas: what tells how deep a text is.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
+_CLOSERS = {"{": "}", "[": "]"}
+_BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the cut would be read as another
+_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+
+
+class Answer(NamedTuple):
+    """A body, opened. streamed: `values` are a stream's events; else there is one value, or none. cut: its end is missing."""
+
+    values: list[Any]
+    streamed: bool = False
+    cut: bool = False
+
+
+def loads(data: bytes) -> Any:
+    """The JSON value that `data` is; None where it is none. What no string can hold is replaced (U+FFFD)."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _loads_text(_text(data)) if data else None
+
+
+def dumps(value: Any) -> bytes:
+    """`value` as JSON (NaN as null)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def looks_like_json(body: bytes) -> bool:
+    """Whether a body (or its beginning) is meant to be JSON, whatever its type says."""
+    return body.lstrip(_BLANK)[:1] in (b"{", b"[")
+
+
+def looks_like_events(body: bytes) -> bool:
+    """Whether a body (or its beginning) is a stream of server-sent events."""
+    return body.lstrip(_BLANK).startswith(_EVENT_STARTS)
+
+
+def values_of(payload: bytes) -> list[Any]:
+    """The JSON values in the data of one event: one, or several where a server left out the blank lines between them."""
+    value = loads(payload)
+    if value is not None:
+        return [value]
+    return [] if payload.strip() in (b"", b"null", b"[DONE]") else _several(payload)
+
+
+def answer(body: bytes) -> Answer:
+    """Whatever an upstream sent as its answer: JSON, lines of JSON, events; what was cut off is read as far as it goes."""
+    value = loads(body)
+    if value is not None:
+        return Answer([value])
+    if looks_like_events(body):
+        framer = sse.Framer()
+        payloads = (*framer.feed(body), *framer.close())
+        return Answer([value for payload in payloads for value in values_of(payload)], streamed=True)
+    if not looks_like_json(body):
+        return Answer([])
+    values = _several(body)
+    if not values:
+        value = mended(body)
+        return Answer([] if value is None else [value], cut=True)
+    if all(one == values[0] for one in values):
+        return Answer(values[:1])  # the same answer twice
+    return Answer(values, streamed=True)
+
+
+def mended(data: bytes) -> Any:
+    """The JSON value whose beginning `data` is, with what was open closed; None where there is none."""
+    if len(data) > MAX_MENDED_BYTES:
+        return None
+    text, end = _text(data), ""
+    openers: tuple[Any, str] | None = None  # a list from the innermost out
+    before_comma: tuple[int, tuple[Any, str] | None] | None = None
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        if piece in _CLOSERS:
+            openers = (openers, _CLOSERS[piece])
+        elif piece in ("}", "]"):
+            if openers is None or openers[1] != piece:
+                return None
+            openers = openers[0]
+        elif piece == ",":
+            before_comma = (match.start(), openers)
+        elif match["end"] == "":
+            text, end = _HALF_ESCAPE.sub("", text), '"'
+    text = text + end if end else _BARE_END.sub("", text)
+    attempts = [text + tail + _closers(openers) for tail in ("", ":null", "null")]
+    if before_comma is not None:
+        attempts.append(text[: before_comma[0]] + _closers(before_comma[1]))
+    return next((value for attempt in attempts if (value := _loads_text(attempt)) is not None), None)
+
+
+def _closers(openers: tuple[Any, str] | None) -> str:
+    closers = []
+    while openers is not None:
+        openers, closer = openers
+        closers.append(closer)
+    return "".join(closers)
+
+
+def _text(data: bytes) -> str:
+    text = data.strip(_BLANK).decode("utf-8", "replace")
+    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape["half"] else escape[0], text) if "\\u" in text else text
+
+
+def _loads_text(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _several(data: bytes) -> list[Any]:
+    """The values of a text that has several, one behind the other or each on a line; a last one that is cut is left out."""
+    lines = [line for line in data.strip(_BLANK).splitlines() if line.strip()]
+    if len(lines) > 1 and loads(lines[0]) is not None:
+        return [value for line in lines if (value := loads(line)) is not None]
+    text, values, at = _text(data), [], 0
+    while (at := _next_value(text, at)) >= 0:
+        try:
+            value, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        values.append(value)
+    return values
+
+
+def _next_value(text: str, at: int) -> int:
+    """Where the next object or array begins if only space stands before it; -1 where none does."""
+    while at < len(text) and text[at] in " \t\r\n,":
+        at += 1
+    return at if at < len(text) and text[at] in "{[" else -1

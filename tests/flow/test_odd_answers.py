@@ -1,0 +1,306 @@
+"""Answers that are not as they should be: they cost what the provider bills, and the client gets them as they came."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.upstream.pool import UpstreamError
+from tests.flow.house import USAGE, Answer, Build, House
+
+CASES = Path(__file__).parents[1] / "cases"
+PROVIDERS = {"gpt-4o": "openai", "kimi-k2-0905-preview": "moonshot", "anthropic/claude-sonnet-4.5": "openrouter"}
+KNOWN: dict[str, Any] = {
+    "upstreams": {name: {"base_url": "http://127.0.0.1:1/v1", "provider": name} for name in PROVIDERS.values()},
+    "models": {model: {"upstream": provider} for model, provider in PROVIDERS.items()},
+    "prices": [],
+}
+SSE = b"text/event-stream"
+RESET = UpstreamError("reset", "gone", sent=True)
+TEXT = {"index": 0, "message": {"role": "assistant", "content": "five words or so here"}, "finish_reason": "stop"}
+WHOLE = {"id": "c", "object": "chat.completion", "model": "m", "choices": [TEXT], "usage": USAGE}
+DIALECTS = {"up": {"base_url": "http://127.0.0.1:1", "provider": "acme", "dialects": ["openai", "anthropic", "gemini"]}}
+
+
+def events(*payloads: Any, done: bool = True) -> bytes:
+    parts = [payload if isinstance(payload, bytes) else orjson.dumps(payload) for payload in payloads]
+    return b"".join(b"data: " + part + b"\n\n" for part in [*parts, *([b"[DONE]"] if done else [])])
+
+
+def chunk(text: str = "hello", **fields: Any) -> dict[str, Any]:
+    return {"model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}], **fields}
+
+
+LAST = {"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+COUNTS = {"model": "m", "choices": [], "usage": USAGE}
+
+
+def end_of(house: House) -> dict[str, Any]:
+    return house.records()[-1]
+
+
+async def asked(house: House, body: bytes, *, stream: bool, path: str, model: str = "m", kind: bytes = b"") -> Any:
+    fields: dict[str, Any] = {"model": model, "stream": stream, "path": path}
+    if stream and path == "/v1/chat/completions":
+        fields["stream_options"] = {"include_usage": True}
+    if "responses" in path:
+        fields |= {"chat": False, "input": "hi", "max_output_tokens": 100}
+    return await house.ask(Answer(body, kind=kind or (SSE if stream else b"application/json")), **fields)
+
+
+@pytest.mark.parametrize("case", json.loads((CASES / "proxy.json").read_text()), ids=lambda case: case["id"])
+async def test_a_reported_case(build: Build, case: dict[str, Any]) -> None:
+    house, body, expect = build(**KNOWN), (CASES / case["file"]).read_bytes(), case["expect"]
+    path = case.get("path", "/v1/chat/completions")
+    told = await asked(house, body, stream=case.get("stream", False), path=path, model=case["model"])
+    assert told.body == body
+    end = end_of(house)
+    cost = Decimal(end["cost_nanousd"]) / 10**9
+    assert end["status"] == "settled"
+    assert cost <= Decimal(expect.get("cost_at_most", cost))
+    assert cost == Decimal(expect.get("cost", cost))
+
+
+# What cannot be read by the letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"abc \\ud83d", b"\\ude00 abc", b"\\ud83d\\ud83d", b"caf\xe9", b"\xf0\x9f\x98", b"\xed\xa0\xbd", b"tab\there"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_text_that_no_string_can_hold(build: Build, text: bytes, stream: bool) -> None:
+    """A token that ends in the middle of a character; servers that count in every chunk state the usage beside it."""
+    house = build()
+    content = orjson.dumps(chunk("?", usage=USAGE) if stream else WHOLE | {"choices": [{"message": {"content": "?"}}]})
+    body = content.replace(b'"?"', b'"' + text + b'"')
+    body = events(body, LAST | {"usage": USAGE}) if stream else body
+    told = await asked(house, body, stream=stream, path="/v1/chat/completions")
+    assert told.body == body
+    assert (end_of(house)["usage_source"], end_of(house)["usage"]) == ("provider", {"input": 20, "output": 10})
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"-Infinity"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_numbers_that_json_does_not_have(build: Build, value: bytes, stream: bool) -> None:
+    house = build()
+    body = orjson.dumps((COUNTS if stream else WHOLE) | {"logprob": "?"}).replace(b'"?"', value)
+    body = events(chunk(), body) if stream else body
+    told = await asked(house, body, stream=stream, path="/v1/chat/completions")
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+async def test_a_byte_order_mark_and_space_before_it(build: Build) -> None:
+    house = build()
+    body = b"\xef\xbb\xbf\n\n  " + orjson.dumps(WHOLE)
+    told = await asked(house, body, stream=False, path="/v1/chat/completions")
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+@pytest.mark.parametrize("model", ["m\\ud83d", "\\udc00"])
+async def test_half_a_surrogate_in_a_name_can_be_recorded(build: Build, model: str) -> None:
+    house = build()
+    body = orjson.dumps(WHOLE | {"model": "?"}).replace(b"?", model.encode())
+    await asked(house, body, stream=False, path="/v1/chat/completions")
+    assert (end_of(house)["status"], end_of(house)["usage"]) == ("settled", {"input": 20, "output": 10})
+
+
+# The other form than the one that was asked for
+
+
+async def test_events_where_one_answer_was_asked_for(build: Build) -> None:
+    house = build()
+    body = b": note\n\n" + events(chunk(), LAST, COUNTS)
+    told = await asked(house, body, stream=False, path="/v1/chat/completions", kind=SSE)
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+@pytest.mark.parametrize("kind", [SSE, b"application/json"])
+async def test_one_answer_where_events_were_asked_for(build: Build, kind: bytes) -> None:
+    house = build()
+    body = orjson.dumps(WHOLE)
+    told = await asked(house, body, stream=True, path="/v1/chat/completions", kind=kind)
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+async def test_one_answer_where_a_stream_has_begun_already(build: Build) -> None:
+    house = build(server={"keepalive_comment_s": 60})
+    body = orjson.dumps(WHOLE)
+    told = await asked(house, body, stream=True, path="/v1/chat/completions")
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+async def test_a_whole_answer_as_the_only_event(build: Build) -> None:
+    house = build()
+    await asked(house, events(WHOLE), stream=True, path="/v1/chat/completions")
+    assert end_of(house)["usage"] == {"input": 20, "output": 10}
+
+
+async def test_events_without_the_blank_lines_between_them(build: Build) -> None:
+    house = build()
+    body = events(chunk(), LAST, COUNTS).replace(b"\n\n", b"\n")
+    told = await asked(house, body, stream=True, path="/v1/chat/completions")
+    assert (told.body, end_of(house)["usage"]) == (body, {"input": 20, "output": 10})
+
+
+async def test_the_same_answer_twice_is_charged_once(build: Build) -> None:
+    house = build()
+    await asked(house, orjson.dumps(WHOLE) * 2, stream=False, path="/v1/chat/completions")
+    assert end_of(house)["usage"] == {"input": 20, "output": 10}
+
+
+async def test_an_answer_that_is_cut_behind_its_text_is_counted(build: Build) -> None:
+    house = build()
+    body = orjson.dumps(WHOLE)
+    cut = body[: body.index(b'"finish_reason"')]
+    await asked(house, cut, stream=False, path="/v1/chat/completions")
+    end = end_of(house)
+    assert (end["status"], end["usage_source"], end["usage"]["output"]) == ("settled", "estimated", 6)
+
+
+async def test_half_a_number_is_no_number(build: Build) -> None:
+    house = build()
+    body = orjson.dumps(WHOLE | {"usage": {"prompt_tokens": 20, "completion_tokens": 1000}})
+    await asked(house, body[:-4], stream=False, path="/v1/chat/completions")
+    assert end_of(house)["usage"] == {"input": 20, "output": 6}
+
+
+async def test_a_whole_answer_whose_connection_breaks_behind_it_is_charged_as_it_says(build: Build) -> None:
+    house = build()
+    await house.ask(Answer(orjson.dumps(WHOLE), RESET))
+    assert (end_of(house)["status"], end_of(house)["usage"]) == ("settled", {"input": 20, "output": 10})
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>bad gateway</html>", b"null", b'"ok"', b"{}"])
+async def test_what_says_nothing_costs_its_ceiling(build: Build, body: bytes) -> None:
+    house = build()
+    await asked(house, body, stream=False, path="/v1/chat/completions")
+    assert end_of(house)["status"] == "unconfirmed"
+
+
+# Errors
+
+
+ERRORS: list[Any] = [
+    {"error": {"message": "overloaded", "type": "server_error", "code": 503}},
+    {"error": "overloaded"},
+    {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
+    {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None},
+    {"object": "error", "message": "no such model", "code": 404},
+    {"id": "g", "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}], "error": {"code": 502}},
+    {"id": "g", "choices": [{"index": 0, "error": {"code": 429, "message": "busy"}}]},
+    {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None},
+    {"code": "Throttling", "message": "Requests rate limit exceeded", "request_id": "r"},
+    {"detail": "Not Found"},
+    {"success": False, "message": "no channel"},
+    {"id": "r", "object": "response", "status": "failed", "error": {"code": "server_error"}, "output": []},
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: next(iter(error)))
+@pytest.mark.parametrize("form", ["whole", "events", "whole for events", "events for whole"])
+async def test_an_error_under_200_costs_nothing(build: Build, error: Any, form: str) -> None:
+    house = build()
+    body = events(error) if form.startswith("events") else orjson.dumps(error)
+    stream = form in ("events", "whole for events")
+    told = await asked(house, body, stream=stream, path="/v1/chat/completions", kind=SSE if stream else b"")
+    end = end_of(house)
+    assert told.body == body
+    assert (end["status"], end["cost_nanousd"], end["outcome"]) == ("settled", 0, "upstream_error")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1beta/models/m:streamGenerateContent"])
+async def test_an_error_as_the_first_event_of_another_dialect(build: Build, path: str) -> None:
+    house = build(upstreams=DIALECTS)
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "busy", "code": 503}}
+    body = events(error, done=False)
+    fields = {"contents": [{"parts": [{"text": "hi"}]}], "chat": False} if "gemini" in path or "beta" in path else {}
+    answer = Answer(body, kind=SSE)
+    await house.ask(answer, path=path, **({"stream": True} | fields if "beta" not in path else fields))
+    assert (end_of(house)["status"], end_of(house)["cost_nanousd"]) == ("settled", 0)
+
+
+@pytest.mark.parametrize("error", ERRORS[:4], ids=lambda error: next(iter(error)))
+async def test_what_was_written_before_an_error_is_counted(build: Build, error: Any) -> None:
+    house = build()
+    await asked(house, events(chunk("some words before it"), error), stream=True, path="/v1/chat/completions")
+    end = end_of(house)
+    assert (end["status"], end["usage_source"], end["outcome"]) == ("settled", "estimated", "upstream_error")
+    assert end["usage"]["output"] == 5
+
+
+async def test_a_model_that_writes_of_errors_has_not_failed(build: Build) -> None:
+    house = build()
+    told = '{"error": {"message": "x"}} "type": "error"'
+    await asked(house, events(chunk(told, error=None), LAST, COUNTS), stream=True, path="/v1/chat/completions")
+    assert (end_of(house)["outcome"], end_of(house)["usage"]) == ("ok", {"input": 20, "output": 10})
+
+
+# Streams whose end is another one
+
+
+def named(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\n".encode() + b"data: " + orjson.dumps(event) + b"\n\n"
+
+
+RESPONSE = {"id": "r", "object": "response", "model": "m", "status": "completed", "output": []}
+TOLD = {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30}
+
+
+@pytest.mark.parametrize("name", ["completed", "incomplete", "done"])
+@pytest.mark.parametrize("usage", [TOLD, None])
+async def test_a_responses_stream_ends_with_or_without_usage(build: Build, name: str, usage: Any) -> None:
+    house = build()
+    body = named({"type": "response.created", "response": RESPONSE | {"status": "in_progress"}})
+    body += named({"type": "response.output_text.delta", "delta": "hello"})
+    body += named({"type": f"response.{name}", "response": RESPONSE | {"usage": usage}})
+    told = await asked(house, body, stream=True, path="/v1/responses")
+    assert (told.body, end_of(house)["outcome"]) == (body, "ok")
+
+
+@pytest.mark.parametrize("missing", ["message_stop", "nothing"])
+async def test_a_message_that_has_said_why_it_stops_is_whole(build: Build, missing: str) -> None:
+    house = build(upstreams=DIALECTS)
+    body = named(
+        {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 20, "output_tokens": 1}}}
+    )
+    body += named({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word"}})
+    body += named({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}})
+    body += b"" if missing == "message_stop" else named({"type": "message_stop"})
+    told = await asked(house, body, stream=True, path="/v1/messages")
+    assert (told.body, end_of(house)["outcome"]) == (body, "ok")
+    assert end_of(house)["usage"] == {"input": 20, "output": 7}
+
+
+async def test_done_ends_a_stream_of_any_dialect(build: Build) -> None:
+    house = build(upstreams=DIALECTS)
+    body = named(
+        {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 20, "output_tokens": 1}}}
+    )
+    body += named({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word"}})
+    body += b"data: [DONE]\n\n"
+    told = await asked(house, body, stream=True, path="/v1/messages")
+    assert told.body == body
+
+
+@pytest.mark.parametrize("pieces", [(chunk(), LAST, COUNTS, b"[DONE]"), (chunk(), LAST)], ids=["done", "stop"])
+async def test_a_connection_that_breaks_behind_a_whole_answer_adds_no_error(build: Build, pieces: Any) -> None:
+    house = build()
+    body = events(*pieces, done=False)
+    told = await house.ask(Answer(body, RESET, kind=SSE), stream=True, stream_options={"include_usage": True})
+    assert told.body == body
+    end = end_of(house)
+    assert (end["outcome"], end["status"]) == ("ok", "settled")
+
+
+async def test_one_of_two_sequences_that_has_ended_is_no_whole_answer(build: Build) -> None:
+    house = build()
+    other = chunk() | {"choices": [{"index": 1, "delta": {"content": "x"}, "finish_reason": None}]}
+    told = await house.ask(Answer(events(chunk(), other, LAST, done=False), RESET, kind=SSE), stream=True, n=2)
+    assert b'"error"' in told.body
+    assert end_of(house)["outcome"] == "upstream_error"
