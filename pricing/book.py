@@ -51,7 +51,6 @@ class Book:
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
         self._assumed = _assumed_row(assumed) if assumed is not None else None
         self._plans: dict[_Key, list[Plan]] = {}
-        self._served: dict[tuple[str, str, str | None], tuple[str, bool]] = {}
         self._dearest: dict[_Key, Dearest | None] = {}
 
     def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
@@ -93,6 +92,9 @@ class Book:
                 fell_back, served = False, reading.model or model
         lines: list[CostLine] = []
         missing = _price_usage(plan, reading.usage, None, lines)
+        if served != model and not fell_back and self.catalog.is_router(provider, model, at_s):
+            fee = self._plan(provider, model, None, reading.conditions, endpoint, attributes, at_s)
+            _price_usage(fee, reading.usage, model, lines)
         assumed = plan.assumed and bool(reading.usage)
         for part in reading.parts:
             other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
@@ -169,7 +171,7 @@ class Book:
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
-        known = self._model(self.catalog.canonical(provider), model.lower(), 2**40)
+        known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
         return known.limits if known is not None else NO_LIMITS
 
     def ceiling_nanousd(
@@ -290,18 +292,15 @@ class Book:
         The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
         `gpt-4o-mini` is for the snapshot that answers to it.
         """
-        found = self._model(provider, name, at_s)
+        found = self.catalog.find(provider, name, at_s)
         names = [name]
         if found is not None and found.name != name:
             names.append(found.name)
         if routed is not None and (lower := routed.lower()) not in names:
-            other = self._model(provider, lower, at_s)
+            other = self.catalog.find(provider, lower, at_s)
             if other is not None and found is not None and other.name == found.name:
                 names.append(lower)
         return tuple(names), found
-
-    def _model(self, provider: str, name: str, at_s: int) -> Model | None:
-        return self.catalog.find(provider, name, at_s)
 
     def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
         return [

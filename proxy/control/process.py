@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.banner import banner
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
+from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
@@ -37,17 +37,22 @@ from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
 from proxy.ledger.stored import find_stored, forget_stored
+from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
 from proxy.reports.sessions import recalled
+from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
     from proxy.control.page.live import Live
 
 log = logging.getLogger("taximeter.control")
 
+_TICK_S = 1.0
+_MAX_CONNECTIONS = 200
+_MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
 _LOOK_FOR_OLD_S = 60.0
@@ -99,7 +104,7 @@ class _Control:
             sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
-        changed = take_definitions(engine, self.budgets(), time.time())
+        changed = take_definitions(engine, self.budgets(), now_s())
         if changed and shared is not None:
             self._seeding = asyncio.create_task(shared.seed_anew(changed))
         stopping = threading.Event()
@@ -117,6 +122,7 @@ class _Control:
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
         server = await asyncio.to_thread(self._api_server, engine, loop)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        looking = asyncio.create_task(self._look_after(server))
         polling = asyncio.create_task(self._poll_keys())
         deleting = asyncio.create_task(self._delete_old())
         if self._announce:
@@ -134,6 +140,7 @@ class _Control:
             self._live.close()
         server.should_exit = True
         await serving
+        looking.cancel()
         await link.stop()
         engine.dispose()
 
@@ -183,8 +190,34 @@ class _Control:
         )
         self._live = Live(looks(api), loop)
         app = create_app(api, self._live)
-        settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
-        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
+        settings: dict[str, Any] = {
+            "ws": "none",
+            "lifespan": "off",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+        }
+        settings["http"] = connection_class(self._limits())
+        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
+
+    def _limits(self) -> Limits:
+        """People and scrapers ask here: few connections, small bodies; descriptors stay free for the recorder."""
+        server = self.config.server
+        return Limits(
+            # A question may open the database and the link's socket; the recorder must never go without.
+            max_connections=connections_at_most(_MAX_CONNECTIONS, descriptors_each=3),
+            max_head_bytes=server.max_head_kb * 1024,
+            header_timeout_s=server.header_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            write_timeout_s=server.write_timeout_s,
+            max_body_bytes=_MAX_BODY_BYTES,
+        )
+
+    async def _look_after(self, server: Server) -> None:
+        """The server's connections, once a second."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            check_times(server.server_state.connections, asyncio.get_running_loop().time())
 
     # Snapshots for the data planes
 
@@ -218,7 +251,7 @@ class _Control:
             return None
 
     def _seeds(self) -> list[dict[str, Any]]:
-        return budget_seeds(self._engine, self.budgets(), time.time())
+        return budget_seeds(self._engine, self.budgets(), now_s())
 
     async def _poll_keys(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
@@ -229,11 +262,11 @@ class _Control:
     async def _delete_old(self) -> None:
         """Entries older than they are to be kept, some at a time, so that the recorder never waits for long."""
         while True:
-            deleted, now_us = 0, time.time_ns() // 1000
+            deleted, now = 0, now_us()
             try:
-                await asyncio.to_thread(forget_stored, self._engine, now_us)
+                await asyncio.to_thread(forget_stored, self._engine, now)
                 if days := self.config.ledger_retention_days:
-                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now_us)
+                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now)
             except SQLAlchemyError as error:
                 log.warning("old entries are still there: %s", type(error).__name__)
             await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
@@ -250,14 +283,14 @@ class _Control:
 
     def _reload(self, config: Config) -> None:
         self.config = config
-        self._seeding = asyncio.create_task(self._seed_defined(time.time()))
+        self._seeding = asyncio.create_task(self._seed_defined(now_s()))
 
     async def _seed_defined(self, since_s: float) -> None:
         """Budgets that the new configuration defines (anew) begin with what the ledger says, once it has everything."""
         while True:
             try:
                 if self._recorder.caught_up_at >= since_s:
-                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), time.time())
+                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), now_s())
                     break
             except SQLAlchemyError as error:
                 log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)

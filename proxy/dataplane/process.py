@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,19 @@ from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
-from proxy.dataplane.application import Application, connection_class, drop_overdue
+from proxy.dataplane.application import Application
+from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import Load
-from proxy.exchange.attempt import expired_record, now_us
+from proxy.exchange.attempt import expired_record
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.keyed_hash import KeyedHash
+from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from proxy.times import now_s, now_us
 from proxy.types import Identity
 from proxy.upstream.pool import UpstreamClient
 
@@ -149,12 +152,18 @@ class _DataPlane:
         await member.command("SADD", member.name("joined"), self._plane.spool.run)
 
     def _uvicorn(self, config: Config, app: Application) -> Server:
-        limits = config.server
-        protocol = connection_class(
-            max_connections=limits.max_connections,
-            header_timeout_s=limits.header_timeout_s,
-            body_timeout_s=limits.body_timeout_s,
+        server = config.server
+        limits = Limits(
+            # A call has a connection to its client and one to its upstream.
+            max_connections=connections_at_most(server.max_connections, descriptors_each=2),
+            max_head_bytes=server.max_head_kb * 1024,
+            header_timeout_s=server.header_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            min_body_rate=math.ceil(server.min_body_kb_per_s * 1024),
+            write_timeout_s=server.write_timeout_s,
+            keep_alive_s=_KEEP_ALIVE_S,
         )
+        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None))
         return Server(
             uvicorn.Config(
                 app,
@@ -167,7 +176,7 @@ class _DataPlane:
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(limits.drain_timeout_s),
+                timeout_graceful_shutdown=int(server.drain_timeout_s),
                 backlog=2048,
             )
         )
@@ -220,10 +229,10 @@ class _DataPlane:
         return self._plane.standing_rows()
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        return self._plane.fullest_rows(payload["most"], time.time())
+        return self._plane.fullest_rows(payload["most"], now_s())
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._plane.budget_totals(time.time())
+        return self._plane.budget_totals(now_s())
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
@@ -266,18 +275,18 @@ class _DataPlane:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_TICK_S)
-            drop_overdue(self._server.server_state.connections, loop.time())
+            check_times(self._server.server_state.connections, loop.time())
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
             if isinstance(self._plane.store, MemoryStore):
-                self._plane.store.forget_ended_windows(time.time())
+                self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
         plane = self._plane
-        await plane.store.sweep(time.time())
+        await plane.store.sweep(now_s())
         gone = await plane.store.expired()
         if not gone:
             return

@@ -17,7 +17,7 @@ from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import counted, implausible
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
@@ -28,6 +28,7 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
+from proxy.times import now_s, now_us
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
@@ -62,12 +63,6 @@ async def answer(
         response.abort()
         await exchange.settle_unknown("cut")
         raise
-
-
-def _stored(answer: lenient.Answer) -> Any:
-    """The response that a provider has stored, whole or as the last event of a stream has it."""
-    value = answer.values[-1] if answer.values else None
-    return value.get("response", value) if answer.streamed and isinstance(value, dict) else value
 
 
 class _Answer:
@@ -163,8 +158,8 @@ class _Answer:
         reading = self.reader.answer(answer, self.context)
         refused = self.response.status >= 300
         failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
-        if self.endpoint.holds and self.response.status == 200:
-            note_stored(self.plane, self.attempt, _stored(answer) if reading.source != "none" else None)
+        if self.response.status == 200 and reading.source != "none" and self.endpoint.holds(self.attempt.call):
+            note_stored(self.plane, self.attempt, values)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
@@ -219,8 +214,9 @@ class _Answer:
             if alive is not None:
                 alive.stop()
         held = gate.finish(self.endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
-        if self.endpoint.holds:
-            note_stored(self.plane, self.attempt, gate.last_usage.get("response"))
+        if self.endpoint.holds(self.attempt.call):
+            last = gate.last_usage
+            note_stored(self.plane, self.attempt, (last,) if "response" in last else (*gate.events_seen(), last))
         await self._settle_stream()
         await client.end(held)
 
@@ -272,8 +268,7 @@ class _Answer:
         if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self._session_total(cost.cost_nanousd)
-        line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
-        return line.encode()
+        return f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n".encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
         cost = self._cost_so_far()
@@ -344,7 +339,7 @@ class _Answer:
             reading,
             provider=attempt.route.provider,
             model=attempt.route.model,
-            at_s=int(time.time()),
+            at_s=int(now_s()),
             endpoint=self.endpoint.target,
             attributes=attempt.attributes,
         )

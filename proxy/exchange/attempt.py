@@ -7,7 +7,6 @@ INTENT without an end, which the recorder charges at the ceiling.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -25,6 +24,7 @@ from proxy.ceilings.prefixes import Prefixes
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.keyed_hash import Chain
 from proxy.spool.writer import SpoolUnavailable
+from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -128,7 +128,7 @@ class Attempt:
         if most_nanousd is not None:
             claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
-            verdict = await store.reserve(self.id, claims, time.time(), self.deadline_at / 1e6, self.intent)
+            verdict = await store.reserve(self.id, claims, now_s(), self.deadline_at / 1e6, self.intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
@@ -354,7 +354,3 @@ def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
 def nanousd(usd: Decimal) -> int:
     """The nearest nano-USD, half-even, for keeping beside ours."""
     return int((usd * 1_000_000_000).to_integral_value())
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000

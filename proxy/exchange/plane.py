@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from proxy.meters.reader import Reader
 from proxy.sessions.chains import Chains
 from proxy.sessions.trees import SessionTrees
 from proxy.spool.writer import SpoolWriter
+from proxy.times import now_s
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
@@ -151,7 +151,7 @@ class Plane:
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     draining: int = 0
-    started_at: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=now_s)
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
         """What the price book says of a model, looked up again every minute."""
@@ -194,7 +194,7 @@ class Plane:
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
-        taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), time.time())
+        taken = claims(self.budgets.budgets, attributes, Amounts(0, {}), now_s())
         always = [
             claim
             for budget, claim in taken

@@ -17,6 +17,7 @@ from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError, reading
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.tighten import cache_is_trusted, tightened
+from proxy.times import now_s
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
@@ -89,7 +90,7 @@ async def _reserve(
                 most = None
                 attempt.waits(plane.spool)
                 await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
-                attempt.follow(plane.budgets.budgets, time.time())
+                attempt.follow(plane.budgets.budgets, now_s())
 
 
 async def _wait_for_seeds(plane: Plane, attempt: Attempt) -> None:
@@ -141,4 +142,4 @@ def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
     if not no_room.denied.exceeded:
         return refusals.busy(standing, amount)
     status = plane.config.server.budget_status
-    return refusals.exceeded(standing, amount, time.time(), client=attempt.attribution.client, status=status)
+    return refusals.exceeded(standing, amount, now_s(), client=attempt.attribution.client, status=status)

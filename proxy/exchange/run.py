@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
+from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.downstream.client import Client
@@ -24,7 +24,7 @@ from proxy.errors import (
     unbounded_cost,
 )
 from proxy.exchange.answer import answer
-from proxy.exchange.attempt import Attempt, now_us
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.forward import forward
 from proxy.exchange.learn import recall_stored
@@ -32,6 +32,7 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 
@@ -46,10 +47,10 @@ class Caller(NamedTuple):
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
-    identity = plane.keys.identify(client.headers, time.time())
+    identity = plane.keys.identify(client.headers, now_s())
     sent = await client.body()
     call = endpoint.parse(sent)
-    if call.held:
+    if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, identity, call)
     _destination(plane, endpoint, route)
@@ -166,7 +167,7 @@ def _plan(
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     ask_for_usage_each(call, route.provider)
     body = endpoint.encode(call, route.model)
-    size = ceilings.rendered_bytes(body, route.provider)
+    size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
     fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import prefixes_of
 from proxy.exchange.forward import request_head
 from proxy.exchange.plane import Destination, Plane
+from proxy.times import now_s
 from proxy.upstream.pool import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
@@ -44,7 +44,7 @@ async def tightened(
         attempt.lower(tokens)
         yield
     if cache_is_trusted(plane, attempt) and (prefixes := prefixes_of(plane, attempt)) is not None:
-        attempt.read_from_cache(plane.prefixes.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
+        attempt.read_from_cache(plane.prefixes.cached(prefixes, attempt.call, attempt.route.upstream, now_s()))
         yield
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Quantity
+from proxy.meters.charges import read_charge
 from proxy.meters.hosts import xai_more
 from proxy.meters.openai import read_envelope
 from proxy.meters.openai_media import note_media, read_images, seconds_asked
@@ -88,6 +89,7 @@ def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> 
 def read_xai_images(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """xAI's images: by the image, with its own charge in ticks."""
     xai_more(mapping(response.get("usage")), context, tally)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
     read_images(response, context, tally)
 
 
@@ -101,6 +103,7 @@ def read_xai_video(response: Mapping[str, Any], context: Context, tally: Tally) 
     if not is_done(response):
         return
     xai_more(mapping(response.get("usage")), context, tally)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
     seconds = tally.maybe(mapping(response.get("video")), "duration", "duration_seconds")
     tally.add("video_second", seconds or seconds_asked(context, tally, "duration", "seconds") or XAI_VIDEO_S)
 

@@ -155,11 +155,8 @@ def note_tier(tally: Tally, value: object) -> None:
 
 
 def first_mapping(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The first of `names` that holds an object; an empty one where none does."""
-    for name in names:
-        if isinstance(value := source.get(name), dict):
-            return value
-    return mapping(None)
+    """The first of `names` that holds an object with anything in it but zeros and nulls; an empty one where none does."""
+    return next((value for name in names if any((value := mapping(source.get(name))).values())), mapping(None))
 
 
 def merge_counts(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:

@@ -114,15 +114,21 @@ class Tally:
         return min(quantity, MAX_COUNT)
 
     def maybe(self, source: Mapping[str, Any], *names: str) -> Quantity | None:
-        """The first of `names` that is there and not null, made safe; None where none is."""
+        """The first of `names` that says more than 0, made safe; 0 where all say that, None where none is there.
+
+        Servers that fill in two shapes at once leave the names of one at 0.
+        """
+        found: Quantity | None = None
         for name in names:
             value = source.get(name)
             if value is not None:
-                return self.read(value)
-        return None
+                found = self.read(value)
+                if found:
+                    break
+        return found
 
     def count(self, source: Mapping[str, Any], *names: str) -> Quantity:
-        """The first of `names` that is there and not null, made safe; 0 where none is."""
+        """As `maybe`; 0 where none of `names` is there."""
         return self.maybe(source, *names) or 0
 
     def largest(self, *values: Quantity) -> Quantity:

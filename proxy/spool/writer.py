@@ -26,6 +26,7 @@ from typing import NamedTuple
 import orjson
 
 from proxy.ids import Ids
+from proxy.times import now_us
 
 _HEAD = struct.Struct("<II")
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
@@ -52,7 +53,7 @@ class SpoolWriter:
         self._folder = folder
         self._fsync = mode == "fsync"
         self._max_bytes = max_mb * 1024 * 1024
-        self._run = f"{worker}-{Ids().new(time.time_ns() // 1000)}"
+        self._run = f"{worker}-{Ids().new(now_us())}"
         self._number = 0
         self._fd = -1
         self._size = 0
