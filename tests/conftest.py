@@ -17,6 +17,9 @@ from tests.support.programs import NEEDED, find_program, must_run_everything
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
+    config.addinivalue_line(
+        "markers", "xdist_group(name): tests that one worker runs, one after the other"
+    )  # also without xdist
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
