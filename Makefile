@@ -15,6 +15,10 @@ PARALLEL := -n $(WORKERS) --dist loadgroup
 export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Whatever the shell says of compiled files: the tests start hundreds of processes, and each would compile all of it anew.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick check bench torture agents clean
 
