@@ -104,6 +104,11 @@ class Server(_Section):
     write_timeout_s: Seconds = Field(
         30, description="Seconds without a byte read after which a client counts as gone, as if it had hung up."
     )
+    max_calls_per_key: PositiveInt | None = Field(
+        None,
+        description="Calls in flight of one key in one data plane; more get 429. Without it a key may have four times as "
+        "many as there is room for beside them, so that no key shuts out the others.",
+    )
     budget_status: Literal[402, 429] = 402
     busy_wait_s: Seconds = 10
     drain_timeout_s: Seconds = 30

@@ -33,7 +33,7 @@ from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import Limits, check_times, connection_class
-from proxy.downstream.load import Load
+from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.attempt import expired_record
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.keyed_hash import KeyedHash
@@ -42,6 +42,7 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
+from proxy.shares import Shares
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.times import now_s, now_us
 from proxy.types import Identity
@@ -137,6 +138,32 @@ class _DataPlane:
         plane.upstreams.close()
         plane.spool.close()
 
+<<<<<<< HEAD
+=======
+    def _build(self, config: Config) -> Plane:
+        keys = KeyRing(identity_of(key) for key in config.keys)
+        upstreams = UpstreamClient(keys.is_single)
+        keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
+        return Plane(
+            config=config,
+            keys=keys,
+            router=Router(config.models, config.upstreams),
+            book=self._priced_by(config),
+            budgets=BudgetIndex(compile_budgets(config.budgets)),
+            store=self._store(config),
+            spool=SpoolWriter(
+                Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
+            ),
+            upstreams=upstreams,
+            load=_load(config, keys),
+            destinations=destinations_of(config, os.environ, upstreams),
+            guards=Guards(config.guards),
+            chains=Chains(keyed),
+            prefixes=CountedPrefixes(keyed),
+            learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
+        )
+
+>>>>>>> main
     def _store(self, config: Config) -> MemoryStore | RedisStore:
         if config.store == "memory":
             return MemoryStore()
@@ -154,8 +181,7 @@ class _DataPlane:
     def _uvicorn(self, config: Config, app: Application) -> Server:
         server = config.server
         limits = Limits(
-            # A call has a connection to its client and one to its upstream.
-            max_connections=connections_at_most(server.max_connections, descriptors_each=2),
+            max_connections=_most_connections(config),
             max_head_bytes=server.max_head_kb * 1024,
             header_timeout_s=server.header_timeout_s,
             body_timeout_s=server.body_timeout_s,
@@ -238,13 +264,14 @@ class _DataPlane:
         plane = self._plane
         return {
             "inflight_requests": plane.calls_in_flight,
-            "bytes_in_flight": plane.load.bytes_in_flight,
+            "bytes_in_flight": plane.load.bytes.total,
             "store_up": isinstance(plane.store, MemoryStore) or plane.store.member.ready.is_set(),
         }
 
     def _reload(self, config: Config) -> None:
         """Take a new configuration whole; calls in flight finish with what they began with."""
-        plane, upstreams = self._plane, UpstreamClient()
+        plane = self._plane
+        upstreams = UpstreamClient(plane.keys.is_single)
         plane.destinations = destinations_of(config, os.environ, upstreams)
         retired, plane.upstreams = plane.upstreams, upstreams
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
@@ -253,7 +280,10 @@ class _DataPlane:
         self._redefine(plane, config)
         plane.guards.settings = config.guards
         plane.facts = {}
-        plane.load.max_body_bytes, plane.load.max_inflight_bytes = _body_bounds(config)
+        bounds = _load(config, plane.keys)
+        plane.load.max_body_bytes = bounds.max_body_bytes
+        plane.load.bytes.capacity = bounds.bytes.capacity
+        plane.load.calls.most_each = bounds.calls.most_each
         plane.config = config
         retired.close()
 
@@ -306,9 +336,19 @@ class _DataPlane:
                 log.warning("the spool cannot be written: counts of refusals are lost")
 
 
-def _body_bounds(config: Config) -> tuple[int, int]:
-    """Bytes of one body, and of all that are in flight."""
-    return int(config.server.max_body_mb * 1_000_000), int(config.server.max_inflight_mb * 1_000_000)
+def _load(config: Config, keys: KeyRing) -> Load:
+    server = config.server
+    return Load(
+        max_body_bytes=int(server.max_body_mb * 1_000_000),
+        bytes=Shares(int(server.max_inflight_mb * 1_000_000), keys.is_single),
+        calls=Shares(_most_connections(config), keys.is_single, server.max_calls_per_key),
+        drains=Shares(MAX_DRAINS, keys.is_single),
+    )
+
+
+def _most_connections(config: Config) -> int:
+    """A call has a connection to its client and one to its upstream."""
+    return connections_at_most(config.server.max_connections, descriptors_each=2)
 
 
 def _secret(path: Path) -> bytes:

@@ -89,13 +89,12 @@ class _Answer:
         self.client = client
         route = attempt.route
         self.reader: Reader = plane.reader(attempt.call.dialect, route.provider, endpoint.target)
-        tier = attempt.call.body.get("service_tier")
         self.context = Context(
             provider=route.provider,
             endpoint=endpoint.target,
             model=route.model,
             request=attempt.call.body,
-            service_tier=tier if isinstance(tier, str) else None,
+            from_client=True,
             selector={"base_url": destination.base_url},
         )
         self.gate: StreamGate | None = None
@@ -190,7 +189,7 @@ class _Answer:
     async def stream(self, first: bytes | None) -> None:
         """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client = self.response, self.client
-        drain = self.drain = Drain(self.plane, response)
+        drain = self.drain = Drain(self.plane.load.drains, self.attempt.identity.key_id, response)
         bills_on = self.destination.bills_after_disconnect
         wish = stream_cost_wish(client.headers)
         gate = self.gate = StreamGate(
@@ -254,13 +253,14 @@ class _Answer:
     async def _counted(self, told: Reading, events: list[Any]) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
         attempt, gate = self.attempt, self.gate
+        stopped = gate is not None and self.client.gone and not self.destination.bills_after_disconnect
         return await counted(
             told,
             events,
             attempt.route.model,
             attempt.call.body,
             share=gate.share_seen if gate is not None else 1.0,
-            all_seen=gate is not None and self.client.gone and not self.destination.bills_after_disconnect,
+            all_seen=stopped or (self.endpoint.operation == "embeddings" and bool(events)),
         )
 
     def _cost_comment(self) -> bytes:

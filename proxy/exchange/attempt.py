@@ -296,7 +296,8 @@ class Settlement(NamedTuple):
             "outcome": self.outcome,
             "http_status": self.http_status,
             "model": (cost.model if cost else None) or reading.model or attempt.route.model,
-            "service_tier": reading.conditions.get("service_tier"),
+            "service_tier": reading.conditions.get("service_tier")
+            or (cost.asked.get("service_tier") if cost else None),
             "usage": {} if strange else reading.usage,
             "told_usage": reading.usage if strange else None,
             "usage_source": reading.source,

@@ -11,6 +11,7 @@ from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.estimated import counted
 from proxy.exchange.plane import Destination, Plane
+from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.upstream.pool import Response, UpstreamError, encode_head
 
@@ -50,6 +51,7 @@ async def forward(
             head,
             attempt.body,
             (lambda response: client.when_gone(response.hang_up)) if stops else None,
+            holder=attempt.identity.key_id,
         )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
@@ -68,7 +70,9 @@ async def forward(
 async def _unanswered(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> Settlement:
     """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
     route = attempt.route
-    reading = await counted(Reading(), [], route.model, attempt.call.body, all_seen=True)
+    reading = await counted(
+        Reading(asked=asked_of(attempt.call.body)), [], route.model, attempt.call.body, all_seen=True
+    )
     cost = plane.book.cost(
         reading,
         provider=route.provider,

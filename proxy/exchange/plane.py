@@ -150,7 +150,6 @@ class Plane:
     )  # budgets that a reload brought, until the ledger says what is spent
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
-    draining: int = 0
     started_at: float = field(default_factory=now_s)
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:

@@ -6,8 +6,10 @@ import contextlib
 import math
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
+from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.rendered import rendered_size
@@ -19,6 +21,7 @@ from proxy.errors import (
     Refused,
     dialect_not_supported,
     invalid_request,
+    model_not_found,
     model_not_priced,
     stored_not_found,
     unbounded_cost,
@@ -32,6 +35,7 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
@@ -48,6 +52,7 @@ class Caller(NamedTuple):
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     identity = plane.keys.identify(client.headers, now_s())
+    client.admit(identity.key_id)
     sent = await client.body()
     call = endpoint.parse(sent)
     if call.held or call.mentioned:
@@ -165,12 +170,13 @@ def _plan(
     priced = facts.priced or call.free
     if not priced and plane.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, plane.config.server.budget_status)
+    screen(call, route, partial(_another, plane, identity, route), exact=plane.router.is_exact(route.requested))
     ask_for_usage_each(call, route.provider)
     body = endpoint.encode(call, route.model)
     size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed, without = _fixed_conditions(call), ceilings.impossible_units(call, body)
+    fixed, without = _fixed_conditions(plane, call, route, int(now_s)), ceilings.impossible_units(call, body)
     factor = plane.learned.factor(route.provider, route.model)
 
     def price_of(usage: Mapping[str, int]) -> int | None:
@@ -221,10 +227,23 @@ def _plan(
     )
 
 
-def _fixed_conditions(call: Call) -> dict[str, str]:
-    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
-    tier = call.body.get("service_tier")
-    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
+def _another(plane: Plane, identity: Identity, route: Route, model: str) -> str:
+    """The provider's name of a model that a call names beside its own. Raises `Refused` where the caller may not use it."""
+    other = plane.router.route(model, identity)
+    if other.upstream != route.upstream:
+        raise model_not_found(model)
+    if not plane.facts_of(other.provider, other.model, now_us() / 1e6).priced:
+        raise model_not_priced(model, plane.config.server.budget_status)
+    return other.model
+
+
+def _fixed_conditions(plane: Plane, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
+    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+    asked = {**call.fixed, **asked_of(call.body)}
+    if asked:
+        asked = plane.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return {"service_tier": "default", **asked}
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

@@ -135,7 +135,7 @@ async def _providers_count(
     head = request_head(client, attempt, endpoint, destination, b"POST", path, len(body))
     try:
         async with asyncio.timeout(_COUNT_TIMEOUT_S):
-            response = await plane.upstreams.send(destination.pool, head, body)
+            response = await plane.upstreams.send(destination.pool, head, body, holder=attempt.identity.key_id)
             answer = b""
             while data := await response.read():
                 answer += data

@@ -111,13 +111,13 @@ def _cache_writes(usage: Mapping[str, Any], context: Context, tally: Tally) -> d
 
 
 def asks_for_one_hour(request: Mapping[str, Any]) -> bool:
-    """Whether all cache breakpoints in a request have a TTL of one hour (where the response does not split them)."""
+    """Whether any cache breakpoint in a request has a TTL of one hour: where the response does not split them, all count so."""
     blocks: list[Any] = [request, *items(request.get("tools")), *items(request.get("system"))]
     for message in items(request.get("messages")):
         blocks += items(mapping(message).get("content"))
     controls = [mapping(mapping(block).get("cache_control")) for block in blocks]
     ttls = {str(control.get("ttl", "5m")) for control in controls if control}
-    return ttls == {"1h"}
+    return "1h" in ttls
 
 
 def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -126,12 +126,13 @@ def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     if isinstance(breakdown := event.get("usage_breakdown") or own.get("usage_breakdown"), dict):
         state["usage_breakdown"] = breakdown
     for choice in items(event.get("choices")):
-        if tools := items(mapping(mapping(choice).get("delta")).get("executed_tools")):
+        said = mapping(mapping(choice).get("delta")) or mapping(mapping(choice).get("message"))
+        if tools := items(said.get("executed_tools")):
             state.setdefault("executed_tools", []).extend(tools)
 
 
 GROQ_MARKS = re.compile(USAGE_MARKS.pattern + rb'|"executed_tools"')
-groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=GROQ_MARKS)
+groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=GROQ_MARKS, hint=b"")
 
 
 def read_fireworks(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

@@ -71,5 +71,5 @@ def fold_ollama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = event[name]
 
 
-llama_chat = Reader("llamacpp.chat", read_llama, fold_llama, marks=LLAMA_MARKS)
+llama_chat = Reader("llamacpp.chat", read_llama, fold_llama, marks=LLAMA_MARKS, hint=b"")
 ollama_chat = Reader("ollama.chat", read_ollama, fold_ollama, marks=OLLAMA_MARKS)

@@ -15,7 +15,7 @@ from typing import Any
 from proxy.meters.charges import read_charge
 from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.openai_responses import fold_event
-from proxy.meters.reader import Context, Reader
+from proxy.meters.reader import Context, Reader, note_asked
 from proxy.meters.tally import Tally, mapping, text
 
 _HOST = replace(host_of("perplexity"), charge="")  # which is read below, with the rest that is its own
@@ -44,10 +44,11 @@ def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         tally.add("web_search", tally.count(usage, "num_search_queries"))
     elif "sonar" in model:
         size = text(usage.get("search_context_size"))
-        asked = mapping(context.request.get("web_search_options")).get("search_context_size")
+        asked = mapping(context.request.get("web_search_options"))
         tally.add("request", 1)
-        tally.condition("search_context_size", size or asked or "low")
-        tally.condition("search_type", mapping(context.request.get("web_search_options")).get("search_type"))
+        note_asked(tally, context, "search_context_size", asked.get("search_context_size"))
+        note_asked(tally, context, "search_type", asked.get("search_type"))
+        tally.condition("search_context_size", size)
 
 
 def read_agent(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

@@ -21,6 +21,7 @@ IMPLAUSIBLE_COUNT = 10**9
 # Larger numbers are cut to this, so that everything after here may take counts for numbers of sane size.
 MAX_COUNT = 10**18
 MAX_COST_USD = Decimal(10**9)
+_LONGEST_CONDITION = 64  # no price row has a longer word
 
 _NOTHING: Mapping[str, Any] = {}
 _HALF = re.compile("[\ud800-\udfff]")
@@ -72,6 +73,7 @@ class Tally:
 
     usage: dict[str, Quantity] = field(default_factory=dict)
     conditions: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     model: str | None = None
@@ -100,6 +102,14 @@ class Tally:
             self.conditions[name] = value.lower()
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             self.conditions[name] = str(value)
+        else:
+            return
+        self.asked.pop(name, None)
+
+    def ask(self, name: str, value: object) -> None:
+        """Note what the client's request says of the price: it holds until the response says something of it."""
+        if isinstance(value, str) and 0 < len(value) <= _LONGEST_CONDITION and name not in self.conditions:
+            self.asked[name] = value.lower()
 
     def read(self, value: object) -> Quantity:
         """A count, made safe."""
@@ -174,6 +184,7 @@ class Tally:
             source=source,
             model=self.model,
             conditions=self.conditions,
+            asked=self.asked,
             parts=tuple(self.parts),
             provider_cost_usd=self.cost_usd,
             provider_fee_usd=self.fee_usd,

@@ -113,7 +113,9 @@ class House:
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
-    async def _send(self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None) -> Any:
+    async def _send(
+        self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
+    ) -> Any:
         self.sent.append((head, orjson.loads(body)))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])

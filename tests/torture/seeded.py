@@ -75,7 +75,7 @@ BUGS: tuple[Bug, ...] = (
     # clients that leave
     _bug("a drain has no bound in bytes", "proxy/exchange/drain.py", "if self._bytes > MAX_BYTES:", "if False:", _HANGUPS),
     _bug("a drain has no bound in time", "proxy/exchange/drain.py", "call_later(MAX_S,", "call_later(1e6,", _HANGUPS),
-    _bug("any number is drained at once", "proxy/exchange/drain.py", "if self._plane.draining >= MAX_AT_ONCE:", "if False:", _HANGUPS),
+    _bug("any number is drained at once", "proxy/exchange/drain.py", "if self._drains.take(self._holder) != \"granted\":", "if self._drains.take(self._holder) == \"never\":", _HANGUPS),
     _bug("an upstream that would stop is not told", "proxy/exchange/answer.py",
          "drain.begin if bills_on else response.hang_up", "drain.begin", _HANGUPS),
     _bug("who leaves before the head is not noticed", "proxy/exchange/forward.py",
