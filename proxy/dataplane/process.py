@@ -66,18 +66,19 @@ def build_plane(config: Config, worker: str, book: Book, store: MemoryStore | Re
 
     worker: its name, in the spool's files and beside what it has learned. book: the packaged prices.
     """
-    upstreams = UpstreamClient()
+    keys = KeyRing(identity_of(key) for key in config.keys)
+    upstreams = UpstreamClient(keys.is_single)
     keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
     return Plane(
         config=config,
-        keys=KeyRing(identity_of(key) for key in config.keys),
+        keys=keys,
         router=Router(config.models, config.upstreams),
         book=_priced_by(book, config),
         budgets=BudgetIndex(compile_budgets(config.budgets)),
         store=store,
         spool=SpoolWriter(Path(config.data_dir) / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb),
         upstreams=upstreams,
-        load=Load(*_body_bounds(config)),
+        load=_load(config, keys),
         destinations=destinations_of(config, os.environ, upstreams),
         guards=Guards(config.guards),
         chains=Chains(keyed),
@@ -138,32 +139,6 @@ class _DataPlane:
         plane.upstreams.close()
         plane.spool.close()
 
-<<<<<<< HEAD
-=======
-    def _build(self, config: Config) -> Plane:
-        keys = KeyRing(identity_of(key) for key in config.keys)
-        upstreams = UpstreamClient(keys.is_single)
-        keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
-        return Plane(
-            config=config,
-            keys=keys,
-            router=Router(config.models, config.upstreams),
-            book=self._priced_by(config),
-            budgets=BudgetIndex(compile_budgets(config.budgets)),
-            store=self._store(config),
-            spool=SpoolWriter(
-                Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
-            ),
-            upstreams=upstreams,
-            load=_load(config, keys),
-            destinations=destinations_of(config, os.environ, upstreams),
-            guards=Guards(config.guards),
-            chains=Chains(keyed),
-            prefixes=CountedPrefixes(keyed),
-            learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
-        )
-
->>>>>>> main
     def _store(self, config: Config) -> MemoryStore | RedisStore:
         if config.store == "memory":
             return MemoryStore()
