@@ -220,6 +220,7 @@ class AssumedPrice(_Section):
 class Spool(_Section):
     mode: Literal["write", "fsync"] = "write"
     max_mb: PositiveInt = 4096
+    keep_shipped_s: Annotated[int, Field(ge=0)] = 600  # of a PostgreSQL ledger; within max_mb
 
 
 class Alerts(_Section):

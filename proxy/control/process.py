@@ -43,6 +43,7 @@ from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
 from proxy.reports.sessions import recalled
+from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
@@ -153,10 +154,12 @@ class _Control:
             if self._live is not None:
                 self._live.shipped()
 
-        spool = self._data_dir / "spool"
+        spool, bounds = self._data_dir / "spool", self.config.spool
+        keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
         return Recorder(
-            engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared
-        )
+            engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared,
+            kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
+        )  # fmt: skip
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -223,7 +226,8 @@ class _Control:
 
     async def _first_snapshot(self, worker: str) -> dict[str, Any]:
         """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
-        while self._recorder.runs_of(worker) > 1:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
+        asked_at = self._recorder.check_soon() if self._shared is None else 0.0
+        while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
         seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
         return self._snapshot(seeds)

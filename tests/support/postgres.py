@@ -43,6 +43,10 @@ def _account() -> pwd.struct_passwd | None:
     raise RuntimeError("PostgreSQL does not run as root, and there is no account for it")
 
 
+def _name_of(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0] or url
+
+
 class PostgresServer:
     """Use as a context. `stop` and `start` are a database that goes away for a while, `crash` one that is killed."""
 
@@ -97,7 +101,7 @@ class PostgresServer:
         """The URL of an empty database, or of one as that at the URL `like`, which is gone when the context ends."""
         self._made += 1
         name = f"test_{self._made}"
-        template = like.partition("@/")[2].partition("?")[0] or like
+        template = _name_of(like)
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield self.url(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -113,6 +117,18 @@ class PostgresServer:
         yield self.url(name)
         others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
         self.execute(f"{others}; DROP SCHEMA public CASCADE; CREATE SCHEMA public", name)
+
+    def copy_database(self, url: str) -> None:
+        """Remember the database as it is; nobody may be connected to it."""
+        name = _name_of(url)
+        self.execute(f"DROP DATABASE IF EXISTS {name}_older")
+        self.execute(f"CREATE DATABASE {name}_older TEMPLATE {name}")
+
+    def take_copy(self, url: str) -> None:
+        """What was remembered takes the database's place: connections are cut, what was written since is gone."""
+        name = _name_of(url)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self.execute(f"ALTER DATABASE {name}_older RENAME TO {name}")
 
     def execute(self, statements: str, database: str = "postgres") -> None:
         with self._connect(10, database) as connection:
