@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check bench torture agents clean
+.PHONY: help install run test quick check bench torture fuzz agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ check: .venv/installed ## Format, lint, types, architecture: no server, under a 
 
 bench: .venv/installed ## Measure speed and memory beside Envoy and LiteLLM
 	$(BIN)/python -m bench
+
+fuzz: .venv/installed ## Send random bodies for about an hour (FUZZ: how many for each dialect)
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest --timeout 7200 tests/attack/test_wrong_types.py
 
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture

@@ -124,18 +124,20 @@ def _media(body: Mapping[str, Any]) -> int:
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
-    return sum(_media_in(message.get("content")) for message in messages) + _media_in(system)
+    return sum(_media_in(message.get("content"), "messages") for message in messages) + _media_in(system, "system")
 
 
-def _media_in(blocks: object) -> int:
+def _media_in(blocks: object, name: str) -> int:
     """Media among content blocks, and among the blocks of tool results."""
-    if not isinstance(blocks, list):
-        return 0
-    return sum(
-        (fields.kind_of(block, "messages") not in _TEXT_BLOCKS) + _media_in(block.get("content"))
-        for block in blocks
-        if isinstance(block, dict)
-    )
+    media, waiting = 0, [blocks]
+    while waiting:  # and no recursion: a body nests as deep as its sender likes
+        blocks = waiting.pop()
+        for block in blocks if isinstance(blocks, list) else ():
+            if isinstance(block, dict):
+                media += fields.kind_of(block, name) not in _TEXT_BLOCKS
+                if "content" in block:
+                    waiting.append(block["content"])
+    return media
 
 
 def _bound_tools(call: Call) -> None:
@@ -143,7 +145,7 @@ def _bound_tools(call: Call) -> None:
     tools = fields.optional_objects(call.body, "tools")
     turns = searches = 0
     for tool in tools:
-        kind = fields.text(tool, "type") or "custom"
+        kind = fields.kind_of(tool, "tools") or "custom"
         if kind.startswith(_CLIENT_TOOLS):
             call.hidden_tokens += _BUILT_IN_PROMPT if kind != "custom" else 0
             continue

@@ -189,7 +189,7 @@ def _bound_tools(call: Call) -> None:
 
 
 def _kind(tool: Mapping[str, Any]) -> str:
-    return fields.text(tool, "type") or "function"
+    return fields.kind_of(tool, "tools") or "function"
 
 
 def cap(body: dict[str, Any], tokens: int, provider: str) -> None:

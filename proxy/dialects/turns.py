@@ -119,7 +119,7 @@ def turn_of(message: Any) -> bytes:
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)
-    calls = [_call(one) for one in message.get("tool_calls") or () if isinstance(one, dict)]
+    calls = [_call(one) for one in _list(message.get("tool_calls")) if isinstance(one, dict)]
     kind = message.get("type")
     if kind == "function_call":
         role, calls = "assistant", [[message.get("name"), message.get("arguments")]]
@@ -129,6 +129,10 @@ def turn_of(message: Any) -> bytes:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
     return plain_bytes([speaker, "".join(texts), others, calls])
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def plain_bytes(value: Any) -> bytes:
@@ -238,7 +242,7 @@ def _add(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
     if isinstance(candidates, list) and candidates and isinstance(candidates[0], dict):
         content = candidates[0].get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
-        message["content"] += [part for part in parts or () if isinstance(part, dict)]
+        message["content"] += [part for part in _list(parts) if isinstance(part, dict)]
         return True
     return _add_anthropic(message, event)
 
@@ -248,7 +252,7 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         return
     if isinstance(delta.get("content"), str):
         message["content"].append({"type": "text", "text": delta["content"]})
-    for position, part in enumerate(delta.get("tool_calls") or ()):
+    for position, part in enumerate(_list(delta.get("tool_calls"))):
         function = part.get("function") if isinstance(part, dict) else None
         if not isinstance(function, dict):
             continue
@@ -259,13 +263,14 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         calls += [{} for _ in range(index + 1 - len(calls))]
         so_far = calls[index].setdefault("function", {"name": None, "arguments": ""})
         so_far["name"] = function.get("name") or so_far["name"]
-        so_far["arguments"] += function.get("arguments") or ""
+        if isinstance(more := function.get("arguments"), str):
+            so_far["arguments"] += more
 
 
 def _add_anthropic(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
     kind = event.get("type")
     if kind == "message":
-        message["content"] = [block for block in event.get("content") or () if isinstance(block, dict)]
+        message["content"] = [block for block in _list(event.get("content")) if isinstance(block, dict)]
         return True
     if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
         block = dict(event["content_block"])

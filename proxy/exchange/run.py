@@ -29,7 +29,7 @@ from proxy.errors import (
 from proxy.exchange.answer import answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
-from proxy.exchange.forward import forward
+from proxy.exchange.forward import forward, unconfirmed
 from proxy.exchange.learn import recall_stored
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
@@ -97,7 +97,17 @@ async def _try(
             return Failure(refusal=refused.refusal)
         raise
     finally:
+        if not attempt.closed:
+            await _close(plane, attempt, client)
         client.counted = client.counted or attempt.charged
+
+
+async def _close(plane: Plane, attempt: Attempt, client: Client) -> None:
+    """The INTENT of a call that ended where no end was foreseen: what was not sent costs nothing, what was its ceiling."""
+    if attempt.dispatched:
+        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
+    else:
+        await attempt.void(plane.spool, plane.store, "cut")
 
 
 def _guard(plane: Plane, attempt: Attempt) -> None:

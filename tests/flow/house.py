@@ -133,10 +133,11 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
+        raw: bytes | None = None,
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
-        body = orjson.dumps(CHAT | fields if chat else fields)
+        body = raw if raw is not None else orjson.dumps(CHAT | fields if chat else fields)
         sent = {"authorization": f"Bearer {key}"} | (headers or {})
         messages: list[dict[str, Any]] = []
 
