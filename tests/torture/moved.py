@@ -12,10 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.postgres import PostgresServer
+from tests.support.processes import Marked, get
 from tests.support.redis import RedisServer
+from tests.support.waiting import wait_until
 
 from . import clocked, evidence
-from .harness import BUDGETS, CALLERS, Marked, Rig, get, wait_until
+from .harness import BUDGETS, CALLERS, Rig
 from .scenarios import Outcome
 from .traffic import Traffic
 
