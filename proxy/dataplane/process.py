@@ -27,20 +27,21 @@ from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.budgets.store import Expired, Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import AssumedPrice, Config
 from proxy.dataplane.application import Application, connection_class, drop_overdue
 from proxy.downstream.load import Load
-from proxy.exchange.attempt import expired_record, now_us
 from proxy.exchange.plane import Plane, destinations_of
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
+from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from proxy.times import now_us
 from proxy.types import Identity
 from proxy.upstream.pool import UpstreamClient
 
@@ -131,7 +132,8 @@ class _DataPlane:
 
     def _mark_epoch(self, epoch: str) -> None:
         """Whatever ends before this record is in the sums that the epoch's counters are made of."""
-        self._plane.spool.append_end(orjson.dumps({"t": "epoch", "epoch": epoch}))
+        marker: records.Epoch = {"t": "epoch", "epoch": epoch}
+        self._plane.spool.append_end(orjson.dumps(marker))
 
     async def _say_joined(self, epoch: str) -> None:
         """Everything that is open here stands in the new epoch."""
@@ -278,8 +280,8 @@ class _DataPlane:
         if not gone:
             return
         try:
-            for one in gone:
-                plane.spool.append(expired_record(one, now_us(), plane.store.epoch))
+            for reservation in gone:
+                plane.spool.append(orjson.dumps(_expired(reservation, now_us(), plane.store.epoch)))
         except SpoolUnavailable:
             return  # they are told again
         await plane.store.written([one.reservation_id for one in gone])
@@ -291,6 +293,15 @@ class _DataPlane:
                 self._plane.spool.append(orjson.dumps(record))
             except SpoolUnavailable:
                 log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def _expired(reservation: Expired, at_us: int, epoch: str) -> records.Expired:
+    """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
+    intent: records.Intent = orjson.loads(reservation.record)
+    intent["budgets"] = reservation.charged
+    if reservation.nanousd is not None:
+        intent["reserved_nanousd"] = reservation.nanousd
+    return {"t": "expired", "id": reservation.reservation_id, "at": at_us, "epoch": epoch, "intent": intent}
 
 
 def _body_bounds(config: Config) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import counted, implausible
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
@@ -28,6 +28,7 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
 from proxy.meters.reader import Context, Reader
 from proxy.money import usd_text
+from proxy.times import now_us
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient

@@ -10,21 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from pricing.cost import Cost
+from pricing.money import to_nanousd
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
-from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
+from proxy.budgets.store import Denied, Granted, Standing, Store, StoreUnavailable, granted_amounts
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.clamp import Price
 from proxy.ceilings.prefixes import Prefixes
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.keyed_hash import Chain
+from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
+from proxy.times import now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -82,7 +84,7 @@ class Attempt:
             self.closed = True
             raise ledger_unavailable() from None
 
-    def _intent(self) -> dict[str, Any]:
+    def _intent(self) -> records.Intent:
         call, route, identity, attribution = self.call, self.route, self.identity, self.attribution
         return {
             "t": "intent",
@@ -146,7 +148,8 @@ class Attempt:
         """There is no room yet: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
         if not self.unsettled_terms:
             self.unsettled_terms = True
-            spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+            waiting: records.Waiting = {"t": "waiting", "id": self.id}
+            spool.append_end(orjson.dumps(waiting))
 
     def follow(self, budgets: Sequence[Budget], now_s: float) -> None:
         """Take the limits as they are now: a budget may have been raised meanwhile."""
@@ -186,7 +189,12 @@ class Attempt:
         self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
         if nanousd is not None:
             self.reserved_nanousd = nanousd
-        record = {"t": "reserved", "id": self.id, "reserved_nanousd": self.reserved_nanousd, "budgets": self._claimed()}
+        record: records.Reserved = {
+            "t": "reserved",
+            "id": self.id,
+            "reserved_nanousd": self.reserved_nanousd,
+            "budgets": self._claimed(),
+        }
         spool.append_end(orjson.dumps(record))
 
     def _claimed(self) -> list[list[Any]]:
@@ -198,7 +206,7 @@ class Attempt:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
-            record = {
+            record: records.Refused = {
                 "t": "refused",
                 "id": self.id,
                 "at": now_us(),
@@ -214,8 +222,10 @@ class Attempt:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
-            record = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
-            spool.append_end(orjson.dumps(record | _epoch_of(store)))
+            record: records.Void = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
+            if store.epoch:
+                record["epoch"] = store.epoch
+            spool.append_end(orjson.dumps(record))
             if self.claims:
                 await store.release(self.id)
 
@@ -224,10 +234,13 @@ class Attempt:
         if self.closed:
             return
         amounts = settlement.amounts(self)
-        record = orjson.dumps(settlement.record(self, amounts) | _epoch_of(store), default=str)
+        record = settlement.record(self, amounts)
+        if store.epoch:
+            record["epoch"] = store.epoch
+        payload = orjson.dumps(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
-        spool.append_end(record)
+        spool.append_end(payload)
         if self.unverified:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:
@@ -284,11 +297,11 @@ class Settlement(NamedTuple):
         used = Amounts(self.cost.cost_nanousd, self.reading.usage, attempt.requests)
         return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
 
-    def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
+    def record(self, attempt: Attempt, amounts: Sequence[int]) -> records.Settle:
         """The SETTLE record: what the recorder joins to the INTENT."""
         reading, cost = self.reading, self.cost
         strange = "implausible" in reading.flags  # kept for a person, never added up
-        record: dict[str, Any] = {
+        record: records.Settle = {
             "t": "settle",
             "id": attempt.id,
             "ended_at": self.ended_at,
@@ -318,7 +331,7 @@ class Settlement(NamedTuple):
             "upstream_request_id": self.upstream_request_id,
         }
         if attempt.stored:
-            record |= {"stored": attempt.stored, "stored_model": attempt.route.requested}
+            record["stored"], record["stored_model"] = attempt.stored, attempt.route.requested
         if cost is not None:
             record["cost_lines"] = [
                 {
@@ -334,27 +347,5 @@ class Settlement(NamedTuple):
             ]
             record["price_version"] = cost.price_version
             if cost.provider_reported_cost_usd is not None:
-                record["provider_cost_nanousd"] = nanousd(cost.provider_reported_cost_usd)
+                record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
         return record
-
-
-def _epoch_of(store: Store) -> dict[str, str]:
-    """For an end's record: where it is delivered, so that it is known later whether it has to be counted again."""
-    return {"epoch": store.epoch} if store.epoch else {}
-
-
-def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
-    """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
-    intent = orjson.loads(one.record) | {"budgets": one.charged}
-    if one.nanousd is not None:
-        intent["reserved_nanousd"] = one.nanousd
-    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "epoch": epoch, "intent": intent})
-
-
-def nanousd(usd: Decimal) -> int:
-    """The nearest nano-USD, half-even, for keeping beside ours."""
-    return int((usd * 1_000_000_000).to_integral_value())
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000

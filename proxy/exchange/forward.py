@@ -8,9 +8,10 @@ from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.errors import upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement, now_us
+from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.estimated import counted
 from proxy.exchange.plane import Destination, Plane
+from proxy.times import now_us
 from proxy.upstream.pool import Response, UpstreamError, encode_head
 
 _FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,12 +28,13 @@ from proxy.ids import Ids
 from proxy.keyed_hash import KeyedHash
 from proxy.meters.reader import Reader
 from proxy.sessions.chains import Chains
+from proxy.sessions.costs import SessionCosts
 from proxy.sessions.trees import SessionTrees
+from proxy.spool.tally import Tally
 from proxy.spool.writer import SpoolWriter
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
-_MAX_SESSIONS = 100_000
 _MAX_FACTS = 10_000
 USER_AGENT = b"taximeter/0.1"
 
@@ -54,58 +54,6 @@ class Destination:
     bills_after_disconnect: bool
     first_byte_timeout_s: float
     base_url: str
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of what has no INTENT, handed to the spool at most once a second."""
-
-    refusals: dict[tuple[str, str | None], int] = field(default_factory=dict)
-    would_refuse: dict[str, int] = field(default_factory=dict)
-
-    def refuse(self, reason: str, budget: str | None) -> None:
-        key = (reason, budget)
-        self.refusals[key] = self.refusals.get(key, 0) + 1
-
-    def would(self, budget: str) -> None:
-        self.would_refuse[budget] = self.would_refuse.get(budget, 0) + 1
-
-    def take(self, now_us: int) -> dict[str, Any] | None:
-        """The `tally` record of what has come together, or None; starts again from nothing."""
-        if not self.refusals and not self.would_refuse:
-            return None
-        record = {
-            "t": "tally",
-            "at": now_us,
-            "refusals": [[reason, budget, count] for (reason, budget), count in self.refusals.items()],
-            "would_refuse": [[budget, count] for budget, count in self.would_refuse.items()],
-        }
-        self.refusals, self.would_refuse = {}, {}
-        return record
-
-
-class SessionCosts:
-    """What each session has cost so far, for the response headers: the latest sessions only."""
-
-    def __init__(self) -> None:
-        self._nanousd: OrderedDict[tuple[str | None, str], int] = OrderedDict()
-
-    def total(self, team: str | None, session_id: str) -> int:
-        return self._nanousd.get((team, session_id), 0)
-
-    def begin(self, team: str | None, session_id: str, nanousd: int) -> None:
-        """What a session had cost before its first call here; where it had one, that total stands."""
-        if (team, session_id) not in self._nanousd:
-            self.add(team, session_id, nanousd)
-
-    def add(self, team: str | None, session_id: str, nanousd: int) -> int:
-        """Add a cost; the session's total with it."""
-        key = (team, session_id)
-        total = self._nanousd.pop(key, 0) + nanousd
-        self._nanousd[key] = total
-        if len(self._nanousd) > _MAX_SESSIONS:
-            self._nanousd.popitem(last=False)
-        return total
 
 
 class ModelFacts(NamedTuple):

@@ -24,7 +24,7 @@ from proxy.errors import (
     unbounded_cost,
 )
 from proxy.exchange.answer import answer
-from proxy.exchange.attempt import Attempt, now_us
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.forward import forward
 from proxy.exchange.learn import recall_stored
@@ -32,6 +32,7 @@ from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.keyed_hash import Chain
+from proxy.times import now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 

@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Metrics, Positions, Shipper
-from proxy.spool.writer import Position, Record, SpoolReader, runs
+from proxy.spool.frames import Position, Record
+from proxy.spool.reader import SpoolReader, runs
 
 log = logging.getLogger("taximeter.recorder")
 

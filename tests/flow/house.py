@@ -13,7 +13,7 @@ from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import _DataPlane
 from proxy.exchange.plane import Plane
-from proxy.spool.writer import SpoolReader, runs
+from proxy.spool.reader import SpoolReader, runs
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
