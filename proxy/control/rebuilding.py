@@ -141,13 +141,13 @@ class SharedBudgets:
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:
             return
-        reported = set(await member.command("SMEMBERS", member.name("reported")))
+        reported = set(await member.command("SMEMBERS", member.name("reported", epoch)))
         if self._instance not in reported:
             runs = self.recorder.held_at(epoch)
-            joined = set(await member.command("SMEMBERS", member.name("joined")))
+            joined = set(await member.command("SMEMBERS", member.name("joined", epoch)))
             if runs is None or not joined.issuperset(runs):
                 return
-            await member.command("SADD", member.name("reported"), self._instance)
+            await member.command("SADD", member.name("reported", epoch), self._instance)
             reported.add(self._instance)
         since = int((time.time() - self._config().server.max_call_s - _GRACE_S) * 1e6)
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
@@ -156,8 +156,8 @@ class SharedBudgets:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
                 self._told.add(epoch)
             return
-        await self._seed(compile_budgets(self._config().budgets), now_s, "recovering")
-        await member.open()
+        await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "recovering")
+        await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)
 
@@ -171,8 +171,8 @@ class SharedBudgets:
     async def seed_new(self) -> None:
         """After a reload: what the ledger says of budgets that this epoch does not know yet."""
         try:
-            _, _, now_s = await self.store.member.state()
-            await self._seed(compile_budgets(self._config().budgets), now_s, "open")
+            epoch, _, now_s = await self.store.member.state()
+            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("new budgets begin at 0: %s", error)
 
@@ -180,24 +180,24 @@ class SharedBudgets:
         """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there."""
         member = self.store.member
         try:
-            _, _, now_s = await member.state()
+            epoch, _, now_s = await member.state()
             for budget in compile_budgets(self._config().budgets):
                 if budget.name in names:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
-                    await member.command("UNLINK", member.name(f"s:{name}"))
+                    await member.command("UNLINK", member.name(f"s:{name}", epoch))
                     parts = f"{budget.measure}:{budget.name}"
-                    known = await member.command("SMEMBERS", member.name("seeded"))
+                    known = await member.command("SMEMBERS", member.name("seeded", epoch))
                     mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
                     if mine:
-                        await member.command("SREM", member.name("seeded"), *mine)
-            await self._seed(compile_budgets(self._config().budgets), now_s, "open")
+                        await member.command("SREM", member.name("seeded", epoch), *mine)
+            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
 
-    async def _seed(self, budgets: Sequence[Budget], now_s: float, state: str) -> None:
+    async def _seed(self, epoch: str, budgets: Sequence[Budget], now_s: float, state: str) -> None:
         member = self.store.member
-        known = set(await member.command("SMEMBERS", member.name("seeded")))
+        known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
         new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
         for budget in new:
             start, end = budget.window_now(now_s)
@@ -205,8 +205,8 @@ class SharedBudgets:
             found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
             rows = list(found.items())
             for first in range(0, len(rows), _ROWS):
-                await member.seed(state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
-            await member.seed(state, name)
+                await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
+            await member.seed(epoch, state, name)
 
     async def _drop_other_epochs(self, epoch: str) -> None:
         member, cursor = self.store.member, "0"

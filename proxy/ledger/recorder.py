@@ -62,13 +62,15 @@ class Gate(Protocol):
 
 
 class _Run:
-    """One spool run being shipped. held_at: the epoch before whose marker it stands."""
+    """One spool run being shipped. marker: the epoch before whose marker it is read; held_at: the one before whose marker
+    everything is committed."""
 
     def __init__(self, reader: SpoolReader, pairing: Pairing) -> None:
         self.reader = reader
         self.pairing = pairing
         self.over = False
         self.at_end = False
+        self.marker: str | None = None
         self.held_at: str | None = None
 
     @property
@@ -124,12 +126,14 @@ class Recorder:
         count = self._read(batch)
         if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
             self.caught_up_at = read_at
+            self._note_markers()
             return 0
         if self._gate is not None:
             self._gate.count(batch.entries)
         positions = self._positions()
         while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
+        self._note_markers()
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
@@ -172,7 +176,7 @@ class Recorder:
             records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
             count += len(records)
-            run.at_end = not records and run.held_at is None
+            run.at_end = not records and run.marker is None
             if run.done:
                 if self._gate is not None:
                     self._gate.over(list(run.pairing.lately))
@@ -194,17 +198,22 @@ class Recorder:
 
     def _up_to_marker(self, run: _Run, records: list[Record]) -> list[Record]:
         """The records that may be shipped now; the run goes on from there."""
-        run.held_at = None
+        run.marker = None
         if self._gate is None:
             return records
         for number, record in enumerate(records):
             if record.payload.startswith(_MARKER):
                 epoch = orjson.loads(record.payload)["epoch"]
                 if not self._gate.may_pass(epoch):
-                    run.held_at = epoch
+                    run.marker = epoch
                     run.reader.position = record.start_position
                     return records[:number]
         return records
+
+    def _note_markers(self) -> None:
+        """What was read is committed: now, and not before, a rebuild may add up the ledger."""
+        for run in self._runs.values():
+            run.held_at = run.marker
 
     def held_at(self, epoch: str) -> list[str] | None:
         """The runs, when each of them is shipped up to this epoch's marker; None while one is not."""

@@ -35,7 +35,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     shared = RedisStore(server.url, deadline_s=5)
     running = asyncio.create_task(shared.member.run())
     await shared.member.joined.wait()
-    await shared.member.open()
+    await shared.member.open(shared.epoch)
     yield shared
     running.cancel()
     await shared.member.close()

@@ -137,7 +137,7 @@ def test_every_store_answers_as_the_model(tmp_path: Path) -> None:
             shared = RedisStore(server.url, deadline_s=5)
             running = asyncio.create_task(shared.member.run())
             await shared.member.joined.wait()
-            await shared.member.open()
+            await shared.member.open(shared.epoch)
             return shared, running
 
         shared, running = run.run(begin())

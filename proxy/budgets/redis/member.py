@@ -183,20 +183,27 @@ class Member:
         return epoch, state, float(now)
 
     async def seed(
-        self, state: str, part: str, name: str = "", window_end: int | None = None, rows: Iterable[tuple[str, int]] = ()
+        self,
+        epoch: str,
+        state: str,
+        part: str,
+        name: str = "",
+        end: int | None = None,
+        rows: Iterable[tuple[str, int]] = (),
     ) -> None:
-        """Add what the ledger says was spent in a bucket, once for each part, while the epoch is in `state`.
+        """Add what the ledger says was spent in a bucket, whose window has that end, once for each part, while that epoch is
+        in `state`. Never into a later one: its sums would lack what is on its way to the ledger.
 
         rows: group and amount.
         """
-        arguments: list[Value] = [name, "" if window_end is None else window_end]
+        arguments: list[Value] = [name, "" if end is None else end]
         for row in rows:
             arguments += row
-        await self.call("seed", self.epoch, state, part, *arguments)
+        await self.call("seed", epoch, state, part, *arguments)
 
-    async def open(self) -> None:
+    async def open(self, epoch: str) -> None:
         """The counters of this epoch are complete: let it grant."""
-        await self.call("open", self.epoch)
+        await self.call("open", epoch)
         self.ready.set()
 
     # What is held and owed
@@ -241,9 +248,9 @@ class Member:
         except (CommandError, LinkLost) as error:
             raise StoreUnavailable(str(error)) from None
 
-    def name(self, what: str) -> str:
-        """A name of this epoch."""
-        return f"{ROOT}:{self.epoch}:{what}"
+    def name(self, what: str, epoch: str = "") -> str:
+        """A name of an epoch, of ours where none is given."""
+        return f"{ROOT}:{epoch or self.epoch}:{what}"
 
     async def call(self, verb: str, *arguments: Value) -> Any:
         """Run a script. Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in."""

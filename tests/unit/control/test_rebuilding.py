@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,8 +18,10 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
 from proxy.config.checks import load_config
 from proxy.config.model import Config
+from proxy.control import rebuilding
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
+from proxy.ledger.counters import spent
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
@@ -44,6 +48,8 @@ class Instance:
         self.recorder = Recorder(self.engine, self.spool, instance=name, metrics=Counts(), gate=self.shared)
         self.shared.recorder = self.recorder
         self.tasks: list[asyncio.Task[Any]] = []
+        self.recorder_may_step = asyncio.Event()
+        self.recorder_may_step.set()
 
     def configured(self, budgets: list[dict[str, Any]]) -> Config:
         file = self.folder / f"{self.name}.yaml"
@@ -56,6 +62,7 @@ class Instance:
 
     async def _ship(self) -> None:
         while True:
+            await self.recorder_may_step.wait()
             await asyncio.to_thread(self.recorder.step)
             await asyncio.sleep(0.01)
 
@@ -98,6 +105,12 @@ def spend(instance: Instance, amount: int, budget: str = "b", table: sa.Table = 
     with instance.engine.begin() as connection:
         row = {"budget": budget, "group": "", "window_start": 0, "measure": "usd", "amount": amount}
         connection.execute(sa.insert(table).values(row))
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(event.wait(), seconds)
+    return False
 
 
 async def data_plane(instance: Instance, worker: str) -> tuple[RedisStore, SpoolWriter, asyncio.Task[None]]:
@@ -176,6 +189,73 @@ async def test_a_flush_costs_no_settlement_and_no_reservation(a: Instance) -> No
     assert await a.figures() == (150, 0)
     denied = await store.reserve("c", [CLAIM._replace(amount=851)], time.time(), time.time() + 99, b"{}")
     assert isinstance(denied, Denied)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_flush_while_a_batch_is_being_committed_loses_nothing_of_it(a: Instance) -> None:
+    """The ledger is slow: what stands before the marker is read, and not in its sums yet."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    a.recorder_may_step.clear()
+    for amount in (100, 200, 300):
+        one = intent(budgets=[["b", "", 0, "usd", amount]])
+        append(writer, one)
+        await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+        append(writer, settle(one, amount, epoch=store.epoch))
+        await store.settle(one["id"], [amount])
+    a.server.flush()
+    before = store.epoch
+    while store.epoch == before:
+        await asyncio.sleep(0.01)
+        await asyncio.gather(store.sweep(0), return_exceptions=True)
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    with a.engine.connect().execution_options(writes=True) as busy, busy.begin():
+        a.recorder_may_step.set()  # it reads all of it, and the marker behind it
+        opened_too_early = await is_set_within(store.member.ready, 1)
+    assert not opened_too_early
+    await asyncio.wait_for(store.member.ready.wait(), 10)
+    assert await a.figures() == (600, 0)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_flush_during_a_rebuild_does_not_take_the_sums_of_the_first(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums were read before what stands before the second marker was in the ledger."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow(*question: Any) -> dict[str, int]:
+        found = spent(*question)
+        if not reading.is_set():
+            reading.set()
+            go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(rebuilding, "spent", slow)
+    a.server.flush()
+    await asyncio.gather(store.sweep(0), return_exceptions=True)
+    await asyncio.to_thread(reading.wait, 10)
+    a.recorder_may_step.clear()
+    first = store.epoch
+    one = intent(budgets=[["b", "", 0, "usd", 400]])
+    append(writer, one, settle(one, 400, epoch=first))  # begun before, ended in the epoch that is being rebuilt
+    a.server.flush()
+    while store.epoch == first or a.shared.store.epoch == first:
+        await asyncio.sleep(0.01)
+        await asyncio.gather(store.sweep(0), a.shared.store.sweep(0), return_exceptions=True)
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    go_on.set()
+    opened_too_early = await is_set_within(store.member.ready, 1)
+    a.recorder_may_step.set()
+    assert not opened_too_early
+    await asyncio.wait_for(store.member.ready.wait(), 10)
+    assert await a.figures() == (400, 0)
     running.cancel()
     await store.member.close()
 
