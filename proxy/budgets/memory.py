@@ -106,12 +106,30 @@ class MemoryStore:
         if key not in self._counters and self._idle_spent(key) is None:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
-    def begin_anew(self, budget: str) -> None:
+    def begin_anew(self, budget: str) -> bool:
         """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
         for key in [key for key in self._counters if key[0] == budget]:
             del self._counters[key]
         for window in [window for window in self._idle if window[0] == budget]:
             del self._idle[window]
+        return True
+
+    # All of it is in this process: there is nothing to wait for, to run or to ask.
+
+    up = True
+
+    async def run(self) -> None:
+        """Nothing happens by itself."""
+
+    async def close(self) -> None:
+        """Nothing is left open."""
+
+    async def wait_until_up(self) -> None:
+        """It always is."""
+
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
+        """This process has all of it itself."""
+        return None
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counters = self._counters
@@ -367,7 +385,7 @@ class MemoryStore:
             return standing_of(claim, self._idle_spent(key) or 0)
         return standing_of(claim, counter.spent, counter.reserved)
 
-    def forget_ended_windows(self, now_s: float) -> None:
+    async def forget_ended_windows(self, now_s: float) -> None:
         """Drop counters whose window is over and on which nothing is reserved any more."""
         over = [
             key

@@ -241,7 +241,7 @@ class SharedBudgets:
         while True:
             await asyncio.sleep(_FORGET_S)
             try:
-                await self.store.forget_ended_windows()
+                await self.store.forget()
             except StoreUnavailable as error:
                 log.debug("forgetting: %s", error)
 

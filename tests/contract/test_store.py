@@ -366,7 +366,7 @@ async def test_idle_counters_go_with_their_window(crowded: MemoryStore) -> None:
     for number, one in enumerate(minute):
         await crowded.charge(f"a{number}", [one], [1])
     assert sum(one.spent for one in crowded.standings()) == 9
-    crowded.forget_ended_windows(NOW + 31)
+    await crowded.forget_ended_windows(NOW + 31)
     assert crowded.standings() == []
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import yaml
 
+from pricing.load import load_book
 from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
-from proxy.dataplane.process import _DataPlane
+from proxy.dataplane.process import build_plane
 from proxy.exchange.plane import Plane
 from proxy.spool.reader import SpoolReader, runs
 
@@ -99,12 +100,12 @@ class House:
         } | changes
         file = folder / "c.yaml"
         file.write_text(yaml.safe_dump(config))
-        self.plane: Plane = _DataPlane(load_config(file, {})[0], "data-0", None, None)._build(load_config(file, {})[0])  # type: ignore[arg-type]
+        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", {}, load_book())
         self.plane.ready = True
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
-        self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
+        self.plane.configured.upstreams.send = self._send  # type: ignore[method-assign, assignment]
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
