@@ -77,6 +77,20 @@ def too_large(limit_bytes: int) -> Refused:
     return Refused(Refusal(413, "request_too_large", message))
 
 
+def head_too_large(limit_bytes: int) -> Refused:
+    message = f"The request's head (its URL and headers) is larger than {limit_bytes:,} bytes, or has too many headers."
+    return Refused(Refusal(431, "request_head_too_large", message))
+
+
+def request_timeout(part: str) -> Refused:
+    message = f"The request's {part} took too long to arrive; send it whole and at once."
+    return Refused(Refusal(408, "request_timeout", message))
+
+
+def bad_http(message: str = "This is no HTTP/1.1 request.") -> Refused:
+    return Refused(Refusal(400, "invalid_http", message))
+
+
 def unsupported_encoding() -> Refused:
     return Refused(Refusal(415, "unsupported_encoding", "Send the body as plain JSON, without Content-Encoding."))
 

@@ -59,6 +59,7 @@ class Call:
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
     usage_each: every chunk of the stream has a usage that only we asked for.
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
+    mentioned: ids that stand beside all that they stand for. urls: what the server that answers may fetch.
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
     """
 
@@ -84,6 +85,8 @@ class Call:
     unbounded: str = ""
     free: bool = False
     held: tuple[str, ...] = ()
+    mentioned: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
     form: Form | None = None
     opaque_bytes: int = 0
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
+from proxy.dialects.references import NAMES, made_by
 from proxy.errors import stored_not_found
 from proxy.types import Identity
 
@@ -57,11 +59,19 @@ def digest(identity: Identity, one: str) -> str:
     return hashlib.blake2b(b"".join(b"%d:" % len(part) + part for part in parts), digest_size=16).hexdigest()
 
 
-def digests_of(identity: Identity, response: object) -> Sequence[str]:
-    """Those of the ids that a response can be referred to by later: its own and its items'."""
-    if not isinstance(response, dict):
-        return ()
-    output = response.get("output")
-    found = [response, *(output if isinstance(output, list) else [])]
-    ids = [one["id"] for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
-    return [digest(identity, one) for one in ids[:_MAX_IDS_OF_ONE]]
+def digests_of(identity: Identity, *answer: object, dialect: str = "openai.responses") -> Sequence[str]:
+    """Those of the ids by which an answer, whole or as events, can be referred to later: its own and its items', files'."""
+    ids = dict.fromkeys(one for part in answer for one in _ids_in(part, dialect))
+    return [digest(identity, one) for one in islice(ids, _MAX_IDS_OF_ONE)]
+
+
+def _ids_in(answer: object, dialect: str) -> list[str]:
+    if not isinstance(answer, dict):
+        return []
+    if dialect != "openai.responses":
+        return made_by(answer, NAMES[dialect])
+    response = answer.get("response", answer)  # as a stream's last event has it
+    output = response.get("output") if isinstance(response, dict) else None
+    items = output if isinstance(output, list) else []
+    ids = [one["id"] for one in (response, *items) if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    return ids + made_by(items, NAMES[dialect])

@@ -7,7 +7,6 @@ client sent, else the model's own, times the sequences.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ from proxy.types import Call, Route
 # measured 77 to 90 tokens for GPT-5 models, 24 for SmolLM2.
 _TEMPLATE_TOKENS = 128
 _TOKENS_PER_ITEM = 16
-# Tokenizers that take bytes as they are; others may rewrite text first, into up to 18 characters for one (U+FDFA).
-_AS_THEY_ARE = ("openai", "azure")
 _MEDIA_UNITS = frozenset(
     unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
 )
@@ -120,19 +117,6 @@ def estimate(
 def overhead(call: Call) -> int:
     """Tokens that stand in no text of the request: templates, and prompts that the provider adds."""
     return _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
-
-
-def rendered_bytes(body: bytes, provider: str) -> int:
-    """The bytes that a tokenizer may see of `body`: more than were sent where it rewrites text before it counts."""
-    if body.isascii() or provider in _AS_THEY_ARE:
-        return len(body)
-    text = body.decode("utf-8", "replace")
-    longest = len(body)
-    if not unicodedata.is_normalized("NFC", text):
-        longest = max(longest, len(unicodedata.normalize("NFC", text).encode()))
-    if not unicodedata.is_normalized("NFKC", text):
-        longest = max(longest, len(unicodedata.normalize("NFKC", text).encode()))
-    return longest
 
 
 def impossible_units(call: Call, body: bytes) -> frozenset[str]:

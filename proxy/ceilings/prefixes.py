@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proxy.ceilings.ceiling import rendered_bytes
 from proxy.ceilings.prompt_cache import Cached, still_there
+from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import turns
 from proxy.keyed_hash import KeyedHash
 from proxy.latest import Latest

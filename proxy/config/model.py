@@ -89,6 +89,21 @@ class Server(_Section):
     max_connections: PositiveInt = 10_000
     header_timeout_s: Seconds = 10
     body_timeout_s: Seconds = 30
+    max_head_kb: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        strict=True,
+        description="Size of a request's URL and headers together, in KiB; beyond it: 431.",
+    )
+    min_body_kb_per_s: float = Field(
+        4,
+        gt=0,
+        description="Pace in KiB per second at which a body may take longer than body_timeout_s; slower ones get 408.",
+    )
+    write_timeout_s: Seconds = Field(
+        30, description="Seconds without a byte read after which a client counts as gone, as if it had hung up."
+    )
     budget_status: Literal[402, 429] = 402
     busy_wait_s: Seconds = 10
     drain_timeout_s: Seconds = 30

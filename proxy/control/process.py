@@ -29,6 +29,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.banner import banner
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
+from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
@@ -37,6 +38,7 @@ from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
 from proxy.ledger.stored import find_stored, forget_stored
+from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("taximeter.control")
 
+_TICK_S = 1.0
+_MAX_CONNECTIONS = 200
+_MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
 _LOOK_FOR_OLD_S = 60.0
@@ -117,6 +122,7 @@ class _Control:
         # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
         server = await asyncio.to_thread(self._api_server, engine, loop)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        looking = asyncio.create_task(self._look_after(server))
         polling = asyncio.create_task(self._poll_keys())
         deleting = asyncio.create_task(self._delete_old())
         if self._announce:
@@ -134,6 +140,7 @@ class _Control:
             self._live.close()
         server.should_exit = True
         await serving
+        looking.cancel()
         await link.stop()
         engine.dispose()
 
@@ -183,8 +190,34 @@ class _Control:
         )
         self._live = Live(looks(api), loop)
         app = create_app(api, self._live)
-        settings = {"ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
-        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))  # type: ignore[arg-type]  # a dict of settings
+        settings: dict[str, Any] = {
+            "ws": "none",
+            "lifespan": "off",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+        }
+        settings["http"] = connection_class(self._limits())
+        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
+
+    def _limits(self) -> Limits:
+        """People and scrapers ask here: few connections, small bodies; descriptors stay free for the recorder."""
+        server = self.config.server
+        return Limits(
+            # A question may open the database and the link's socket; the recorder must never go without.
+            max_connections=connections_at_most(_MAX_CONNECTIONS, descriptors_each=3),
+            max_head_bytes=server.max_head_kb * 1024,
+            header_timeout_s=server.header_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            write_timeout_s=server.write_timeout_s,
+            max_body_bytes=_MAX_BODY_BYTES,
+        )
+
+    async def _look_after(self, server: Server) -> None:
+        """The server's connections, once a second."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            check_times(server.server_state.connections, asyncio.get_running_loop().time())
 
     # Snapshots for the data planes
 

@@ -1,19 +1,11 @@
-"""The data plane's front door: plain ASGI, and the limits that uvicorn does not have by itself.
-
-`Application` sends each path to where it is served and turns refusals into answers. `Connection` is uvicorn's HTTP
-protocol with a cap on connections, time-outs for request heads and bodies, and a way to see that a client has gone.
-"""
+"""The data plane's front door, as plain ASGI: each path is sent to where it is served, refusals are turned into answers."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, cast
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_path, find
@@ -116,79 +108,3 @@ class Application:
         ]
         body = {"name": identity.key, "team": identity.team, "budgets": budgets}
         await client.respond(200, [_JSON], orjson.dumps(body))
-
-
-class Connection(HttpToolsProtocol):
-    """One client connection. The server's `Limits` are class attributes of a subclass made by `connection_class`."""
-
-    max_connections = 10_000
-    header_timeout_s = 10.0
-    body_timeout_s = 30.0
-
-    gone = False
-    on_gone: Callable[[], None] | None = None
-    waiting_since = 0.0  # of a request that is not complete; 0 between requests
-    head_complete = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn annotates a subclass
-        super().connection_made(transport)
-        self.waiting_since = self.loop.time()
-        if len(self.connections) > self.max_connections:
-            transport.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
-            transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.gone = True
-        super().connection_lost(exc)
-        if self.on_gone is not None:
-            self.on_gone()
-
-    def data_received(self, data: bytes) -> None:
-        if self.head_complete and self.waiting_since:
-            self.waiting_since = self.loop.time()  # a body that keeps coming is only timed between its pieces
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if not self.waiting_since:
-            self.waiting_since = self.loop.time()
-        cast(dict[str, Any], self.scope)["extensions"] = {"taximeter.connection": self}
-
-    def on_headers_complete(self) -> None:
-        self.head_complete = True
-        super().on_headers_complete()
-        cast(dict[str, Any], self.scope)["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet
-
-    def on_message_complete(self) -> None:
-        self.waiting_since = 0.0
-        self.head_complete = False
-        super().on_message_complete()
-
-    def drop(self) -> None:
-        """Close without a proper end: the client must not take what it got for the whole."""
-        self.transport.abort()
-
-    def overdue(self, now: float) -> bool:
-        """Whether the client takes too long to send its request."""
-        if not self.waiting_since or self.flow.read_paused:
-            return False
-        limit = self.body_timeout_s if self.head_complete else self.header_timeout_s
-        return now - self.waiting_since > limit
-
-
-def connection_class(*, max_connections: int, header_timeout_s: float, body_timeout_s: float) -> type[Connection]:
-    """`Connection` with a configuration's limits."""
-    limits = {
-        "max_connections": max_connections,
-        "header_timeout_s": header_timeout_s,
-        "body_timeout_s": body_timeout_s,
-    }
-    return type("LimitedConnection", (Connection,), limits)
-
-
-def drop_overdue(connections: Iterable[Any], now: float) -> None:
-    """Close the connections whose request does not get complete; called once a second."""
-    for connection in [one for one in connections if isinstance(one, Connection) and one.overdue(now)]:
-        connection.transport.abort()

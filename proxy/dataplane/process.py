@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -31,11 +32,13 @@ from proxy.budgets.store import Expired, Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
-from proxy.dataplane.application import Application, connection_class, drop_overdue
+from proxy.dataplane.application import Application
+from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import Load
 from proxy.exchange.configured import configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
+from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
@@ -102,12 +105,18 @@ class _DataPlane:
         plane.spool.close()
 
     def _uvicorn(self, config: Config, app: Application) -> Server:
-        limits = config.server
-        protocol = connection_class(
-            max_connections=limits.max_connections,
-            header_timeout_s=limits.header_timeout_s,
-            body_timeout_s=limits.body_timeout_s,
+        server = config.server
+        limits = Limits(
+            # A call has a connection to its client and one to its upstream.
+            max_connections=connections_at_most(server.max_connections, descriptors_each=2),
+            max_head_bytes=server.max_head_kb * 1024,
+            header_timeout_s=server.header_timeout_s,
+            body_timeout_s=server.body_timeout_s,
+            min_body_rate=math.ceil(server.min_body_kb_per_s * 1024),
+            write_timeout_s=server.write_timeout_s,
+            keep_alive_s=_KEEP_ALIVE_S,
         )
+        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None))
         return Server(
             uvicorn.Config(
                 app,
@@ -120,7 +129,7 @@ class _DataPlane:
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(limits.drain_timeout_s),
+                timeout_graceful_shutdown=int(server.drain_timeout_s),
                 backlog=2048,
             )
         )
@@ -212,7 +221,7 @@ class _DataPlane:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_TICK_S)
-            drop_overdue(self._server.server_state.connections, loop.time())
+            check_times(self._server.server_state.connections, loop.time())
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
                 await self._plane.store.forget_ended_windows(time.time())

@@ -40,13 +40,21 @@ class Counting:
     field: str
 
 
+def _nothing(call: Call) -> bool:
+    return False
+
+
+def _everything(call: Call) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
 
     cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
-    holds: answers are stored at the provider, and can be referred to later.
+    holds: whether what the answer to this call says may be stored at the provider, and referred to later.
     """
 
     family: Family
@@ -58,7 +66,7 @@ class Endpoint:
     form: StreamForm = streams.CHAT
     method: bytes = b"POST"
     queries: frozenset[str] = frozenset()
-    holds: bool = False
+    holds: Callable[[Call], bool] = _nothing
     counting: Counting | None = None
 
     def target_of(self, model: str, query: bytes) -> str:
@@ -84,6 +92,7 @@ _OPENAI_ENDPOINTS = (
         "/chat/completions",
         openai.parse_chat,
         openai.cap_chat,
+        holds=openai.makes_audio,
         counting=Counting(frozenset({"vllm"}), openai.tokenize_request, "count"),
     ),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
@@ -95,11 +104,16 @@ _OPENAI_ENDPOINTS = (
         responses.parse,
         responses.cap,
         form=streams.RESPONSES,
-        holds=True,
+        holds=_everything,
         counting=Counting(frozenset({"openai"}), responses.count_request, "input_tokens"),
     ),
     Endpoint(
-        RESPONSES, "responses.compact", "/responses/compact", responses.parse_compact, openai.cap_nothing, holds=True
+        RESPONSES,
+        "responses.compact",
+        "/responses/compact",
+        responses.parse_compact,
+        openai.cap_nothing,
+        holds=_everything,
     ),
     Endpoint(
         RESPONSES, "responses.input_tokens", "/responses/input_tokens", responses.parse_input_tokens, openai.cap_nothing
@@ -135,7 +149,7 @@ _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
-        form=streams.MESSAGES, queries=_BETA,
+        form=streams.MESSAGES, queries=_BETA, holds=anthropic.makes_files,
         counting=Counting(frozenset({"anthropic"}), anthropic.count_request, "input_tokens"),
     ),
     Endpoint(

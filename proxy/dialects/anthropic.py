@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields
+from proxy.dialects import fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -45,6 +45,8 @@ def parse_messages(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     least = _thinking_budget(body) + 1
+    media = _media(body)
+    referred = references.of(body, references.ANTHROPIC)
     call = Call(
         dialect="anthropic.messages",
         operation="messages",
@@ -53,10 +55,12 @@ def parse_messages(raw: bytes) -> Call:
         stream=fields.boolean(body, "stream"),
         size_bytes=len(raw),
         output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
-        media_items=_media(body),
+        media_items=media,
         prompts=len(body["messages"]),
         least_output_tokens=max(1024, least),
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
+        held=referred.held,
+        urls=referred.urls,
     )
     _bound_tools(call)
     if body.get("fallbacks"):
@@ -69,6 +73,7 @@ def parse_count_tokens(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     fields.objects(body, "messages")
+    referred = references.of(body, references.ANTHROPIC)
     return Call(
         dialect="anthropic.count_tokens",
         operation="count_tokens",
@@ -78,7 +83,14 @@ def parse_count_tokens(raw: bytes) -> Call:
         size_bytes=len(raw),
         output_caps=(0,),
         free=True,
+        held=referred.held,
+        urls=referred.urls,
     )
+
+
+def makes_files(call: Call) -> bool:
+    """Whether the answer may name a container or files in it, which a later call can name again."""
+    return call.passes > 1 or "container" in call.body
 
 
 _COUNTED = (
@@ -120,7 +132,7 @@ def _media_in(blocks: object) -> int:
     if not isinstance(blocks, list):
         return 0
     return sum(
-        (block.get("type") not in _TEXT_BLOCKS) + _media_in(block.get("content"))
+        (fields.kind_of(block, "messages") not in _TEXT_BLOCKS) + _media_in(block.get("content"))
         for block in blocks
         if isinstance(block, dict)
     )

@@ -23,6 +23,8 @@ FOREIGN = frozenset({
     # llama.cpp's own names for max_tokens and n, which win over the standard ones:
     "n_predict", "n_cmpl",
     "kv_transfer_params", "request_id", "ignore_eos",
+    # Azure's search in data of its account, with endpoints and credentials of the client's choice:
+    "data_sources", "dataSources",
 })  # fmt: skip
 
 
@@ -87,6 +89,14 @@ def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise invalid_request(f"`{name}` must be an object.", name)
     return value
+
+
+def kind_of(part: Mapping[str, Any], name: str) -> str | None:
+    """A part's `type`; None where it has none. name: the field of the body in which the part stands."""
+    kind = part.get("type")
+    if kind is not None and type(kind) is not str:
+        raise invalid_request(f"`type` of a part of `{name}` must be a string.", name)
+    return kind
 
 
 def non_empty_list(body: Mapping[str, Any], name: str) -> list[Any]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields
+from proxy.dialects import fields, references
 from proxy.dialects.outgoing import Outgoing, dumps, json_body
-from proxy.errors import Refusal, invalid_request, stored_not_found
+from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
 _BOUNDED = (
@@ -88,6 +88,7 @@ def parse_count(model: str, raw: bytes) -> Call:
     body = fields.parse_object(raw)
     _rename(body, ("generateContentRequest", "model"))
     fields.mapping(body, "generateContentRequest")
+    references.of(body, references.GEMINI)
     return Call(
         dialect="gemini.count_tokens", operation="count_tokens", model=model, body=body, stream=False,
         size_bytes=len(raw), output_caps=(0,), free=True,
@@ -98,6 +99,7 @@ def parse_embed(model: str, raw: bytes) -> Call:
     """`embedContent`, and `batchEmbedContents`, which the SDKs use for it."""
     body = fields.parse_object(raw)
     _rename(body, ("content", "requests", "model"))
+    references.of(body, references.GEMINI)
     requests = fields.objects(body, "requests") if "requests" in body else [body]
     if len(requests) > _MAX_EMBEDDINGS:
         raise invalid_request(f"`requests` may hold at most {_MAX_EMBEDDINGS} items.", "requests")
@@ -117,8 +119,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     body = fields.parse_object(raw)
     fields.refuse_names(body, frozenset(_BOUNDED))
     _rename(body, _BOUNDED)
-    if body.get("cachedContent") is not None:
-        raise stored_not_found("cachedContent")  # none can be made through this proxy, so it is nobody's here
+    references.of(body, references.GEMINI)
     return body
 
 
@@ -141,17 +142,12 @@ def _media(body: Mapping[str, Any]) -> int:
 
 
 def _media_in(content: object) -> int:
-    """Parts whose tokens their bytes do not bound. A file that was uploaded is nobody's here: 404."""
+    """Parts whose tokens their bytes do not bound."""
     parts = content.get("parts") if isinstance(content, dict) else None
     media = 0
     for part in parts if isinstance(parts, list) else [parts]:
         if not isinstance(part, dict):
             continue
-        for name in ("fileData", "file_data"):
-            file = part.get(name)
-            uri = str(file.get("fileUri") or file.get("file_uri")) if isinstance(file, dict) else ""
-            if uri.startswith("files/") or "/files/" in uri:
-                raise stored_not_found("fileUri")
         response = part.get("functionResponse")
         media += not _TEXT_PARTS.issuperset(part) or (isinstance(response, dict) and bool(response.get("parts")))
     return media

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from proxy.dialects import fields
+from proxy.dialects import fields, references
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request
 from proxy.types import Call
@@ -44,6 +44,7 @@ def parse_moderations(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _MODERATION_BOUNDED)
     body.setdefault("model", _DEFAULT_MODERATION)
+    references.of(body, references.OPENAI)
     return Call(
         dialect="openai.moderations", operation="moderations", model=fields.model_name(body), body=body, stream=False,
         size_bytes=len(raw), output_caps=(0,),
@@ -53,6 +54,7 @@ def parse_moderations(raw: bytes) -> Call:
 def parse_images(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _IMAGE_BOUNDED)
+    references.of(body, references.OPENAI)
     return _images(body, "images.generations", len(raw))
 
 
@@ -91,6 +93,7 @@ def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
 def parse_speech(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _SPEECH_BOUNDED)
+    references.of(body, references.OPENAI)
     text = fields.text(body, "input")
     if text is None:
         raise invalid_request("`input` must be a string.", "input")
@@ -161,6 +164,7 @@ def _form(
             body[part.name] = _plain(part.data.decode(), part.name in numbers, part.name in switches)
         except UnicodeDecodeError:
             raise invalid_request(f"`{part.name[:40]}` is not UTF-8.", part.name) from None
+    references.of(body, references.OPENAI)
     return form, body
 
 

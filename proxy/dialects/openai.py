@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields
+from proxy.dialects import fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -22,6 +22,7 @@ _COMPLETIONS_BOUNDED = frozenset(
     {"model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of", "logprobs", "suffix"}
 )
 _EMBEDDINGS_BOUNDED = frozenset({"model", "input", "dimensions"})
+_TEXT_PARTS = frozenset({"text", "refusal"})
 _MAX_PROMPTS = 2048
 _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is absent (API reference)
 
@@ -29,16 +30,15 @@ _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is
 def parse_chat(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _CHAT_BOUNDED)
-    messages = fields.non_empty_list(body, "messages")
+    messages = fields.objects(body, "messages")
     media = 0
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise invalid_request(f"`messages[{index}]` must be an object.", "messages")
+    for message in messages:
         content = message.get("content")
-        if isinstance(content, list):
-            media += sum(
-                1 for part in content if isinstance(part, dict) and part.get("type") not in ("text", "refusal")
-            )
+        if type(content) is list:
+            for part in content:
+                if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS:
+                    media += 1
+    referred = references.of(body, references.OPENAI)
     fields.integer(body, "top_logprobs", 0, 20)
     return Call(
         dialect="openai.chat",
@@ -50,9 +50,16 @@ def parse_chat(raw: bytes) -> Call:
         output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
         sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
         wants_usage=_ask_for_usage(body),
-        media_items=media,
+        media_items=media + len(referred.held),
         prompts=len(messages),
+        held=referred.held,
+        urls=referred.urls,
     )
+
+
+def makes_audio(call: Call) -> bool:
+    """Whether the answer may be speech, which a later call can name by its id."""
+    return "modalities" in call.body or "audio" in call.body
 
 
 _TOKENIZED = ("messages", "tools", "chat_template", "chat_template_kwargs")
@@ -67,6 +74,7 @@ def tokenize_request(call: Call, model: str) -> tuple[str, bytes]:
 def parse_completions(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _COMPLETIONS_BOUNDED)
+    references.of(body, references.TOKENS)
     n = fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1
     best_of = fields.integer(body, "best_of", 1, fields.MAX_SEQUENCES) or 1
     caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS) or (_LEGACY_COMPLETION_TOKENS,)
@@ -86,6 +94,7 @@ def parse_completions(raw: bytes) -> Call:
 def parse_embeddings(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _EMBEDDINGS_BOUNDED)
+    references.of(body, references.TOKENS)
     return Call(
         dialect="openai.embeddings",
         operation="embeddings",

@@ -10,14 +10,25 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields
-from proxy.errors import Refusal, invalid_request, stored_not_found
+from proxy.dialects import fields, references
+from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
 _BOUNDED = frozenset({
     "model", "input", "instructions", "max_output_tokens", "max_tool_calls", "stream", "stream_options", "tools", "n",
     "background", "previous_response_id", "conversation", "prompt", "service_tier", "reasoning", "context_management",
 })  # fmt: skip
+# Items that stand in the request with all that they say: their content is in this field. Others are looked up by their id.
+_SAYS_ALL = {
+    "message": "content", "function_call": "arguments", "custom_tool_call": "input", "tool_search_call": "arguments",
+    "local_shell_call": "action", "shell_call": "action", "apply_patch_call": "operation", "computer_call": "action",
+    "mcp_call": "arguments", "mcp_list_tools": "tools", "mcp_approval_request": "arguments",
+    "mcp_approval_response": "approve", "code_interpreter_call": "code", "program": "code", "additional_tools": "tools",
+    "function_call_output": "output", "custom_tool_call_output": "output", "shell_call_output": "output",
+    "apply_patch_call_output": "status", "computer_call_output": "output", "tool_search_output": "tools",
+    "program_output": "result", "image_generation_call": "result",
+}  # fmt: skip
+_SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
 # Tools that the client runs itself; every other type runs at the provider.
 _CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
@@ -43,8 +54,6 @@ def parse(raw: bytes) -> Call:
     call = _call(body, len(raw), "openai.responses", "responses")
     call.stream = fields.boolean(body, "stream")
     call.output_caps = fields.integers(body, ("max_output_tokens",), 1, fields.MAX_TOKENS)
-    if body.get("conversation") is not None:
-        raise stored_not_found("conversation")  # none can be made through this proxy, so it is nobody's here
     if fields.mapping(body, "prompt") is not None:
         call.unbounded = "a stored `prompt` brings text and tools that are not in the call; send them along"
     _bound_tools(call)
@@ -78,8 +87,6 @@ def parse_input_tokens(raw: bytes) -> Call:
     fields.refuse_names(body, _BOUNDED)
     call = _call(body, len(raw), "openai.count_tokens", "responses.input_tokens")
     call.free = True
-    if body.get("conversation") is not None:
-        raise stored_not_found("conversation")
     return call
 
 
@@ -95,9 +102,11 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
     items = body.get("input")
     if items is not None and not isinstance(items, str):
         items = fields.objects(body, "input")
-    references = _Inputs(items if isinstance(items, list) else [])
+    inputs = _Inputs(items if isinstance(items, list) else [])
     previous = fields.text(body, "previous_response_id")
-    held = (*references.held, *((previous,) if previous is not None else ()))
+    if previous is not None:
+        inputs.looked_up.append(previous)
+    referred = references.of(body, references.RESPONSES)
     return Call(
         dialect=dialect,
         operation=operation,
@@ -105,31 +114,51 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
         body=body,
         stream=False,
         size_bytes=size,
-        media_items=references.media + len(held),
+        media_items=inputs.media + len(inputs.looked_up),
         prompts=len(items) if isinstance(items, list) else 1,
-        held=held,
+        held=(*inputs.looked_up, *[one for one in referred.held if one != previous]),
+        mentioned=tuple(inputs.mentioned),
+        urls=referred.urls,
     )
 
 
 class _Inputs:
-    """What is in `input` besides text: how many `media`, and which stored items (`held`)."""
+    """What is in `input` besides text: how many `media`, and the ids of items: those that the provider has to look up, and
+    those that are only `mentioned`, by items that say all there is to say."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self.media = 0
-        self.held: tuple[str, ...] = ()
-        for item in items:
-            if item.get("type") == "item_reference" or (set(item) <= {"id", "type"} and "id" in item):
-                self.held += (str(item.get("id")),)
+        self.looked_up: list[str] = []
+        self.mentioned: list[str] = []
+        for index, item in enumerate(items):
+            if item.get("id") is not None:
+                self._refer(item, f"input[{index}]")
             for content in (item.get("content"), item.get("output")):
                 self._read(content)
 
+    def _refer(self, item: dict[str, Any], place: str) -> None:
+        kind, one = item.get("type"), item["id"]
+        if not isinstance(one, str) or not isinstance(kind, str | None):
+            raise invalid_request(f"`id` and `type` of `{place}` must be strings.", place)
+        if kind == "local_shell_call_output" or (kind in _SEALED and item.get("encrypted_content")):
+            return  # the former's id is that of its call
+        says = _SAYS_ALL.get(kind or "message")
+        if says is not None and item.get(says) is not None:
+            self.mentioned.append(one)
+        else:
+            self.looked_up.append(one)
+
     def _read(self, content: object) -> None:
         for part in content if isinstance(content, list) else ():
-            if not isinstance(part, dict):
-                continue
-            if part.get("file_id") is not None:
-                raise stored_not_found("file_id")  # no file can be made through this proxy, so it is nobody's here
-            self.media += part.get("type") not in _TEXT_PARTS
+            if isinstance(part, dict):
+                self.media += fields.kind_of(part, "input") not in _TEXT_PARTS
+
+
+def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
+    """Leave the ids out of items that say all there is to say: nobody then looks for what they stand for."""
+    for item in body["input"]:
+        if item.get("id") in ids:
+            del item["id"]
 
 
 def _bound_tools(call: Call) -> None:
@@ -152,8 +181,6 @@ def _bound_tools(call: Call) -> None:
             call.unbounded = "the image_generation tool bills another model; leave it out"
         elif kind == "mcp":
             call.unbounded = "the calls of an mcp tool are not limited by max_tool_calls; leave it out"
-        elif isinstance(tool.get("container"), str):
-            raise stored_not_found("container")
         for prefix, unit in _BILLED_CALLS:
             if kind.startswith(prefix):
                 extra[unit] = calls or 0

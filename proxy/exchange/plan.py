@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
+from proxy.ceilings.rendered import rendered_size
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
@@ -27,7 +28,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, route.provider)
     body = outgoing.written(changes)
-    size = ceilings.rendered_bytes(body, route.provider)
+    size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price = CallPrice(

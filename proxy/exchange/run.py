@@ -33,7 +33,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, time.time())
     call = endpoint.parse(await client.body())
     stream_cost_wish(client.headers)
-    if call.held:
+    if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint.family.name)

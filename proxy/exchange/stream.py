@@ -63,8 +63,9 @@ class Streamed(Answering):
             if alive is not None:
                 alive.stop()
         rest = gate.finish(endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
-        if endpoint.holds:
-            self.stored = note_stored(self.attempt, gate.last_usage.get("response"))
+        if endpoint.holds(self.attempt.call):
+            last = gate.last_usage
+            self.stored = note_stored(self.attempt, (last,) if "response" in last else (*gate.events_seen(), last))
         await self._settle_whole()
         await client.end(rest)
 

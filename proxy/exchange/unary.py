@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from pricing.cost import Cost
 from pricing.usage import Reading
@@ -69,8 +68,8 @@ class Unary(Answering):
         reading = self.reader.answer(answer, self.context)
         refused = status >= 300
         failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
-        if self.exchange.endpoint.holds and status == 200:
-            self.stored = note_stored(self.attempt, _stored(answer) if reading.source != "none" else None)
+        if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
+            self.stored = note_stored(self.attempt, values)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
@@ -114,9 +113,3 @@ class Unary(Answering):
             await self.settle(await self.counted(reading, answer.values), outcome)
         else:
             await self.settle_unknown(outcome)
-
-
-def _stored(answer: lenient.Answer) -> Any:
-    """The response that a provider has stored, whole or as the last event of a stream has it."""
-    value = answer.values[-1] if answer.values else None
-    return value.get("response", value) if answer.streamed and isinstance(value, dict) else value

@@ -7,6 +7,7 @@ is kept in a file beside the spool and counted; its neighbours are not touched b
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import threading
 import time
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Metrics, Positions, Shipper
+from proxy.seldom import Seldom
 from proxy.spool.frames import Position, Record
 from proxy.spool.reader import SpoolReader, runs
 
@@ -35,6 +37,9 @@ _FULL = (
 )
 _RETRY_S = 0.5
 
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_shortages = Seldom(log, logging.ERROR)
 
 _MARKER = b'{"t":"epoch"'
 
@@ -102,6 +107,7 @@ class Recorder:
         self._on_shipped = on_shipped
         self._gate = gate
         self._runs: dict[str, _Run] = {}
+        self._short_of_files = False
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -125,7 +131,8 @@ class Recorder:
         read_at = time.time()
         count = self._read(batch)
         if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
-            self.caught_up_at = read_at
+            if not self._short_of_files:
+                self.caught_up_at = read_at
             self._note_markers()
             return 0
         if self._gate is not None:
@@ -142,9 +149,13 @@ class Recorder:
                 self._on_shipped(inserted, batch.refusals)
             except Exception:  # whoever listens cannot stop the ledger
                 log.exception("after a batch")
-        if count < _FULL:
+        if count < _FULL and not self._short_of_files:
             self.caught_up_at = read_at
-        self._forget_finished()
+        try:
+            self._forget_finished()
+        except OSError as error:
+            self._put_off(error)
+        _shortages.tell()
         return count
 
     def has_runs(self) -> bool:
@@ -167,23 +178,39 @@ class Recorder:
     # Reading
 
     def _read(self, batch: Batch) -> int:
+        """How many records were read into `batch`. Where files cannot be opened just now, the rest waits for its turn."""
         count = 0
-        for name in runs(self._folder):
-            if name not in self._runs:
-                self._runs[name] = self._resume(name)
-        for run in self._runs.values():
-            run.over = run.reader.is_over()
-            records = self._up_to_marker(run, self._sound_records(run))
-            run.pairing.take(records, batch)
-            count += len(records)
-            run.at_end = not records and run.marker is None
-            if run.done:
-                if self._gate is not None:
-                    self._gate.over(list(run.pairing.lately))
-                run.pairing.crashed(batch, time.time_ns() // 1000)
-            if len(batch.entries) >= _MAX_ENTRIES:
-                break
+        self._short_of_files = False
+        try:
+            for name in runs(self._folder):
+                if name not in self._runs:
+                    self._runs[name] = self._resume(name)
+            for run in self._runs.values():
+                count += self._read_run(run, batch)
+                if len(batch.entries) >= _MAX_ENTRIES:
+                    break
+        except OSError as error:
+            self._put_off(error)
         return count
+
+    def _read_run(self, run: _Run, batch: Batch) -> int:
+        run.at_end = False  # until it is known that nothing is left
+        run.over = run.reader.is_over()
+        records = self._up_to_marker(run, self._sound_records(run))
+        run.pairing.take(records, batch)
+        run.at_end = not records and run.marker is None
+        if run.done:
+            if self._gate is not None:
+                self._gate.over(list(run.pairing.lately))
+            run.pairing.crashed(batch, time.time_ns() // 1000)
+        return len(records)
+
+    def _put_off(self, error: OSError) -> None:
+        """No descriptor or no memory for a file now: a reason to come back, not to end."""
+        if error.errno not in _SHORTAGES:
+            raise error
+        self._short_of_files = True
+        _shortages.note(f"files cannot be opened ({errno.errorcode[error.errno]}); what is in the spool waits")
 
     def _sound_records(self, run: _Run) -> list[Record]:
         damaged = run.reader.damaged_bytes

@@ -1,81 +1,58 @@
 """What the supervisor tells its children: a new configuration, or (by dying) that it is time to stop.
 
-A pipe for each child. The supervisor writes a length and a pickled `Config`; when it dies, the pipe ends.
+A pipe for each child, of `multiprocessing`: it frames what is sent, whatever its size and whatever interrupts the system
+calls. When the supervisor dies, the pipe ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pickle
-import struct
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import Pipe
 from typing import Any
-
-_LENGTH = struct.Struct("<I")
 
 
 class Orders:
-    """Both ends of one pipe. After the fork, `for_child` closes the end that is not the child's."""
+    """Both ends of one pipe. After the fork each side closes the end that is not its own."""
 
     def __init__(self) -> None:
-        self._read_fd, self._write_fd = os.pipe()
-        self._pending = b""
+        self._reader, self._writer = Pipe(duplex=False)
 
     # The supervisor's end.
 
+    def for_supervisor(self) -> None:
+        """After the fork: without a reading end of its own, the supervisor is told when the child is gone."""
+        self._reader.close()
+
     def send(self, config: Any) -> None:
-        data = pickle.dumps(config)
+        """Returns once the child has taken all but what a pipe holds (64 KiB)."""
         # A child that has died does not read; the one that replaces it is forked with the new configuration.
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._write_fd, _LENGTH.pack(len(data)) + data)
+            self._writer.send(config)
 
     def close(self) -> None:
-        self._close(self._read_fd)
-        self._close(self._write_fd)
-
-    @staticmethod
-    def _close(fd: int) -> None:
-        with contextlib.suppress(OSError):
-            os.close(fd)
+        self._reader.close()
+        self._writer.close()
 
     # The child's end.
 
     def for_child(self, *, mine: bool) -> None:
         """In a fork: keep only the reading end, and that only of the child's own pipe."""
-        self._close(self._write_fd)
+        self._writer.close()
         if not mine:
-            self._close(self._read_fd)
+            self._reader.close()
 
     def watch(self, *, on_config: Callable[[Any], None], on_parent_gone: Callable[[], None]) -> None:
-        """Call back from the running loop."""
-        os.set_blocking(self._read_fd, False)
+        """Call back on the running loop. A thread waits for the pipe, so that half a message holds no call up."""
         loop = asyncio.get_running_loop()
 
-        def readable() -> None:
-            try:
-                data = os.read(self._read_fd, 1 << 20)
-            except BlockingIOError:
-                return
-            if not data:
-                loop.remove_reader(self._read_fd)
-                on_parent_gone()
-                return
-            for config in self._configs(data):
-                on_config(config)
+        def listen() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to tell
+                with contextlib.suppress(EOFError, OSError):
+                    while True:
+                        loop.call_soon_threadsafe(on_config, self._reader.recv())
+                loop.call_soon_threadsafe(on_parent_gone)
 
-        loop.add_reader(self._read_fd, readable)
-
-    def _configs(self, data: bytes) -> list[Any]:
-        self._pending += data
-        configs = []
-        while len(self._pending) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._pending)
-            end = _LENGTH.size + length
-            if len(self._pending) < end:
-                break
-            # Written by the supervisor that forked us, through a pipe that nobody else holds.
-            configs.append(pickle.loads(self._pending[_LENGTH.size : end]))  # noqa: S301 - see above
-            self._pending = self._pending[end:]
-        return configs
+        threading.Thread(target=listen, name="orders", daemon=True).start()

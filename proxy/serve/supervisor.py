@@ -7,7 +7,6 @@ the embedded model. It imports neither FastAPI nor a database.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import logging
 import os
@@ -24,7 +23,9 @@ from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import local_tree, needs_local_model, provider_tree
+from proxy.processes.descriptors import take_all
 from proxy.processes.orders import Orders
+from proxy.serve.data_dir import lock_data_dir
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -57,6 +58,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._stopping = False
         self._stop_by = 0.0
+        self._reloading = False
+        self._reload_asked = False
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
@@ -75,6 +78,8 @@ class Supervisor:
         return 0
 
     def _fork(self, child: Child) -> None:
+        """A reload waits meanwhile: it would find a pipe without a reader, or miss the child."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         child.orders.close()
         child.orders = Orders()
         child.started_at = time.monotonic()
@@ -83,11 +88,14 @@ class Supervisor:
         pid = os.fork()
         if pid:
             child.pid = pid
+            child.orders.for_supervisor()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
             return
         code = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
             for other in self._children:
                 other.orders.for_child(mine=other is child)
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -162,6 +170,19 @@ class Supervisor:
                 os.kill(child.pid, number)
 
     def _on_reload(self, *_: object) -> None:
+        """A signal that comes while a reload is under way has its reload afterwards: two must not write to one pipe."""
+        self._reload_asked = True
+        if self._reloading:
+            return
+        self._reloading = True
+        try:
+            while self._reload_asked:
+                self._reload_asked = False
+                self._reload()
+        finally:
+            self._reloading = False
+
+    def _reload(self) -> None:
         if self._config_path is None:
             log.warning("there is no configuration file to reload")
             return
@@ -174,7 +195,8 @@ class Supervisor:
             log.warning("%s", warning)
         self.config = config
         for child in self._children:
-            child.orders.send(config)
+            if child.pid:  # one that is not there yet is forked with the new configuration
+                child.orders.send(config)
         log.info("the new configuration is in force")
 
 
@@ -191,22 +213,6 @@ def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
         raise ConfigError([Problem("", message)]) from None
     tree = local_tree(local.base_url, local.model_name, local.context_tokens)
     return *build(Expansion(tree, [], [])), local
-
-
-def make_data_dir(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def lock_data_dir(path: Path) -> int:
-    """Hold `path` for this instance; the descriptor keeps the lock. Raises ConfigError where another has it."""
-    make_data_dir(path)
-    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
-    return fd
 
 
 def listen(host: str, port: int, path: str) -> socket.socket:
@@ -244,6 +250,7 @@ def serve(config_path: Path | None, workers: int) -> int:
 def _serve(
     config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
 ) -> int:
+    take_all()
     if workers > 1 and config.store == "memory":
         raise ConfigError(
             [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]

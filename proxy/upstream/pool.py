@@ -133,6 +133,7 @@ class Response:
 
     def completed(self) -> None:
         self._complete = True
+        self._paused = False
         self._connection = None
 
     def failed(self, error: UpstreamError) -> None:
@@ -158,6 +159,7 @@ class _Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
+        self._reading, self._writing = True, True
         self.response: Response | None = None
         self.idle_since = 0.0
 
@@ -165,12 +167,15 @@ class _Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return not self._closed and self._transport is not None and not self._transport.is_closing()
+        """Whether it can carry another call: open, in both directions, and read from."""
+        open_ = not self._closed and self._transport is not None and not self._transport.is_closing()
+        return open_ and self._reading and self._writing
 
     def send(self, head: bytes, body: bytes) -> Response:
         """Write a request. From here on the upstream may bill it."""
         assert self._transport is not None
         assert self.response is None
+        assert self._reading
         self.response = response = Response(self)
         self._headers = []
         self._head_bytes = self._informational = 0
@@ -193,6 +198,7 @@ class _Connection(asyncio.Protocol):
         if transport is None or not transport.can_write_eof():  # TLS
             self.break_off()
             return
+        self._writing = False
         transport.write_eof()
         self._loop.call_later(_HANG_UP_S, self._end_of_patience, response)
 
@@ -202,11 +208,13 @@ class _Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         if self._transport is not None and not self._closed:
+            self._reading = False
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         self._last_at = self._loop.time()
         if self._transport is not None and not self._closed:
+            self._reading = True
             self._transport.resume_reading()
 
     # asyncio.Protocol
@@ -285,6 +293,10 @@ class _Connection(asyncio.Protocol):
         self._stop_timer()
         if response is not None:
             response.completed()
+        if (
+            not self._reading
+        ):  # its reader was slow; what is left of it is in memory, and the next caller waits for a head
+            self.resume_reading()
         if reusable and self.usable:
             self._pool.release(self)
         else:
@@ -351,18 +363,22 @@ class _Pool:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def acquire(self) -> _Connection:
-        """A connection with nothing on it. Raises `UpstreamError` with `sent=False`."""
-        oldest = asyncio.get_running_loop().time() - self._keepalive_s
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable and connection.idle_since > oldest:
-                return connection
-            connection.close()
-        if self._open >= self._max_connections:
+        """A connection with nothing on it, open and read from. Raises `UpstreamError` with `sent=False`."""
+        while True:
+            oldest = asyncio.get_running_loop().time() - self._keepalive_s
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.usable and connection.idle_since > oldest:
+                    return connection
+                connection.close()
+            if self._open < self._max_connections:
+                return await self._connect()
             handed = await self._wait_for_turn()
-            if handed is not None:
+            if handed is None:
+                return await self._connect()
+            if handed.usable:  # it may have been closed since it was handed over
                 return handed
-        return await self._connect()
+            handed.close()
 
     async def _wait_for_turn(self) -> _Connection | None:
         turn: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()

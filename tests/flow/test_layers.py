@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ceilings.ceiling import CACHE_WRITES, impossible_units, rendered_bytes
+from proxy.ceilings.ceiling import CACHE_WRITES, impossible_units
 from proxy.ceilings.learned import Learned
+from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import find
 from proxy.exchange import tighten
 from proxy.upstream.pool import UpstreamError

@@ -230,3 +230,69 @@ async def test_a_server_that_does_not_mind_a_hang_up_is_cut_off(monkeypatch: pyt
     with pytest.raises(UpstreamError, match="broken off"):
         await response.read()
     listening.close()
+
+
+def _whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def _chunked(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize("framed", [_whole, _chunked])
+async def test_an_answer_that_its_reader_was_slow_to_take_leaves_a_connection_that_is_read(
+    server: tuple[Server, Origin], client: UpstreamClient, monkeypatch: pytest.MonkeyPatch, framed: Callable[..., bytes]
+) -> None:
+    """The last piece of an answer may be what pauses the reading: the next caller's answer must come all the same."""
+    monkeypatch.setattr(upstream, "_HIGH_WATER", 1000)
+    for body in (b"x" * 5000, b"ok", b"y" * 1001, b"n", b"z" * 50_000, b"ok"):
+        server[0].script = [framed(body)]
+        assert await fetch(client, server[1]) == (200, body)
+    assert server[0].connections == 1
+
+
+async def test_a_connection_that_was_hung_up_on_is_not_used_again(
+    server: tuple[Server, Origin], client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream finished its answer all the same, and keeps the connection: but nothing can be written to it."""
+    finished, may_close = asyncio.Event(), asyncio.Event()
+
+    async def finishes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+        await reader.read()
+        writer.write(b"1\r\nb\r\n0\r\n\r\n")
+        finished.set()
+        await may_close.wait()
+        writer.close()
+
+    listening = await asyncio.start_server(finishes, "127.0.0.1", 0)
+    origin = origin_of(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", {})
+    client.add("up", origin)
+    response = await client.send("up", encode_head(b"POST", b"/", b"host: x\r\n", {}, 2), b"{}")
+    response.hang_up()
+    await finished.wait()
+    while await response.read():
+        pass
+    client._pools["up"].origin = server[1]
+    server[0].script = [_whole(b"ok")]
+    assert await fetch(client, server[1]) == (200, b"ok")
+    may_close.set()
+    listening.close()
+
+
+async def test_a_connection_that_closes_as_it_is_handed_over_is_not_used(
+    server: tuple[Server, Origin], client: UpstreamClient
+) -> None:
+    pool = client._pools["up"]
+    first, second = await pool.acquire(), await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    while not pool._waiters:
+        await asyncio.sleep(0)
+    pool.release(first)
+    first.close()
+    third = await waiting
+    assert third.usable
+    second.close()
+    third.close()

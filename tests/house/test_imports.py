@@ -17,7 +17,7 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors",
+        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom",
         "proxy.wire",
         "proxy.types",
         "proxy.config",
@@ -220,7 +220,10 @@ def test_the_price_library_stands_alone() -> None:
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
-    [("proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR), ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE)],
+    [
+        ("proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR),
+        ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE),
+    ],
 )
 def test_a_process_loads_only_what_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
     """What is in memory after the import, seen from a fresh interpreter."""

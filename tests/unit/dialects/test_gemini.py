@@ -28,7 +28,10 @@ def refusal(**changes: Any) -> Refusal:
 def test_both_spellings_are_read_and_one_is_forwarded(config: str, cap: str) -> None:
     call = parse(**{config: {cap: 7, "temperature": 1}})
     assert call.output_caps == (7,)
-    assert orjson.loads(gemini.encode(call, "m").written({}))["generationConfig"] == {"maxOutputTokens": 7, "temperature": 1}
+    assert orjson.loads(gemini.encode(call, "m").written({}))["generationConfig"] == {
+        "maxOutputTokens": 7,
+        "temperature": 1,
+    }
 
 
 @pytest.mark.parametrize("value", [True, 0, -1, 1.5, "7", [], 2**31])

@@ -43,9 +43,8 @@ def test_priced_and_bounded_fields_are_read_strictly(name: str, value: Any) -> N
     [
         {"conversation": "conv_1"},
         {"conversation": {"id": "conv_1"}},
-        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]},
-        {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "file_id": "file-1"}]}]},
-        {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]},
+        {"prompt": {"id": "p"}},
+        {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]},
     ],
 )
 def test_what_nobody_made_here_does_not_exist(changes: dict[str, Any]) -> None:
@@ -59,7 +58,7 @@ def test_stored_context_is_bounded_by_the_models() -> None:
 
 
 def test_tool_calls_are_bounded_and_counted() -> None:
-    call = parse(tools=[{"type": "web_search"}, {"type": "file_search", "vector_store_ids": ["vs_1"]}])
+    call = parse(tools=[{"type": "web_search"}, {"type": "file_search"}])
     assert call.body["max_tool_calls"] == 10
     assert (call.extra, call.passes) == ({"web_search": 10, "file_search": 10}, 11)
     assert parse(tools=[{"type": "web_search"}], max_tool_calls=2).extra == {"web_search": 2}
@@ -72,7 +71,7 @@ def test_tools_of_the_client_bring_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"prompt": {"id": "p"}}, {"tools": [{"type": "image_generation"}]}, {"tools": [{"type": "mcp"}]}]
+    "changes", [{"prompt": {"variables": {}}}, {"tools": [{"type": "image_generation"}]}, {"tools": [{"type": "mcp"}]}]
 )
 def test_what_cannot_be_seen_has_no_bound(changes: dict[str, Any]) -> None:
     assert parse(**changes).unbounded

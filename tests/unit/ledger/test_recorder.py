@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -450,3 +452,40 @@ def test_damage_in_the_middle_is_told_and_costs_no_neighbour(
     assert "is damaged" in caplog.text
     assert ledger.recorder.unreadable_records == 1
     assert list(ledger.folder.glob("*.damaged"))
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("opened", range(8))
+def test_running_out_of_descriptors_puts_off_and_loses_nothing(
+    ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch, opened: int, lasting: bool
+) -> None:
+    """Whichever file cannot be opened; the run is over meanwhile, which must not be taken for all of it being read."""
+    other = SpoolWriter(ledger.folder, "x")
+    first, second = intent(), intent()
+    append(writer, first, settle(first))
+    append(other, second, settle(second))
+    ledger.ship()
+    lost = intent()
+    append(other, lost)
+    writer.close()
+    other.close()
+    left = opened
+
+    def scarce(real: Any) -> Any:
+        def open_file(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == -1 or (lasting and left < 0):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(*args, **kwargs)
+
+        return open_file
+
+    with monkeypatch.context() as patched:
+        patched.setattr("proxy.spool.writer.os.open", scarce(os.open))
+        patched.setattr("proxy.spool.writer.Path.open", scarce(Path.open))
+        patched.setattr("proxy.spool.writer.Path.glob", scarce(Path.glob))
+        ledger.recorder.step()
+    ledger.ship()
+    assert sorted(row["id"] for row in ledger.rows()) == sorted(one["id"] for one in (first, second, lost))
+    assert list(ledger.folder.iterdir()) == []

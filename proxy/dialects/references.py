@@ -1,0 +1,236 @@
+"""What a body refers to beyond itself: ids of what is stored at a provider, and URLs that a server would fetch. Pure.
+
+One walk over the whole parsed body, so that no place is forgotten. What counts is the name of a field: whatever ends like
+an id is one, unless it is on the list of those that clients make up themselves. What the tables leave out is refused, not
+passed: a new field of a provider stays shut until somebody has looked at it. O(values); texts are not looked into.
+
+Sources: the request types of openai 3.57, anthropic 2.14, google-genai 3.6 and mistralai 3.7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from proxy.errors import stored_not_found
+
+# `file_id`, `IDS`, `vectorStoreIds`; not `valid`.
+_ENDS_LIKE_AN_ID = re.compile(r"(?i:(?:\A|[_-])ids?)\Z|[a-z0-9]I[dD]s?\Z")
+_MAX_NAMES = 4096  # of fields, remembered with their kinds: clients make up names
+_MAX_DECODINGS = 4
+_SHOWN = 64
+
+_PLAIN, _CLOSED, _NEVER, _STORED, _HOLDER, _ID, _URL, _FILE_URI, _FORGOTTEN = range(9)
+
+# Names of fields, without `_` and in lower case: some servers take every spelling.
+_OWN = """
+    id ids toolcallid tooluseid callid callerid toolid userid enduserid customerid turnid requestid deviceid customid
+    correlationid placeid connectorid continuationid idslot
+"""
+# A tracer's and a tokenizer's; `litellm_session_id`, `stop_token_ids`.
+_OWN_ENDINGS = ("sessionid", "traceid", "spanid", "litellmcallid", "tokenid", "tokenids")
+_STORED_NAMES = "container conversation vectorstores"
+_HOLDERS = "audio voice file vectorstore skill agent assistant thread"
+_CLOSED_NAMES = """
+    metadata clientmetadata parameters schema jsonschema properties inputschema outputschema responseschema
+    responsejsonschema parametersjsonschema arguments logitbias chattemplatekwargs structuredoutputs guidedjson
+"""
+_URL_ENDINGS = ("url", "urls", "uri", "uris", "endpoint")
+# May be a URL, or what stands in its place (base64, a list of parts).
+_PERHAPS_URLS = "image images video videos audio"
+
+
+class References(NamedTuple):
+    """held: ids that have to be the team's own. urls: what a server would fetch. In no order."""
+
+    held: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+
+
+class Names:
+    """The fields of one dialect, as `_`-less lower-case words.
+
+    own: ids that clients make up, or that refer to something in the same body. held: ids of what calls through this proxy
+    may have made, so that a team has them; all others are nobody's. stored: fields that end like no id and name something
+    stored. holders: objects whose `id` does. never: what no call may hold at all. closed: JSON of the client's own, in which
+    no provider looks for ids. forgotten: ids that only help to diagnose, and may be left out. public: fields that name
+    something of the provider's own where the field beside them says so.
+    """
+
+    def __init__(
+        self,
+        *,
+        held: str = "",
+        stored: str = "",
+        holders: str = "",
+        never: str = "",
+        closed: str = "",
+        forgotten: str = "",
+        file_uris: str = "",
+        public: tuple[str, str, str] = ("", "", ""),
+    ) -> None:
+        self.held = frozenset(held.split())
+        self.public = public
+        self._own = frozenset(_OWN.split())
+        # Where a name stands in two tables the later one holds.
+        self._kinds = {
+            name: kind
+            for names, kind in (
+                (_PERHAPS_URLS, _URL),
+                (_HOLDERS + " " + holders, _HOLDER),
+                (_STORED_NAMES + " " + stored, _STORED),
+                (_CLOSED_NAMES + " " + closed, _CLOSED),
+                (forgotten, _FORGOTTEN),
+                (file_uris, _FILE_URI),
+                (never, _NEVER),
+            )
+            for name in names.split()
+        }
+        self.known: dict[str, int] = {}
+
+    def kind_of(self, name: str) -> int:
+        """What a field of this name holds."""
+        kind = self._kinds.get(plain := squashed(name))
+        if kind is None:
+            own = plain in self._own or plain.endswith(_OWN_ENDINGS)
+            kind = _ID if not own and _ENDS_LIKE_AN_ID.search(name) else _PLAIN
+            kind = _URL if plain.endswith(_URL_ENDINGS) else kind
+        if len(self.known) < _MAX_NAMES and len(name) <= _SHOWN:
+            self.known[name] = kind
+        return kind
+
+
+OPENAI = Names(held="audio")
+TOKENS = Names(closed="input prompt")  # texts and tokens, maybe a million of these
+RESPONSES = Names(
+    held="container containerid fileid approvalrequestid comparisonresponseid previousresponseid", holders="prompt"
+)
+ANTHROPIC = Names(
+    held="container containerid fileid",
+    closed="input",
+    forgotten="previousmessageid",
+    public=("skillid", "type", "anthropic"),
+)
+GEMINI = Names(
+    closed="args response labels",
+    stored="cachedcontent filesearchstorenames filesearchstores",
+    never="""
+        retrieval vertexragstore vertexaisearch ragcorpus ragcorpora ragresources datastore datastorespecs
+        apikeysecret apikeysecretversion credentialsecret serviceaccount prompttemplatename responsetemplatename
+    """,
+    file_uris="fileuri gcsuri gcsuris",
+)
+
+# Of the dialects whose answers may say what they have made.
+NAMES = {
+    "openai.chat": OPENAI,
+    "openai.responses": RESPONSES,
+    "openai.count_tokens": RESPONSES,
+    "anthropic.messages": ANTHROPIC,
+    "anthropic.count_tokens": ANTHROPIC,
+}
+
+
+def squashed(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def of(body: dict[str, Any], names: Names) -> References:
+    """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out."""
+    found = _walk(body, names)
+    for name, value in found.ids:
+        if squashed(name) not in names.held and value:
+            raise stored_not_found(name[:_SHOWN])
+    for name, uri in found.file_uris:
+        _refuse_stored_file(name, uri)
+    for place, name in found.forgotten:
+        place[name] = None
+    return References(tuple([value for _, value in found.ids]), tuple(found.urls))
+
+
+def made_by(answer: Any, names: Names) -> list[str]:
+    """The ids in an answer by which a later call can refer to something that this one has made."""
+    return [value for name, value in _walk(answer, names).ids if squashed(name) in names.held]
+
+
+class _Found:
+    """What one walk has come by."""
+
+    __slots__ = ("file_uris", "forgotten", "ids", "urls")
+
+    def __init__(self) -> None:
+        self.ids: list[tuple[str, str]] = []
+        self.urls: list[str] = []
+        self.file_uris: list[tuple[str, str]] = []
+        self.forgotten: list[tuple[dict[str, Any], str]] = []
+
+
+def _walk(body: Any, names: Names) -> _Found:
+    found = _Found()
+    known = names.known
+    stack: list[Any] = [body]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack += [one for one in value if type(one) is dict or type(one) is list]
+            continue
+        if type(value) is not dict:
+            continue
+        for name, inner in value.items():
+            kind = known.get(name)
+            if kind is None:
+                kind = names.kind_of(name)
+            if kind == _PLAIN:
+                if type(inner) is dict or type(inner) is list:
+                    stack.append(inner)
+            elif kind != _CLOSED and inner is not None:
+                _note(found, names, kind, value, name)
+                if type(inner) is dict or type(inner) is list:
+                    stack.append(inner)
+    return found
+
+
+def _note(found: _Found, names: Names, kind: int, place: dict[str, Any], name: str) -> None:
+    """Note what a field that may refer to something holds."""
+    value = place[name]
+    if kind == _NEVER:
+        if value:
+            found.ids.append((name, str(value) if isinstance(value, str) else name))
+        return
+    if kind == _FORGOTTEN:
+        found.forgotten.append((place, name))
+        return
+    if kind in (_STORED, _HOLDER) and type(value) is dict:
+        found.ids += [(name, one) for key in value if squashed(key) == "id" and isinstance(one := value[key], str)]
+    if kind == _HOLDER and squashed(name) not in _MAYBE_URL:
+        return
+    texts: Iterable[Any] = value if type(value) is list else (value,)
+    strings = [one for one in texts if isinstance(one, str)]
+    if kind == _FILE_URI:
+        found.file_uris += [(name, one) for one in strings]
+    elif kind in (_URL, _HOLDER):
+        found.urls += [one for one in strings if one[:5].lower() != "data:"]
+    elif squashed(name) != names.public[0] or place.get(names.public[1]) != names.public[2]:
+        found.ids += [(name, one) for one in strings]
+
+
+_MAYBE_URL = frozenset(_PERHAPS_URLS.split())
+
+
+def _refuse_stored_file(name: str, uri: str) -> None:
+    """A file that was uploaded, or that lies in a bucket of the provider's account, is nobody's here."""
+    plain = uri
+    for _ in range(_MAX_DECODINGS):
+        decoded = unquote(plain)
+        if decoded == plain:
+            break
+        plain = decoded
+    else:
+        raise stored_not_found(name)
+    plain = plain.strip().replace("\\", "/").lower()
+    scheme, _, rest = plain.partition("://")
+    host = rest.partition("/")[0]
+    if scheme not in ("http", "https") or "/files/" in rest or "generativelanguage" in host:
+        raise stored_not_found(name)

@@ -1,0 +1,24 @@
+"""File descriptors: as many as the system gives, and a part of them kept from connections, for the work behind them."""
+
+from __future__ import annotations
+
+import resource
+
+_ENOUGH = 65_536
+_KEPT = 64  # for the spool, the ledger, the control socket, the listener …
+
+
+def take_all() -> None:
+    """Raise this process's limit (and its children's) as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connections_at_most(wanted: int, *, descriptors_each: int) -> int:
+    """How many connections may be open so that the rest of the process always has descriptors left."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (soft - _KEPT) // descriptors_each))

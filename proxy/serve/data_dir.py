@@ -1,0 +1,68 @@
+"""The folder that holds what is not in the ledger yet: ours alone, and one instance's at a time.
+
+Who can write in it can make up calls that were never made, so it is taken only where nobody else can.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+from pathlib import Path
+
+from proxy.config.file import ConfigError, Problem
+
+log = logging.getLogger("taximeter.supervisor")
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def make_data_dir(path: Path) -> None:
+    """The folder, made where it is missing. Raises ConfigError where others can write in it, or have."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise ConfigError([Problem("data_dir", f"{path} cannot be made: {error.strerror}")]) from None
+    if not found.st_mode & _OTHERS_MAY_WRITE:
+        return
+    if found.st_uid != os.geteuid():
+        if found.st_mode & stat.S_IWOTH:
+            advice = "everybody can write in it and it is not ours; name a folder in it, which is made with mode 0700"
+            raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
+        log.warning(
+            "data_dir %s can be written by its group, who could make up calls; mode 0700 is what it needs", path
+        )
+        return
+    if strangers := [
+        entry.name for entry in _entries(path) if entry.stat(follow_symlinks=False).st_uid != found.st_uid
+    ]:
+        advice = f"others can write in it, and have ({strangers[0]}); look at that, then chmod 0700"
+        raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
+    path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS_MAY_WRITE)
+    log.warning("data_dir %s could be written by others, and no longer can", path)
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
+    found = []
+    for folder in (path, path / "spool"):
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                found += list(entries)
+    return found
+
+
+def lock_data_dir(path: Path) -> int:
+    """Hold `path` for this instance; the descriptor keeps the lock. Raises ConfigError where another has it."""
+    make_data_dir(path)
+    try:
+        fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConfigError([Problem("data_dir", f"{path}/lock cannot be opened: {error.strerror}")]) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
+    return fd
