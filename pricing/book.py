@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
+from pricing.asked import dearest_asked, that_count
 from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
 from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
+from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd, to_nanousd_up
 from pricing.operator import OperatorPrice
 from pricing.price import Price, Row, specificity
-from pricing.resolve import Call, Plan, Rate, Span, applying_multipliers, applying_rows, closest, make_plan
+from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, closest, make_plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
-from pricing.usage import Quantity, Reading, Usage
+from pricing.usage import Reading
 
 _CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
 _PLANS_A_KIND = 16  # periods (dates, clock windows) that one kind of call keeps
@@ -51,7 +54,6 @@ class Book:
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
         self._assumed = _assumed_row(assumed) if assumed is not None else None
         self._plans: dict[_Key, list[Plan]] = {}
-        self._served: dict[tuple[str, str, str | None], tuple[str, bool]] = {}
         self._dearest: dict[_Key, Dearest | None] = {}
 
     def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
@@ -78,7 +80,15 @@ class Book:
 
         `model` is the name that the call was routed to; what the response says it was served by wins where it has a
         price, else the flag `fallback_price` is raised. `attributes`: the caller's (`team`, …), for multipliers.
+        Of what was only asked for (`reading.asked`) nothing, all or some counts, whatever is dearest.
         """
+        if reading.asked:
+            call: dict[str, Any] = {"provider": provider, "at_s": at_s}
+            asked = self.asked_that_count(reading.asked, model=model, **call)
+            if reading.model is not None and reading.model != model:
+                asked |= self.asked_that_count(reading.asked, model=reading.model, **call)
+            call |= {"model": model, "endpoint": endpoint, "attributes": attributes}
+            return dearest_asked(reading, asked, lambda one: self.cost(one, **call))
         served, fell_back = model, False
         plan = None
         if reading.model is not None and reading.model != model:
@@ -92,18 +102,30 @@ class Book:
             if fell_back and (plan.assumed or not plan.priced):
                 fell_back, served = False, reading.model or model
         lines: list[CostLine] = []
-        missing = _price_usage(plan, reading.usage, None, lines)
+        missing = price_usage(plan, reading.usage, None, lines)
+        if served != model and not fell_back and self.catalog.is_router(provider, model, at_s):
+            fee = self._plan(provider, model, None, reading.conditions, endpoint, attributes, at_s)
+            price_usage(fee, reading.usage, model, lines)
         assumed = plan.assumed and bool(reading.usage)
         for part in reading.parts:
             other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
             assumed = assumed or other.assumed
-            missing = _price_usage(other, part.usage, part.model, lines) or missing
+            missing = price_usage(other, part.usage, part.model, lines) or missing
         if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
         total = sum((line[4] for line in lines), _ZERO)
         return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
+
+    def asked_that_count(self, asked: Mapping[str, str], *, provider: str, model: str, at_s: int) -> dict[str, str]:
+        """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
+        canonical, name = self.catalog.canonical(provider), model.lower()
+        names, found = self._names(canonical, name, None, at_s)
+        rows = [*(found.rows if found else ()), *self.catalog.common_rows(canonical)]
+        rows += [row for _, row in self._operator_rows(provider.lower(), canonical, names)]
+        whens = [one.when for one in (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)]
+        return that_count(asked, canonical, name, [row.when for row in rows] + whens)
 
     def _unusual(
         self,
@@ -120,12 +142,12 @@ class Book:
         flags = list(reading.flags)
         computed = None if missing else sum((line.cost_usd for line in lines), _ZERO)
         reported = reading.provider_cost_usd
-        if reported is not None and not _operator_names(plan, reading.usage):
+        if reported is not None and not operator_names(plan, reading.usage):
             if (
                 computed is not None
                 and plan.priced
                 and not assumed
-                and _comparable(reading)
+                and comparable(reading)
                 and abs(computed + reading.provider_fee_usd - reported) > reported * _TOLERANCE
             ):
                 flags.append("provider_cost_differs")
@@ -169,7 +191,7 @@ class Book:
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
-        known = self._model(self.catalog.canonical(provider), model.lower(), 2**40)
+        known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
         return known.limits if known is not None else NO_LIMITS
 
     def ceiling_nanousd(
@@ -290,18 +312,15 @@ class Book:
         The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
         `gpt-4o-mini` is for the snapshot that answers to it.
         """
-        found = self._model(provider, name, at_s)
+        found = self.catalog.find(provider, name, at_s)
         names = [name]
         if found is not None and found.name != name:
             names.append(found.name)
         if routed is not None and (lower := routed.lower()) not in names:
-            other = self._model(provider, lower, at_s)
+            other = self.catalog.find(provider, lower, at_s)
             if other is not None and found is not None and other.name == found.name:
                 names.append(lower)
         return tuple(names), found
-
-    def _model(self, provider: str, name: str, at_s: int) -> Model | None:
-        return self.catalog.find(provider, name, at_s)
 
     def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
         return [
@@ -345,51 +364,6 @@ class Book:
 
 def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
     return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
-
-
-def _price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLine]) -> bool:
-    """Append a line for each unit of the usage; True where some unit has no price."""
-    tokens: Quantity = 0
-    if plan.cuts:
-        for unit, quantity in usage.items():
-            if unit in INPUT_SIDE:
-                tokens += quantity
-    missing = False
-    for unit, quantity in usage.items():
-        rate = plan.rate(unit, tokens)
-        if rate is None:
-            missing = missing or (quantity > 0 and not _included(plan, unit, usage))
-            continue
-        lines.append(_line(rate, unit, quantity, model))
-    return missing
-
-
-def _line(rate: Rate, unit: str, quantity: Quantity, model: str | None) -> CostLine:
-    if rate.at_least and quantity < rate.at_least:
-        quantity = rate.at_least
-    amount = rate.each_usd * quantity if rate.each_usd is not None else rate.price_usd * quantity / rate.per
-    return CostLine(unit, quantity, rate.price_usd, rate.per, amount, model, rate.source)
-
-
-def _included(plan: Plan, unit: str, usage: Usage) -> bool:
-    """Whether a unit without a price costs nothing: told for information, or covered by the time that is paid for."""
-    if not plan.priced:
-        return False
-    if unit in FREE_WITHOUT_PRICE:
-        return len(usage) > 1 or unit == "request"
-    return unit in TOKENS and "gpu_second" in usage and plan.rate("gpu_second", 0) is not None
-
-
-def _comparable(reading: Reading) -> bool:
-    """Whether our own sum says something about a reported cost: a picture's or video's depends on what is not stated."""
-    return any(unit in TOKENS for unit in reading.usage)
-
-
-def _operator_names(plan: Plan, usage: Usage) -> bool:
-    """Whether the operator prices any unit of the usage: his price then wins over what the provider says."""
-    return bool(plan.operator_rows) and any(
-        (rate := plan.rate(unit, 0)) is not None and rate.of_operator for unit in usage
-    )
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

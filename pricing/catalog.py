@@ -114,7 +114,7 @@ def _closeness(pattern: str, name: str) -> int:
 
 
 _PREFIXES = re.compile(
-    r"^(models/|publishers/[^/]+/models/|accounts/fireworks/models/|(?:.*/)?foundation-model/|.*inference-profile/)"
+    r"^(models/|publishers/[^/]+/models/|accounts/fireworks/models/|(?:.*[/:])?foundation-model/|.*inference-profile/)"
 )
 _SUFFIXES = (
     re.compile(r":(online|nitro|floor|exacto|extended|thinking|beta)$"),  # a router's way of serving, not another model
@@ -199,19 +199,38 @@ def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
     return {unit: parse_price(text, unit) for unit, text in raw.items()}
 
 
+_KEPT = 4096  # names of which it is known whether they are routers
+
+
 @dataclass(slots=True)
 class Catalog:
-    """All providers. `lines`: the unparsed lines of each; `names`: other names of providers."""
+    """All providers. `lines`: the unparsed lines of each; `names`: other names of providers; `routers`: models that choose
+    another and whose price is a fee on top of its."""
 
     version: str
     lines: Mapping[str, list[bytes]]
     names: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    routers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     multipliers: Mapping[str, tuple[Multiplier, ...]] = field(default_factory=dict)
     parse: Callable[[bytes], Any] = json.loads
     _providers: dict[str, Provider] = field(default_factory=dict)
+    _chosen_by: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+    def is_router(self, provider: str, model: str, at_s: int) -> bool:
+        """Whether that model only chooses another, for a fee of its own."""
+        key = (provider, model)
+        known = self._chosen_by.get(key)
+        if known is None:
+            canonical = self.canonical(provider)
+            routers = self.routers.get(canonical, ())
+            found = self.find(canonical, model.lower(), at_s) if routers else None
+            if len(self._chosen_by) >= _KEPT:
+                self._chosen_by.clear()
+            known = self._chosen_by[key] = found is not None and found.name in routers
+        return known
 
     def canonical(self, provider: str) -> str:
         """The book's name of a provider, in lower case whether it is known or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ class Cost(NamedTuple):
 
     status: `partial` where some units have a price and others none; `cost_usd` is None then too.
     source: `provider` where the provider's own statement is the cost; `lines` then add up to it all the same.
+    asked: those of `Reading.asked` that the price is for, because it is dearer so.
     """
 
     status: Literal["priced", "unpriced", "partial"]
@@ -36,3 +38,4 @@ class Cost(NamedTuple):
     flags: tuple[str, ...]
     price_version: str
     model: str
+    asked: Mapping[str, str] = {}

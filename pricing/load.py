@@ -42,6 +42,7 @@ def load_book(path: Path | None = None) -> Book:
             names={other: name for name, others in aliases.get("providers", {}).items() for other in others},
             aliases=_aliases(aliases.get("alias", [])),
             fallbacks={name: tuple(others) for name, others in aliases.get("fallbacks", {}).items()},
+            routers={name: tuple(models) for name, models in aliases.get("routers", {}).items()},
             schedules={name: schedule(raw) for name, raw in tables["schedules"].items()},
             multipliers=_multipliers(tables["multipliers"].get("multiplier", [])),
             parse=orjson.loads,

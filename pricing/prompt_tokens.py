@@ -65,11 +65,13 @@ def count_prompt(request: Mapping[str, Any], model: str) -> int:
     if isinstance(request.get("input"), str):
         texts.append(request["input"])
     images: list[Image] = []
-    overhead = PRIMING if messages else 0
+    overhead = PRIMING if any(isinstance(message, dict) for message in messages) else 0
     for message in messages:
-        overhead += PER_MESSAGE
-        if isinstance(message, dict) and message.get("name"):
-            overhead += PER_NAME
+        if isinstance(message, dict):
+            overhead += PER_MESSAGE + (PER_NAME if message.get("name") else 0)
+        else:  # what is embedded: texts, ids of tokens, lists of those
+            ids = message if isinstance(message, list) else [message]
+            overhead += sum(isinstance(one, int) for one in ids)
         texts += _strings(message)
         images += find_images(message)
     tools = [tool for tool in _list(request.get("tools")) if isinstance(tool, dict)]

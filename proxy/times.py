@@ -1,9 +1,10 @@
-"""Instants as epoch microseconds, and how people write them."""
+"""Instants as epoch microseconds, how people write them, and the one clock that tells them: it never goes back."""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
@@ -14,8 +15,42 @@ class BadQuestion(ValueError):  # noqa: N818 - told to whoever asked
     """A parameter that makes no sense; the message says which and what would."""
 
 
+class Clock:
+    """The wall clock, but that it never goes back: a window that is over in this process stays over.
+
+    Where the wall clock was set back, time goes on from where it was, at half its pace, until they meet. So no budget's window
+    begins again, and none stands still for as long as the clock had been wrong. Nanoseconds.
+    """
+
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._at = 0
+        self._read_at = steady()
+
+    def now(self) -> int:
+        wall, steady = self._wall(), self._steady()
+        self._at = max(wall, self._at + max(0, steady - self._read_at) // 2)
+        self._read_at = steady
+        return self._at
+
+    def not_before(self, moment_ns: int) -> None:
+        """Another process has seen that moment: what is over there is over here."""
+        self._at = max(self._at, moment_ns)
+
+
+_clock = Clock()
+not_before = _clock.not_before
+
+
 def now_us() -> int:
-    return time.time_ns() // 1000
+    """Epoch microseconds, which never go back while this process lives."""
+    return _clock.now() // 1000
+
+
+def now_s() -> float:
+    """As `now_us`, in seconds."""
+    return _clock.now() / 1e9
 
 
 def moment(text: str, now_s: float) -> int:

@@ -55,6 +55,10 @@ class Router:
                 return self._route(model, pattern, row)
         raise model_not_found(model)
 
+    def is_exact(self, model: str) -> bool:
+        """Whether the configuration has this very name, and no pattern that it fits."""
+        return model in self._exact
+
     def visible(self, identity: Identity) -> Iterable[Route]:
         """The models with exact names that a key may use, for /v1/models."""
         for name, route in self._exact.items():

@@ -14,6 +14,7 @@ from math import inf
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.store import (
+    ENDED_KEPT_S,
     REMEMBERED_S,
     CounterKey,
     Denied,
@@ -152,6 +153,9 @@ class MemoryStore:
         if counter.open:
             self._counters[key] = counter
             return
+        self._put_aside(key, counter)
+
+    def _put_aside(self, key: CounterKey, counter: _Counter) -> None:
         budget, group, measure, start = key
         idle = self._idle.get((budget, measure, start))
         if idle is None:
@@ -346,6 +350,8 @@ class MemoryStore:
             elif counter.spent > heap[0][0]:
                 heapreplace(heap, (counter.spent, key))
         for (name, _, _), idle in self._idle.items():
+            if idle.window_end is not None and idle.window_end <= now_s:
+                continue
             counts[name] = counts.get(name, 0) + len(idle.spent)
         keys = [key for heap in heaps.values() for _, key in heap]
         return [self._as_it_stands(key) for key in keys], counts
@@ -386,14 +392,18 @@ class MemoryStore:
         return standing_of(claim, counter.spent, counter.reserved)
 
     async def forget_ended_windows(self, now_s: float) -> None:
-        """Drop counters whose window is over and on which nothing is reserved any more."""
+        """Keep less of counters whose window is over and on which nothing is reserved any more; after an hour, nothing."""
         over = [
-            key
+            (key, counter)
             for key, counter in self._counters.items()
             if counter.window_end is not None and counter.window_end <= now_s and not counter.open
         ]
-        for key in over:
+        for key, counter in over:
             del self._counters[key]
-        ended = [key for key, idle in self._idle.items() if idle.window_end is not None and idle.window_end <= now_s]
+            self._put_aside(key, counter)
+        kept_from = now_s - ENDED_KEPT_S
+        ended = [
+            one for one, idle in self._idle.items() if idle.window_end is not None and idle.window_end <= kept_from
+        ]
         for window in ended:
             del self._idle[window]

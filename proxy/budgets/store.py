@@ -21,6 +21,9 @@ CounterKey = tuple[str, str, str, int]
 REMEMBERED_S = 86_400
 """How long the end of a reservation is remembered where something may still come for it."""
 
+ENDED_KEPT_S = 3600
+"""How long what was spent in a window is known after its end: a clock that is set back finds it there."""
+
 MOST = 2**53
 """No claim takes more: beyond every limit that can be configured, and still exact as a double."""
 

@@ -26,6 +26,7 @@ from pricing.usage import Quantity, Reading
 from proxy.meters import Context, reader
 from proxy.meters.reader import Reader
 from proxy.meters.registry import guess
+from proxy.wire import lenient
 
 _BODIES = ("response", "usage", "events")
 _OBJECTS = ("request", "selector", "response_headers")
@@ -81,7 +82,10 @@ def parse_json(raw: bytes | str) -> object:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise LineError(f"is not JSON: {error}") from None
+        value = lenient.loads(raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace"))
+        if value is None:
+            raise LineError(f"is not JSON: {error}") from None
+        return value
 
 
 def price_line(raw: object, book: Book) -> dict[str, Any]:
@@ -174,34 +178,39 @@ def _parsed(text: bytes) -> OperatorRows:
 
 
 def read(line: Line) -> Reading:
-    """The line's usage; where a stream ended without any, its text is counted."""
-    one = _reader_of(line)
-    if isinstance(events := line.body.get("events"), list):
-        stream = one.stream(line.context)
-        for event in events:
-            stream.event(event)
-        reading = stream.finish()
-        return reading if reading.source != "none" else _estimated(line, events, reading)
+    """The line's usage; where none is stated, or not to its end, what can be read of the answer is counted."""
+    answer = _answer(line.body)
+    one = _reader_of(line, answer)
     if line.body.get("usage") is not None:
         return one.usage_only(line.body["usage"], line.context)
-    return one.whole(line.body.get("response"), line.context)
+    reading = one.answer(answer, line.context)
+    return _estimated(line, answer.values, reading) if reading.source == "none" else reading
 
 
-def _reader_of(line: Line) -> Reader:
+def _answer(body: Mapping[str, Any]) -> lenient.Answer:
+    """What came back: parsed, the payloads of a stream, or a body as text, which may be anything."""
+    if isinstance(events := body.get("events"), list):
+        return lenient.Answer(events, streamed=True)
+    if isinstance(text := body.get("response"), str):
+        return lenient.answer(text.encode("utf-8", "replace"))
+    return lenient.Answer([body.get("response")])
+
+
+def _reader_of(line: Line, answer: lenient.Answer) -> Reader:
     try:
         return reader(line.dialect, line.provider, line.context.endpoint)
     except LookupError as error:
-        usage = line.body.get("usage")
-        found = guess(line.body["response"] if isinstance(line.body.get("response"), dict) else {"usage": usage})
+        shapes = [one for one in answer.values if isinstance(one, dict)] or [{"usage": line.body.get("usage")}]
+        found = guess(shapes[0])
         if found is None:
             raise LineError(f"dialect: {error.args[0]}") from None
         return found
 
 
-def _estimated(line: Line, events: list[Any], reading: Reading) -> Reading:
+def _estimated(line: Line, values: list[Any], reading: Reading) -> Reading:
     from pricing.estimate import estimate
 
-    return estimate(events, reading.model or line.model, line.context.request, reading.model) or reading
+    return estimate(values, reading.model or line.model, line.context.request, reading.model) or reading
 
 
 def price(line: Line, reading: Reading, book: Book) -> Cost:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from proxy.money import usd_text
 from proxy.reports import sessions as session_queries
 from proxy.reports.session_tree import Node
 from proxy.reports.shapes import duration_s, node_shown, session_shown
-from proxy.times import BadQuestion, moment, rfc3339
+from proxy.times import BadQuestion, moment, now_s, rfc3339
 
 sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
 
@@ -38,7 +37,7 @@ def top(
     form: FormatOption = "table",
 ) -> None:
     """The sessions with a call in the span, the dearest first; a tree of sessions counts as one."""
-    now = time.time()
+    now = now_s()
     try:
         with _ledger(config) as engine:
             items = session_queries.sessions(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -19,7 +18,7 @@ from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import spend as spending
-from proxy.times import BadQuestion, moment, rfc3339
+from proxy.times import BadQuestion, moment, now_s, rfc3339
 
 keys = typer.Typer(
     no_args_is_help=True, help="Virtual keys: made, listed, revoked; effective everywhere within a second."
@@ -105,7 +104,7 @@ def spend(
 ) -> None:
     """What was spent, by whatever you ask for."""
     names = [name for name in by.split(",") if name]
-    now = time.time()
+    now = now_s()
     engine = open_ledger(config_of(config).ledger)
     try:
         items = spending.spend(
@@ -144,7 +143,7 @@ def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> N
     from proxy.ledger import raises
 
     settings = config_of(config)
-    now = time.time()
+    now = now_s()
     ledger = open_ledger(settings.ledger)
     compiled = compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
     seeds = budget_seeds(ledger, compiled, now)
@@ -182,7 +181,7 @@ def raise_budget(
     from proxy.budgets.budget import compile_budgets
     from proxy.ledger import raises
 
-    settings, now = config_of(config), time.time()
+    settings, now = config_of(config), now_s()
     try:
         until_s = moment(until, now) / 1e6 if until else None
         row = raises.make_raise(

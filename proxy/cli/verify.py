@@ -18,6 +18,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, config_of
 from proxy.config.model import Config, Server
+from proxy.times import now_s
 
 _TRIES = 10
 _CATCH_UP_S = 1.0  # the recorder ships what is settled well within it
@@ -126,7 +127,7 @@ def _ledger_counters(settings: Config) -> Counters:
     from proxy.ledger.database import connect
 
     engine = connect(settings.ledger)
-    seeds = budget_seeds(engine, compile_budgets(settings.budgets), time.time())
+    seeds = budget_seeds(engine, compile_budgets(settings.budgets), now_s())
     engine.dispose()
     return {(seed["budget"], seed["group"]): seed["spent"] for seed in seeds if seed["spent"]}
 

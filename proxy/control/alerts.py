@@ -11,7 +11,6 @@ import json
 import logging
 import ssl
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +30,7 @@ from proxy.ledger.database import writing
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.schema import alerts, budget_bases, budget_spend
 from proxy.money import usd_text
-from proxy.times import rfc3339
+from proxy.times import now_s, now_us, rfc3339
 
 log = logging.getLogger("taximeter.alerts")
 
@@ -140,9 +139,9 @@ class Alerts:
 
     def shipped(self, entries: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
         """Look at one batch that is in the ledger now."""
-        now_s = time.time()
-        events = [*self._crossed(entries, now_s), *blocks(refusals, now_s), *overruns(entries)]
-        self._keep([event for event in events if event[:5] not in self._known], now_s)
+        now = now_s()
+        events = [*self._crossed(entries, now), *blocks(refusals, now), *overruns(entries)]
+        self._keep([event for event in events if event[:5] not in self._known], now)
 
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
@@ -240,12 +239,12 @@ class Alerts:
             webhook = self._webhook(row["budget"])
             if webhook in failing or self._stopping.is_set():
                 continue
-            given_up = row["created_at"] < (time.time() - _GIVEN_UP_S) * 1e6
+            given_up = row["created_at"] < (now_s() - _GIVEN_UP_S) * 1e6
             if webhook and not given_up and not _post(webhook, payload(dict(row))):
                 failing.add(webhook)
                 continue
             with writing(self._engine).begin() as connection:
-                done = sa.update(alerts).where(alerts.c.id == row["id"]).values(delivered_at=int(time.time() * 1e6))
+                done = sa.update(alerts).where(alerts.c.id == row["id"]).values(delivered_at=now_us())
                 connection.execute(done)
         return bool(failing)
 

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +43,7 @@ from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
 from proxy.reports.sessions import recalled
+from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
     from proxy.control.page.live import Live
@@ -104,7 +104,7 @@ class _Control:
             sharing.add_done_callback(_never_alone)
         while recorder.step():  # what an earlier life left
             pass
-        changed = take_definitions(engine, self.budgets(), time.time())
+        changed = take_definitions(engine, self.budgets(), now_s())
         if changed and shared is not None:
             self._seeding = asyncio.create_task(shared.seed_anew(changed))
         stopping = threading.Event()
@@ -251,7 +251,7 @@ class _Control:
             return None
 
     def _seeds(self) -> list[dict[str, Any]]:
-        return budget_seeds(self._engine, self.budgets(), time.time())
+        return budget_seeds(self._engine, self.budgets(), now_s())
 
     async def _poll_keys(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
@@ -262,11 +262,11 @@ class _Control:
     async def _delete_old(self) -> None:
         """Entries older than they are to be kept, some at a time, so that the recorder never waits for long."""
         while True:
-            deleted, now_us = 0, time.time_ns() // 1000
+            deleted, now = 0, now_us()
             try:
-                await asyncio.to_thread(forget_stored, self._engine, now_us)
+                await asyncio.to_thread(forget_stored, self._engine, now)
                 if days := self.config.ledger_retention_days:
-                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now_us)
+                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now)
             except SQLAlchemyError as error:
                 log.warning("old entries are still there: %s", type(error).__name__)
             await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
@@ -283,14 +283,14 @@ class _Control:
 
     def _reload(self, config: Config) -> None:
         self.config = config
-        self._seeding = asyncio.create_task(self._seed_defined(time.time()))
+        self._seeding = asyncio.create_task(self._seed_defined(now_s()))
 
     async def _seed_defined(self, since_s: float) -> None:
         """Budgets that the new configuration defines (anew) begin with what the ledger says, once it has everything."""
         while True:
             try:
                 if self._recorder.caught_up_at >= since_s:
-                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), time.time())
+                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), now_s())
                     break
             except SQLAlchemyError as error:
                 log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)

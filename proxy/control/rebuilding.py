@@ -28,6 +28,7 @@ from proxy.ledger.counters import spent
 from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
+from proxy.times import now_us
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
@@ -137,7 +138,7 @@ class SharedBudgets:
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
         self._warn()
-        epoch, state, now_s = await member.state()
+        epoch, state, store_now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:
             return
@@ -149,14 +150,14 @@ class SharedBudgets:
                 return
             await member.command("SADD", member.name("reported", epoch), self._instance)
             reported.add(self._instance)
-        since = int((time.time() - self._config().server.max_call_s - _GRACE_S) * 1e6)
+        since = now_us() - int((self._config().server.max_call_s + _GRACE_S) * 1e6)
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
         if missing:
             if epoch not in self._told:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
                 self._told.add(epoch)
             return
-        await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "recovering")
+        await self._seed(epoch, compile_budgets(self._config().budgets), store_now_s, "recovering")
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)
@@ -223,7 +224,7 @@ class SharedBudgets:
     async def beat(self) -> None:
         """Say that this instance lives: before anything else, so that nobody goes on without it."""
         with contextlib.suppress(SQLAlchemyError):  # it is said again
-            await asyncio.to_thread(instances.beat, self._engine, self._instance, time.time_ns() // 1000)
+            await asyncio.to_thread(instances.beat, self._engine, self._instance, now_us())
 
     async def leave(self) -> None:
         """Nobody need wait for this instance any more, if everything that it knew is in the ledger."""

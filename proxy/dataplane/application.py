@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import orjson
 
@@ -14,6 +13,7 @@ from proxy.errors import Refused, budget_store_unavailable, internal, method_not
 from proxy.exchange import run as exchange
 from proxy.exchange.plane import Plane
 from proxy.money import usd_text
+from proxy.times import now_s
 
 log = logging.getLogger("taximeter.data")
 
@@ -73,7 +73,7 @@ class Application:
             await client.respond(503, [_JSON], b'{"status":"starting or draining"}')
 
     async def _models(self, client: Client) -> None:
-        identity = self._plane.keys.identify(client.headers, time.time())
+        identity = self._plane.keys.identify(client.headers, now_s())
         models = [
             {
                 "id": route.requested,
@@ -87,7 +87,7 @@ class Application:
 
     async def _key(self, client: Client) -> None:
         """A key's own view: its name, its team, and the budgets that name its fixed attributes."""
-        identity = self._plane.keys.identify(client.headers, time.time())
+        identity = self._plane.keys.identify(client.headers, now_s())
         fixed = {"key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer}
         fixed |= {f"label.{name}": value for name, value in identity.labels.items()}
         try:

@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +44,7 @@ from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
-from proxy.times import now_us
+from proxy.times import now_s, now_us
 from proxy.types import Identity
 
 log = logging.getLogger("taximeter.data")
@@ -180,12 +179,12 @@ class _DataPlane:
         return [standing._asdict() for standing in self._plane.store.standings()]
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        standings, counts = self._plane.store.fullest(payload["most"], time.time())
+        standings, counts = self._plane.store.fullest(payload["most"], now_s())
         return {"rows": [standing._asdict() for standing in standings], "counts": counts}
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         budgets = self._plane.configured.budgets.budgets
-        return [totals.told() for totals in self._plane.store.totals(budgets, time.time())]
+        return [totals.told() for totals in self._plane.store.totals(budgets, now_s())]
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
@@ -224,14 +223,14 @@ class _DataPlane:
             check_times(self._server.server_state.connections, loop.time())
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
-                await self._plane.store.forget_ended_windows(time.time())
+                await self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
         plane = self._plane
-        await plane.store.sweep(time.time())
+        await plane.store.sweep(now_s())
         gone = await plane.store.expired()
         if not gone:
             return

@@ -40,6 +40,10 @@ def parse_chat(raw: bytes) -> Call:
                     media += 1
     referred = references.of(body, references.OPENAI)
     fields.integer(body, "top_logprobs", 0, 20)
+    if body.get("best_of") not in (None, 1):
+        raise invalid_request(
+            "`best_of` is no field of this API; some servers would make answers that nobody sees.", "best_of"
+        )
     return Call(
         dialect="openai.chat",
         operation="chat",

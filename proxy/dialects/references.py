@@ -211,7 +211,8 @@ def _note(found: _Found, names: Names, kind: int, place: dict[str, Any], name: s
     if kind == _FILE_URI:
         found.file_uris += [(name, one) for one in strings]
     elif kind in (_URL, _HOLDER):
-        found.urls += [one for one in strings if one[:5].lower() != "data:"]
+        perhaps = squashed(name) in _MAYBE_URL
+        found.urls += [one for one in strings if one[:5].lower() != "data:" and not (perhaps and ":" not in one[:32])]
     elif squashed(name) != names.public[0] or place.get(names.public[1]) != names.public[2]:
         found.ids += [(name, one) for one in strings]
 

@@ -31,12 +31,14 @@ class StreamForm:
         return event.get("type") in self.end_types
 
     def usage_of(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The usage object in an event, or None. Some chat servers put it into the choice."""
+        """The usage object in an event, or None. Some chat servers put it into the choice, Groq into a field of its own."""
         value: Any = event
         for name in self.usage_path:
             value = value.get(name) if isinstance(value, dict) else None
         if value is None and isinstance(choices := event.get("choices"), list) and choices:
             value = choices[0].get("usage") if isinstance(choices[0], dict) else None
+        if value is None and isinstance(own := event.get("x_groq"), dict):
+            value = own.get("usage")
         return value if isinstance(value, dict) else None
 
 

@@ -41,13 +41,12 @@ class Answering:
         self.body = body
         target = exchange.endpoint.target
         self.reader: Reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        tier = attempt.call.body.get("service_tier")
         self.context = Context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
             request=attempt.call.body,
-            service_tier=tier if isinstance(tier, str) else None,
+            from_client=True,
             selector={"base_url": attempt.plan.destination.base_url},
         )
         self.ended = 0.0
@@ -68,6 +67,7 @@ class Answering:
     ) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
         attempt = self.attempt
+        all_seen = all_seen or (self.exchange.endpoint.operation == "embeddings" and bool(events))
         return await counted(stated, events, attempt.route.model, attempt.call.body, share=share, all_seen=all_seen)
 
     def price(self, reading: Reading) -> Cost:

@@ -26,7 +26,7 @@ from proxy.exchange.exchange import Exchange
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
-from proxy.times import now_us
+from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.destinations import Destination
 
@@ -37,12 +37,14 @@ _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; n
 class Plan:
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
-    changes: fields of the body that differ from what the client sent, from the beginning; body_bytes: with these.
+    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
+    the beginning; body_bytes: with these.
     number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt was
     counted. usage_each: every chunk of the stream has a usage that only we asked for.
     """
 
     id: str
+    call: Call
     number: int
     requests: int
     started_at: int
@@ -97,7 +99,7 @@ class Attempt:
             plan.ceiling_nanousd,
             plan.claims,
             dict(plan.changes),
-            exchange.call.tool_calls,
+            plan.call.tool_calls,
         )
 
     # What it is of
@@ -108,7 +110,7 @@ class Attempt:
 
     @property
     def call(self) -> Call:
-        return self.exchange.call
+        return self.plan.call
 
     @property
     def route(self) -> Route:
@@ -186,7 +188,7 @@ class Attempt:
         if most_nanousd is not None:
             claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
-            verdict = await store.reserve(self.id, claims, time.time(), self.plan.deadline_at / 1e6, self._intent)
+            verdict = await store.reserve(self.id, claims, now_s(), self.plan.deadline_at / 1e6, self._intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
@@ -209,10 +211,10 @@ class Attempt:
 
     def follow_limits(self) -> None:
         """Take the limits as they are now: a budget may have been raised meanwhile."""
-        now_s = time.time()
+        now = now_s()
         named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
         current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
-        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now_s))) for b, c in current]
+        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now))) for b, c in current]
 
     def bound_input(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""

@@ -9,6 +9,7 @@ from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.estimated import counted
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
+from proxy.meters.reader import asked_of
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.upstream.requests import request_head
 
@@ -57,7 +58,8 @@ async def forward(attempt: Attempt) -> Response:
 async def _unanswered(attempt: Attempt) -> Settlement:
     """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
     exchange, route = attempt.exchange, attempt.route
-    reading = await counted(Reading(), [], route.model, attempt.call.body, all_seen=True)
+    body = attempt.call.body
+    reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True)
     cost = charge(exchange.configured.book, route, exchange.endpoint.target, attempt.plan.attributes, reading)
     return unconfirmed("client_disconnected", None, _timings(attempt))._replace(reading=reading, cost=cost)
 

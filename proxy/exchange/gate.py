@@ -67,7 +67,7 @@ class StreamGate:
         self._form = form
         self._reader = reader
         self._timed = reader is llama_chat  # whose chunks say so far in `timings`; only the last has `usage`
-        self._mark = b"" if self._timed else form.usage_mark
+        self._mark = form.usage_mark if reader.hint is None else reader.hint
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage

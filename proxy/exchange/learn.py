@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from pricing.usage import Reading
 from proxy.ceilings.prompt_cache import cached_by
 from proxy.dialects.turns import answer_turns
 from proxy.exchange.attempt import Attempt
+from proxy.times import now_s
 
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
@@ -39,7 +39,7 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
 def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
     plane = attempt.exchange.plane
-    plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, time.time())
+    plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
     # If it was not: `note_conversation` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens

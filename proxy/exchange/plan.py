@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from pricing.book import Book
+from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
-from proxy.errors import invalid_request, model_not_priced, unbounded_cost
+from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
 from proxy.exchange.exchange import Exchange
-from proxy.times import now_us
+from proxy.meters.reader import asked_of
+from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 
 
@@ -20,11 +25,13 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     destination = configured.destination(route, exchange.endpoint.family.name)
     _refuse_unreadable(call, route)
     started_at = now_us()
-    now_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
-    facts = configured.facts_of(route.provider, route.model, now_s)
+    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    facts = configured.facts_of(route.provider, route.model, began_s)
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
+    another = partial(_another, exchange, route)
+    call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, route.provider)
     body = outgoing.written(changes)
@@ -35,10 +42,10 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         book=configured.book,
         provider=route.provider,
         model=route.model,
-        at_s=int(now_s),
-        until_s=int(now_s) + longest_s,
+        at_s=int(began_s),
+        until_s=int(began_s) + longest_s,
         attributes=attributes,
-        fixed=_fixed_conditions(call),
+        fixed=_fixed_conditions(configured.book, call, route, int(began_s)),
         without=ceilings.impossible_units(call, body),
         factor=plane.learned.factor(route.provider, route.model),
         things=call.things,
@@ -46,10 +53,11 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
     ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     matching = configured.budgets.candidates(exchange.identity, route, attributes)
-    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, bound.usage, requests), now_s)
+    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, bound.usage, requests), began_s)
     _require_bounds(exchange, route, claimed, bound, ceiling_nanousd)
     return Plan(
         id=plane.ids.new(started_at),
+        call=call,
         number=number,
         requests=requests,
         started_at=started_at,
@@ -74,10 +82,24 @@ def _refuse_unreadable(call: Call, route: Route) -> None:
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
-def _fixed_conditions(call: Call) -> dict[str, str]:
-    """What the request itself settles of its price: the service tier that it names, else the ordinary one; and more."""
-    tier = call.body.get("service_tier")
-    return {"service_tier": tier if isinstance(tier, str) and tier != "auto" else "default", **call.fixed}
+def _another(exchange: Exchange, route: Route, model: str) -> str:
+    """The provider's name of a model that a call names beside its own. Raises `Refused` where the caller may not use it."""
+    configured = exchange.configured
+    other = configured.router.route(model, exchange.identity)
+    if other.upstream != route.upstream:
+        raise model_not_found(model)
+    if not configured.facts_of(other.provider, other.model, now_s()).priced:
+        raise model_not_priced(model, configured.config.server.budget_status)
+    return other.model
+
+
+def _fixed_conditions(book: Book, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
+    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+    asked = {**call.fixed, **asked_of(call.body)}
+    if asked:
+        asked = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return {"service_tier": "default", **asked}
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

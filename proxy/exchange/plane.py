@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +29,7 @@ from proxy.sessions.costs import SessionCosts
 from proxy.sessions.trees import SessionTrees
 from proxy.spool.tally import Tally
 from proxy.spool.writer import SpoolWriter
+from proxy.times import now_s
 
 _MAX_READERS = 10_000
 
@@ -69,7 +69,7 @@ class Plane:
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     draining: int = 0
-    started_at: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=now_s)
 
     async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
         """What a session has cost, over all workers where they share a store."""
@@ -81,7 +81,7 @@ class Plane:
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
-        counted = claims(self.configured.budgets.budgets, attributes, Amounts(0, {}), time.time())
+        counted = claims(self.configured.budgets.budgets, attributes, Amounts(0, {}), now_s())
         always = [
             claim
             for budget, claim in counted

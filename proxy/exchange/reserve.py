@@ -14,6 +14,7 @@ from proxy.ceilings import clamp
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened
+from proxy.times import now_s
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
@@ -182,4 +183,4 @@ def _no_room(attempt: Attempt, no_room: NoRoomError) -> Refusal:
         return refusals.busy(standing, amount)
     exchange = attempt.exchange
     status = exchange.configured.config.server.budget_status
-    return refusals.exceeded(standing, amount, time.time(), client=exchange.attribution.client, status=status)
+    return refusals.exceeded(standing, amount, now_s(), client=exchange.attribution.client, status=status)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
@@ -23,14 +22,14 @@ from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
-from proxy.times import now_us
+from proxy.times import now_s, now_us
 from proxy.types import Call, Identity, Route
 
 
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     configured = plane.configured
-    identity = plane.keys.identify(client.headers, time.time())
+    identity = plane.keys.identify(client.headers, now_s())
     call = endpoint.parse(await client.body())
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:

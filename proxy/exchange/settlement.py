@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from pricing.cost import Cost
 from pricing.money import to_nanousd
 from pricing.usage import Reading
 from proxy.spool import records
-from proxy.times import now_us
+from proxy.times import now_s, now_us
 from proxy.types import Route
 
 
@@ -45,7 +44,7 @@ def charge(book: Book, route: Route, endpoint: str, attributes: Mapping[str, str
         reading,
         provider=route.provider,
         model=route.model,
-        at_s=int(time.time()),
+        at_s=int(now_s()),
         endpoint=endpoint,
         attributes=attributes,
     )
@@ -76,7 +75,7 @@ def settle_record(
         "outcome": settlement.outcome,
         "http_status": settlement.http_status,
         "model": (cost.model if cost else None) or reading.model or route.model,
-        "service_tier": reading.conditions.get("service_tier"),
+        "service_tier": reading.conditions.get("service_tier") or (cost.asked.get("service_tier") if cost else None),
         "usage": {} if implausible else reading.usage,
         "told_usage": reading.usage if implausible else None,
         "usage_source": reading.source,

@@ -108,8 +108,7 @@ class Streamed(Answering):
         if cost is None or cost.cost_nanousd is None:
             return b": taximeter cost_usd=unknown\n\n"
         session = self.session_total(cost.cost_nanousd)
-        line = f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n"
-        return line.encode()
+        return f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n".encode()
 
     def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
         cost = self._cost_so_far()

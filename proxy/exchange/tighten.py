@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from proxy.ceilings.ceiling import overhead
 from proxy.ceilings.prompt_cache import may_be_read
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.forward import head_of
+from proxy.times import now_s
 from proxy.upstream.pool import UpstreamError
 
 _COUNT_TIMEOUT_S = 3.0
@@ -38,7 +38,7 @@ async def tightened(
         yield
     if cache_is_trusted(attempt) and (prefixes := attempt.prefixes) is not None:
         known = attempt.exchange.plane.prefixes
-        attempt.read_from_cache(known.cached(prefixes, attempt.call, attempt.route.upstream, time.time()))
+        attempt.read_from_cache(known.cached(prefixes, attempt.call, attempt.route.upstream, now_s()))
         yield
 
 

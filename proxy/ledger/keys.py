@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +15,7 @@ from sqlalchemy.engine import Engine, RowMapping
 from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import keys
+from proxy.times import now_us
 
 _ATTRIBUTES = ("team", "user", "customer")
 
@@ -39,7 +39,7 @@ def create_key(
     if not name or len(name) > 200 or not name.isprintable():
         raise KeyProblem("a key's name must be 1 to 200 printable characters")
     secret = "sk-tx-" + secrets.token_urlsafe(32)
-    now = time.time_ns() // 1000
+    now = now_us()
     values = {
         "id": Ids().new(now),
         "key_id": hashlib.sha256(secret.encode()).hexdigest(),
@@ -85,7 +85,7 @@ def revoke_key(engine: Engine, id_or_name: str) -> bool:
     statement = (
         sa.update(keys)
         .where(sa.or_(keys.c.id == id_or_name, keys.c.name == id_or_name), keys.c.revoked_at.is_(None))
-        .values(revoked_at=time.time_ns() // 1000)
+        .values(revoked_at=now_us())
     )
     with writing(engine).begin() as connection:
         return connection.execute(statement).rowcount > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import raises
 from proxy.money import NANO
+from proxy.times import now_us
 
 _MAX_AMOUNT = 9_000_000 * NANO
 
@@ -65,7 +65,7 @@ def make_raise(
 
 def in_force(engine: Engine, now_s: float | None = None) -> list[dict[str, Any]]:
     """The raises that have not ended, as plain values."""
-    now = int((time.time() if now_s is None else now_s) * 1e6)
+    now = now_us() if now_s is None else int(now_s * 1e6)
     query = sa.select(raises).where(sa.or_(raises.c.until_at.is_(None), raises.c.until_at > now)).order_by(raises.c.id)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]

@@ -26,6 +26,7 @@ from proxy.ledger.shipping import Metrics, Positions, Shipper
 from proxy.seldom import Seldom
 from proxy.spool.frames import Position, Record
 from proxy.spool.reader import SpoolReader, runs
+from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -128,7 +129,7 @@ class Recorder:
         if self._gate is not None and not self._gate.may_ship():
             return 0
         batch = Batch()
-        read_at = time.time()
+        read_at = now_s()
         count = self._read(batch)
         if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
             if not self._short_of_files:
@@ -169,7 +170,7 @@ class Recorder:
     @property
     def lag_s(self) -> float:
         """How long ago everything that was in the spool was in the ledger."""
-        return max(0.0, time.time() - self.caught_up_at - _EVERY_S) if self.caught_up_at else 0.0
+        return max(0.0, now_s() - self.caught_up_at - _EVERY_S) if self.caught_up_at else 0.0
 
     @property
     def spool_bytes(self) -> int:
@@ -202,7 +203,7 @@ class Recorder:
         if run.done:
             if self._gate is not None:
                 self._gate.over(list(run.pairing.lately))
-            run.pairing.crashed(batch, time.time_ns() // 1000)
+            run.pairing.crashed(batch, now_us())
         return len(records)
 
     def _put_off(self, error: OSError) -> None:
@@ -275,13 +276,13 @@ class Recorder:
         for entry in self._shipper.rejected:
             self._keep(f"{entry.row['id']}.rejected", orjson.dumps(entry.row, default=str))
         if self.database_down_since is not None:
-            log.warning("the ledger database is back after %.0f s", time.time() - self.database_down_since)
+            log.warning("the ledger database is back after %.0f s", now_s() - self.database_down_since)
             self.database_down_since = None
         return inserted
 
     def _is_down(self, error: Exception) -> None:
         if self.database_down_since is None:
-            self.database_down_since = time.time()
+            self.database_down_since = now_s()
             log.error("the ledger database cannot be written (%s); the spool keeps everything", type(error).__name__)
 
     def _keep_unreadable(self, records: Sequence[Record]) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Part, Quantity
+from proxy.meters.charges import read_charge
+from proxy.meters.host_table import charge_of
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.tally import Tally, items, mapping, number, text
 
 MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"message_stop"')
 
@@ -34,6 +36,9 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
     if text(geo := usage.get("inference_geo")) and geo not in {"global", "not_available"}:
         tally.condition("geo", geo)
     _read_turns(usage, context, tally)
+    read_charge(
+        usage, charge_of(context.provider) if context.provider else "", tally
+    )  # a router's, at its own Messages
     tally.add("web_search", tally.count(mapping(usage.get("server_tool_use")), "web_search_requests"))
     if response.get("unfinished"):
         tally.partial = True  # the stream broke off: output is at least what message_start said
@@ -94,43 +99,63 @@ def _cache_writes(usage: Mapping[str, Any], context: Context, tally: Tally) -> d
     """Writes by time to live. The split is only in the first event of a stream; the total may grow after it."""
     split = first_mapping(usage, "cache_creation")
     short, long = tally.count(split, "ephemeral_5m_input_tokens"), tally.count(split, "ephemeral_1h_input_tokens")
-    total = tally.maybe(usage, "cache_creation_input_tokens")
-    if total is None:
-        total = short + long
-    if short + long > total:
+    total = tally.count(usage, "cache_creation_input_tokens") or short + long
+    if short + long > total:  # cut from the cheaper: some state the total under the short name
         tally.inconsistent()
-    unknown = max(total - short - long, 0)
+        long = min(long, total)
+        short = total - long
+    unknown = total - short - long
     if unknown and (long if short + long else asks_for_one_hour(context.request)) and not short:
         return {"cache_write_1h": long + unknown}
     return {"cache_write_5m": short + unknown, "cache_write_1h": long}
 
 
 def asks_for_one_hour(request: Mapping[str, Any]) -> bool:
-    """Whether all cache breakpoints in a request have a TTL of one hour (where the response does not split them)."""
+    """Whether any cache breakpoint in a request has a TTL of one hour: where the response does not split them, all count so."""
     blocks: list[Any] = [request, *items(request.get("tools")), *items(request.get("system"))]
     for message in items(request.get("messages")):
         blocks += items(mapping(message).get("content"))
     controls = [mapping(mapping(block).get("cache_control")) for block in blocks]
     ttls = {str(control.get("ttl", "5m")) for control in controls if control}
-    return ttls == {"1h"}
+    return "1h" in ttls
 
 
 def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
-    """`message_start` carries model, tier, geo and the TTL split; `message_delta` the final, cumulative counts."""
+    """`message_start` carries model, tier, geo and the TTL split; `message_delta` the final, cumulative counts.
+
+    The last counts are the call's, also where they are smaller: vLLM and others say the whole prompt first, and at the end
+    what of it was not read from a cache (vLLM 0.32; maximhq/bifrost#5354); Ollama begins with a guess.
+    """
     message = mapping(event.get("message"))
     if model := text(message.get("model")):
         state["model"] = model
     kind = text(event.get("type"))
     if kind == "message_start":
+        if state.get("ending"):
+            return  # the beginning once more: what it says is older than what is known
         state["unfinished"] = True
-    elif kind in {"message_delta", "message_stop"}:
+    elif kind == "message_stop":
         state["unfinished"] = False
     for source in (message, event):
         if isinstance(usage := source.get("usage"), dict):
-            if kind == "message_delta" and "output_tokens" in usage and not state.get("ending"):
-                state["ending"] = True
-                state.get("usage", {}).pop("output_tokens", None)  # of message_start: a placeholder
-            state["usage"] = merge_counts(mapping(state.get("usage")), usage)
+            if kind == "message_delta":
+                state["unfinished"] = False
+                if "output_tokens" in usage and not state.get("ending"):
+                    state["ending"] = True
+                    state.get("usage", {}).pop("output_tokens", None)  # of message_start: a placeholder
+            old = mapping(state.get("usage"))
+            state["usage"] = merge_counts(_without_replaced(old, usage) if kind == "message_delta" else old, usage)
+
+
+_INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+def _without_replaced(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Earlier counts without those of the input that later ones replace: all that they state, if they state any input."""
+    stated = {name: count for name in _INPUTS if (count := number(new.get(name))) is not None and count >= 0}
+    if not any(stated.values()):
+        return old  # zeros, where a gateway counts the output alone
+    return {name: value for name, value in old.items() if name not in stated}
 
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

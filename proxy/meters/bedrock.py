@@ -26,6 +26,7 @@ MARKS = re.compile(rb'"(?:usage|metadata|amazon-bedrock-invocationMetrics|bytes|
 
 METRICS = "amazon-bedrock-invocationMetrics"
 _TTL_UNITS = {"5m": "cache_write_5m", "30m": "cache_write_30m", "1h": "cache_write_1h"}
+_DEAREST = ("cache_write_1h", "cache_write_30m", "cache_write_5m")  # what exceeds the total is cut from the cheapest
 _HEADERS = {
     "inputTokens": "x-amzn-bedrock-input-token-count",
     "outputTokens": "x-amzn-bedrock-output-token-count",
@@ -42,13 +43,15 @@ def read_token_usage(usage: Mapping[str, Any], tally: Tally) -> None:
         return
     tally.found = True
     read = tally.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
-    written = tally.maybe(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    written = tally.count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
     by_unit: dict[str, Quantity] = {}
     for entry in items(usage.get("cacheDetails")):
         detail = mapping(entry)
         unit = _TTL_UNITS.get(str(detail.get("ttl")), "cache_write_5m")
         by_unit[unit] = by_unit.get(unit, 0) + tally.count(detail, "inputTokens")
-    tally.split(sum(by_unit.values()) if written is None else written, by_unit.items(), "cache_write_5m")
+    written = written or sum(by_unit.values())
+    dearest_first = sorted(by_unit.items(), key=lambda part: _DEAREST.index(part[0]))
+    tally.split(written, dearest_first, "cache_write_5m")
     tally.add("input", given or 0)
     tally.add("cache_read", read)
     tally.add("output", taken or 0)
@@ -56,7 +59,7 @@ def read_token_usage(usage: Mapping[str, Any], tally: Tally) -> None:
     total = tally.maybe(usage, "totalTokens")
     plain = (given or 0) + (taken or 0)
     if total != plain:  # some models leave the cache out of the total
-        tally.check_total(total, plain + read + (written or sum(by_unit.values())))
+        tally.check_total(total, plain + read + written)
 
 
 def read_converse(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

@@ -33,7 +33,7 @@ def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     if "total_tokens" in usage:  # the OpenAI-compatible endpoint, and rerankers that bill by token
         read_usage(usage, context, tally)
         return
-    billed = first_mapping(usage, "billed_units", "tokens") or usage
+    billed = mapping(usage.get("billed_units")) or mapping(usage.get("tokens")) or usage  # 0 billed is 0
     for name, unit in _UNITS.items():
         quantity = tally.maybe(billed, name)
         if quantity is not None:

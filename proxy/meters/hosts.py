@@ -1,32 +1,27 @@
-"""Hosts that speak OpenAI's Chat Completions with a few fields of their own: one row each, and the fields' readers.
-
-A host that is missing here reads as OpenAI does, and that is right for most.
-"""
+"""Hosts that speak OpenAI's Chat Completions with a few fields of their own: readers by the table's rows, and the fields'."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 from pricing.usage import Part
 from proxy.meters.openai import (
     INPUT_DETAILS,
-    OPENAI,
     USAGE_MARKS,
     Host,
     fold_chunk,
+    host_of,
     read_envelope,
     read_usage,
     shaped_like_openai,
+    usage_in,
 )
 from proxy.meters.openai_responses import responses_reader
 from proxy.meters.reader import Context, Reader, first_mapping
 from proxy.meters.tally import Tally, items, mapping, number, text
-
-TICKS_PER_USD = 10**10  # xai-sdk-python src/xai_sdk/cost.py: 1 tick = 1e-10 USD
 
 # Executed tools that Groq bills by call (console.groq.com/docs/compound, …/browser-search).
 _GROQ_TOOLS = {"search": "web_search", "web_search": "web_search", "browser.search": "web_search",
@@ -43,33 +38,16 @@ _XAI_TOOLS = {
 
 
 def xai_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
-    """xAI's own charge, in ticks, and its server-side tools."""
-    ticks = usage.get("cost_in_usd_ticks")
-    if isinstance(ticks, int) and not isinstance(ticks, bool):
-        tally.reported_cost(Decimal(ticks) / TICKS_PER_USD)
-    elif ticks is not None:
-        tally.flag("rejected_provider_cost")
+    """xAI's server-side tools."""
     details = first_mapping(usage, "server_side_tool_usage_details", "server_side_tool_usage")
     for name, unit in _XAI_TOOLS.items():
         tally.add(unit, tally.count(details, name))
 
 
 def openrouter_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
-    """OpenRouter's charge. With the caller's own provider key it is only the fee; the provider's bill comes on top."""
-    tally.reported_cost(usage.get("cost"))
-    if usage.get("is_byok") is True and tally.cost_usd is not None:
-        fee, tally.cost_usd = tally.cost_usd, None
-        tally.reported_cost(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
-        if tally.cost_usd is not None:  # the fee alone would not be the bill
-            tally.cost_usd += fee
-            tally.fee_usd = fee
+    """OpenRouter's own tools."""
     tools = first_mapping(usage, "server_tool_use_details", "server_tool_use")
     tally.add("web_search", tally.count(tools, "web_search_requests", "web_search_calls"))
-
-
-def deepinfra_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
-    """DeepInfra's own charge."""
-    tally.reported_cost(usage.get("estimated_cost"))
 
 
 def deepseek_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
@@ -97,32 +75,14 @@ def dashscope_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> 
             tally.add(unit, quantity)
 
 
-OPENROUTER = Host(more=openrouter_more)
-XAI = Host(reasoning="beside", cached=("cached_tokens", "cached_prompt_text_tokens"), more=xai_more)
-DASHSCOPE = Host(more=dashscope_more)
+_MORE = {"deepseek": deepseek_more, "xai": xai_more, "openrouter": openrouter_more, "dashscope": dashscope_more}
+# Those with a reader of their own: whose fields differ, or of whom answers were recorded.
+_OWN_READERS = (
+    "openai", "azure", "groq", "cerebras", "together", "moonshot", "huggingface", "fireworks", "deepseek", "mistral", "xai",
+    "openrouter", "deepinfra", "dashscope", "zai", "minimax", "databricks", "vllm", "sglang", "tensorrt",
+)  # fmt: skip
 
-HOSTS: dict[str, Host] = {
-    "openai": OPENAI,
-    "azure": OPENAI,
-    "groq": Host(),
-    "cerebras": Host(),
-    "together": Host(),  # usage.cached_tokens
-    "moonshot": Host(),  # usage.cached_tokens
-    "huggingface": Host(),  # usage.cached_tokens
-    "fireworks": Host(),
-    "deepseek": Host(cached=("cached_tokens", "prompt_cache_hit_tokens"), more=deepseek_more),
-    "mistral": Host(cached=("cached_tokens", "num_cached_tokens")),
-    "xai": XAI,
-    "openrouter": OPENROUTER,
-    "deepinfra": Host(more=deepinfra_more),
-    "dashscope": DASHSCOPE,
-    "zai": Host(),
-    "minimax": Host(),
-    "databricks": Host(cached=("cached_tokens", "cache_read_input_tokens")),
-    "vllm": Host(),
-    "sglang": Host(),  # usage.reasoning_tokens, part of the completion
-    "tensorrt": Host(),
-}
+HOSTS: dict[str, Host] = {name: replace(host_of(name), more=_MORE.get(name)) for name in _OWN_READERS}
 
 
 def host_reader(name: str) -> Reader:
@@ -130,9 +90,9 @@ def host_reader(name: str) -> Reader:
     return shaped_like_openai(f"{name}.chat", HOSTS[name])
 
 
-xai_responses = responses_reader("xai.responses", replace(XAI, reasoning="within"))
-openrouter_responses = responses_reader("openrouter.responses", OPENROUTER)
-dashscope_native = shaped_like_openai("dashscope.generation", DASHSCOPE)
+xai_responses = responses_reader("xai.responses", replace(HOSTS["xai"], reasoning="within"))
+openrouter_responses = responses_reader("openrouter.responses", HOSTS["openrouter"])
+dashscope_native = shaped_like_openai("dashscope.generation", HOSTS["dashscope"])
 
 
 def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
@@ -148,7 +108,7 @@ def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> No
             tally.parts.append(Part(text(entry.get("model")) or context.model, inner.usage))
     if not tally.parts:
         own = mapping(mapping(response.get("x_groq")).get("usage"))
-        read_usage(mapping(response.get("usage")) or own, context, tally, HOSTS["groq"])
+        read_usage(mapping(usage_in(response)) or own, context, tally, HOSTS["groq"])
     tools = items(response.get("executed_tools"))
     for choice in items(response.get("choices")):
         tools = [*tools, *items(mapping(mapping(choice).get("message")).get("executed_tools"))]
@@ -166,21 +126,22 @@ def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     if isinstance(breakdown := event.get("usage_breakdown") or own.get("usage_breakdown"), dict):
         state["usage_breakdown"] = breakdown
     for choice in items(event.get("choices")):
-        if tools := items(mapping(mapping(choice).get("delta")).get("executed_tools")):
+        said = mapping(mapping(choice).get("delta")) or mapping(mapping(choice).get("message"))
+        if tools := items(said.get("executed_tools")):
             state.setdefault("executed_tools", []).extend(tools)
 
 
 GROQ_MARKS = re.compile(USAGE_MARKS.pattern + rb'|"executed_tools"')
-groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=GROQ_MARKS)
+groq_chat = Reader("groq.chat", read_groq, fold_groq, marks=GROQ_MARKS, hint=b"")
 
 
 def read_fireworks(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Fireworks repeats the prompt's counts in headers, and for some models only there says what was cached."""
     read_envelope(response, tally)
-    usage = dict(mapping(response.get("usage")))
+    usage = dict(mapping(usage_in(response)))
     headers = context.response_headers
-    if usage and not first_mapping(usage, *INPUT_DETAILS).get("cached_tokens"):
-        usage.setdefault("cached_tokens", headers.get("fireworks-cached-prompt-tokens"))
+    if usage and not first_mapping(usage, *INPUT_DETAILS).get("cached_tokens") and not usage.get("cached_tokens"):
+        usage["cached_tokens"] = headers.get("fireworks-cached-prompt-tokens")
     read_usage(usage, context, tally, HOSTS["fireworks"])
 
 
@@ -190,7 +151,7 @@ fireworks_chat = Reader("fireworks.chat", read_fireworks, fold_chunk, marks=USAG
 def read_mistral(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Mistral. Audio in a prompt is billed by the second; its tokens are in the total alone."""
     read_envelope(response, tally)
-    usage = dict(mapping(response.get("usage")))
+    usage = dict(mapping(usage_in(response)))
     if number(usage.get("prompt_audio_seconds")):
         tally.add("audio_second", tally.count(usage, "prompt_audio_seconds"))
         usage.pop("total_tokens", None)
@@ -204,7 +165,7 @@ def read_wrapped(response: Mapping[str, Any], context: Context, tally: Tally) ->
     """Cloudflare's own API wraps what the model said into `result`."""
     body = mapping(response.get("result")) or response
     read_envelope(body, tally)
-    read_usage(mapping(body.get("usage")), context, tally, Host())
+    read_usage(mapping(usage_in(body)) or mapping(usage_in(response)), context, tally, host_of("cloudflare"))
 
 
 cloudflare = Reader("cloudflare.run", read_wrapped, fold_chunk, marks=USAGE_MARKS)

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Quantity
+from proxy.meters.charges import read_charge
 from proxy.meters.hosts import xai_more
 from proxy.meters.openai import read_envelope
 from proxy.meters.openai_media import note_media, read_images, seconds_asked
-from proxy.meters.reader import Context, Reader
+from proxy.meters.reader import Context, Reader, note_asked
 from proxy.meters.tally import Tally, items, mapping, number, text
 
 DONE = {"succeeded", "completed", "done", "success", "complete", "finished"}
@@ -71,7 +72,7 @@ def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     model = tally.model or context.model
     seconds = seconds_asked(context, tally, "duration")
     rate: Quantity | None = RUNWAY_CREDITS_PER_S.get(model)
-    if context.request.get("audio") is False:
+    if context.request.get("audio") is False and not context.from_client:
         rate = _RUNWAY_SILENT.get(model, rate)
     if model in RUNWAY_CREDITS_PER_IMAGE:
         tall = "1080" in f"{context.request.get('ratio')} {context.selector.get('resolution')}"
@@ -88,6 +89,7 @@ def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> 
 def read_xai_images(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """xAI's images: by the image, with its own charge in ticks."""
     xai_more(mapping(response.get("usage")), context, tally)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
     read_images(response, context, tally)
 
 
@@ -101,6 +103,7 @@ def read_xai_video(response: Mapping[str, Any], context: Context, tally: Tally) 
     if not is_done(response):
         return
     xai_more(mapping(response.get("usage")), context, tally)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
     seconds = tally.maybe(mapping(response.get("video")), "duration", "duration_seconds")
     tally.add("video_second", seconds or seconds_asked(context, tally, "duration", "seconds") or XAI_VIDEO_S)
 
@@ -108,7 +111,7 @@ def read_xai_video(response: Mapping[str, Any], context: Context, tally: Tally) 
 def read_veo(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """A Veo operation: seconds times the videos that were made; filtered ones are not billed."""
     asked = mapping(context.request.get("parameters")) or context.request
-    tally.condition("resolution", asked.get("resolution"))
+    note_asked(tally, context, "resolution", asked.get("resolution"))
     tally.condition("resolution", context.selector.get("resolution"))
     if "done" not in response and "response" not in response:
         return

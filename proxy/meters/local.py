@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.meters.openai import Host, fold_chunk, read_envelope, read_usage
+from proxy.meters.openai import Host, fold_chunk, read_envelope, read_usage, usage_in
 from proxy.meters.reader import Context, Reader
 from proxy.meters.tally import Tally, mapping, text
 
@@ -22,10 +22,10 @@ def read_llama(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     """llama.cpp, OpenAI-like or native. With usage, `timings` only adds what of the prompt was cached."""
     read_envelope(response, tally)
     timings = mapping(response.get("timings"))
-    usage = mapping(response.get("usage"))
+    usage = mapping(usage_in(response))
     if usage:
         details = {"prompt_tokens_details": {"cached_tokens": timings.get("cache_n")}}
-        read_usage({**details, **{k: v for k, v in usage.items() if v is not None}}, context, tally, Host())
+        read_usage({**details, **{k: v for k, v in usage.items() if v}}, context, tally, Host())
     elif "prompt_n" in timings or "predicted_n" in timings:
         tally.found = True
         tally.add("input", tally.count(timings, "prompt_n"))
@@ -71,5 +71,5 @@ def fold_ollama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = event[name]
 
 
-llama_chat = Reader("llamacpp.chat", read_llama, fold_llama, marks=LLAMA_MARKS)
+llama_chat = Reader("llamacpp.chat", read_llama, fold_llama, marks=LLAMA_MARKS, hint=b"")
 ollama_chat = Reader("ollama.chat", read_ollama, fold_ollama, marks=OLLAMA_MARKS)

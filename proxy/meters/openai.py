@@ -7,12 +7,15 @@ Shape: openai-openapi `CompletionUsage`. What hosts do differently is data: `Hos
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pricing.usage import Quantity
+from proxy.meters.charges import read_charge
+from proxy.meters.host_table import row_of
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, text
@@ -25,6 +28,14 @@ OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_
 
 _MEDIA = tuple((kind, f"{kind}_tokens") for kind in MEDIA)
 _CACHED_MEDIA = tuple((kind, (f"{kind}_tokens", f"cached_{kind}_tokens")) for kind in MEDIA)
+# Claude behind an OpenAI-shaped host: Anthropic's names, beside or instead of the details.
+_READ_NAMES = ("cache_read_input_tokens", "cache_read_tokens")
+_WRITTEN_NAMES = (
+    "cache_creation_input_tokens",
+    "cache_write_input_tokens",
+    "cache_creation_tokens",
+    "cache_write_tokens",
+)
 _CACHED_TEXT = ("text_tokens", "cached_text_tokens")
 
 # `"usage":null` stands in every chunk of a stream that asked for usage; only an object is worth parsing.
@@ -38,14 +49,17 @@ class Host:
     reasoning: where reasoning tokens stand if `total_tokens` does not tell: within the completion, or beside it;
         `always beside` even against the total.
     cached: names outside the details where cached tokens may stand (repeats of one number).
-    cache_write: the unit of cache writes. output: the unit of output that is not broken out.
+    cache_write: the unit of cache writes. charge: the name of what the host says it charged. These four are the table's
+        (`host_table.py`).
+    output: the unit of output that is not broken out.
     generates: whether what a total has beyond the prompt may be output; else it is prompt too.
-    more: reads what else the host puts into its usage object (a cost, tool calls).
+    more: reads what else the host puts into its usage object (tool calls).
     """
 
     reasoning: Literal["within", "beside", "always beside"] = "within"
     cached: tuple[str, ...] = ("cached_tokens",)
     cache_write: str = "cache_write_5m"
+    charge: str = ""
     output: str = "output"
     generates: bool = True
     more: Callable[[Mapping[str, Any], Context, Tally], None] | None = None
@@ -54,6 +68,13 @@ class Host:
 OPENAI = Host(cache_write="cache_write_30m")
 IMAGE_MODEL = Host(output="image_out")
 EMBEDDING = Host(generates=False)
+
+
+@functools.lru_cache(maxsize=256)
+def host_of(provider: str) -> Host:
+    """A host by its row in the table, where it has no reader of its own."""
+    row = row_of(provider)
+    return Host(row.reasoning, row.cached, row.writes, row.charge) if provider else OPENAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,7 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
         return
     if host.more:
         host.more(usage, context, tally)
+    read_charge(usage, host.charge, tally)
     given, taken = tally.maybe(usage, *INPUT_NAMES), tally.maybe(usage, *OUTPUT_NAMES)
     total = tally.maybe(usage, "total_tokens")
     if given is None and taken is None:
@@ -139,16 +161,24 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
             given = total
         else:
             taken = total - given  # an output count that is null or absent: the total tells
-    stated = _Stated(usage, given, taken or 0, total, _details(usage, *INPUT_DETAILS), _details(usage, *OUTPUT_DETAILS))
+    given += _cache_beside(usage, given, taken or 0, total, tally)
+    inside, outside = first_mapping(usage, *INPUT_DETAILS), first_mapping(usage, *OUTPUT_DETAILS)
+    stated = _Stated(usage, given, taken or 0, total, inside, outside)
     _read_input(stated, context, tally, host)
     beside = _read_output(stated, context, tally, host)
     tally.check_total(total, stated.given + stated.taken + beside)
 
 
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The object that breaks a total down; an empty one where it is absent or all zeros, as most are."""
-    details = first_mapping(usage, *names)
-    return details if any(details.values()) else mapping(None)
+def _cache_beside(
+    usage: Mapping[str, Any], given: Quantity, taken: Quantity, total: Quantity | None, tally: Tally
+) -> Quantity:
+    """Cache reads and writes that stand beside the prompt, as Anthropic counts them: where the prompt is too small to hold
+    them, or the total says so."""
+    if not any(usage.get(name) for name in (*_READ_NAMES, *_WRITTEN_NAMES)):
+        return 0
+    cache = tally.count(usage, *_READ_NAMES) + tally.count(usage, *_WRITTEN_NAMES)
+    beside = total == given + taken + cache if total and total != given + taken else cache > given
+    return cache if beside else 0
 
 
 def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:
@@ -161,9 +191,16 @@ def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Qua
 
 def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> None:
     usage, details = stated.usage, stated.inside
-    cached = tally.largest(tally.count(details, "cached_tokens"), *[tally.count(usage, name) for name in host.cached])
+    cached = tally.largest(
+        tally.count(details, "cached_tokens", *_READ_NAMES),
+        *[
+            tally.count(usage, name)
+            for name in (*host.cached, *(name for name in _READ_NAMES if name not in host.cached))
+        ],
+    )
+    writes = _cache_writes(stated, context, tally, host)
     if not details:
-        split_input(tally, stated.given, media={}, cached=cached, cached_media={}, writes={})
+        split_input(tally, stated.given, media={}, cached=cached, cached_media={}, writes=writes)
         return
     by_kind = mapping(details.get("cached_tokens_details"))
     cached_media = {kind: tally.count(by_kind, *names) for kind, names in _CACHED_MEDIA} if by_kind else {}
@@ -173,21 +210,27 @@ def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> 
         media={kind: tally.count(details, name) for kind, name in _MEDIA},
         cached=cached or tally.count(by_kind, *_CACHED_TEXT) + sum(cached_media.values()),
         cached_media=cached_media,
-        writes=_cache_writes(details, context, tally, host),
+        writes=writes,
     )
 
 
-def _cache_writes(details: Mapping[str, Any], context: Context, tally: Tally, host: Host) -> dict[str, Quantity]:
+def _cache_writes(stated: _Stated, context: Context, tally: Tally, host: Host) -> dict[str, Quantity]:
     """Cache writes by unit. How long they are kept is in newer usage objects, before that only in the request."""
-    written = tally.count(details, "cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+    usage, details = stated.usage, stated.inside
+    written = tally.count(details, "cache_write_tokens", *_WRITTEN_NAMES) or tally.count(usage, *_WRITTEN_NAMES)
     if not written:
         return {}
-    by_ttl = first_mapping(details, "cache_write_tokens_details", "cache_creation")
+    by_ttl = first_mapping(details, "cache_write_tokens_details", "cache_creation") or first_mapping(
+        usage, "cache_creation"
+    )
     long = tally.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
+    if long > written:
+        tally.inconsistent()
     if not by_ttl and _asks_for_long_cache(context):
         long = written
+    long = min(long, written)
     short_unit = OPENAI.cache_write if (tally.model or context.model).startswith("openai/") else host.cache_write
-    return {"cache_write_1h": long, short_unit: max(written - long, 0)}
+    return {"cache_write_1h": long, short_unit: written - long}
 
 
 def _asks_for_long_cache(context: Context) -> bool:
@@ -255,10 +298,11 @@ def usage_in(response: Mapping[str, Any]) -> Any:
     return {name: value for name, value in summed.items() if name not in OUTPUT_DETAILS}
 
 
-def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = None) -> Reader:
-    """A reader of Chat Completions (or anything with the same usage) as `host` speaks it."""
+def shaped_like_openai(dialect: str, own: Host | None = None, fold: Fold | None = None) -> Reader:
+    """A reader of Chat Completions (or anything with the same usage) as `own` speaks it; else as the provider's row says."""
 
     def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+        host = own or host_of(context.provider)
         read_envelope(response, tally)
         usage = usage_in(response)
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
@@ -266,7 +310,9 @@ def shaped_like_openai(dialect: str, host: Host = OPENAI, fold: Fold | None = No
         if isinstance(usage, dict):
             if str in map(type, usage.values()) and any(isinstance(usage.get(name), str) for name in _COUNTS):
                 tally.inconsistent()  # a count that came as text: taken, but said
-            read_usage(usage, context, tally, IMAGE_MODEL if "/images/" in context.endpoint else host)
+            read_usage(
+                usage, context, tally, replace(host, output="image_out") if "/images/" in context.endpoint else host
+            )
 
     return Reader(dialect, read, fold or fold_chunk, marks=USAGE_MARKS)
 

@@ -13,7 +13,7 @@ from typing import Any
 from pricing.usage import Part
 from proxy.meters.failures import is_failure
 from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
-from proxy.meters.reader import Context, Reader, merge_counts
+from proxy.meters.reader import Context, Reader, merge_counts, note_asked
 from proxy.meters.tally import Tally, items, mapping, text
 
 MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
@@ -25,7 +25,7 @@ _SPEECH = Host(output="audio_out")
 def note_media(response: Mapping[str, Any], context: Context, tally: Tally, *names: str) -> None:
     """Size, quality and the like: as asked for, replaced by what the response says it made."""
     for name in names:
-        tally.condition(name, context.request.get(name))
+        note_asked(tally, context, name, context.request.get(name))
         tally.condition(name, context.selector.get(name))
         tally.condition(name, response.get(name))
 

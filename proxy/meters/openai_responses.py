@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Part
-from proxy.meters.openai import OPENAI, Host, fold_chunk, read_envelope, read_usage
+from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.reader import Context, Reader, first_mapping
 from proxy.meters.tally import Tally, items, mapping, text
 
@@ -24,8 +24,8 @@ _CONTAINER_CALLS = {"code_interpreter_call", "shell_call"}
 DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
 
 
-def responses_reader(dialect: str, host: Host = OPENAI, facts: Mapping[str, str] | None = None) -> Reader:
-    """A reader of Responses as `host` speaks them."""
+def responses_reader(dialect: str, own: Host | None = None, facts: Mapping[str, str] | None = None) -> Reader:
+    """A reader of Responses as `own` speaks them; else as the provider's row says."""
 
     def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
         body = mapping(response.get("response")) or response  # an event, or a line of a batch's results
@@ -33,7 +33,7 @@ def responses_reader(dialect: str, host: Host = OPENAI, facts: Mapping[str, str]
         read_envelope(body, tally)
         usage = body.get("usage")
         if isinstance(usage, dict):
-            read_usage(usage, context, tally, host)
+            read_usage(usage, context, tally, own or host_of(context.provider))
             _read_tools(body, tally)
         elif text(body.get("status")) in _OVER:
             tally.found = True  # ended before any work: nothing is billed

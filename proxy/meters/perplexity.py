@@ -9,14 +9,16 @@ Source: docs.perplexity.ai pricing, sonar-deep-research example (its parts equal
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, read_envelope, read_usage
+from proxy.meters.charges import read_charge
+from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.openai_responses import fold_event
-from proxy.meters.reader import Context, Reader, first_mapping
+from proxy.meters.reader import Context, Reader, note_asked
 from proxy.meters.tally import Tally, mapping, text
 
-_HOST = Host(reasoning="always beside")
+_HOST = replace(host_of("perplexity"), charge="")  # which is read below, with the rest that is its own
 _TOOLS = {
     "search_web": "web_search",
     "web_search": "web_search",
@@ -28,17 +30,6 @@ _TOOLS = {
 }
 
 
-def _read_cost(usage: Mapping[str, Any], tally: Tally) -> None:
-    cost = usage.get("cost")
-    if isinstance(cost, dict):
-        currency = text(cost.get("currency"))
-        if currency and currency.upper() != "USD":
-            tally.flag("rejected_provider_cost")
-            return
-        cost = cost.get("total_cost")
-    tally.reported_cost(cost)
-
-
 def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Sonar chat completions."""
     read_envelope(response, tally)
@@ -46,28 +37,27 @@ def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     read_usage(usage, context, tally, _HOST)
     if not tally.found:
         return
-    _read_cost(usage, tally)
+    read_charge(usage, "cost", tally)
     tally.add("citation", tally.count(usage, "citation_tokens"))
     model = tally.model or context.model
     if "deep-research" in model:
         tally.add("web_search", tally.count(usage, "num_search_queries"))
     elif "sonar" in model:
         size = text(usage.get("search_context_size"))
-        asked = mapping(context.request.get("web_search_options")).get("search_context_size")
+        asked = mapping(context.request.get("web_search_options"))
         tally.add("request", 1)
-        tally.condition("search_context_size", size or asked or "low")
-        tally.condition("search_type", mapping(context.request.get("web_search_options")).get("search_type"))
+        note_asked(tally, context, "search_context_size", asked.get("search_context_size"))
+        note_asked(tally, context, "search_type", asked.get("search_type"))
+        tally.condition("search_context_size", size)
 
 
 def read_agent(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """The Agent API (`/v1/responses`)."""
     body = mapping(response.get("response")) or response
     read_envelope(body, tally)
-    usage = dict(mapping(body.get("usage")))
-    details = dict(first_mapping(usage, "input_tokens_details"))
-    details.setdefault("cached_tokens", details.get("cache_read_input_tokens"))
-    read_usage({**usage, "input_tokens_details": details}, context, tally, Host())
-    _read_cost(usage, tally)
+    usage = mapping(body.get("usage"))
+    read_usage(usage, context, tally, Host())
+    read_charge(usage, "cost", tally)
     for name, calls in mapping(usage.get("tool_calls_details")).items():
         if unit := _TOOLS.get(name):
             tally.add(unit, tally.count(mapping(calls), "invocation"))

@@ -22,6 +22,10 @@ Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
 
 # Names for "no tier in particular": the price is the ordinary one.
 _SAME_TIER = {"fast": "priority"}  # OpenAI takes either word and answers with the second
+# Words that no request buys: where a response repeats one that its request had, it is an echo, and confirms nothing.
+_NOT_FOR_SALE = {"batch", "provisioned", "free"}
+# What a request may say of its price, and by which names.
+_ASKED = {"service_tier": "service_tier", "serviceTier": "service_tier", "speed": "speed", "inference_geo": "geo"}
 _ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", "unspecified", "not_available", "none"}
 
 
@@ -29,9 +33,10 @@ _ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", 
 class Context:
     """What is known of a call besides its response.
 
-    provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that was asked for; a
-    tier that the response states wins over it. selector: facts that a response cannot state (design, section 7).
-    response_headers: names in lower case.
+    provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that whoever asks for
+    the reading says was served; a tier that the response states wins over it. selector: facts that a response cannot state
+    (design, section 7). response_headers: names in lower case. from_client: `request` is a client's, who may want it cheap:
+    what it says of its price is `asked`, and no condition.
     """
 
     provider: str = ""
@@ -41,6 +46,7 @@ class Context:
     response_headers: Mapping[str, str] = field(default_factory=dict)
     selector: Mapping[str, Any] = field(default_factory=dict)
     service_tier: str | None = None
+    from_client: bool = False
 
 
 NO_CONTEXT = Context()
@@ -56,6 +62,8 @@ class Reader:
     """One dialect.
 
     marks: finds, in the bytes of an event, what may be usage; events without it need not be parsed.
+    hint: stands in every such event, for a search that costs less than that of `marks`; None where that is the word for
+        usage in the dialect of the stream. b"": nothing does.
     usage_key: where a usage object stands that was cut out of its response.
     facts: conditions that the dialect itself implies (batch results are batch-processed).
     """
@@ -65,6 +73,7 @@ class Reader:
     fold: Fold = last_wins
     usage_key: str = "usage"
     marks: re.Pattern[bytes] | None = None
+    hint: bytes | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
@@ -75,6 +84,8 @@ class Reader:
                 stream.event(event)
             return stream.finish()
         tally = Tally()
+        if context.from_client:
+            tally.asked = asked_of(context.request)
         if self.facts or context.selector:
             for name, value in {**self.facts, **context.selector}.items():
                 tally.condition(name, value)
@@ -143,9 +154,27 @@ class StreamReader:
         return self._reader.whole(self._last, self._context)  # perhaps a whole response, sent as the only event
 
 
+def asked_of(request: Mapping[str, Any]) -> dict[str, str]:
+    """The conditions of its price that a client's request states: {} for nearly all."""
+    tally = Tally()
+    for key, name in _ASKED.items():
+        if key in request:
+            value = text(request[key])
+            if value and value.lower() not in _ORDINARY_TIERS:
+                tally.ask(name, value)
+    return tally.asked
+
+
+def note_asked(tally: Tally, context: Context, name: str, value: object) -> None:
+    """Note what the request orders: from a client that is what it asks for, from the operator it is what was made."""
+    (tally.ask if context.from_client else tally.condition)(name, value)
+
+
 def note_tier(tally: Tally, value: object) -> None:
-    """Note the service tier; a later call (what was served) replaces an earlier one (what was asked for)."""
+    """Note the service tier; a later call (what the response says) replaces an earlier one (what the selector says)."""
     if not (name := text(value)):
+        return
+    if (asked := tally.asked.pop("service_tier", None)) in _NOT_FOR_SALE and asked == name.lower():
         return
     tally.conditions.pop("service_tier", None)
     if name.lower() == "batch":
@@ -155,11 +184,8 @@ def note_tier(tally: Tally, value: object) -> None:
 
 
 def first_mapping(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The first of `names` that holds an object; an empty one where none does."""
-    for name in names:
-        if isinstance(value := source.get(name), dict):
-            return value
-    return mapping(None)
+    """The first of `names` that holds an object with anything in it but zeros and nulls; an empty one where none does."""
+    return next((value for name in names if any((value := mapping(source.get(name))).values())), mapping(None))
 
 
 def merge_counts(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:

@@ -21,6 +21,7 @@ IMPLAUSIBLE_COUNT = 10**9
 # Larger numbers are cut to this, so that everything after here may take counts for numbers of sane size.
 MAX_COUNT = 10**18
 MAX_COST_USD = Decimal(10**9)
+_LONGEST_CONDITION = 64  # no price row has a longer word
 
 _NOTHING: Mapping[str, Any] = {}
 _HALF = re.compile("[\ud800-\udfff]")
@@ -72,6 +73,7 @@ class Tally:
 
     usage: dict[str, Quantity] = field(default_factory=dict)
     conditions: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     model: str | None = None
@@ -100,6 +102,14 @@ class Tally:
             self.conditions[name] = value.lower()
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             self.conditions[name] = str(value)
+        else:
+            return
+        self.asked.pop(name, None)
+
+    def ask(self, name: str, value: object) -> None:
+        """Note what the client's request says of the price: it holds until the response says something of it."""
+        if isinstance(value, str) and 0 < len(value) <= _LONGEST_CONDITION and name not in self.conditions:
+            self.asked[name] = value.lower()
 
     def read(self, value: object) -> Quantity:
         """A count, made safe."""
@@ -114,15 +124,21 @@ class Tally:
         return min(quantity, MAX_COUNT)
 
     def maybe(self, source: Mapping[str, Any], *names: str) -> Quantity | None:
-        """The first of `names` that is there and not null, made safe; None where none is."""
+        """The first of `names` that says more than 0, made safe; 0 where all say that, None where none is there.
+
+        Servers that fill in two shapes at once leave the names of one at 0.
+        """
+        found: Quantity | None = None
         for name in names:
             value = source.get(name)
             if value is not None:
-                return self.read(value)
-        return None
+                found = self.read(value)
+                if found:
+                    break
+        return found
 
     def count(self, source: Mapping[str, Any], *names: str) -> Quantity:
-        """The first of `names` that is there and not null, made safe; 0 where none is."""
+        """As `maybe`; 0 where none of `names` is there."""
         return self.maybe(source, *names) or 0
 
     def largest(self, *values: Quantity) -> Quantity:
@@ -168,6 +184,7 @@ class Tally:
             source=source,
             model=self.model,
             conditions=self.conditions,
+            asked=self.asked,
             parts=tuple(self.parts),
             provider_cost_usd=self.cost_usd,
             provider_fee_usd=self.fee_usd,

@@ -2,7 +2,8 @@
 
 Control is the server. It pushes snapshots (run-time keys; at the first, what the ledger says was spent) and asks for
 standings; a data plane answers, asks about what only the ledger knows, keeps its last snapshot when control is away, and
-comes back when it is there again.
+comes back when it is there again. With hello and snapshot each tells its time: neither counts in a window that is
+over for the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+from proxy.times import not_before, now_us
 
 log = logging.getLogger("taximeter.link")
 
@@ -102,7 +105,7 @@ class DataPlaneLink:
                 writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        _write(writer, {"hello": self._worker})
+        _write(writer, {"hello": self._worker, "now_us": now_us()})
         self._writer = writer
         while True:
             message = await _read(reader)
@@ -111,6 +114,7 @@ class DataPlaneLink:
                 if future is not None and not future.done():
                     future.set_result(message["answer"])
             elif "snapshot" in message:
+                not_before(message["now_us"] * 1000)
                 self._on_snapshot(message["snapshot"])
             elif "ask" in message:
                 handler = self._handlers.get(message["ask"])
@@ -170,7 +174,7 @@ class ControlServer:
     def push(self, snapshot: Message) -> None:
         """Send to every data plane."""
         for plane in self._planes:
-            _write(plane.writer, {"snapshot": snapshot})
+            _write(plane.writer, {"snapshot": snapshot, "now_us": now_us()})
 
     async def ask(self, name: str, payload: Message | None = None, timeout_s: float = 1.0) -> dict[str, Any]:
         """The answers of the data planes that answered in time, by worker."""
@@ -194,8 +198,11 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         plane: _Plane | None = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError, KeyError):
-            plane = _Plane(str((await _read(reader))["hello"]), writer)
-            _write(writer, {"snapshot": await self._first_snapshot(plane.worker)})
+            hello = await _read(reader)
+            plane = _Plane(str(hello["hello"]), writer)
+            not_before(hello["now_us"] * 1000)
+            snapshot = await self._first_snapshot(plane.worker)
+            _write(writer, {"snapshot": snapshot, "now_us": now_us()})
             self._planes.add(plane)
             while True:
                 message = await _read(reader)

@@ -26,6 +26,7 @@ import orjson
 from proxy.ids import Ids
 from proxy.spool.frames import HEAD, frame
 from proxy.spool.records import VERSION, Open
+from proxy.times import now_us
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
 _SYNC_EVERY_S = 0.05
@@ -44,7 +45,7 @@ class SpoolWriter:
         self._folder = folder
         self._fsync = mode == "fsync"
         self._max_bytes = max_mb * 1024 * 1024
-        self._run = f"{worker}-{Ids().new(time.time_ns() // 1000)}"
+        self._run = f"{worker}-{Ids().new(now_us())}"
         self._number = 0
         self._fd = -1
         self._size = 0

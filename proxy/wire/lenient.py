@@ -20,6 +20,7 @@ MAX_MENDED_BYTES = 1024 * 1024
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_DATA_LINE = re.compile(rb"[\r\n]data:")  # behind a first event that is damaged
 _DECODER = json.JSONDecoder(strict=False)
 # An escape: a pair of surrogates, one that stands alone, or any other.
 _HEX = "[0-9a-fA-F]"
@@ -30,7 +31,7 @@ _ESCAPE = re.compile(
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 _CLOSERS = {"{": "}", "[": "]"}
 _BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the cut would be read as another
-_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_HALF_ESCAPE = re.compile(r"(?<!\\)(?P<whole>(?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
 
 
 class Answer(NamedTuple):
@@ -80,19 +81,16 @@ def answer(body: bytes) -> Answer:
     value = loads(body)
     if value is not None:
         return Answer([value])
-    if looks_like_events(body):
+    values = _several(body) if looks_like_json(body) else []
+    if values:
+        same = all(one == values[0] for one in values)  # the same answer twice
+        return Answer(values[:1] if same else values, streamed=not same)
+    if looks_like_events(body) or _DATA_LINE.search(body):
         framer = sse.Framer()
         payloads = (*framer.feed(body), *framer.close())
         return Answer([value for payload in payloads for value in values_of(payload)], streamed=True)
-    if not looks_like_json(body):
-        return Answer([])
-    values = _several(body)
-    if not values:
-        value = mended(body)
-        return Answer([] if value is None else [value], cut=True)
-    if all(one == values[0] for one in values):
-        return Answer(values[:1])  # the same answer twice
-    return Answer(values, streamed=True)
+    value = mended(body) if looks_like_json(body) else None
+    return Answer([] if value is None else [value], cut=value is not None)
 
 
 def mended(data: bytes) -> Any:
@@ -113,7 +111,7 @@ def mended(data: bytes) -> Any:
         elif piece == ",":
             before_comma = (match.start(), openers)
         elif match["end"] == "":
-            text, end = _HALF_ESCAPE.sub("", text), '"'
+            text, end = _HALF_ESCAPE.sub(r"\g<whole>", text[: match.end()]), '"'
     text = text + end if end else _BARE_END.sub("", text)
     attempts = [text + tail + _closers(openers) for tail in ("", ":null", "null")]
     if before_comma is not None:

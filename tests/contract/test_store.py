@@ -10,7 +10,7 @@ import pytest
 
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Denied, Granted, Moved, Standing, Store, standing_of
+from proxy.budgets.store import ENDED_KEPT_S, Denied, Granted, Moved, Standing, Store, standing_of
 from proxy.types import Claim
 from tests.support.redis import RedisServer
 
@@ -164,6 +164,31 @@ async def test_windows_are_decided_by_the_stores_clock(store: Store) -> None:
         assert abs(moved.now_s - NOW) < 3600  # NOW is when the tests began
     assert (await standing(store, claim(10, budget="x"))).reserved == 0
     assert isinstance(await store.reserve("a", [runs], NOW, LATER), Granted)
+
+
+@pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
+async def test_the_shared_stores_time_never_goes_back(store: Store, server: RedisServer) -> None:
+    """Its machine's clock was an hour ahead: what ran then does not begin again."""
+    server.say("SET", f"tm1:{store.epoch}:clock", f"{NOW + 3600:.6f}")
+    over = claim(10)._replace(window_start=int(NOW) - 60, window_end=int(NOW) + 3500)
+    moved = await store.reserve("a", [over], NOW, LATER)
+    assert isinstance(moved, Moved)
+    assert moved.now_s > NOW + 3599
+
+
+async def test_a_window_that_is_over_is_known_for_an_hour(store: Store) -> None:
+    """A clock that is set back over its end must not let it be spent again."""
+    lately = claim(0)._replace(window_start=int(NOW) - 120, window_end=int(NOW) - 60)
+    long_ago = claim(0)._replace(window_start=int(NOW) - 8000, window_end=int(NOW) - 7000)
+    for name, one in (("a", lately), ("b", long_ago)):
+        await store.charge(name, [one], [70])
+    if isinstance(store, MemoryStore):
+        for _ in range(2):
+            store.forget_ended_windows(NOW)
+    else:
+        await store.forget_ended_windows()  # type: ignore[attr-defined]  # Redis's, by its own clock
+    assert (await standing(store, lately)).spent == 70
+    assert (await standing(store, long_ago)).spent == 0
 
 
 async def test_a_reservation_that_expires_is_charged_whole(store: Store) -> None:
@@ -367,6 +392,9 @@ async def test_idle_counters_go_with_their_window(crowded: MemoryStore) -> None:
         await crowded.charge(f"a{number}", [one], [1])
     assert sum(one.spent for one in crowded.standings()) == 9
     await crowded.forget_ended_windows(NOW + 31)
+    assert sum(one.spent for one in crowded.standings()) == 9
+    assert crowded.fullest(9, NOW + 31) == ([], {})
+    await crowded.forget_ended_windows(NOW + 30 + ENDED_KEPT_S)
     assert crowded.standings() == []
 
 

@@ -183,6 +183,17 @@ async def test_what_says_nothing_costs_its_ceiling(build: Build, body: bytes) ->
     assert end_of(house)["status"] == "unconfirmed"
 
 
+@pytest.mark.parametrize(("given", "tokens"), [("hello world", 2), (["hello world"] * 3, 6), ([[1, 2, 3], [4]], 4)])
+async def test_embeddings_without_usage_cost_what_was_embedded(build: Build, given: Any, tokens: int) -> None:
+    house = build(models={"text-embedding-3-small": {"upstream": "up", "context_tokens": 8000}}, prices=[
+        {"provider": "acme", "model": "*", "input": "1", "output": "2"}])  # fmt: skip
+    body = orjson.dumps({"object": "list", "data": [{"embedding": [0.1], "index": 0}], "usage": None})
+    fields = {"model": "text-embedding-3-small", "input": given}
+    await house.ask(Answer(body), path="/v1/embeddings", chat=False, **fields)
+    end = end_of(house)
+    assert (end["status"], end["usage_source"], end["usage"]) == ("settled", "estimated", {"input": tokens})
+
+
 # Errors
 
 

@@ -88,6 +88,14 @@ def clock_in_what_is_pure(source: Source) -> Iterator[Finding]:
             )
 
 
+def clock_that_goes_back(source: Source) -> Iterator[Finding]:
+    if not below(source.module, ("proxy",)):
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("time.time", "time.time_ns"):
+            yield Finding(source.path, node.lineno, "take now_s or now_us of proxy.times, which never go back")
+
+
 def float_in_prices(source: Source) -> Iterator[Finding]:
     if not below(source.module, ("pricing", "proxy.money", "proxy.budgets.budget")) or below(source.module, ESTIMATES):
         return
@@ -170,6 +178,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/control/api/app.py:create_app": "the table of routes, a line or two each",
     },
     clock_in_what_is_pure: {},
+    clock_that_goes_back: {"proxy/times.py": "the clock that does not"},
     float_in_prices: {
         "pricing/resolve.py:tier_cuts": "token counts, exact to 2^53; a cut between two of them needs a half",
     },
@@ -247,6 +256,8 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (long_function, "proxy/a.py", "def f():\n" + "    x = 1\n" * 70),
     (clock_in_what_is_pure, "proxy/meters/a.py", "import time\ndef f(): return time.time_ns()"),
     (clock_in_what_is_pure, "pricing/a.py", "now = datetime.datetime.now(tz=UTC)"),
+    (clock_that_goes_back, "proxy/a.py", "import time\nx = time.time()"),
+    (clock_that_goes_back, "proxy/a.py", "import time\nx = field(default_factory=time.time_ns)"),
     (float_in_prices, "pricing/a.py", "x = float(price)"),
     (float_in_prices, "pricing/a.py", "x = price * 0.5"),
     (broad_except, "proxy/a.py", "try: f()\nexcept Exception: pass"),
@@ -274,6 +285,7 @@ KEPT: list[tuple[Rule, str, str]] = [
     (broad_except, "proxy/a.py", "try: f()\nexcept BaseException:\n    g()\n    raise"),
     (broad_except, "proxy/a.py", "try: f()\nexcept OSError: pass"),
     (clock_in_what_is_pure, "proxy/dataplane/application.py", "import time\nx = time.time()"),
+    (clock_that_goes_back, "proxy/a.py", "import time\nx = time.monotonic()"),
     (secret_shown, "proxy/a.py", "log.info('the key %s was made', key.name)"),
     (silenced_without_reason, "proxy/a.py", "x = 1  # noqa: S101 - it is checked above"),
     (silenced_without_reason, "proxy/a.py", "x = 1  # type: ignore[arg-type]  # the stub lacks it"),

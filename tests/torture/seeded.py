@@ -116,7 +116,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("half a record stays where the disk was full", "proxy/spool/writer.py", "            self._take_back()\n", "", _SPOOL),
     _bug("a segment that could not be begun never is", "proxy/spool/writer.py", "                path.unlink()\n", "", _SPOOL),
     _bug("open intents of a crash are forgotten", "proxy/ledger/recorder.py",
-         "            run.pairing.crashed(batch, time.time_ns() // 1000)\n", "", _RECORDER),
+         "            run.pairing.crashed(batch, now_us())\n", "", _RECORDER),
     _bug("budgets count what was there already", "proxy/ledger/shipping.py",
          "self._write_budgets(connection, inserted)", "self._write_budgets(connection, batch.entries)", _RECORDER),
     _bug("metrics count what was there already", "proxy/ledger/shipping.py",

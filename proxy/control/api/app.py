@@ -6,7 +6,6 @@ Money leaves as decimal strings, times as RFC 3339, lists as {items, next}; unkn
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +44,7 @@ from proxy.processes.link import ControlServer
 from proxy.reports import calls as queries
 from proxy.reports import spend as spending
 from proxy.reports.shapes import entry_shown, with_usd
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import BadQuestion, now_s, rfc3339
 
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -100,7 +99,7 @@ class Api:
         if self.shared is None:
             rows = [row for rows in self._asked("totals", {}) for row in rows]
             return {row["budget"]: row for row in rows}
-        now = time.time()
+        now = now_s()
         found = {(one.name, one.window_now(now)[0]): Totals(one, now) for one in self.budgets()}
         for row in self.standings():
             totals = found.get((row["budget"], row["window_start"]))
@@ -218,18 +217,18 @@ def create_app(api: Api, live: Live) -> FastAPI:
 
     @app.get("/api/budgets", dependencies=admin)
     def budgets() -> dict[str, Any]:
-        return {"items": budgets_as_they_stand(api.budgets(), api.standings(), time.time()), "next": None}
+        return {"items": budgets_as_they_stand(api.budgets(), api.standings(), now_s()), "next": None}
 
     @app.get("/api/budgets/{name}", dependencies=admin)
     def budget(name: str) -> dict[str, Any]:
-        for item in budgets_as_they_stand(api.budgets(), api.standings(), time.time()):
+        for item in budgets_as_they_stand(api.budgets(), api.standings(), now_s()):
             if item["name"] == name:
                 return item
         raise HTTPException(404, "There is no budget with this name.")
 
     @app.post("/api/budgets/{name}/raises", dependencies=admin, status_code=201)
     def raise_budget(name: str, new: NewRaise) -> dict[str, Any]:
-        now = time.time()
+        now = now_s()
         until_s = None if new.until is None else new.until.timestamp()
         try:
             row = raises.make_raise(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from pydantic import BaseModel, ConfigDict
 
-from proxy.times import moment
+from proxy.times import moment, now_s
 
 MAX_LIMIT = 1000
 
@@ -18,7 +16,7 @@ class Span(BaseModel):
     until: str | None = None
 
     def moments(self) -> tuple[int | None, int | None]:
-        now = time.time()
+        now = now_s()
         return (
             moment(self.since, now) if self.since else None,
             moment(self.until, now) if self.until else None,

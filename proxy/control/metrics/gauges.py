@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pricing.load import checked_at
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.money import NANO
+from proxy.times import now_s
 
 if TYPE_CHECKING:
     from proxy.control.api.app import Api
@@ -57,7 +57,7 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
 def _budgets(api: Api) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
     totals = api.totals()
-    now = time.time()
+    now = now_s()
     for budget in api.budgets():
         if budget.measure != "usd":
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from proxy.control.metrics.observed import Observed
 from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
 from proxy.control.metrics.table import BY_NAME, Key
 from proxy.ledger.schema import entries, metric_state
+from proxy.times import now_us
 
 _QUIET_S = 900.0
 _MEASURED = "_sessions_measured_until"  # a row of metric_state: epoch microseconds
@@ -73,11 +73,11 @@ class MetricState:
 
     def due(self) -> bool:
         """Whether there is something to write down without any entry: a session has gone quiet."""
-        return self.sessions.any_quiet_at(_now())
+        return self.sessions.any_quiet_at(now_us())
 
     def observe(self) -> Observed:
         """What a batch is observed by; nothing of it is seen here until it is added."""
-        now = _now()
+        now = now_us()
         self._observed = Observed(self.models, self.teams, now, self.sessions.quiet_at(now))
         return self._observed
 
@@ -132,7 +132,3 @@ def _calls_since(engine: Engine, instance: str, until: int) -> Iterable[Call]:
         for row in connection.execute(query).mappings():
             if (call := call_of(dict(row))) is not None:
                 yield call
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -6,7 +6,6 @@ key, asked again before every event.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from proxy.control.page.live import Live, Look
 from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
+from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
     from proxy.control.api.app import Api
@@ -65,20 +65,16 @@ def looks(api: Api) -> list[list[Look]]:
     return [
         [
             Look("latest calls", lambda: _latest(api)),
-            Look("last hour", lambda: _hour(api, _now_us())),
+            Look("last hour", lambda: _hour(api, now_us())),
             Look("budgets", lambda: _planes(api)),
         ],
         [
-            Look("day", lambda: _day(api, _now_us())),
-            Look("models", lambda: {"models": _ranking(api, "model", "By model", "no model", _now_us())}),
-            Look("teams", lambda: {"teams": _ranking(api, "team", "By team", "no team", _now_us())}),
-            Look("sessions", lambda: {"sessions": _sessions(api, _now_us())}),
+            Look("day", lambda: _day(api, now_us())),
+            Look("models", lambda: {"models": _ranking(api, "model", "By model", "no model", now_us())}),
+            Look("teams", lambda: {"teams": _ranking(api, "team", "By team", "no team", now_us())}),
+            Look("sessions", lambda: {"sessions": _sessions(api, now_us())}),
         ],
     ]
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _latest(api: Api) -> dict[str, Any]:
@@ -135,7 +131,7 @@ def _planes(api: Api) -> dict[str, Any]:
         "down": api.recorder.database_down_since is not None,
     }
     rows, counts = api.fullest(view.GROUPS_SHOWN)
-    items = budgets_as_they_stand(api.budgets(), rows, time.time())
+    items = budgets_as_they_stand(api.budgets(), rows, now_s())
     return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
 
 

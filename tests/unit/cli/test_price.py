@@ -19,6 +19,7 @@ from tests.support.fixtures import ROOT, load
 BOOK = load_book()
 WORKED = json.loads((ROOT / "worked_cases.json").read_text())
 FIXTURES = load()
+CASES = [json.loads(line) for line in (ROOT.parent / "cases" / "price.jsonl").read_text().splitlines()]
 CHAT = {"provider": "openai", "model": "gpt-4o", "dialect": "openai.chat", "at": "2026-11-23T12:00:00Z"}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 
@@ -43,6 +44,15 @@ def assert_as_expected(result: dict[str, Any], expected: dict[str, Any]) -> None
 @pytest.mark.parametrize("case", WORKED, ids=lambda case: case["in"]["id"])
 def test_worked_case(case: dict[str, Any]) -> None:
     assert_as_expected(price(case["in"]), case["expect"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_a_reported_case(case: dict[str, Any]) -> None:
+    result, expect = price(case["input"]), case["expect"]
+    for field in expect.keys() & {"usage", "status", "cost_source"}:
+        assert result[field] == expect[field]
+    assert result["cost_usd"] == expect.get("cost", result["cost_usd"])
+    assert Decimal(result["cost_usd"]) >= Decimal(expect.get("cost_at_least", 0))
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda one: one.name)

@@ -40,7 +40,6 @@ USAGE_KEYS = {"gemini": "usageMetadata", "cursor.usage-event": "tokenUsage"}
 KNOWN = {
     "anthropic.messages/advisor-at-its-own-model": "they ignore usage.iterations",
     "anthropic.messages/compaction-and-1h-write": "they ignore usage.iterations",
-    "anthropic.messages/split-exceeds-total": "they keep the contradiction",
     "gemini/thoughts-within-candidates": "they always add thoughts",
     "gemini/thoughts-only-in-the-total": "they do not look at the total",
     "mistral.chat/cached-at-the-top": "they do not know num_cached_tokens",

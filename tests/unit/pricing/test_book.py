@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from pricing.clock import Schedule
-from pricing.cost import CostLine
+from pricing.cost import Cost, CostLine
+from pricing.load import load_book
 from pricing.price import Multiplier
 from pricing.usage import Part, Reading
 from tests.support.prices import at, book, price, with_rows
@@ -18,6 +19,7 @@ BATCH = {"when": {"processing": "batch"}, "prices": {"input": "1", "output": "4"
 PRIORITY = {"when": {"service_tier": "priority"}, "prices": {"input": "4", "output": "16"}}
 EU = Multiplier("acme", "*", Decimal("1.1"), when={"region": ("eu",)}, group="residency")
 MILLION = {"input": 1_000_000}
+BOOK = load_book()
 
 
 def test_lines_are_exact_and_the_total_is_rounded_once_half_even() -> None:
@@ -213,3 +215,34 @@ def test_caches_stay_bounded() -> None:
     for day in range(60):
         price(prices, MILLION, moment=f"20{26 + day // 28}-01-{day % 28 + 1:02d}")
     assert price(prices, MILLION).cost_usd == 2
+
+
+def packaged_cost(provider: str, model: str, served: str | None, usage: dict[str, int]) -> Cost:
+    reading = Reading(usage=usage, source="provider", model=served)
+    return BOOK.cost(reading, provider=provider, model=model, at_s=at("2026-11-20"))
+
+
+@pytest.mark.parametrize("router", ["model-router", "model_router", "model-router-2025-11-18"])
+@pytest.mark.parametrize("provider", ["azure", "azure-ai-foundry"])
+def test_a_router_that_bills_a_fee_of_its_own_costs_it_on_top(router: str, provider: str) -> None:
+    usage = {"input": 600_000, "cache_read": 400_000, "output": 1000}
+    alone = packaged_cost(provider, "gpt-5-nano-2025-08-07", None, usage)
+    routed = packaged_cost(provider, router, "gpt-5-nano-2025-08-07", usage)
+    assert routed.cost_usd == alone.cost_usd + Decimal("0.14")
+    assert sum(line.cost_usd for line in routed.lines) == routed.cost_usd
+
+
+def test_a_model_that_only_goes_by_another_name_pays_no_routers_fee() -> None:
+    usage = {"input": 1_000_000}
+    alone = packaged_cost("azure", "gpt-5-nano", None, usage)
+    assert packaged_cost("azure", "gpt-5-nano", "gpt-5-nano-2025-08-07", usage).cost_usd == alone.cost_usd
+
+
+@pytest.mark.parametrize("name", ["anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"])
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
+def test_a_foundation_models_arn_is_priced_as_its_name(name: str, partition: str) -> None:
+    usage = {"input": 1000, "output": 1000}
+    plain = packaged_cost("aws", name, None, usage)
+    assert plain.cost_usd
+    arn = packaged_cost("bedrock", f"arn:{partition}:bedrock:eu-west-1::foundation-model/{name}", None, usage)
+    assert arn.cost_usd == plain.cost_usd

@@ -6,6 +6,7 @@
 --   buckets     bucket -> window end ("" where it has none)
 --   a:<id>      a reservation: open, or what is remembered of its end
 --   deadlines   ids of open reservations by deadline     expired   ids of expired ones that are not written yet
+--   clock       the latest time that was seen here, to the second
 --   waited      counters that somebody waits for -> until when; their changes are told on the channel `room`
 --
 -- Lua's numbers are doubles, exact to 2^53, and amounts and limits stay below that; a sum may not. Counters are therefore only
@@ -14,6 +15,7 @@
 local root, epoch = KEYS[1], ARGV[1]
 local base = root .. ':' .. epoch .. ':'
 local REMEMBERED_S = 86400
+local ENDED_KEPT_S = 3600 -- a clock that is set back finds what was spent in a window
 local WAITED_S = 60 -- who waits longer asks again
 
 -- "open", "recovering", or nil where this epoch is not the one that runs.
@@ -25,9 +27,14 @@ local function state()
   return nil
 end
 
+-- Time never goes back in an epoch, but for less than a second: it is not written down more often. A full store costs no answer.
 local function clock()
   local time = redis.call('TIME')
-  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+  local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+  local last = tonumber(redis.call('GET', base .. 'clock') or '0')
+  if now < last then return last end
+  if now >= last + 1 then redis.pcall('SET', base .. 'clock', string.format('%.6f', now)) end
+  return now
 end
 
 local function digits(number)

@@ -7,4 +7,5 @@ if began_on ~= server then
   id, how = ARGV[2], 'recovering'
   redis.call('SET', root .. ':epoch', id .. ' ' .. how .. ' ' .. server)
 end
+base = root .. ':' .. id .. ':'
 return {id, how, string.format('%.6f', clock())}

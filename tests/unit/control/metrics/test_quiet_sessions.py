@@ -101,7 +101,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(series, "_now", made)
+    monkeypatch.setattr(series, "now_us", made)
     return made
 
 

@@ -1,0 +1,47 @@
+"""What a client's request says of its own price (its tier, its speed, the size of a picture).
+
+The client may want it cheap, and a provider that does not know the word passes over it. So it may make a price dearer and
+never cheaper: that is for a response, a selector or the configuration to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from itertools import combinations
+
+from pricing.cost import Cost
+from pricing.facts import facts_of
+from pricing.usage import Reading
+
+_NO_PRICE = Decimal(-1)
+
+
+def that_count(
+    asked: Mapping[str, str], provider: str, model: str, whens: Iterable[Mapping[str, tuple[str, ...]]]
+) -> dict[str, str]:
+    """Those of the asked conditions that one of `whens` names. `provider` canonical, `model` in lower case."""
+    words = {(name, value) for when in whens for name, values in when.items() for value in values}
+    return {
+        name: value
+        for name, value in asked.items()
+        if not words.isdisjoint(facts_of(provider, model, {name: value}, None).items())
+    }
+
+
+def dearest_asked(reading: Reading, asked: Mapping[str, str], cost_of: Callable[[Reading], Cost]) -> Cost:
+    """The dearest cost of the reading under none, all or some of `asked`. Where only some of them give it a price, that."""
+    dearest: Cost | None = None
+    for count in range(len(asked) + 1):
+        for some in combinations(asked.items(), count):
+            as_asked = replace(reading, asked={}, conditions={**reading.conditions, **dict(some)})
+            cost = cost_of(as_asked)
+            if dearest is None or _usd(cost) > _usd(dearest):
+                dearest = cost._replace(asked=dict(some))
+    assert dearest is not None
+    return dearest
+
+
+def _usd(cost: Cost) -> Decimal:
+    return cost.cost_usd if cost.cost_usd is not None else _NO_PRICE

@@ -1,0 +1,190 @@
+"""Fields that only some providers read, and that reach past what a key may do: other models, a server's engine, its network.
+
+By provider, not by dialect: what one ignores another obeys. A provider that no table here knows may be a router or a server
+of one's own, so that all tables hold for it. Each field has its reason; it is refused by name, or, where an answer does not
+need it, left out. Runs once an attempt, before anything is recorded. Pure.
+
+Sources: openrouter.ai/docs (routing, presets, plug-ins, variants); google-genai 3.6 (routing). Engines: `engine_fields.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
+from proxy.access.public_urls import is_public
+from proxy.config.model import LOCAL_PROVIDERS
+from proxy.dialects.turns import messages_of
+from proxy.errors import invalid_request, stored_not_found
+from proxy.types import Call, Route
+
+# Hosts that serve models of theirs under one name each: neither a router nor a server of one's own.
+HOSTED = frozenset({
+    "openai", "openai-chat", "openai-responses", "azure", "azure-openai", "azure-ai", "azureopenai", "azure-ai-foundry",
+    "azure-foundry", "microsoft-foundry", "anthropic", "claude", "aws", "bedrock", "amazon-bedrock", "aws-bedrock",
+    "amazon", "bedrock-converse", "bedrock-mantle", "google", "gemini", "google-gla", "google-ai-studio",
+    "google-genai", "googleai", "google-ai", "google-vertex", "vertex", "vertex-ai", "vertexai", "google-vertexai",
+    "google-cloud", "mistral", "mistralai", "mistral-ai", "cohere", "cohere-chat", "groq", "together", "together-ai",
+    "togetherai", "fireworks", "fireworks-ai", "xai", "x-ai", "x.ai", "grok", "deepseek", "cerebras", "deepinfra",
+    "deep-infra", "moonshot", "moonshotai", "moonshot-ai", "kimi", "dashscope", "alibaba", "qwen", "aliyun",
+    "alibaba-cloud", "model-studio", "bailian", "nebius", "novita", "perplexity", "pplx", "perplexity-ai", "zai",
+    "z.ai", "z-ai", "zhipuai", "zhipu", "bigmodel", "minimax", "minimax-ai", "voyage", "voyage-ai", "voyageai", "ai21",
+    "sambanova", "hyperbolic", "lambda", "baseten", "friendli", "cloudflare", "cloudflare-workers-ai", "workers-ai",
+    "databricks", "siliconflow", "scaleway", "ovhcloud", "upstage", "replicate", "jina",
+})  # fmt: skip
+_QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
+
+# What a router may be told: how data is handled, never who answers or for how much.
+_ROUTING_IS_FINE = frozenset(
+    {"data_collection", "zdr", "require_parameters", "enforce_distillable_text", "max_price", "allow_fallbacks"}
+)
+_PLUGINS_ARE_FINE = frozenset({"response-healing"})
+_VARIANTS_COST = ("online", "nitro")
+
+
+def _is_fine_routing(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and _ROUTING_IS_FINE.issuperset(value))
+
+
+def _are_fine_plugins(value: Any) -> bool:
+    return is_off(value) or (
+        isinstance(value, list)
+        and all(isinstance(one, dict) and one.get("id") in _PLUGINS_ARE_FINE and len(one) == 1 for one in value)
+    )
+
+
+_ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices")
+
+ROUTER: Mapping[str, Rule] = {
+    "route": _ANOTHER_MODEL, "preset": _ANOTHER_MODEL, "fallbacks": _ANOTHER_MODEL, "fallback_models": _ANOTHER_MODEL,
+    "context_window_fallbacks": _ANOTHER_MODEL, "context_window_fallback_dict": _ANOTHER_MODEL,
+    "content_policy_fallbacks": _ANOTHER_MODEL, "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
+    "provideroptions": Rule("it says who answers, and for how much"),
+    "provider_options": Rule("it says who answers, and for how much"),
+    "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing),
+    "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins),
+}  # fmt: skip
+
+# Other models by Google's own word.
+_GEMINI_CONFIG: Mapping[str, Rule] = {
+    "routingconfig": _ANOTHER_MODEL, "modelselectionconfig": _ANOTHER_MODEL, "modelconfig": _ANOTHER_MODEL,
+}  # fmt: skip
+_NO_RULES: Mapping[str, Rule] = {}
+
+
+@cache
+def _rules_of(provider: str) -> Mapping[str, Rule]:
+    """What holds for the fields of a body at this provider."""
+    if provider in HOSTED:
+        return _NO_RULES
+    engine = ENGINES_BY_PROVIDER.get(provider)
+    if engine is not None:
+        return ENGINES[engine]
+    return ROUTER if provider in _KNOWN_ROUTERS else {**ALL_ENGINES, **ROUTER}
+
+
+_KNOWN_ROUTERS = frozenset({
+    "openrouter", "litellm", "portkey", "vercel", "vercel-ai-gateway", "requesty", "orcarouter", "martian",
+    "notdiamond", "unify", "helicone", "kilo", "huggingface", "hf", "hugging-face", "poe", "nanogpt", "nano-gpt",
+    "aimlapi", "bifrost", "new-api", "one-api", "glama", "truefoundry", "eden-ai", "edenai", "github-copilot", "copilot",
+})  # fmt: skip
+
+
+def is_router(provider: str) -> bool:
+    """Whether a model's name here may be a way to another's."""
+    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and provider not in LOCAL_PROVIDERS
+
+
+def is_self_hosted(provider: str) -> bool:
+    """Whether what a body names may be fetched from inside of one's own network."""
+    return provider not in HOSTED and provider not in _KNOWN_ROUTERS
+
+
+def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
+    """The call without what this provider would read of its body and this key may not ask for. Raises `Refused` (400), by name,
+    where an answer would need it.
+
+    allowed: the provider's name of another model that the caller names, or `Refused`, where it may not be used. exact: the
+    configuration has this very model, and not a pattern.
+    """
+    provider = route.provider.lower()
+    rules = _rules_of(provider)
+    if rules:
+        call = _without(call, rules)
+    if is_router(provider):
+        call = _screen_models(call, route, allowed, exact=exact)
+    if call.urls and is_self_hosted(provider):
+        _refuse_inner_urls(call, bare_names=provider not in ENGINES_BY_PROVIDER)
+    if provider in _QWEN:
+        _refuse_named_files(call)
+    if call.dialect == "gemini" and isinstance(config := call.body.get("generationConfig"), dict):
+        _refuse(config, _GEMINI_CONFIG)
+        _refuse(call.body, _GEMINI_CONFIG)
+    return call
+
+
+def _without(call: Call, rules: Mapping[str, Rule]) -> Call:
+    names = [name for name in call.body if name.lower() in rules]
+    dropped = set()
+    for name in names:
+        rule = rules[name.lower()]
+        if rule.harmless(call.body[name]) or (name == "best_of" and call.dialect == "openai.completions"):
+            continue
+        if not rule.drop or call.form is not None:
+            raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
+        dropped.add(name)
+    if not dropped:
+        return call
+    return replace(call, body={name: value for name, value in call.body.items() if name not in dropped})
+
+
+def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    for name, value in config.items():
+        rule = rules.get(name.replace("_", "").lower())
+        if rule is not None and not rule.harmless(value):
+            raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
+
+
+def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
+    """Whatever model a body names beside its own must be one that the caller may use."""
+    name, _, variants = route.model.partition(":")
+    if not exact and ("@preset" in route.model or any(one in _VARIANTS_COST for one in variants.lower().split(":"))):
+        raise invalid_request(
+            f"A variant or a preset of {name[:100]!r} is not accepted here: it may cost more than the model.", "model"
+        )
+    named: dict[str, list[str]] = {}
+    for field in [one for one in call.body if one.lower() == "models"]:
+        models = call.body[field]
+        if is_off(models):
+            continue
+        if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
+            raise invalid_request("`models` must be a list of names.", "models")
+        named[field] = [route.model if one == route.requested else allowed(one) for one in models]
+    tools = call.body.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(kind, str) and ":" in kind:
+            raise invalid_request("A router's own tools are not accepted here: nobody meters them.", "tools")
+    return replace(call, body={**call.body, **named}) if named else call
+
+
+def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:
+    for url in call.urls:
+        if not is_public(url, bare_names=bare_names):
+            raise invalid_request(
+                "A URL in this call does not lead to the public internet; send what it stands for as data.", "url"
+            )
+
+
+def _refuse_named_files(call: Call) -> None:
+    """Qwen-Long reads files of the account that a text names (help.aliyun.com/zh/model-studio, long context)."""
+    for message in messages_of(call):
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [content]
+        for part in parts:
+            text = part.get("text") if isinstance(part, dict) else part
+            if isinstance(text, str) and "fileid://" in text:
+                raise stored_not_found("messages")

@@ -1,0 +1,118 @@
+"""What can be understood of JSON as servers really send it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.wire import lenient
+from proxy.wire.lenient import Answer
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(values.filter(lambda value: value is not None), st.booleans())
+def test_good_json_is_what_it_is(value: Any, ascii_only: bool) -> None:
+    assert lenient.loads(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (rb'{"a":"\ud83d"}', {"a": "\ufffd"}),
+        (rb'{"a":"\ud83d\ude00"}', {"a": "\U0001f600"}),
+        (rb'{"a":"\ude00\ud83d x"}', {"a": "\ufffd\ufffd x"}),
+        (rb'{"a":"\\ud83d"}', {"a": r"\ud83d"}),
+        (rb'{"a":"\\\ud83d"}', {"a": "\\\ufffd"}),
+        (b'{"a":"\xff"}', {"a": "\ufffd"}),
+        (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        (b' \n{"a":1}\n ', {"a": 1}),
+        (b'{"a":"\x01\n"}', {"a": "\x01\n"}),
+        (b'{"a":-Infinity}', {"a": -math.inf}),
+        (b"", None),
+        (b"null", None),
+        (b"{'a': 1}", None),
+    ],
+)
+def test_what_is_no_json_by_the_letter(data: bytes, value: Any) -> None:
+    assert lenient.loads(data) == value
+
+
+def test_nan_is_a_number_that_is_none() -> None:
+    assert math.isnan(lenient.loads(b'{"a":NaN}')["a"])
+
+
+WHOLE = {"a": 'text \u00e9 \\ " {[', "b": [1, {"c": None, "d": True}], "usage": {"prompt": 100, "completion": 20}}
+
+
+def is_part_of(part: Any, whole: Any) -> bool:
+    """Whether `part` says nothing that `whole` does not."""
+    if isinstance(part, dict):
+        named = {name: one for name, one in part.items() if one is not None}  # half a name has no value
+        return isinstance(whole, dict) and all(
+            name in whole and is_part_of(one, whole[name]) for name, one in named.items()
+        )
+    if isinstance(part, list):
+        return isinstance(whole, list) and len(part) <= len(whole) and all(map(is_part_of, part, whole))
+    if isinstance(part, str):
+        return isinstance(whole, str) and whole.startswith(part.rstrip("\ufffd"))  # half a pair
+    return part is None or part == whole
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_what_was_cut_off_is_read_to_where_it_goes_and_half_a_number_is_none(ascii_only: bool) -> None:
+    body = json.dumps(WHOLE, ensure_ascii=ascii_only)
+    for end in range(1, len(body)):
+        cut = lenient.mended(body[:end].encode())
+        assert cut is not None, body[:end]
+        assert is_part_of(cut, WHOLE), (body[:end], cut)
+
+
+@given(values)
+def test_any_value_can_be_cut_anywhere(value: Any) -> None:
+    body = json.dumps({"a": value, "b": value})
+    for end in range(1, len(body) + 1):
+        assert is_part_of(lenient.mended(body[:end].encode()), {"a": value, "b": value})
+
+
+def test_a_cut_body_beyond_the_bound_is_left() -> None:
+    assert lenient.mended(b'{"a":"' + b"x" * lenient.MAX_MENDED_BYTES) is None
+
+
+@pytest.mark.parametrize("deep", [b"[", b'{"a":'])
+def test_depth_is_no_danger(deep: bytes) -> None:
+    assert lenient.loads(deep * 100_000) is None
+    assert lenient.mended(deep * 100_000) is None
+    assert lenient.answer(deep * 100_000).values == []
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"a":1}', Answer([{"a": 1}])),
+        (b'{"a":1}{"a":1}', Answer([{"a": 1}])),
+        (b'{"a":1}\n{"b":2}\n', Answer([{"a": 1}, {"b": 2}], streamed=True)),
+        (b'{"a":1}\n{"b":', Answer([{"a": 1}])),
+        (b'data: {"a":1}\n\ndata: [DONE]\n\n', Answer([{"a": 1}], streamed=True)),
+        (b'data: {"a":1}\ndata: {"b":2}\n', Answer([{"a": 1}, {"b": 2}], streamed=True)),
+        (b': note\n\nevent: x\ndata: {"a":1}', Answer([{"a": 1}], streamed=True)),
+        (b'\xef\xbb\xbf\r\ndata: {"a":1}\r\n\r\n', Answer([{"a": 1}], streamed=True)),
+        (b'\x00ata: {\n\ndata: {"a":1}\n\n', Answer([{"a": 1}], streamed=True)),
+        (b'[{"a":1},\n{"b":2}', Answer([[{"a": 1}, {"b": 2}]], cut=True)),
+        (b'{"a":{"b":"c', Answer([{"a": {"b": "c"}}], cut=True)),
+        (b"<html>", Answer([])),
+        (b"", Answer([])),
+        (b"ID3\x04\x00", Answer([])),
+    ],
+)
+def test_a_body_is_opened_by_what_it_is(body: bytes, answer: Answer) -> None:
+    assert lenient.answer(body) == answer
