@@ -95,9 +95,14 @@ def unsupported_encoding() -> Refused:
     return Refused(Refusal(415, "unsupported_encoding", "Send the body as plain JSON, without Content-Encoding."))
 
 
-def overloaded() -> Refused:
-    message = "Too many bytes are in flight here at the moment; try again shortly."
+def overloaded(what: str) -> Refused:
+    message = f"Too many {what} are in flight here at the moment; try again shortly."
     return Refused(Refusal(503, "overloaded", message, kind="server_error", retry_after_s=1))
+
+
+def too_many_in_flight(what: str) -> Refused:
+    message = f"This key has too many {what} in flight; try again when some of its calls have ended."
+    return Refused(Refusal(429, "too_many_in_flight", message, kind="rate_limit_error", retry_after_s=1))
 
 
 def starting() -> Refused:

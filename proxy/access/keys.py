@@ -61,6 +61,10 @@ class KeyRing:
         self._runtime = {identity.key_id: identity for identity in identities}
         self._by_id = self._runtime | self._configured
 
+    def is_single(self) -> bool:
+        """Whether there is one key only, so that nobody could shut out another."""
+        return len(self._by_id) < 2
+
     def identify(self, headers: Mapping[bytes, bytes], now_s: float) -> Identity:
         """Raises `Refused` (401): the same answer for a missing, unknown, expired and revoked key."""
         secret = credential(headers)

@@ -141,7 +141,10 @@ def _called(message: Any) -> tuple[str, bytes] | None:
         return None
     content = message.get("content") or message.get("parts") or ()
     blocks = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
-    calls: list[Any] = [one.get("function") for one in message.get("tool_calls") or () if isinstance(one, dict)]
+    asked = message.get("tool_calls")
+    calls: list[Any] = [
+        one.get("function") for one in (asked if isinstance(asked, list) else ()) if isinstance(one, dict)
+    ]
     calls += [one for one in blocks if one.get("type") == "tool_use"]
     calls += [one["functionCall"] for one in blocks if "functionCall" in one]
     calls += [message] if message.get("type") == "function_call" else []

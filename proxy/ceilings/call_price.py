@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pricing.book import Book
+from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class CallPrice:
     """Usage in, nano-USD out; None where a unit has no price.
 
     at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the
-    request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught. things:
+    request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught.
+    media: tokens of the input that are of one medium. things:
     what may be billed in place of tokens. free: the provider bills nothing. cached_tokens: of the input, at the price of
     reading a prompt cache.
     """
@@ -33,6 +35,7 @@ class CallPrice:
     fixed: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
     factor: float = 1.0
+    media: Mapping[str, int] = field(default_factory=dict)
     things: Mapping[str, int] = field(default_factory=dict)
     free: bool = False
     cached_tokens: int = 0
@@ -43,15 +46,15 @@ class CallPrice:
         if self.cached_tokens:
             cached = min(self.cached_tokens, usage.get("input", 0))
             usage = {**usage, "input": usage.get("input", 0) - cached, "cache_read": cached}
-        tokens = self._at_most(usage)
+        apart = by_medium(usage, self.media)
+        tokens = self._at_most(apart, self.without if apart is usage else self.without | MEDIA_UNITS)
         if not self.things:
             return tokens
-        things = self._at_most(
-            self.things
-        )  # models are billed in tokens or in things: the dearer of the two is the bound
+        # Models are billed in tokens or in things: the dearer of the two is the bound.
+        things = self._at_most(self.things, self.without)
         return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
 
-    def _at_most(self, usage: Mapping[str, int]) -> int | None:
+    def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
         nanousd = self.book.ceiling_nanousd(
             usage,
             provider=self.provider,
@@ -60,7 +63,7 @@ class CallPrice:
             until_s=self.until_s,
             attributes=self.attributes,
             fixed=self.fixed,
-            without=self.without,
+            without=without,
         )
         return nanousd if self.factor == 1 or nanousd is None else math.ceil(nanousd * self.factor)
 
@@ -79,6 +82,7 @@ class CallPrice:
             "fixed": dict(self.fixed),
             "without": sorted(self.without),
             "factor": self.factor,
+            "media": dict(self.media),
             "things": dict(self.things),
             "free": self.free,
             "cached_tokens": self.cached_tokens,

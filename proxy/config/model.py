@@ -104,6 +104,11 @@ class Server(_Section):
     write_timeout_s: Seconds = Field(
         30, description="Seconds without a byte read after which a client counts as gone, as if it had hung up."
     )
+    max_calls_per_key: PositiveInt | None = Field(
+        None,
+        description="Calls in flight of one key in one data plane; more get 429. Without it a key may have four times as "
+        "many as there is room for beside them, so that no key shuts out the others.",
+    )
     budget_status: Literal[402, 429] = 402
     busy_wait_s: Seconds = 10
     drain_timeout_s: Seconds = 30
@@ -125,6 +130,7 @@ class Upstream(_Section):
     first_byte_timeout_s: Seconds = 600
     idle_timeout_s: Seconds = 300
     bills_after_disconnect: bool | None = None
+    service_tier: Literal["default", "flex", "priority"] | None = None
 
     def provider_name(self, name: str) -> str:
         return self.provider or name
@@ -215,6 +221,7 @@ class AssumedPrice(_Section):
 class Spool(_Section):
     mode: Literal["write", "fsync"] = "write"
     max_mb: PositiveInt = 4096
+    keep_shipped_s: Annotated[int, Field(ge=0)] = 600  # of a PostgreSQL ledger; within max_mb
 
 
 class Alerts(_Section):

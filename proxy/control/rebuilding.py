@@ -63,6 +63,7 @@ class SharedBudgets:
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
+        self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
         self._told: set[str] = set()
         self._reading = asyncio.Lock()
         self._standings: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ class SharedBudgets:
 
     def may_ship(self) -> bool:
         """Not before it is known which epoch runs: what a crash left must be counted in it."""
-        return self._seen is not None and bool(self.store.epoch)
+        return self._seen is not None and bool(self.store.epoch) and not self._outdated
 
     def may_pass(self, epoch: str) -> bool:
         """What stands behind this epoch's marker is shipped when the epoch is open, or over."""
@@ -106,6 +107,11 @@ class SharedBudgets:
     def ended(self, entries: Sequence[Entry]) -> None:
         """This is how they ended, if it is not known yet."""
         self._hand_over(self._end(entries))
+
+    def moved(self) -> None:
+        """The ledger got older. Nothing more is shipped before the counters' epoch, made of its sums, is over."""
+        self._outdated = self.store.epoch
+        self._seen = None
 
     def _hand_over(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
@@ -138,6 +144,10 @@ class SharedBudgets:
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
         self._warn()
+        if self._outdated:
+            await member.renew(self._outdated)
+            log.warning("budgets are rebuilt: the ledger is an older copy, and gets again what it lacks")
+            self._outdated = ""
         epoch, state, store_now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:

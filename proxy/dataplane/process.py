@@ -33,7 +33,7 @@ from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import Limits, check_times, connection_class
-from proxy.downstream.load import Load
+from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.configured import configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
@@ -42,6 +42,7 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
+from proxy.shares import Shares
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.times import now_s, now_us
@@ -106,8 +107,7 @@ class _DataPlane:
     def _uvicorn(self, config: Config, app: Application) -> Server:
         server = config.server
         limits = Limits(
-            # A call has a connection to its client and one to its upstream.
-            max_connections=connections_at_most(server.max_connections, descriptors_each=2),
+            max_connections=_most_connections(config),
             max_head_bytes=server.max_head_kb * 1024,
             header_timeout_s=server.header_timeout_s,
             body_timeout_s=server.body_timeout_s,
@@ -190,7 +190,7 @@ class _DataPlane:
         plane = self._plane
         return {
             "inflight_requests": plane.calls_in_flight,
-            "bytes_in_flight": plane.load.bytes_in_flight,
+            "bytes_in_flight": plane.load.bytes.total,
             "store_up": plane.store.up,
         }
 
@@ -198,10 +198,16 @@ class _DataPlane:
         """Take a new configuration whole; calls in flight finish with the one that they began with."""
         plane = self._plane
         known = {budget.name: budget.definition for budget in plane.configured.budgets.budgets}
-        retired, plane.configured = plane.configured, configure(config, os.environ, self._book, self._raises)
+        retired, plane.configured = (
+            plane.configured,
+            configure(config, os.environ, self._book, self._raises, alone=plane.keys.is_single),
+        )
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.guards.settings = config.guards
-        plane.load.max_body_bytes, plane.load.max_inflight_bytes = _body_bounds(config)
+        bounds = _load(config, plane.keys)
+        plane.load.max_body_bytes = bounds.max_body_bytes
+        plane.load.bytes.capacity = bounds.bytes.capacity
+        plane.load.calls.most_each = bounds.calls.most_each
         self._redefine(known)
         retired.upstreams.close()
 
@@ -253,14 +259,15 @@ class _DataPlane:
 def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
     """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
     data_dir = Path(config.data_dir)
+    keys = KeyRing(identity_of(key) for key in config.keys)
     keyed = KeyedHash(_secret(data_dir / "conversations.key"))
     spool = SpoolWriter(data_dir / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb)
     return Plane(
-        configured=configure(config, environ, book, []),
-        keys=KeyRing(identity_of(key) for key in config.keys),
+        configured=configure(config, environ, book, [], alone=keys.is_single),
+        keys=keys,
         store=MemoryStore() if config.store == "memory" else _shared_store(config.store, spool),
         spool=spool,
-        load=Load(*_body_bounds(config)),
+        load=_load(config, keys),
         guards=Guards(config.guards),
         chains=Chains(keyed),
         prefixes=CountedPrefixes(keyed),
@@ -293,9 +300,19 @@ def _expired(reservation: Expired, at_us: int, epoch: str) -> records.Expired:
     return {"t": "expired", "id": reservation.reservation_id, "at": at_us, "epoch": epoch, "intent": intent}
 
 
-def _body_bounds(config: Config) -> tuple[int, int]:
-    """Bytes of one body, and of all that are in flight."""
-    return int(config.server.max_body_mb * 1_000_000), int(config.server.max_inflight_mb * 1_000_000)
+def _load(config: Config, keys: KeyRing) -> Load:
+    server = config.server
+    return Load(
+        max_body_bytes=int(server.max_body_mb * 1_000_000),
+        bytes=Shares(int(server.max_inflight_mb * 1_000_000), keys.is_single),
+        calls=Shares(_most_connections(config), keys.is_single, server.max_calls_per_key),
+        drains=Shares(MAX_DRAINS, keys.is_single),
+    )
+
+
+def _most_connections(config: Config) -> int:
+    """A call has a connection to its client and one to its upstream."""
+    return connections_at_most(config.server.max_connections, descriptors_each=2)
 
 
 def _secret(path: Path) -> bytes:

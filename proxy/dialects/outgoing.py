@@ -17,7 +17,7 @@ from proxy.errors import invalid_request
 # Fields that an attempt may set or change: caps, the number of tool calls, what we ask the upstream to report.
 CHANGING = frozenset({
     "max_tokens", "max_completion_tokens", "max_output_tokens", "max_tool_calls", "generationConfig", "stream_options",
-    "timings_per_token",
+    "timings_per_token", "service_tier",
 })  # fmt: skip
 
 

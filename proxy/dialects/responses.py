@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields, references
+from pricing.media.bounds import Medium
+from proxy.dialects import attachments, fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -31,7 +32,7 @@ _SAYS_ALL = {
 _SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
 # Tools that the client runs itself; every other type runs at the provider.
-_CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
+CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
 _BILLED_CALLS = (
     ("web_search", "web_search"),
     ("file_search", "file_search"),
@@ -114,7 +115,8 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
         body=body,
         stream=False,
         size_bytes=size,
-        media_items=inputs.media + len(inputs.looked_up),
+        media_items=len(inputs.media) + len(inputs.looked_up),
+        media=tuple(inputs.media),
         prompts=len(items) if isinstance(items, list) else 1,
         held=(*inputs.looked_up, *[one for one in referred.held if one != previous]),
         mentioned=tuple(inputs.mentioned),
@@ -127,7 +129,7 @@ class _Inputs:
     those that are only `mentioned`, by items that say all there is to say."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
-        self.media = 0
+        self.media: list[Medium] = []
         self.looked_up: list[str] = []
         self.mentioned: list[str] = []
         for index, item in enumerate(items):
@@ -135,6 +137,8 @@ class _Inputs:
                 self._refer(item, f"input[{index}]")
             for content in (item.get("content"), item.get("output")):
                 self._read(content)
+            if isinstance(item.get("result"), str) and item.get("type") == "image_generation_call":
+                self.media.append(Medium("image", item["result"]))
 
     def _refer(self, item: dict[str, Any], place: str) -> None:
         kind, one = item.get("type"), item["id"]
@@ -149,9 +153,9 @@ class _Inputs:
             self.looked_up.append(one)
 
     def _read(self, content: object) -> None:
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict):
-                self.media += fields.kind_of(part, "input") not in _TEXT_PARTS
+        for part in content if isinstance(content, list) else (content,):
+            if isinstance(part, dict) and fields.kind_of(part, "input") not in _TEXT_PARTS:
+                self.media.append(attachments.of_responses_part(part))
 
 
 def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
@@ -164,14 +168,14 @@ def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
 def _bound_tools(call: Call) -> None:
     """Count what the tools at the provider may do, and say so to the provider where the client did not."""
     tools = fields.optional_objects(call.body, "tools")
-    hosted = [tool for tool in tools if not _kind(tool).startswith(_CLIENT_TOOLS)]
+    hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(call.body, "max_tool_calls", 1, 1000)
     turns = 1 if call.body.get("context_management") else 0  # compaction reads the context once more
     if hosted:
         if calls is None:
             calls = call.tool_calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
-    built_in = [tool for tool in tools if _kind(tool).startswith(_CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
+    built_in = [tool for tool in tools if _kind(tool).startswith(CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
     call.hidden_tokens += _BUILT_IN_PROMPT * len(built_in)
     extra: dict[str, int] = {}
     for tool in hosted:
@@ -189,7 +193,7 @@ def _bound_tools(call: Call) -> None:
 
 
 def _kind(tool: Mapping[str, Any]) -> str:
-    return fields.text(tool, "type") or "function"
+    return fields.kind_of(tool, "tools") or "function"
 
 
 def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.dialects import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
-from proxy.errors import Refusal, invalid_request, overloaded, too_large, unsupported_encoding
+from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -44,6 +44,7 @@ class Client:
         "counted",
         "headers",
         "held_bytes",
+        "holder",
         "load",
         "path",
         "query",
@@ -69,6 +70,7 @@ class Client:
         self.counted = False
         self.started = False
         self.held_bytes = 0
+        self.holder = ""
         self._receive = receive
         self._send = send
 
@@ -117,11 +119,18 @@ class Client:
                 return b"".join([*chunks, chunk]) if chunks else chunk
             chunks.append(chunk)
 
+    def admit(self, holder: str) -> None:
+        """Count the call as `holder`'s, whoever that is: the key's id. Raises `Refused` where it has enough of them."""
+        answer = self.load.calls.take(holder)
+        if answer != "granted":
+            raise too_many_in_flight("calls") if answer == "own share" else overloaded("calls")
+        self.holder = holder
+
     def _hold(self, count: int) -> None:
+        answer = self.load.bytes.take(self.holder, count)
+        if answer != "granted":
+            raise too_many_in_flight("bytes") if answer == "own share" else overloaded("bytes")
         self.held_bytes += count
-        self.load.bytes_in_flight += count
-        if self.load.bytes_in_flight > self.load.max_inflight_bytes:
-            raise overloaded()
 
     def _own_headers(self) -> list[Header]:
         own = []
@@ -176,9 +185,13 @@ class Client:
             self.connection.drop()
 
     def release(self) -> None:
-        """The exchange is over: its bytes no longer count as in flight."""
-        self.load.bytes_in_flight -= self.held_bytes
-        self.held_bytes = 0
+        """The exchange is over: it and its bytes no longer count as in flight."""
+        if self.held_bytes:
+            self.load.bytes.give(self.holder, self.held_bytes)
+            self.held_bytes = 0
+        if self.holder:
+            self.load.calls.give(self.holder)
+            self.holder = ""
         self.when_gone(None)
 
 

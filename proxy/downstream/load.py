@@ -1,14 +1,22 @@
-"""How much of the callers' bytes a data plane takes in at once."""
+"""How much a data plane takes in at once, and how much of that one key may have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy.shares import Shares
+
+MAX_DRAINS = 200
+
 
 @dataclass(slots=True)
 class Load:
-    """Bytes of request bodies in flight, and their bounds. A reload changes the bounds, never the count."""
+    """Calls in flight, bytes of their bodies, streams read to their end for clients that left: shared by keys.
+
+    A reload changes the bounds, never the counts.
+    """
 
     max_body_bytes: int
-    max_inflight_bytes: int
-    bytes_in_flight: int = 0
+    bytes: Shares
+    calls: Shares
+    drains: Shares

@@ -38,9 +38,9 @@ class Plan:
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
-    the beginning; body_bytes: with these.
-    number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt was
-    counted. usage_each: every chunk of the stream has a usage that only we asked for.
+    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
+    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
+    was counted. usage_each: every chunk of the stream has a usage that only we asked for.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Plan:
     body_bytes: int
     bound: Ceiling
     price: CallPrice
+    ordinary: CallPrice | None
     ceiling_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
 
@@ -77,6 +78,7 @@ class Attempt:
     price: CallPrice
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
+    ordinary: CallPrice | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     tool_calls: int = 0
     cached_tokens: int = 0
@@ -98,6 +100,7 @@ class Attempt:
             plan.price,
             plan.ceiling_nanousd,
             plan.claims,
+            plan.ordinary,
             dict(plan.changes),
             plan.call.tool_calls,
         )
@@ -225,6 +228,15 @@ class Attempt:
         self.cached_tokens = tokens
         self.price = self.price.reading(tokens)
         self._bound_by(self.bound)
+
+    def ask_for_the_ordinary_tier(self) -> bool:
+        """No dearer service tier than the ordinary one, where the client named none; whether that was possible."""
+        if self.ordinary is None:
+            return False
+        self.price, self.ordinary = self.ordinary, None
+        self.changes["service_tier"] = "default"
+        self._bound_by(self.bound)
+        return True
 
     def allow_fewer_tool_calls(self) -> bool:
         """Half as many calls of the provider's own tools, where their number is ours to say; whether that was possible."""

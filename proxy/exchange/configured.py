@@ -4,7 +4,7 @@ with it. A reload never prices, routes or counts a call in flight by another con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -61,9 +61,14 @@ class Configured:
         return facts
 
 
-def configure(config: Config, environ: Mapping[str, str], book: Book, raises: list[Raise]) -> Configured:
-    """What `config` says, with upstream connections of its own. book: without anything of the operator's."""
-    upstreams = UpstreamClient()
+def configure(
+    config: Config, environ: Mapping[str, str], book: Book, raises: list[Raise], *, alone: Callable[[], bool]
+) -> Configured:
+    """What `config` says, with upstream connections of its own.
+
+    book: without anything of the operator's. alone: whether there is but one key that could use the connections.
+    """
+    upstreams = UpstreamClient(alone)
     return Configured(
         config=config,
         router=Router(config.models, config.upstreams),

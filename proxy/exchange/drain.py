@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.exchange.plane import Plane
+from proxy.shares import Shares
 from proxy.upstream.pool import Response
 
 MAX_S = 120.0
 MAX_BYTES = 64 * 1024 * 1024
-MAX_AT_ONCE = 200  # in one data plane
 
 
 class Drain:
     """The rest of one stream, from `begin` to `end`. Past a bound the response is broken off, wherever it stands."""
 
-    def __init__(self, plane: Plane, response: Response) -> None:
-        self._plane = plane
+    def __init__(self, drains: Shares, holder: str, response: Response) -> None:
+        self._drains = drains
+        self._holder = holder
         self._response = response
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -25,10 +25,9 @@ class Drain:
         """The client has left."""
         if self._timer is not None:
             return
-        if self._plane.draining >= MAX_AT_ONCE:
-            self._response.abort()
+        if self._drains.take(self._holder) != "granted":
+            self._response.abort()  # and is charged at its ceiling: so no other key's streams are
             return
-        self._plane.draining += 1
         self._timer = asyncio.get_running_loop().call_later(MAX_S, self._response.abort)
 
     def took(self, count: int) -> None:
@@ -41,4 +40,4 @@ class Drain:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._plane.draining -= 1
+            self._drains.give(self._holder)

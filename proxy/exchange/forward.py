@@ -39,7 +39,11 @@ async def forward(attempt: Attempt) -> Response:
     stops = attempt.call.stream and not destination.bills_after_disconnect  # and bills no further, when told
     try:
         return await exchange.configured.upstreams.send(
-            destination.pool, head, body, (lambda response: client.when_gone(response.hang_up)) if stops else None
+            destination.pool,
+            head,
+            body,
+            (lambda response: client.when_gone(response.hang_up)) if stops else None,
+            holder=exchange.identity.key_id,
         )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
@@ -53,6 +57,14 @@ async def forward(attempt: Attempt) -> Response:
     except BaseException:
         await attempt.settle(unconfirmed("cut", None, _timings(attempt)))
         raise
+
+
+async def abandon(attempt: Attempt) -> None:
+    """The INTENT of a call that ended where no end was foreseen: what was not sent costs nothing, what was its ceiling."""
+    if attempt.dispatched:
+        await attempt.settle(unconfirmed("cut", None, _timings(attempt)))
+    else:
+        await attempt.void("cut")
 
 
 async def _unanswered(attempt: Attempt) -> Settlement:

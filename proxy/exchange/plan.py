@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from pricing.book import Book
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
+from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
@@ -34,10 +36,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, route.provider)
+    changes |= name_cap(call, route.provider)
     body = outgoing.written(changes)
     size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
+    fixed = _fixed_conditions(exchange, call, route, int(began_s))
     price = CallPrice(
         book=configured.book,
         provider=route.provider,
@@ -45,12 +49,16 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         at_s=int(began_s),
         until_s=int(began_s) + longest_s,
         attributes=attributes,
-        fixed=_fixed_conditions(configured.book, call, route, int(began_s)),
+        fixed=fixed,
         without=ceilings.impossible_units(call, body),
         factor=plane.learned.factor(route.provider, route.model),
+        media=bound.media,
         things=call.things,
         free=call.free,
     )
+    ordinary = None
+    if "service_tier" not in fixed and may_be_ordinary(call):
+        ordinary = replace(price, fixed={**fixed, **ORDINARY})
     ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     matching = configured.budgets.candidates(exchange.identity, route, attributes)
     claimed = claims(matching, attributes, Amounts(ceiling_nanousd, bound.usage, requests), began_s)
@@ -71,6 +79,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         body_bytes=len(body),
         bound=bound,
         price=price,
+        ordinary=ordinary,
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
@@ -93,13 +102,13 @@ def _another(exchange: Exchange, route: Route, model: str) -> str:
     return other.model
 
 
-def _fixed_conditions(book: Book, call: Call, route: Route, at_s: int) -> dict[str, str]:
-    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
-    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+def _fixed_conditions(exchange: Exchange, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
+    configured = exchange.configured
     asked = {**call.fixed, **asked_of(call.body)}
     if asked:
-        asked = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
-    return {"service_tier": "default", **asked}
+        asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return fixed_conditions(call, asked, route.provider, configured.config.upstreams[route.upstream].service_tier)
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

@@ -68,7 +68,6 @@ class Plane:
     unseeded: set[str] = field(default_factory=set)
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
-    draining: int = 0
     started_at: float = field(default_factory=now_s)
 
     async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:

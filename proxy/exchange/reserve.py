@@ -108,6 +108,14 @@ async def closer_count(ladder: Ladder, no_room: NoRoomError) -> bool:
     return await anext(ladder.counts, _NO_MORE) is not _NO_MORE
 
 
+async def ordinary_tier(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """The ordinary service tier, where the account's own may be dearer and the client named none."""
+    if ladder.waiting_helps(no_room) or not ladder.attempt.ask_for_the_ordinary_tier():
+        return False
+    ladder.attempt.wait()
+    return True
+
+
 async def fewer_tool_calls(ladder: Ladder, no_room: NoRoomError) -> bool:
     """Fewer calls of the provider's own tools, where their number is ours to say."""
     if ladder.waiting_helps(no_room) or not ladder.attempt.allow_fewer_tool_calls():
@@ -156,7 +164,7 @@ async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
     return True
 
 
-STEPS: tuple[Step, ...] = (closer_count, fewer_tool_calls, smaller_answer, ample_answer, patience)
+STEPS: tuple[Step, ...] = (closer_count, ordinary_tier, fewer_tool_calls, smaller_answer, ample_answer, patience)
 _NO_MORE = object()
 
 

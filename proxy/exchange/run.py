@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+from proxy.ceilings.betas import betas_in
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
 from proxy.errors import UPSTREAM_ERROR, Refused, stored_not_found
@@ -16,7 +18,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
-from proxy.exchange.forward import forward
+from proxy.exchange.forward import abandon, forward
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored
@@ -30,7 +32,8 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     configured = plane.configured
     identity = plane.keys.identify(client.headers, now_s())
-    call = endpoint.parse(await client.body())
+    client.admit(identity.key_id)
+    call = _parse(endpoint, client, await client.body())
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
@@ -90,6 +93,14 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
         if hold and not attempt.exchange.client.started and refused.refusal.kind == UPSTREAM_ERROR:
             return Failure(refusal=refused.refusal)
         raise
+    finally:
+        if not attempt.closed:
+            await abandon(attempt)
+
+
+def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
+    call, betas = endpoint.parse(body), client.headers.get(b"anthropic-beta")
+    return call if betas is None else replace(call, betas=betas_in(betas))
 
 
 def _guard(attempt: Attempt) -> None:

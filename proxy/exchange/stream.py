@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import orjson
-
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.downstream.client import stream_cost_wish
@@ -23,6 +21,7 @@ from proxy.exchange.settlement import Timings
 from proxy.money import usd_text
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.pool import Response, UpstreamError
+from proxy.wire import lenient
 
 _ENDED_EARLY = "The upstream's stream ended before its last event."
 _NO_CACHE = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
@@ -43,7 +42,7 @@ class Streamed(Answering):
             on_usage=self._with_cost if wish == "usage" else None,
             form=self.exchange.endpoint.form,
         )
-        self._drain = Drain(self.exchange.plane, response)
+        self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
         self._first_at = self._last_at = 0.0
         self._pieces = 0
 
@@ -119,15 +118,13 @@ class Streamed(Answering):
             return block
         usage["cost"] = float(cost.cost_usd)
         name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
-        return name + b"data: " + orjson.dumps(event) + b"\n\n"
+        return name + b"data: " + lenient.dumps(event) + b"\n\n"
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         reading = self._gate.reading()
-        if self.is_doubtful(reading, self._gate.kept):
-            return None
-        cost = self.price(reading)
-        return None if implausible(reading, cost) else cost
+        cost = None if self.is_doubtful(reading, self._gate.kept) else self.price(reading)
+        return None if cost is None or implausible(reading, cost) else cost
 
     # How it ends
 

@@ -33,6 +33,8 @@ async def tightened(
     attempt: Attempt,
 ) -> AsyncIterator[None]:
     """The attempt's ceiling, closer with each step."""
+    if not attempt.bound.countable:
+        return
     async for tokens in _counts(attempt):
         attempt.bound_input(tokens)
         yield
@@ -132,7 +134,9 @@ async def _providers_count(
     head = head_of(attempt, b"POST", path, len(body))
     try:
         async with asyncio.timeout(_COUNT_TIMEOUT_S):
-            response = await exchange.configured.upstreams.send(attempt.plan.destination.pool, head, body)
+            response = await exchange.configured.upstreams.send(
+                attempt.plan.destination.pool, head, body, holder=exchange.identity.key_id
+            )
             answer = b""
             while data := await response.read():
                 answer += data

@@ -11,6 +11,7 @@ from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.gate import passed_headers
 from proxy.exchange.learn import note_conversation
+from proxy.exchange.measured import measured
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
@@ -42,6 +43,9 @@ class Unary(Answering):
                 chunks.append(data)
             if client.started:
                 await client.write(data)
+            elif size > _HELD_BYTES and response.status >= 400:
+                response.abort()  # no error is that long, and none goes out before it was looked through
+                break
             elif size > _HELD_BYTES:
                 await client.start(response.status, passed_headers(response.headers))
                 await client.write(b"".join(chunks))
@@ -52,7 +56,8 @@ class Unary(Answering):
         if client.started:
             await client.end()
             return None
-        headers = passed_headers(response.headers)
+        destination = self.attempt.plan.destination
+        headers, body = destination.told(response.status, passed_headers(response.headers), body)
         if self._hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
@@ -73,8 +78,12 @@ class Unary(Answering):
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
-        elif self.is_doubtful(reading, [body]):
-            reading = await self.counted(reading, values)
+        else:
+            if not failed:
+                call = self.attempt.call
+                reading = await measured(reading, body, call, self.reader, self.context, answer, self.price)
+            if self.is_doubtful(reading, [body]):
+                reading = await self.counted(reading, values)
         if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Protocol
 
 import orjson
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, Pairing, RefusedCall
-from proxy.ledger.schema import spool_positions
-from proxy.ledger.shipping import Metrics, Positions, Shipper
+from proxy.ledger.entries import Batch, Entry, RefusedCall
+from proxy.ledger.runs import Run, Runs
+from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.seldom import Seldom
-from proxy.spool.frames import Position, Record
-from proxy.spool.reader import SpoolReader, runs
+from proxy.spool.frames import Record
+from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")
@@ -37,6 +36,8 @@ _FULL = (
     2000  # records: with so many in one batch there are more behind it; with fewer it pays to let some come together
 )
 _RETRY_S = 0.5
+_CHECK_EVERY_S = 1.0
+_DROP_EVERY_S = 5.0
 
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -66,22 +67,9 @@ class Gate(Protocol):
         """Their reservations expired, but the ledger knows how they ended."""
         ...
 
-
-class _Run:
-    """One spool run being shipped. marker: the epoch before whose marker it is read; held_at: the one before whose marker
-    everything is committed."""
-
-    def __init__(self, reader: SpoolReader, pairing: Pairing) -> None:
-        self.reader = reader
-        self.pairing = pairing
-        self.over = False
-        self.at_end = False
-        self.marker: str | None = None
-        self.held_at: str | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.over and self.at_end
+    def moved(self) -> None:
+        """The ledger is an older copy, and gets again what it lacks: sums that were made of it do not hold."""
+        ...
 
 
 class Recorder:
@@ -99,15 +87,19 @@ class Recorder:
         metrics: Metrics,
         on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
         gate: Gate | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self._engine = engine
         self._folder = folder
-        self._instance = instance
         self._shipper = Shipper(engine, instance, metrics)
         self._metrics = metrics
         self._on_shipped = on_shipped
         self._gate = gate
-        self._runs: dict[str, _Run] = {}
+        self._kept = kept or Kept(folder)
+        self._runs = Runs(engine, folder, instance, self._kept, lately=_LATELY if gate else 0)
+        self._begun = False  # where the runs stand is known
+        self._drop_at = 0.0
+        self._check_at = 0.0  # monotonic
+        self.checked_at = 0.0  # monotonic: when the database was found to be where this process left it
         self._short_of_files = False
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
@@ -128,19 +120,34 @@ class Recorder:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
         if self._gate is not None and not self._gate.may_ship():
             return 0
+        try:
+            return self._step()
+        except LedgerMovedError as error:
+            log.error(
+                "the ledger database is another copy than before (a fail-over to a standby that lags?): %s; its positions "
+                "are taken, and the spool is read again from there", error,
+            )  # fmt: skip
+            self._begun = False
+            if self._gate is not None:
+                self._gate.moved()
+            return 1
+
+    def _step(self) -> int:
+        while not self._begun:
+            self._insist(self._begin)
         batch = Batch()
         read_at = now_s()
         count = self._read(batch)
-        if not count and not batch and not any(run.over for run in self._runs.values()) and not self._metrics.due():
-            if not self._short_of_files:
+        if not count and not batch and not self._runs.due and not self._metrics.due():
+            if self._check() and not self._short_of_files:
                 self.caught_up_at = read_at
-            self._note_markers()
             return 0
         if self._gate is not None:
             self._gate.count(batch.entries)
-        positions = self._positions()
+        positions, checked_at = self._runs.positions(), time.monotonic()
         while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
+        self.checked_at = checked_at
         self._note_markers()
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
@@ -153,19 +160,63 @@ class Recorder:
         if count < _FULL and not self._short_of_files:
             self.caught_up_at = read_at
         try:
-            self._forget_finished()
+            self._runs.committed(positions)
+            self._drop_kept()
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
         return count
 
+    def _begin(self) -> None:
+        """Where the database says that everything stands; its number first, so that a change in between is noticed."""
+        self._shipper.begin_again()
+        self._runs.begin_again()
+        self._begun = True
+
+    def _insist(self, ask: Callable[[], None]) -> None:
+        """Ask the database, however long it is away."""
+        while True:
+            try:
+                return ask()
+            except SQLAlchemyError as error:
+                self._is_down(error)
+                time.sleep(_RETRY_S)
+
+    def _check(self) -> bool:
+        """Now and then where there is nothing to ship, and always before a rebuild may add up the ledger; False where the
+        database does not answer."""
+        now = time.monotonic()
+        self._drop_kept()
+        if now > self._check_at or any(run.marker != run.held_at for run in self._runs):
+            try:
+                self._shipper.check()
+            except SQLAlchemyError:
+                return False
+            self.checked_at, self._check_at = now, now + _CHECK_EVERY_S
+            self._note_markers()
+        return True
+
+    def _drop_kept(self) -> None:
+        now = time.monotonic()
+        if now >= self._drop_at:
+            self._drop_at = now + _DROP_EVERY_S
+            self._runs.drop_kept()
+
+    def check_soon(self) -> float:
+        """See with the next step whether the ledger is still the same; it is known when `checked_at` is not before the answer.
+        0.0 where a ledger does not fail over."""
+        if not self._kept.keeps:
+            return 0.0
+        self._check_at = asked_at = time.monotonic()
+        return asked_at
+
     def has_runs(self) -> bool:
         """Whether anything in the spool may not be in the ledger."""
-        return bool(runs(self._folder))
+        return bool(self._runs.in_folder)
 
     def runs_of(self, worker: str) -> int:
         """How many of a worker's lives have something in the spool that may not be in the ledger."""
-        return sum(1 for run in runs(self._folder) if run[:-37] == worker)
+        return sum(1 for run in self._runs.in_folder if run[:-37] == worker)
 
     @property
     def lag_s(self) -> float:
@@ -174,7 +225,7 @@ class Recorder:
 
     @property
     def spool_bytes(self) -> int:
-        return sum(run.reader.size_left() for run in list(self._runs.values()))
+        return sum(run.reader.size_left() for run in self._runs)
 
     # Reading
 
@@ -183,10 +234,8 @@ class Recorder:
         count = 0
         self._short_of_files = False
         try:
-            for name in runs(self._folder):
-                if name not in self._runs:
-                    self._runs[name] = self._resume(name)
-            for run in self._runs.values():
+            self._insist(self._runs.find)
+            for run in self._runs:
                 count += self._read_run(run, batch)
                 if len(batch.entries) >= _MAX_ENTRIES:
                     break
@@ -194,7 +243,7 @@ class Recorder:
             self._put_off(error)
         return count
 
-    def _read_run(self, run: _Run, batch: Batch) -> int:
+    def _read_run(self, run: Run, batch: Batch) -> int:
         run.at_end = False  # until it is known that nothing is left
         run.over = run.reader.is_over()
         records = self._up_to_marker(run, self._sound_records(run))
@@ -213,7 +262,7 @@ class Recorder:
         self._short_of_files = True
         _shortages.note(f"files cannot be opened ({errno.errorcode[error.errno]}); what is in the spool waits")
 
-    def _sound_records(self, run: _Run) -> list[Record]:
+    def _sound_records(self, run: Run) -> list[Record]:
         damaged = run.reader.damaged_bytes
         records = run.reader.read(over=run.over)
         if run.reader.damaged_bytes > damaged:
@@ -224,7 +273,7 @@ class Recorder:
             )  # fmt: skip
         return records
 
-    def _up_to_marker(self, run: _Run, records: list[Record]) -> list[Record]:
+    def _up_to_marker(self, run: Run, records: list[Record]) -> list[Record]:
         """The records that may be shipped now; the run goes on from there."""
         run.marker = None
         if self._gate is None:
@@ -240,30 +289,12 @@ class Recorder:
 
     def _note_markers(self) -> None:
         """What was read is committed: now, and not before, a rebuild may add up the ledger."""
-        for run in self._runs.values():
+        for run in self._runs:
             run.held_at = run.marker
 
     def held_at(self, epoch: str) -> list[str] | None:
         """The runs, when each of them is shipped up to this epoch's marker; None while one is not."""
-        names = runs(self._folder)
-        held = [name for name in names if name in self._runs and self._runs[name].held_at == epoch]
-        return names if len(held) == len(names) else None
-
-    def _resume(self, name: str) -> _Run:
-        query = sa.select(spool_positions).where(spool_positions.c.run == name)
-        while True:
-            try:
-                with self._engine.connect() as connection:
-                    found = connection.execute(query).mappings().first()
-                break
-            except SQLAlchemyError as error:
-                self._is_down(error)
-                time.sleep(_RETRY_S)
-        resume = Position(found["resume_segment"], found["resume_offset"]) if found else Position(0, 0)
-        done = Position(found["done_segment"], found["done_offset"]) if found else Position(0, 0)
-        return _Run(
-            SpoolReader(self._folder, name, resume), Pairing(self._instance, done, lately=_LATELY if self._gate else 0)
-        )
+        return self._runs.held_at(epoch)
 
     # Writing
 
@@ -297,28 +328,3 @@ class Recorder:
         with contextlib.suppress(OSError):
             path.touch(mode=0o600)
             path.write_bytes(data)
-
-    def _positions(self) -> Positions:
-        rows = []
-        for name, run in self._runs.items():
-            if not run.done:
-                behind = run.reader.position
-                resume = run.pairing.resume_at(behind)
-                rows.append(
-                    {
-                        "run": name,
-                        "resume_segment": resume.segment,
-                        "resume_offset": resume.offset,
-                        "done_segment": behind.segment,
-                        "done_offset": behind.offset,
-                    }
-                )
-        return Positions(rows, [name for name, run in self._runs.items() if run.done])
-
-    def _forget_finished(self) -> None:
-        for name, run in list(self._runs.items()):
-            if run.done:
-                run.reader.delete()
-                del self._runs[name]
-            else:
-                run.reader.delete_before(run.pairing.resume_at(run.reader.position))

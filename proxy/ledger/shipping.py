@@ -62,8 +62,19 @@ class Metrics(Protocol):
         ...
 
     def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Forget everything and begin from what the database has."""
+        """Forget everything and begin from what the database has: the batch in doubt is in it."""
         ...
+
+    def begin_again(self, connection: Connection) -> None:
+        """Forget everything and begin from what the database has, an older copy."""
+        ...
+
+
+class LedgerMovedError(Exception):
+    """The database is not where this process left it: it is another copy. Nothing was written."""
+
+    def __init__(self, known: int, found: int) -> None:
+        super().__init__(f"batch {found} is the last of this instance in the ledger, and {known} was committed")
 
 
 class Positions(NamedTuple):
@@ -90,17 +101,33 @@ class Shipper:
         self.rejected: list[Entry] = []
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
+    def begin_again(self) -> None:
+        """Take the database as it is: its number of batches, its metrics. Raises SQLAlchemyError."""
+        with self._engine.connect() as connection:
+            number = self._last_number(connection)
+            if self._number is not None:
+                self._metrics.begin_again(connection)
+        self._number, self._in_doubt = number, None
+
+    def check(self) -> None:
+        """Whether the database is where this process left it. Raises LedgerMovedError where it is not, or SQLAlchemyError."""
+        with self._engine.connect() as connection:
+            found = self._last_number(connection)
+        if self._number is not None and found != self._number:
+            raise LedgerMovedError(self._number, found)
+
     def ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
-        """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same."""
+        """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same;
+        and LedgerMovedError: then `begin_again`, and with what is read from the positions that the database has."""
         with writing(self._engine).begin() as connection:
-            if self._number is None or self._in_doubt is not None:
-                number = self._last_number(connection)
-                committed = self._number is not None and number == self._number + 1
-                self._number = number
-                if committed:
-                    self._metrics.reload(self._metric_rows(connection))
-                    inserted, self._in_doubt = self._in_doubt or (), None
-                    return inserted
+            if self._number is None:
+                self._number = self._last_number(connection)
+            if self._in_doubt is not None and self._last_number(connection) == self._number + 1:
+                self._number += 1
+                self._metrics.reload(self._metric_rows(connection))
+                inserted, self._in_doubt = self._in_doubt, None
+                return inserted
+            self._take_number(connection, self._number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
             inserted = self._write_entries(connection, batch.entries)
@@ -113,15 +140,24 @@ class Shipper:
             self._write_budgets(connection, inserted)
             write_stored(connection, inserted)
             self._rolling.add(connection, [entry.row for entry in inserted])
-            self._write_metrics(
-                connection, [*self._metrics.changed_by(observed), (BATCH_NUMBER, "[]", str(self._number + 1))]
-            )
+            self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
             self._in_doubt = inserted
         self._in_doubt = None
         self._number += 1
         self._metrics.add(observed)
         return inserted
+
+    def _take_number(self, connection: Connection, last: int) -> None:
+        """Count one more, if `last` is the last that the database knows."""
+        number = {"instance": self._instance, "name": BATCH_NUMBER, "labels": "[]", "value": str(last + 1)}
+        if last == 0 and self._last_number(connection) == 0:
+            connection.execute(self._set_metric, [number])
+            return
+        c = metric_state.c
+        mine = (c.instance == self._instance, c.name == BATCH_NUMBER, c.labels == "[]", c.value == str(last))
+        if connection.execute(sa.update(metric_state).where(*mine).values(value=number["value"])).rowcount != 1:
+            raise LedgerMovedError(last, self._last_number(connection))
 
     def _last_number(self, connection: Connection) -> int:
         query = sa.select(metric_state.c.value).where(
@@ -198,7 +234,8 @@ class Shipper:
         rows = [
             {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in changed
         ]
-        connection.execute(self._set_metric, rows)
+        if rows:
+            connection.execute(self._set_metric, rows)
 
     def _write_positions(self, connection: Connection, positions: Positions) -> None:
         if positions.finished:

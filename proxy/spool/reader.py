@@ -94,16 +94,18 @@ class SpoolReader:
                     total += size - self.position.offset if number == self.position.segment else size
         return max(0, total)
 
-    def delete_before(self, position: Position) -> None:
-        """Delete the segments that lie wholly before `position`; everything in them is in the ledger."""
-        for path in self.folder.glob(f"{self.run}.*.spool"):
-            if int(path.name.rsplit(".", 2)[1]) < position.segment:
-                path.unlink(missing_ok=True)
+    def segments(self, before: int | None = None) -> list[Path]:
+        """The files of its segments, in order; only those with a smaller number than `before`."""
+        paths = sorted(self.folder.glob(f"{self.run}.*.spool"))
+        return [path for path in paths if before is None or int(path.name.rsplit(".", 2)[1]) < before]
 
-    def delete(self) -> None:
-        """The run is over and shipped: nothing of it is needed any more (what is damaged stays, for a person)."""
-        for path in self.folder.glob(f"{self.run}.*.spool"):
-            path.unlink(missing_ok=True)
+    def first_segment(self) -> int | None:
+        """The number of the first segment that is there."""
+        paths = self.segments()
+        return int(paths[0].name.rsplit(".", 2)[1]) if paths else None
+
+    def unlock(self) -> None:
+        """The run is over and shipped: its lock goes (what is damaged stays, for a person)."""
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
 
 

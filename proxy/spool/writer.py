@@ -25,6 +25,7 @@ import orjson
 
 from proxy.ids import Ids
 from proxy.spool.frames import HEAD, frame
+from proxy.spool.kept import give_way
 from proxy.spool.records import VERSION, Open
 from proxy.times import now_us
 
@@ -83,6 +84,9 @@ class SpoolWriter:
                 os.fdatasync(self._fd)
         except OSError as error:
             self._take_back()
+            if error.errno == errno.ENOSPC and give_way(self._folder):
+                self._append(payload, max_bytes)
+                return
             raise SpoolUnavailable(_reason(error)) from None
         self._size += size
         if not self._fsync and not self._dirty.is_set():

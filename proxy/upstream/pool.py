@@ -12,13 +12,13 @@ best general client costs. What a caller may rely on:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal, cast
 
 import httptools
 
 from proxy.upstream.connect import Origin, open_transport
+from proxy.upstream.turns import Turns
 
 _HIGH_WATER = 256 * 1024
 _LOW_WATER = 64 * 1024
@@ -162,6 +162,7 @@ class _Connection(asyncio.Protocol):
         self._reading, self._writing = True, True
         self.response: Response | None = None
         self.idle_since = 0.0
+        self.holder: str | None = None  # whose call it carries
 
     # What the pool and the client do with it.
 
@@ -336,7 +337,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Pool:
-    """The connections to one upstream: at most `max_connections`, the last used first; who waits is served in order."""
+    """The connections to one upstream: at most `max_connections` in use, the last used first; keys share them."""
 
     def __init__(
         self,
@@ -347,6 +348,7 @@ class _Pool:
         first_byte_timeout_s: float,
         idle_timeout_s: float,
         reuse_after_stream: bool,
+        alone: Callable[[], bool],
     ) -> None:
         self.origin = origin
         self.reuse_after_stream = reuse_after_stream
@@ -358,91 +360,67 @@ class _Pool:
         # We must be first: a request written as the other side closes would be lost without an answer.
         self._keepalive_s = 30.0 if origin.tls else 4.0
         self._idle: list[_Connection] = []
-        self._open = 0
-        self._waiters: deque[asyncio.Future[_Connection | None]] = deque()
+        self.turns = Turns(max_connections, alone)
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def acquire(self) -> _Connection:
+    async def acquire(self, holder: str) -> _Connection:
         """A connection with nothing on it, open and read from. Raises `UpstreamError` with `sent=False`."""
-        while True:
-            oldest = asyncio.get_running_loop().time() - self._keepalive_s
-            while self._idle:
-                connection = self._idle.pop()
-                if connection.usable and connection.idle_since > oldest:
-                    return connection
-                connection.close()
-            if self._open < self._max_connections:
-                return await self._connect()
-            handed = await self._wait_for_turn()
-            if handed is None:
-                return await self._connect()
-            if handed.usable:  # it may have been closed since it was handed over
-                return handed
-            handed.close()
-
-    async def _wait_for_turn(self) -> _Connection | None:
-        turn: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(turn)
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                return await turn
+            await self.turns.take(holder, self._connect_timeout_s)
         except TimeoutError:
             message = (
-                f"all {self._max_connections} connections to the upstream stayed busy for {self._connect_timeout_s:g} s"
+                f"of {self._max_connections} connections to the upstream none was free for this key within "
+                f"{self._connect_timeout_s:g} s"
             )
             raise UpstreamError("connect_timeout", message, sent=False) from None
-        finally:
-            if turn in self._waiters:
-                self._waiters.remove(turn)
-            elif turn.cancelled():
-                self._pass_on(None)
+        try:
+            connection = self._take_idle() or await self._connect()
+        except BaseException:
+            self.turns.give(holder)
+            raise
+        connection.holder = holder
+        return connection
+
+    def _take_idle(self) -> _Connection | None:
+        oldest = asyncio.get_running_loop().time() - self._keepalive_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
 
     async def _connect(self) -> _Connection:
-        self._open += 1
         connection = _Connection(self)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await open_transport(self.origin, lambda: connection)
         except TimeoutError:
-            self._gone()
             message = f"no connection to the upstream within {self._connect_timeout_s:g} s"
             raise UpstreamError("connect_timeout", message, sent=False) from None
         except OSError as error:  # refused, unreachable, unknown host, TLS failure
-            self._gone()
             raise UpstreamError(
                 "connect", f"cannot connect to the upstream: {error.strerror or error}", sent=False
             ) from None
-        except BaseException:
-            self._gone()
-            raise
         return connection
 
     def release(self, connection: _Connection) -> None:
-        if self._pass_on(connection):
-            return
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._idle.append(connection)
+        self._free(connection)
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._keepalive_s, self._sweep)
 
     def lost(self, connection: _Connection) -> None:
         if connection in self._idle:
             self._idle.remove(connection)
-        self._gone()
+        self._free(connection)
 
-    def _gone(self) -> None:
-        self._open -= 1
-        self._pass_on(None)
-
-    def _pass_on(self, connection: _Connection | None) -> bool:
-        """Give the first waiter a connection, or (None) the right to open one."""
-        while self._waiters:
-            turn = self._waiters.popleft()
-            if not turn.done():
-                turn.set_result(connection)
-                return True
-        return False
+    def _free(self, connection: _Connection) -> None:
+        holder, connection.holder = connection.holder, None
+        if holder is not None:
+            self.turns.give(holder)
 
     def _sweep(self) -> None:
         self._sweeper = None
@@ -463,8 +441,10 @@ class _Pool:
 class UpstreamClient:
     """All upstreams' pools. Heads are made by the caller from configuration and allow-lists, never from raw input."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: Callable[[], bool] = lambda: True) -> None:
+        """alone: whether there is but one key that could call."""
         self._pools: dict[str, _Pool] = {}
+        self._alone = alone
 
     def add(
         self,
@@ -488,16 +468,23 @@ class UpstreamClient:
             first_byte_timeout_s=first_byte_timeout_s,
             idle_timeout_s=idle_timeout_s,
             reuse_after_stream=reuse_after_stream,
+            alone=self._alone,
         )
 
     async def send(
-        self, name: str, head: bytes, body: bytes, sent: Callable[[Response], None] | None = None
+        self,
+        name: str,
+        head: bytes,
+        body: bytes,
+        sent: Callable[[Response], None] | None = None,
+        *,
+        holder: str = "",
     ) -> Response:
         """Send one request, await the response's head. Raises `UpstreamError`; a cancelled send closes its connection.
 
-        sent: called with the response before it has anything, so that it can be broken off.
+        sent: called with the response before it has anything, so that it can be broken off. holder: whose call it is.
         """
-        connection = await self._pools[name].acquire()
+        connection = await self._pools[name].acquire(holder)
         response = connection.send(head, body)
         if sent is not None:
             sent(response)

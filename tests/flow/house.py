@@ -83,6 +83,9 @@ class Line:
             self.on_gone()
 
 
+BOOK = load_book()
+
+
 class House:
     """A plane with its spool in a folder, and an upstream that answers `answers` in turn."""
 
@@ -100,7 +103,7 @@ class House:
         } | changes
         file = folder / "c.yaml"
         file.write_text(yaml.safe_dump(config))
-        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", {}, load_book())
+        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", {}, BOOK)
         self.plane.ready = True
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
@@ -109,8 +112,10 @@ class House:
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
-    async def _send(self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None) -> Any:
-        self.sent.append((head, orjson.loads(body)))
+    async def _send(
+        self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
+    ) -> Any:
+        self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
         answer = self.answers.pop(0)
@@ -127,10 +132,11 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
+        raw: bytes | None = None,
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
-        body = orjson.dumps(CHAT | fields if chat else fields)
+        body = raw if raw is not None else orjson.dumps(CHAT | fields if chat else fields)
         sent = {"authorization": f"Bearer {key}"} | (headers or {})
         messages: list[dict[str, Any]] = []
 

@@ -96,15 +96,18 @@ async def test_an_upstream_that_bills_on_is_read_to_its_usage(build: Build) -> N
         "client_disconnected",
         {"input": 20, "output": 10},
     )
-    assert house.plane.draining == 0
+    assert house.plane.load.drains.total == 0
 
 
-@pytest.mark.parametrize("bound", ["MAX_S", "MAX_BYTES", "MAX_AT_ONCE"])
+@pytest.mark.parametrize("bound", ["MAX_S", "MAX_BYTES", "at once"])
 async def test_past_any_bound_of_the_drain_the_reservation_is_settled_whole(
     build: Build, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(drain, bound, 0)
     house, line = build(), Line()
+    if bound == "at once":
+        house.plane.load.drains.capacity = 0
+    else:
+        monkeypatch.setattr(drain, bound, 0)
     answer = talk(line, event(), event("much"), waits=True)
     async with asyncio.timeout(5):
         await house.ask(answer, stream=True, line=line)
@@ -112,23 +115,23 @@ async def test_past_any_bound_of_the_drain_the_reservation_is_settled_whole(
     assert answer.told == "abort"
     assert (end["status"], end["outcome"]) == ("unconfirmed", "client_disconnected")
     assert end["cost_nanousd"] == intent["reserved_nanousd"]
-    assert house.plane.draining == 0
+    assert house.plane.load.drains.total == 0
 
 
-async def test_as_many_as_the_bound_are_drained_at_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "MAX_AT_ONCE", 2)
+async def test_as_many_as_the_bound_are_drained_at_once(build: Build) -> None:
     house = build()
+    house.plane.load.drains.capacity = 2
     lines = [Line() for _ in range(3)]
     answers = [talk(line, event(), event(), waits=True) for line in lines]
     calls = [asyncio.create_task(house.ask(a, stream=True, line=line)) for a, line in zip(answers, lines, strict=True)]
     async with asyncio.timeout(5):
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     assert [a.told for a in answers] == ["", "", "abort"]
-    assert house.plane.draining == 2
+    assert house.plane.load.drains.total == 2
     for one in answers:
         one.abort()
     await asyncio.gather(*calls)
-    assert house.plane.draining == 0
+    assert house.plane.load.drains.total == 0
 
 
 async def test_an_upstream_that_stops_is_told_and_what_was_seen_is_counted(build: Build) -> None:
@@ -145,7 +148,7 @@ async def test_who_leaves_before_the_head_stops_it_too_and_pays_for_the_prompt(b
     house, line = build(upstreams=LOCAL), Line()
     broken = asyncio.Event()
 
-    async def never(pool: str, head: bytes, body: bytes, sent: Any = None) -> Any:
+    async def never(pool: str, head: bytes, body: bytes, sent: Any = None, holder: str = "") -> Any:
         if sent is not None:
             sent(type("Begun", (), {"hang_up": staticmethod(broken.set)}))
         line.hang_up()

@@ -286,9 +286,9 @@ async def test_a_connection_that_closes_as_it_is_handed_over_is_not_used(
     server: tuple[Server, Origin], client: UpstreamClient
 ) -> None:
     pool = client._pools["up"]
-    first, second = await pool.acquire(), await pool.acquire()
-    waiting = asyncio.create_task(pool.acquire())
-    while not pool._waiters:
+    first, second = await pool.acquire("k"), await pool.acquire("k")
+    waiting = asyncio.create_task(pool.acquire("k"))
+    while not pool.turns.waiting:
         await asyncio.sleep(0)
     pool.release(first)
     first.close()

@@ -17,7 +17,7 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom",
+        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom proxy.shares",
         "proxy.wire",
         "proxy.types",
         "proxy.config",

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import budget_spend, entries
+from proxy.ledger.schema import budget_spend, entries, metric_state
 from proxy.spool.writer import SpoolWriter
 
 IDS = Ids()
@@ -43,6 +43,10 @@ class Counts:
 
     def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
         self.entries = next((int(value) for name, _, value in rows if name == "entries"), 0)
+
+    def begin_again(self, connection: Connection) -> None:
+        rows = connection.execute(sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value)).all()
+        self.reload((row[0], row[1], row[2]) for row in rows)
 
 
 class Seen:

@@ -206,6 +206,10 @@ class Member:
         await self.call("open", epoch)
         self.ready.set()
 
+    async def renew(self, epoch: str) -> None:
+        """That epoch's counters do not hold: a new one takes its place, and is rebuilt."""
+        await self.call("renew", epoch, secrets.token_hex(4))
+
     # What is held and owed
 
     def must_charge(self, reservation_id: str) -> bool:

@@ -15,7 +15,7 @@ ROOT = "tm1"
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (
     "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
-    "standings", "forget", "session",
+    "standings", "forget", "session", "renew",
 )  # fmt: skip
 
 

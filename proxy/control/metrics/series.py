@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from proxy.control.metrics.observed import Observed
 from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
@@ -33,7 +33,8 @@ class Exemplar(NamedTuple):
 class MetricState:
     """All series of one instance: what is in the database. Changed by the recorder's thread, read by the API's."""
 
-    def __init__(self, sessions: Sessions | None = None) -> None:
+    def __init__(self, sessions: Sessions | None = None, instance: str = "") -> None:
+        self._instance = instance
         self.lock = threading.Lock()
         self.counters: dict[Key, int] = {}
         self.histograms: dict[Key, list[int]] = {}  # a count for each bucket, then +Inf, then the sum
@@ -46,14 +47,22 @@ class MetricState:
     @classmethod
     def load(cls, engine: Engine, instance: str, session_quiet_s: float = _QUIET_S) -> MetricState:
         """The state as the ledger database has it."""
-        columns = (metric_state.c.name, metric_state.c.labels, metric_state.c.value)
+        state = cls(Sessions(session_quiet_s), instance)
         with engine.connect() as connection:
-            rows = connection.execute(sa.select(*columns).where(metric_state.c.instance == instance)).all()
-        until = next((int(value) for name, _, value in rows if name == _MEASURED), 0)
-        state = cls(Sessions(session_quiet_s, until))
-        state.reload((name, labels, value) for name, labels, value in rows)
-        state.sessions.resume(_calls_since(engine, instance, until))
+            state.begin_again(connection)
         return state
+
+    def begin_again(self, connection: Connection) -> None:
+        """Forget what is not in the database."""
+        columns = (metric_state.c.name, metric_state.c.labels, metric_state.c.value)
+        query = sa.select(*columns).where(metric_state.c.instance == self._instance)
+        rows = [(row[0], row[1], row[2]) for row in connection.execute(query)]
+        until = next((int(value) for name, _, value in rows if name == _MEASURED), 0)
+        sessions = self.sessions.anew(until)
+        sessions.resume(_calls_since(connection, self._instance, until))
+        self._observed = None
+        self.reload(rows)
+        self.sessions = sessions
 
     def reload(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """Begin again from (name, labels as JSON, value as JSON); rows that are no metric's are somebody else's."""
@@ -121,14 +130,13 @@ def _all_labels(name: str, values: list[str]) -> tuple[str, ...]:
     return (*values, *[""] * (len(BY_NAME[name].labels) - len(values)))
 
 
-def _calls_since(engine: Engine, instance: str, until: int) -> Iterable[Call]:
+def _calls_since(connection: Connection, instance: str, until: int) -> Iterable[Call]:
     """The calls of every session that was heard of since, in the order in which they ended."""
     e = entries.c
     lately = sa.select(e.root_session_id).where(
         e.instance == instance, e.started_at > until - _LONGEST_CALL, e.ended_at > until
     )
     query = sa.select(entries).where(e.instance == instance, e.root_session_id.in_(lately)).order_by(e.ended_at)
-    with engine.connect() as connection:
-        for row in connection.execute(query).mappings():
-            if (call := call_of(dict(row))) is not None:
-                yield call
+    for row in connection.execute(query).mappings():
+        if (call := call_of(dict(row))) is not None:
+            yield call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -256,6 +257,54 @@ async def test_a_flush_during_a_rebuild_does_not_take_the_sums_of_the_first(
     assert not opened_too_early
     await asyncio.wait_for(store.member.ready.wait(), 10)
     assert await a.figures() == (400, 0)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_ledger_that_is_an_older_copy_gets_what_it_lacks_and_then_counters_are_made_of_it(a: Instance) -> None:
+    """What was counted in an earlier epoch, and is shipped again, must not be counted twice."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+
+    async def spend_some(amount: int) -> None:
+        one = intent(budgets=[["b", "", 0, "usd", amount]])
+        append(writer, one)
+        await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+        append(writer, settle(one, amount, epoch=store.epoch))
+        await store.settle(one["id"], [amount])
+
+    async def next_epoch(before: str) -> None:
+        while store.epoch == before or not store.member.ready.is_set():
+            await asyncio.sleep(0.01)
+            await asyncio.gather(store.sweep(0), return_exceptions=True)
+
+    await spend_some(100)
+    await a.shipped(1)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)  # the step that runs, if one does
+    a.engine.dispose()
+    older = a.folder / "older.db"
+    shutil.copy(a.folder / "ledger.db", older)
+    a.recorder_may_step.set()
+    await spend_some(200)
+    await a.shipped(2)
+    first = store.epoch
+    a.server.flush()
+    await next_epoch(first)
+    assert await a.figures() == (300, 0)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)
+    a.engine.dispose()
+    for ending in ("-wal", "-shm"):
+        (a.folder / f"ledger.db{ending}").unlink(missing_ok=True)
+    shutil.move(older, a.folder / "ledger.db")
+    second = store.epoch
+    a.recorder_may_step.set()
+    await spend_some(50)
+    await next_epoch(second)
+    await a.shipped(3)
+    assert await a.figures() == (350, 0)
     running.cancel()
     await store.member.close()
 

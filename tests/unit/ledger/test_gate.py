@@ -45,6 +45,9 @@ class Gate:
     def over(self, lately: Sequence[Entry]) -> None:
         self._note("over", lately)
 
+    def moved(self) -> None:
+        self.told.append(("moved", []))
+
     def ended(self, entries: Sequence[Entry]) -> None:
         self._note("ended", entries)
 

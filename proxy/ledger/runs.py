@@ -1,0 +1,150 @@
+"""The spool's runs that are being shipped: where each stands, by the database, and what of it may go.
+
+The database says where to read on, when a run is seen for the first time and whenever the database turns out to be an older
+copy; then segments that were kept are read again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine, RowMapping
+
+from proxy.ledger.entries import Pairing
+from proxy.ledger.schema import spool_positions
+from proxy.ledger.shipping import Positions
+from proxy.spool.frames import Position
+from proxy.spool.kept import Kept
+from proxy.spool.reader import SpoolReader, runs
+from proxy.times import now_s
+
+log = logging.getLogger("taximeter.recorder")
+
+
+class Run:
+    """One spool run being shipped. marker: the epoch before whose marker it is read; held_at: the one before whose marker
+    everything is committed."""
+
+    def __init__(self, reader: SpoolReader, pairing: Pairing) -> None:
+        self.reader = reader
+        self.pairing = pairing
+        self.over = False
+        self.at_end = False
+        self.marker: str | None = None
+        self.held_at: str | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.over and self.at_end
+
+
+class Runs:
+    """The runs in `folder`. Whatever asks the database raises SQLAlchemyError where that is away."""
+
+    def __init__(self, engine: Engine, folder: Path, instance: str, kept: Kept, *, lately: int) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._instance = instance
+        self._kept = kept
+        self._lately = lately
+        self._runs: dict[str, Run] = {}
+        self._gone: set[str] = set()  # nothing is left of them but their positions
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(list(self._runs.values()))
+
+    @property
+    def in_folder(self) -> list[str]:
+        """Every run that may have something which is not in the ledger."""
+        return runs(self._folder)
+
+    def find(self) -> None:
+        """Take up the runs that are new, where the database says."""
+        for name in self.in_folder:
+            if name not in self._runs:
+                self._runs[name] = self._resume(name)
+
+    def begin_again(self) -> None:
+        """Forget where each run stands, and bring back the kept segments that the database has not heard of."""
+        self._runs.clear()
+        self._gone.clear()
+        for name, sizes in self._kept.segments().items():
+            row = self._row(name)
+            last = max(sizes)
+            if row is not None and (row["done_segment"], row["done_offset"]) >= (last, sizes[last]):
+                continue
+            needed = [number for number in sizes if row is None or number >= row["resume_segment"]]
+            for number in needed:
+                self._kept.bring_back(name, number)
+            log.warning("%d kept segments of the spool %s are read again: the ledger lacks them", len(needed), name)
+
+    def held_at(self, epoch: str) -> list[str] | None:
+        names = self.in_folder
+        held = [name for name in names if name in self._runs and self._runs[name].held_at == epoch]
+        return names if len(held) == len(names) else None
+
+    def _row(self, name: str) -> RowMapping | None:
+        with self._engine.connect() as connection:
+            return (
+                connection.execute(sa.select(spool_positions).where(spool_positions.c.run == name)).mappings().first()
+            )
+
+    def _resume(self, name: str) -> Run:
+        row = self._row(name)
+        resume = Position(row["resume_segment"], row["resume_offset"]) if row else Position(0, 0)
+        done = Position(row["done_segment"], row["done_offset"]) if row else Position(0, 0)
+        reader = SpoolReader(self._folder, name, resume)
+        first = reader.first_segment()
+        if first is not None and first > resume.segment:
+            log.error(
+                "the ledger lacks what was in segments %d to %d of the spool %s, and they are kept no longer: "
+                "what is not in the ledger of them is lost (spool.keep_shipped_s)", resume.segment, first - 1, name,
+            )  # fmt: skip
+            reader.position = Position(first, 0)
+        return Run(reader, Pairing(self._instance, done, lately=self._lately))
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to write down without any record."""
+        return bool(self._gone) or any(run.over for run in self._runs.values())
+
+    def positions(self) -> Positions:
+        rows = []
+        for name, run in self._runs.items():
+            if self._kept.keeps or not run.done:
+                behind = run.reader.position
+                resume = run.pairing.resume_at(behind)
+                rows.append(
+                    {
+                        "run": name,
+                        "resume_segment": resume.segment,
+                        "resume_offset": resume.offset,
+                        "done_segment": behind.segment,
+                        "done_offset": behind.offset,
+                    }
+                )
+        done = [] if self._kept.keeps else [name for name, run in self._runs.items() if run.done]
+        return Positions(rows, [*done, *self._gone])
+
+    def committed(self, positions: Positions) -> None:
+        """These are in the database: what stands before them may go."""
+        self._gone.difference_update(positions.finished)
+        at_s = now_s()
+        for name, run in list(self._runs.items()):
+            if run.done:
+                for path in run.reader.segments():
+                    self._kept.put(path, at_s)
+                run.reader.unlock()
+                del self._runs[name]
+            else:
+                for path in run.reader.segments(before=run.pairing.resume_at(run.reader.position).segment):
+                    self._kept.put(path, at_s)
+
+    def drop_kept(self) -> None:
+        """Delete what was kept for long enough."""
+        dropped = self._kept.drop_old(now_s())
+        left = {*self._kept.segments(), *self.in_folder}
+        self._gone |= dropped - left

@@ -1,0 +1,213 @@
+"""The database is replaced by an older copy of itself, as by a fail-over to a standby that lagged: the spool makes up for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import spool_positions
+from proxy.spool import writer as spool_writer
+from proxy.spool.kept import Kept
+from proxy.spool.writer import SpoolWriter
+from tests.support.postgres import PostgresServer
+from tests.support.spooled import Ledger, append, intent, settle
+
+
+class Gate:
+    """Lets everything pass, and counts how often the ledger moved."""
+
+    moves = 0
+
+    def may_ship(self) -> bool:
+        return True
+
+    def may_pass(self, _: str) -> bool:
+        return True
+
+    def moved(self) -> None:
+        self.moves += 1
+
+    def count(self, _: Any) -> None:
+        pass
+
+    over = ended = count
+
+
+class Copied(Ledger):
+    """A ledger of which a copy can be made, and put in its place."""
+
+    def __init__(self, folder: Path, database: str, server: PostgresServer | None) -> None:
+        self.url, self.server, self.gate = database, server, Gate()
+        super().__init__(folder, database)
+
+    def start(self, keep_s: float = 600) -> None:
+        kept = Kept(self.folder, keep_s)
+        self.recorder = Recorder(self.engine, self.folder, instance="i", metrics=self.counts, gate=self.gate, kept=kept)
+
+    def copy(self) -> None:
+        self.engine.dispose()
+        if self.server is not None:
+            self.server.copy_database(self.url)
+        else:
+            shutil.copy(str(self.engine.url.database), f"{self.engine.url.database}.older")
+
+    def fail_over(self) -> None:
+        self.engine.dispose()
+        if self.server is not None:
+            self.server.take_copy(self.url)
+        else:
+            for ending in ("-wal", "-shm"):
+                Path(f"{self.engine.url.database}{ending}").unlink(missing_ok=True)
+            shutil.move(f"{self.engine.url.database}.older", str(self.engine.url.database))
+
+    def runs_known(self) -> set[str]:
+        with self.engine.connect() as connection:
+            return set(connection.execute(sa.select(spool_positions.c.run)).scalars())
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Iterator[Copied]:
+    server = request.getfixturevalue("postgres") if database.startswith("postgres") else None
+    made = Copied(tmp_path, database, server)
+    yield made
+    made.engine.dispose()
+
+
+def call(writer: SpoolWriter, count: int = 1) -> None:
+    """So many calls of 400 nano-USD, and as many refusals."""
+    for _ in range(count):
+        one, refused = intent(), intent()
+        append(writer, one, settle(one), refused)
+        append(writer, {"t": "refused", "id": refused["id"], "at": 1, "reason": "budget_exceeded", "budget": "b"})
+
+
+def check(ledger: Copied, calls: int) -> None:
+    assert len(ledger.rows()) == calls
+    assert ledger.spent() == 400 * calls
+    assert ledger.counts.entries == calls
+
+
+def test_what_an_older_copy_lacks_is_read_again_from_the_spool(ledger: Copied) -> None:
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer, 5)
+    ledger.ship()
+    ledger.copy()
+    call(writer, 5)
+    ledger.ship()
+    ledger.fail_over()
+    call(writer)
+    ledger.ship()
+    check(ledger, 11)
+    assert ledger.gate.moves == 1
+    ledger.start()  # and a restart goes on from there
+    call(writer)
+    ledger.ship()
+    check(ledger, 12)
+
+
+def test_it_is_noticed_without_a_call(ledger: Copied) -> None:
+    writer = SpoolWriter(ledger.folder, "w")
+    ledger.copy()
+    call(writer, 3)
+    ledger.ship()
+    ledger.fail_over()
+    asked_at = ledger.recorder.check_soon()
+    while ledger.recorder.checked_at < asked_at:
+        ledger.recorder.step()
+    check(ledger, 3)
+
+
+def test_a_restart_finds_what_the_copy_lacks_in_what_is_kept(ledger: Copied) -> None:
+    """The process ended, everything was shipped: only kept segments are left."""
+    first, second = SpoolWriter(ledger.folder, "w"), SpoolWriter(ledger.folder, "w")
+    call(first, 2)
+    first.close()
+    ledger.ship()
+    ledger.copy()
+    call(second, 3)
+    append(second, intent(reserved_nanousd=400, budgets=[["b", "", 0, "usd", 400]]))  # it crashes
+    second.close()
+    ledger.ship()
+    assert not ledger.recorder.has_runs()
+    ledger.fail_over()
+    ledger.counts.entries = 2
+    ledger.start()
+    ledger.ship()
+    check(ledger, 6)
+    ledger.start()
+    ledger.ship()
+    check(ledger, 6)
+
+
+def test_full_segments_are_kept_and_read_again(ledger: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_writer, "_SEGMENT_BYTES", 4000)
+    monkeypatch.setattr(spool_writer, "_CHECK_SIZE_EVERY_BYTES", 500)
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer, 4)
+    ledger.ship()
+    ledger.copy()
+    for _ in range(5):
+        call(writer, 4)
+        ledger.ship()
+    assert len(list(ledger.folder.glob("*.shipped"))) > 3
+    ledger.fail_over()
+    call(writer)
+    ledger.ship()
+    check(ledger, 25)
+
+
+def test_what_is_kept_goes_with_its_time_and_its_position_with_it(ledger: Copied) -> None:
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer)
+    writer.close()
+    ledger.ship()
+    assert ledger.runs_known() == {writer.run}
+    ledger.start(keep_s=1e-9)
+    ledger.ship()
+    ledger.recorder.step()
+    assert list(ledger.folder.iterdir()) == []
+    ledger.ship()
+    assert ledger.runs_known() == set()
+
+
+def test_nothing_is_kept_where_nothing_is_to_be(ledger: Copied) -> None:
+    ledger.start(keep_s=0)
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer)
+    writer.close()
+    ledger.ship()
+    assert list(ledger.folder.iterdir()) == []
+    assert ledger.runs_known() == set()
+
+
+def test_what_is_lost_for_good_is_said(ledger: Copied, caplog: pytest.LogCaptureFixture) -> None:
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer)
+    ledger.ship()
+    (segment,) = ledger.folder.glob("*.spool")
+    segment.rename(segment.with_name(segment.name.replace(".000000.", ".000002.")))
+    ledger.start()
+    ledger.ship()
+    assert "segments 0 to 1" in caplog.text
+    assert len(ledger.rows()) == 1
+
+
+def test_kept_segments_give_way_to_the_bound_and_to_a_full_disk(tmp_path: Path) -> None:
+    for number in range(3):
+        path = tmp_path / f"w-1.{number:06d}.spool"
+        path.write_bytes(b"x" * 100)
+        Kept(tmp_path, 600).put(path, 1000.0 + number)
+    (tmp_path / "w-2.000000.spool").write_bytes(b"x" * 100)
+    kept = Kept(tmp_path, 600, most_bytes=300)
+    assert kept.drop_old(1003.0) == {"w-1"}
+    assert kept.segments() == {"w-1": {1: 100, 2: 100}}
+    assert kept.drop_old(1601.5) == {"w-1"}
+    assert kept.segments() == {"w-1": {2: 100}}
+    assert spool_writer.give_way(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["w-2.000000.spool"]
