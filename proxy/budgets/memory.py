@@ -21,6 +21,7 @@ from proxy.budgets.store import (
     Ending,
     Expired,
     Granted,
+    InProcess,
     Moved,
     Standing,
     counter_key,
@@ -85,7 +86,7 @@ def _digest(group: str) -> bytes:
     return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-class MemoryStore:
+class MemoryStore(InProcess):
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
     epoch = ""  # it lives as long as its one data plane
@@ -114,23 +115,6 @@ class MemoryStore:
         for window in [window for window in self._idle if window[0] == budget]:
             del self._idle[window]
         return True
-
-    # All of it is in this process: there is nothing to wait for, to run or to ask.
-
-    up = True
-
-    async def run(self) -> None:
-        """Nothing happens by itself."""
-
-    async def close(self) -> None:
-        """Nothing is left open."""
-
-    async def wait_until_up(self) -> None:
-        """It always is."""
-
-    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
-        """This process has all of it itself."""
-        return None
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counters = self._counters

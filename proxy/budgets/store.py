@@ -215,3 +215,22 @@ class Store(Protocol):
     def totals(self, budgets: Sequence[Budget], now_s: float) -> Sequence[Totals]:
         """What each budget's groups come to."""
         ...
+
+
+class InProcess:
+    """A store that is all in one process: there is nothing to wait for, to run or to ask."""
+
+    up = True
+
+    async def run(self) -> None:
+        """Nothing happens by itself."""
+
+    async def close(self) -> None:
+        """Nothing is left open."""
+
+    async def wait_until_up(self) -> None:
+        """It always is."""
+
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
+        """This process has all of it itself."""
+        return None

@@ -98,8 +98,8 @@ def test_grounding_is_counted() -> None:
 
 def test_a_cap_joins_the_rest_of_the_configuration() -> None:
     body: dict[str, Any] = {"generationConfig": {"temperature": 1}}
-    gemini.cap(body, 5, "google")
-    assert body["generationConfig"] == {"temperature": 1, "maxOutputTokens": 5}
+    assert gemini.cap(body, 5, "google") == {"generationConfig": {"temperature": 1, "maxOutputTokens": 5}}
+    assert body == {"generationConfig": {"temperature": 1}}
 
 
 def test_no_other_model_can_be_named_in_the_body() -> None:
