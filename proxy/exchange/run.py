@@ -54,6 +54,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     sent = await client.body()
+    identity = plane.keys.again(identity, now_s())  # a body may take its time
     call = endpoint.parse(sent)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
