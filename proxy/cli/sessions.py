@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import sessions as session_queries
 from proxy.reports.session_tree import Node
-from proxy.reports.shapes import duration_s, node_shown, session_shown
+from proxy.reports.shapes import duration_s, session_shown, tree_shown
 from proxy.times import BadQuestion, moment, now_s, rfc3339
 
 sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
@@ -40,7 +39,7 @@ def top(
     now = now_s()
     try:
         with _ledger(config) as engine:
-            items = session_queries.sessions(
+            found = session_queries.sessions(
                 engine,
                 limit=limit,
                 order=order,
@@ -50,7 +49,7 @@ def top(
             )
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
-    shown = [session_shown(item) for item in items]
+    shown = [session_shown(row).model_dump() for row in found]
     if form != "json":
         shown = [
             one | {"tokens": sum(one["usage"].values()), "duration": _duration(one["duration_s"])} for one in shown
@@ -72,7 +71,7 @@ def show_one(
         raise fail(f"there is no session {session_id!r}")
     about, tree = found
     if form == "json":
-        print(json.dumps(about | node_shown(tree), indent=2))
+        print(tree_shown(about, tree).model_dump_json(indent=2))
     elif form == "table":
         _print_tree(about, tree)
     else:
@@ -122,7 +121,7 @@ def _call_line(depth: int, call: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_tree(about: Mapping[str, Any], tree: Node) -> None:
+def _print_tree(about: session_queries.SessionAbout, tree: Node) -> None:
     from rich.console import Console
     from rich.tree import Tree
 
@@ -138,7 +137,8 @@ def _print_tree(about: Mapping[str, Any], tree: Node) -> None:
         text = f"{name}  ${line['cost_usd']}{calls}  {line['tokens']} tokens  {line['duration']}"
         branch = branches[depth - 1].add(text) if depth else Tree(text)
         branches[depth:] = [branch]
-    whose = "  ".join(f"{name} {about[name]}" for name in ("team", "key", "client") if about[name])
+    named = (("team", about.team), ("key", about.key), ("client", about.client))
+    whose = "  ".join(f"{name} {value}" for name, value in named if value)
     console = Console(width=None, highlight=False, markup=False, soft_wrap=True)
     console.print(f"started {rfc3339(tree.started_at)}  {whose}".rstrip())
     console.print(branches[0])

@@ -18,6 +18,7 @@ from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import spend as spending
+from proxy.reports.shapes import spend_shown
 from proxy.times import BadQuestion, moment, now_s, rfc3339
 
 keys = typer.Typer(
@@ -107,7 +108,7 @@ def spend(
     now = now_s()
     engine = open_ledger(config_of(config).ledger)
     try:
-        items = spending.spend(
+        found = spending.spend(
             engine,
             names,
             moment(since, now) if since else None,
@@ -115,16 +116,9 @@ def spend(
         )
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
-    rows = [
-        {
-            **{name: item[name] for name in names},
-            "requests": item["requests"],
-            "usage": item["usage"] if form == "json" else _usage_text(item["usage"]),
-            "cost_usd": usd_text(item["cost_nanousd"]),
-            "unpriced_requests": item["unpriced_requests"],
-        }
-        for item in items
-    ]
+    rows = [spend_shown(row).model_dump() for row in found]
+    if form != "json":
+        rows = [row | {"usage": _usage_text(row["usage"])} for row in rows]
     show(rows, form, (*names, "requests", "usage", "cost_usd", "unpriced_requests"))
     deleted_before = spending.entries_since(engine)
     if deleted_before is not None:

@@ -28,6 +28,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.banner import banner
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
+from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.counters import budget_seeds
@@ -173,11 +174,11 @@ class _Control:
         return SharedBudgets(lambda: self.config, engine, self._instance)
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
-        from proxy.control.api.app import Api, create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.page.home import looks  # noqa: PLC0415 - as above
+        from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
+        from proxy.control.page.home import add_page, looks  # noqa: PLC0415 - as above
         from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
 
-        api = Api(
+        state = ControlState(
             config=lambda: self.config,
             engine=engine,
             link=self._link,
@@ -191,8 +192,9 @@ class _Control:
             expected_workers=self._workers,
             shared=self._shared,
         )
-        self._live = Live(looks(api), loop)
-        app = create_app(api, self._live)
+        self._live = Live(looks(state), loop)
+        app = create_app(state)
+        add_page(app, self._live)
         settings: dict[str, Any] = {
             "ws": "none",
             "lifespan": "off",

@@ -40,8 +40,8 @@ def make_raise(
     budget = next((one for one in budgets if one.name == name), None)
     if budget is None:
         raise KeyError(name)
-    amount = by * NANO if budget.measure == "usd" else by
-    if amount != int(amount) or not 0 < amount <= _MAX_AMOUNT:
+    scale = NANO if budget.measure == "usd" else 1
+    if not 0 < by <= _MAX_AMOUNT // scale or (amount := by * scale) != int(amount):
         unit = "USD, no finer than a nano-dollar" if budget.measure == "usd" else budget.measure
         raise RaiseProblem(f"a raise must be above 0 and at most 9,000,000 ({unit})")
     if group is not None and not budget.per:

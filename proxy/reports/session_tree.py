@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 Usage = dict[str, int]
 
+MAX_DEPTH = 64
+"""Who nests deeper (agents may, as they like) is shown beside the last one that fits: an answer is nested as its tree is."""
+
 
 class Part(NamedTuple):
     """What the calls of one agent in one session came to, as the ledger has it. Times in epoch microseconds."""
@@ -79,9 +82,7 @@ def tree_of(root: str, parts: Sequence[Part], calls: Iterable[Mapping[str, Any]]
         if part.session != root:
             parent = part.parent_session if part.parent_session in agents else None
             above.setdefault((part.session, None), (parent or root, None))
-    for name in list(nodes):
-        if name != (root, None) and not _ends(name, above, (root, None)):
-            above[name] = (root, None)
+    _mend(nodes, above, (root, None))
     for call in calls:
         nodes[name_of(call["session_id"], call["agent"])].calls.append(call)
     for name, node in sorted(nodes.items(), key=lambda item: (item[1].started_at or 0, item[0][0], item[0][1] or "")):
@@ -91,15 +92,22 @@ def tree_of(root: str, parts: Sequence[Part], calls: Iterable[Mapping[str, Any]]
     return nodes[root, None]
 
 
-def _ends(name: Name, above: Mapping[Name, Name], root: Name) -> bool:
-    """Whether the way up from `name` reaches the root."""
-    seen = set()
-    while name != root:
-        if name in seen or name not in above:
-            return False
-        seen.add(name)
-        name = above[name]
-    return True
+def _mend(names: Iterable[Name], above: dict[Name, Name], root: Name) -> None:
+    """Make every way up reach the root, in at most `MAX_DEPTH` steps. Each name is walked over once, however they hang."""
+    depth = {root: 0}
+    for name in names:
+        way: dict[Name, None] = {}
+        while name not in depth:
+            way[name] = None
+            parent = above.get(name)
+            if parent is None or parent in way:
+                above[name] = parent = root
+            name = parent  # noqa: PLW2901 - the way up
+        for below in reversed(way):
+            parent = above[below]
+            if depth[parent] == MAX_DEPTH:
+                parent = above[below] = above[parent]
+            depth[below] = depth[parent] + 1
 
 
 def _add(node: Node, part: Part) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
@@ -23,6 +24,30 @@ _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd"}
 _MAX_INTEGER = 2**63 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """The totals of one session tree. Times in epoch microseconds."""
+
+    session: str | None
+    team: str | None
+    requests: int
+    cost_nanousd: int
+    unpriced_requests: int
+    started_at: int
+    ended_at: int
+    usage: Mapping[str, int]
+
+
+class SessionAbout(NamedTuple):
+    """Whose a session is, and what said so (`source`: `header`, `guessed` …)."""
+
+    team: str | None
+    key: str | None
+    client: str | None
+    source: str | None
+    root_session: str
+
+
 def sessions(
     engine: Engine,
     *,
@@ -32,7 +57,7 @@ def sessions(
     since: int | None = None,
     until: int | None = None,
     team: str | None = None,
-) -> list[dict[str, Any]]:
+) -> list[SessionRow]:
     """Session trees, the latest or the dearest first: what they cost by calls in the span, and how many calls they took.
 
     after: the last item of the page before, as `place_of` has it.
@@ -50,8 +75,8 @@ def sessions(
         rows = page.read(connection, whole)
         if across is not None:
             rows += page.read(connection, _partly(span, across, team))
-    items = [_item(row) for row in rows]
-    return sorted(items, key=lambda item: (-item[_BY[order]], item["session"] or ""))[:limit]
+    found = [_row(row) for row in rows]
+    return sorted(found, key=lambda row: (-getattr(row, _BY[order]), row.session or ""))[:limit]
 
 
 def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
@@ -100,26 +125,25 @@ def _place(after: str) -> tuple[int, str]:
     raise BadQuestion("`next` is no place in this list")
 
 
-def place_of(item: dict[str, Any], order: Order) -> str:
-    """Where an item stands in its list, for the next page."""
-    return f"{item[_BY[order]]}:{item['session'] or ''}"
+def place_of(row: SessionRow, order: Order) -> str:
+    """Where a row stands in its list, for the next page."""
+    return f"{getattr(row, _BY[order])}:{row.session or ''}"
 
 
-def _item(row: RowMapping) -> dict[str, Any]:
-    counted = ("requests", "cost_nanousd", "unpriced_requests", "started_at", "ended_at")
-    usage = {unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]}
-    return {
-        "session": row["session"],
-        "team": row["team"],
-        **{name: int(row[name]) for name in counted},
-        "usage": usage,
-    }
+def _row(row: RowMapping) -> SessionRow:
+    return SessionRow(
+        session=row["session"],
+        team=row["team"],
+        requests=int(row["requests"]),
+        cost_nanousd=int(row["cost_nanousd"]),
+        unpriced_requests=int(row["unpriced_requests"]),
+        started_at=int(row["started_at"]),
+        ended_at=int(row["ended_at"]),
+        usage={unit: int(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]},
+    )
 
 
-_ABOUT = {"team": "team", "key": "key", "client": "client", "source": "session_source"}
-
-
-def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[dict[str, Any], Node] | None:
+def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[SessionAbout, Node] | None:
     """A session with all below it: whose it is, and its tree with (at most so many) calls. None where there is none."""
     with engine.connect() as connection:
         root = _root_of(connection, session_id)
@@ -130,8 +154,8 @@ def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[dict[
         rows = connection.execute(sa.select(entries).where(of).order_by(entries.c.id).limit(calls)).mappings()
         found = [entry(row) for row in rows]
     node = next(node for _, node in tree_of(root, parts, found).walk() if node.session == session_id)
-    about = {name: found[0][column] for name, column in _ABOUT.items()}
-    return about | {"root_session": root}, node
+    first = found[0]
+    return SessionAbout(first["team"], first["key"], first["client"], first["session_source"], root), node
 
 
 def _root_of(connection: Connection, session_id: str) -> str | None:

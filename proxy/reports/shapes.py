@@ -1,63 +1,234 @@
-"""How the ledger's values leave: money as decimal strings, times as RFC 3339. Pure."""
+"""How the ledger's values leave, for the API and the command line alike: money as decimal strings, times as RFC 3339.
+
+Each shape is made from the row that the report gives, and is what the API's schema says. What the ledger keeps as JSON is
+shown as it is, whatever it is: a record that came in odd is shown odd, not refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from proxy.money import usd_text
 from proxy.reports.session_tree import Node
+from proxy.reports.sessions import SessionAbout, SessionRow
+from proxy.reports.spend import SpendRow
 from proxy.times import rfc3339
 
+Usage = dict[str, Any]
+"""Unit -> quantity: a whole number, or a decimal as text."""
 
-def with_usd(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Every `*_nanousd` as `*_usd`, a decimal string (null stays null: unpriced is not 0)."""
+
+class Shown(BaseModel):
+    """Frozen; a misspelt field is an error where it is made, not a null in the answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpendShown(BaseModel):
+    """What one group came to. Its own values stand beside the sums, by the names that were asked for (`team`, `label.x`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, str | None] = Field(init=False)
+
+    requests: int
+    usage: Usage
+    cost_usd: str
+    unpriced_requests: int
+
+    @model_serializer(mode="wrap")
+    def _group_first(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would stand in the schema for the fields
+        return (self.__pydantic_extra__ or {}) | serialize(self)
+
+
+class EntryShown(Shown):
+    """A ledger entry. The cost also in nano-USD, as the ledger has it; null is unpriced, not 0. The key's hash stays inside."""
+
+    id: str
+    kind: str
+    corrects_id: str | None
+    request_id: str
+    attempt: int
+    started_at: str
+    ended_at: str
+    status: str
+    outcome: str
+    http_status: int | None
+    dialect: str | None
+    operation: str | None
+    stream: bool
+    upstream: str | None
+    provider: str | None
+    model_requested: str | None
+    model: str | None
+    service_tier: str | None
+    key: str | None
+    team: str | None
+    user: str | None
+    customer: str | None
+    labels: Any
+    untrusted_labels: Any
+    session_id: str | None
+    session_source: str | None
+    parent_session_id: str | None
+    root_session_id: str | None
+    agent: str | None
+    parent_agent: str | None
+    usage: Usage
+    told_usage: Any
+    usage_source: str | None
+    cost_usd: str | None
+    cost_source: str | None
+    cost_lines: Any
+    flags: Any
+    price_version: str | None
+    provider_cost_usd: str | None
+    reserved_usd: str | None
+    budgets: Any
+    ttft_ms: float | None
+    duration_ms: float | None
+    overhead_ms: float | None
+    upstream_request_id: str | None
+    client: str | None
+    instance: str | None
+    cost_nanousd: int | None
+
+
+class RequestShown(EntryShown):
+    """One entry, or the first of several of one request, with all of them under `attempts`."""
+
+    attempts: list[EntryShown] = Field(default=[], exclude_if=lambda attempts: not attempts)
+
+
+class SessionShown(Shown):
+    """The totals of one session tree."""
+
+    session: str | None
+    team: str | None
+    requests: int
+    cost_usd: str
+    unpriced_requests: int
+    started_at: str
+    ended_at: str
+    usage: Usage
+    duration_s: float
+
+
+class NodeShown(Shown):
+    """A session or agent with its own calls and all that is below it; amounts are those of all, `own_…` those of its calls."""
+
+    session: str
+    agent: str | None
+    requests: int
+    usage: Usage
+    cost_usd: str
+    unpriced_requests: int
+    own_requests: int
+    own_cost_usd: str
+    started_at: str | None
+    ended_at: str | None
+    duration_s: float | None
+    calls: list[EntryShown]
+    children: list[NodeShown]
+
+
+class TreeShown(NodeShown):
+    """A session's tree, and whose it is."""
+
+    team: str | None
+    key: str | None
+    client: str | None
+    source: str | None
+    root_session: str
+
+
+def spend_shown(row: SpendRow) -> SpendShown:
+    return SpendShown(
+        requests=row.requests,
+        usage=dict(row.usage),
+        cost_usd=usd_text(row.cost_nanousd),
+        unpriced_requests=row.unpriced_requests,
+        **row.group,
+    )
+
+
+def entry_shown(item: Mapping[str, Any]) -> EntryShown:
+    """Of an entry as `reports.calls` gives it."""
+    return EntryShown.model_construct(**_entry(item))
+
+
+def request_shown(items: Sequence[Mapping[str, Any]]) -> RequestShown:
+    """Of all entries of one request, or of one entry."""
+    attempts = [entry_shown(item) for item in items] if len(items) > 1 else []
+    return RequestShown.model_construct(**_entry(items[0]), attempts=attempts)
+
+
+def _entry(item: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {(_usd(name) if name.endswith(_NANO) else name): _value(name, value) for name, value in item.items()}
+    del shown["key_id"]
+    return shown | {"cost_nanousd": item["cost_nanousd"]}
+
+
+_NANO = "_nanousd"
+
+
+def _usd(name: str) -> str:
+    return f"{name.removesuffix(_NANO)}_usd"
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in ("started_at", "ended_at"):
+        return rfc3339(value)
+    return usd_text(value) if name.endswith(_NANO) and value is not None else value
+
+
+def session_shown(row: SessionRow) -> SessionShown:
+    return SessionShown(
+        session=row.session,
+        team=row.team,
+        requests=row.requests,
+        cost_usd=usd_text(row.cost_nanousd),
+        unpriced_requests=row.unpriced_requests,
+        started_at=_at(row.started_at),
+        ended_at=_at(row.ended_at),
+        usage=dict(row.usage),
+        duration_s=(row.ended_at - row.started_at) / 1e6,
+    )
+
+
+def _at(microseconds: int) -> str:
+    text = rfc3339(microseconds)
+    assert text is not None
+    return text
+
+
+def tree_shown(about: SessionAbout, tree: Node) -> TreeShown:
+    """From the leaves up: a tree is as deep as its agents are nested."""
+    made: dict[int, NodeShown] = {}
+    for _, node in reversed(list(tree.walk())):
+        children = [made[id(child)] for child in node.children]
+        made[id(node)] = NodeShown.model_construct(**_node(node), children=children)
+    root = made[id(tree)]
+    return TreeShown.model_construct(**about._asdict(), **_node(tree), children=root.children)
+
+
+def _node(node: Node) -> dict[str, Any]:
     return {
-        (f"{name[:-8]}_usd" if name.endswith("_nanousd") else name): (
-            usd_text(value) if name.endswith("_nanousd") and value is not None else value
-        )
-        for name, value in item.items()
+        "session": node.session,
+        "agent": node.agent,
+        "requests": node.requests,
+        "usage": node.usage,
+        "cost_usd": usd_text(node.cost_nanousd),
+        "unpriced_requests": node.unpriced_requests,
+        "own_requests": node.own_requests,
+        "own_cost_usd": usd_text(node.own_cost_nanousd),
+        "started_at": rfc3339(node.started_at),
+        "ended_at": rfc3339(node.ended_at),
+        "duration_s": duration_s(node),
+        "calls": [entry_shown(call) for call in node.calls],
     }
-
-
-def with_times(item: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(item) | {name: rfc3339(item[name]) for name in ("started_at", "ended_at")}
-
-
-def entry_shown(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A ledger entry for the API: money also in nano-USD, as the ledger has it; the key's hash stays inside."""
-    shown = with_usd(with_times(item)) | {"cost_nanousd": item["cost_nanousd"]}
-    shown.pop("key_id", None)
-    return shown
-
-
-def session_shown(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree's totals, as a list shows it."""
-    return with_usd(with_times(item)) | {"duration_s": (item["ended_at"] - item["started_at"]) / 1e6}
-
-
-def node_shown(node: Node) -> dict[str, Any]:
-    """A session or agent with its own calls and all that is below it; amounts are those of all."""
-    made: dict[int, dict[str, Any]] = {}
-    for _, one in node.walk():
-        made[id(one)] = {
-            "session": one.session,
-            "agent": one.agent,
-            "requests": one.requests,
-            "usage": one.usage,
-            "cost_usd": usd_text(one.cost_nanousd),
-            "unpriced_requests": one.unpriced_requests,
-            "own_requests": one.own_requests,
-            "own_cost_usd": usd_text(one.own_cost_nanousd),
-            "started_at": rfc3339(one.started_at),
-            "ended_at": rfc3339(one.ended_at),
-            "duration_s": duration_s(one),
-            "calls": [entry_shown(call) for call in one.calls],
-            "children": [],
-        }
-    for _, one in node.walk():
-        made[id(one)]["children"] = [made[id(child)] for child in one.children]
-    return made[id(node)]
 
 
 def duration_s(node: Node) -> float | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ from proxy.times import BadQuestion, rfc3339
 
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LOOK_UP = 500
+_MAX_NAMES = 16
 _LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
 
 _ATTEMPT = entries.c.kind == "attempt"
@@ -60,6 +62,17 @@ class Span(NamedTuple):
         after = [] if self.since is None else [time >= self.since]
         before = [] if self.until is None else [time < self.until]
         return sa.and_(sa.true(), *after, *before)
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339."""
+
+    group: Mapping[str, str | None]
+    requests: int
+    usage: Mapping[str, int | str]
+    cost_nanousd: int
+    unpriced_requests: int
 
 
 class _Source(NamedTuple):
@@ -89,8 +102,8 @@ Totals = dict[tuple[Any, ...], _Total]
 
 def spend(
     engine: Engine, by: Sequence[str], since: int | None, until: int | None, *, rolled: bool = True
-) -> list[dict[str, Any]]:
-    """What was spent, one item a group, the dearest first: its values, requests, usage, cost_nanousd, unpriced_requests.
+) -> list[SpendRow]:
+    """What was spent, a row a group, the dearest first.
 
     Requests are attempts that may have reached an upstream: void ones do not count, corrections change only cost and usage.
     rolled: use the roll-ups. Raises `BadQuestion`.
@@ -107,7 +120,7 @@ def spend(
                 _add(connection, source, by, spans, totals)
     if not by:
         totals[()]  # a total without groups is there in any case
-    return [_item(by, values, total) for values, total in sorted(totals.items(), key=_dearest_first)]
+    return [_row(by, values, total) for values, total in sorted(totals.items(), key=_dearest_first)]
 
 
 def _dearest_first(item: tuple[tuple[Any, ...], _Total]) -> tuple[Any, ...]:
@@ -115,19 +128,19 @@ def _dearest_first(item: tuple[tuple[Any, ...], _Total]) -> tuple[Any, ...]:
     return -total.numbers[SUMS.index("cost_nanousd")], *[(value is not None, str(value)) for value in values]
 
 
-def _item(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> dict[str, Any]:
+def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
     sums = dict(zip(SUMS, total.numbers, strict=True))
     scaled = {unit: [(0, sums[column])] for unit, column in TOKEN_COLUMNS.items()}
     for (unit, scale), amount in sorted(total.units.items()):
         scaled.setdefault(unit, []).append((scale, amount))
     usage = {unit: quantity(parts) for unit, parts in scaled.items()}
-    return {
-        **{name: _shown(name, value) for name, value in zip(by, values, strict=True)},
-        "requests": sums["requests"],
-        "usage": {unit: told for unit, told in usage.items() if told},
-        "cost_nanousd": sums["cost_nanousd"],
-        "unpriced_requests": sums["unpriced_requests"],
-    }
+    return SpendRow(
+        group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
+        requests=sums["requests"],
+        usage={unit: amount for unit, amount in usage.items() if amount},
+        cost_nanousd=sums["cost_nanousd"],
+        unpriced_requests=sums["unpriced_requests"],
+    )
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -138,6 +151,8 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def _check(by: Sequence[str]) -> None:
+    if len(by) > _MAX_NAMES or len(set(by)) < len(by):
+        raise BadQuestion(f"group by at most {_MAX_NAMES} names, each once")
     for name in by:
         if name not in GROUPS and name not in _LENGTHS_US and not _LABEL.match(name):
             known = ", ".join([*GROUPS, *_LENGTHS_US, "label.NAME"])

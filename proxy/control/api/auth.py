@@ -1,6 +1,6 @@
 """Who may ask the control plane: the admin key, for `/metrics` also its token, and on loopback, without a key, this machine.
 
-A dependency of every route, decided on headers alone. Without a key, requests that a web page could have made the browser
+A dependency of every router, decided on headers alone. Without a key, requests that a web page could have made the browser
 send (another `Origin`, or a `Host` that is no name of this machine: DNS rebinding) are turned away.
 """
 
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
+from fastapi.security import HTTPBearer
 
 from proxy.config.model import Server
 
 
 class Guard:
-    """The dependencies. `server` gives the configuration in force, which a reload may have changed."""
+    """`server` gives the configuration in force, which a reload may have changed."""
 
     def __init__(self, server: Callable[[], Server]) -> None:
         self._server = server
@@ -41,6 +42,22 @@ class Guard:
         matches = [hmac.compare_digest(given, secret.encode()) for secret in secrets if secret]
         if not any(matches):
             raise HTTPException(401, "Send the admin key as `Authorization: Bearer …`.", {"www-authenticate": "Bearer"})
+
+
+bearer = HTTPBearer(scheme_name="admin key", auto_error=False)
+"""Says in the schema what `admin` asks for; decides nothing."""
+
+
+async def admin(request: Request) -> None:
+    """The dependency of all but `/metrics`, `/healthz` and `/readyz`."""
+    guard: Guard = request.app.state.guard
+    guard.admin(request)
+
+
+async def scraper(request: Request) -> None:
+    """The dependency of `/metrics`."""
+    guard: Guard = request.app.state.guard
+    guard.metrics(request)
 
 
 def _from_this_machine(request: Request) -> bool:

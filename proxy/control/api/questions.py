@@ -1,21 +1,47 @@
-"""What every question of the API may say: a span of time, in a few words or exactly."""
+"""What questions and answers of several subjects have in common."""
 
 from __future__ import annotations
 
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 
+from proxy.control.state import ControlState
 from proxy.times import moment, now_s
 
+T = TypeVar("T")
 MAX_LIMIT = 1000
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+async def _control(request: Request) -> ControlState:
+    state: ControlState = request.app.state.control
+    return state
+
+
+Control = Annotated[ControlState, Depends(_control)]
+
+
+class Page(BaseModel, Generic[T]):
+    """Some items of a list; `next`, where there may be more, is the parameter `next` of the next question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[T]
+    next: str | None = None
 
 
 class Span(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """A span of time, `since` (inclusive) to `until` (exclusive), each as RFC 3339 or `7d` (before now)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     since: str | None = None
     until: str | None = None
 
     def moments(self) -> tuple[int | None, int | None]:
+        """Epoch microseconds. Raises `BadQuestion`."""
         now = now_s()
         return (
             moment(self.since, now) if self.since else None,

@@ -6,6 +6,7 @@ The tests read the text back with `prometheus_client`'s parsers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar
@@ -14,6 +15,7 @@ from proxy.control.metrics.series import Exemplar, MetricState
 from proxy.control.metrics.table import METRICS, Key, Metric
 
 T = TypeVar("T")
+_Q = re.compile(r"[01](\.[0-9]{0,3})?")
 PREFIX = "taximeter_"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -24,6 +26,22 @@ _ZERO: Sequence[tuple[tuple[str, ...], int]] = (((), 0),)
 
 # (name without prefix, labels, value as text): what is asked for at the scrape instead of being counted
 Gauge = tuple[str, Mapping[str, str], str]
+
+
+def takes_openmetrics(accept: str) -> bool:
+    """Whether OpenMetrics is wanted: named in `Accept`, and not with a lower weight than plain text."""
+    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name in weights:
+            weights[name] = max(weights[name], _weight(parameters))
+    return 0 < weights["application/openmetrics-text"] >= weights["text/plain"]
+
+
+def _weight(parameters: Iterable[str]) -> float:
+    """The `q` among a media type's parameters, 1 where there is none that can be read."""
+    text = next((item[2:] for item in parameters if item.startswith("q=")), "1")
+    return float(text) if _Q.fullmatch(text) else 1.0
 
 
 def decimal(value: int, scale: int) -> str:

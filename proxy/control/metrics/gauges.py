@@ -6,31 +6,29 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pricing.load import checked_at
 from proxy.control.metrics.exposition import Gauge, decimal
+from proxy.control.state import ControlState
 from proxy.money import NANO
 from proxy.times import now_s
 
-if TYPE_CHECKING:
-    from proxy.control.api.app import Api
 
-
-def gauges(api: Api) -> list[Gauge]:
+def gauges(state: ControlState) -> list[Gauge]:
     """Every gauge, as it is now."""
-    answers: dict[str, Any] = api.wait(api.link.ask("gauges"))
-    return [*_pipeline(api), *_alerts(api), *_planes(answers), *(_budgets(api) if answers else ())]
+    answers: dict[str, Any] = state.wait(state.link.ask("gauges"))
+    return [*_pipeline(state), *_alerts(state), *_planes(answers), *(_budgets(state) if answers else ())]
 
 
-def _pipeline(api: Api) -> Iterator[Gauge]:
-    yield "ledger_lag_seconds", {}, f"{api.recorder.lag_s:.3f}"
-    yield "ledger_dropped_total", {}, str(api.recorder.unreadable_records)
-    yield "spool_bytes", {}, str(api.recorder.spool_bytes)
+def _pipeline(state: ControlState) -> Iterator[Gauge]:
+    yield "ledger_lag_seconds", {}, f"{state.recorder.lag_s:.3f}"
+    yield "ledger_dropped_total", {}, str(state.recorder.unreadable_records)
+    yield "spool_bytes", {}, str(state.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
-    yield "price_book_info", {"version": api.book.version, "operator": _version(api.config().prices)}, "1"
+    yield "price_book_info", {"version": state.book.version, "operator": _version(state.config().prices)}, "1"
     yield "price_book_timestamp_seconds", {}, str(_checked_at())
-    yield "sessions_active", {}, str(len(api.metrics.sessions))
+    yield "sessions_active", {}, str(len(state.metrics.sessions))
 
 
 @cache
@@ -43,8 +41,8 @@ def _version(prices: Sequence[Any]) -> str:
     return hashlib.sha256(repr(prices).encode()).hexdigest()[:8] if prices else ""
 
 
-def _alerts(api: Api) -> Iterator[Gauge]:
-    for (kind, budget), count in api.alerts.counts().items():
+def _alerts(state: ControlState) -> Iterator[Gauge]:
+    for (kind, budget), count in state.alerts.counts().items():
         yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
 
 
@@ -54,11 +52,11 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
 
 
-def _budgets(api: Api) -> Iterator[Gauge]:
+def _budgets(state: ControlState) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
-    totals = api.totals()
+    totals = state.totals()
     now = now_s()
-    for budget in api.budgets():
+    for budget in state.budgets():
         if budget.measure != "usd":
             continue
         mine = totals.get(budget.name)

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.control.state import Unavailable
 
 log = logging.getLogger("taximeter.page")
 
@@ -136,10 +137,8 @@ def _take(look: Look, clock: Callable[[], float]) -> Parts:
     except SQLAlchemyError as error:
         log.warning("the page's %s: the ledger database does not answer (%s)", look.name, type(error).__name__)
         look.problem = "The ledger database does not answer."
-    except TimeoutError:
-        look.problem = "The data planes do not answer in time."
-    except HTTPException as error:
-        look.problem = str(error.detail)
+    except Unavailable as error:
+        look.problem = str(error)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # a fault of ours in one part: the others go on
         log.exception("the page's %s", look.name)
         look.problem = f"The page's {look.name} failed; the log says why."

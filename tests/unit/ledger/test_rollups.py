@@ -78,12 +78,12 @@ def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since:
 @given(since=moments, until=moments, limit=st.sampled_from([1, 10, 1000]))
 def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, until: int | None, limit: int) -> None:
     shown = sessions(filled, limit=limit, since=since, until=until)
-    whole = {item["session"]: item for item in spend(filled, ["session"], since, until, rolled=False)}
+    whole = {item.group["session"]: item for item in spend(filled, ["session"], since, until, rolled=False)}
     assert len(shown) == min(limit, len(whole))
     for item in shown:
-        of = whole[item["session"]]
-        assert (item["requests"], item["cost_nanousd"]) == (of["requests"], of["cost_nanousd"])
-    ends = [item["ended_at"] for item in shown]
+        of = whole[item.session]
+        assert (item.requests, item.cost_nanousd) == (of.requests, of.cost_nanousd)
+    ends = [item.ended_at for item in shown]
     assert ends == sorted(ends, reverse=True)
 
 
@@ -157,7 +157,7 @@ def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
         assert problems == []
         for by in (["key", "model", "hour"], ["customer"], ["session"]):
             assert spend(engine, by, None, None) == spend(engine, by, None, None, rolled=False)
-        assert spend(engine, [], None, None)[0]["requests"] > 1000
+        assert spend(engine, [], None, None)[0].requests > 1000
         engine.dispose()
 
 

@@ -44,8 +44,8 @@ def both(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> 
             engine.dispose()
 
 
-def by_group(items: list[dict[str, Any]], by: list[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    found = {tuple(item[name] for name in by): item for item in items}
+def by_group(items: list[spending.SpendRow], by: list[str]) -> dict[tuple[Any, ...], spending.SpendRow]:
+    found = {tuple(item.group[name] for name in by): item for item in items}
     assert len(found) == len(items), "a group came twice"
     return found
 
@@ -56,9 +56,9 @@ def test_what_was_spent_is_the_same_in_both(both: tuple[Engine, Engine], by: lis
     for since, until in SPANS:
         answers = [spending.spend(engine, by, since, until) for engine in both]
         assert by_group(answers[0], by) == by_group(answers[1], by)
-        costs = [item["cost_nanousd"] for item in answers[0]]
+        costs = [item.cost_nanousd for item in answers[0]]
         assert costs == sorted(costs, reverse=True)
-    assert sum(item["requests"] for item in spending.spend(both[0], by, None, None)) > 1000
+    assert sum(item.requests for item in spending.spend(both[0], by, None, None)) > 1000
 
 
 @pytest.mark.needs("postgres")

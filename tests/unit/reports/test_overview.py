@@ -44,15 +44,15 @@ def test_time_is_whole_stretches_without_gaps(ledger: Engine, step_us: int, step
     assert starts == list(range(starts[0], starts[0] + steps * step_us, step_us))
     assert starts[-1] <= NOW_US < starts[-1] + step_us
     (wanted,) = spend(ledger, [], starts[0], None)
-    assert total(iter(found.values())) == (wanted["cost_nanousd"], wanted["requests"], wanted["unpriced_requests"])
-    assert wanted["requests"] > 0
+    assert total(iter(found.values())) == (wanted.cost_nanousd, wanted.requests, wanted.unpriced_requests)
+    assert wanted.requests > 0
 
 
 @pytest.mark.parametrize("by", ["model", "team"])
 def test_the_dearest_are_the_apis(ledger: Engine, by: str) -> None:
     since = NOW_US - DAY_US
     wanted = [
-        (item[by], Spent(item["cost_nanousd"], item["requests"], item["unpriced_requests"]))
+        (item.group[by], Spent(item.cost_nanousd, item.requests, item.unpriced_requests))
         for item in spend(ledger, [by], since, None)
     ]
     assert len(wanted) > 3
@@ -63,12 +63,12 @@ def test_the_dearest_are_the_apis(ledger: Engine, by: str) -> None:
 def test_the_dearest_sessions(ledger: Engine) -> None:
     found = overview.dearest_sessions(ledger, NOW_US - DAY_US, 5)
     assert len(found) == 5
-    spent = {item["session"]: item for item in spend(ledger, ["session"], NOW_US - DAY_US, None)}
-    assert [one.cost_nanousd for one in found] == sorted(
-        (item["cost_nanousd"] for item in spent.values()), reverse=True
-    )[:5]
+    spent = {item.group["session"]: item for item in spend(ledger, ["session"], NOW_US - DAY_US, None)}
+    assert [one.cost_nanousd for one in found] == sorted((item.cost_nanousd for item in spent.values()), reverse=True)[
+        :5
+    ]
     for one in found:
-        assert one.calls == spent[one.session]["requests"]
+        assert one.calls == spent[one.session].requests
         assert (one.team, one.agent) == ("research", "claude-code")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.reports.session_tree import Node, Part, tree_of
+from proxy.reports.session_tree import MAX_DEPTH, Node, Part, tree_of
 
 
 def part(
@@ -105,3 +105,16 @@ def test_nothing_is_lost_or_counted_twice_whatever_clients_claim() -> None:
             tree.cost_nanousd == sum(one.cost_nanousd for one in parts) == sum(node.own_cost_nanousd for node in nodes)
         )
         assert len({id(node) for node in nodes}) == len(nodes)
+
+
+def test_agents_that_nest_without_end_are_shown_to_a_depth() -> None:
+    """A chain of any length, in time that grows with it: 20,000 names are walked over once each."""
+    parts = [
+        Part("s", None, f"a{number}", f"a{number - 1}" if number else None, 1, 0, 1, {}, number, number)
+        for number in range(20_000)
+    ]
+    tree = tree_of("s", parts, [])
+
+    assert max(depth for depth, _ in tree.walk()) == MAX_DEPTH
+    assert sum(1 for _ in tree.walk()) == 20_001
+    assert tree.cost_nanousd == 20_000

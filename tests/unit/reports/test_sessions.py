@@ -63,12 +63,12 @@ class Book:
         while self.recorder.step():
             pass
 
-    def list(self, **question: Any) -> list[dict[str, Any]]:
+    def list(self, **question: Any) -> list[session_queries.SessionRow]:
         self.ship()
         return session_queries.sessions(self.engine, **{"limit": 50} | question)
 
     def names(self, **question: Any) -> list[str]:
-        return [item["session"] for item in self.list(**question)]
+        return [item.session for item in self.list(**question)]
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def test_totals_are_the_sum_of_the_entries(book: Book) -> None:
     book.ship()
     book.call("b", 7, root_session_id="a", parent_session_id="a", cost=None)
     (item,) = book.list()
-    assert (item["session"], item["team"]) == ("a", "t")
-    assert (item["requests"], item["cost_nanousd"], item["unpriced_requests"]) == (3, 1000, 1)
-    assert item["usage"] == {"input": 21, "output": 9}
-    assert (item["started_at"], item["ended_at"]) == (AT, AT + 8 * SECOND)
+    assert (item.session, item.team) == ("a", "t")
+    assert (item.requests, item.cost_nanousd, item.unpriced_requests) == (3, 1000, 1)
+    assert item.usage == {"input": 21, "output": 9}
+    assert (item.started_at, item.ended_at) == (AT, AT + 8 * SECOND)
 
 
 def test_a_void_attempt_counts_for_nothing_and_a_correction_for_its_cost(book: Book) -> None:
@@ -107,7 +107,7 @@ def test_a_void_attempt_counts_for_nothing_and_a_correction_for_its_cost(book: B
     }
     book.writer.append(orjson.dumps(settled | {"id": slow["id"]}))
     (item,) = book.list()
-    assert (item["requests"], item["cost_nanousd"], item["usage"]) == (2, 900, {"input": 8, "output": 3})
+    assert (item.requests, item.cost_nanousd, item.usage) == (2, 900, {"input": 8, "output": 3})
     assert_sums_agree(book)
 
 
@@ -130,10 +130,10 @@ def test_records_that_no_database_takes_leave_the_sums_right(book: Book) -> None
     book.call("x" * 100_000)
     book.call("fine", team="a\x00b")
     items = book.list()
-    assert (len(items), sum(item["requests"] for item in items)) == (4, 4)
+    assert (len(items), sum(item.requests for item in items)) == (4, 4)
     with book.engine.connect() as connection:
         spent = connection.execute(sa.select(sa.func.sum(entries.c.cost_nanousd))).scalar_one()
-    assert sum(item["cost_nanousd"] for item in items) == spent
+    assert sum(item.cost_nanousd for item in items) == spent
 
 
 def test_a_span_takes_the_sessions_with_a_call_in_it(book: Book) -> None:
@@ -161,7 +161,7 @@ def test_pages_have_every_session_once(book: Book, order: str) -> None:
     found: list[str] = []
     after = None
     while page := book.list(order=order, limit=4, after=after):
-        found += [item["session"] for item in page]
+        found += [item.session for item in page]
         after = session_queries.place_of(page[-1], order)
     assert len(found) == len(set(found)) == 25
     assert found == book.names(order=order)
@@ -186,7 +186,13 @@ def test_one_session_is_a_tree_with_its_calls(book: Book) -> None:
     found = session_queries.session(book.engine, "main")
     assert found is not None
     about, tree = found
-    assert about == {"team": "t", "key": "k", "client": "codex", "source": "taximeter", "root_session": "main"}
+    assert about._asdict() == {
+        "team": "t",
+        "key": "k",
+        "client": "codex",
+        "source": "taximeter",
+        "root_session": "main",
+    }
     assert [(depth, node.agent or node.session, node.cost_nanousd, len(node.calls)) for depth, node in tree.walk()] == [
         (0, "main", 15_000_000, 1),
         (1, "a1", 6_000_000, 1),
@@ -200,7 +206,7 @@ def test_a_child_is_shown_by_itself_with_what_is_below_it(book: Book) -> None:
     book.ship()
     found = session_queries.session(book.engine, "child")
     assert found is not None
-    assert (found[0]["root_session"], found[1].session, found[1].cost_nanousd) == ("main", "child", 8_000_000)
+    assert (found[0].root_session, found[1].session, found[1].cost_nanousd) == ("main", "child", 8_000_000)
     assert session_queries.session(book.engine, "nobody") is None
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fastapi import HTTPException
 from sqlalchemy.exc import OperationalError
 
 from proxy.control.page import live
 from proxy.control.page.live import Live, Look
+from proxy.control.state import Unavailable
 
 
 class Counted:
@@ -156,8 +156,7 @@ async def test_the_heartbeat_looks_again_by_itself(monkeypatch: pytest.MonkeyPat
     ("error", "told"),
     [
         (OperationalError("SELECT", {}, Exception("gone")), "The ledger database does not answer."),
-        (HTTPException(503, "No data plane answers."), "No data plane answers."),
-        (TimeoutError(), "The data planes do not answer in time."),
+        (Unavailable("No data plane answers."), "No data plane answers."),
         (KeyError("x"), "The page's counted failed; the log says why."),
     ],
 )

@@ -1,0 +1,99 @@
+"""Virtual keys: made, listed, revoked; effective in every process within a second."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from proxy.control.api.errors import NOT_FOUND, Problem
+from proxy.control.api.questions import Control, Page
+from proxy.ledger import keys
+from proxy.reports.shapes import Shown
+
+router = APIRouter()
+_FIRST_YEAR, _LAST_YEAR = 1971, 9998
+
+
+def _in_reach(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"the year must be between {_FIRST_YEAR} and {_LAST_YEAR}")
+    return moment
+
+
+Expiry = AfterValidator(_in_reach)
+"""At the ends of the calendar a time has no other time zone, and no number of seconds: it could be kept, but never shown."""
+
+
+class NewKey(BaseModel):
+    """`models`: names, or `prefix-*`; null: all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    team: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    labels: dict[str, str] = {}
+    models: list[str] | None = None
+    expires: Annotated[datetime, Expiry] | None = None
+
+
+class ConfiguredKey(Shown):
+    """A key of the configuration: it can be neither listed in full nor revoked here."""
+
+    id: None = None
+    name: str
+    team: str | None
+    configured: bool = True
+
+
+class Key(Shown):
+    id: str
+    name: str
+    team: str | None
+    user: str | None
+    customer: str | None
+    labels: dict[str, str]
+    models: list[str] | None
+    expires: str | None
+    created_at: str
+
+
+class NewlyMadeKey(Key):
+    """`key` is the secret: shown this once, and kept nowhere."""
+
+    key: str
+
+
+@router.get("/keys")
+def list_keys(state: Control) -> Page[ConfiguredKey | Key]:
+    """The configuration's keys, and those made at run time; never a secret."""
+    configured = [ConfiguredKey(name=key.name, team=key.team) for key in state.config().keys]
+    return Page(items=[*configured, *[Key(**row) for row in keys.list_keys(state.engine)]])
+
+
+@router.post(
+    "/keys", status_code=201, responses={409: {"model": Problem, "description": "The name is taken, or none."}}
+)
+def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
+    """Make a key and show it, this once."""
+    if any(key.name == new.name for key in state.config().keys):
+        raise HTTPException(409, "A key of the configuration has this name.")
+    try:
+        row, secret = keys.create_key(state.engine, **dict(new))
+    except keys.KeyProblem as problem:
+        raise HTTPException(409, str(problem)) from None
+    state.wait(state.refresh())
+    return NewlyMadeKey(**row, key=secret)
+
+
+@router.delete("/keys/{key_id}", status_code=204, responses=NOT_FOUND)
+def revoke_key(key_id: str, state: Control) -> Response:
+    """Revoke a key for good, by its id or its name."""
+    if not keys.revoke_key(state.engine, key_id):
+        raise HTTPException(404, "There is no such key, or it is revoked, or it stands in the configuration.")
+    state.wait(state.refresh())
+    return Response(status_code=204)

@@ -1,0 +1,56 @@
+"""Ledger entries: a list, and one with its cost lines and the prices that they came from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+
+from proxy.control.api.errors import NOT_FOUND
+from proxy.control.api.questions import Control, Limit, Page, Span
+from proxy.reports import calls
+from proxy.reports.shapes import EntryShown, RequestShown, entry_shown, request_shown
+
+router = APIRouter()
+
+
+class ListQuestion(Span):
+    """Entries with exactly these values, the latest first."""
+
+    limit: Limit = 50
+    next: str | None = None
+    key: str | None = None
+    team: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    upstream: str | None = None
+    session: str | None = None
+    agent: str | None = None
+    status: str | None = None
+    outcome: str | None = None
+    request_id: str | None = None
+    operation: str | None = None
+    client: str | None = None
+
+
+@router.get("/requests")
+def requests(question: Annotated[ListQuestion, Query()], state: Control) -> Page[EntryShown]:
+    """The latest entries."""
+    since, until = question.moments()
+    filters = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
+    rows = calls.requests(
+        state.engine, limit=question.limit, before=question.next, filters=filters, since=since, until=until
+    )
+    more = rows[-1]["id"] if len(rows) == question.limit else None
+    return Page(items=[entry_shown(row) for row in rows], next=more)
+
+
+@router.get("/requests/{entry_id}", responses=NOT_FOUND)
+def request(entry_id: str, state: Control) -> RequestShown:
+    """One entry by its id, or all attempts (and corrections) of a request by its request id."""
+    rows = calls.request(state.engine, entry_id)
+    if not rows:
+        raise HTTPException(404, "There is no entry and no request with this id.")
+    return request_shown(rows)

@@ -1,0 +1,95 @@
+"""What the control plane knows and whom it can ask: for the API, the page and the metrics alike. Without FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Engine
+
+from pricing.book import Book
+from proxy.budgets.budget import Budget
+from proxy.budgets.store import StoreUnavailable
+from proxy.budgets.totals import Totals
+from proxy.config.model import Config
+from proxy.control.alerts import Alerts
+from proxy.control.metrics.series import MetricState
+from proxy.control.rebuilding import SharedBudgets
+from proxy.ledger.recorder import Recorder
+from proxy.processes.link import ControlServer
+from proxy.times import now_s
+
+T = TypeVar("T")
+_LONGEST_WAIT_S = 5.0
+
+
+class Unavailable(Exception):  # noqa: N818 - the state's name
+    """Who was asked does not answer; the message says who, to whoever asked us."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """The control process as its handlers see it. They run in threads; what belongs to the loop is waited for."""
+
+    config: Callable[[], Config]
+    engine: Engine
+    link: ControlServer
+    metrics: MetricState
+    recorder: Recorder
+    loop: asyncio.AbstractEventLoop
+    refresh: Callable[[], Awaitable[None]]
+    budgets: Callable[[], Sequence[Budget]]
+    alerts: Alerts
+    book: Book
+    expected_workers: int = 1
+    shared: SharedBudgets | None = None
+
+    def wait(self, work: Awaitable[T]) -> T:
+        """Run something on the process's loop from a handler's thread. Raises `Unavailable` after 5 s."""
+        future = asyncio.run_coroutine_threadsafe(_awaited(work), self.loop)
+        try:
+            return future.result(timeout=_LONGEST_WAIT_S)
+        except TimeoutError:
+            future.cancel()
+            raise Unavailable("The control process does not get to it in time.") from None
+
+    def standings(self) -> list[dict[str, Any]]:
+        """The counters: the shared store's, or those of the data plane that has them in memory. Raises `Unavailable`."""
+        if self.shared is not None:
+            try:
+                return self.wait(self.shared.standings())
+            except StoreUnavailable:
+                raise Unavailable("The budget store does not answer.") from None
+        return [row for rows in self._asked("standing", {}) for row in rows or ()]
+
+    def fullest(self, most: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Of each budget `most` counters or more, those with most spent; and how many each has, where that is not all."""
+        if self.shared is not None:
+            return self.standings(), {}
+        answers = self._asked("fullest", {"most": most})
+        counts = {name: count for answer in answers for name, count in answer["counts"].items()}
+        return [row for answer in answers for row in answer["rows"]], counts
+
+    def totals(self) -> dict[str, Mapping[str, Any]]:
+        """What each budget's groups come to in the current window: `spent`, `reserved`, `over` (as `alert_at`)."""
+        if self.shared is None:
+            return {row["budget"]: row for rows in self._asked("totals", {}) for row in rows}
+        now = now_s()
+        current = {(budget.name, budget.window_now(now)[0]): Totals(budget, now) for budget in self.budgets()}
+        for row in self.standings():
+            totals = current.get((row["budget"], row["window_start"]))
+            if totals is not None:
+                totals.add(row["group"], row["spent"], row["reserved"])
+        return {name: totals.told() for (name, _), totals in current.items()}
+
+    def _asked(self, name: str, payload: Mapping[str, Any]) -> list[Any]:
+        answers = self.wait(self.link.ask(name, payload))
+        if not answers:
+            raise Unavailable("No data plane answers: it is starting, or busy.")
+        return list(answers.values())
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work

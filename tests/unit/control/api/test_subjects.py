@@ -1,0 +1,185 @@
+"""Each subject's answers: the contract's names, money as decimal strings, times as RFC 3339."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.reports.shapes import EntryShown
+from tests.unit.control.api.conftest import Control
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)\Z")
+
+
+def test_spend_has_the_groups_beside_the_sums(control: Control) -> None:
+    (total,) = control.get("/api/spend")["items"]
+    answer = control.get("/api/spend", by="team,label.plan")
+
+    assert list(answer) == ["items", "next", "entries_since"]
+    assert (answer["next"], answer["entries_since"]) == (None, None)
+    assert list(answer["items"][0]) == ["team", "label.plan", "requests", "usage", "cost_usd", "unpriced_requests"]
+    costs = [Decimal(item["cost_usd"]) for item in answer["items"]]
+    assert costs == sorted(costs, reverse=True)
+    assert sum(costs) == Decimal(total["cost_usd"]) > 0
+    assert sum(item["requests"] for item in answer["items"]) == total["requests"] > 200
+
+
+def test_an_empty_span_is_a_total_of_nothing(control: Control) -> None:
+    (total,) = control.get("/api/spend", since="2001-01-01", until="2001-01-02")["items"]
+
+    assert total == {"requests": 0, "usage": {}, "cost_usd": "0", "unpriced_requests": 0}
+
+
+def test_requests_come_in_pages_without_a_gap(control: Control) -> None:
+    whole = [item["id"] for item in control.get("/api/requests", limit=1000)["items"]]
+    pages: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = control.get("/api/requests", limit=70, **after)
+        pages += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"next": page["next"]}
+
+    assert pages == whole == sorted(whole, reverse=True)
+
+
+def test_an_entry_has_every_column_but_the_keys_hash(control: Control) -> None:
+    """A column that the ledger gets must be shown, or left out here by name."""
+    columns = {column.name for column in entries.columns} - set(TOKEN_COLUMNS.values()) - {"key_id"}
+    shown = {re.sub("_nanousd$", "_usd", name) for name in columns} | {"cost_nanousd"}
+
+    (item,) = control.get("/api/requests", limit=1)["items"]
+
+    assert set(item) == shown == set(EntryShown.model_fields)
+    assert RFC3339.match(item["started_at"])
+    assert RFC3339.match(item["ended_at"])
+
+
+def test_filters_are_exact(control: Control) -> None:
+    items = control.get("/api/requests", team="payments", model="big", limit=1000)["items"]
+
+    assert {(item["team"], item["model"]) for item in items} == {("payments", "big")}
+    assert control.get("/api/requests", team="paymen")["items"] == []
+
+
+def test_one_request_is_an_entry_and_several_are_attempts(control: Control) -> None:
+    items = control.get("/api/requests", limit=1000)["items"]
+    corrected = next(item for item in items if item["kind"] == "correction")
+    by_request: dict[str, list[Any]] = {}
+    for item in items:
+        by_request.setdefault(item["request_id"], []).append(item)
+    single = next(of for of in by_request.values() if len(of) == 1)[0]
+
+    assert control.get(f"/api/requests/{single['id']}") == single
+    several = control.get(f"/api/requests/{corrected['request_id']}")
+    attempts = several.pop("attempts")
+    assert attempts == sorted(by_request[corrected["request_id"]], key=lambda item: item["id"])
+    assert several == attempts[0]
+
+
+def test_a_session_is_a_tree_whose_sums_are_the_lists(control: Control) -> None:
+    (listed,) = control.get("/api/sessions", limit=1, order="cost")["items"]
+    tree = control.get(f"/api/sessions/{listed['session']}")
+
+    assert set(listed) == {
+        "session", "team", "requests", "cost_usd", "unpriced_requests", "started_at", "ended_at", "usage", "duration_s",
+    }  # fmt: skip
+    assert set(tree) == {
+        "team", "key", "client", "source", "root_session", "session", "agent", "requests", "usage", "cost_usd",
+        "unpriced_requests", "own_requests", "own_cost_usd", "started_at", "ended_at", "duration_s", "calls", "children",
+    }  # fmt: skip
+    assert (tree["session"], tree["requests"], tree["cost_usd"]) == (listed["session"], listed["requests"], listed["cost_usd"])  # fmt: skip
+    assert tree["calls"]
+    assert set(tree["calls"][0]) == set(EntryShown.model_fields)
+
+
+def test_budgets_are_in_their_own_measures(control: Control) -> None:
+    now = control.get("/api/budgets")["items"]
+    day = next(item for item in now if item["name"] == "day")
+    start = int(datetime.fromisoformat(day["window"]["start"]).timestamp())
+    assert control.link.answers is not None
+    control.link.answers["standing"] = [
+        {"budget": "day", "group": "", "window_start": start, "spent": 1_500_000_000, "reserved": 250_000_000},
+        {"budget": "teams", "group": "a", "window_start": 0, "spent": 10, "reserved": 5},
+    ]
+
+    spent = control.get("/api/budgets/day")
+    teams = control.get("/api/budgets/teams")
+
+    assert day == {
+        "name": "day", "window": day["window"], "action": "block", "per": [], "limit_usd": "5", "spent_usd": "0",
+        "reserved_usd": "0", "remaining_usd": "5", "groups": [],
+    }  # fmt: skip
+    assert (spent["spent_usd"], spent["reserved_usd"], spent["remaining_usd"]) == ("1.5", "0.25", "3.25")
+    assert spent["groups"] == [{"group": "", "limit_usd": "5", "spent_usd": "1.5", "reserved_usd": "0.25"}]
+    assert (teams["limit_tokens"], teams["spent_tokens"], teams["remaining_tokens"]) == (1000, 10, None)
+    assert teams["groups"] == [{"group": "a", "limit_tokens": 1000, "spent_tokens": 10, "reserved_tokens": 5}]
+    assert {name for name in now[2] if name.startswith("limit")} == {"limit_requests"}
+
+
+@pytest.mark.parametrize(("budget", "by", "limit"), [("day", "2.5", "limit_usd"), ("calls", "3", "limit_requests")])
+def test_a_raise_is_said_in_the_budgets_measure(control: Control, budget: str, by: str, limit: str) -> None:
+    before = Decimal(control.get(f"/api/budgets/{budget}")[limit])
+
+    answer = control.client.post(f"/api/budgets/{budget}/raises", json={"by_usd": by})
+
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert list(made) == ["id", "budget", "group", "by_usd", "until", "created_at"]
+    assert (made["budget"], made["group"], made["by_usd"]) == (budget, None, by)
+    assert RFC3339.match(made["until"])
+    assert Decimal(control.get(f"/api/budgets/{budget}")[limit]) == before + Decimal(by)
+    assert control.refreshed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"by_usd": "0"}, {"by_usd": "1e-10"}, {"by_usd": "NaN"}, {"by_usd": "Infinity"}, {"by_usd": "1e999999"},
+        {"by_usd": "1", "until": "9999-12-31T23:59:59-23:59"}, {"by_usd": "1", "until": "2030-01-01T00:00:00"},
+        {"by_usd": "1", "until": "1971-01-01T00:00:00Z"}, {"by_usd": "1", "group": "x"},
+    ],
+)  # fmt: skip
+def test_a_raise_that_makes_no_sense_is_refused_and_kept_nowhere(control: Control, body: dict[str, str]) -> None:
+    before = control.get("/api/budgets/day")
+
+    assert control.client.post("/api/budgets/day/raises", json=body).status_code == 400
+    assert control.get("/api/budgets/day") == before
+
+
+def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
+    asked = {
+        "name": "new",
+        "team": "t",
+        "labels": {"plan": "pro"},
+        "models": ["gpt-*"],
+        "expires": "2040-01-01T00:00:00Z",
+    }
+
+    answer = control.client.post("/api/keys", json=asked)
+
+    made = answer.json()
+    assert answer.status_code == 201
+    assert list(made) == ["id", "name", "team", "user", "customer", "labels", "models", "expires", "created_at", "key"]
+    assert made.pop("key").startswith("sk-tx-")
+    assert (made["labels"], made["models"]) == ({"plan": "pro"}, ["gpt-*"])
+    items = control.get("/api/keys")["items"]
+    assert items == [{"id": None, "name": "configured", "team": "ops", "configured": True}, made]
+    assert control.client.post("/api/keys", json=asked).status_code == 409
+    assert control.client.post("/api/keys", json={"name": "configured"}).status_code == 409
+    assert control.client.delete(f"/api/keys/{made['id']}").status_code == 204
+    assert control.client.delete(f"/api/keys/{made['id']}").status_code == 404
+    assert len(control.refreshed) == 2
+
+
+@pytest.mark.parametrize("expires", ["0001-01-01T00:00:00", "9999-12-31T23:59:59-23:59", "1900-01-01T00:00:00Z", 1e17])
+def test_a_key_whose_end_could_not_be_shown_is_not_made(control: Control, expires: Any) -> None:
+    """It would be in the ledger, and the list of keys would never be answered again."""
+    assert control.client.post("/api/keys", json={"name": "odd", "expires": expires}).status_code == 400
+    assert len(control.get("/api/keys")["items"]) == 1
