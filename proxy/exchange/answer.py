@@ -12,14 +12,14 @@ from typing import Any
 
 import orjson
 
-from pricing.cost import Cost
+from pricing.cost import Cost, CostLine
 from pricing.usage import Reading
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, Header, stream_cost_wish
 from proxy.errors import Refusal, upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt, Settlement
 from proxy.exchange.drain import Drain
-from proxy.exchange.estimated import counted, implausible
+from proxy.exchange.estimated import counted, implausible, priced_part
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_bill, note_conversation, note_stored
@@ -288,7 +288,7 @@ class _Answer:
         if self._is_doubtful(reading, self.gate.kept):
             return None
         cost = self._price(reading)
-        return None if implausible(reading, cost) else cost
+        return None if implausible(self.plane, self.attempt, reading, cost) else cost
 
     # How it ends
 
@@ -351,16 +351,18 @@ class _Answer:
     async def _settle(self, reading: Reading, outcome: str) -> Cost | None:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         cost = self._price(reading) if reading.source != "none" else None
+        if cost is not None and cost.status == "partial":
+            cost = priced_part(cost)
         if cost is None:
             await self.settle_unknown(outcome)
-        elif implausible(reading, cost):
+        elif implausible(self.plane, self.attempt, reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
             await self._close(replace(reading, flags=flags), None, outcome)
             cost = None
-        elif cost.cost_nanousd is None and self.attempt.reserved_nanousd:
+        elif cost.status != "priced" and (cost.cost_nanousd or 0) < (self.attempt.reserved_nanousd or 0):
             # It was reserved as money, and comes back in units that have no price: it was not free for all that.
-            await self._close(reading, None, outcome)
+            await self._close(replace(reading, flags=cost.flags), None, outcome, cost.lines)
             cost = None
         else:
             await self._close(reading, cost, outcome)
@@ -374,7 +376,7 @@ class _Answer:
         """Charge the ceiling: it may have been billed, and nothing says how much."""
         await self._close(Reading(), None, outcome)
 
-    async def _close(self, reading: Reading, cost: Cost | None, outcome: str) -> None:
+    async def _close(self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()) -> None:
         now = time.perf_counter()
         attempt, client = self.attempt, self.client
         ended = self.ended or now
@@ -384,6 +386,7 @@ class _Answer:
             http_status=self.response.status,
             reading=reading,
             cost=cost,
+            lines=lines,
             ended_at=now_us(),
             duration_ms=(now - client.began) * 1000,
             overhead_ms=(attempt.dispatched - client.began + now - ended) * 1000,

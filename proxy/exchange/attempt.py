@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from pricing.cost import Cost
+from pricing.cost import Cost, CostLine
 from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
@@ -259,7 +259,8 @@ class NoRoomError(Exception):
 
 
 class Settlement(NamedTuple):
-    """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`)."""
+    """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`). `lines`: what is
+    known of the cost, also where that is not all of it."""
 
     outcome: str
     http_status: int | None
@@ -272,6 +273,7 @@ class Settlement(NamedTuple):
     itl_ms_sum: float | None = None
     itl_count: int = 0
     upstream_request_id: str | None = None
+    lines: Sequence[CostLine] = ()
 
     @property
     def confirmed(self) -> bool:
@@ -320,7 +322,7 @@ class Settlement(NamedTuple):
         }
         if attempt.stored:
             record |= {"stored": attempt.stored, "stored_model": attempt.route.requested}
-        if cost is not None:
+        if lines := cost.lines if cost is not None else self.lines:
             record["cost_lines"] = [
                 {
                     "unit": line.unit,
@@ -331,8 +333,9 @@ class Settlement(NamedTuple):
                     "model": line.model,
                     "source": line.source,
                 }
-                for line in cost.lines
+                for line in lines
             ]
+        if cost is not None:
             record["price_version"] = cost.price_version
             if cost.provider_reported_cost_usd is not None:
                 record["provider_cost_nanousd"] = nanousd(cost.provider_reported_cost_usd)
