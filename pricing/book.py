@@ -232,12 +232,12 @@ class Book:
             return None
         total = _ZERO
         for unit, count in usage.items():
-            each = dearest.each(unit, tokens)
-            if each is None:
+            cost = dearest.cost(unit, count, tokens)
+            if cost is None:
                 if not count or unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
                     continue
                 return None
-            total += each * count
+            total += cost
         return to_nanousd_up(total)
 
     # Resolution

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pricing.clock import Schedule
@@ -22,12 +22,14 @@ _BECOMES: dict[str, tuple[str, ...]] = {
     root: tuple(unit for unit in UNITS if root in lineage(unit) and UNITS[unit].kind == "token")
     for root in ("input", "output")
 }
+# Media that go in may be billed as text, too.
+_BECOMES |= {unit: (unit, *_BECOMES["input"]) for unit in ("audio_in", "image_in", "video_in")}
 
 
 @dataclass(slots=True)
 class Dearest:
     """Dearest prices of one kind of call. `by_time`: it is paid by GPU time, so tokens need no price. `without`: units
-    that its tokens cannot turn into."""
+    that its tokens cannot turn into. `least`: of a unit, how many are billed where there were fewer."""
 
     rows: tuple[Row, ...]
     multipliers: tuple[Multiplier, ...]
@@ -37,6 +39,26 @@ class Dearest:
     from_s: int
     to_s: int
     without: frozenset[str] = frozenset()
+    least: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def cost(self, unit: str, count: int, input_tokens: int) -> Decimal | None:
+        """USD for at most so many of a unit, in a call of at most that many input tokens; None: nothing prices it."""
+        each = self.each(unit, input_tokens)
+        if each is None or not self.least:
+            return None if each is None else each * count
+        return each * count + self._least(unit, input_tokens)
+
+    def _least(self, unit: str, input_tokens: int) -> Decimal:
+        """What the smallest quantities that are billed come to, of a unit and of all that it may turn into."""
+        total = _ZERO
+        for one in self._becomes(unit):
+            quantity = max((self.least[name] for name in lineage(one) if name in self.least), default=_ZERO)
+            if quantity:
+                total += quantity * (self._priciest(one, input_tokens) or _ZERO)
+        return total
+
+    def _becomes(self, unit: str) -> list[str]:
+        return [one for one in _BECOMES.get(unit, (unit,)) if one == unit or one not in self.without]
 
     def each(self, unit: str, input_tokens: int) -> Decimal | None:
         """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
@@ -51,8 +73,7 @@ class Dearest:
             return price
 
     def _find(self, unit: str, input_tokens: int) -> Decimal | None:
-        becomes = [one for one in _BECOMES.get(unit, (unit,)) if one == unit or one not in self.without]
-        candidates = [self._priciest(one, input_tokens) for one in becomes]
+        candidates = [self._priciest(one, input_tokens) for one in self._becomes(unit)]
         found = [price for price in candidates if price is not None]
         return max(found) if found else None
 
@@ -115,9 +136,20 @@ def dearest_rates(
     )
     cuts = tier_cuts(reachable)
     by_time = any("gpu_second" in row.prices for row in reachable)
-    return Dearest(
-        reachable, factors, cuts, tuple({} for _ in range(len(cuts) + 1)), by_time, call.at_s, until_s, without
-    )
+    tables: tuple[dict[str, Decimal | None], ...] = tuple({} for _ in range(len(cuts) + 1))
+    least = _least_quantities(reachable)
+    return Dearest(reachable, factors, cuts, tables, by_time, call.at_s, until_s, without, least)
+
+
+def _least_quantities(rows: Iterable[Row]) -> dict[str, Decimal]:
+    """The largest `at_least` of each unit that has one."""
+    least: dict[str, Decimal] = {}
+    for row in rows:
+        for prices in (row.prices, *(tier.prices for tier in row.tiers)):
+            for unit, price in prices.items():
+                if price.at_least:
+                    least[unit] = max(least.get(unit, _ZERO), Decimal(price.at_least))
+    return least
 
 
 def _reachable(

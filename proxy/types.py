@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pricing.media.bounds import Medium
 from proxy.wire.multipart import Form
 
 _NO_LABELS: Mapping[str, str] = {}
@@ -51,11 +52,14 @@ class Call:
     """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it.
 
     least_output_tokens: below it an answer is not worth its input, and the call is refused instead of made smaller.
-    media_items: inputs whose size their bytes do not bound (media, stored context): only the model's context does.
+    media_items: inputs whose size their bytes do not bound (media, stored context). media: those of them that stand in
+    fields of media, for which a formula may be known; the rest only the model's context bounds.
     prompts: messages or items, each of which a template adds tokens to. hidden_tokens: prompts that the provider adds.
     passes: how often the model may read its context, for tools that run on the provider's side. tool_calls: how many of
     their calls we allowed where the client did not say; they may be made fewer.
     extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
+    betas: of the provider's, that the client asks for in a header. beside_tokens: of each sequence, billed as output under
+    no cap (a prediction that was wrong).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
     usage_each: every chunk of the stream has a usage that only we asked for.
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
@@ -74,6 +78,9 @@ class Call:
     wants_usage: bool = True
     usage_each: bool = False
     media_items: int = 0
+    media: tuple[Medium, ...] = ()
+    betas: tuple[str, ...] = ()
+    beside_tokens: int = 0
     least_output_tokens: int = 1024
     prompts: int = 0
     hidden_tokens: int = 0

@@ -10,16 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pricing.media.bounds import most
 from pricing.units import UNITS
+from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
+from proxy.ceilings.costly import unbounded_by
+from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of
 from proxy.types import Call, Route
 
 # Chat templates put a handful of tokens round each message (OpenAI: 3 or 4), and a hidden preamble before the first:
 # measured 77 to 90 tokens for GPT-5 models, 24 for SmolLM2.
 _TEMPLATE_TOKENS = 128
 _TOKENS_PER_ITEM = 16
-_MEDIA_UNITS = frozenset(
+MEDIA_UNITS = frozenset(
     unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
 )
+# By the kind of a medium: what its tokens may be billed as, beside text.
+_BILLED_AS = {
+    "image": frozenset({"image_in", "cache_read_image"}),
+    "pdf": frozenset({"image_in", "cache_read_image"}),
+    "audio": frozenset({"audio_in", "cache_read_audio"}),
+}
 CACHE_WRITES = frozenset(unit for unit in UNITS if unit.startswith("cache_write"))
 
 
@@ -28,13 +38,17 @@ _DEFAULT_OUTPUT_TOKENS = 16_384
 
 
 _NOTHING: Mapping[str, int] = {}
+_FEES: Mapping[str, int] = {"request": 1}  # some are billed for each call
 
 
 class Ceiling(NamedTuple):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
-    output_tokens: of one sequence. inject: the cap is ours, and has to be sent along to hold. beyond: the part of the input
-    that the provider's own tools may bring in, so that no count of the request shows it: `a_pass` for each of their calls.
+    output_tokens: of one sequence, which a cap holds. aside: of one sequence, output that no cap holds. inject: the cap is
+    ours, and has to be sent along to hold. extra: calls of the provider's tools. fees: what the call itself is billed.
+    beyond: the part of the input that no count of the request shows, `a_pass` of it for each call of the provider's tools.
+    media: tokens of the input that are billed as media, by unit. fetched: of those, what a URL may have changed to since it
+    was counted. countable: whether a count of the request says anything of what the call will read.
     """
 
     input_tokens: int | None
@@ -45,6 +59,11 @@ class Ceiling(NamedTuple):
     extra: Mapping[str, int] = _NOTHING
     beyond: int = 0
     a_pass: int = 0
+    aside: int = 0
+    fees: Mapping[str, int] = _FEES
+    media: Mapping[str, int] = _NOTHING
+    fetched: int = 0
+    countable: bool = True
 
     @property
     def usage(self) -> dict[str, int]:
@@ -54,7 +73,7 @@ class Ceiling(NamedTuple):
     def with_input(self, tokens: int) -> Ceiling:
         """The bound with a closer one on the tokens of the request itself."""
         assert self.input_tokens is not None
-        return self._replace(input_tokens=min(self.input_tokens, tokens + self.beyond))
+        return self._replace(input_tokens=min(self.input_tokens, tokens + self.fetched + self.beyond))
 
     def with_fewer_passes(self, fewer: int) -> Ceiling:
         """The bound with so many calls less of the provider's own tools, and of what they bill for themselves."""
@@ -67,51 +86,119 @@ class Ceiling(NamedTuple):
         """The bound with another cap on each sequence."""
         if self.input_tokens is None:
             return {}
-        usage = {"input": self.input_tokens, **self.extra}
-        if tokens:
-            usage["output"] = tokens * self.sequences
+        usage = {"input": self.input_tokens, **self.fees}
+        for unit, count in self.extra.items():
+            usage[unit] = usage.get(unit, 0) + count
+        if written := (tokens + self.aside) * self.sequences:
+            usage["output"] = written
         return usage
+
+
+class _UnboundedError(Exception):
+    """Nothing bounds it; what to do then."""
 
 
 def estimate(
     call: Call, route: Route, body_bytes: int, context_tokens: int | None, max_output_tokens: int | None
 ) -> Ceiling:
     """The ceiling of `call` at `route`. Limits are the operator's, else the price book's, else None (unknown)."""
-    context = route.context_tokens or context_tokens
-    model_output = route.max_output_tokens or max_output_tokens or context
     if call.free:
-        return Ceiling(0, 0, 1)
-    if call.unbounded:
-        return Ceiling(None, 0, call.sequences, missing=call.unbounded)
+        return Ceiling(0, 0, 1, fees=_NOTHING)
+    context = _context(call, route, context_tokens)
+    model_output = route.max_output_tokens or max_output_tokens or context or context_tokens
+    try:
+        if reason := call.unbounded or unbounded_by(call, route):
+            raise _UnboundedError(reason)
+        habits = habits_of(call, route)
+        bound = _input_bound(call, route, body_bytes, context, habits)
+        aside = call.beside_tokens + _thoughts(habits, route, model_output)
+        fees = {**_FEES, **habits.fees}
+        bound = bound._replace(aside=aside, fees=fees)
+        if route.cap_trust == "ignored":
+            most = _needed(context, call, route, "its output caps are not trusted")
+            return bound._replace(output_tokens=most)
+    except _UnboundedError as unbounded:
+        return Ceiling(None, 0, call.sequences, missing=str(unbounded))
+    if call.output_caps:
+        return bound._replace(output_tokens=max(call.output_caps))
+    if model_output is not None:
+        return bound._replace(output_tokens=model_output)
+    return bound._replace(output_tokens=_DEFAULT_OUTPUT_TOKENS, inject=True)
+
+
+def _context(call: Call, route: Route, context_tokens: int | None) -> int | None:
+    """The most that the model reads in one pass; None where a beta that we do not know may have changed that."""
+    context = route.context_tokens or context_tokens
+    if context is None or not call.betas:
+        return context
+    wider = [tokens for name, tokens in WIDER_CONTEXTS.items() if any(beta.startswith(name) for beta in call.betas)]
+    return max(context, *wider) if wider else context if knows_betas(call.betas) else None
+
+
+def _needed(context: int | None, call: Call, route: Route, why: str) -> int:
+    if context is None and not knows_betas(call.betas):
+        raise _UnboundedError(
+            f"{why}, and one of the betas {', '.join(call.betas)[:200]} is not known here; leave it out"
+        )
+    if context is None:
+        raise _UnboundedError(f"set models.{route.requested}.context_tokens: {why}")
+    return context
+
+
+def _thoughts(habits: Habits, route: Route, model_output: int | None) -> int:
+    """Tokens that a model may think beside its output cap."""
+    if not habits.thinks_beside:
+        return 0
+    if habits.thinking_cap is not None and model_output is not None:
+        return min(habits.thinking_cap, model_output)
+    most = habits.thinking_cap or model_output
+    if most is None:
+        raise _UnboundedError(f"set models.{route.requested}.max_output_tokens: the model thinks beside its output cap")
+    return most
+
+
+def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None, habits: Habits) -> Ceiling:
+    """The bound on what goes in, without any output."""
     tokens = body_bytes - call.opaque_bytes + overhead(call)
-    beyond = a_pass = 0
-    if call.media_items:
-        if context is None:
-            missing = (
-                f"set models.{route.requested}.context_tokens: the call has media or stored context of unknown size"
-            )
-            return Ceiling(None, 0, call.sequences, missing=missing)
-        tokens = context
+    media: dict[str, int] = {}
+    seconds = fetched = unknown = 0
+    countable = True
+    for medium in call.media:
+        found = most(medium, route.provider, route.model)
+        if found is None:
+            unknown += 1
+            countable = countable and bool(medium.data)
+            continue
+        tokens += found.tokens - len(medium.data)
+        media[found.unit] = media.get(found.unit, 0) + found.tokens
+        seconds += found.seconds
+        fetched += 0 if medium.data else found.tokens
+    if unknown or call.media_items > len(call.media):
+        tokens = _needed(context, call, route, "the call has media or stored context of unknown size")
+        media = {}
     elif context is not None:
         tokens = min(tokens, context * call.sequences)
+    beyond = a_pass = 0
+    if habits.searches:  # what it finds by itself is read with the call
+        a_pass = _needed(context, call, route, "the model reads what it finds by itself")
+        tokens, beyond = a_pass * habits.searches, a_pass * habits.searches
     if call.passes > 1:  # what tools on the provider's side bring in is not among our bytes
-        if context is None:
-            missing = f"set models.{route.requested}.context_tokens: the provider's own tools read more than was sent"
-            return Ceiling(None, 0, call.sequences, missing=missing)
-        a_pass, beyond = context, context * (call.passes - 1)
-        tokens += beyond
-    if route.cap_trust == "ignored":
-        if context is None:
-            missing = f"set models.{route.requested}.context_tokens: its output caps are not trusted"
-            return Ceiling(None, 0, call.sequences, missing=missing)
-        return Ceiling(tokens, context, call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
-    if call.output_caps:
-        return Ceiling(tokens, max(call.output_caps), call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
-    if model_output is not None:
-        return Ceiling(tokens, model_output, call.sequences, extra=call.extra, beyond=beyond, a_pass=a_pass)
+        a_pass = _needed(context, call, route, "the provider's own tools read more than was sent")
+        beyond += a_pass * (call.passes - 1)
+        tokens += a_pass * (call.passes - 1)
+    extra = call.extra
+    if seconds and route.provider in SOUND_BY_SECOND:
+        extra = {**extra, "audio_second": extra.get("audio_second", 0) + seconds}
     return Ceiling(
-        tokens, _DEFAULT_OUTPUT_TOKENS, call.sequences, inject=True, extra=call.extra, beyond=beyond, a_pass=a_pass
-    )
+        tokens, 0, call.sequences, extra=extra, beyond=beyond, a_pass=a_pass, media=media, fetched=fetched,
+        countable=countable,
+    )  # fmt: skip
+
+
+def by_medium(usage: Mapping[str, int], media: Mapping[str, int]) -> Mapping[str, int]:
+    """Usage whose input is told apart by what it is billed as, if all media are still in it."""
+    text = usage.get("input", 0) - sum(media.values())
+    return {**usage, **media, "input": text} if media and text >= 0 else usage
 
 
 def overhead(call: Call) -> int:
@@ -121,7 +208,9 @@ def overhead(call: Call) -> int:
 
 def impossible_units(call: Call, body: bytes) -> frozenset[str]:
     """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for."""
-    units = frozenset() if call.media_items else _MEDIA_UNITS
+    units = frozenset() if call.media_items > len(call.media) or call.form is not None else MEDIA_UNITS
+    for medium in call.media:
+        units -= _BILLED_AS.get(medium.kind, MEDIA_UNITS)
     if call.dialect.startswith("anthropic.") and b'"cache_control"' not in body:
         return units | CACHE_WRITES
     if call.dialect.startswith("anthropic.") and b'"1h"' not in body:

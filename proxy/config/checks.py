@@ -6,6 +6,7 @@ Form is `config.py`'s matter (pydantic); here is what one row has to do with ano
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
 from proxy.config.file import ConfigError, Expansion, Problem, load
-from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, override_limit
+from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
 from proxy.config.store_url import parse_address
 
 
@@ -47,7 +48,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems += _cross_checks(config, _Rows.all_of(tree))
     if problems:
         raise ConfigError(problems)
-    return config, warnings + _weak_secrets(config)
+    return config, warnings + _weak_secrets(config) + _open_secrets(config) + _idle_budgets(config)
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -60,6 +61,45 @@ def _weak_secrets(config: Config) -> list[str]:
         for path, secret in secrets
         if secret and len(secret) < 16
     ]
+
+
+def _open_secrets(config: Config) -> list[str]:
+    """Credentials that anybody on the way can read."""
+    return [
+        f"upstreams.{name}.{path} sends its api_key unencrypted to {urlsplit(url).hostname}; use https"
+        for name, upstream in config.upstreams.items()
+        for path, url in _urls(upstream)
+        if upstream.api_key and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
+    ]
+
+
+def _idle_budgets(config: Config) -> list[str]:
+    """Budgets that nothing in the file could ever count in: a misspelt name makes a limit that does not hold."""
+    known: dict[str, set[str]] = {
+        "key": {key.name for key in config.keys},
+        "team": {key.team for key in config.keys if key.team},
+        "upstream": set(config.upstreams),
+        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()},
+        "model": set(config.models),
+    }
+    return [
+        f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "
+        "the budget limits nothing"
+        for index, budget in enumerate(config.budgets)
+        for attribute, patterns in budget.match.items()
+        if known.get(attribute)  # else they are all made at run time
+        for pattern in patterns
+        if not any(_overlap(pattern, name) for name in known[attribute])
+    ]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two names, either of which may end in *, can mean the same."""
+    if one.endswith("*") and other.endswith("*"):
+        return one[:-1].startswith(other[:-1]) or other[:-1].startswith(one[:-1])
+    if one.endswith("*"):
+        return other.startswith(one[:-1])
+    return one.startswith(other[:-1]) if other.endswith("*") else one == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +194,50 @@ def _check_server(config: Config) -> list[Problem]:
     return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
 
 
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # what a header's name may be (RFC 9110, 5.6.2)
+_OURS = frozenset({
+    "content-length", "transfer-encoding", "connection", "host", "upgrade", "te", "trailer", "expect", "keep-alive",
+    "accept-encoding",
+})  # fmt: skip
+
+
 def _check_upstreams(config: Config) -> list[Problem]:
     problems = []
     for name, upstream in config.upstreams.items():
-        for path, url in [
-            ("base_url", upstream.base_url),
-            *((f"base_urls.{d}", u) for d, u in upstream.base_urls.items()),
-        ]:
-            parts = urlsplit(url)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.hostname
-                or parts.query
-                or parts.fragment
-                or parts.username
-            ):
-                problems.append(Problem(f"upstreams.{name}.{path}", "must be http(s)://host[:port][/path] and no more"))
+        here = f"upstreams.{name}"
+        problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := _wrong_with_url(url))]
         if upstream.dialect and upstream.dialects:
-            problems.append(Problem(f"upstreams.{name}.dialect", "is short for dialects; give one of the two"))
+            problems.append(Problem(f"{here}.dialect", "is short for dialects; give one of the two"))
+        if upstream.api_key and not _fits_a_header(upstream.api_key):
+            problems.append(Problem(f"{here}.api_key", "has characters that no header takes (a line break, perhaps)"))
         for header, value in upstream.headers.items():
-            if not header.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
-                problems.append(Problem(f"upstreams.{name}.headers.{header}", "is not a valid header"))
+            if not _TOKEN.match(header) or not _fits_a_header(value):
+                problems.append(Problem(f"{here}.headers.{header}", "is not a valid header"))
+            elif header.lower() in _OURS:
+                problems.append(Problem(f"{here}.headers.{header}", "is the proxy's own to set"))
     return problems
+
+
+def _urls(upstream: Upstream) -> list[tuple[str, str]]:
+    return [("base_url", upstream.base_url), *((f"base_urls.{name}", url) for name, url in upstream.base_urls.items())]
+
+
+def _wrong_with_url(url: str) -> str | None:
+    message = "must be http(s)://host[:port][/path] and no more, in ASCII and without blanks"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return message
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is none
+    except ValueError:
+        return message
+    fits = parts.scheme in ("http", "https") and parts.hostname
+    return None if fits and not (parts.query or parts.fragment or parts.username) else message
+
+
+def _fits_a_header(value: str) -> bool:
+    """Visible characters and blanks within: what is sent as it stands, and read as one line."""
+    return value.isprintable() and value == value.strip() and all(ord(character) < 256 for character in value)
 
 
 def _check_models(config: Config, rows: _Rows) -> list[Problem]:
@@ -245,6 +307,8 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
                     )
                 )
         for attribute, patterns in budget.match.items():
+            if not patterns:
+                problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so the budget would never count"))
             if any("*" in pattern[:-1] for pattern in patterns):
                 problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
         if budget.overrides and len(budget.per) != 1:

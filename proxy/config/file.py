@@ -56,6 +56,30 @@ def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[An
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
 
+_PLAIN_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)\Z")
+
+
+def _construct_int(loader: _StrictLoader, node: yaml.ScalarNode) -> int:
+    """A decimal number. YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means."""
+    if not _PLAIN_INT.match(node.value):
+        raise _misread(node, loader.construct_yaml_int(node))
+    return int(node.value.replace("_", ""))
+
+
+def _construct_float(loader: _StrictLoader, node: yaml.ScalarNode) -> float:
+    if ":" in node.value:
+        raise _misread(node, loader.construct_yaml_float(node))
+    return float(loader.construct_yaml_float(node))
+
+
+def _misread(node: yaml.ScalarNode, number: float) -> yaml.constructor.ConstructorError:
+    advice = f"{node.value} would be read as {number}; write a decimal number, or put it in quotes"
+    return yaml.constructor.ConstructorError(None, None, advice, node.start_mark)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
 
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """The file's mapping. Raises `ConfigError` with line and column where it is not YAML or not a mapping."""
@@ -72,6 +96,10 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError([Problem(name, "must be a mapping of settings at the top level")])
     return tree
+
+
+# What a key may do: an empty value must not come out as "everything" or "for ever".
+_LIMITS_OF_A_KEY = (("models",), ("expires",))
 
 
 class _UnsetError(Exception):
@@ -91,7 +119,7 @@ def expand(tree: dict[str, Any], environ: Mapping[str, str], base: Path) -> Expa
     """Replace every reference in `tree`. `base` is the folder that relative `${file:…}` paths start from.
 
     An unset variable is a problem, but in `upstreams.NAME.api_key` it leaves that upstream out (`left_out`). A value
-    that comes out empty is as if absent.
+    that comes out empty is as if absent, but where that would lift a key's limits: there it is a problem.
     """
     result = Expansion({}, [], [])
     result.tree = _expand_mapping(tree, (), environ, base, result)
@@ -113,6 +141,8 @@ def _expand_mapping(
                 result.problems.append(Problem(".".join(here), f"{unset}; set it, or write ${{NAME:-default}}"))
             continue
         if replaced == "" and value != "" and isinstance(value, str):
+            if here[0].startswith("keys[") and here[1:] in _LIMITS_OF_A_KEY:
+                result.problems.append(Problem(".".join(here), "comes out empty, which would lift the limit"))
             continue
         expanded[str(key)] = replaced
     return expanded

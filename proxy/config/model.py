@@ -130,6 +130,7 @@ class Upstream(_Section):
     first_byte_timeout_s: Seconds = 600
     idle_timeout_s: Seconds = 300
     bills_after_disconnect: bool | None = None
+    service_tier: Literal["default", "flex", "priority"] | None = None
 
     def provider_name(self, name: str) -> str:
         return self.provider or name

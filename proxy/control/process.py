@@ -7,14 +7,15 @@ serve, so that no budget is ever forgotten by a restart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 import uvloop
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from proxy.control.page.live import Live
 
 log = logging.getLogger("taximeter.control")
+T = TypeVar("T")
 
 _TICK_S = 1.0
 _MAX_CONNECTIONS = 200
@@ -80,71 +82,82 @@ class _Control:
         self._orders = orders
         self._announce = announce
         self._stop = asyncio.Event()
+        self._reloaded = asyncio.Event()
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
         self._live: Live | None = None  # until the API is there
         self._raises: list[dict[str, Any]] = []
 
     async def serve(self) -> None:
+        """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
+
+        Should a task of the process fail, everything ends with it, and the supervisor starts the process again.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
+        async with contextlib.AsyncExitStack() as ending:
+            changed = await self._open(ending)
+            first_key = self._make_first_key(self._engine)
+            self._known_keys = keys.identities(self._engine)
+            self._start_recorder(ending)
+            tasks = await ending.enter_async_context(asyncio.TaskGroup())
+            if changed and self._shared is not None:
+                ending.callback(tasks.create_task(self._shared.seed_anew(changed)).cancel)
+            link = self._link = ControlServer(
+                self._data_dir / "control.sock",
+                self._first_snapshot,
+                {"sessions": self._recalled_sessions, "stored": self._stored},
+            )
+            await link.start()
+            ending.push_async_callback(link.stop)
+            # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+            server = await asyncio.to_thread(self._api_server, self._engine, loop)
+            serving = tasks.create_task(server.serve(sockets=[self._listener]))
+            ending.push_async_callback(self._end_serving, server, serving)
+            for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
+                ending.callback(tasks.create_task(work).cancel)
+            if self._announce:
+                self._print_banner(first_key)
+            await self._stop.wait()
+
+    async def _open(self, ending: contextlib.AsyncExitStack) -> Sequence[str]:
+        """The ledger, with all that an earlier life left; the budgets that are defined anew since."""
         engine = self._engine = open_ledger(self.config.ledger)
+        ending.callback(engine.dispose)
         self._raises = raises.in_force(engine)
         instances.adopt(engine, self._instance, self._data_dir)
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
-
-        alerts = self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
+        self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
         recorder = self._recorder = self._make_recorder(engine)
-        sharing = None
         if shared is not None:
             shared.recorder = recorder
             await shared.beat()
             sharing = asyncio.create_task(shared.run())
             sharing.add_done_callback(_never_alone)
+            ending.push_async_callback(shared.leave)
+            ending.callback(sharing.cancel)
         while recorder.step():  # what an earlier life left
             pass
-        changed = take_definitions(engine, self.budgets(), now_s())
-        if changed and shared is not None:
-            self._seeding = asyncio.create_task(shared.seed_anew(changed))
+        return take_definitions(engine, self.budgets(), now_s())
+
+    def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
+        """The alerts' thread and the recorder's, which ends once everything that is in the spool is shipped."""
+        self._alerts.start()
+        ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
         thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
-        first_key = self._make_first_key(engine)
-        self._known_keys = keys.identities(engine)
         thread.start()
-        alerts.start()
-        link = self._link = ControlServer(
-            self._data_dir / "control.sock",
-            self._first_snapshot,
-            {"sessions": self._recalled_sessions, "stored": self._stored},
-        )
-        await link.start()
-        # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
-        server = await asyncio.to_thread(self._api_server, engine, loop)
-        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
-        looking = asyncio.create_task(self._look_after(server))
-        polling = asyncio.create_task(self._poll_keys())
-        deleting = asyncio.create_task(self._delete_old())
-        if self._announce:
-            self._print_banner(first_key)
-        await self._stop.wait()
-        polling.cancel()
-        deleting.cancel()
-        stopping.set()
-        await asyncio.to_thread(thread.join)
-        await asyncio.to_thread(alerts.stop)
-        if shared is not None and sharing is not None:
-            sharing.cancel()
-            await shared.leave()
+        ending.push_async_callback(asyncio.to_thread, thread.join)
+        ending.callback(stopping.set)
+
+    async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
         if self._live is not None:
             self._live.close()
         server.should_exit = True
-        await serving
-        looking.cancel()
-        await link.stop()
-        engine.dispose()
+        await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
         log_rows = call_logger(self.config.log.sample)
@@ -289,23 +302,33 @@ class _Control:
 
     def _reload(self, config: Config) -> None:
         self.config = config
-        self._seeding = asyncio.create_task(self._seed_defined(now_s()))
+        self._reloaded.set()
+
+    async def _seed_when_reloaded(self) -> None:
+        while True:
+            await self._reloaded.wait()
+            self._reloaded.clear()
+            await self._seed_defined(now_s())
 
     async def _seed_defined(self, since_s: float) -> None:
-        """Budgets that the new configuration defines (anew) begin with what the ledger says, once it has everything."""
-        while True:
-            try:
-                if self._recorder.caught_up_at >= since_s:
-                    changed = await asyncio.to_thread(take_definitions, self._engine, self.budgets(), now_s())
-                    break
-            except SQLAlchemyError as error:
-                log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)
+        """Budgets that a new configuration defines (anew) begin with what the ledger says, once it has everything."""
+        while self._recorder.caught_up_at < since_s:  # noqa: ASYNC110 - the recorder is a thread
             await asyncio.sleep(_POLL_RUNS_S)
+        changed = await self._answer_of(lambda: take_definitions(self._engine, self.budgets(), now_s()))
         if self._shared is not None:
             await self._shared.seed_anew(changed)
             await self._shared.seed_new()
         else:
-            self._link.push(self._snapshot(await asyncio.to_thread(self._seeds)) | {"defined": changed})
+            self._link.push(self._snapshot(await self._answer_of(self._seeds)) | {"defined": changed})
+
+    async def _answer_of(self, question: Callable[[], T]) -> T:
+        """What the ledger says; it is asked until it answers."""
+        while True:
+            try:
+                return await asyncio.to_thread(question)
+            except SQLAlchemyError as error:
+                log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)
+                await asyncio.sleep(_POLL_RUNS_S)
 
     # The first start
 

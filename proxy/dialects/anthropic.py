@@ -6,11 +6,13 @@ Shapes: anthropic SDK 2.12 `types/message_create_params.py`, `types/beta/message
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import orjson
 
-from proxy.dialects import fields, references
+from pricing.media.bounds import Medium
+from proxy.dialects import attachments, fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -31,6 +33,9 @@ _BUILT_IN_PROMPT = (
     1536  # one of Anthropic's that the client runs: 245 (bash) to 1,234 tokens (computer use; docs: each tool)
 )
 _SERVER_TOOL_PROMPT = 4096
+# Citations bring a prompt of their own and a mark for each block: 520 tokens for two blocks, as recorded.
+_CITATIONS_PROMPT, _CITED_BLOCK = 1024, 24
+_SERVER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search_tool", "mcp_toolset", "advisor")
 
 VERSION = b"2023-06-01"
 
@@ -55,7 +60,8 @@ def parse_messages(raw: bytes) -> Call:
         stream=fields.boolean(body, "stream"),
         size_bytes=len(raw),
         output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
-        media_items=media,
+        media_items=len(media),
+        media=media,
         prompts=len(body["messages"]),
         least_output_tokens=max(1024, least),
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
@@ -63,6 +69,8 @@ def parse_messages(raw: bytes) -> Call:
         urls=referred.urls,
     )
     _bound_tools(call)
+    if b'"citations"' in raw:
+        call.hidden_tokens += _CITATIONS_PROMPT + _CITED_BLOCK * raw.count(b'"type"')
     if body.get("fallbacks"):
         call.unbounded = "`fallbacks` may answer with a model of another price; leave it out"
     return call
@@ -119,25 +127,13 @@ def _thinking_budget(body: Mapping[str, Any]) -> int:
     return fields.integer(thinking, "budget_tokens", 1, fields.MAX_TOKENS) or 0
 
 
-def _media(body: Mapping[str, Any]) -> int:
+def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     messages = fields.objects(body, "messages")
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
-    return sum(_media_in(message.get("content"), "messages") for message in messages) + _media_in(system, "system")
-
-
-def _media_in(blocks: object, name: str) -> int:
-    """Media among content blocks, and among the blocks of tool results."""
-    media, waiting = 0, [blocks]
-    while waiting:  # and no recursion: a body nests as deep as its sender likes
-        blocks = waiting.pop()
-        for block in blocks if isinstance(blocks, list) else ():
-            if isinstance(block, dict):
-                media += fields.kind_of(block, name) not in _TEXT_BLOCKS
-                if "content" in block:
-                    waiting.append(block["content"])
-    return media
+    found = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
+    return (*chain.from_iterable(found), *attachments.of_blocks(system, "system", _TEXT_BLOCKS))
 
 
 def _bound_tools(call: Call) -> None:
@@ -151,7 +147,9 @@ def _bound_tools(call: Call) -> None:
             continue
         call.hidden_tokens += _SERVER_TOOL_PROMPT
         turns = max(turns, _MAX_TOOL_TURNS)
-        if kind.startswith("advisor"):
+        if not kind.startswith(_SERVER_TOOLS):
+            call.unbounded = f"the tool {kind[:40]!r} is not known here, nor what it costs; leave it out"
+        elif kind.startswith("advisor"):
             call.unbounded = "the advisor tool answers with a model of another price; leave it out"
         elif kind.startswith(("web_search", "web_fetch")):
             uses = fields.integer(tool, "max_uses", 1, 1000)

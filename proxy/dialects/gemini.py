@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields, references
+from pricing.media.bounds import Medium
+from proxy.dialects import attachments, fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -36,6 +37,18 @@ _CONFIG = (
 _TEXT_PARTS = frozenset({
     "text", "thought", "thoughtSignature", "functionCall", "functionResponse", "executableCode", "codeExecutionResult",
 })  # fmt: skip
+# google-genai 3.4, `types.Tool`; what they cost: ai.google.dev/gemini-api/docs/pricing
+_GOOGLES_TOOLS = frozenset(
+    {
+        "googlesearch",
+        "googlesearchretrieval",
+        "urlcontext",
+        "codeexecution",
+        "filesearch",
+        "googlemaps",
+        "enterprisewebsearch",
+    }
+)
 _MAX_CANDIDATES = 8
 _MAX_QUERIES = 10  # searches that one grounded answer makes; no field limits them
 _MAX_EMBEDDINGS = 2048
@@ -55,6 +68,7 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     thinking = fields.mapping(config, "thinkingConfig") or {}
     _rename(thinking, ("thinkingBudget",))
     budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
+    media = _media(body, config.get("mediaResolution"))
     call = Call(
         dialect="gemini",
         operation="generate",
@@ -64,7 +78,8 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
         size_bytes=len(raw),
         output_caps=fields.integers(config, ("maxOutputTokens",), 1, fields.MAX_TOKENS),
         sequences=fields.integer(config, "candidateCount", 1, _MAX_CANDIDATES) or 1,
-        media_items=_media(body),
+        media_items=len(media),
+        media=media,
         prompts=len(body["contents"]),
         least_output_tokens=max(1024, budget + 1),
     )
@@ -102,15 +117,15 @@ def parse_embed(model: str, raw: bytes) -> Call:
     requests = fields.objects(body, "requests") if "requests" in body else [body]
     if len(requests) > _MAX_EMBEDDINGS:
         raise invalid_request(f"`requests` may hold at most {_MAX_EMBEDDINGS} items.", "requests")
-    media = 0
+    media: list[Medium] = []
     for request in requests:
         _rename(request, ("content", "model"))
         if fields.mapping(request, "content") is None:
             raise invalid_request("`content` must be an object.", "content")
-        media += _media_in(request["content"])
+        media += _media_in(request["content"], None)
     return Call(
         dialect="gemini.embed", operation="embeddings", model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), sequences=len(requests), prompts=len(requests), media_items=media,
+        output_caps=(0,), sequences=len(requests), prompts=len(requests), media_items=len(media),
     )  # fmt: skip
 
 
@@ -135,20 +150,25 @@ def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
         body[name] = body.pop(given)
 
 
-def _media(body: Mapping[str, Any]) -> int:
-    system = body.get("systemInstruction")
-    return sum(map(_media_in, fields.objects(body, "contents"))) + _media_in(system)
+def _media(body: Mapping[str, Any], resolution: object) -> tuple[Medium, ...]:
+    contents = (*fields.objects(body, "contents"), body.get("systemInstruction"))
+    return tuple(medium for content in contents for medium in _media_in(content, resolution))
 
 
-def _media_in(content: object) -> int:
+def _media_in(content: object, resolution: object) -> list[Medium]:
     """Parts whose tokens their bytes do not bound."""
     parts = content.get("parts") if isinstance(content, dict) else None
-    media = 0
+    media: list[Medium] = []
     for part in parts if isinstance(parts, list) else [parts]:
         if not isinstance(part, dict):
             continue
         response = part.get("functionResponse")
-        media += not _TEXT_PARTS.issuperset(part) or (isinstance(response, dict) and bool(response.get("parts")))
+        if isinstance(response, dict) and isinstance(response.get("parts"), list):
+            media += _media_in(response, resolution)
+        elif isinstance(response, dict) and response.get("parts"):
+            media.append(Medium(""))
+        if not _TEXT_PARTS.issuperset(part):
+            media.append(attachments.of_gemini_part(part, resolution))
     return media
 
 
@@ -159,6 +179,8 @@ def _bound_tools(call: Call) -> None:
             plain = name.replace("_", "").lower()
             if plain in ("functiondeclarations", "computeruse"):
                 continue
+            if plain not in _GOOGLES_TOOLS:
+                call.unbounded = f"the tool {name[:40]!r} is not known here, nor what it costs; leave it out"
             call.passes = 2  # what a tool brings in is counted once, and has to fit into the context
             if plain == "googlemaps":
                 call.extra = {**call.extra, "grounding_maps": _MAX_QUERIES}

@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields, references
+from pricing.media.bounds import Medium
+from proxy.dialects import attachments, fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -30,13 +31,19 @@ def parse_chat(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _CHAT_BOUNDED)
     messages = fields.objects(body, "messages")
-    media = 0
+    media: list[Medium] = []
     for message in messages:
         content = message.get("content")
         if type(content) is list:
-            for part in content:
-                if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS:
-                    media += 1
+            media += [
+                attachments.of_chat_part(part)
+                for part in content
+                if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS
+            ]
+        if isinstance(images := message.get("images"), list):  # of an answer that is sent back (OpenRouter)
+            media += [attachments.of_chat_part(one) if isinstance(one, dict) else Medium("") for one in images]
+        if isinstance(message.get("audio"), dict):
+            media.append(Medium(""))  # what the model said before: the provider keeps it
     referred = references.of(body, references.OPENAI)
     fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
@@ -53,7 +60,9 @@ def parse_chat(raw: bytes) -> Call:
         output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
         sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
         wants_usage=_ask_for_usage(body),
-        media_items=media + len(referred.held),
+        media_items=len(media) + len(referred.held),
+        media=tuple(media),
+        beside_tokens=len(fields.written({"": body["prediction"]})) if body.get("prediction") is not None else 0,
         prompts=len(messages),
         held=referred.held,
         urls=referred.urls,
@@ -80,7 +89,9 @@ def parse_completions(raw: bytes) -> Call:
     references.of(body, references.TOKENS)
     n = fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1
     best_of = fields.integer(body, "best_of", 1, fields.MAX_SEQUENCES) or 1
-    caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS) or (_LEGACY_COMPLETION_TOKENS,)
+    if body.get("max_tokens") is None:  # a default that llama.cpp and Ollama do not have
+        body["max_tokens"] = _LEGACY_COMPLETION_TOKENS
+    caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS)
     return Call(
         dialect="openai.completions",
         operation="completions",

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.dialects import fields, references
+from pricing.media.bounds import Medium
+from proxy.dialects import attachments, fields, references
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -114,7 +115,8 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
         body=body,
         stream=False,
         size_bytes=size,
-        media_items=inputs.media + len(inputs.looked_up),
+        media_items=len(inputs.media) + len(inputs.looked_up),
+        media=tuple(inputs.media),
         prompts=len(items) if isinstance(items, list) else 1,
         held=(*inputs.looked_up, *[one for one in referred.held if one != previous]),
         mentioned=tuple(inputs.mentioned),
@@ -127,7 +129,7 @@ class _Inputs:
     those that are only `mentioned`, by items that say all there is to say."""
 
     def __init__(self, items: list[dict[str, Any]]) -> None:
-        self.media = 0
+        self.media: list[Medium] = []
         self.looked_up: list[str] = []
         self.mentioned: list[str] = []
         for index, item in enumerate(items):
@@ -135,6 +137,8 @@ class _Inputs:
                 self._refer(item, f"input[{index}]")
             for content in (item.get("content"), item.get("output")):
                 self._read(content)
+            if isinstance(item.get("result"), str) and item.get("type") == "image_generation_call":
+                self.media.append(Medium("image", item["result"]))
 
     def _refer(self, item: dict[str, Any], place: str) -> None:
         kind, one = item.get("type"), item["id"]
@@ -149,9 +153,9 @@ class _Inputs:
             self.looked_up.append(one)
 
     def _read(self, content: object) -> None:
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict):
-                self.media += fields.kind_of(part, "input") not in _TEXT_PARTS
+        for part in content if isinstance(content, list) else (content,):
+            if isinstance(part, dict) and fields.kind_of(part, "input") not in _TEXT_PARTS:
+                self.media.append(attachments.of_responses_part(part))
 
 
 def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:

@@ -132,6 +132,9 @@ class _Answer:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
+            elif size > _HELD_BYTES and response.status >= 400:
+                response.abort()  # no error is that long, and none goes out before it was looked through
+                break
             elif size > _HELD_BYTES:
                 await client.start(response.status, passed_headers(response.headers))
                 await client.write(b"".join(chunks))
@@ -142,7 +145,7 @@ class _Answer:
         if client.started:
             await client.end()
             return None
-        headers = passed_headers(response.headers)
+        headers, body = self.destination.told(response.status, passed_headers(response.headers), body)
         if self.hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:

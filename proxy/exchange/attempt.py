@@ -61,6 +61,7 @@ class Attempt:
     closed: bool = False
     charged: bool = False
     recapped: bool = False  # the body has another limit than when it was encoded
+    ordinary: Price | None = None  # what it costs at the ordinary service tier, where the account's own may be dearer
     unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
     chain: Chain | None = None
     prefixes: Prefixes | None = None
@@ -163,6 +164,16 @@ class Attempt:
         self.cached_tokens = tokens
         self.price = reading(tokens, self.price)
         self._bound_by(self.bound)
+
+    def ask_for_the_ordinary_tier(self) -> bool:
+        """No dearer service tier than the ordinary one, where the client named none; whether that was possible."""
+        if self.ordinary is None:
+            return False
+        self.price, self.ordinary = self.ordinary, None
+        self.call.body["service_tier"] = "default"
+        self.recapped = True
+        self._bound_by(self.bound)
+        return True
 
     def allow_fewer_tool_calls(self) -> bool:
         """Half as many calls of the provider's own tools, where their number is ours to say; whether that was possible."""

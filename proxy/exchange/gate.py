@@ -27,7 +27,6 @@ _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end wi
 # Response headers that the client gets. Everything else stays here: cookies, servers' names, hop-by-hop fields.
 _PASSED = frozenset({
     b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms", b"openai-processing-ms", b"openai-version",
-    b"openai-organization",
 })  # fmt: skip
 _PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 

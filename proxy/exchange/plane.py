@@ -54,6 +54,20 @@ class Destination:
     bills_after_disconnect: bool
     first_byte_timeout_s: float
     base_url: str
+    secrets: tuple[bytes, ...] = ()
+
+    def told(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """An answer as clients get it: an error without our own credentials, for some upstreams repeat what they got."""
+        if status < 400:
+            return headers, body
+        return [(name, self._redacted(value)) for name, value in headers], self._redacted(body)
+
+    def _redacted(self, data: bytes) -> bytes:
+        for secret in self.secrets:
+            data = data.replace(secret, b"[redacted]")
+        return data
 
 
 @dataclass(slots=True)
@@ -236,8 +250,20 @@ def destinations_of(
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 base_url=base_urls.get(family, row.base_url),
+                secrets=_secrets(row.api_key, row.headers),
             )
     return destinations
+
+
+_LEAST_SECRET = 8  # characters: shorter values are words
+
+
+def _secrets(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    """What an upstream's answers must not tell a client, the longest first: one may hold another."""
+    values = [value for value in (api_key, *headers.values()) if value]
+    words = [word for value in values for word in (value, value.rpartition(" ")[2]) if len(word) >= _LEAST_SECRET]
+    spellings = {form for word in words for form in (word.encode("utf-8"), word.encode("latin-1", "replace"))}
+    return tuple(sorted(spellings, key=len, reverse=True))
 
 
 def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str]) -> bytes:

@@ -70,6 +70,9 @@ async def _reserve(
             attempt.unverified = True
             return Granted()
         except NoRoomError as no_room:
+            if attempt.ask_for_the_ordinary_tier():
+                attempt.waits(plane.spool)
+                continue
             if closer is None and _worth_counting(plane, attempt, no_room):
                 attempt.waits(plane.spool)
                 closer = tightened(plane, attempt, endpoint, destination, client)

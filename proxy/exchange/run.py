@@ -12,6 +12,10 @@ from typing import NamedTuple
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
+from proxy.ceilings.betas import betas_in
+from proxy.ceilings.clamp import Price
+from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import Endpoint
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
@@ -55,7 +59,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     client.admit(identity.key_id)
     sent = await client.body()
     identity = plane.keys.again(identity, now_s())  # a body may take its time
-    call = endpoint.parse(sent)
+    call = _parse(endpoint, client, sent)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, identity, call)
@@ -71,6 +75,12 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         await _try_in_turn(plane, endpoint, client, caller, call, route, sent)
     else:
         await _try(plane, endpoint, client, caller, call, route)
+
+
+def _parse(endpoint: Endpoint, client: Client, sent: bytes) -> Call:
+    call = endpoint.parse(sent)
+    call.betas = betas_in(client.headers.get(b"anthropic-beta"))
+    return call
 
 
 async def _try(
@@ -136,7 +146,7 @@ async def _try_in_turn(
             return
         client.attempts, client.clamped_tokens = number, None
         with contextlib.suppress(Refused):  # of this attempt alone: it was not sent
-            again = endpoint.parse(sent)  # the first attempt may have set caps in the other
+            again = _parse(endpoint, client, sent)  # the first attempt may have set caps in the other
             failure = await _try(plane, endpoint, client, caller, again, turn.route, number, again=True)
     if failure is None:
         return
@@ -183,35 +193,16 @@ def _plan(
         raise model_not_priced(route.requested, plane.config.server.budget_status)
     screen(call, route, partial(_another, plane, identity, route), exact=plane.router.is_exact(route.requested))
     ask_for_usage_each(call, route.provider)
+    name_cap(call, route.provider)
     body = endpoint.encode(call, route.model)
     size = rendered_size(call, body, route.provider)
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
 
-    fixed, without = _fixed_conditions(plane, call, route, int(now_s)), ceilings.impossible_units(call, body)
-    factor = plane.learned.factor(route.provider, route.model)
-
-    def price_of(usage: Mapping[str, int]) -> int | None:
-        nanousd = plane.book.ceiling_nanousd(
-            usage,
-            provider=route.provider,
-            model=route.model,
-            at_s=int(now_s),
-            until_s=int(now_s) + plane.config.server.max_call_s,
-            attributes=attributes,
-            fixed=fixed,
-            without=without,
-        )
-        return nanousd if factor == 1 or nanousd is None else math.ceil(nanousd * factor)
-
-    def price(usage: Mapping[str, int]) -> int | None:
-        if call.free:
-            return 0
-        tokens = price_of(usage)
-        if not call.things:
-            return tokens
-        things = price_of(call.things)  # models are billed in tokens or in things: the dearer of the two is the bound
-        return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
-
+    fixed = _fixed_conditions(plane, call, route, int(now_s))
+    price = _price(plane, call, route, bound, body, attributes, fixed, int(now_s))
+    ordinary = None
+    if "service_tier" not in fixed and may_be_ordinary(call):
+        ordinary = _price(plane, call, route, bound, body, attributes, {**fixed, **ORDINARY}, int(now_s))
     ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
     budgets = plane.budgets.candidates(identity, route, attributes)
     taken = claims(budgets, attributes, Amounts(ceiling_nanousd, bound.usage, requests), now_s)
@@ -231,6 +222,7 @@ def _plan(
         attribution=attribution,
         bound=bound,
         price=price,
+        ordinary=ordinary,
         reserved_nanousd=ceiling_nanousd,
         claims=taken,
         price_version=plane.book.version,
@@ -249,12 +241,52 @@ def _another(plane: Plane, identity: Identity, route: Route, model: str) -> str:
 
 
 def _fixed_conditions(plane: Plane, call: Call, route: Route, at_s: int) -> dict[str, str]:
-    """What the request may make of its price: the service tier that it names, else the ordinary one; and more. They can
-    only raise the ceiling: the ordinary prices are always among those that it is the dearest of."""
+    """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     asked = {**call.fixed, **asked_of(call.body)}
     if asked:
         asked = plane.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
-    return {"service_tier": "default", **asked}
+    return fixed_conditions(call, asked, route.provider, plane.config.upstreams[route.upstream].service_tier)
+
+
+def _price(
+    plane: Plane,
+    call: Call,
+    route: Route,
+    bound: ceilings.Ceiling,
+    body: bytes,
+    attributes: Mapping[str, str | None],
+    fixed: Mapping[str, str],
+    at_s: int,
+) -> Price:
+    """What usage of this call can cost at most, if it ends before its time-out."""
+    without = ceilings.impossible_units(call, body)
+    factor = plane.learned.factor(route.provider, route.model)
+
+    def price_of(usage: Mapping[str, int], without: frozenset[str]) -> int | None:
+        nanousd = plane.book.ceiling_nanousd(
+            usage,
+            provider=route.provider,
+            model=route.model,
+            at_s=at_s,
+            until_s=at_s + plane.config.server.max_call_s,
+            attributes=attributes,
+            fixed=fixed,
+            without=without,
+        )
+        return nanousd if factor == 1 or nanousd is None else math.ceil(nanousd * factor)
+
+    def price(usage: Mapping[str, int]) -> int | None:
+        if call.free:
+            return 0
+        apart = ceilings.by_medium(usage, bound.media)
+        tokens = price_of(apart, without if apart is usage else without | ceilings.MEDIA_UNITS)
+        if not call.things:
+            return tokens
+        # Models are billed in tokens or in things: the dearer of the two is the bound.
+        things = price_of(call.things, without)
+        return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
+
+    return price
 
 
 def _attributes(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

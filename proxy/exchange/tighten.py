@@ -66,6 +66,8 @@ async def _counts(
     plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
+    if not attempt.bound.countable:
+        return
     prefixes = prefixes_of(plane, attempt)
     if prefixes is not None:
         known = plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)

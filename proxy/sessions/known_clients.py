@@ -6,11 +6,12 @@ examples' comments. An entry gives None for anything that is not exactly of that
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -36,7 +37,10 @@ _FAMILIES = (
     (b"curl/", "curl"),
 )
 _ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{8,200}\Z")
+_MAX_ID = 200
+_HASH_CHARS = 32
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+_LEAST_VENDOR_ID = 8  # shorter ones under a name that is only guessed are no sessions, but numbers of something
 _VENDOR = re.compile(rb"x-[a-z0-9-]+-session-id\Z")
 _NOT_A_SESSION = (b"parent", b"affinity")
 _LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
@@ -86,16 +90,36 @@ def find(headers: Headers, body: Body, client: str) -> Found | None:
     return None
 
 
-def _header(headers: Headers, name: bytes, pattern: re.Pattern[str] = _ID) -> str | None:
+def _header(headers: Headers, name: bytes) -> str | None:
     raw = headers.get(name)
     if not raw:
         return None
-    value = raw.decode("latin-1").strip()
-    return value if pattern.match(value) else None
+    try:
+        return canonical(raw.decode())
+    except UnicodeDecodeError:
+        return canonical(raw.decode("latin-1"))
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and _ID.match(value) else None
+    return canonical(value) if isinstance(value, str) else None
+
+
+def canonical(text: str) -> str | None:
+    """A name as it is counted and shown: 1 to 200 visible ASCII characters. None where there is none.
+
+    Whatever a client calls its session is a session, or its budget would not hold: what is no visible ASCII is
+    percent-encoded (as UTF-8), and what is too long is cut and told apart by a hash. Two spellings may come to one name.
+    """
+    text = text.strip()
+    if _ID.match(text):
+        return text
+    if not text:
+        return None
+    encoded = quote(text[:_MAX_ID], safe=_VISIBLE, errors="replace")
+    if len(text) <= _MAX_ID and len(encoded) <= _MAX_ID:
+        return encoded
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_HASH_CHARS]
+    return f"{encoded[: _MAX_ID - _HASH_CHARS - 1]}~{digest}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -166,8 +190,8 @@ def _any_vendor(headers: Headers, body: Body, client: str) -> Found | None:
     """`x-<vendor>-session-id`, as LiteLLM's proxy reads it; never a parent's or a load balancer's."""
     for name in headers:
         if name.endswith(b"-session-id") and _VENDOR.match(name) and not any(word in name for word in _NOT_A_SESSION):
-            session = _header(headers, name, _PLAIN_ID)
-            if session is not None:
+            session = _header(headers, name)
+            if session is not None and len(session) >= _LEAST_VENDOR_ID:
                 return Found(session, "header")
     return None
 

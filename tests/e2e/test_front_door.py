@@ -305,6 +305,21 @@ def test_questions_that_make_no_sense_are_answered_400(rig: Rig, path: str) -> N
     assert error(response)["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/keys/", "/metrics/", "/api/spend/"])
+def test_the_control_plane_sends_nobody_on_to_another_path(rig: Rig, path: str) -> None:
+    assert httpx.get(rig.gateway.admin_url + path).status_code == 404
+
+
+@pytest.mark.parametrize("plane", ["url", "admin_url"])
+def test_both_planes_bound_what_comes_without_a_key(rig: Rig, plane: str) -> None:
+    url = getattr(rig.gateway, plane)
+    assert httpx.get(url + "/healthz", headers={"x-large": "x" * 70_000}).status_code == 431
+    assert httpx.get(url + "/healthz?" + "x" * 60_000).status_code == 200
+    large = httpx.post(rig.gateway.admin_url + "/api/keys", content=b"x" * 2_000_000)
+    assert large.status_code == 413
+    assert error(large)["code"] == "request_too_large"
+
+
 def test_a_reload_is_taken_whole_or_not_at_all(rig: Rig) -> None:
     """A new model is there after SIGHUP; a broken file changes nothing."""
     assert rig.gateway.process is not None

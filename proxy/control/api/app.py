@@ -30,7 +30,9 @@ _ADMIN = [Depends(bearer), Depends(admin)]
 
 def create_app(state: ControlState) -> FastAPI:
     """The control plane's ASGI application, without its page."""
-    app = FastAPI(title="Taximeter", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Taximeter", version="1", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     app.state.control = state
     app.state.guard = Guard(lambda: state.config().server)
     add_errors(app)

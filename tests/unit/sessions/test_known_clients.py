@@ -107,16 +107,13 @@ def test_every_entry_has_an_example() -> None:
         ({"x-session-affinity": "ses_12345678"}, {}),
         ({"x-parent-session-id": "abcdefgh", "x-acme-parent-session-id": "abcdefgh"}, {}),
         ({"x-acme-session-id": "short"}, {}),
-        ({"x-acme-session-id": "has spaces in it"}, {}),
         ({"session-id": UUID}, {}),  # only Codex means its session by it
         ({"traceparent": "00-00000000000000000000000000000000-00f067aa0ba902b7-01"}, {}),
         ({"traceparent": "nonsense"}, {}),
         ({"baggage": "session.id="}, {}),
-        ({"baggage": "session.id=%00"}, {}),
         ({}, {"metadata": "text"}),
         ({}, {"metadata": {"session_id": 5, "user_id": "{broken", "trace_id": ""}}),
         ({}, {"metadata": {"user_id": "x" * 100_000}}),
-        ({}, {"metadata": {"session_id": "s" * 201}}),
         ({}, {"client_metadata": [1], "prompt_cache_key": UUID}),
     ],
 )

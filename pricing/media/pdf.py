@@ -1,0 +1,140 @@
+"""How many pages a PDF has at most, and how much text its pages can show. Format: ISO 32000-1.
+
+A document is bounded only where all of it is understood: what is encrypted, packed in another way than Flate, drawn by forms
+that show text, or larger than the work that it may cost, is unknown (None).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from typing import NamedTuple
+
+MOST_BYTES = 8 * 1024 * 1024
+_MOST_UNPACKED = 4 * 1024 * 1024
+
+# None of these goes over the same bytes twice, however often what it looks for begins and does not end.
+_OBJECT = re.compile(rb"(?<![0-9])(\d{1,10})\s++\d{1,5}\s++obj\b")
+_STREAM = re.compile(rb"stream\r?\n")
+_REFERENCE = re.compile(rb"(?<![0-9])(\d{1,10})\s++\d{1,5}\s++R\b")
+_KIDS = re.compile(rb"/Kids\s*+\[([^\]\[]*+)\]")
+_COUNT = re.compile(rb"/Count\s++(\d{1,9})")
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
+_IMAGE = re.compile(rb"/Subtype\s*/Image\b")
+_FORM = re.compile(rb"/Subtype\s*/Form\b")
+_OBJECTS = re.compile(rb"/Type\s*/ObjStm\b")
+_UNSHOWN = re.compile(
+    rb"/Type\s*/(?:XRef|Metadata|EmbeddedFile)\b|/Subtype\s*/(?:Type1C|CIDFontType0C|OpenType|XML)\b|/Length1\b"
+)
+_FILTER = re.compile(rb"/Filter\s*+(\[[^\]\[]*+\]|/[A-Za-z0-9]++)")
+_SHOWN = re.compile(rb"\((?:[^()\\]++|\\.)*+[()]?|<[0-9A-Fa-f\s]*+>", re.DOTALL)
+_HEX = re.compile(rb"<([0-9A-Fa-f\s]++)>")
+_SHOWS = re.compile(rb"\bT[jJ]\b|'|\"")
+_BYTES_A_GLYPH = 3  # of UTF-8: what one byte of a shown string becomes at most, unless a font maps it to more
+
+
+class Pages(NamedTuple):
+    """`text_tokens`: what all that the pages show comes to at most; tokens are never more than bytes."""
+
+    pages: int
+    text_tokens: int
+
+
+def most_pages(data: bytes) -> Pages | None:
+    """The bound of a document, or None."""
+    if len(data) > MOST_BYTES or b"%PDF-" not in data[:1024] or b"/Encrypt" in data:
+        return None
+    reader = _Reader()
+    return reader.read(data)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._unpacked = 0
+        self._plain: list[bytes] = []
+        self._streams: list[tuple[int, bytes]] = []  # the number of the object, and what it draws or maps
+        self._strange = False
+
+    def read(self, data: bytes) -> Pages | None:
+        self._objects(data)
+        if self._strange:
+            return None
+        plain = b"\n".join(self._plain)
+        pages = self._pages(plain)
+        text = self._text(Counter(_REFERENCE.findall(plain)))
+        return Pages(pages, text) if pages and not self._strange else None
+
+    def _objects(self, data: bytes) -> None:
+        at = 0
+        while (found := _OBJECT.search(data, at)) is not None and not self._strange:
+            ends = data.find(b"endobj", found.end())
+            stream = _STREAM.search(data, found.end(), ends if ends >= 0 else len(data))
+            if stream is not None:
+                close = data.find(b"endstream", stream.end())
+                close = len(data) if close < 0 else close
+                self._stream(int(found[1]), data[found.end() : stream.start()], data[stream.end() : close])
+                at = close
+            else:
+                at = len(data) if ends < 0 else ends
+                self._plain.append(data[found.end() : at])
+
+    def _stream(self, number: int, head: bytes, body: bytes) -> None:
+        self._plain.append(head)
+        if _IMAGE.search(head) or _UNSHOWN.search(head):
+            return
+        filters = _FILTER.search(head)
+        if filters is not None:
+            names = filters[1].strip(b"[] /").split()
+            if len(names) != 1 or names[0].strip(b"/") not in (b"FlateDecode", b"Fl"):
+                self._strange = True
+                return
+            body = self._inflated(body)
+        if _OBJECTS.search(head):
+            self._plain.append(body)
+        elif _FORM.search(head):
+            self._strange = self._strange or _SHOWS.search(body) is not None
+        else:
+            self._streams.append((number, body))
+
+    def _inflated(self, body: bytes) -> bytes:
+        unpacker = zlib.decompressobj()
+        try:
+            found = unpacker.decompress(body, _MOST_UNPACKED - self._unpacked + 1)
+        except zlib.error:
+            self._strange = True
+            return b""
+        self._unpacked += len(found)
+        self._strange = self._strange or self._unpacked > _MOST_UNPACKED
+        return found
+
+    def _pages(self, plain: bytes) -> int:
+        """By the pages' own objects, by their parents' lists, and by what these say: the most of them."""
+        kids = [number for one in _KIDS.findall(plain) for number in _REFERENCE.findall(one)]
+        if len(kids) != len(set(kids)) and len(kids) > 1:
+            self._strange = True  # a part of the tree that stands in it twice
+        counts = [int(one) for one in _COUNT.findall(plain)]
+        return max(len(_PAGE.findall(plain)), len(kids), max(counts, default=0))
+
+    def _text(self, references: Counter[bytes]) -> int:
+        widest = _BYTES_A_GLYPH
+        tokens = 0
+        for number, body in self._streams:
+            if b"beginbf" in body:
+                widest = max(widest, max(map(_utf8_bytes, _HEX.findall(body)), default=0))
+            shown = _SHOWN.findall(body)
+            if any(one[-1:] == b"(" for one in shown):  # strings within strings: all of it may be shown
+                shown = [body]
+            bytes_shown = sum(len(one) // 2 if one[:1] == b"<" else len(one) for one in shown)
+            times = max(references[b"%d" % number], 1)
+            tokens += times * (bytes_shown * _BYTES_A_GLYPH + len(shown))
+        return tokens * widest // _BYTES_A_GLYPH
+
+
+def _utf8_bytes(written: bytes) -> int:
+    """How long a mapped text is (its hex digits are UTF-16)."""
+    digits = b"".join(written.split())
+    try:
+        return len(bytes.fromhex(digits.decode()).decode("utf-16-be").encode())
+    except ValueError:
+        return len(digits)

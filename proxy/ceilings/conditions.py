@@ -1,0 +1,41 @@
+"""What a request settles of its price beforehand. It can only make a ceiling dearer: what is cheaper, an answer has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.types import Call
+
+ORDINARY: Mapping[str, str] = {"service_tier": "default"}
+# What is asked for at no more than the ordinary price; at times it is served at that.
+_NO_DEARER = frozenset({"default", "standard", "standard_only", "on_demand", "flex", "batch"})
+# Where a request that names no tier, or `auto`, is served as the account's project says
+# (platform.openai.com/docs/guides/priority-processing: "set at the project level"), and which requests have one.
+_BY_PROJECT = frozenset({"openai"})
+_HAVE_TIERS = frozenset({"openai.chat", "openai.responses"})
+
+
+def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, configured: str | None) -> dict[str, str]:
+    """The conditions that are known; what is left out may turn out to be the dearest there is.
+
+    asked: what the request asks for, as far as a price depends on it. configured: the service tier that the operator says
+    the account has.
+    """
+    others = {name: value for name, value in asked.items() if name != "service_tier"}
+    tier = _asked(call)
+    if tier is None:
+        by_project = provider in _BY_PROJECT and call.dialect in _HAVE_TIERS
+        tier = configured or (None if by_project else "default")
+    known = isinstance(tier, str) and tier.lower() in _NO_DEARER
+    return {**ORDINARY, **others} if known else others
+
+
+def may_be_ordinary(call: Call) -> bool:
+    """Whether the client left the tier to others, so that we may ask for the ordinary one where money is short."""
+    return _asked(call) is None and call.dialect in _HAVE_TIERS
+
+
+def _asked(call: Call) -> object:
+    """The tier that the request names; None where it names none, or leaves it to the provider."""
+    asked = call.body.get("service_tier", call.body.get("serviceTier"))
+    return None if asked == "auto" else asked

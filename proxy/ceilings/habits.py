@@ -1,0 +1,85 @@
+"""What a provider does that no field of a request says: thinking beside the cap, searches by itself, names of caps.
+
+Each row has its source. A provider that stands in none of them does as OpenAI does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from proxy.types import Call, Route
+
+_NOTHING: Mapping[str, int] = {}
+_MOST_SEARCHES = 10  # by a model that looks for itself as often as it likes
+
+# Who knows `max_completion_tokens`; everybody knows `max_tokens`, but for OpenAI's reasoning models, which refuse it.
+# OpenAI, Azure, Groq, Cerebras, xAI and OpenRouter: their API references (chat completions); vLLM and SGLang: the field
+# `max_completion_tokens` of ChatCompletionRequest. Ollama 0.17 and 0.33 ignore it (5 asked, 345 came), DeepSeek and Mistral
+# do not name it.
+_KNOWS_COMPLETION_TOKENS = frozenset({"openai", "azure", "groq", "cerebras", "xai", "openrouter", "vllm", "sglang"})
+
+# docs.x.ai, reasoning: "reasoning tokens … counted separately"; help.aliyun.com/zh/model-studio/deep-thinking:
+# "thinking_budget" caps them and `max_tokens` does not; docs.perplexity.ai, pricing: three things.
+_THINKS_BESIDE = frozenset({"xai", "dashscope", "perplexity"})
+_NO_THOUGHT = {
+    "xai": re.compile(r"grok-(?:[12]|3(?!-mini)|beta|vision)|non-reasoning"),
+    "perplexity": re.compile(r"sonar(?:-pro)?\Z|r1-1776\Z"),
+}
+# Models of Alibaba's whose thinking is off unless it is asked for (help.aliyun.com/zh/model-studio/deep-thinking).
+_QUIET_QWEN = re.compile(
+    r"qwen-(?:plus|turbo|max|flash|long|vl|coder|mt)|qwen(?:1|2)|qwen3-(?:max|coder|vl)|instruct|embedding"
+)
+_LOUD_QWEN = re.compile(r"thinking|qwq|qvq")
+
+# docs.mistral.ai, audio: Voxtral bills what it hears by the minute, beside the tokens of the text.
+SOUND_BY_SECOND = frozenset({"mistral"})
+
+# OpenAI's models that search the web in every call (platform.openai.com/docs/guides/tools-web-search: the search models of
+# Chat Completions always retrieve before they answer).
+_SEARCHES = re.compile(r"-search-(?:preview|api)")
+
+
+class Habits(NamedTuple):
+    """thinks_beside: whether thoughts come on top of the output cap; thinking_cap: the field's that caps them, if there is one.
+    fees: what is billed for the call itself. searches: how often the model reads what it finds by itself, at most."""
+
+    thinks_beside: bool = False
+    thinking_cap: int | None = None
+    fees: Mapping[str, int] = _NOTHING
+    searches: int = 0
+
+
+_PLAIN = Habits()
+
+
+def habits_of(call: Call, route: Route) -> Habits:
+    """What has to be added to the bound of a call at its route."""
+    provider, model = route.provider, route.model.lower()
+    if provider in ("openai", "azure") and _SEARCHES.search(model):
+        searches = 1 if "preview" in model else _MOST_SEARCHES
+        return Habits(fees={"web_search": searches}, searches=searches)
+    if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
+        return _PLAIN
+    if provider == "dashscope":
+        thinks, budget = _thinks_at_dashscope(call.body, model)
+        return Habits(thinks_beside=thinks, thinking_cap=budget)
+    return Habits(thinks_beside=_NO_THOUGHT[provider].search(model) is None)
+
+
+def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int | None]:
+    asked, budget = body.get("enable_thinking"), body.get("thinking_budget")
+    kwargs = body.get("chat_template_kwargs")
+    if asked is None and isinstance(kwargs, dict):
+        asked = kwargs.get("enable_thinking")
+    by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
+    return by_itself or _LOUD_QWEN.search(model) is not None, budget if type(budget) is int and budget > 0 else None
+
+
+def name_cap(call: Call, provider: str) -> None:
+    """Say the output cap under the name that this provider knows as well, where the client chose one that it ignores."""
+    if call.dialect == "openai.chat" and provider not in _KNOWS_COMPLETION_TOKENS:
+        asked = call.body.get("max_completion_tokens")
+        if asked is not None and call.body.get("max_tokens") is None:
+            call.body["max_tokens"] = asked

@@ -1,0 +1,131 @@
+"""Valid requests whose bill was once larger than their ceiling, with the bill: by the providers' documentation, else as stated.
+
+`refused`: a field that must be named in the refusal (400 `unbounded_cost`); "" where the ceiling has to hold the bill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One request and what it is billed."""
+
+    name: str
+    provider: str
+    model: str
+    request: Mapping[str, Any]
+    usage: Mapping[str, Any]
+    path: str = "/v1/chat/completions"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    route: Mapping[str, Any] = field(default_factory=dict)
+    prices: tuple[Mapping[str, Any], ...] = ()
+
+
+def chat(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        **more,
+    }
+
+
+def _thought(tokens: int, **more: Any) -> dict[str, Any]:
+    """xAI's: reasoning beside the completion, in the total."""
+    return {
+        "prompt_tokens": 20,
+        "completion_tokens": 16,
+        "total_tokens": 36 + tokens,
+        "completion_tokens_details": {"reasoning_tokens": tokens},
+        **more,
+    }
+
+
+_CAPPED = {"messages": HI, "max_tokens": 16}
+_LONG = "word " * 320_000
+_LONG_CONTEXT = {"max_tokens": 16, "messages": [{"role": "user", "content": _LONG}]}
+_ANTHROPIC_LONG = {"input_tokens": 800_000, "output_tokens": 16}
+_LOCAL = ({"provider": "ollama", "model": "*", "input": "1", "output": "2"}, {"provider": "llama.cpp", "model": "*", "input": "1", "output": "2"})  # fmt: skip
+
+ATTACKS = (
+    Attack("a beta that widens the context", "anthropic", "claude-sonnet-4-5", _LONG_CONTEXT, _ANTHROPIC_LONG,
+           "/v1/messages", {"anthropic-beta": "context-1m-2025-08-07"}),
+    Attack("among others", "anthropic", "claude-sonnet-4-5", _LONG_CONTEXT, _ANTHROPIC_LONG, "/v1/messages",
+           {"anthropic-beta": "oauth-2025-04-20, context-1m-2025-08-07,interleaved-thinking-2025-05-14"}),
+    Attack("a beta that nobody here knows", "anthropic", "claude-sonnet-4-5", _LONG_CONTEXT, _ANTHROPIC_LONG,
+           "/v1/messages", {"anthropic-beta": "context-5m-2027-01-01"}),
+    Attack("a fee for the request", "perplexity", "sonar-pro", _CAPPED,
+           chat(20, 16, search_context_size="high")),
+    Attack("a fee for the request, as low as it gets", "perplexity", "sonar", _CAPPED, chat(20, 16)),
+    Attack("thoughts beside the answer", "perplexity", "sonar-reasoning-pro", _CAPPED,
+           chat(20, 16, reasoning_tokens=8000)),
+    Attack("research without end", "perplexity", "sonar-deep-research", _CAPPED,
+           chat(20, 16, reasoning_tokens=200_000, citation_tokens=80_000, num_search_queries=30), refused="sonar-deep-research"),
+    Attack("another model in a list", "openrouter", "openai/gpt-4o-mini", {**_CAPPED, "models": ["openai/o1-pro"], "route": "fallback"},
+           chat(20, 16, cost=0.6), refused="models"),
+    Attack("a suffix that searches", "openrouter", "openai/gpt-4o-mini:online", _CAPPED, chat(20, 16, cost=0.02),
+           refused=":online"),
+    Attack("a plug-in that searches", "openrouter", "openai/gpt-4o-mini", {**_CAPPED, "plugins": [{"id": "web", "max_results": 10}]},
+           chat(20, 16, cost=0.04), refused="plugins"),
+    Attack("a plug-in that reads documents", "openrouter", "openai/gpt-4o-mini",
+           {**_CAPPED, "plugins": [{"id": "file-parser", "pdf": {"engine": "mistral-ocr"}}]}, chat(20, 16, cost=0.04), refused="plugins"),
+    Attack("live search", "xai", "grok-4", {**_CAPPED, "search_parameters": {"mode": "on", "max_search_results": 30}},
+           _thought(0, num_sources_used=30, cost_in_usd_ticks=7_500_000_000), refused="search_parameters"),
+    Attack("live search, left to the model", "xai", "grok-4", {**_CAPPED, "search_parameters": {"mode": "auto"}},
+           _thought(0, num_sources_used=20, cost_in_usd_ticks=5_000_000_000), refused="search_parameters"),
+    Attack("a tool of xAI's in a chat", "xai", "grok-4", {**_CAPPED, "tools": [{"type": "web_search"}]},
+           _thought(0, server_side_tool_usage_details={"web_search_calls": 40}), refused="web_search"),
+    Attack("thoughts beside the cap", "xai", "grok-4", _CAPPED, _thought(20_000)),
+    Attack("thoughts beside a cap of the newer name", "xai", "grok-3-mini", {"messages": HI, "max_completion_tokens": 16}, _thought(20_000)),
+    Attack("thinking that no cap holds", "dashscope", "qwen-plus", {**_CAPPED, "enable_thinking": True}, chat(20, 30_016)),
+    Attack("thinking with a cap of its own", "dashscope", "qwen-plus", {**_CAPPED, "enable_thinking": True, "thinking_budget": 4000},
+           chat(20, 4016)),
+    Attack("a model that always thinks", "dashscope", "qwq-plus", _CAPPED, chat(20, 8016)),
+    Attack("a search of Qwen's", "dashscope", "qwen-plus", {**_CAPPED, "enable_search": True},
+           chat(8020, 16, plugins={"search": {"count": 1}}), refused="enable_search"),
+    Attack("a search that is always there", "openai", "gpt-4o-search-preview", {**_CAPPED, "web_search_options": {}}, chat(8000, 16)),
+    Attack("a search without its options", "openai", "gpt-4o-mini-search-preview", _CAPPED, chat(8000, 16)),
+    Attack("on your data", "azure", "gpt-4o", {**_CAPPED, "data_sources": [{"type": "azure_search", "parameters": {}}]},
+           chat(16_000, 16), refused="data_sources"),
+    Attack("a prediction that was wrong", "openai", "gpt-4o", {**_CAPPED, "service_tier": "default", "prediction": {"type": "content", "content": "x " * 100_000}},
+           chat(100, 100_016, completion_tokens_details={"rejected_prediction_tokens": 100_000})),
+    Attack("a tier in camel case", "google", "gemini-2.5-flash",
+           {"contents": [{"parts": [{"text": "hi"}]}], "serviceTier": "priority", "generationConfig": {"maxOutputTokens": 1000}},
+           {"promptTokenCount": 20, "candidatesTokenCount": 1000, "totalTokenCount": 1020, "serviceTier": "priority"},
+           "/v1beta/models/m:generateContent"),
+    Attack("a tier that the project has", "openai", "gpt-4o", {"messages": HI, "max_tokens": 1000}, chat(10, 1000),
+           answer={"service_tier": "priority"}),
+    Attack("a tier that is left to the project", "openai", "gpt-4o", {"messages": HI, "max_tokens": 1000, "service_tier": "auto"},
+           chat(10, 1000), answer={"service_tier": "priority"}),
+    Attack("a tier of another name", "openai", "gpt-4o", {"messages": HI, "max_tokens": 1000, "service_tier": "FAST"},
+           chat(10, 1000), answer={"service_tier": "fast"}),
+    Attack("the least that is billed", "acme", "m", _CAPPED, chat(20, 16),
+           prices=({"provider": "acme", "model": "m", "input": "1", "output": {"usd": "2", "per": 1_000_000, "min_quantity": "100000"}},)),
+    Attack("the least of each unit", "acme", "m", _CAPPED, chat(20, 16, prompt_tokens_details={"cached_tokens": 10}),
+           prices=({"provider": "acme", "model": "m", "output": "2", "input": {"usd": "1", "per": 1_000_000, "min_quantity": "5000"},
+                    "cache_read": {"usd": "0.5", "per": 1_000_000, "min_quantity": "9000"}},)),
+    Attack("a fee that the operator has", "acme", "m", _CAPPED, chat(20, 16),
+           prices=({"provider": "acme", "model": "m", "input": "1", "output": "2", "request": "0.01"},)),
+    Attack("a search that no table has", "acme", "m", {**_CAPPED, "deep_research": True}, chat(20, 16), refused="deep_research",
+           prices=({"provider": "acme", "model": "m", "input": "1", "output": "2"},)),
+    Attack("another's field", "acme", "m", {**_CAPPED, "enable_search": True}, chat(20, 16), refused="enable_search",
+           prices=({"provider": "acme", "model": "m", "input": "1", "output": "2"},)),
+    Attack("a built-in function", "moonshot", "kimi-k2-0905-preview",
+           {**_CAPPED, "tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]}, chat(20, 16), refused="builtin_function"),
+    Attack("a system that calls other models", "groq", "groq/compound", _CAPPED, chat(20, 16), refused="compound",
+           prices=({"provider": "groq", "model": "*", "input": "1", "output": "2"},)),
+    Attack("a tool of Gemini's to come", "google", "gemini-2.5-flash",
+           {"contents": [{"parts": [{"text": "hi"}]}], "tools": [{"deepResearch": {}}]}, {"promptTokenCount": 20, "totalTokenCount": 20},
+           "/v1beta/models/m:generateContent", refused="deepResearch"),
+    Attack("a tool of Anthropic's to come", "anthropic", "claude-sonnet-4-5",
+           {"messages": HI, "max_tokens": 16, "tools": [{"type": "deep_search_20270101", "name": "deep_search"}]},
+           {"input_tokens": 20, "output_tokens": 1}, "/v1/messages", refused="deep_search_20270101"),
+)  # fmt: skip

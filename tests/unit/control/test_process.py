@@ -1,0 +1,104 @@
+"""The control process's life: it ends in the reverse order of its start, and as a whole where a part of it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config.model import Config
+from proxy.control import process
+from proxy.control.alerts import Alerts
+from proxy.control.process import _Control
+from proxy.ledger.recorder import Recorder
+from proxy.processes.link import ControlServer
+from proxy.processes.orders import Orders
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[_Control]:
+    interrupt = signal.getsignal(signal.SIGINT)
+    config = Config.model_validate({"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
+    orders = Orders()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield _Control(config, listener, 4100, orders, announce=False, workers=1)
+    orders.close()
+    signal.signal(signal.SIGINT, interrupt)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What has ended, in that order."""
+    names: list[str] = []
+
+    def note(owner: Any, method: str, name: str) -> None:
+        original = getattr(owner, method)
+
+        def noted(*arguments: Any, **named: Any) -> Any:
+            result = original(*arguments, **named)
+            names.append(name)
+            return result
+
+        monkeypatch.setattr(owner, method, noted)
+
+    note(ControlServer, "stop", "link")
+    note(Recorder, "run", "recorder")
+    note(Alerts, "stop", "alerts")
+    opened = process.open_ledger
+
+    def open_ledger(url: str) -> Any:
+        engine = opened(url)
+        note(engine, "dispose", "ledger")
+        return engine
+
+    monkeypatch.setattr(process, "open_ledger", open_ledger)
+    return names
+
+
+async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ended: list[str]) -> None:
+    serving = asyncio.create_task(control.serve())
+    while control._live is None:  # the last part to be there
+        await asyncio.sleep(0.01)
+    control._stop.set()
+    await serving
+
+    assert ended == ["link", "recorder", "alerts", "ledger"]
+    assert "recorder" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_a_part_that_fails_ends_all(control: _Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never on with keys that nobody reads again; the supervisor starts the process anew."""
+
+    async def failing() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(control, "_poll_keys", failing)
+    with pytest.raises(ExceptionGroup) as failure:
+        await control.serve()
+
+    assert failure.group_contains(ZeroDivisionError)
+    assert ended == ["link", "recorder", "alerts", "ledger"]
+
+
+async def test_a_reload_during_the_start_is_not_lost(control: _Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
+    pushed: list[Any] = []
+    monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
+    control._reload(
+        control.config.model_validate(
+            control.config.model_dump() | {"budgets": [{"name": "new", "limit_usd": "1", "window": "day"}]}
+        )
+    )
+    serving = asyncio.create_task(control.serve())
+    while not pushed:
+        await asyncio.sleep(0.01)
+    control._stop.set()
+    await serving
+
+    assert "defined" in pushed[0]
