@@ -353,9 +353,7 @@ class _Answer:
 
     async def _settle(self, reading: Reading, outcome: str) -> Cost | None:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
-        cost = self._price(reading) if reading.source != "none" else None
-        if cost is not None and cost.status == "partial":
-            cost = priced_part(cost)
+        cost = priced_part(self._price(reading)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
         elif implausible(self.plane, self.attempt, reading, cost):

@@ -45,7 +45,9 @@ def implausible(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) ->
 
 
 def priced_part(cost: Cost) -> Cost:
-    """A cost of which some units have no price: what the others come to, which it is at least. Flagged `partial`."""
+    """A cost of which some units have no price is at least what the others come to; flagged `partial`. Else as it is."""
+    if cost.status != "partial":
+        return cost
     usd = sum((line.cost_usd for line in cost.lines), Decimal(0))
     flags = tuple(dict.fromkeys((*cost.flags, "partial")))
     return cost._replace(cost_usd=usd, cost_nanousd=to_nanousd(usd), flags=flags)

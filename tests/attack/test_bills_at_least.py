@@ -10,7 +10,7 @@ import pytest
 from tests.flow.house import Build, whole
 
 HARD = [{"name": "b", "limit_usd": "100", "window": "total"}]
-SEARCHED = {"prompt_tokens": 20, "completion_tokens": 3000, "total_tokens": 3020, "plugins": {"search": {"count": 1}}}
+SEARCHED = {"prompt_tokens": 6000, "completion_tokens": 10, "total_tokens": 6010, "plugins": {"search": {"count": 1}}}
 DASHSCOPE: dict[str, Any] = {
     "upstreams": {"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "dashscope"}},
     "prices": [{"provider": "dashscope", "model": "m", "input": "1", "output": "2"}],
@@ -18,11 +18,12 @@ DASHSCOPE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("cap", "nanousd", "status"), [(16, 6_020_000, "settled"), (4000, None, "unconfirmed")])
+@pytest.mark.parametrize(("cap", "nanousd", "status"), [(100, 6_020_000, "settled"), (4000, None, "unconfirmed")])
 async def test_a_unit_without_a_price_hides_none_of_the_rest(
     build: Build, monkeypatch: pytest.MonkeyPatch, cap: int, nanousd: int | None, status: str
 ) -> None:
-    house = build(**DASHSCOPE)
+    models = {"m": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": cap}}
+    house = build(**DASHSCOPE, models=models)
     monkeypatch.setattr(house.plane.book.catalog, "lines", {})  # whatever the book has for a search
     house.plane.book.catalog._providers.clear()
     await house.ask(whole(usage=SEARCHED), max_tokens=cap)
