@@ -7,12 +7,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 
+# Tests wait for servers most of the time, so that two workers keep one core busy.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
+PARALLEL := -n $(WORKERS) --dist loadgroup
+
 # Companies' own certificate authorities are in the system's store.
 export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Whatever the shell says of compiled files: the tests start hundreds of processes, and each would compile all of it anew.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench torture fuzz agents clean
+.PHONY: help install run test quick check bench torture fuzz agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +33,10 @@ run: .venv/installed ## Start Taximeter on 127.0.0.1:4100 with everything embedd
 
 test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/unit: only these)
 	@PYTHON=$(BIN)/python tests/support/install.sh
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS)
+
+quick: .venv/installed ## Run the tests that need no server: units, flows, contracts; about half a minute
+	$(BIN)/python -m pytest $(PARALLEL) -q -m 'not needs and not agents' tests/unit tests/flow tests/contract
 
 check: .venv/installed ## Format, lint, types, architecture: no server, under a minute
 	$(BIN)/ruff format --check .

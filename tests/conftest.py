@@ -1,4 +1,5 @@
-"""What holds for every test: a test that needs a server which is not installed is left out in sight of everyone, or fails.
+"""What holds for every test: a test that needs a server which is not installed is left out in sight of everyone, or fails;
+and tests that share a server run in one process.
 
 `@pytest.mark.needs("redis-server", …)` names programs (see `support/programs.py`). `make test` with `CI=true` or
 `INSTALL=1` installs them, and then no test may be left out, for whatever reason.
@@ -10,12 +11,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.hook import Hook, listening
+from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
+    config.addinivalue_line(
+        "markers", "xdist_group(name): tests that one worker runs, one after the other"
+    )  # also without xdist
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers (`-n`, with `--dist loadgroup`) share the tests, but those that stand on one fixture of their module,
+    most of the time a running server, are a group, so that it is started once. A module may name its group itself."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+def _shares(item: pytest.Function) -> bool:
+    """Whether a fixture of the test is its module's."""
+    defined = (item._fixtureinfo.name2fixturedefs.get(name, ()) for name in item.fixturenames)
+    return any(fixture.scope == "module" and fixture.baseid for fixtures in defined for fixture in fixtures)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -45,5 +63,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture
 def hook() -> Iterator[tuple[str, type[Hook]]]:
     """A webhook's address, and what it was sent."""
-    with listening() as made:
+    with webhook() as made:
         yield made

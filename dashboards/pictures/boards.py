@@ -25,7 +25,7 @@ from tests.observability.boards import Json, substituted
 from tests.observability.office import at_work
 from tests.observability.servers import Prometheus, prometheus
 from tests.support.browser import chromium
-from tests.torture.harness import ADMIN_KEY, Gateway
+from tests.support.gateway import ADMIN_KEY, Gateway
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

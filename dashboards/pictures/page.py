@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from tests.support.browser import chromium
 from tests.support.day import Day, running
-from tests.torture.harness import ADMIN_KEY
+from tests.support.gateway import ADMIN_KEY
 
 HERE = Path(__file__).parent
 SHAPES = {

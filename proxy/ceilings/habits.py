@@ -60,6 +60,8 @@ def habits_of(call: Call, route: Route) -> Habits:
     if provider in ("openai", "azure") and _SEARCHES.search(model):
         searches = 1 if "preview" in model else _MOST_SEARCHES
         return Habits(fees={"web_search": searches}, searches=searches)
+    if call.body.get("web_search_options") is not None and provider != "perplexity":
+        return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
         return _PLAIN
     if provider == "dashscope":

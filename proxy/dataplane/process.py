@@ -61,6 +61,39 @@ def run(config: Config, worker: str, listener: socket.socket, orders: Orders) ->
     uvloop.run(_DataPlane(config, worker, listener, orders).serve())
 
 
+def build_plane(config: Config, worker: str, book: Book, store: MemoryStore | RedisStore) -> Plane:
+    """All that a data plane's calls share, as the configuration says; its spool is open, its upstreams are not yet called.
+
+    worker: its name, in the spool's files and beside what it has learned. book: the packaged prices.
+    """
+    keys = KeyRing(identity_of(key) for key in config.keys)
+    upstreams = UpstreamClient(keys.is_single)
+    keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
+    return Plane(
+        config=config,
+        keys=keys,
+        router=Router(config.models, config.upstreams),
+        book=_priced_by(book, config),
+        budgets=BudgetIndex(compile_budgets(config.budgets)),
+        store=store,
+        spool=SpoolWriter(Path(config.data_dir) / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb),
+        upstreams=upstreams,
+        load=_load(config, keys),
+        destinations=destinations_of(config, os.environ, upstreams),
+        guards=Guards(config.guards),
+        chains=Chains(keyed),
+        prefixes=CountedPrefixes(keyed),
+        learned=Learned(Path(config.data_dir) / f"learned-{worker}.json"),
+    )
+
+
+def _priced_by(book: Book, config: Config) -> Book:
+    """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
+    book = book.with_operator(config.operator_prices())
+    assumed = config.on_unpriced
+    return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
+
+
 class _DataPlane:
     def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
         self._config = config
@@ -74,7 +107,7 @@ class _DataPlane:
 
     async def serve(self) -> None:
         config = self._config
-        plane = self._plane = self._build(config)
+        plane = self._plane = build_plane(config, self._worker, self._book, self._store(config))
         server = self._server = self._uvicorn(config, Application(plane))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -106,29 +139,6 @@ class _DataPlane:
         plane.upstreams.close()
         plane.spool.close()
 
-    def _build(self, config: Config) -> Plane:
-        keys = KeyRing(identity_of(key) for key in config.keys)
-        upstreams = UpstreamClient(keys.is_single)
-        keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
-        return Plane(
-            config=config,
-            keys=keys,
-            router=Router(config.models, config.upstreams),
-            book=self._priced_by(config),
-            budgets=BudgetIndex(compile_budgets(config.budgets)),
-            store=self._store(config),
-            spool=SpoolWriter(
-                Path(config.data_dir) / "spool", self._worker, mode=config.spool.mode, max_mb=config.spool.max_mb
-            ),
-            upstreams=upstreams,
-            load=_load(config, keys),
-            destinations=destinations_of(config, os.environ, upstreams),
-            guards=Guards(config.guards),
-            chains=Chains(keyed),
-            prefixes=CountedPrefixes(keyed),
-            learned=Learned(Path(config.data_dir) / f"learned-{self._worker}.json"),
-        )
-
     def _store(self, config: Config) -> MemoryStore | RedisStore:
         if config.store == "memory":
             return MemoryStore()
@@ -142,12 +152,6 @@ class _DataPlane:
         """Everything that is open here stands in the new epoch."""
         member = self._plane.store.member  # type: ignore[union-attr]  # it is the shared store that calls
         await member.command("SADD", member.name("joined"), self._plane.spool.run)
-
-    def _priced_by(self, config: Config) -> Book:
-        """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
-        book = self._book.with_operator(config.operator_prices())
-        assumed = config.on_unpriced
-        return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
 
     def _uvicorn(self, config: Config, app: Application) -> Server:
         server = config.server
@@ -247,7 +251,7 @@ class _DataPlane:
         retired, plane.upstreams = plane.upstreams, upstreams
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.router = Router(config.models, config.upstreams)
-        plane.book = self._priced_by(config)
+        plane.book = _priced_by(self._book, config)
         self._redefine(plane, config)
         plane.guards.settings = config.guards
         plane.facts = {}

@@ -12,6 +12,7 @@ from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
 MAX_SEQUENCES = 128
+_MAX_CONTAINERS = 400_000
 
 # Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
 FOREIGN = frozenset({
@@ -28,7 +29,12 @@ FOREIGN = frozenset({
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded."""
+    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded.
+
+    Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded.
+    """
+    if len(raw) > _MAX_CONTAINERS and raw.count(b"[") + raw.count(b"{") > _MAX_CONTAINERS:
+        raise invalid_request(f"The body has more than {_MAX_CONTAINERS:,} lists and objects.")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -180,7 +180,7 @@ def _bound_tools(call: Call) -> None:
             if plain in ("functiondeclarations", "computeruse"):
                 continue
             if plain not in _GOOGLES_TOOLS:
-                call.unbounded = f"the tool {name[:40]!r} is not known here, nor what it costs; leave it out"
+                call.unbounded = f"`tools` has {name[:40]!r}, and nobody here knows what that costs; leave it out"
             call.passes = 2  # what a tool brings in is counted once, and has to fit into the context
             if plain == "googlemaps":
                 call.extra = {**call.extra, "grounding_maps": _MAX_QUERIES}

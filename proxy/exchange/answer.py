@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from pricing.cost import Cost, CostLine
 from pricing.usage import Reading
 from proxy.dialects import Endpoint
@@ -23,6 +21,7 @@ from proxy.exchange.estimated import counted, implausible, priced_part
 from proxy.exchange.gate import StreamGate, doubtful, passed_headers
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_bill, note_conversation, note_stored
+from proxy.exchange.measured import measured
 from proxy.exchange.plane import Destination, Plane
 from proxy.exchange.retry import RETRIED, Failure
 from proxy.meters.failures import is_failure
@@ -165,8 +164,12 @@ class _Answer:
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
-        elif self._is_doubtful(reading, [body]):
-            reading = await self._counted(reading, values)
+        else:
+            if not failed:
+                call = self.attempt.call
+                reading = await measured(reading, body, call, self.reader, self.context, answer, self._price)
+            if self._is_doubtful(reading, [body]):
+                reading = await self._counted(reading, values)
         if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
@@ -282,16 +285,14 @@ class _Answer:
             return block
         usage["cost"] = float(cost.cost_usd)
         name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
-        return name + b"data: " + orjson.dumps(event) + b"\n\n"
+        return name + b"data: " + lenient.dumps(event) + b"\n\n"
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         assert self.gate is not None
         reading = self.gate.reading()
-        if self._is_doubtful(reading, self.gate.kept):
-            return None
-        cost = self._price(reading)
-        return None if implausible(self.plane, self.attempt, reading, cost) else cost
+        cost = None if self._is_doubtful(reading, self.gate.kept) else self._price(reading)
+        return None if cost is None or implausible(self.plane, self.attempt, reading, cost) else cost
 
     # How it ends
 

@@ -1,15 +1,15 @@
 """A provider that plays the model of an agent run: the main agent starts one sub-agent, both then say that they are done.
 
 It knows the main agent by its task, which begins with MAIN, and starts the sub-agent by the tool that the client itself
-offers for it. Streams only, as all agents ask for them. As a command: `python3 -m tests.agents.provider` prints its port.
+offers for it. Streams only, as all agents ask for them. As a command: `python -m tests.agents.provider` prints its port.
 """
 
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.http_server import Handler, serve_forever
 from tests.support.replay import CHAT_USAGE, MESSAGES_USAGE, RESPONSES_USAGE, sse
 
 DONE = "all done"
@@ -104,25 +104,14 @@ def _tool(body: dict[str, Any], name: str, arguments: dict[str, Any]) -> dict[st
 PATHS = {"/v1/messages": messages, "/v1/chat/completions": chat, "/v1/responses": responses}
 
 
-class Model(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+class Model(Handler):
+    def answer_request(self) -> None:
+        body = self.read_json()
         path = self.path.partition("?")[0]
         found = PATHS.get(path)
         data = found(body) if found else json.dumps({"input_tokens": 120}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream" if found else "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
-        """Say nothing."""
+        self.send(data, kind="text/event-stream" if found else "application/json")
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    print(json.dumps({"port": server.server_port}), flush=True)
-    server.serve_forever()
+    serve_forever(Model)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tests.e2e.serving import eventually
-from tests.torture.harness import ADMIN_KEY, ROOT, Gateway, Marked, free_port
+from tests.support.gateway import ADMIN_KEY, gateway, server
+from tests.support.processes import ROOT, module_running
+from tests.support.waiting import eventually
 
 KEY, POOR_KEY = "sk-agents-rich-0000000001", "sk-agents-poor-0000000001"
 CLIENTS = ROOT / ".clients"  # `make agents` fills it
@@ -101,7 +101,7 @@ def _config(folder: Path, provider_url: str) -> dict[str, Any]:
     models = {CLAUDE_MODEL: "anthropic", GPT_MODEL: "openai", CHAT_MODEL: "openai"}
     prices = {"input": "1", "cache_read": "0.1", "cache_write_5m": "2", "output": "10"}
     return {
-        "server": {"port": free_port(), "admin_port": free_port(), "admin_key": ADMIN_KEY},
+        "server": server(),
         "upstreams": {"openai": upstream("openai", "/v1"), "anthropic": upstream("anthropic", "")},
         "models": {
             m: {"upstream": u, "context_tokens": 400_000, "max_output_tokens": 32_000} for m, u in models.items()
@@ -119,17 +119,7 @@ def _config(folder: Path, provider_url: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[AgentRig]:
-    provider = Marked(folder, "provider")
-    gateway: Gateway | None = None
-    try:
-        provider.start([sys.executable, "-m", "tests.agents.provider"], stdout=subprocess.PIPE)
-        assert provider.process is not None
-        assert provider.process.stdout is not None
-        port = json.loads(provider.process.stdout.readline())["port"]
-        gateway = Gateway(folder, _config(folder, f"http://127.0.0.1:{port}"))
-        gateway.up()
-        yield AgentRig(gateway.url, gateway.admin_url, folder)
-    finally:
-        if gateway is not None:
-            gateway.close()
-        provider.close()
+    with module_running(folder, "tests.agents.provider") as port:
+        config = _config(folder, f"http://127.0.0.1:{port}")
+        with gateway(folder, config) as made:
+            yield AgentRig(made.url, made.admin_url, folder)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.agents.provider import DONE
 from tests.agents.rig import BUDGET, KEY, POOR_KEY, AgentRig, Ran, running
-from tests.e2e.serving import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.agents
 

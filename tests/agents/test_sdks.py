@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.agents.rig import BUDGET, CHAT_MODEL, CLAUDE_MODEL, GPT_MODEL, POOR_KEY, AgentRig, running
-from tests.e2e.serving import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.serving import eventually
-from tests.support import replay
-from tests.torture.harness import ADMIN_KEY, Gateway, Marked, free_port
+from tests.support.gateway import ADMIN_KEY, gateway, server
+from tests.support.processes import module_running
+from tests.support.waiting import eventually
 
 KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
 # nano-USD for one of each unit, as the operator's rows below have them.
@@ -82,7 +79,7 @@ def _config(folder: Path, provider_url: str) -> dict[str, Any]:
         return {"base_url": provider_url + suffix, "api_key": f"sk-real-{provider}", "provider": provider}
 
     return {
-        "server": {"port": free_port(), "admin_port": free_port(), "admin_key": ADMIN_KEY},
+        "server": server(),
         "upstreams": {
             "openai": upstream("openai", "/v1"),
             "anthropic": upstream("anthropic", ""),
@@ -111,17 +108,7 @@ def _config(folder: Path, provider_url: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[SdkRig]:
     """Both processes, until the end of the block."""
-    provider = Marked(folder, "replay")
-    gateway: Gateway | None = None
-    try:
-        provider.start([sys.executable, replay.__file__], stdout=subprocess.PIPE)
-        assert provider.process is not None
-        assert provider.process.stdout is not None
-        provider_url = f"http://127.0.0.1:{json.loads(provider.process.stdout.readline())['port']}"
-        gateway = Gateway(folder, _config(folder, provider_url))
-        gateway.up()
-        yield SdkRig(gateway.url, gateway.admin_url, provider_url)
-    finally:
-        if gateway is not None:
-            gateway.close()
-        provider.close()
+    with module_running(folder, "tests.support.replay") as port:
+        provider_url = f"http://127.0.0.1:{port}"
+        with gateway(folder, _config(folder, provider_url)) as made:
+            yield SdkRig(made.url, made.admin_url, provider_url)

@@ -13,16 +13,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import httpx
 
-T = TypeVar("T")
 PORTS = (4100, 4101)
 _TURN = Path(tempfile.gettempdir()) / "taximeter-default-ports.lock"
 
@@ -132,16 +129,6 @@ def start(folder: Path) -> Serving:
         serving.stop()
         raise
     return serving
-
-
-def eventually(look: Callable[[], T], want: Callable[[T], bool], within_s: float = 10.0) -> T:
-    """`look` again and again until `want` likes what it sees; the last sight in any case, for the caller's assertion."""
-    deadline = time.monotonic() + within_s
-    while True:
-        seen = look()
-        if want(seen) or time.monotonic() > deadline:
-            return seen
-        time.sleep(0.02)
 
 
 def as_json(text: str) -> Any:

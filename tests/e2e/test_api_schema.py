@@ -14,8 +14,9 @@ from schemathesis.checks import CheckFunction
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from tests.torture.harness import ADMIN_KEY, CALLERS, Rig
-from tests.unit.control.api.test_schema import CONTRACT
+from tests.support.api_routes import CONTRACT
+from tests.support.gateway import ADMIN_KEY
+from tests.torture.harness import CALLERS, Rig
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 BUDGETS: list[dict[str, Any]] = [

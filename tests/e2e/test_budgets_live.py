@@ -17,9 +17,11 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.test_front_door import await_true
+from tests.support.gateway import ADMIN_KEY
 from tests.support.hook import Hook
-from tests.torture.harness import ADMIN_KEY, CALLERS, ROOT, Rig
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from tests.torture.harness import CALLERS, Rig
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 MICRO = Decimal("0.000001")
@@ -86,7 +88,7 @@ def test_a_raise_is_effective_at_once_in_the_middle_of_a_session(tmp_path: Path)
         assert groups == {"s": "0.0004", "other": "0.0002"}
         done = command(rig, "budgets", "raise", "sessions", "--by", "0.001")
         assert done.returncode == 0, done.stderr
-        await_true("the raise of all groups", lambda: ask(rig, session="other").status_code == 200, 2)
+        wait_until("the raise of all groups", lambda: ask(rig, session="other").status_code == 200, 2)
         rig.gateway.stop(30)
         rig.gateway.up()
         assert {group["limit_usd"] for group in budget(rig, "sessions")["groups"]} == {"0.0014", "0.0012"}
@@ -146,12 +148,12 @@ def test_a_budget_that_a_reload_brings_knows_what_was_spent(tmp_path: Path) -> N
         team = {"name": "team", "match": {"team": "payments"}, "limit_usd": 5, "window": "month"}
         each = {"name": "each", "per": ["team"], "limit_usd": 5, "window": "total"}
         reload(rig, [first, team, each])
-        await_true(
+        wait_until(
             "the new budgets",
             lambda: httpx.get(f"{rig.gateway.admin_url}/api/budgets/each", headers=ADMIN).status_code == 200,
             5,
         )
-        await_true("what they begin with", lambda: Decimal(budget(rig, "each")["spent_usd"]) == spent, 5)
+        wait_until("what they begin with", lambda: Decimal(budget(rig, "each")["spent_usd"]) == spent, 5)
         groups = {group["group"]: Decimal(group["spent_usd"]) for group in budget(rig, "each")["groups"]}
         assert Decimal(budget(rig, "team")["spent_usd"]) == groups["payments"]
         assert groups["payments"] + groups["research"] == spent
@@ -175,10 +177,10 @@ def test_a_budget_that_is_defined_anew_begins_with_what_it_now_counts(tmp_path: 
         rig.quiet()
         both = Decimal(budget(rig, "b")["spent_usd"])
         reload(rig, [named("research")])
-        await_true("the new definition", lambda: Decimal(budget(rig, "b")["spent_usd"]) == both / 2, 5)
+        wait_until("the new definition", lambda: Decimal(budget(rig, "b")["spent_usd"]) == both / 2, 5)
         reload(rig, [named("payments") | {"limit_usd": "0.000001"}])
-        await_true("the old one, with another limit", lambda: budget(rig, "b")["limit_usd"] == "0.000001", 5)
-        await_true("and what it counted", lambda: Decimal(budget(rig, "b")["spent_usd"]) == both, 5)
+        wait_until("the old one, with another limit", lambda: budget(rig, "b")["limit_usd"] == "0.000001", 5)
+        wait_until("and what it counted", lambda: Decimal(budget(rig, "b")["spent_usd"]) == both, 5)
         assert ask(rig, caller=0).status_code == 402
         assert ask(rig, caller=2).status_code == 200
 
@@ -188,9 +190,9 @@ def test_a_new_limit_holds_at_once(tmp_path: Path) -> None:
     with running(tmp_path, b) as rig:
         assert ask(rig).status_code == 200
         reload(rig, [b | {"limit_usd": "0.00000001"}])
-        await_true("the limit", lambda: ask(rig).status_code == 402, 3)
+        wait_until("the limit", lambda: ask(rig).status_code == 402, 3)
         reload(rig, [b])
-        await_true("the limit as it was", lambda: ask(rig).status_code == 200, 3)
+        wait_until("the limit as it was", lambda: ask(rig).status_code == 200, 3)
         rig.quiet()
         assert rig.verdict(clean=False).numbers["store_difference"] == 0
 
@@ -208,7 +210,7 @@ def test_a_crossing_reaches_the_webhook_at_the_settlement(tmp_path: Path, hook: 
     }
     with running(tmp_path, b) as rig:
         assert ask(rig).status_code == 200
-        seconds = await_true("the alert", lambda: len(taken.taken) == 2, 5)
+        seconds = wait_until("the alert", lambda: len(taken.taken) == 2, 5)
         assert [one["event"]["threshold"] for one in taken.taken] == ["0.5", "1"]
         assert seconds < 2
         rig.gateway.stop(30)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.torture.harness import ADMIN_KEY, CALLERS, Rig
+from tests.support.gateway import ADMIN_KEY
+from tests.support.waiting import wait_until
+from tests.torture.harness import CALLERS, Rig
 
 KEY = CALLERS[0].key
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -57,15 +59,6 @@ def caller(team: str | None = None, user: str | None = None) -> str:
 
 def error(response: httpx.Response) -> dict[str, Any]:
     return dict(response.json()["error"])
-
-
-def await_true(what: str, check: Callable[[], bool], timeout_s: float) -> float:
-    """Poll a running server; the seconds until `check` holds."""
-    began = time.monotonic()
-    while not check():
-        assert time.monotonic() - began < timeout_s, f"{what} did not happen within {timeout_s} s"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def raw(rig: Rig, data: bytes, *, wait_s: float = 5) -> bytes:
@@ -130,13 +123,13 @@ def test_keys_are_effective_and_revoked_within_a_second(rig: Rig) -> None:
     )
     assert made.status_code == 201
     key = made.json()["key"]
-    assert await_true("the new key works", lambda: ask(rig, key).status_code == 200, 1) < 1
+    assert wait_until("the new key works", lambda: ask(rig, key).status_code == 200, 1) < 1
     assert error(ask(rig, key, model="tm-half"))["code"] == "model_not_found"
     listed = httpx.get(rig.gateway.admin_url + "/api/keys", headers=ADMIN).text
     assert key not in listed
     assert "key_id" not in listed
     assert httpx.delete(f"{rig.gateway.admin_url}/api/keys/{made.json()['id']}", headers=ADMIN).status_code == 204
-    assert await_true("the key is revoked", lambda: ask(rig, key).status_code == 401, 1) < 1
+    assert wait_until("the key is revoked", lambda: ask(rig, key).status_code == 401, 1) < 1
 
 
 def test_the_command_line_makes_and_revokes_keys_of_a_running_server(rig: Rig) -> None:
@@ -145,9 +138,9 @@ def test_the_command_line_makes_and_revokes_keys_of_a_running_server(rig: Rig) -
     key = subprocess.run(
         [*command, "create", "by-hand", *config], capture_output=True, text=True, check=True
     ).stdout.strip()
-    assert await_true("the key works", lambda: ask(rig, key).status_code == 200, 1) < 1
+    assert wait_until("the key works", lambda: ask(rig, key).status_code == 200, 1) < 1
     subprocess.run([*command, "revoke", "by-hand", *config], capture_output=True, check=True)
-    assert await_true("the key is revoked", lambda: ask(rig, key).status_code == 401, 1) < 1
+    assert wait_until("the key is revoked", lambda: ask(rig, key).status_code == 401, 1) < 1
 
 
 # What is refused, and how
@@ -239,7 +232,7 @@ def test_more_connections_than_allowed_are_turned_away_and_the_rest_are_served(r
     finally:
         for connection in held:
             connection.close()
-    await_true("there is room again", lambda: ask(rig).status_code == 200, 3)
+    wait_until("there is room again", lambda: ask(rig).status_code == 200, 3)
 
 
 def test_pipelined_and_split_requests_are_each_answered_once(rig: Rig) -> None:
@@ -328,12 +321,12 @@ def test_a_reload_is_taken_whole_or_not_at_all(rig: Rig) -> None:
     pid = rig.gateway.process.pid
     file.write_text(yaml.safe_dump(good | {"models": {}, "nonsense": 1}))
     rig.gateway.process.send_signal(signal.SIGHUP)
-    await_true("the broken file is told of", lambda: "nonsense" in rig.gateway.tail(), 3)
+    wait_until("the broken file is told of", lambda: "nonsense" in rig.gateway.tail(), 3)
     assert ask(rig).status_code == 200
     renamed = good | {"models": {**good["models"], "added": {"upstream": "torture-a", "model": "tm-plain"}}}
     file.write_text(yaml.safe_dump(renamed))
     rig.gateway.process.send_signal(signal.SIGHUP)
-    await_true("the new model is there", lambda: ask(rig, model="added").status_code == 200, 3)
+    wait_until("the new model is there", lambda: ask(rig, model="added").status_code == 200, 3)
     assert pid == rig.gateway.process.pid
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium
 from tests.support.day import Day, running
-from tests.torture.harness import ADMIN_KEY
+from tests.support.gateway import ADMIN_KEY
 
 pytestmark = pytest.mark.needs("chromium")
 

@@ -11,17 +11,21 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 
-from proxy.serve.local_model import ADDRESS_FILE, MODEL_NAME
-from tests.e2e import serving
+from proxy.config.without_file import local_tree
+from proxy.serve.local_model import MODEL_NAME, LocalModel, start_local_model
 from tests.e2e.llama_counters import read_counters
-from tests.e2e.serving import Serving, eventually
+from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
+from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
 # The start-up configuration's invented prices, in nano-USD for each token.
 NANO = {"input": 100, "cache_read": 10, "output": 400}
 CAP = 12
+KEY = "sk-local-0000000000000001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,37 @@ def messages(client: anthropic.Anthropic, stream: bool) -> Told:
     return Told(text, used(usage.input_tokens + cached, cached, usage.output_tokens))
 
 
+@dataclass(frozen=True, slots=True)
+class LocalRig:
+    """A gateway before the local model, configured as it configures itself where it has no configuration."""
+
+    gateway: Gateway
+    model: LocalModel
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.gateway.url}/v1"
+
+    def api(self, path: str, **params: str) -> Any:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return httpx.get(self.gateway.admin_url + path, params=params, headers=headers).raise_for_status().json()
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    started = serving.start(tmp_path_factory.mktemp("sdks-local"))
-    yield started
-    started.stop()
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRig]:
+    folder = tmp_path_factory.mktemp("sdks-local")
+    model = start_local_model(folder)
+    config = local_tree(model.base_url, model.model_name, model.context_tokens) | {
+        "server": server(),
+        "keys": [{"name": "me", "key": KEY}],
+        "ledger": f"sqlite:///{folder / 'ledger.db'}",
+        "data_dir": str(folder / "data"),
+    }
+    try:
+        with gateway(folder, config) as made:
+            yield LocalRig(made, model)
+    finally:
+        model.stop()
 
 
 CALLS: list[tuple[Callable[..., Told], str]] = [(chat, "chat"), (responses, "responses"), (messages, "messages")]
@@ -102,15 +132,15 @@ CALLS: list[tuple[Callable[..., Told], str]] = [(chat, "chat"), (responses, "res
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("call", "operation"), CALLS, ids=[name for _, name in CALLS])
 def test_the_sdk_the_ledger_and_the_model_server_agree(
-    running: Serving, call: Callable[..., Told], operation: str, stream: bool
+    running: LocalRig, call: Callable[..., Told], operation: str, stream: bool
 ) -> None:
-    address = next(running.folder.rglob(ADDRESS_FILE)).read_text().strip()
+    address = running.model.base_url
     before = read_counters(address)
     session = f"local-{operation}-{stream}"
     make: Any = anthropic.Anthropic if call is messages else openai.OpenAI
     base_url = running.base_url.removesuffix("/v1") if call is messages else running.base_url
     headers = {"x-taximeter-session-id": session}
-    with make(base_url=base_url, api_key=running.key, max_retries=0, default_headers=headers) as client:
+    with make(base_url=base_url, api_key=KEY, max_retries=0, default_headers=headers) as client:
         told = call(client, stream)
     assert told.text
     assert 0 < told.used["output"] <= CAP
@@ -124,8 +154,8 @@ def test_the_sdk_the_ledger_and_the_model_server_agree(
     assert counted.predicted - before.predicted == told.used["output"]
 
 
-def test_tokens_are_counted_free_of_charge(running: Serving) -> None:
-    with anthropic.Anthropic(base_url=running.base_url.removesuffix("/v1"), api_key=running.key) as client:
+def test_tokens_are_counted_free_of_charge(running: LocalRig) -> None:
+    with anthropic.Anthropic(base_url=running.base_url.removesuffix("/v1"), api_key=KEY) as client:
         count = client.messages.count_tokens(model=MODEL_NAME, messages=[{"role": "user", "content": "hi"}])
     assert count.input_tokens > 0
     free = eventually(
@@ -134,11 +164,9 @@ def test_tokens_are_counted_free_of_charge(running: Serving) -> None:
     assert [Decimal(entry["cost_usd"]) for entry in free] == [0]
 
 
-def test_a_stream_whose_client_leaves_is_charged_by_the_servers_own_count(running: Serving) -> None:
+def test_a_stream_whose_client_leaves_is_charged_by_the_servers_own_count(running: LocalRig) -> None:
     headers = {"x-taximeter-session-id": "left"}
-    with openai.OpenAI(
-        base_url=running.base_url, api_key=running.key, max_retries=0, default_headers=headers
-    ) as client:
+    with openai.OpenAI(base_url=running.base_url, api_key=KEY, max_retries=0, default_headers=headers) as client:
         stream = client.chat.completions.create(
             model=MODEL_NAME,
             max_tokens=800,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,24 +9,19 @@ import httpx
 import pytest
 import yaml
 
-from tests.support import replay
+from tests.support.gateway import ADMIN_KEY, Gateway, server
+from tests.support.gateway import gateway as running
+from tests.support.processes import module_running
 from tests.support.redis import RedisServer
-from tests.torture.harness import ADMIN_KEY, Gateway, Marked, free_port
 
 KEYS = {"red": "sk-team-red-000000000001", "blue": "sk-team-blue-00000000001"}
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    provider = Marked(tmp_path, "replay")
-    with contextlib.ExitStack() as ends:
-        ends.callback(provider.close)
-        provider.start([sys.executable, replay.__file__], stdout=subprocess.PIPE)
-        assert provider.process is not None
-        assert provider.process.stdout is not None
-        port = json.loads(provider.process.stdout.readline())["port"]
+    with module_running(tmp_path, "tests.support.replay") as port:
         config = {
-            "server": {"port": free_port(), "admin_port": free_port(), "admin_key": ADMIN_KEY},
+            "server": server(),
             "upstreams": {"up": {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "sk-real", "provider": "acme"}},
             "models": {"m": {"upstream": "up", "context_tokens": 32_000, "max_output_tokens": 8000}},
             "prices": [{"provider": "acme", "model": "m", "input": "1", "output": "1"}],
@@ -39,10 +30,8 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
             "ledger": f"sqlite:///{tmp_path / 'ledger.db'}",
             "data_dir": str(tmp_path / "data"),
         }
-        made = Gateway(tmp_path, config)
-        ends.callback(made.close)
-        made.up()
-        yield made
+        with running(tmp_path, config) as made:
+            yield made
 
 
 def cost_so_far(gateway: Gateway, session: str, parent: str | None = None, team: str = "red") -> str:

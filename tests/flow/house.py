@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 import yaml
 
+from pricing.load import load_book
+from proxy.budgets.memory import MemoryStore
 from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
-from proxy.dataplane.process import _DataPlane
+from proxy.dataplane.process import build_plane
 from proxy.exchange.plane import Plane
 from proxy.spool.writer import SpoolReader, runs
 
@@ -82,6 +84,9 @@ class Line:
             self.on_gone()
 
 
+BOOK = load_book()
+
+
 class House:
     """A plane with its spool in a folder, and an upstream that answers `answers` in turn."""
 
@@ -99,7 +104,7 @@ class House:
         } | changes
         file = folder / "c.yaml"
         file.write_text(yaml.safe_dump(config))
-        self.plane: Plane = _DataPlane(load_config(file, {})[0], "data-0", None, None)._build(load_config(file, {})[0])  # type: ignore[arg-type]
+        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", BOOK, MemoryStore())
         self.plane.ready = True
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
@@ -111,7 +116,7 @@ class House:
     async def _send(
         self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
     ) -> Any:
-        self.sent.append((head, orjson.loads(body)))
+        self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
         answer = self.answers.pop(0)

@@ -225,7 +225,10 @@ def unchecked_tests(source: Source) -> list[str]:
         name: {called(part) for part in ast.walk(node) if isinstance(part, ast.Call)}
         for name, node in functions(source)
     }
-    checking = {name for name, node in functions(source) if expects.search(ast.unparse(node))}
+    lines = source.text.splitlines()
+    checking = {
+        name for name, node in functions(source) if expects.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+    }
     while more := {name for name in calls if calls[name] & checking} - checking:
         checking |= more
     return [

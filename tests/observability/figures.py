@@ -29,7 +29,9 @@ from proxy.ledger.shipping import Positions, Shipper
 from tests.observability import boards
 from tests.observability.servers import alertmanager, prometheus, receiver
 from tests.observability.traffic import KEYS, Calls, gateway
-from tests.torture.harness import ADMIN_KEY, Gateway, Rig, wait_until
+from tests.support.gateway import ADMIN_KEY
+from tests.support.waiting import wait_until
+from tests.torture.harness import Gateway, Rig
 
 _CROSSINGS = 5
 _NAMES = 100_000

@@ -11,14 +11,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.support.day import KEYS
-from tests.torture.harness import ADMIN_KEY, Gateway, free_port
+from tests.support.gateway import Gateway, gateway, server
+from tests.support.http_server import listening
+from tests.support.provider import StatedUsage
 
 BUDGETS: list[dict[str, Any]] = [
     {"name": "company", "limit_usd": 400, "window": "month", "action": "warn"},
@@ -36,71 +37,11 @@ CLIENTS = {
 _PACE = {"checkout-bot": 1.2, "fraud-review": 0.35, "ida": 0.12, "tomas": 0.22, "ci": 0.3, "helpdesk": 1.5, "triage": 0.5, "summaries": 0.8, "try-out": 0.03}  # fmt: skip
 
 
-class _Provider(BaseHTTPRequestHandler):
-    """Answers with the usage that the prompt states, in a stream where one is asked for; it takes time as models do."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = "provider"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        fresh, cached, out, pause_s, status = json.loads(body["messages"][-1]["content"])
-        details = {
-            "prompt_tokens_details": {"cached_tokens": cached},
-            "completion_tokens_details": {"reasoning_tokens": out // 3},
-        }
-        usage = {
-            "prompt_tokens": fresh + cached,
-            "completion_tokens": out,
-            "total_tokens": fresh + cached + out,
-        } | details
-        told = {"id": "c", "created": 1, "model": body["model"]}
-        time.sleep(pause_s)
-        with contextlib.suppress(OSError):
-            if status != 200:
-                self._send(status, {"error": {"message": "overloaded", "type": "server_error"}})
-            elif body.get("stream"):
-                self._stream(told, usage, out)
-            else:
-                choices = [{"index": 0, "message": {"role": "assistant", "content": "Done."}, "finish_reason": "stop"}]
-                time.sleep(out / 100)
-                self._send(200, told | {"object": "chat.completion", "choices": choices, "usage": usage})
-
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _stream(self, told: dict[str, Any], usage: dict[str, Any], out: int) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        chunk = told | {"object": "chat.completion.chunk"}
-        for _ in range(12):
-            self._event(chunk | {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]})
-            time.sleep(out / 1100)
-        self._event(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        self._event(chunk | {"choices": [], "usage": usage})
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def _event(self, value: dict[str, Any]) -> None:
-        self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
-        pass
-
-
 def _config(folder: Path, provider_port: int) -> dict[str, Any]:
     url = f"http://127.0.0.1:{provider_port}/v1"
     upstreams = sorted({row[3] for row in KEYS.values()})
     return {
-        "server": {"port": free_port(), "admin_port": free_port(), "admin_key": ADMIN_KEY, "session_quiet_s": 25},
+        "server": server(session_quiet_s=25),
         "upstreams": {
             name: {"base_url": url, "provider": name, "dialect": "openai", "api_key": "sk-upstream"} for name in upstreams
         },
@@ -155,30 +96,20 @@ def _worker(url: str, key: str, until: float, number: int) -> None:
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[tuple[Gateway, Callable[[float], None]]]:
     """The gateway, and a function that lets the office work for so many seconds."""
-    provider = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
-    provider.daemon_threads = True
-    serving = threading.Thread(target=provider.serve_forever)
-    serving.start()
     folder.mkdir(parents=True, exist_ok=True)
-    gateway = Gateway(folder, _config(folder, provider.server_port))
+    provider = type("Provider", (StatedUsage,), {"s_per_token": 0.01})
+    with listening(provider, wait_for_requests=False) as port, gateway(folder, _config(folder, port)) as made:
 
-    def work(seconds: float) -> None:
-        until = time.time() + seconds
-        threads = [
-            threading.Thread(target=_worker, args=(gateway.url, key, until, number))
-            for key in KEYS
-            for number in range(5)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        def work(seconds: float) -> None:
+            until = time.time() + seconds
+            threads = [
+                threading.Thread(target=_worker, args=(made.url, key, until, number))
+                for key in KEYS
+                for number in range(5)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
 
-    try:
-        gateway.up()
-        yield gateway, work
-    finally:
-        gateway.close()
-        provider.shutdown()
-        provider.server_close()
-        serving.join()
+        yield made, work

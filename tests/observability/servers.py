@@ -5,14 +5,12 @@ where a test has no time, intervals are put in. And a receiver for what Alertman
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,11 @@ import httpx
 import yaml
 
 from tests.observability.boards import ROOT
+from tests.support.http_server import Handler, listening
+from tests.support.ports import free_port
+from tests.support.processes import get
 from tests.support.programs import find_program
-from tests.torture.harness import free_port, get, wait_until
+from tests.support.waiting import wait_until
 
 Series = dict[str, Any]
 
@@ -95,29 +96,16 @@ def receiver() -> Iterator[Receiver]:
     """A webhook, until the end of the block."""
     made = Receiver(0)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    class Webhook(Handler):
+        def answer_request(self) -> None:
+            message = self.read_json()
             with made.news:
                 made.told.append((time.time(), message))
                 made.news.notify_all()
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            self.send(b"")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(Webhook) as made.port:
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextlib.contextmanager

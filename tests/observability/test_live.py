@@ -20,7 +20,9 @@ from tests.observability import boards
 from tests.observability.boards import Query, Rule, selectors, substituted
 from tests.observability.servers import Prometheus, Receiver, Series, alertmanager, prometheus, receiver
 from tests.observability.traffic import Calls, gateway
-from tests.torture.harness import ADMIN_KEY, Gateway, Rig, wait_until
+from tests.support.gateway import ADMIN_KEY
+from tests.support.waiting import wait_until
+from tests.torture.harness import Gateway, Rig
 from tests.torture.tariff import PRICES, price_pico
 
 pytestmark = [pytest.mark.needs("prometheus", "prometheus-alertmanager"), pytest.mark.timeout(300)]

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,9 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.instances import name_of
 from proxy.ledger.shipping import Positions, Shipper
-from tests.torture.harness import ADMIN_KEY, Gateway, free_port
+from tests.support.gateway import ADMIN_KEY, Gateway, server
+from tests.support.http_server import listening
+from tests.support.provider import StatedUsage
 
 KEYS = {
     # name: team, agent, client, provider, upstream, model, calls in a day, (input, cached, output) of a usual one
@@ -53,42 +54,6 @@ BUDGETS: list[dict[str, Any]] = [
 ]
 _PRICES = [{"provider": "vllm", "model": "*", "input": "0.10", "output": "0.40"}]
 _BUSY = (2, 1, 1, 1, 1, 2, 4, 9, 22, 34, 38, 33, 24, 31, 37, 36, 33, 27, 18, 12, 9, 7, 5, 3)  # by UTC hour
-
-
-class _Provider(BaseHTTPRequestHandler):
-    """Answers a chat with the usage that its prompt states, after as many seconds; all answer when the day ends."""
-
-    protocol_version = "HTTP/1.1"
-    released: threading.Event
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        fresh, cached, out, after_s = json.loads(body["messages"][-1]["content"])
-        self.released.wait(after_s)
-        usage = {
-            "prompt_tokens": fresh + cached, "completion_tokens": out, "total_tokens": fresh + cached + out,
-            "prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": out // 3},
-        }  # fmt: skip
-        message = {"role": "assistant", "content": "Done."}
-        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-        answer = {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": body["model"],
-            "choices": choices,
-            "usage": usage,
-        }
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
-        pass
 
 
 @dataclass(slots=True)
@@ -129,9 +94,8 @@ class Day:
 def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str, Any]:
     url = f"http://127.0.0.1:{provider_port}/v1"
     providers = sorted({row[3] for row in KEYS.values()})
-    server: dict[str, Any] = {"port": free_port(), "admin_port": free_port()}
     return {
-        "server": server | ({"admin_key": admin_key} if admin_key else {}),
+        "server": server(admin_key=admin_key),
         "upstreams": {
             name: {"base_url": url, "provider": name, "dialect": "openai", "api_key": "sk-upstream"} for name in providers
         },
@@ -213,25 +177,19 @@ def _entry(
 def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
     """The gateway on its ledger, until the end of the block."""
     released = threading.Event()
-    handler = type("Provider", (_Provider,), {"released": released})
-    provider = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    serving = threading.Thread(target=provider.serve_forever)
-    serving.start()
-    gateway = Gateway(folder, _config(folder, provider.server_port, admin_key))
-    day = Day(gateway, released)
-    try:
-        if history:
-            _fill(gateway, folder)
-        gateway.up()
-        yield day
-    finally:
-        released.set()
-        for thread in day.waiting:
-            thread.join()
-        gateway.close()
-        provider.shutdown()
-        provider.server_close()
-        serving.join()
+    with listening(type("Provider", (StatedUsage,), {"released": released})) as port:
+        gateway = Gateway(folder, _config(folder, port, admin_key))
+        day = Day(gateway, released)
+        try:
+            if history:
+                _fill(gateway, folder)
+            gateway.up()
+            yield day
+        finally:
+            released.set()
+            for thread in day.waiting:
+                thread.join()
+            gateway.close()
 
 
 def _fill(gateway: Gateway, folder: Path) -> None:

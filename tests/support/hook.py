@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
+from tests.support.http_server import Handler, listening
 
-class Hook(http.server.BaseHTTPRequestHandler):
+
+class Hook(Handler):
     """Answers with the statuses it is told, then 200; keeps what it took."""
 
+    protocol_version = "HTTP/1.0"
     taken: list[dict[str, Any]]
     statuses: list[int]
     asked: int
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def answer_request(self) -> None:
+        body = self.read_json()
         type(self).asked += 1
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
             self.taken.append(body)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("location", "/elsewhere")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.send(b"", status=status, **({"location": "/elsewhere"} if status == 302 else {}))
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[tuple[str, type[Hook]]]:
+def webhook() -> Iterator[tuple[str, type[Hook]]]:
+    """Its address, and what it was sent."""
     kind = type("OneHook", (Hook,), {"taken": [], "statuses": [], "asked": 0})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", kind
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(kind) as port:
+        yield f"http://127.0.0.1:{port}/hook", kind

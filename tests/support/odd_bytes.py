@@ -1,6 +1,6 @@
 """Recorded answers as bytes, and what servers, gateways and networks make of them.
 
-Stands alone (no import of the product), so that it can be run against older commits too: see `odd_share.py`.
+Stands alone (no import of the product), so that it can be run against older commits too: see `tests/flow/odd_share.py`.
 """
 
 from __future__ import annotations

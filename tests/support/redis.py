@@ -6,12 +6,12 @@ import contextlib
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support.programs import find_program
+from tests.support.waiting import wait_until
 
 
 class RedisServer:
@@ -45,13 +45,11 @@ class RedisServer:
         command = [str(program), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
-        while not self._answers():
-            assert self._process.poll() is None, (self._folder / "redis.log").read_text()
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(0.005)
+        wait_until("redis-server answers", self._answers, 10, poll_s=0.005)
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "redis.log").read_text()
         with contextlib.suppress(OSError):
             return self.say("PING").startswith("+PONG")
         return False

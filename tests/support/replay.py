@@ -1,6 +1,6 @@
 """A provider that replays recorded bytes: every dialect's paths, unary and streamed, as the real ones answer them.
 
-A model whose name begins with `broken` breaks off in the middle of its streams. As a command: `python3 replay.py` prints its port as JSON and serves until it ends. `GET /_seen` tells what it was asked.
+A model whose name begins with `broken` breaks off in the middle of its streams. As a command: `python -m tests.support.replay` prints its port as JSON and serves until it ends. `GET /_seen` tells what it was asked.
 Standard library only: it shares no code with the product. Bodies follow the providers' API references.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+
+from tests.support.http_server import Handler, serve_forever
 
 TEXT = "Zebras have stripes."
 CHAT_USAGE = {
@@ -194,18 +195,17 @@ def answer(method: str, path: str, query: str, raw: bytes) -> tuple[str, bytes]:
     )
 
 
-class Replay(BaseHTTPRequestHandler):
+class Replay(Handler):
     """One connection. What is asked is kept in `seen`, for the tests to look at."""
 
-    protocol_version = "HTTP/1.1"
     seen: ClassVar[list[dict[str, Any]]] = []
 
-    def do_POST(self) -> None:
+    def answer_request(self) -> None:
         path, _, query = self.path.partition("?")
         if path == "/_seen":
-            self._send("application/json", json.dumps(self.seen).encode())
+            self.send_json(self.seen)
             return
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        raw = self.read_body()
         headers = {name.lower(): value for name, value in self.headers.items()}
         shown = json.loads(raw) if raw.startswith(b"{") else form_fields(raw)
         self.seen.append(
@@ -213,8 +213,6 @@ class Replay(BaseHTTPRequestHandler):
         )
         broken = b'"broken-' in raw or "/broken-" in path
         self._send(*answer(self.command, path, query, raw), broken=broken)
-
-    do_GET = do_DELETE = do_POST  # noqa: N815
 
     def _send(self, kind: str, data: bytes, *, broken: bool = False) -> None:
         self.send_response(200)
@@ -226,11 +224,6 @@ class Replay(BaseHTTPRequestHandler):
             self.close_connection = True
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's naming
-        """Say nothing."""
-
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Replay)
-    print(json.dumps({"port": server.server_port}), flush=True)
-    server.serve_forever()
+    serve_forever(Replay)

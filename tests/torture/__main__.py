@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.processes import RigError
+from tests.support.waiting import TooLateError
+
 from . import disks, fuzz_sse, networks, power_loss, scenarios, shared
 from .figures import Verdict
-from .harness import RigError
 from .scenarios import Outcome
 from .soak import soak
 from .stampede import stampede
@@ -108,7 +110,7 @@ def _run(name: str, seed: int, args: argparse.Namespace, top: Path) -> bool:
     print(f"== {name}, seed {seed}", flush=True)
     try:
         outcome = RUNS[name](folder, seed, args)
-    except RigError as error:
+    except (RigError, TooLateError) as error:
         print(f"! {error}", flush=True)
         return False
     print(outcome)

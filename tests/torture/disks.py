@@ -13,7 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .harness import CALLERS, Rig, get, wait_until
+from tests.support.processes import get
+from tests.support.waiting import wait_until
+
+from .harness import CALLERS, Rig
 from .scenarios import Outcome
 from .traffic import Traffic
 

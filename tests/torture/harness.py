@@ -1,40 +1,31 @@
 """Starts the provider and a real `taximeter serve`, puts load on them, kills them, waits for quiet, asks the auditor.
 
-Everything lies in one folder and ends with the rig: every process carries a mark in its environment, by which all of a
-tree is found, orphans too.
+Everything lies in one folder and ends with the rig. What starts processes and waits is tests/support's; the provider, the
+load and the auditor are programs of this folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
+from tests.support import gateway
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import Marked, RigError, get, port_told_by
+from tests.support.waiting import TooLateError, wait_until
 
 from . import evidence, points, tariff, traffic
 from .figures import Verdict
 from .reconcile import Sources, gather, table
 from .traffic import Caller, Traffic
 from .verdict import judge
-
-ROOT = Path(__file__).resolve().parents[len(__package__.split("."))]
-ADMIN_KEY = "sk-admin-torture-0123456789"
-_MARK = "TORTURE_RIG"
-_POLL_S = 0.05
 
 CALLERS = (
     Caller("checkout", "sk-virtual-checkout-0001", team="payments", user="svc-checkout"),
@@ -43,110 +34,8 @@ CALLERS = (
 )
 
 
-class RigError(Exception):
-    """The rig itself could not do its work: something did not start, did not end, or did not become quiet."""
-
-
 def program(module: str) -> list[str]:
     return [sys.executable, "-m", f"{__package__}.{module}"]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_until(what: str, done: Callable[[], bool], timeout_s: float, poll_s: float = _POLL_S) -> None:
-    """Raises `RigError` naming `what` when it is not `done` in time."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise RigError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(poll_s)
-
-
-def get(url: str, key: str | None = None) -> tuple[int, str]:
-    """Status and text; status 0 where nothing answers."""
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(errors="replace")
-    except OSError:
-        return 0, ""
-
-
-class Marked:
-    """A process tree that can be found and killed whole, whatever its members did to their parents and groups."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.log = folder / f"{name}.log"
-        self._mark = f"{name}-{secrets.token_hex(8)}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, command: list[str], *, stdout: int | None = None, env: Mapping[str, str] | None = None) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ
-                | {_MARK: self._mark, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-                | dict(env or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log if stdout is None else stdout,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def members(self) -> list[int]:
-        wanted = f"{_MARK}={self._mark}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry.name))
-        return sorted(found)
-
-    def kill(self, pids: list[int] | None = None) -> None:
-        """`kill -9`, all members at one moment: they are stopped first, so that none sees another die."""
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in self.members() if pids is None else pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-        if pids is None:
-            self._reap(10)
-            wait_until("the killed processes are gone", lambda: not self.members(), 10)
-
-    def stop(self, timeout_s: float) -> int:
-        """SIGTERM and the exit code. Raises `RigError` when the tree has not ended in time, after killing it."""
-        process = self.process
-        if process is None:
-            return 0
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise RigError(f"no end {timeout_s:g} s after SIGTERM: {self.tail()}") from None
-        self._reap(0)
-        return code
-
-    def _reap(self, timeout_s: float) -> None:
-        if self.process is not None:
-            self.process.wait(timeout_s)
-            if self.process.stdout:
-                self.process.stdout.close()
-            self.process = None
-
-    def close(self) -> None:
-        self.kill()
-
-    def tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
 
 class Provider(Marked):
@@ -158,13 +47,7 @@ class Provider(Marked):
         self.port = 0
 
     def up(self, *options: str) -> None:
-        self.start([*program("provider"), "--invoice", str(self.invoice), *options], stdout=subprocess.PIPE)
-        assert self.process is not None
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RigError(f"the provider did not start: {self.tail()}")
-        self.port = json.loads(line)["port"]
+        self.port = port_told_by(self, [*program("provider"), "--invoice", str(self.invoice), *options])
 
     def status(self) -> dict[str, int]:
         status, text = get(f"http://127.0.0.1:{self.port}/_provider/status")
@@ -174,52 +57,20 @@ class Provider(Marked):
         return counts
 
 
-class Gateway(Marked):
-    """`taximeter serve` in its processes."""
+class Gateway(gateway.Gateway):
+    """`taximeter serve` with its crash points; `crashing`'s points find their orders in the folder `crash`."""
 
     def __init__(self, folder: Path, config: dict[str, Any], module: str = "proxy") -> None:
-        """module: what is run; `crashing`'s points find their orders in the folder `crash`."""
-        super().__init__(folder, "gateway")
-        self.module = module
+        super().__init__(folder, config, module)
         self.crash = folder / "crash"
         self.crash.mkdir(exist_ok=True)
-        self.config_file = folder / "taximeter.yaml"
-        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
-        server = config["server"]
-        self.url = f"http://127.0.0.1:{server['port']}"
-        self.admin_url = f"http://127.0.0.1:{server['admin_port']}"
-        self.ledger: str = config["ledger"]
-        self.spool = Path(config["data_dir"]) / "spool"
 
     def up(self, *options: str, env: Mapping[str, str] | None = None, timeout_s: float = 30) -> float:
-        """Start and wait until both planes are ready; the seconds that it took."""
-        began = time.monotonic()
-        command = [sys.executable, "-m", self.module, "serve", "--config", str(self.config_file), *options]
-        self.start(command, env={points.FOLDER: str(self.crash)} | dict(env or {}))
-        try:
-            wait_until("taximeter serve is ready", self.ready, timeout_s)
-        except RigError as error:
-            raise RigError(f"{error}\n{self.tail()}") from None
-        return time.monotonic() - began
-
-    def ready(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise RigError(f"taximeter serve ended with {self.process.returncode}: {self.tail()}")
-        return get(f"{self.url}/readyz")[0] == 200 and get(f"{self.admin_url}/readyz")[0] == 200
+        return super().up(*options, env={points.FOLDER: str(self.crash)} | dict(env or {}), timeout_s=timeout_s)
 
     def metrics(self) -> evidence.Metrics:
         status, text = get(f"{self.admin_url}/metrics", ADMIN_KEY)
         return evidence.read_metrics(text) if status == 200 else {}
-
-    def verified(self) -> dict[str, Any]:
-        """What `taximeter verify` says of the ledger, the spool and the running server's budgets."""
-        command = [sys.executable, "-m", "proxy", "verify", "--json", "--config", str(self.config_file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode not in (0, 1) or not done.stdout:
-            raise RigError(f"verify ended with {done.returncode}\n{done.stderr}")
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
 
     def owed(self) -> set[str]:
         """The attempts that must have an entry in the end: shipped already, or unrefused in the spool."""
@@ -241,14 +92,7 @@ def config(folder: Path, provider_port: int, budgets: list[dict[str, Any]], **ch
     upstream |= {"provider": "torture", "dialects": ["openai", "anthropic", "gemini"]}
     upstream |= changes.pop("upstream", {})
     made = {
-        "server": {
-            "host": "127.0.0.1",
-            "port": free_port(),
-            "admin_host": "127.0.0.1",
-            "admin_port": free_port(),
-            "admin_key": ADMIN_KEY,
-        }
-        | changes.pop("server", {}),
+        "server": gateway.server(host="127.0.0.1", admin_host="127.0.0.1", **changes.pop("server", {})),
         "upstreams": {
             "torture-a": upstream | {"api_key": "sk-upstream-torture-a"},
             "torture-b": upstream | {"api_key": "sk-upstream-torture-b"},
@@ -356,7 +200,7 @@ class Rig:
 
         try:
             wait_until("the gateway is quiet", still, timeout_s, poll_s=0.25)
-        except RigError as error:
+        except TooLateError as error:
             raise RigError(f"{error}\n{self.gateway.tail()}") from None
 
     def sources(self) -> Sources:

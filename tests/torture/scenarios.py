@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import RigError
+from tests.support.waiting import wait_until
+
 from . import evidence, points, tariff
 from .faults import FAULTS
 from .figures import Verdict
-from .harness import BUDGETS, Rig, RigError, wait_until
+from .harness import BUDGETS, Rig
 from .invoice import Line, read_invoice
 from .reconcile import table
 from .traffic import Traffic

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
 from tests.support.redis import RedisServer
+from tests.support.waiting import wait_until
 
-from .harness import ADMIN_KEY, BUDGETS, CALLERS, Gateway, Rig, config, get, wait_until
+from .harness import BUDGETS, CALLERS, Gateway, Rig, config
 from .scenarios import Outcome
 from .stampede import stampede
 from .traffic import Traffic
@@ -151,7 +154,8 @@ def replica_kills(folder: Path, *, times: int = 1, seed: int = 1, max_call_s: in
                     rig.begin_load(replace(wanted, seed=seed * 1000 + 2 * number + mine), (rig.gateway, other)[mine])
                     for mine in (0, 1)
                 ]
-                time.sleep(rng.uniform(0.8, 1.5))
+                wait_until("the other is in the middle of calls", lambda: _in_flight(other) >= 20, 30)
+                time.sleep(rng.uniform(0, 0.3))
                 other.kill()
                 killed = time.monotonic()
                 for load in loads:
@@ -166,6 +170,10 @@ def replica_kills(folder: Path, *, times: int = 1, seed: int = 1, max_call_s: in
             for name in [name for name in verdict.numbers if name.startswith("metric_")]:
                 del verdict.numbers[name]  # each replica has metrics of its own, and the auditor looked at one's
             return Outcome(verdict, False, {"free_again_after_s": stuck_s})
+
+
+def _in_flight(gateway: Gateway) -> float:
+    return sum(value for _, value in gateway.metrics().get("taximeter_inflight_requests", ()))
 
 
 def _reserved(rig: Rig) -> float:

@@ -9,7 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .harness import ADMIN_KEY, CALLERS, Rig, get
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
+
+from .harness import CALLERS, Rig
 from .scenarios import Outcome
 from .traffic import Traffic
 

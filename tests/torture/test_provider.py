@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+
 from . import tariff
 from .books import kept_for
 from .faults import FAULTS, REFUSALS
-from .harness import ROOT, Provider, program, wait_until
+from .harness import Provider, program
 from .invoice import Line, read_invoice
 from .orders import BadOrdersError, Orders, parse, write
 from .reconcile import gather

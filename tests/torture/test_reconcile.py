@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import ROOT
+
 from .books import Books, Row, made_up, usd
 from .evidence import Evidence, read_metrics, spool_records, unrefused_intents
 from .figures import NUMBERS
-from .harness import ROOT
 from .reconcile import Sources, gather
 from .verdict import judge
 

@@ -22,5 +22,5 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    with server.new_database() as url:
+    with server.emptied_database() as url:
         yield url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry, RefusedCall, entry_of
 from proxy.ledger.schema import alerts, budget_spend
 from tests.support.hook import Hook
+from tests.support.waiting import wait_until
 
 AT = 1_795_435_785_000_000
 
@@ -64,20 +64,13 @@ def entry(*budgets: Any, cost: int = 1, reserved: int = 1) -> Entry:
     return entry_of(intent, end, "i")
 
 
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_each_threshold_is_told_once_a_window(tmp_path: Path, hook: tuple[str, type[Hook]]) -> None:
     url, taken = hook
     office = Office(tmp_path, url)
     for dollars in (1, 5, 6, 8, 9, 10, 11):
         office.spend(dollars * 10**9)
     assert office.kept() == [("threshold", "", "0.5"), ("threshold", "", "0.8"), ("threshold", "", "1")]
-    eventually(lambda: len(taken.taken) == 3)
+    wait_until("all is delivered", lambda: len(taken.taken) == 3)
     assert [one["event"]["threshold"] for one in taken.taken] == ["0.5", "0.8", "1"]
     assert taken.taken[0]["text"] == "Budget b: $5 of $10 spent, 50% reached."
     assert office.alerts.counts() == {("threshold", "b"): 3}
@@ -89,7 +82,7 @@ def test_a_restart_and_another_instance_tell_nothing_twice(tmp_path: Path, hook:
     for instance in ("i", "i", "other"):
         office = Office(tmp_path, url, instance)
         office.spend(9 * 10**9)
-        eventually(lambda: len(taken.taken) == 2)
+        wait_until("all is delivered", lambda: len(taken.taken) == 2)
         office.alerts.stop()
     assert len(office.kept()) == 2
 
@@ -112,7 +105,7 @@ def test_what_is_not_taken_is_sent_again_and_in_order(
     taken.statuses += trouble
     office = Office(tmp_path, url)
     office.spend(10 * 10**9)
-    eventually(lambda: len(taken.taken) == 3)
+    wait_until("all is delivered", lambda: len(taken.taken) == 3)
     assert [one["event"]["threshold"] for one in taken.taken] == ["0.5", "0.8", "1"]
     assert taken.asked == 3 + len(trouble)
     office.alerts.stop()
@@ -129,14 +122,14 @@ def test_a_webhook_that_is_away_holds_nobody_up_and_gets_all_of_it_later(
     office.alerts.stop()
     assert taken.taken == []
     back = Office(tmp_path, url)
-    eventually(lambda: len(taken.taken) == 3)
+    wait_until("all is delivered", lambda: len(taken.taken) == 3)
     back.alerts.stop()
 
 
 def test_no_secret_of_the_webhook_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     office = Office(tmp_path, "http://127.0.0.1:9/services/T0/B0/sEcReT")
     office.spend(10 * 10**9)
-    eventually(lambda: "cannot be reached" in caplog.text)
+    wait_until("it is logged", lambda: "cannot be reached" in caplog.text)
     office.alerts.stop()
     assert "sEcReT" not in caplog.text
 

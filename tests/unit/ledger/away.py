@@ -10,10 +10,8 @@ import resource
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,6 +24,7 @@ from proxy.ledger.schema import entries
 from proxy.spool.writer import SpoolWriter
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import append, intent, settle
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -64,13 +63,6 @@ class Load:
         return self.calls
 
 
-def wait_for(done: Callable[[], Any], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
 def away(server: PostgresServer, url: str, folder: Path, *, seconds: float, rate: float | None, crash: bool) -> Figures:
     """The database at `url` is stopped (or killed) for so long, with load before, meanwhile and after."""
     engine = open_ledger(url)
@@ -80,16 +72,18 @@ def away(server: PostgresServer, url: str, folder: Path, *, seconds: float, rate
     thread.start()
     writer = SpoolWriter(folder, "w")
     load = Load(writer, rate)
-    wait_for(lambda: recorder.caught_up_at, 30)
+    wait_until("the recorder has caught up", lambda: recorder.caught_up_at, 30)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (server.crash if crash else server.stop)()
-    wait_for(lambda: recorder.database_down_since, 30)
+    wait_until("the database is away", lambda: recorder.database_down_since, 30)
     begun, calls_then = time.monotonic(), load.calls
-    wait_for(lambda: time.monotonic() - begun >= seconds and load.calls > calls_then + 100, seconds + 60)
+    wait_until(
+        "the calls go on", lambda: time.monotonic() - begun >= seconds and load.calls > calls_then + 100, seconds + 60
+    )
     lag = recorder.lag_s
     server.start()
     back = time.time()
-    wait_for(lambda: recorder.caught_up_at > back, 300)
+    wait_until("it has caught up again", lambda: recorder.caught_up_at > back, 300)
     caught_up_in_s = time.time() - back
     calls = load.stop()
     stop.set()

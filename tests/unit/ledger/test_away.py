@@ -19,7 +19,8 @@ from proxy.ledger.schema import entries
 from proxy.spool.writer import SpoolWriter
 from tests.support.cutting import Cutter
 from tests.support.postgres import PostgresServer
-from tests.unit.ledger.away import Load, away, wait_for
+from tests.support.waiting import wait_until
+from tests.unit.ledger.away import Load, away
 
 pytestmark = pytest.mark.needs("postgres")
 
@@ -58,11 +59,11 @@ def test_connections_that_break_at_the_commit_lose_and_double_nothing(
         thread.start()
         writer = SpoolWriter(tmp_path, "w")
         load = Load(writer)
-        wait_for(lambda: cutter.lost_answers >= 8 and cutter.lost_commits >= 8, 60)
+        wait_until("enough COMMITs are cut", lambda: cutter.lost_answers >= 8 and cutter.lost_commits >= 8, 60)
         calls = load.stop()
         stop.set()
         thread.join()
-        wait_for(lambda: not recorder.step(), 60)
+        wait_until("all is shipped", lambda: not recorder.step(), 60)
         writer.close()
         engine.dispose()
     direct = open_ledger(server.url())

@@ -22,9 +22,10 @@ from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
 from proxy.reports.spend import entries_since, spend
+from tests.support.gateway import gateway, server
 from tests.support.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
-from tests.torture.harness import Gateway, free_port, wait_until
+from tests.support.waiting import wait_until
 
 KEPT = START + 2 * DAY_US  # of three days and a half
 NOW = KEPT + 10 * DAY_US + HOUR_US
@@ -142,7 +143,7 @@ def test_instances_that_delete_at_once_retire_each_entry_once(postgres: Postgres
 
 def test_the_server_deletes_by_itself(tmp_path: Path) -> None:
     settings = {
-        "server": {"port": free_port(), "admin_port": free_port(), "admin_key": "sk-admin"},
+        "server": server(),
         "ledger": f"sqlite:///{tmp_path}/ledger.db",
         "ledger_retention_days": 3,
         "data_dir": str(tmp_path / "data"),
@@ -152,13 +153,9 @@ def test_the_server_deletes_by_itself(tmp_path: Path) -> None:
     engine = open_ledger(str(settings["ledger"]))
     days_ago = (time.time_ns() // 1000 // DAY_US - 5) * DAY_US
     fill(engine, made_up(1300, hours=119, start=days_ago))
-    gateway = Gateway(tmp_path, settings)
-    try:
-        gateway.up()
+    with gateway(tmp_path, settings) as running:
         kept = days_ago + 2 * DAY_US
         wait_until("old entries are deleted", lambda: count(engine, entries.c.started_at < kept) == 0, 20)
         assert count(engine) > 200
-        assert gateway.verified()["ok"] is True
-    finally:
-        gateway.close()
-        engine.dispose()
+        assert running.verified()["ok"] is True
+    engine.dispose()

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.api_routes import CONTRACT
 from tests.unit.control.api.conftest import Control
-
-CONTRACT = {
-    ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/requests"),
-    ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
-    ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
-    ("post", "/api/keys"), ("delete", "/api/keys/{key_id}"),
-}  # fmt: skip
 
 
 def operations(control: Control) -> dict[tuple[str, str], dict[str, Any]]:

@@ -1,9 +1,9 @@
 """How many recorded answers, and what may come in their place, end at their ceiling: charged for all that could have been.
 
-    python -m tests.support.odd_share
+    python -m tests.flow.odd_share
 
 Prints, for each kind of oddity, answers and those whose entry is `unconfirmed`. Runs against older commits too: copy this
-file and `odd_bytes.py` into their `tests/support`.
+file into their `tests/flow` and `odd_bytes.py` into their `tests/support`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,10 @@
+"""The routes of the API that the contract promises, each as (method, path)."""
+
+from __future__ import annotations
+
+CONTRACT = {
+    ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/requests"),
+    ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
+    ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
+    ("post", "/api/keys"), ("delete", "/api/keys/{key_id}"),
+}  # fmt: skip
