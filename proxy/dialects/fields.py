@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
 from proxy.types import Call
 
@@ -132,20 +133,11 @@ def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]
     return objects(body, name) if body.get(name) not in (None, []) else []
 
 
-def encode(call: Call, model: str) -> bytes:
+def encode(call: Call, model: str) -> Outgoing:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
-    call.body["model"] = model
-    return written(call.body)
+    return json_body({**call.body, "model": model})
 
 
-def written(body: Mapping[str, Any]) -> bytes:
-    """A body as JSON. Raises `Refused` (400) where it is nested deeper than can be written."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        raise invalid_request("The body is nested too deeply.") from None
-
-
-def encode_nothing(call: Call, model: str) -> bytes:
+def encode_nothing(call: Call, model: str) -> Outgoing:
     """What has no body."""
-    return b""
+    return Outgoing(b"")

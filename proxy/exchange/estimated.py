@@ -14,7 +14,6 @@ from pricing.money import to_nanousd
 from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Reading
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.plane import Plane
 
 _MOST_NANOUSD = 10**15  # a million dollars for one call
 # Whose output limits hold for all that is written; elsewhere reasoning may stand beside them, and only the context bounds it.
@@ -22,12 +21,12 @@ _WITHIN_THE_CAP = frozenset({"openai", "azure", "anthropic", "google", "google-v
 _INPUTS = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
 
 
-def implausible(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) -> bool:
+def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     """More than there can be: than the model reads and writes in all the passes and sequences of this call."""
     if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
         return True
-    route, call, bound = attempt.route, attempt.call, attempt.bound
-    facts = plane.facts_of(route.provider, route.model, attempt.started_at / 1e6)
+    route, call, bound, configured = attempt.route, attempt.call, attempt.bound, attempt.exchange.configured
+    facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6)
     context = route.context_tokens or facts.context_tokens
     if context is None or reading.source == "estimated" or call.free:
         return False
@@ -39,7 +38,7 @@ def implausible(plane: Plane, attempt: Attempt, reading: Reading, cost: Cost) ->
             taken += float(quantity)
     times = call.passes * call.sequences
     written = context
-    if plane.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
+    if configured.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
         written = route.max_output_tokens or facts.max_output_tokens or context
     return given > max(context * times, bound.input_tokens or 0) or taken > max(written, bound.output_tokens) * times
 

@@ -24,8 +24,8 @@ async def test_a_unit_without_a_price_hides_none_of_the_rest(
 ) -> None:
     models = {"m": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": cap}}
     house = build(**DASHSCOPE, models=models)
-    monkeypatch.setattr(house.plane.book.catalog, "lines", {})  # whatever the book has for a search
-    house.plane.book.catalog._providers.clear()
+    monkeypatch.setattr(house.plane.configured.book.catalog, "lines", {})  # whatever the book has for a search
+    house.plane.configured.book.catalog._providers.clear()
     await house.ask(whole(usage=SEARCHED), max_tokens=cap)
     intent, settle = house.records()[-2:]
     assert settle["usage"]["web_search"] == 1
