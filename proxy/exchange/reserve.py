@@ -121,7 +121,7 @@ def _worth_counting(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> boo
     """Whether the closest count there could be would change much, and might fit: a spent budget refuses at once."""
     if attempt.bound.input_tokens is None or not attempt.reserved_nanousd:
         return False
-    optimistic = attempt.bound.with_input(len(attempt.body) // _BYTES_PER_TOKEN)
+    optimistic = attempt.bound.with_input(attempt.bound.text_bytes // _BYTES_PER_TOKEN + attempt.bound.media_tokens)
     price = attempt.price
     if cache_is_trusted(plane, attempt):
         price = reading(len(attempt.body), price)
