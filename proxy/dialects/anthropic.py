@@ -168,8 +168,8 @@ def _bound_tools(call: Call) -> None:
     call.extra = {"web_search": searches} if searches else {}
 
 
-def cap_messages(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["max_tokens"] = tokens
+def cap_messages(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"max_tokens": tokens}
 
 
 def refusal_body(refusal: Refusal) -> bytes:

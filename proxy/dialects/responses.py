@@ -196,8 +196,8 @@ def _kind(tool: Mapping[str, Any]) -> str:
     return fields.kind_of(tool, "tools") or "function"
 
 
-def cap(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["max_output_tokens"] = tokens
+def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"max_output_tokens": tokens}
 
 
 def stream_end(refusal: Refusal) -> bytes:
