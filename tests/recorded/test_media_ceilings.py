@@ -17,7 +17,7 @@ import pytest
 
 from tests.flow.house import Answer, House
 from tests.support.media import base64_of, data_url, jpeg, m4a, mp3, mp4, opus, pdf, png, wav, webp
-from tests.unit.pricing.media.test_bounds import FAMILIES
+from tests.support.published import FAMILIES
 
 WORDS = "what is it that you can see or hear in this one " * 4
 SIZES = (
