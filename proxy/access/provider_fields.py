@@ -10,6 +10,7 @@ Sources: openrouter.ai/docs (routing, presets, plug-ins, variants); google-genai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -102,8 +103,9 @@ def is_self_hosted(provider: str) -> bool:
     return provider not in HOSTED and provider not in _KNOWN_ROUTERS
 
 
-def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> None:
-    """Leave out, or refuse by name (`Refused`, 400), what this provider would read of the body and this key may not ask for.
+def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
+    """The call without what this provider would read of its body and this key may not ask for. Raises `Refused` (400), by name,
+    where an answer would need it.
 
     allowed: the provider's name of another model that the caller names, or `Refused`, where it may not be used. exact: the
     configuration has this very model, and not a pattern.
@@ -111,9 +113,9 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
     provider = route.provider.lower()
     rules = _rules_of(provider)
     if rules:
-        _apply(call, rules)
+        call = _without(call, rules)
     if is_router(provider):
-        _screen_models(call, route, allowed, exact=exact)
+        call = _screen_models(call, route, allowed, exact=exact)
     if call.urls and is_self_hosted(provider):
         _refuse_inner_urls(call, bare_names=provider not in ENGINES_BY_PROVIDER)
     if provider in _QWEN:
@@ -121,17 +123,22 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
     if call.dialect == "gemini" and isinstance(config := call.body.get("generationConfig"), dict):
         _refuse(config, _GEMINI_CONFIG)
         _refuse(call.body, _GEMINI_CONFIG)
+    return call
 
 
-def _apply(call: Call, rules: Mapping[str, Rule]) -> None:
+def _without(call: Call, rules: Mapping[str, Rule]) -> Call:
     names = [name for name in call.body if name.lower() in rules]
+    dropped = set()
     for name in names:
         rule = rules[name.lower()]
         if rule.harmless(call.body[name]) or (name == "best_of" and call.dialect == "openai.completions"):
             continue
         if not rule.drop or call.form is not None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
-        del call.body[name]
+        dropped.add(name)
+    if not dropped:
+        return call
+    return replace(call, body={name: value for name, value in call.body.items() if name not in dropped})
 
 
 def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
@@ -141,25 +148,27 @@ def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
 
 
-def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> None:
+def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
     """Whatever model a body names beside its own must be one that the caller may use."""
     name, _, variants = route.model.partition(":")
     if not exact and ("@preset" in route.model or any(one in _VARIANTS_COST for one in variants.lower().split(":"))):
         raise invalid_request(
             f"A variant or a preset of {name[:100]!r} is not accepted here: it may cost more than the model.", "model"
         )
+    named: dict[str, list[str]] = {}
     for field in [one for one in call.body if one.lower() == "models"]:
         models = call.body[field]
         if is_off(models):
             continue
         if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
             raise invalid_request("`models` must be a list of names.", "models")
-        call.body[field] = [route.model if one == route.requested else allowed(one) for one in models]
+        named[field] = [route.model if one == route.requested else allowed(one) for one in models]
     tools = call.body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and ":" in kind:
             raise invalid_request("A router's own tools are not accepted here: nobody meters them.", "tools")
+    return replace(call, body={**call.body, **named}) if named else call
 
 
 def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:

@@ -28,7 +28,7 @@ class Holder(NamedTuple):
     session_id: str = ""
 
 
-class Held:
+class StoredOwners:
     """Holders by digest."""
 
     def __init__(self, max_ids: int = _MAX_IDS) -> None:

@@ -21,6 +21,7 @@ from proxy.budgets.store import (
     Ending,
     Expired,
     Granted,
+    InProcess,
     Moved,
     Standing,
     counter_key,
@@ -85,7 +86,7 @@ def _digest(group: str) -> bytes:
     return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-class MemoryStore:
+class MemoryStore(InProcess):
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
     epoch = ""  # it lives as long as its one data plane
@@ -107,12 +108,13 @@ class MemoryStore:
         if key not in self._counters and self._idle_spent(key) is None:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
-    def begin_anew(self, budget: str) -> None:
+    def begin_anew(self, budget: str) -> bool:
         """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
         for key in [key for key in self._counters if key[0] == budget]:
             del self._counters[key]
         for window in [window for window in self._idle if window[0] == budget]:
             del self._idle[window]
+        return True
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
         counters = self._counters
@@ -373,7 +375,7 @@ class MemoryStore:
             return standing_of(claim, self._idle_spent(key) or 0)
         return standing_of(claim, counter.spent, counter.reserved)
 
-    def forget_ended_windows(self, now_s: float) -> None:
+    async def forget_ended_windows(self, now_s: float) -> None:
         """Keep less of counters whose window is over and on which nothing is reserved any more; after an hour, nothing."""
         over = [
             (key, counter)

@@ -6,10 +6,12 @@ deadline passes is charged whole, and remembered for a day: what is learned of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from proxy.budgets.budget import Budget
+from proxy.budgets.totals import Totals
 from proxy.types import Claim
 
 Ending = Literal["settled", "released", "expired"]
@@ -166,3 +168,69 @@ class Store(Protocol):
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter of `claim`, as of the last answer that this process had."""
         ...
+
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
+        """Add to what a session has cost in all processes; the total. None where this process has all of it itself."""
+        ...
+
+    # Its life in a process. What a store has no use for does nothing.
+
+    @property
+    def up(self) -> bool:
+        """Whether it answers."""
+        ...
+
+    async def run(self) -> None:
+        """What it does by itself, until it is cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """The process ends."""
+        ...
+
+    async def wait_until_up(self) -> None: ...
+
+    def seed(self, standing: Standing) -> None:
+        """Set what the ledger says was spent, unless the counter knows more."""
+        ...
+
+    def begin_anew(self, budget: str) -> bool:
+        """A budget counts something else from now on; whether it waits to be seeded for that."""
+        ...
+
+    def limits_changed(self) -> None:
+        """A budget was raised: whoever waits may look again."""
+        ...
+
+    async def forget_ended_windows(self, now_s: float) -> None: ...
+
+    # What it says of itself, as far as this process has its counters: nothing where they are shared.
+
+    def standings(self) -> Sequence[Standing]: ...
+
+    def fullest(self, most: int, now_s: float) -> tuple[Sequence[Standing], Mapping[str, int]]:
+        """Of each budget the `most` fullest counters, and how many there are."""
+        ...
+
+    def totals(self, budgets: Sequence[Budget], now_s: float) -> Sequence[Totals]:
+        """What each budget's groups come to."""
+        ...
+
+
+class InProcess:
+    """A store that is all in one process: there is nothing to wait for, to run or to ask."""
+
+    up = True
+
+    async def run(self) -> None:
+        """Nothing happens by itself."""
+
+    async def close(self) -> None:
+        """Nothing is left open."""
+
+    async def wait_until_up(self) -> None:
+        """It always is."""
+
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
+        """This process has all of it itself."""
+        return None

@@ -8,59 +8,69 @@ taken for such fields too; every other unknown field passes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from proxy.ceilings.habits import habits_of
+from proxy.dialects.responses import CLIENT_TOOLS
 from proxy.types import Call, Route
 
-_Harmless = Callable[[Any], bool]
+
+class _Costly(NamedTuple):
+    """A field that costs. bounded: at these providers the ceiling holds its bill. at: only these bill it; None: who knows."""
+
+    why: str
+    bounded: frozenset[str] = frozenset()
+    at: frozenset[str] | None = None
 
 
-def _is_off(value: Any) -> bool:
-    return value in (None, False, [], {}, "none", "off")
+_ANOTHER_MODEL = _Costly("another model has another price")
+_SEARCHES = _Costly("a search is billed, and so is what it brings in")
 
-
-def _is_mode_off(value: Any) -> bool:
-    return _is_off(value) or (isinstance(value, dict) and value.get("mode") == "off")
-
-
-# Field: who bills it, as its documentation says. `bounded`: providers whose bill the ceiling holds (see `habits`).
-_FIELDS: Mapping[str, tuple[_Harmless, frozenset[str], str]] = {
+_FIELDS: Mapping[str, _Costly] = {
     # docs.x.ai, live search: $25 per 1,000 sources, as many as the model likes to read
-    "search_parameters": (_is_mode_off, frozenset(), "live search bills every source"),
-    # help.aliyun.com/zh/model-studio/web-search: billed by the search, whose results are input
-    "enable_search": (_is_off, frozenset(), "a search is billed, and so is what it brings in"),
-    "search_options": (_is_off, frozenset(), "a search is billed, and so is what it brings in"),
-    "enable_code_interpreter": (_is_off, frozenset(), "the interpreter's rounds are billed"),
-    # OpenAI: only its search models take it; Perplexity: the fee of each request goes by it
-    "web_search_options": (_is_off, frozenset({"openai", "azure", "perplexity"}), "a search is billed"),
-    # learn.microsoft.com, on your data: hidden prompts, and another service
-    "data_sources": (_is_off, frozenset(), "what is found there becomes input"),
-    # openrouter.ai/docs: web plug-in by the result, PDF engines by the page, other models by their own price
-    "plugins": (_is_off, frozenset(), "plug-ins are billed"),
-    "models": (_is_off, frozenset(), "another model has another price"),
-    "route": (_is_off, frozenset(), "another model has another price"),
-    "preset": (_is_off, frozenset(), "a preset brings its own model and prompt"),
-    "fallbacks": (_is_off, frozenset(), "another model has another price"),
+    "search_parameters": _Costly("live search bills every source"),
+    # help.aliyun.com/zh/model-studio/web-search, …/code-interpreter
+    "enable_search": _SEARCHES,
+    "search_options": _SEARCHES,
+    "enable_code_interpreter": _Costly("the interpreter's rounds are billed"),
+    # docs.x.ai, openrouter.ai/docs/features/web-search: by the source or the result. Elsewhere it is bounded: see `habits`.
+    "web_search_options": _Costly("searches are billed by what they find", at=frozenset({"xai", "openrouter"})),
+    # learn.microsoft.com, Azure OpenAI on your data: hidden prompts, and another service
+    "data_sources": _Costly("what is found there becomes input"),
+    # openrouter.ai/docs: the web plug-in by the result, PDF engines by the page
+    "plugins": _Costly("plug-ins are billed"),
+    "models": _ANOTHER_MODEL,
+    "route": _ANOTHER_MODEL,
+    "fallbacks": _ANOTHER_MODEL,
+    "preset": _Costly("a preset brings its own model and prompt"),
     # console.groq.com/docs/compound
-    "compound_custom": (_is_off, frozenset(), "each tool and model is billed"),
-    "search_settings": (_is_off, frozenset(), "a search is billed"),
-    # docs.cohere.com v1: connectors search the web
-    "connectors": (_is_off, frozenset(), "a connector's searches become input"),
-    # docs.mistral.ai, docs.z.ai, platform.minimaxi.com
-    "web_search": (_is_off, frozenset(), "a search is billed"),
-    "mcp_servers": (_is_off, frozenset({"anthropic"}), "tools at the provider are billed"),
-    "agent_id": (_is_off, frozenset(), "an agent brings its own prompt and tools"),
-    "assistant_id": (_is_off, frozenset(), "an assistant brings its own prompt and tools"),
+    "compound_custom": _Costly("each tool and model is billed"),
+    "search_settings": _SEARCHES,
+    # docs.cohere.com, v1 chat: connectors search the web
+    "connectors": _SEARCHES,
+    # docs.z.ai, platform.minimaxi.com
+    "web_search": _SEARCHES,
+    # docs.anthropic.com, MCP connector: bounded by the turns of the tool loop
+    "mcp_servers": _Costly("tools at the provider are billed", bounded=frozenset({"anthropic"})),
+    # docs.mistral.ai/agents and others
+    "agent_id": _Costly("an agent brings its own prompt and tools"),
+    "assistant_id": _Costly("an assistant brings its own prompt and tools"),
 }
 _SOUNDS_COSTLY = re.compile(
     r"(?:web|live|online|deep|enable|internet)_?(?:search|research|brows|retriev)|grounding|deep_?research|(?:\A|_)plugins?(?:\Z|_)"
     r"|connector|browser_use|code_?interpreter|knowledge_?base|(?:\A|_)rag(?:\Z|_)|retrieval|(?:\A|_)agents?(?:\Z|_)|mcp|online\Z"
 )
 
+_KNOWN_HARMLESS = frozenset({"agent", "agent_name"})
+_OFF: tuple[Any, ...] = (None, False, [], {}, "", "none", "off")
+
 # Tools of Chat Completions that the client runs; every other type runs, and is billed, at the provider.
 _CLIENTS_CHAT_TOOLS = frozenset({"function", "custom", None})
+
+# openai SDK 3.54, `types/responses/tool_param.py`: those whose calls are billed as `extra` says, and those that are refused.
+_HOSTED_TOOLS = ("web_search", "file_search", "code_interpreter", "shell", "image_generation", "mcp")
+# docs.x.ai/docs/guides/tools and openrouter.ai: `max_tool_calls` is not theirs
+_CALLS_AS_IT_LIKES = frozenset({"xai", "openrouter", "perplexity", "groq"})
 
 # Models whose searches, thoughts or other models nothing bounds.
 _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
@@ -78,40 +88,41 @@ def unbounded_by(call: Call, route: Route) -> str:
         if route.provider in providers and pattern.search(route.model.lower()):
             return f"the model {route.model!r} has none, because {why}; ask for another one"
     for name, value in call.body.items():
-        if (reason := _reason(name, value, call, route)) is not None:
+        if (reason := _reason(name, value, route.provider)) is not None:
             return f"`{name}` is given, and {reason}; leave it out"
     if call.dialect == "openai.chat":
-        return _by_tools(call)
-    return ""
+        return _by_chat_tools(call.body.get("tools"))
+    return _by_hosted_tools(call, route) if call.dialect == "openai.responses" else ""
 
 
-def _reason(name: str, value: Any, call: Call, route: Route) -> str | None:
+def _reason(name: str, value: Any, provider: str) -> str | None:
+    if value in _OFF or (isinstance(value, dict) and value.get("mode") == "off"):
+        return None
     known = _FIELDS.get(name)
     if known is not None:
-        harmless, bounded, why = known
-        if harmless(value) or _is_bounded(name, call, route, bounded):
-            return None
-        return why
-    if not _is_off(value) and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
+        counts = provider not in known.bounded and (known.at is None or provider in known.at)
+        return known.why if counts else None
+    if name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
         return "nobody here knows what it costs"
     return None
 
 
-def _is_bounded(name: str, call: Call, route: Route, bounded: frozenset[str]) -> bool:
-    if route.provider not in bounded:
-        return False
-    if name == "web_search_options" and route.provider in ("openai", "azure"):
-        return habits_of(call, route).searches > 0
-    return True
-
-
-_KNOWN_HARMLESS = frozenset({"tool_choice", "agent", "agent_name", "embedding_types"})
-
-
-def _by_tools(call: Call) -> str:
-    tools = call.body.get("tools")
+def _by_chat_tools(tools: Any) -> str:
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
         if not isinstance(kind, str | None) or kind not in _CLIENTS_CHAT_TOOLS:
-            return f"a tool of the type {str(kind)[:40]!r} runs at the provider, which bills it; leave it out"
+            return f"`tools` has one of the type {str(kind)[:40]!r}, which the provider runs and bills; leave it out"
+    return ""
+
+
+def _by_hosted_tools(call: Call, route: Route) -> str:
+    """Tools of Responses that run at a provider which is not known to count their calls, or which nobody knows."""
+    for tool in call.body.get("tools") or ():
+        kind = tool.get("type") or "function"
+        if kind.startswith(CLIENT_TOOLS):
+            continue
+        if not kind.startswith(_HOSTED_TOOLS):
+            return f"`tools` has one of the type {kind[:40]!r}, and nobody here knows what it costs; leave it out"
+        if route.provider in _CALLS_AS_IT_LIKES:
+            return f"`tools` has {kind[:40]!r}, which {route.provider} calls as often as it likes; leave it out"
     return ""

@@ -60,6 +60,8 @@ def habits_of(call: Call, route: Route) -> Habits:
     if provider in ("openai", "azure") and _SEARCHES.search(model):
         searches = 1 if "preview" in model else _MOST_SEARCHES
         return Habits(fees={"web_search": searches}, searches=searches)
+    if call.body.get("web_search_options") is not None and provider != "perplexity":
+        return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
         return _PLAIN
     if provider == "dashscope":
@@ -77,9 +79,10 @@ def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int
     return by_itself or _LOUD_QWEN.search(model) is not None, budget if type(budget) is int and budget > 0 else None
 
 
-def name_cap(call: Call, provider: str) -> None:
-    """Say the output cap under the name that this provider knows as well, where the client chose one that it ignores."""
+def name_cap(call: Call, provider: str) -> dict[str, Any]:
+    """Fields that say the output cap under the name that this provider knows, where the client chose one that it ignores."""
     if call.dialect == "openai.chat" and provider not in _KNOWS_COMPLETION_TOKENS:
         asked = call.body.get("max_completion_tokens")
         if asked is not None and call.body.get("max_tokens") is None:
-            call.body["max_tokens"] = asked
+            return {"max_tokens": asked}
+    return {}

@@ -94,13 +94,13 @@ class SharedBudgets:
         seen = self._seen
         if seen is None or seen.state != "open":
             return  # the counters will be made of the ledger
-        owed = [entry for entry in entries if entry.budgets and entry.end.get("epoch") != seen.epoch]
+        owed = [entry for entry in entries if entry.budgets and entry.end["epoch"] != seen.epoch]
         if owed:
             self._hand_over(self._charge(owed))
 
     def over(self, lately: Sequence[Entry]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
-        mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
+        mine = [entry for entry in lately if entry.end["epoch"] == self.store.epoch]
         if mine:
             self.ended(mine)
 
@@ -252,7 +252,7 @@ class SharedBudgets:
         while True:
             await asyncio.sleep(_FORGET_S)
             try:
-                await self.store.forget_ended_windows()
+                await self.store.forget()
             except StoreUnavailable as error:
                 log.debug("forgetting: %s", error)
 

@@ -81,7 +81,7 @@ class Application:
                 "created": int(self._plane.started_at),
                 "owned_by": route.provider,
             }
-            for route in self._plane.router.visible(identity)
+            for route in self._plane.configured.router.visible(identity)
         ]
         await client.respond(200, [_JSON], orjson.dumps({"object": "list", "data": models}))
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,19 @@ import uvloop
 from pricing.book import Book
 from pricing.load import load_book
 from proxy.access.keys import KeyRing, identity_of
-from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Standing, StoreUnavailable
+from proxy.budgets.store import Expired, Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
-from proxy.config.model import AssumedPrice, Config
+from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
-from proxy.exchange.attempt import expired_record
-from proxy.exchange.plane import Plane, destinations_of
+from proxy.exchange.configured import configure
+from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
@@ -43,10 +43,10 @@ from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
 from proxy.shares import Shares
+from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.times import now_s, now_us
 from proxy.types import Identity
-from proxy.upstream.pool import UpstreamClient
 
 log = logging.getLogger("taximeter.data")
 
@@ -59,39 +59,6 @@ _STORE_WAIT_S = 10.0
 def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
     """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
     uvloop.run(_DataPlane(config, worker, listener, orders).serve())
-
-
-def build_plane(config: Config, worker: str, book: Book, store: MemoryStore | RedisStore) -> Plane:
-    """All that a data plane's calls share, as the configuration says; its spool is open, its upstreams are not yet called.
-
-    worker: its name, in the spool's files and beside what it has learned. book: the packaged prices.
-    """
-    keys = KeyRing(identity_of(key) for key in config.keys)
-    upstreams = UpstreamClient(keys.is_single)
-    keyed = KeyedHash(_secret(Path(config.data_dir) / "conversations.key"))
-    return Plane(
-        config=config,
-        keys=keys,
-        router=Router(config.models, config.upstreams),
-        book=_priced_by(book, config),
-        budgets=BudgetIndex(compile_budgets(config.budgets)),
-        store=store,
-        spool=SpoolWriter(Path(config.data_dir) / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb),
-        upstreams=upstreams,
-        load=_load(config, keys),
-        destinations=destinations_of(config, os.environ, upstreams),
-        guards=Guards(config.guards),
-        chains=Chains(keyed),
-        prefixes=CountedPrefixes(keyed),
-        learned=Learned(Path(config.data_dir) / f"learned-{worker}.json"),
-    )
-
-
-def _priced_by(book: Book, config: Config) -> Book:
-    """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
-    book = book.with_operator(config.operator_prices())
-    assumed = config.on_unpriced
-    return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
 
 
 class _DataPlane:
@@ -107,7 +74,7 @@ class _DataPlane:
 
     async def serve(self) -> None:
         config = self._config
-        plane = self._plane = build_plane(config, self._worker, self._book, self._store(config))
+        plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
         server = self._server = self._uvicorn(config, Application(plane))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -127,31 +94,15 @@ class _DataPlane:
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
-        if isinstance(plane.store, RedisStore):
-            chores.append(asyncio.create_task(plane.store.member.run()))
+        chores.append(asyncio.create_task(plane.store.run()))
         await server.serve(sockets=[self._listener])
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._write_tally()
-        if isinstance(plane.store, RedisStore):
-            await plane.store.member.close()
-        plane.upstreams.close()
+        await plane.store.close()
+        plane.configured.upstreams.close()
         plane.spool.close()
-
-    def _store(self, config: Config) -> MemoryStore | RedisStore:
-        if config.store == "memory":
-            return MemoryStore()
-        return RedisStore(config.store, on_epoch=self._mark_epoch, on_joined=self._say_joined)
-
-    def _mark_epoch(self, epoch: str) -> None:
-        """Whatever ends before this record is in the sums that the epoch's counters are made of."""
-        self._plane.spool.append_end(orjson.dumps({"t": "epoch", "epoch": epoch}))
-
-    async def _say_joined(self, epoch: str) -> None:
-        """Everything that is open here stands in the new epoch."""
-        member = self._plane.store.member  # type: ignore[union-attr]  # it is the shared store that calls
-        await member.command("SADD", member.name("joined"), self._plane.spool.run)
 
     def _uvicorn(self, config: Config, app: Application) -> Server:
         server = config.server
@@ -192,87 +143,82 @@ class _DataPlane:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_raises(snapshot["raises"])
-        store = self._plane.store
-        if isinstance(store, MemoryStore) and "defined" in snapshot:
-            self._take_seeds(store, snapshot["seeds"])
-        if self._plane.ready or self._server.should_exit:
+        if "defined" in snapshot:
+            self._take_seeds(snapshot["seeds"])
+        if self._plane.ready or self._server.should_exit or self._readying is not None:
             return
-        if isinstance(store, MemoryStore):
-            for seed in snapshot["seeds"]:
-                store.seed(Standing(reserved=0, **seed))
-            self._plane.ready = True
-        elif self._readying is None:
-            self._readying = asyncio.create_task(self._be_ready(store))
+        for seed in snapshot["seeds"]:
+            self._plane.store.seed(Standing(reserved=0, **seed))
+        self._readying = asyncio.create_task(self._be_ready())
 
     def _take_raises(self, rows: Sequence[Sequence[Any]]) -> None:
         raises = [Raise(*row) for row in rows]
         if raises != self._raises:
             self._raises = raises
-            self._plane.budgets = BudgetIndex(compile_budgets(self._plane.config.budgets, raises))
+            configured = self._plane.configured
+            budgets = BudgetIndex(compile_budgets(configured.config.budgets, raises))
+            self._plane.configured = replace(configured, budgets=budgets)
             self._plane.store.limits_changed()
 
-    def _take_seeds(self, store: MemoryStore, seeds: Sequence[Mapping[str, Any]]) -> None:
+    def _take_seeds(self, seeds: Sequence[Mapping[str, Any]]) -> None:
         """The ledger knows by now what the budgets of the latest configuration begin with."""
         for seed in seeds:
             if seed["budget"] in self._plane.unseeded:
-                store.seed(Standing(reserved=0, **seed))
+                self._plane.store.seed(Standing(reserved=0, **seed))
         self._plane.unseeded.clear()
         self._plane.seeded.set()
 
-    async def _be_ready(self, store: RedisStore) -> None:
+    async def _be_ready(self) -> None:
         """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STORE_WAIT_S):  # not wait_for, which in Python 3.11 may swallow a cancellation
-                await store.member.ready.wait()
+                await self._plane.store.wait_until_up()
         self._plane.ready = not self._server.should_exit
 
     def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._plane.standing_rows()
+        return [standing._asdict() for standing in self._plane.store.standings()]
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        return self._plane.fullest_rows(payload["most"], now_s())
+        standings, counts = self._plane.store.fullest(payload["most"], now_s())
+        return {"rows": [standing._asdict() for standing in standings], "counts": counts}
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._plane.budget_totals(now_s())
+        budgets = self._plane.configured.budgets.budgets
+        return [totals.told() for totals in self._plane.store.totals(budgets, now_s())]
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
         return {
             "inflight_requests": plane.calls_in_flight,
             "bytes_in_flight": plane.load.bytes.total,
-            "store_up": isinstance(plane.store, MemoryStore) or plane.store.member.ready.is_set(),
+            "store_up": plane.store.up,
         }
 
     def _reload(self, config: Config) -> None:
-        """Take a new configuration whole; calls in flight finish with what they began with."""
+        """Take a new configuration whole; calls in flight finish with the one that they began with."""
         plane = self._plane
-        upstreams = UpstreamClient(plane.keys.is_single)
-        plane.destinations = destinations_of(config, os.environ, upstreams)
-        retired, plane.upstreams = plane.upstreams, upstreams
+        known = {budget.name: budget.definition for budget in plane.configured.budgets.budgets}
+        retired, plane.configured = (
+            plane.configured,
+            configure(config, os.environ, self._book, self._raises, alone=plane.keys.is_single),
+        )
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
-        plane.router = Router(config.models, config.upstreams)
-        plane.book = _priced_by(self._book, config)
-        self._redefine(plane, config)
         plane.guards.settings = config.guards
-        plane.facts = {}
         bounds = _load(config, plane.keys)
         plane.load.max_body_bytes = bounds.max_body_bytes
         plane.load.bytes.capacity = bounds.bytes.capacity
         plane.load.calls.most_each = bounds.calls.most_each
-        plane.config = config
-        retired.close()
+        self._redefine(known)
+        retired.upstreams.close()
 
-    def _redefine(self, plane: Plane, config: Config) -> None:
+    def _redefine(self, known: Mapping[str, str]) -> None:
         """Budgets that are new, or count something else than they did, begin with what the ledger says."""
-        known = {budget.name: budget.definition for budget in plane.budgets.budgets}
-        plane.budgets = BudgetIndex(compile_budgets(config.budgets, self._raises))
-        if isinstance(plane.store, MemoryStore):
-            changed = [one.name for one in plane.budgets.budgets if known.get(one.name) != one.definition]
-            for name in changed:
-                plane.store.begin_anew(name)
-            if changed:
-                plane.unseeded.update(changed)
-                plane.seeded.clear()
+        plane = self._plane
+        changed = [one.name for one in plane.configured.budgets.budgets if known.get(one.name) != one.definition]
+        waiting = [name for name in changed if plane.store.begin_anew(name)]
+        if waiting:
+            plane.unseeded.update(waiting)
+            plane.seeded.clear()
 
     # The clock.
 
@@ -283,8 +229,7 @@ class _DataPlane:
             check_times(self._server.server_state.connections, loop.time())
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
-            if isinstance(self._plane.store, MemoryStore):
-                self._plane.store.forget_ended_windows(now_s())
+                await self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
 
@@ -296,8 +241,8 @@ class _DataPlane:
         if not gone:
             return
         try:
-            for one in gone:
-                plane.spool.append(expired_record(one, now_us(), plane.store.epoch))
+            for reservation in gone:
+                plane.spool.append(orjson.dumps(_expired(reservation, now_us(), plane.store.epoch)))
         except SpoolUnavailable:
             return  # they are told again
         await plane.store.written([one.reservation_id for one in gone])
@@ -309,6 +254,50 @@ class _DataPlane:
                 self._plane.spool.append(orjson.dumps(record))
             except SpoolUnavailable:
                 log.warning("the spool cannot be written: counts of refusals are lost")
+
+
+def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
+    """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
+    data_dir = Path(config.data_dir)
+    keys = KeyRing(identity_of(key) for key in config.keys)
+    keyed = KeyedHash(_secret(data_dir / "conversations.key"))
+    spool = SpoolWriter(data_dir / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb)
+    return Plane(
+        configured=configure(config, environ, book, [], alone=keys.is_single),
+        keys=keys,
+        store=MemoryStore() if config.store == "memory" else _shared_store(config.store, spool),
+        spool=spool,
+        load=_load(config, keys),
+        guards=Guards(config.guards),
+        chains=Chains(keyed),
+        prefixes=CountedPrefixes(keyed),
+        learned=Learned(data_dir / f"learned-{worker}.json"),
+    )
+
+
+def _shared_store(url: str, spool: SpoolWriter) -> RedisStore:
+    """The store that all instances share, and what the spool has to know of its epochs."""
+
+    def epoch_begins(epoch: str) -> None:
+        """Whatever ends before this record is in the sums that the epoch's counters are made of."""
+        marker: records.Epoch = {"t": "epoch", "epoch": epoch}
+        spool.append_end(orjson.dumps(marker))
+
+    async def joined(epoch: str) -> None:
+        """Everything that is open here stands in the new epoch."""
+        await store.member.command("SADD", store.member.name("joined"), spool.run)
+
+    store = RedisStore(url, on_epoch=epoch_begins, on_joined=joined)
+    return store
+
+
+def _expired(reservation: Expired, at_us: int, epoch: str) -> records.Expired:
+    """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
+    intent: records.Intent = orjson.loads(reservation.record)
+    intent["budgets"] = reservation.charged
+    if reservation.nanousd is not None:
+        intent["reserved_nanousd"] = reservation.nanousd
+    return {"t": "expired", "id": reservation.reservation_id, "at": at_us, "epoch": epoch, "intent": intent}
 
 
 def _load(config: Config, keys: KeyRing) -> Load:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from proxy.dialects import anthropic, fields, gemini, media, openai, responses, streams
+from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
 from proxy.types import Call
@@ -51,6 +52,7 @@ def _everything(call: Call) -> bool:
 class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
 
+    cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
     holds: whether what the answer to this call says may be stored at the provider, and referred to later.
     """
@@ -59,8 +61,8 @@ class Endpoint:
     operation: str
     target: str
     parse: Callable[[bytes], Call]
-    cap_output: Callable[[dict[str, Any], int, str], None]
-    encode: Callable[[Call, str], bytes] = fields.encode
+    cap_output: Callable[[Mapping[str, Any], int, str], Mapping[str, Any]]
+    encode: Callable[[Call, str], Outgoing] = fields.encode
     form: StreamForm = streams.CHAT
     method: bytes = b"POST"
     queries: frozenset[str] = frozenset()

@@ -148,7 +148,9 @@ def _bound_tools(call: Call) -> None:
         call.hidden_tokens += _SERVER_TOOL_PROMPT
         turns = max(turns, _MAX_TOOL_TURNS)
         if not kind.startswith(_SERVER_TOOLS):
-            call.unbounded = f"the tool {kind[:40]!r} is not known here, nor what it costs; leave it out"
+            call.unbounded = (
+                f"`tools` has one of the type {kind[:40]!r}, and nobody here knows what it costs; leave it out"
+            )
         elif kind.startswith("advisor"):
             call.unbounded = "the advisor tool answers with a model of another price; leave it out"
         elif kind.startswith(("web_search", "web_fetch")):
@@ -166,8 +168,8 @@ def _bound_tools(call: Call) -> None:
     call.extra = {"web_search": searches} if searches else {}
 
 
-def cap_messages(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["max_tokens"] = tokens
+def cap_messages(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"max_tokens": tokens}
 
 
 def refusal_body(refusal: Refusal) -> bytes:

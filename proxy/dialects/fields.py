@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 
+from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
 from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
 MAX_SEQUENCES = 128
+_MAX_CONTAINERS = 400_000
 
 # Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
 FOREIGN = frozenset({
@@ -28,7 +30,12 @@ FOREIGN = frozenset({
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded."""
+    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded.
+
+    Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded.
+    """
+    if len(raw) > _MAX_CONTAINERS and raw.count(b"[") + raw.count(b"{") > _MAX_CONTAINERS:
+        raise invalid_request(f"The body has more than {_MAX_CONTAINERS:,} lists and objects.")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -126,20 +133,11 @@ def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]
     return objects(body, name) if body.get(name) not in (None, []) else []
 
 
-def encode(call: Call, model: str) -> bytes:
+def encode(call: Call, model: str) -> Outgoing:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
-    call.body["model"] = model
-    return written(call.body)
+    return json_body({**call.body, "model": model})
 
 
-def written(body: Mapping[str, Any]) -> bytes:
-    """A body as JSON. Raises `Refused` (400) where it is nested deeper than can be written."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        raise invalid_request("The body is nested too deeply.") from None
-
-
-def encode_nothing(call: Call, model: str) -> bytes:
+def encode_nothing(call: Call, model: str) -> Outgoing:
     """What has no body."""
-    return b""
+    return Outgoing(b"")

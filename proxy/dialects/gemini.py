@@ -13,6 +13,7 @@ import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.outgoing import Outgoing, dumps, json_body
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -94,7 +95,7 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
     """Path and body of the provider's own count of an input (API reference: models.countTokens)."""
     body = {name: call.body[name] for name in _COUNTED if name in call.body}
     request = {"generateContentRequest": {"model": f"models/{model}", **body}}
-    return "/v1beta/models/{model}:countTokens", fields.written(request)
+    return "/v1beta/models/{model}:countTokens", dumps(request)
 
 
 def parse_count(model: str, raw: bytes) -> Call:
@@ -180,7 +181,7 @@ def _bound_tools(call: Call) -> None:
             if plain in ("functiondeclarations", "computeruse"):
                 continue
             if plain not in _GOOGLES_TOOLS:
-                call.unbounded = f"the tool {name[:40]!r} is not known here, nor what it costs; leave it out"
+                call.unbounded = f"`tools` has {name[:40]!r}, and nobody here knows what that costs; leave it out"
             call.passes = 2  # what a tool brings in is counted once, and has to fit into the context
             if plain == "googlemaps":
                 call.extra = {**call.extra, "grounding_maps": _MAX_QUERIES}
@@ -188,21 +189,23 @@ def _bound_tools(call: Call) -> None:
                 call.extra = {**call.extra, "grounding": _MAX_QUERIES}
 
 
-def cap(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["generationConfig"] = {**(body.get("generationConfig") or {}), "maxOutputTokens": tokens}
+def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"generationConfig": {**(body.get("generationConfig") or {}), "maxOutputTokens": tokens}}
 
 
-def encode(call: Call, model: str) -> bytes:
+def encode(call: Call, model: str) -> Outgoing:
     """The body; wherever it names a model, that is the one that the call was routed to."""
-    body, name = call.body, f"models/{model}"
+    body, name = dict(call.body), f"models/{model}"
     if call.dialect == "gemini":
         body.pop("model", None)
     elif call.dialect == "gemini.embed":
-        for request in body.get("requests") or [body]:
-            request["model"] = name
+        if body.get("requests"):
+            body["requests"] = [{**request, "model": name} for request in body["requests"]]
+        else:
+            body["model"] = name
     elif isinstance(inner := body.get("generateContentRequest"), dict):
-        inner["model"] = name
-    return fields.written(body)
+        body["generateContentRequest"] = {**inner, "model": name}
+    return json_body(body)
 
 
 def refusal_body(refusal: Refusal) -> bytes:

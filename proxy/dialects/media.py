@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from proxy.dialects import fields, references
+from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request
 from proxy.types import Call
 from proxy.wire import multipart
@@ -174,9 +175,8 @@ def _plain(text: str, number: bool, switch: bool) -> Any:
     return {"true": True, "false": False}.get(text, text) if switch else text
 
 
-def encode_form(call: Call, model: str) -> bytes:
+def encode_form(call: Call, model: str) -> Outgoing:
     """What is forwarded: the form that was parsed, for the model that it was routed to."""
     assert call.form is not None
-    call.body["model"] = model
     parts = (part._replace(data=model.encode()) if part.name == "model" else part for part in call.form.parts)
-    return multipart.encode(call.form.boundary, parts)
+    return Outgoing(multipart.encode(call.form.boundary, parts))

@@ -5,12 +5,14 @@ Shapes: OpenAI's API reference (platform.openai.com/docs/api-reference). How res
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.outgoing import dumps
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -62,7 +64,7 @@ def parse_chat(raw: bytes) -> Call:
         wants_usage=_ask_for_usage(body),
         media_items=len(media) + len(referred.held),
         media=tuple(media),
-        beside_tokens=len(fields.written({"": body["prediction"]})) if body.get("prediction") is not None else 0,
+        beside_tokens=len(dumps({"": body["prediction"]})) if body.get("prediction") is not None else 0,
         prompts=len(messages),
         held=referred.held,
         urls=referred.urls,
@@ -145,44 +147,46 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
     return asked
 
 
-def ask_for_usage_each(call: Call, provider: str) -> None:
-    """Have vLLM and llama.cpp state the usage so far in every chunk: then a stream that is cut is charged exactly.
+def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]:
+    """Fields that have vLLM and llama.cpp state the usage so far in every chunk, so that a stream that is cut is charged
+    exactly; and whether only we asked for it.
 
     Of one sequence only: with more, vLLM states each one's own. Docs: vLLM, `stream_options.continuous_usage_stats`;
     llama.cpp's server, `timings_per_token`.
     """
     if not call.stream or call.sequences > 1 or call.dialect not in _STREAMS_USAGE:
-        return
+        return {}, False
     if provider in LLAMA_CPP:
-        call.usage_each = not fields.boolean(call.body, "timings_per_token")
-        call.body["timings_per_token"] = True
+        return {"timings_per_token": True}, not fields.boolean(call.body, "timings_per_token")
     if provider != "vllm":
-        return
+        return {}, False
     options = call.body["stream_options"]
-    call.usage_each = not fields.boolean(options, "continuous_usage_stats")
-    options["continuous_usage_stats"] = True
+    asked = fields.boolean(options, "continuous_usage_stats")
+    return {"stream_options": {**options, "continuous_usage_stats": True}}, not asked
 
 
 LLAMA_CPP = frozenset({"llama.cpp", "llamacpp"})
 _STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
 
 
-def cap_completions(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["max_tokens"] = tokens
+def cap_completions(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"max_tokens": tokens}
 
 
-def cap_nothing(body: dict[str, Any], tokens: int, provider: str) -> None:
+def cap_nothing(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
     """Embeddings have no output to cap."""
+    return {}
 
 
-def cap_chat(body: dict[str, Any], tokens: int, provider: str) -> None:
-    """Set the output cap: in the fields that the client used, else in the one that the provider takes for every model.
+def cap_chat(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    """The output cap: in the fields that the client used, else in the one that the provider takes for every model.
 
     OpenAI's reasoning models refuse `max_tokens`; most other servers know no other name.
     """
     names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-    for name in names or ["max_completion_tokens" if provider in ("openai", "azure") else "max_tokens"]:
-        body[name] = tokens
+    return dict.fromkeys(
+        names or ["max_completion_tokens" if provider in ("openai", "azure") else "max_tokens"], tokens
+    )
 
 
 def refusal_body(refusal: Refusal) -> bytes:

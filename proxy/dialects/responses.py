@@ -32,7 +32,7 @@ _SAYS_ALL = {
 _SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
 # Tools that the client runs itself; every other type runs at the provider.
-_CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
+CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
 _BILLED_CALLS = (
     ("web_search", "web_search"),
     ("file_search", "file_search"),
@@ -168,14 +168,14 @@ def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
 def _bound_tools(call: Call) -> None:
     """Count what the tools at the provider may do, and say so to the provider where the client did not."""
     tools = fields.optional_objects(call.body, "tools")
-    hosted = [tool for tool in tools if not _kind(tool).startswith(_CLIENT_TOOLS)]
+    hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(call.body, "max_tool_calls", 1, 1000)
     turns = 1 if call.body.get("context_management") else 0  # compaction reads the context once more
     if hosted:
         if calls is None:
             calls = call.tool_calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
-    built_in = [tool for tool in tools if _kind(tool).startswith(_CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
+    built_in = [tool for tool in tools if _kind(tool).startswith(CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
     call.hidden_tokens += _BUILT_IN_PROMPT * len(built_in)
     extra: dict[str, int] = {}
     for tool in hosted:
@@ -196,8 +196,8 @@ def _kind(tool: Mapping[str, Any]) -> str:
     return fields.kind_of(tool, "tools") or "function"
 
 
-def cap(body: dict[str, Any], tokens: int, provider: str) -> None:
-    body["max_output_tokens"] = tokens
+def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"max_output_tokens": tokens}
 
 
 def stream_end(refusal: Refusal) -> bytes:

@@ -83,12 +83,12 @@ def _in_blocks(message: Any) -> Any:
     return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
 
 
-def _unmarked_blocks(message: Any) -> Any:
+def _unmarked_blocks(message: Any, depth: int = 0) -> Any:
     """A message without the cache marks of its blocks and of those in tool results; anything else of that name stays."""
     content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
+    if not isinstance(content, list) or depth > _MARKED_DEPTH:
         return _unmarked_block(message)
-    blocks = [_unmarked_blocks(one) if _is_result(one) else _unmarked_block(one) for one in content]
+    blocks = [_unmarked_blocks(one, depth + 1) if _is_result(one) else _unmarked_block(one) for one in content]
     return _unmarked_block({**message, "content": blocks})
 
 
@@ -124,7 +124,7 @@ def turn_of(message: Any) -> bytes:
     if kind == "function_call":
         role, calls = "assistant", [[message.get("name"), message.get("arguments")]]
     elif kind == "function_call_output":
-        role, texts = "tool", [_plain(message.get("output"))]
+        role, texts, others = "tool", [], [_said(message.get("output"))]
     elif kind is not None and kind != "message" and role is None:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
@@ -142,7 +142,7 @@ def plain_bytes(value: Any) -> bytes:
         return b"(too deep)"
 
 
-def _content(content: Any) -> tuple[list[str], list[Any]]:
+def _content(content: Any, depth: int = 0) -> tuple[list[str], list[Any]]:
     if isinstance(content, str):
         return [content], []
     texts: list[str] = []
@@ -156,7 +156,7 @@ def _content(content: Any) -> tuple[list[str], list[Any]]:
         elif part.get("type") == "tool_use":
             others.append([part.get("name"), part.get("input")])
         elif part.get("type") == "tool_result":
-            others.append(["result", _plain(part.get("content"))])
+            others.append(["result", _said(part.get("content"), depth + 1)])
         elif "functionCall" in part:
             call = part["functionCall"]
             others.append([call.get("name"), call.get("args")] if isinstance(call, dict) else call)
@@ -165,11 +165,12 @@ def _content(content: Any) -> tuple[list[str], list[Any]]:
     return texts, others
 
 
-def _plain(content: Any) -> str:
-    if isinstance(content, str):
+def _said(content: Any, depth: int = 0) -> Any:
+    """What a tool's result says: its text, and beside it whatever else is in it. Below a depth that none has, as it is."""
+    if isinstance(content, str) or depth > _MARKED_DEPTH:
         return content
-    texts, others = _content(content)
-    return "".join(texts) + (plain_bytes(others).decode() if others else "")
+    texts, others = _content(content, depth)
+    return ["".join(texts), *others] if others else "".join(texts)
 
 
 def _call(one: Mapping[str, Any]) -> list[Any]:
@@ -206,11 +207,22 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
             kept = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
             return [turn_of(item) for item in kept if item.get("type") != "reasoning"]
         found = _add(message, event) or found
-    message["tool_calls"] = [call for call in message["tool_calls"] if call]
+    message["tool_calls"] = [_joined(call) for call in message["tool_calls"] if call]
     for block in message["content"]:
-        if isinstance(block.get("input"), str):
-            block["input"] = _parsed(block["input"])
+        if isinstance(block.get("text"), _Pieces):
+            block["text"] = "".join(block["text"])
+        if isinstance(block.get("input"), _Pieces):
+            block["input"] = _parsed("".join(block["input"]))
     return [turn_of(message)] if found else []
+
+
+class _Pieces(list[str]):
+    """A text as it comes: to add each piece to the text so far would copy that every time."""
+
+
+def _joined(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {"function": {**function, "arguments": "".join(function["arguments"])}}
 
 
 def _chat_text(event: Mapping[str, Any]) -> object:
@@ -261,10 +273,10 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         if not isinstance(index, int) or not 0 <= index < 256:
             continue
         calls += [{} for _ in range(index + 1 - len(calls))]
-        so_far = calls[index].setdefault("function", {"name": None, "arguments": ""})
+        so_far = calls[index].setdefault("function", {"name": None, "arguments": _Pieces()})
         so_far["name"] = function.get("name") or so_far["name"]
-        if isinstance(more := function.get("arguments"), str):
-            so_far["arguments"] += more
+        if isinstance(arguments := function.get("arguments"), str):
+            so_far["arguments"].append(arguments)
 
 
 def _add_anthropic(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
@@ -275,13 +287,15 @@ def _add_anthropic(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
     if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
         block = dict(event["content_block"])
         if block.get("type") == "tool_use":
-            block["input"] = ""
+            block["input"] = _Pieces()
         message["content"].append(block)
         return True
     if kind == "content_block_delta" and message["content"] and isinstance(event.get("delta"), dict):
         block, delta = message["content"][-1], event["delta"]
         if isinstance(delta.get("text"), str):
-            block["text"] = str(block.get("text", "")) + delta["text"]
-        if isinstance(delta.get("partial_json"), str) and isinstance(block.get("input"), str):
-            block["input"] += delta["partial_json"]
+            if not isinstance(text := block.get("text"), _Pieces):
+                text = block["text"] = _Pieces([text] if isinstance(text, str) else [])
+            text.append(delta["text"])
+        if isinstance(delta.get("partial_json"), str) and isinstance(block.get("input"), _Pieces):
+            block["input"].append(delta["partial_json"])
     return False

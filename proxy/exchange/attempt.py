@@ -1,97 +1,158 @@
 """One try at one upstream, from its INTENT to its one end, in the spool and in every budget.
 
 The order is the promise: the INTENT is on disk before anything is reserved, the reservation stands before the first byte
-goes upstream, and whatever happens after that, `close` runs exactly once. A crash between two of these steps leaves an
-INTENT without an end, which the recorder charges at the ceiling.
+goes upstream, and whatever happens after that, it ends exactly once. A crash between two of these steps leaves an INTENT
+without an end, which the recorder charges at the ceiling.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
-from pricing.cost import Cost
-from pricing.usage import Reading
 from proxy.budgets.budget import Amounts, Budget
-from proxy.budgets.store import Denied, Expired, Granted, Standing, Store, StoreUnavailable, granted_amounts
+from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
+from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.clamp import Price
 from proxy.ceilings.prefixes import Prefixes
+from proxy.dialects import turns
+from proxy.dialects.outgoing import Outgoing
 from proxy.errors import Refusal, Refused, ledger_unavailable
-from proxy.keyed_hash import Chain
+from proxy.exchange.exchange import Exchange
+from proxy.exchange.settlement import Settlement, settle_record
+from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
-from proxy.types import Attribution, Call, Claim, Identity, Route
+from proxy.types import Call, Claim, Route
+from proxy.upstream.destinations import Destination
 
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
-class Spool(Protocol):
-    def append(self, payload: bytes) -> None: ...
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
-    def append_end(self, payload: bytes) -> None: ...
+    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
+    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
+    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
+    was counted. usage_each: every chunk of the stream has a usage that only we asked for.
+    """
+
+    id: str
+    call: Call
+    number: int
+    requests: int
+    started_at: int
+    deadline_at: int
+    route: Route
+    destination: Destination
+    attributes: Mapping[str, str | None]
+    outgoing: Outgoing
+    changes: Mapping[str, Any]
+    usage_each: bool
+    body_bytes: int
+    bound: Ceiling
+    price: CallPrice
+    ordinary: CallPrice | None
+    ceiling_nanousd: int | None
+    claims: Sequence[tuple[Budget, Claim]]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What is known of an attempt before it is sent. Times are epoch microseconds; money is nano-USD."""
+    """An attempt on its way. Nobody but its own methods changes it.
 
-    id: str
-    request_id: str
-    number: int
-    started_at: int
-    deadline_at: int
-    call: Call
-    body: bytes
-    route: Route
-    identity: Identity
-    attribution: Attribution
+    changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
+    takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
+    were counted. unverified: the store could not be asked, and the budgets let the call go on without.
+    """
+
+    exchange: Exchange
+    plan: Plan
     bound: Ceiling
-    price: Price
+    price: CallPrice
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
-    price_version: str
-    attributes: Mapping[str, str | None]
-    requests: int = 1  # 0 where an earlier attempt was counted as the client's call
+    ordinary: CallPrice | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    tool_calls: int = 0
+    cached_tokens: int = 0
+    counted_by: tuple[str, int] | None = None
     dispatched: float = 0.0
     closed: bool = False
     charged: bool = False
-    recapped: bool = False  # the body has another limit than when it was encoded
-    ordinary: Price | None = None  # what it costs at the ordinary service tier, where the account's own may be dearer
-    unsettled_terms: bool = False  # the INTENT's amounts do not hold until `reserved_after_all` says which do
-    chain: Chain | None = None
-    prefixes: Prefixes | None = None
-    family: str = ""
-    o200k_tokens: int = 0  # of the input, where they were counted
-    intent: bytes = b""
-    stored: Sequence[str] = ()  # digests of what the call left at the provider, for as long as that keeps it
-    cached_tokens: int = 0  # of the input, which the ceiling takes to be read from the provider's cache
-    unverified: bool = False  # the store could not be asked, and the budgets let the call go on without
+    unverified: bool = False
+    _intent: bytes = b""
+    _unsettled_terms: bool = False  # the INTENT's amounts do not hold until a `reserved` record says which do
+    _prefixes: Prefixes | None = None
+
+    @classmethod
+    def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
+        return cls(
+            exchange,
+            plan,
+            plan.bound,
+            plan.price,
+            plan.ceiling_nanousd,
+            plan.claims,
+            plan.ordinary,
+            dict(plan.changes),
+            plan.call.tool_calls,
+        )
+
+    # What it is of
+
+    @property
+    def id(self) -> str:
+        return self.plan.id
+
+    @property
+    def call(self) -> Call:
+        return self.plan.call
+
+    @property
+    def route(self) -> Route:
+        return self.plan.route
+
+    @property
+    def prefixes(self) -> Prefixes | None:
+        """The beginnings of the input, made when they are first asked for; None for what is no conversation."""
+        if self._prefixes is None and turns.is_conversation(self.call):
+            exchange, route = self.exchange, self.route
+            whose = f"{exchange.identity.key_id} {exchange.attribution.client}"
+            self._prefixes = exchange.plane.prefixes.prefixes(self.call, whose, f"{route.provider}/{route.model}")
+        return self._prefixes
+
+    def body(self) -> bytes:
+        """What goes upstream, with every change that was made by now."""
+        return self.plan.outgoing.written(self.changes)
 
     # The beginning: INTENT, then the reservation.
 
-    def intend(self, spool: Spool) -> None:
+    def intend(self) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent."""
-        self.intent = orjson.dumps(self._intent())
+        self._intent = orjson.dumps(self._intent_record())
         try:
-            spool.append(self.intent)
+            self.exchange.plane.spool.append(self._intent)
         except SpoolUnavailable:
             self.closed = True
             raise ledger_unavailable() from None
 
-    def _intent(self) -> dict[str, Any]:
-        call, route, identity, attribution = self.call, self.route, self.identity, self.attribution
+    def _intent_record(self) -> records.Intent:
+        call, plan, route = self.call, self.plan, self.route
+        identity, attribution = self.exchange.identity, self.exchange.attribution
         return {
             "t": "intent",
-            "id": self.id,
-            "request_id": self.request_id,
-            "attempt": self.number,
-            "started_at": self.started_at,
-            "deadline_at": self.deadline_at,
+            "id": plan.id,
+            "request_id": self.exchange.request_id,
+            "attempt": plan.number,
+            "started_at": plan.started_at,
+            "deadline_at": plan.deadline_at,
             "dialect": call.dialect,
             "operation": call.operation,
             "stream": call.stream,
@@ -114,22 +175,23 @@ class Attempt:
             "parent_agent": attribution.parent_agent,
             "client": attribution.client,
             "reserved_nanousd": self.reserved_nanousd,
-            "budgets": self._claimed(),
-            "price_version": self.price_version,
+            "budgets": self._amounts([claim.amount for _, claim in self.claims]),
+            "price_version": self.exchange.configured.book.version,
         }
 
-    async def reserve(self, store: Store, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
+    async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
-        `most_nanousd`, no more than that."""
+        `most_nanousd`, no more than that. Raises `NoRoomError`, `StoreUnavailable`."""
         if not self.claims:
             return Granted()
+        store = self.exchange.plane.store
         claims = [claim for _, claim in self.claims]
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
         if most_nanousd is not None:
             claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
-            verdict = await store.reserve(self.id, claims, now_s(), self.deadline_at / 1e6, self.intent)
+            verdict = await store.reserve(self.id, claims, now_s(), self.plan.deadline_at / 1e6, self._intent)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
@@ -140,29 +202,31 @@ class Attempt:
                 (b, c._replace(window_start=w[0], window_end=w[1]))
                 for (b, c), w in zip(self.claims, windows, strict=True)
             ]
-            self.unsettled_terms = True  # the INTENT names windows that are over
+            self._unsettled_terms = True  # the INTENT names windows that are over
         raise StoreUnavailable("the store's clock cannot be followed")
 
-    def waits(self, spool: Spool) -> None:
-        """There is no room yet: until `reserved_after_all` or an end, nothing is reserved and nothing was sent."""
-        if not self.unsettled_terms:
-            self.unsettled_terms = True
-            spool.append_end(orjson.dumps({"t": "waiting", "id": self.id}))
+    def wait(self) -> None:
+        """There is no room yet: until `reserved` or an end, nothing is reserved and nothing was sent."""
+        if not self._unsettled_terms:
+            self._unsettled_terms = True
+            waiting: records.Waiting = {"t": "waiting", "id": self.id}
+            self.exchange.plane.spool.append_end(orjson.dumps(waiting))
 
-    def follow(self, budgets: Sequence[Budget], now_s: float) -> None:
+    def follow_limits(self) -> None:
         """Take the limits as they are now: a budget may have been raised meanwhile."""
-        named = {budget.name: budget for budget in budgets}
+        now = now_s()
+        named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
         current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
-        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now_s))) for b, c in current]
+        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now))) for b, c in current]
 
-    def lower(self, input_tokens: int) -> None:
+    def bound_input(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
         self._bound_by(self.bound.with_input(input_tokens))
 
     def read_from_cache(self, tokens: int) -> None:
         """So much of the input is taken to be read from the provider's cache, at its price."""
         self.cached_tokens = tokens
-        self.price = reading(tokens, self.price)
+        self.price = self.price.reading(tokens)
         self._bound_by(self.bound)
 
     def ask_for_the_ordinary_tier(self) -> bool:
@@ -170,46 +234,68 @@ class Attempt:
         if self.ordinary is None:
             return False
         self.price, self.ordinary = self.ordinary, None
-        self.call.body["service_tier"] = "default"
-        self.recapped = True
+        self.changes["service_tier"] = "default"
         self._bound_by(self.bound)
         return True
 
     def allow_fewer_tool_calls(self) -> bool:
         """Half as many calls of the provider's own tools, where their number is ours to say; whether that was possible."""
-        calls = self.call.tool_calls
+        calls = self.tool_calls
         if calls <= 1 or self.bound.input_tokens is None:
             return False
-        self.call.tool_calls = self.call.body["max_tool_calls"] = calls // 2
-        self.recapped = True
+        self.tool_calls = self.changes["max_tool_calls"] = calls // 2
         self._bound_by(self.bound.with_fewer_passes(calls - calls // 2))
         return True
 
     def _bound_by(self, bound: Ceiling) -> None:
         self.bound = bound
-        self.reserved_nanousd = self.price(self.bound.usage)
-        amounts = Amounts(self.reserved_nanousd, self.bound.usage, self.requests)
+        self.reserved_nanousd = self.price(bound.usage)
+        amounts = Amounts(self.reserved_nanousd, bound.usage, self.plan.requests)
         self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
 
-    def reserved_after_all(self, spool: Spool, nanousd: int | None) -> None:
-        """The reservation was granted, after a wait or for less than the INTENT says: what a crash is charged at."""
+    def cap_output(self, tokens: int) -> None:
+        """Send a cap along: without it the ceiling would be a hope."""
+        endpoint = self.exchange.endpoint
+        self.changes |= endpoint.cap_output(self.call.body, tokens, self.route.provider)
+
+    def reserved(self, nanousd: int | None) -> None:
+        """The reservation was granted; where that was after a wait or for less than the INTENT says, the spool is told
+        what a crash is charged at."""
+        if nanousd is None and not self._unsettled_terms:
+            return
         amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
         self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
         if nanousd is not None:
             self.reserved_nanousd = nanousd
-        record = {"t": "reserved", "id": self.id, "reserved_nanousd": self.reserved_nanousd, "budgets": self._claimed()}
-        spool.append_end(orjson.dumps(record))
+        record: records.Reserved = {
+            "t": "reserved",
+            "id": self.id,
+            "reserved_nanousd": self.reserved_nanousd,
+            "budgets": self._amounts(amounts),
+        }
+        self.exchange.plane.spool.append_end(orjson.dumps(record))
 
-    def _claimed(self) -> list[list[Any]]:
-        return [[c.budget, c.group, c.window_start, c.measure, c.amount] for _, c in self.claims]
+    def unreserved(self) -> None:
+        """The store cannot be asked, and the call goes on without."""
+        self.unverified = True
+
+    def dispatch(self) -> None:
+        """From now on it may have been sent."""
+        self.dispatched = time.perf_counter()
+
+    def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
+        return [
+            [claim.budget, claim.group, claim.window_start, claim.measure, amount]
+            for (_, claim), amount in zip(self.claims, amounts, strict=True)
+        ]
 
     # The ends. Each closes the INTENT; the first one wins.
 
-    def refused(self, spool: Spool, refusal: Refusal) -> Refused:
+    def refused(self, refusal: Refusal) -> Refused:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
         if not self.closed:
             self.closed = True
-            record = {
+            record: records.Refused = {
                 "t": "refused",
                 "id": self.id,
                 "at": now_us(),
@@ -218,41 +304,52 @@ class Attempt:
                 "group": refusal.group,
                 "window_start": refusal.window_start,
             }
-            spool.append_end(orjson.dumps(record))
+            self.exchange.plane.spool.append_end(orjson.dumps(record))
         return Refused(refusal, recorded=True)
 
-    async def void(self, spool: Spool, store: Store, outcome: str) -> None:
+    async def void(self, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
         if not self.closed:
             self.closed = True
-            record = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
-            spool.append_end(orjson.dumps(record | _epoch_of(store)))
+            store = self.exchange.plane.store
+            record: records.Void = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
+            if store.epoch:
+                record["epoch"] = store.epoch
+            self.exchange.plane.spool.append_end(orjson.dumps(record))
             if self.claims:
                 await store.release(self.id)
 
-    async def settle(self, spool: Spool, store: Store, settlement: Settlement) -> None:
+    async def settle(self, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:
             return
-        amounts = settlement.amounts(self)
-        record = orjson.dumps(settlement.record(self, amounts) | _epoch_of(store), default=str)
+        store = self.exchange.plane.store
+        amounts = self._settled_amounts(settlement)
+        record = settle_record(
+            settlement,
+            attempt_id=self.id,
+            route=self.route,
+            reserved_nanousd=self.reserved_nanousd,
+            budgets=self._amounts(amounts),
+            flags=("budget_unverified",) if self.unverified else (),
+        )
+        if store.epoch:
+            record["epoch"] = store.epoch
+        payload = orjson.dumps(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
-        spool.append_end(record)
+        self.exchange.plane.spool.append_end(payload)
         if self.unverified:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:
             await store.settle(self.id, amounts)
 
-
-def reading(cached_tokens: int, price: Price) -> Price:
-    """Prices for a call that reads so much of its input from a cache."""
-
-    def priced(usage: Mapping[str, int]) -> int | None:
-        cached = min(cached_tokens, usage.get("input", 0))
-        return price({**usage, "input": usage.get("input", 0) - cached, "cache_read": cached})
-
-    return priced
+    def _settled_amounts(self, settlement: Settlement) -> list[int]:
+        """What each claim is settled with."""
+        if settlement.cost is None:
+            return [claim.amount for _, claim in self.claims]
+        used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
+        return [used.of(budget.measure, budget.units) for budget, _ in self.claims]
 
 
 class NoRoomError(Exception):
@@ -267,102 +364,3 @@ class NoRoomError(Exception):
         """The budget to tell the client of: one that is exceeded, else one that is busy; the latest reset."""
         among = self.denied.exceeded or self.denied.busy
         return max(among, key=lambda standing: standing.window_end or float("inf"))
-
-
-class Settlement(NamedTuple):
-    """How an attempt ended. `cost` None: nothing could be read, the ceiling is charged (`unconfirmed`)."""
-
-    outcome: str
-    http_status: int | None
-    reading: Reading
-    cost: Cost | None
-    ended_at: int
-    duration_ms: float
-    overhead_ms: float
-    ttft_ms: float | None = None
-    itl_ms_sum: float | None = None
-    itl_count: int = 0
-    upstream_request_id: str | None = None
-
-    @property
-    def confirmed(self) -> bool:
-        return self.cost is not None
-
-    def amounts(self, attempt: Attempt) -> list[int]:
-        """What each claim is settled with."""
-        if self.cost is None:
-            return [claim.amount for _, claim in attempt.claims]
-        used = Amounts(self.cost.cost_nanousd, self.reading.usage, attempt.requests)
-        return [used.of(budget.measure, budget.units) for budget, _ in attempt.claims]
-
-    def record(self, attempt: Attempt, amounts: Sequence[int]) -> dict[str, Any]:
-        """The SETTLE record: what the recorder joins to the INTENT."""
-        reading, cost = self.reading, self.cost
-        strange = "implausible" in reading.flags  # kept for a person, never added up
-        record: dict[str, Any] = {
-            "t": "settle",
-            "id": attempt.id,
-            "ended_at": self.ended_at,
-            "status": "settled" if cost is not None else "unconfirmed",
-            "outcome": self.outcome,
-            "http_status": self.http_status,
-            "model": (cost.model if cost else None) or reading.model or attempt.route.model,
-            "service_tier": reading.conditions.get("service_tier")
-            or (cost.asked.get("service_tier") if cost else None),
-            "usage": {} if strange else reading.usage,
-            "told_usage": reading.usage if strange else None,
-            "usage_source": reading.source,
-            "cost_nanousd": cost.cost_nanousd if cost else attempt.reserved_nanousd,
-            "cost_source": cost.source if cost else "computed",
-            "flags": [
-                *(cost.flags if cost else reading.flags),
-                *(("budget_unverified",) if attempt.unverified else ()),
-            ],
-            "budgets": [
-                [c.budget, c.group, c.window_start, c.measure, amount]
-                for (_, c), amount in zip(attempt.claims, amounts, strict=True)
-            ],
-            "ttft_ms": self.ttft_ms,
-            "duration_ms": self.duration_ms,
-            "overhead_ms": self.overhead_ms,
-            "itl_ms_sum": self.itl_ms_sum,
-            "itl_count": self.itl_count,
-            "upstream_request_id": self.upstream_request_id,
-        }
-        if attempt.stored:
-            record |= {"stored": attempt.stored, "stored_model": attempt.route.requested}
-        if cost is not None:
-            record["cost_lines"] = [
-                {
-                    "unit": line.unit,
-                    "quantity": str(line.quantity),
-                    "price_usd": str(line.price_usd),
-                    "per": line.per,
-                    "cost_usd": str(line.cost_usd),
-                    "model": line.model,
-                    "source": line.source,
-                }
-                for line in cost.lines
-            ]
-            record["price_version"] = cost.price_version
-            if cost.provider_reported_cost_usd is not None:
-                record["provider_cost_nanousd"] = nanousd(cost.provider_reported_cost_usd)
-        return record
-
-
-def _epoch_of(store: Store) -> dict[str, str]:
-    """For an end's record: where it is delivered, so that it is known later whether it has to be counted again."""
-    return {"epoch": store.epoch} if store.epoch else {}
-
-
-def expired_record(one: Expired, at_us: int, epoch: str) -> bytes:
-    """The end of an attempt whose reservation expired, whoever began it: with its INTENT, as far as it was reserved."""
-    intent = orjson.loads(one.record) | {"budgets": one.charged}
-    if one.nanousd is not None:
-        intent["reserved_nanousd"] = one.nanousd
-    return orjson.dumps({"t": "expired", "id": one.reservation_id, "at": at_us, "epoch": epoch, "intent": intent})
-
-
-def nanousd(usd: Decimal) -> int:
-    """The nearest nano-USD, half-even, for keeping beside ours."""
-    return int((usd * 1_000_000_000).to_integral_value())

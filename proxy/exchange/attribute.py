@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.downstream.client import Client
-from proxy.exchange.attempt import Attempt
+from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
 from proxy.keyed_hash import Chain
 from proxy.sessions.attribution import attribute, named
@@ -14,7 +13,9 @@ from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
 
-async def attributed(plane: Plane, client: Client, call: Call, identity: Identity) -> tuple[Attribution, Chain | None]:
+async def attributed(
+    plane: Plane, configured: Configured, client: Client, call: Call, identity: Identity
+) -> tuple[Attribution, Chain | None]:
     """What the call is counted under; and its conversation, where only that can tell its session.
 
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
@@ -25,7 +26,7 @@ async def attributed(plane: Plane, client: Client, call: Call, identity: Identit
     chain: Chain | None = None
     guessed = False
     if found is None and call.held:
-        holder = plane.held.find(identity, call.held[0])
+        holder = plane.stored_owners.find(identity, call.held[0])
         found = Found(holder.session_id, "previous_response_id") if holder.session_id else None
     if found is None and turns.is_conversation(call):
         chain = plane.chains.chain(call, f"{identity.key_id} {kind}")
@@ -38,7 +39,7 @@ async def attributed(plane: Plane, client: Client, call: Call, identity: Identit
     if plane.recall is not None and found.source not in _KNOWN_HERE:
         await _recall(plane, plane.recall, identity, found, client.request_id)
     node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
-    budgeted = client.request_id if guessed and plane.config.session_guess == "show" else node.root
+    budgeted = client.request_id if guessed and configured.config.session_guess == "show" else node.root
     made = attribute(client.headers, call.body, identity, kind, node, found.source, found, budgeted)
     return made, chain
 
@@ -59,17 +60,9 @@ async def _recall(plane: Plane, recall: Recall, identity: Identity, found: Found
         if (row := rows.get(name)) is None:
             continue
         owner, plain = scope(row["team"], row["key"]), name.removesuffix(f"@{mine}")
-        plane.sessions.begin(row["team"], row["root"], row["tree_nanousd"])
+        plane.session_costs.begin(row["team"], row["root"], row["tree_nanousd"])
         node = Node(name, row["root"], row["parent"], row["depth"])
         if name in ids:
             trees.recall(owner, name, node)
         elif owner == mine and plain in rows and scope(rows[plain]["team"], rows[plain]["key"]) != mine:
             trees.recall(mine, plain, node)  # the plain name was another team's by then
-
-
-def prefixes_of(plane: Plane, attempt: Attempt) -> Prefixes | None:
-    """The beginnings of the attempt's input, made when they are first asked for; None for what is no conversation."""
-    if attempt.prefixes is None and turns.is_conversation(attempt.call):
-        whose, route = f"{attempt.identity.key_id} {attempt.attribution.client}", attempt.route
-        attempt.prefixes = plane.prefixes.prefixes(attempt.call, whose, f"{route.provider}/{route.model}")
-    return attempt.prefixes

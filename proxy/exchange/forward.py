@@ -1,98 +1,81 @@
-"""Sending an attempt upstream: the head that it goes with, and what it means when nothing comes back."""
+"""Step eight: the attempt is sent upstream, and what it means when nothing comes back."""
 
 from __future__ import annotations
 
 import time
 
 from pricing.usage import Reading
-from proxy.dialects import Endpoint
-from proxy.downstream.client import Client
 from proxy.errors import upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Settlement
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.estimated import counted
-from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.meters.reader import asked_of
-from proxy.times import now_s, now_us
-from proxy.upstream.pool import Response, UpstreamError, encode_head
-
-_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+from proxy.upstream.pool import Response, UpstreamError
+from proxy.upstream.requests import request_head
 
 
-def request_head(
-    client: Client,
-    attempt: Attempt,
-    endpoint: Endpoint,
-    destination: Destination,
-    method: bytes,
-    path: str,
-    body_bytes: int,
-) -> bytes:
-    """The head of a request to the upstream: its own credential, and of the client's headers only those on our list."""
-    passed = dict(endpoint.family.headers)
-    passed |= {name: client.headers[name] for name in _FORWARDED_HEADERS if name in client.headers}
-    passed[b"x-client-request-id"] = attempt.id.encode()
-    fixed, form = destination.fixed, attempt.call.form
-    if form is not None:
-        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + form.content_type, 1)
-    return encode_head(method, destination.origin.target(path).encode(), fixed, passed, body_bytes)
+def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> bytes:
+    """The head of a request on behalf of this attempt."""
+    exchange = attempt.exchange
+    form = attempt.call.form
+    return request_head(
+        attempt.plan.destination,
+        method,
+        path,
+        body_bytes,
+        family_headers=exchange.endpoint.family.headers,
+        client_headers=exchange.client.headers,
+        attempt_id=attempt.id,
+        content_type=form.content_type if form is not None else None,
+    )
 
 
-async def forward(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
-) -> Response:
+async def forward(attempt: Attempt) -> Response:
     """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
-    path = endpoint.target_of(attempt.route.model, client.query)
-    head = request_head(client, attempt, endpoint, destination, endpoint.method, path, len(attempt.body))
-    attempt.dispatched = time.perf_counter()
+    exchange, destination, body = attempt.exchange, attempt.plan.destination, attempt.body()
+    client, endpoint = exchange.client, exchange.endpoint
+    head = head_of(attempt, endpoint.method, endpoint.target_of(attempt.route.model, client.query), len(body))
+    attempt.dispatch()
     stops = attempt.call.stream and not destination.bills_after_disconnect  # and bills no further, when told
     try:
-        return await plane.upstreams.send(
+        return await exchange.configured.upstreams.send(
             destination.pool,
             head,
-            attempt.body,
+            body,
             (lambda response: client.when_gone(response.hang_up)) if stops else None,
-            holder=attempt.identity.key_id,
+            holder=exchange.identity.key_id,
         )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
         if error.sent and stops and client.gone:
-            await attempt.settle(plane.spool, plane.store, await _unanswered(plane, attempt, endpoint, client))
+            await attempt.settle(await _unanswered(attempt))
         elif error.sent:
-            await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, outcome, None))
+            await attempt.settle(unconfirmed(outcome, None, _timings(attempt)))
         else:
-            await attempt.void(plane.spool, plane.store, outcome)
+            await attempt.void(outcome)
         raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
     except BaseException:
-        await attempt.settle(plane.spool, plane.store, unconfirmed(attempt, client, "cut", None))
+        await attempt.settle(unconfirmed("cut", None, _timings(attempt)))
         raise
 
 
-async def _unanswered(plane: Plane, attempt: Attempt, endpoint: Endpoint, client: Client) -> Settlement:
+async def abandon(attempt: Attempt) -> None:
+    """The INTENT of a call that ended where no end was foreseen: what was not sent costs nothing, what was its ceiling."""
+    if attempt.dispatched:
+        await attempt.settle(unconfirmed("cut", None, _timings(attempt)))
+    else:
+        await attempt.void("cut")
+
+
+async def _unanswered(attempt: Attempt) -> Settlement:
     """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
-    route = attempt.route
-    reading = await counted(
-        Reading(asked=asked_of(attempt.call.body)), [], route.model, attempt.call.body, all_seen=True
-    )
-    cost = plane.book.cost(
-        reading,
-        provider=route.provider,
-        model=route.model,
-        at_s=int(now_s()),
-        endpoint=endpoint.target,
-        attributes=attempt.attributes,
-    )
-    return unconfirmed(attempt, client, "client_disconnected", None)._replace(reading=reading, cost=cost)
+    exchange, route = attempt.exchange, attempt.route
+    body = attempt.call.body
+    reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True)
+    cost = charge(exchange.configured.book, route, exchange.endpoint.target, attempt.plan.attributes, reading)
+    return unconfirmed("client_disconnected", None, _timings(attempt))._replace(reading=reading, cost=cost)
 
 
-def unconfirmed(attempt: Attempt, client: Client, outcome: str, http_status: int | None) -> Settlement:
-    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
-    now = time.perf_counter()
-    return Settlement(
-        outcome=outcome,
-        http_status=http_status,
-        reading=Reading(),
-        cost=None,
-        ended_at=now_us(),
-        duration_ms=(now - client.began) * 1000,
-        overhead_ms=(attempt.dispatched - client.began) * 1000,
-    )
+def _timings(attempt: Attempt) -> Timings:
+    began = attempt.exchange.client.began
+    return Timings((time.perf_counter() - began) * 1000, (attempt.dispatched - began) * 1000)

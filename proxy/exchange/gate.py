@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.failures import is_failure
@@ -66,6 +67,8 @@ class StreamGate:
         self._form = form
         self._reader = reader
         self._timed = reader is llama_chat  # whose chunks say so far in `timings`; only the last has `usage`
+        self._end_mark = form.end_mark
+        self._typed = bool(form.end_types)  # whose streams may end with `[DONE]` all the same
         self._mark = form.usage_mark if reader.hint is None else reader.hint
         self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
@@ -146,12 +149,11 @@ class StreamGate:
 
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
-        form = self._form
         return (
-            form.end_mark in data
+            self._end_mark in data
             or (b'"error"' in data and _SAYS_ERROR.search(data) is not None)
-            or data.endswith(_LAST)
             or (self._mark in data and self._reader.wants(data))
+            or (self._typed and data.endswith(_LAST))
         )
 
     def _keep(self, data: bytes) -> None:
@@ -174,20 +176,22 @@ class StreamGate:
         payload = sse.payload(block)
         if payload is None:
             return block
-        if payload.strip() == b"[DONE]":
-            return self._end(block)
-        form, out = self._form, block
         told = self._mark in block and self._reader.wants(block)
-        if not told and form.end_mark not in block and _SAYS_ERROR.search(block) is None:
+        fails = b'"error"' in block and _SAYS_ERROR.search(block) is not None
+        ends = self._end_mark in block or (self._typed and payload == b"[DONE]")
+        if ends and payload.strip() == b"[DONE]":
+            return self._end(block)
+        if not told and not fails and not ends:
             return block
+        out = block
         for event in lenient.values_of(payload):
             if isinstance(event, dict):
                 self._stream.event(event)
-                if is_failure(event):
+                if fails and is_failure(event):
                     self.upstream_error = self.told_error = True
                 if told:
                     out = self._usage_block(event, out)
-                if form.is_end(event):
+                if ends and self._form.is_end(event):
                     out = self._end(out)
         return out
 
@@ -303,6 +307,8 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
     if reading.source == "partial":
         return True
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
-    if "inconsistent_usage" in reading.flags and outputs in ([], ["reasoning"]):
+    if "inconsistent_usage" in reading.flags and (
+        outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0
+    ):
         return True
     return not outputs and shows_output(pieces)

@@ -1,148 +1,194 @@
-"""Reserving a call's ceiling in every budget at once; where it does not fit, by a closer ceiling, a smaller call, or patience.
-
-In that order: a closer bound costs the client nothing, a lower cap may cost it some of its answer, waiting costs it time.
+"""Step seven: the call's ceiling is reserved in every budget at once. Where it does not fit, steps of a ladder are tried in
+order: a closer ceiling costs the client nothing, a smaller call may cost it some of its answer, patience costs it time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
-from proxy.dialects import Endpoint
-from proxy.downstream.client import Client
 from proxy.errors import Refusal, budget_store_unavailable
-from proxy.exchange.attempt import Attempt, NoRoomError, reading
-from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened
 from proxy.times import now_s
 
 _BYTES_PER_TOKEN = 8  # no text has fewer tokens than that: what would not fit even so needs no closer count
 _WORTH_IT = 0.9
-_NO_CLOSER = object()
 _AMPLE_TOKENS = 8192
 _SEED_WAIT_S = 5.0
 
 
-async def reserve(plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client) -> None:
+async def reserve(attempt: Attempt) -> None:
     """Reserve, or raise `Refused`, which closes the INTENT."""
+    plane, client = attempt.exchange.plane, attempt.exchange.client
     try:
-        granted = await _reserve(plane, attempt, endpoint, destination, client)
+        granted = await _climb(attempt)
     except NoRoomError as no_room:
-        refusal = _no_room(plane, attempt, no_room)
+        raise attempt.refused(_no_room(attempt, no_room)) from None
     except StoreUnavailable:
-        refusal = budget_store_unavailable().refusal
-    else:
-        for budget in granted.would_refuse:
-            plane.tally.would(budget)
-        if attempt.unsettled_terms or granted.nanousd is not None:
-            attempt.reserved_after_all(plane.spool, granted.nanousd)
-        if granted.nanousd is not None:
-            tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
-            _cap(attempt, endpoint, tokens)
-            client.clamped_tokens = tokens
-        elif attempt.bound.inject:
-            _cap(attempt, endpoint, attempt.bound.output_tokens)
-        elif attempt.recapped:
-            attempt.body = endpoint.encode(attempt.call, attempt.route.model)
-        return
-    raise attempt.refused(plane.spool, refusal)
+        raise attempt.refused(budget_store_unavailable().refusal) from None
+    for budget in granted.would_refuse:
+        plane.tally.would(budget)
+    attempt.reserved(granted.nanousd)
+    if granted.nanousd is not None:
+        tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
+        attempt.cap_output(tokens)
+        client.clamped_tokens = tokens
+    elif attempt.bound.inject:
+        attempt.cap_output(attempt.bound.output_tokens)
 
 
-async def _reserve(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
-) -> Granted:
-    """The reservation, in the end; raises NoRoomError where nothing helps."""
+async def _climb(attempt: Attempt) -> Granted:
+    """The reservation, in the end; raises NoRoomError where no step helps."""
+    plane = attempt.exchange.plane
     if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
-        await _wait_for_seeds(plane, attempt)
-    waits_until = time.monotonic() + plane.config.server.busy_wait_s
-    closer = None
-    least: int | None = None
-    most: int | None = None
+        await _wait_for_seeds(attempt)
+    ladder = Ladder(attempt)
     while True:
         try:
-            return await attempt.reserve(plane.store, least, most)
+            return await attempt.reserve(ladder.least_nanousd, ladder.most_nanousd)
         except StoreUnavailable:
             if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
                 raise
-            attempt.unverified = True
+            attempt.unreserved()
             return Granted()
         except NoRoomError as no_room:
-            if attempt.ask_for_the_ordinary_tier():
-                attempt.waits(plane.spool)
-                continue
-            if closer is None and _worth_counting(plane, attempt, no_room):
-                attempt.waits(plane.spool)
-                closer = tightened(plane, attempt, endpoint, destination, client)
-            if closer is not None and await anext(closer, _NO_CLOSER) is not _NO_CLOSER:
-                continue
-            left = waits_until - time.monotonic()
-            if no_room.denied.exceeded or left <= 0:
-                if attempt.allow_fewer_tool_calls():
-                    attempt.waits(plane.spool)
-                    continue
-                smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
-                if least is not None or smaller is None:
-                    raise
-                least, most = smaller, None
-            elif most is None and (ample := _ample(attempt)) is not None:
-                most = ample
+            for step in STEPS:
+                if await step(ladder, no_room):
+                    break
             else:
-                most = None
-                attempt.waits(plane.spool)
-                await plane.store.wait_for_room(attempt.id, [claim for _, claim in attempt.claims], left)
-                attempt.follow(plane.budgets.budgets, now_s())
+                raise
 
 
-async def _wait_for_seeds(plane: Plane, attempt: Attempt) -> None:
+async def _wait_for_seeds(attempt: Attempt) -> None:
     """A reload brought a budget of this call: what is spent in it comes from the ledger in a moment."""
-    attempt.waits(plane.spool)
+    attempt.wait()
     try:
         async with asyncio.timeout(_SEED_WAIT_S):
-            await plane.seeded.wait()
+            await attempt.exchange.plane.seeded.wait()
     except TimeoutError:
         raise StoreUnavailable("the ledger does not say what is spent") from None
 
 
-def _ample(attempt: Attempt) -> int | None:
-    """What the call costs at most with a cap that few answers reach: better now than the whole cap later.
+class Ladder:
+    """What was tried by now. least_nanousd, most_nanousd: what the next reservation asks for at least and at most."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.least_nanousd: int | None = None
+        self.most_nanousd: int | None = None
+        self.counts: AsyncIterator[None] | None = None
+        self.waits_until = time.monotonic() + attempt.exchange.configured.config.server.busy_wait_s
+
+    @property
+    def left_s(self) -> float:
+        return self.waits_until - time.monotonic()
+
+    def waiting_helps(self, no_room: NoRoomError) -> bool:
+        """Whether only reservations in flight are in the way, and there is time to wait for them."""
+        return not no_room.denied.exceeded and self.left_s > 0
+
+
+Step = Callable[[Ladder, NoRoomError], Awaitable[bool]]
+"""One step: whether anything changed, so that another reservation is worth a try."""
+
+
+async def closer_count(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """A closer bound on the input, from dearer ways of counting it."""
+    attempt = ladder.attempt
+    if ladder.counts is None:
+        if not _worth_counting(attempt, no_room):
+            return False
+        attempt.wait()
+        ladder.counts = tightened(attempt)
+    return await anext(ladder.counts, _NO_MORE) is not _NO_MORE
+
+
+async def ordinary_tier(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """The ordinary service tier, where the account's own may be dearer and the client named none."""
+    if ladder.waiting_helps(no_room) or not ladder.attempt.ask_for_the_ordinary_tier():
+        return False
+    ladder.attempt.wait()
+    return True
+
+
+async def fewer_tool_calls(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """Fewer calls of the provider's own tools, where their number is ours to say."""
+    if ladder.waiting_helps(no_room) or not ladder.attempt.allow_fewer_tool_calls():
+        return False
+    ladder.attempt.wait()
+    return True
+
+
+async def smaller_answer(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """A lower cap, down to the least that is worth having: what the money affords."""
+    attempt = ladder.attempt
+    if ladder.waiting_helps(no_room) or ladder.least_nanousd is not None:
+        return False
+    smaller = clamp.least_nanousd(attempt.bound, attempt.price, attempt.call.least_output_tokens)
+    if smaller is None:
+        return False
+    ladder.least_nanousd, ladder.most_nanousd = smaller, None
+    return True
+
+
+async def ample_answer(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """A cap that few answers reach: better now than the whole cap later.
 
     Agents ask for 32,000 tokens and use some hundreds; several of one session would else wait for each other.
     """
+    attempt = ladder.attempt
+    if not ladder.waiting_helps(no_room) or ladder.most_nanousd is not None:
+        return False
     if not all(claim.clamp for _, claim in attempt.claims if claim.hard and claim.measure == "usd"):
-        return None
+        return False
     tokens = max(attempt.call.least_output_tokens + _AMPLE_TOKENS // 2, _AMPLE_TOKENS)
-    return clamp.least_nanousd(attempt.bound, attempt.price, tokens)
+    ladder.most_nanousd = clamp.least_nanousd(attempt.bound, attempt.price, tokens)
+    return ladder.most_nanousd is not None
 
 
-def _worth_counting(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> bool:
+async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
+    """Wait until something in flight has ended."""
+    attempt = ladder.attempt
+    if not ladder.waiting_helps(no_room):
+        return False
+    ladder.most_nanousd = None
+    attempt.wait()
+    claims = [claim for _, claim in attempt.claims]
+    await attempt.exchange.plane.store.wait_for_room(attempt.id, claims, ladder.left_s)
+    attempt.follow_limits()
+    return True
+
+
+STEPS: tuple[Step, ...] = (closer_count, ordinary_tier, fewer_tool_calls, smaller_answer, ample_answer, patience)
+_NO_MORE = object()
+
+
+def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
     """Whether the closest count there could be would change much, and might fit: a spent budget refuses at once."""
     if attempt.bound.input_tokens is None or not attempt.reserved_nanousd:
         return False
-    optimistic = attempt.bound.with_input(len(attempt.body) // _BYTES_PER_TOKEN)
-    price = attempt.price
-    if cache_is_trusted(plane, attempt):
-        price = reading(len(attempt.body), price)
+    size, price = attempt.plan.body_bytes, attempt.price
+    optimistic = attempt.bound.with_input(size // _BYTES_PER_TOKEN)
+    if cache_is_trusted(attempt):
+        price = price.reading(size)
     cost = price(optimistic.usage)
     if cost is None or cost > attempt.reserved_nanousd * _WORTH_IT:
         return False
     least = price(optimistic.with_output(min(attempt.call.least_output_tokens, optimistic.output_tokens)))
-    room = [one.limit - one.spent for one in no_room.denied.exceeded if one.measure == "usd"]
-    return least is not None and all(least <= one for one in room)
+    room = [standing.limit - standing.spent for standing in no_room.denied.exceeded if standing.measure == "usd"]
+    return least is not None and all(least <= left for left in room)
 
 
-def _cap(attempt: Attempt, endpoint: Endpoint, tokens: int) -> None:
-    """Send a cap along: without it the ceiling would be a hope."""
-    endpoint.cap_output(attempt.call.body, tokens, attempt.route.provider)
-    attempt.body = endpoint.encode(attempt.call, attempt.route.model)
-
-
-def _no_room(plane: Plane, attempt: Attempt, no_room: NoRoomError) -> Refusal:
+def _no_room(attempt: Attempt, no_room: NoRoomError) -> Refusal:
     standing = no_room.standing
     amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
     if not no_room.denied.exceeded:
         return refusals.busy(standing, amount)
-    status = plane.config.server.budget_status
-    return refusals.exceeded(standing, amount, now_s(), client=attempt.attribution.client, status=status)
+    exchange = attempt.exchange
+    status = exchange.configured.config.server.budget_status
+    return refusals.exceeded(standing, amount, now_s(), client=exchange.attribution.client, status=status)

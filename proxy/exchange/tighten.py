@@ -17,12 +17,8 @@ import orjson
 
 from proxy.ceilings.ceiling import overhead
 from proxy.ceilings.prompt_cache import may_be_read
-from proxy.dialects import Endpoint
-from proxy.downstream.client import Client
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.attribute import prefixes_of
-from proxy.exchange.forward import request_head
-from proxy.exchange.plane import Destination, Plane
+from proxy.exchange.forward import head_of
 from proxy.times import now_s
 from proxy.upstream.pool import UpstreamError
 
@@ -31,29 +27,29 @@ _MAX_COUNT_BYTES = 64 * 1024
 _COUNT_MARGIN = 64
 _CALIBRATION = 1.2
 _TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
-_NOT_TEXT = frozenset(
-    {"data", "signature", "encrypted_content", "thoughtSignature"}
-)  # base64 is counted as text all the same
 
 
 async def tightened(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+    attempt: Attempt,
 ) -> AsyncIterator[None]:
     """The attempt's ceiling, closer with each step."""
-    async for tokens in _counts(plane, attempt, endpoint, destination, client):
-        attempt.lower(tokens)
+    if not attempt.bound.countable:
+        return
+    async for tokens in _counts(attempt):
+        attempt.bound_input(tokens)
         yield
-    if cache_is_trusted(plane, attempt) and (prefixes := prefixes_of(plane, attempt)) is not None:
-        attempt.read_from_cache(plane.prefixes.cached(prefixes, attempt.call, attempt.route.upstream, now_s()))
+    if cache_is_trusted(attempt) and (prefixes := attempt.prefixes) is not None:
+        known = attempt.exchange.plane.prefixes
+        attempt.read_from_cache(known.cached(prefixes, attempt.call, attempt.route.upstream, now_s()))
         yield
 
 
-def cache_is_trusted(plane: Plane, attempt: Attempt) -> bool:
+def cache_is_trusted(attempt: Attempt) -> bool:
     """Whether a ceiling may count on the provider's prompt cache; if it holds anything of this call is another question."""
     route = attempt.route
     return (
         may_be_read(attempt.call, route.provider)
-        and plane.learned.trusts_cache(route.upstream, route.model)
+        and attempt.exchange.plane.learned.trusts_cache(route.upstream, route.model)
         and _calibrated_will_do(attempt)
     )
 
@@ -63,14 +59,12 @@ def _calibrated_will_do(attempt: Attempt) -> bool:
 
 
 async def _counts(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+    attempt: Attempt,
 ) -> AsyncIterator[int]:
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
-    if not attempt.bound.countable:
-        return
-    prefixes = prefixes_of(plane, attempt)
+    prefixes = attempt.prefixes
     if prefixes is not None:
-        known = plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)
+        known = attempt.exchange.plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)
         if known is not None:
             yield known + overhead(attempt.call)
     text_only = not attempt.call.media_items and attempt.call.form is None
@@ -78,11 +72,11 @@ async def _counts(
         exact = await asyncio.to_thread(_own_tokenizer, attempt)
         if exact is not None:
             yield exact
-    counted = await _providers_count(plane, attempt, endpoint, destination, client)
+    counted = await _providers_count(attempt)
     if counted is not None:
         yield counted
     if text_only and _calibrated_will_do(attempt):
-        calibrated = await asyncio.to_thread(_calibrated, plane, attempt)
+        calibrated = await asyncio.to_thread(_calibrated, attempt)
         if calibrated is not None:
             yield calibrated
 
@@ -97,7 +91,7 @@ def _own_tokenizer(attempt: Attempt) -> int | None:
     return tokens.count_all(texts, attempt.route.model) + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
 
 
-def _calibrated(plane: Plane, attempt: Attempt) -> int | None:
+def _calibrated(attempt: Attempt) -> int | None:
     from pricing import tokens  # noqa: PLC0415 - as above
 
     texts = list(texts_of(attempt.call.body))
@@ -105,8 +99,10 @@ def _calibrated(plane: Plane, attempt: Attempt) -> int | None:
     if o200k is None:
         return None
     family = tokens.family(attempt.route.model)
-    attempt.family, attempt.o200k_tokens = family.name, o200k + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
-    return math.ceil(attempt.o200k_tokens * plane.learned.ratio(family.name, family.factor) * _CALIBRATION)
+    tokens_by_o200k = o200k + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+    attempt.counted_by = family.name, tokens_by_o200k
+    ratio = attempt.exchange.plane.learned.ratio(family.name, family.factor)
+    return math.ceil(tokens_by_o200k * ratio * _CALIBRATION)
 
 
 def texts_of(value: Any) -> Iterator[str]:
@@ -126,18 +122,21 @@ def texts_of(value: Any) -> Iterator[str]:
 
 
 async def _providers_count(
-    plane: Plane, attempt: Attempt, endpoint: Endpoint, destination: Destination, client: Client
+    attempt: Attempt,
 ) -> int | None:
     """What the provider says that the input comes to, with the margin that it asks for; None where it does not say."""
-    counting = endpoint.counting
+    exchange = attempt.exchange
+    counting = exchange.endpoint.counting
     if counting is None or attempt.route.provider not in counting.providers:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)
     path = path.replace("{model}", attempt.route.model)
-    head = request_head(client, attempt, endpoint, destination, b"POST", path, len(body))
+    head = head_of(attempt, b"POST", path, len(body))
     try:
         async with asyncio.timeout(_COUNT_TIMEOUT_S):
-            response = await plane.upstreams.send(destination.pool, head, body, holder=attempt.identity.key_id)
+            response = await exchange.configured.upstreams.send(
+                attempt.plan.destination.pool, head, body, holder=exchange.identity.key_id
+            )
             answer = b""
             while data := await response.read():
                 answer += data

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import SILENT_END, Entry
 from proxy.ledger.sound import Row, json_text
 
 
@@ -39,7 +39,7 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
 
 def entry_in_ledger(row: Row) -> Entry:
     """An entry as the ledger has it."""
-    return Entry(row, {}, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
+    return Entry(row, SILENT_END, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
 
 
 def correction_id(attempt_id: str) -> str:

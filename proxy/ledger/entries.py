@@ -15,14 +15,22 @@ import orjson
 
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
-from proxy.spool.writer import Position, Record
+from proxy.spool import records
+from proxy.spool.frames import Position, Record
+
+# What a record that lacks something (one of an earlier version, or one that is damaged) says in its place.
+_SILENT_INTENT: Any = dict.fromkeys(records.Intent.__annotations__)
+SILENT_END: Any = dict.fromkeys(records.Settle.__annotations__) | {"usage_source": "none", "cost_source": "computed"}
 
 
 class Entry(NamedTuple):
-    """One row for the ledger, with what follows from it: the record that ended it, and what it adds to the budgets."""
+    """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
+
+    end: with every key of the record, None where it does not say.
+    """
 
     row: Row
-    end: Mapping[str, Any]
+    end: records.Settle
     budgets: Sequence[BudgetAmount]
 
 
@@ -42,7 +50,7 @@ class Batch:
 
     entries: list[Entry] = field(default_factory=list)
     refusals: list[RefusedCall] = field(default_factory=list)
-    tallies: list[Mapping[str, Any]] = field(default_factory=list)
+    tallies: list[records.Tally] = field(default_factory=list)
     unreadable: list[Record] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -59,7 +67,7 @@ class Pairing:
     def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
         self._instance = instance
         self._done = done
-        self._open: dict[str, tuple[Mapping[str, Any], Position]] = {}
+        self._open: dict[str, tuple[records.Intent, Position]] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
         self.lately: deque[Entry] = deque(maxlen=lately)
@@ -74,9 +82,9 @@ class Pairing:
     def open_intents(self) -> int:
         return len(self._open)
 
-    def take(self, records: Iterable[Record], batch: Batch) -> None:
+    def take(self, shipped: Iterable[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
-        for record in records:
+        for record in shipped:
             value = None
             try:
                 value = orjson.loads(record.payload)
@@ -86,7 +94,7 @@ class Pairing:
                     batch.unreadable.append(record)
                     self._end_unread(value, batch)
 
-    def _take(self, value: Mapping[str, Any], record: Record, batch: Batch) -> None:
+    def _take(self, value: Any, record: Record, batch: Batch) -> None:
         kind, known = value["t"], record.end_position <= self._done
         if kind == "intent":
             self._open[value["id"]] = (value, record.start_position)
@@ -108,10 +116,10 @@ class Pairing:
                 intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind == "refused":
-            intent, _ = self._open.get(value["id"], ({}, None))
+            begun = self._open.get(value["id"])
             self._close(value["id"])
             if not known:
-                batch.refusals.append(_refused(value, intent))
+                batch.refusals.append(_refused(value, begun[0] if begun else None))
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
@@ -123,12 +131,16 @@ class Pairing:
         self._waiting.discard(attempt_id)
         self._expired.discard(attempt_id)
 
-    def _reserved_after_all(self, value: Mapping[str, Any]) -> None:
+    def _reserved_after_all(self, value: records.Reserved) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
         intent, start = self._open[value["id"]]
-        smaller = {name: value[name] for name in ("reserved_nanousd", "budgets")}
-        self._open[value["id"]] = ({**intent, **smaller}, start)
+        smaller: records.Intent = {
+            **intent,
+            "reserved_nanousd": value["reserved_nanousd"],
+            "budgets": value["budgets"],
+        }
+        self._open[value["id"]] = smaller, start
 
     def _end_unread(self, value: Any, batch: Batch) -> None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
@@ -144,7 +156,7 @@ class Pairing:
         one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already."""
         for attempt_id, (intent, _) in self._open.items():
             if attempt_id in self._waiting:
-                void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
+                void: records.Void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
                 batch.entries.append(entry_of(intent, void, self._instance))
             elif attempt_id not in self._expired:
                 batch.entries.append(self._at_its_ceiling(intent, "crashed", ended_at))
@@ -152,8 +164,8 @@ class Pairing:
         self._waiting.clear()
         self._expired.clear()
 
-    def _at_its_ceiling(self, intent: Mapping[str, Any], outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
-        end = {
+    def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
+        end: records.Settle = {
             "t": "settle",
             "id": intent["id"],
             "ended_at": ended_at,
@@ -173,13 +185,13 @@ def _text(value: Any) -> str:
     return value
 
 
-def _refused(value: Mapping[str, Any], intent: Mapping[str, Any]) -> RefusedCall:
+def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCall:
     return RefusedCall(
         _text(value["reason"]),
         _text_or_none(value.get("budget")),
         _text(value.get("group") or ""),
         operator.index(value.get("window_start") or 0),
-        _text(intent.get("root_session_id") or ""),
+        _text((intent or _SILENT_INTENT)["root_session_id"] or ""),
     )
 
 
@@ -187,7 +199,7 @@ def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
 
-def _sound_tally(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _sound_tally(value: records.Tally) -> records.Tally:
     for reason, budget, count in value["refusals"]:
         _text(reason), _text_or_none(budget), operator.index(count)
     for budget, count in value["would_refuse"]:
@@ -195,56 +207,57 @@ def _sound_tally(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-def entry_of(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Entry:
+def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
-    row = entry_row(intent, end, instance)
-    told: Any = () if row["status"] == "void" else end.get("budgets", intent.get("budgets")) or ()
-    budgets = list(told) if isinstance(told, list | tuple) else [told]
+    whole: records.Settle = SILENT_END | end
+    if "budgets" not in end:
+        whole["budgets"] = intent.get("budgets") or ()
+    row = entry_row(_SILENT_INTENT | intent, whole, instance)
+    stated: Any = () if row["status"] == "void" else whole["budgets"] or ()
+    budgets = list(stated) if isinstance(stated, list | tuple) else [stated]
     sound = [bounded_amount(item) for item in budgets if is_amount(item)]
     if sound == budgets and is_sound(row):
-        return Entry(row, end, sound)
-    return Entry(repaired(row, sound), end, sound)
+        return Entry(row, whole, sound)
+    return Entry(repaired(row, sound), whole, sound)
 
 
-def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) -> Row:
-    """The ledger row of one attempt, in the order of the table's columns; None where a record does not say."""
-    void = end["t"] == "void"
-    usage = end.get("usage") or {}
-    known, rest = _split_usage(usage)
-    told = intent.get
-    seen = end.get
+def entry_row(begun: records.Intent, ended: records.Settle, instance: str) -> Row:
+    """The ledger row of one attempt, in the order of the table's columns. Both records have every key."""
+    kind: str = ended["t"]
+    void = kind == "void"
+    known, rest = _split_usage(ended["usage"] or {})
     return {
-        "id": intent["id"],
+        "id": begun["id"],
         "kind": "attempt",
         "corrects_id": None,
-        "request_id": told("request_id"),
-        "attempt": told("attempt"),
-        "started_at": told("started_at"),
-        "ended_at": seen("ended_at"),
-        "status": "void" if void else seen("status"),
-        "outcome": seen("outcome"),
-        "http_status": seen("http_status"),
-        "dialect": told("dialect"),
-        "operation": told("operation"),
-        "stream": told("stream"),
-        "upstream": told("upstream"),
-        "provider": told("provider"),
-        "model_requested": told("model_requested"),
-        "model": seen("model") or told("model"),
-        "service_tier": seen("service_tier"),
-        "key": told("key"),
-        "key_id": told("key_id"),
-        "team": told("team"),
-        "user": told("user"),
-        "customer": told("customer"),
-        "labels": json_text(told("labels")),
-        "untrusted_labels": json_text(told("untrusted_labels")),
-        "session_id": told("session_id"),
-        "session_source": told("session_source"),
-        "parent_session_id": told("parent_session_id"),
-        "root_session_id": told("root_session_id"),
-        "agent": told("agent"),
-        "parent_agent": told("parent_agent"),
+        "request_id": begun["request_id"],
+        "attempt": begun["attempt"],
+        "started_at": begun["started_at"],
+        "ended_at": ended["ended_at"],
+        "status": "void" if void else ended["status"],
+        "outcome": ended["outcome"],
+        "http_status": ended["http_status"],
+        "dialect": begun["dialect"],
+        "operation": begun["operation"],
+        "stream": begun["stream"],
+        "upstream": begun["upstream"],
+        "provider": begun["provider"],
+        "model_requested": begun["model_requested"],
+        "model": ended["model"] or begun["model"],
+        "service_tier": ended["service_tier"],
+        "key": begun["key"],
+        "key_id": begun["key_id"],
+        "team": begun["team"],
+        "user": begun["user"],
+        "customer": begun["customer"],
+        "labels": json_text(begun["labels"]),
+        "untrusted_labels": json_text(begun["untrusted_labels"]),
+        "session_id": begun["session_id"],
+        "session_source": begun["session_source"],
+        "parent_session_id": begun["parent_session_id"],
+        "root_session_id": begun["root_session_id"],
+        "agent": begun["agent"],
+        "parent_agent": begun["parent_agent"],
         "input_tokens": known("input", 0),
         "cache_read_tokens": known("cache_read", 0),
         "cache_write_5m_tokens": known("cache_write_5m", 0),
@@ -253,21 +266,21 @@ def entry_row(intent: Mapping[str, Any], end: Mapping[str, Any], instance: str) 
         "output_tokens": known("output", 0),
         "reasoning_tokens": known("reasoning", 0),
         "usage": json_text(rest),
-        "told_usage": json_text(seen("told_usage")),
-        "usage_source": seen("usage_source", "none"),
-        "cost_nanousd": 0 if void else seen("cost_nanousd"),
-        "cost_source": seen("cost_source", "computed"),
-        "cost_lines": json_text(seen("cost_lines")),
-        "flags": json_text(seen("flags")),
-        "price_version": seen("price_version") or told("price_version"),
-        "provider_cost_nanousd": seen("provider_cost_nanousd"),
-        "reserved_nanousd": seen("reserved_nanousd", told("reserved_nanousd")),
-        "budgets": None if void else json_text(seen("budgets", told("budgets"))),
-        "ttft_ms": seen("ttft_ms"),
-        "duration_ms": seen("duration_ms"),
-        "overhead_ms": seen("overhead_ms"),
-        "upstream_request_id": seen("upstream_request_id"),
-        "client": told("client"),
+        "told_usage": json_text(ended["told_usage"]),
+        "usage_source": ended["usage_source"],
+        "cost_nanousd": 0 if void else ended["cost_nanousd"],
+        "cost_source": ended["cost_source"],
+        "cost_lines": json_text(ended["cost_lines"]),
+        "flags": json_text(ended["flags"]),
+        "price_version": ended["price_version"] or begun["price_version"],
+        "provider_cost_nanousd": ended["provider_cost_nanousd"],
+        "reserved_nanousd": begun["reserved_nanousd"],
+        "budgets": None if void else json_text(ended["budgets"]),
+        "ttft_ms": ended["ttft_ms"],
+        "duration_ms": ended["duration_ms"],
+        "overhead_ms": ended["overhead_ms"],
+        "upstream_request_id": ended["upstream_request_id"],
+        "client": begun["client"],
         "instance": instance,
     }
 

@@ -23,8 +23,8 @@ from proxy.ledger.entries import Batch, Entry, RefusedCall
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.seldom import Seldom
+from proxy.spool.frames import Record
 from proxy.spool.kept import Kept
-from proxy.spool.writer import Record
 from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")

@@ -16,8 +16,9 @@ from sqlalchemy.engine import Engine, RowMapping
 from proxy.ledger.entries import Pairing
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Positions
+from proxy.spool.frames import Position
 from proxy.spool.kept import Kept
-from proxy.spool.writer import Position, SpoolReader, runs
+from proxy.spool.reader import SpoolReader, runs
 from proxy.times import now_s
 
 log = logging.getLogger("taximeter.recorder")

@@ -8,7 +8,7 @@ again; where they were charged at the ceiling, a correction of the difference is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
+from proxy.spool import records
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -38,7 +39,7 @@ class Observed(Protocol):
 
     def observe_refusal(self, reason: str, budget: str | None) -> None: ...
 
-    def observe_tally(self, tally: Mapping[str, Any]) -> None: ...
+    def observe_tally(self, tally: records.Tally) -> None: ...
 
 
 class Metrics(Protocol):

@@ -39,7 +39,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
     """Note what these attempts left at their providers. Repeated, it is noted once."""
     rows = [
         {
-            "digest": digest, "upstream": entry.row["upstream"], "model": entry.end.get("stored_model") or "",
+            "digest": digest, "upstream": entry.row["upstream"], "model": entry.end["stored_model"] or "",
             "session_id": entry.row["session_id"] or "", "stored_at": entry.row["started_at"],
         }
         for entry in entries
@@ -51,7 +51,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
 
 
 def _digests(entry: Entry) -> Sequence[str]:
-    told = entry.end.get("stored")
+    told = entry.end["stored"]
     if not isinstance(told, list):
         return ()
     return [one for one in told[:_MOST] if isinstance(one, str) and len(one) == _DIGEST_CHARS and one.isalnum()]

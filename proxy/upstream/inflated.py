@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire.inflate import InflateError, Inflater, can_inflate
 
@@ -12,22 +14,24 @@ class Inflated:
     def __init__(self, response: Response, encoding: bytes) -> None:
         self._response = response
         self._inflater = Inflater(encoding)
-        self._pieces: list[bytes] = []
+        self._pieces: Iterator[bytes] = iter(())
 
     async def read(self) -> bytes:
         """The next plain bytes; b"" at the end. Raises `UpstreamError` where the body is damaged or ends too early."""
-        while not self._pieces:
+        while True:
+            try:
+                piece = next(self._pieces, b"")
+            except InflateError as error:
+                self._response.abort()
+                raise UpstreamError("protocol", str(error), sent=True) from None
+            if piece:
+                return piece
             data = await self._response.read()
             if not data:
                 if not self._inflater.complete:
                     raise UpstreamError("protocol", "the upstream's compressed body ends too early", sent=True)
                 return b""
-            try:
-                self._pieces = list(self._inflater.feed(data))
-            except InflateError as error:
-                self._response.abort()
-                raise UpstreamError("protocol", str(error), sent=True) from None
-        return self._pieces.pop(0)
+            self._pieces = self._inflater.feed(data)
 
 
 def plain(response: Response) -> Response | Inflated:

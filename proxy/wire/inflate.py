@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 _PIECE_BYTES = 1024 * 1024
+_SLICE_BYTES = 64 * 1024
 _MAX_BYTES = 256 * 1024 * 1024
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
@@ -32,7 +33,11 @@ class Inflater:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The plain bytes of `data`, in pieces of at most a megabyte. Raises `InflateError`."""
-        while data:
+        for start in range(0, len(data), _SLICE_BYTES):  # for each piece the rest of what was given is copied
+            yield from self._feed(data[start : start + _SLICE_BYTES])
+
+    def _feed(self, data: bytes) -> Iterator[bytes]:
+        while data and not self._inflate.eof:
             try:
                 piece = self._inflate.decompress(data, _PIECE_BYTES)
             except zlib.error as error:

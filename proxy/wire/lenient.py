@@ -70,10 +70,14 @@ def looks_like_events(body: bytes) -> bool:
 
 def values_of(payload: bytes) -> list[Any]:
     """The JSON values in the data of one event: one, or several where a server left out the blank lines between them."""
-    value = loads(payload)
-    if value is not None:
-        return [value]
-    return [] if payload.strip() in (b"", b"null", b"[DONE]") else _several(payload)
+    try:
+        value = orjson.loads(payload)
+        return [] if value is None else [value]
+    except orjson.JSONDecodeError:
+        if payload.strip() in (b"", b"[DONE]"):
+            return []
+        value = _loads_text(_text(payload))
+        return _several(payload) if value is None else [value]
 
 
 def answer(body: bytes) -> Answer:

@@ -49,7 +49,7 @@ def parse(raw: bytes) -> Form:
     if first is None:
         raise FormError("the body is not multipart/form-data")
     boundary = first[1]
-    pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary)
+    pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary, MAX_PARTS + 2)
     if len(pieces) > MAX_PARTS + 2:
         raise FormError(f"the form has more than {MAX_PARTS} fields")
     if len(pieces) < 3 or pieces[-1] not in (b"--", b"--\r\n"):

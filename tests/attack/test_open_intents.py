@@ -11,6 +11,7 @@ import pytest
 
 from proxy.errors import invalid_request
 from proxy.exchange import forward, reserve, run
+from proxy.exchange.attempt import Attempt
 from tests.flow.house import HARD, Build, House, Line
 
 
@@ -42,11 +43,11 @@ async def test_every_way_out_closes_the_intent(
     if place == "guard":
         monkeypatch.setattr(run, "_guard", _fail(error))
     elif place == "reserve":
-        monkeypatch.setattr(reserve, "_reserve", _fail(error))
+        monkeypatch.setattr(reserve, "_climb", _fail(error))
     elif place == "reserved":
         _fail_once_reserved(house, error)
     elif place == "capped":
-        monkeypatch.setattr(reserve, "_cap", _fail(error))
+        monkeypatch.setattr(Attempt, "cap_output", _fail(error))
     else:
         monkeypatch.setattr(forward, "request_head", _fail(error))
     with contextlib.suppress(asyncio.CancelledError):

@@ -10,12 +10,11 @@ import orjson
 import yaml
 
 from pricing.load import load_book
-from proxy.budgets.memory import MemoryStore
 from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.exchange.plane import Plane
-from proxy.spool.writer import SpoolReader, runs
+from proxy.spool.reader import SpoolReader, runs
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
@@ -104,19 +103,19 @@ class House:
         } | changes
         file = folder / "c.yaml"
         file.write_text(yaml.safe_dump(config))
-        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", BOOK, MemoryStore())
+        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", {}, BOOK)
         self.plane.ready = True
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
-        self.plane.upstreams.send = self._send  # type: ignore[method-assign, assignment]
+        self.plane.configured.upstreams.send = self._send  # type: ignore[method-assign, assignment]
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
     async def _send(
         self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
     ) -> Any:
-        self.sent.append((head, orjson.loads(body)))
+        self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
         answer = self.answers.pop(0)

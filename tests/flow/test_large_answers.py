@@ -54,7 +54,7 @@ def _stream(text: str) -> bytes:
 def _house(build: Build, base_url: str) -> House:
     row = {"base_url": base_url, "provider": "acme", "max_connections": 1, "first_byte_timeout_s": 5}
     house = build(upstreams={"up": row})
-    del house.plane.upstreams.send  # type: ignore[attr-defined]  # the real one
+    del house.plane.configured.upstreams.send  # type: ignore[attr-defined]  # the real one
     return house
 
 
@@ -78,7 +78,7 @@ async def _alternate(build: Build, *, streamed: bool, leaves: bool) -> None:
         assert {record["cost_nanousd"] for record in house.records() if record["t"] == "settle"} == {40_000}
         assert server.connections == 1
     finally:
-        house.plane.upstreams.close()
+        house.plane.configured.upstreams.close()
         listening.close()
         await asyncio.sleep(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import orjson
 import pytest
 
 from proxy.upstream.pool import UpstreamError
+from proxy.wire import multipart
+from proxy.wire.multipart import Part
 from tests.flow.house import USAGE, Answer, Build, House
+from tests.support import recordings as made
 
 CASES = Path(__file__).parents[1] / "cases"
 PROVIDERS = {"gpt-4o": "openai", "kimi-k2-0905-preview": "moonshot", "anthropic/claude-sonnet-4.5": "openrouter"}
@@ -108,6 +112,16 @@ async def test_half_a_surrogate_in_a_name_can_be_recorded(build: Build, model: s
     body = orjson.dumps(WHOLE | {"model": "?"}).replace(b"?", model.encode())
     await asked(house, body, stream=False, path="/v1/chat/completions")
     assert (end_of(house)["status"], end_of(house)["usage"]) == ("settled", {"input": 20, "output": 10})
+
+
+@pytest.mark.parametrize("count", [True, [12], {"tokens": 12}, "many", -7])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_count_that_is_none_is_not_nothing(build: Build, count: Any, taken: bool) -> None:
+    house = build()
+    usage = {"prompt_tokens": count, "completion_tokens": 6 if taken else count, "total_tokens": count}
+    await asked(house, orjson.dumps(WHOLE | {"usage": usage}), stream=False, path="/v1/chat/completions")
+    end = end_of(house)
+    assert (end["usage_source"], end["usage"]) == ("estimated", {"input": 9, "output": 6})
 
 
 # The other form than the one that was asked for
@@ -315,3 +329,63 @@ async def test_one_of_two_sequences_that_has_ended_is_no_whole_answer(build: Bui
     told = await house.ask(Answer(events(chunk(), other, LAST, done=False), RESET, kind=SSE), stream=True, n=2)
     assert b'"error"' in told.body
     assert end_of(house)["outcome"] == "upstream_error"
+
+
+# Sound
+
+
+SPEECH = {"input": "hello world", "voice": "alloy"}
+SOUND = {
+    "prices": [
+        {"provider": "acme", "model": "by-token", "input": "1", "audio_out": "12"},
+        {"provider": "acme", "model": "by-character", "character": "15"},
+        {"provider": "acme", "model": "by-second", "audio_second": "0.0001"},
+    ],
+    "models": {
+        f"by-{unit}": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": 4000}
+        for unit in ("token", "character", "second")
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("sound", "seconds"),
+    [
+        (made.mp3(125), 3),
+        (made.wave(2, stated=0xFFFFFFFF), 2),
+        (made.opus(4), 4),
+        (made.flac(88_200), 2),
+        (made.aac(75), 3.2),
+    ],
+)
+async def test_speech_without_usage_costs_what_its_length_comes_to(build: Build, sound: bytes, seconds: float) -> None:
+    house = build(**SOUND)
+    await house.ask(Answer(sound, kind=b"audio/mpeg"), path="/v1/audio/speech", chat=False, model="by-token", **SPEECH)
+    end = end_of(house)
+    assert (end["status"], end["usage_source"]) == ("settled", "estimated")
+    assert end["usage"] == {"input": 3, "audio_out": math.ceil(seconds * 25)}
+
+
+async def test_speech_that_is_billed_by_the_second_or_the_character(build: Build) -> None:
+    house = build(**SOUND)
+    for model in ("by-second", "by-character"):
+        await house.ask(Answer(made.mp3(125)), path="/v1/audio/speech", chat=False, model=model, **SPEECH)
+    ends = [record for record in house.records() if record["t"] == "settle"]
+    assert [end["usage"] for end in ends] == [{"audio_second": 3}, {"character": 11}]
+
+
+async def test_sound_of_no_known_format_costs_its_ceiling(build: Build) -> None:
+    house = build(**SOUND)
+    await house.ask(Answer(b"?" * 100), path="/v1/audio/speech", chat=False, model="by-token", **SPEECH)
+    assert end_of(house)["status"] == "unconfirmed"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"text": "hello"}', b"1\n00:00:00,000 --> 00:00:02,000\nhello\n"], ids=["json", "srt"]
+)
+async def test_a_transcript_without_usage_costs_what_was_heard(build: Build, body: bytes) -> None:
+    house = build(**SOUND)
+    sent = multipart.encode(b"b", [Part("model", b"by-second"), Part("file", made.mp3(250), b"a.mp3")])
+    await house.ask(Answer(body), path="/v1/audio/transcriptions", raw=sent)
+    end = end_of(house)
+    assert (end["status"], end["usage"]) == ("settled", {"audio_second": 6})

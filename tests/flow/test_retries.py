@@ -170,8 +170,8 @@ async def test_a_request_budget_counts_the_clients_call_once(build: Build) -> No
 async def test_a_stored_conversation_does_not_fall_back(build: Build) -> None:
     """What it refers to lies at one upstream only."""
     house = build(models=MODELS, prices=PRICES)
-    route = house.plane.router.named("m")
-    followed = retry.schedule(route, house.plane.router.named, follow=False)
+    route = house.plane.configured.router.named("m")
+    followed = retry.schedule(route, house.plane.configured.router.named, follow=False)
     assert [(turn.route.model, turn.earlier) for turn in followed] == [("m", 0), ("m", 1)]
 
 

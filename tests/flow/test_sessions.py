@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.access.stored_owners import digest
-from proxy.exchange import learn as notes
+from proxy.exchange import references as notes
 from proxy.types import Identity
 from tests.flow.house import Answer, Build, House, Told, whole
 

@@ -60,7 +60,7 @@ def _made_before(house: House, call: dict[str, Any]) -> None:
     with contextlib.suppress(Refused):
         parsed = endpoint.parse(orjson.dumps(call["request"]))
         mine = [digest(Identity("", "k", team="t"), one) for one in (*parsed.held, *parsed.mentioned)]
-        house.plane.held.note(mine, Holder("up", parsed.model))
+        house.plane.stored_owners.note(mine, Holder("up", parsed.model))
 
 
 class Seen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from proxy.budgets.budget import Budget
 from proxy.budgets.redis.link import DEADLINE_S
 from proxy.budgets.redis.member import Held, Member, Value
 from proxy.budgets.redis.scripts import bucket_of, end_of, unbucket
@@ -25,6 +26,7 @@ from proxy.budgets.store import (
     granted_amounts,
     standing_of,
 )
+from proxy.budgets.totals import Totals
 from proxy.budgets.waiting import WaitingRoom
 from proxy.types import Claim
 
@@ -149,8 +151,43 @@ class RedisStore:
         if reservation_ids:
             await self.member.call("written", self.member.epoch, *reservation_ids)
 
-    async def forget_ended_windows(self) -> None:
+    async def forget_ended_windows(self, now_s: float) -> None:
+        """Whoever rebuilds the counters asks for it (`forget`)."""
+
+    async def forget(self) -> None:
+        """Forget the counters of windows that are over, by Redis' own clock."""
         await self.member.call("forget", self.member.epoch)
+
+    # Its life in a process. Counters are seeded by whoever opens an epoch (`control/rebuilding`), and read by the control
+    # process itself, so that a data plane has nothing to say of them.
+
+    @property
+    def up(self) -> bool:
+        return self.member.ready.is_set()
+
+    async def run(self) -> None:
+        await self.member.run()
+
+    async def close(self) -> None:
+        await self.member.close()
+
+    async def wait_until_up(self) -> None:
+        await self.member.ready.wait()
+
+    def seed(self, standing: Standing) -> None:
+        """Not here."""
+
+    def begin_anew(self, budget: str) -> bool:
+        return False
+
+    def standings(self) -> Sequence[Standing]:
+        return ()
+
+    def fullest(self, most: int, now_s: float) -> tuple[Sequence[Standing], dict[str, int]]:
+        return (), {}
+
+    def totals(self, budgets: Sequence[Budget], now_s: float) -> Sequence[Totals]:
+        return ()
 
     # Waiting
 

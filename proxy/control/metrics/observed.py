@@ -19,6 +19,7 @@ from proxy.ledger.rollups import units_of
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import Row
 from proxy.money import NANO
+from proxy.spool import records
 
 _CUTS = {
     "client_disconnected": "client",
@@ -77,7 +78,7 @@ class Observed:
     def observe_refusal(self, reason: str, budget: str | None) -> None:
         self._count("refusals_total", (reason, budget or ""))
 
-    def observe_tally(self, tally: Mapping[str, Any]) -> None:
+    def observe_tally(self, tally: records.Tally) -> None:
         for reason, budget, count in tally["refusals"]:
             self._count("refusals_total", (reason, budget or ""), count)
         for budget, count in tally["would_refuse"]:
@@ -110,7 +111,7 @@ class Observed:
         if row["kind"] == "attempt":
             self._observe_attempt(row, end, labels, alike)
 
-    def _observe_attempt(self, row: Row, end: Mapping[str, Any], labels: tuple[str, ...], alike: _Alike) -> None:
+    def _observe_attempt(self, row: Row, end: records.Settle, labels: tuple[str, ...], alike: _Alike) -> None:
         (provider, model, operation), upstream = labels[:3], labels[-1]
         alike.count += 1
         alike.sources[row["usage_source"] or "none"] += 1
@@ -118,7 +119,7 @@ class Observed:
         if cost is None:
             alike.unpriced += 1
         else:
-            for unit, nanousd in deal(cost, end.get("cost_lines") or (), row["status"]):
+            for unit, nanousd in deal(cost, end["cost_lines"] or (), row["status"]):
                 alike.cost[unit] += nanousd
             self._observe(alike, "request_cost_usd", (model, operation), cost, row)
             reserved = row["reserved_nanousd"]
@@ -200,9 +201,9 @@ class Observed:
         return OVERFLOW
 
 
-def between_tokens_ms(end: Mapping[str, Any]) -> float | None:
+def between_tokens_ms(end: records.Settle) -> float | None:
     """The mean time between a stream's events, where there were at least two."""
-    total, count = end.get("itl_ms_sum"), end.get("itl_count")
+    total, count = end["itl_ms_sum"], end["itl_count"]
     if not count or not isinstance(count, int) or not isinstance(total, int | float):
         return None
     return total / count

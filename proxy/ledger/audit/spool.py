@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from proxy.ledger.schema import entries, spool_positions
-from proxy.spool.writer import Position, Record, frames, is_torn, next_sound, runs
+from proxy.spool.frames import Position, Record, frames, is_torn, next_sound
+from proxy.spool.reader import runs
 
 _LEFT_FOR_A_PERSON = ("damaged", "unreadable", "rejected")
 _READ_BYTES = 32 * 1024 * 1024  # longer than the longest frame

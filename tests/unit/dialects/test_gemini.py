@@ -28,7 +28,10 @@ def refusal(**changes: Any) -> Refusal:
 def test_both_spellings_are_read_and_one_is_forwarded(config: str, cap: str) -> None:
     call = parse(**{config: {cap: 7, "temperature": 1}})
     assert call.output_caps == (7,)
-    assert orjson.loads(gemini.encode(call, "m"))["generationConfig"] == {"maxOutputTokens": 7, "temperature": 1}
+    assert orjson.loads(gemini.encode(call, "m").written({}))["generationConfig"] == {
+        "maxOutputTokens": 7,
+        "temperature": 1,
+    }
 
 
 @pytest.mark.parametrize("value", [True, 0, -1, 1.5, "7", [], 2**31])
@@ -95,16 +98,16 @@ def test_grounding_is_counted() -> None:
 
 def test_a_cap_joins_the_rest_of_the_configuration() -> None:
     body: dict[str, Any] = {"generationConfig": {"temperature": 1}}
-    gemini.cap(body, 5, "google")
-    assert body["generationConfig"] == {"temperature": 1, "maxOutputTokens": 5}
+    assert gemini.cap(body, 5, "google") == {"generationConfig": {"temperature": 1, "maxOutputTokens": 5}}
+    assert body == {"generationConfig": {"temperature": 1}}
 
 
 def test_no_other_model_can_be_named_in_the_body() -> None:
-    assert b"pro" not in gemini.encode(parse(model="models/pro"), "m")
+    assert b"pro" not in gemini.encode(parse(model="models/pro"), "m").written({})
     call = gemini.parse_embed("m", orjson.dumps({"requests": [{"model": "models/pro", "content": {"parts": []}}]}))
-    assert orjson.loads(gemini.encode(call, "served"))["requests"][0]["model"] == "models/served"
+    assert orjson.loads(gemini.encode(call, "served").written({}))["requests"][0]["model"] == "models/served"
     call = gemini.parse_count("m", orjson.dumps({"generateContentRequest": {"model": "models/pro"}}))
-    assert orjson.loads(gemini.encode(call, "served"))["generateContentRequest"]["model"] == "models/served"
+    assert orjson.loads(gemini.encode(call, "served").written({}))["generateContentRequest"]["model"] == "models/served"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
 
 def test_the_routed_model_is_what_is_forwarded() -> None:
     call = transcription(field("language", "en"))
-    parts = multipart.parse(media.encode_form(call, "real")).parts
+    parts = multipart.parse(media.encode_form(call, "real").written({})).parts
     assert parts == (field("model", "real"), FILE, field("language", "en"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.access.stored_owners import Held, Holder, digest, digests_of
+from proxy.access.stored_owners import Holder, StoredOwners, digest, digests_of
 from proxy.dialects import find, responses
 from proxy.errors import Refusal, Refused
 from proxy.types import Identity
@@ -116,7 +116,7 @@ def test_no_two_owners_and_ids_have_one_digest() -> None:
 
 
 def test_ids_belong_to_the_team_that_made_them() -> None:
-    held = Held(max_ids=3)
+    held = StoredOwners(max_ids=3)
     team, other, alone = (Identity("1", "a", team="t"), Identity("2", "b", team="u"), Identity("3", "c"))
     held.note(digests_of(team, {"id": "resp_1", "output": [{"id": "msg_1"}, {}, 5]}), Holder("up", "m"))
     held.note([digest(alone, "resp_2")], Holder("up", "m"))

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.spool import writer as spool
-from proxy.spool.writer import Position, SpoolReader, SpoolUnavailable, SpoolWriter, frame, runs
+from proxy.spool.frames import Position, frame
+from proxy.spool.reader import SpoolReader, runs
+from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 
 
 def payload(number: int) -> bytes:

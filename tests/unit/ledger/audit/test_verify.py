@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from proxy.cli.main import _register_the_others, app
 from proxy.ledger.audit.verify import Report, verify
 from proxy.ledger.database import open_ledger
-from proxy.spool.writer import SpoolWriter, frame
+from proxy.spool.frames import frame
+from proxy.spool.writer import SpoolWriter
 from tests.support.made_up import HOUR_US, START, fill, made_up
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import Ledger, append, intent, settle

@@ -1,0 +1,94 @@
+"""What usage of one call costs at most: a value that is made once, with the price book of that moment, and then only asked.
+
+Without its book it is plain data (`terms`), so that an attempt that outlives its connection can be priced again from its
+record, by the same terms (`CallPrice.of`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pricing.book import Book
+from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
+
+
+@dataclass(frozen=True, slots=True)
+class CallPrice:
+    """Usage in, nano-USD out; None where a unit has no price.
+
+    at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the
+    request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught.
+    media: tokens of the input that are of one medium. things:
+    what may be billed in place of tokens. free: the provider bills nothing. cached_tokens: of the input, at the price of
+    reading a prompt cache.
+    """
+
+    book: Book
+    provider: str
+    model: str
+    at_s: int
+    until_s: int
+    attributes: Mapping[str, str | None]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+    factor: float = 1.0
+    media: Mapping[str, int] = field(default_factory=dict)
+    things: Mapping[str, int] = field(default_factory=dict)
+    free: bool = False
+    cached_tokens: int = 0
+
+    def __call__(self, usage: Mapping[str, int]) -> int | None:
+        if self.free:
+            return 0
+        if self.cached_tokens:
+            cached = min(self.cached_tokens, usage.get("input", 0))
+            usage = {**usage, "input": usage.get("input", 0) - cached, "cache_read": cached}
+        apart = by_medium(usage, self.media)
+        tokens = self._at_most(apart, self.without if apart is usage else self.without | MEDIA_UNITS)
+        if not self.things:
+            return tokens
+        # Models are billed in tokens or in things: the dearer of the two is the bound.
+        things = self._at_most(self.things, self.without)
+        return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
+
+    def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
+        nanousd = self.book.ceiling_nanousd(
+            usage,
+            provider=self.provider,
+            model=self.model,
+            at_s=self.at_s,
+            until_s=self.until_s,
+            attributes=self.attributes,
+            fixed=self.fixed,
+            without=without,
+        )
+        return nanousd if self.factor == 1 or nanousd is None else math.ceil(nanousd * self.factor)
+
+    def reading(self, cached_tokens: int) -> CallPrice:
+        """The same for a call that reads so much of its input from a cache."""
+        return replace(self, cached_tokens=cached_tokens)
+
+    def terms(self) -> dict[str, Any]:
+        """Everything but the book, as JSON can hold it."""
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "at_s": self.at_s,
+            "until_s": self.until_s,
+            "attributes": dict(self.attributes),
+            "fixed": dict(self.fixed),
+            "without": sorted(self.without),
+            "factor": self.factor,
+            "media": dict(self.media),
+            "things": dict(self.things),
+            "free": self.free,
+            "cached_tokens": self.cached_tokens,
+        }
+
+    @classmethod
+    def of(cls, book: Book, terms: Mapping[str, Any]) -> CallPrice:
+        """The price that `terms` were taken from."""
+        return cls(book, **{**terms, "without": frozenset(terms["without"])})

@@ -1,0 +1,140 @@
+"""What the steps of whole and of streamed answers share: usage is read, counted where it was not told, priced, settled.
+
+Whatever happens on the way (the client leaves, the upstream breaks off, we are shut down), the attempt is settled once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pricing.cost import Cost
+from pricing.usage import Reading
+from proxy.errors import Refused, upstream_timeout, upstream_unreachable
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.estimated import counted, implausible
+from proxy.exchange.gate import doubtful
+from proxy.exchange.learn import note_bill
+from proxy.exchange.settlement import Settlement, Timings, charge
+from proxy.meters.reader import Context, Reader
+from proxy.times import now_us
+from proxy.upstream.inflated import Inflated
+from proxy.upstream.pool import Response, UpstreamError
+
+_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
+
+
+class Answering:
+    """One response on its way.
+
+    body: it without its content-encoding. ended: when its last byte had come (perf_counter seconds; 0.0: not yet).
+    """
+
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
+        exchange, route = attempt.exchange, attempt.route
+        self.attempt = attempt
+        self.exchange = exchange
+        self.client = exchange.client
+        self.response = response
+        self.body = body
+        target = exchange.endpoint.target
+        self.reader: Reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
+        self.context = Context(
+            provider=route.provider,
+            endpoint=target,
+            model=route.model,
+            request=attempt.call.body,
+            from_client=True,
+            selector={"base_url": attempt.plan.destination.base_url},
+        )
+        self.ended = 0.0
+        self.stored: Sequence[str] = ()
+
+    @property
+    def stops_when_left(self) -> bool:
+        """Whether the upstream stops, and stops billing, when the client hangs up."""
+        return not self.attempt.plan.destination.bills_after_disconnect
+
+    def is_doubtful(self, reading: Reading, pieces: Sequence[bytes]) -> bool:
+        if reading.source == "none":
+            return True
+        return self.exchange.endpoint.operation in _GENERATING and doubtful(reading, pieces)
+
+    async def counted(
+        self, stated: Reading, events: list[Any], *, share: float = 1.0, all_seen: bool = False
+    ) -> Reading:
+        """No usage came, or one that cannot be true or is not all: what was seen is counted."""
+        attempt = self.attempt
+        all_seen = all_seen or (self.exchange.endpoint.operation == "embeddings" and bool(events))
+        return await counted(stated, events, attempt.route.model, attempt.call.body, share=share, all_seen=all_seen)
+
+    def price(self, reading: Reading) -> Cost:
+        attempt, exchange = self.attempt, self.exchange
+        target = exchange.endpoint.target
+        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading)
+
+    def session_total(self, add_nanousd: int) -> int:
+        exchange = self.exchange
+        session_id = exchange.attribution.root_session_id
+        return exchange.plane.session_costs.total(exchange.identity.team, session_id) + add_nanousd
+
+    # How it ends
+
+    def fault_outcome(self, error: UpstreamError) -> str:
+        if self.client.gone:
+            return "client_disconnected"
+        return "upstream_timeout" if error.timed_out else "upstream_error"
+
+    async def settle(self, reading: Reading, outcome: str) -> Cost | None:
+        """Charge what was used; None where that cannot be said, and the ceiling was charged."""
+        attempt, exchange = self.attempt, self.exchange
+        cost = self.price(reading) if reading.source != "none" else None
+        if cost is None:
+            await self.settle_unknown(outcome)
+        elif implausible(reading, cost):
+            # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
+            flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
+            await self._close(replace(reading, flags=flags), None, outcome)
+            cost = None
+        elif cost.cost_nanousd is None and attempt.reserved_nanousd:
+            # It was reserved as money, and comes back in units that have no price: it was not free for all that.
+            await self._close(reading, None, outcome)
+            cost = None
+        else:
+            await self._close(reading, cost, outcome)
+            note_bill(attempt, reading, cost)
+            if cost.cost_nanousd:
+                session_id = exchange.attribution.root_session_id
+                await exchange.plane.add_to_session(exchange.identity.team, session_id, cost.cost_nanousd)
+        return cost
+
+    async def settle_unknown(self, outcome: str) -> None:
+        """Charge the ceiling: it may have been billed, and nothing says how much."""
+        await self._close(Reading(), None, outcome)
+
+    async def _close(self, reading: Reading, cost: Cost | None, outcome: str) -> None:
+        response = self.response
+        upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
+        settlement = Settlement(
+            outcome=outcome,
+            http_status=response.status,
+            reading=reading,
+            cost=cost,
+            ended_at=now_us(),
+            timings=self.timings(),
+            upstream_request_id=upstream_id.decode("latin-1")[:200] if upstream_id else None,
+            stored=self.stored,
+        )
+        await self.attempt.settle(settlement)
+
+    def timings(self) -> Timings:
+        now, began = time.perf_counter(), self.client.began
+        overhead = self.attempt.dispatched - began + now - (self.ended or now)
+        return Timings((now - began) * 1000, overhead * 1000)
+
+
+def fault(error: UpstreamError) -> Refused:
+    """What the client is told where the upstream failed."""
+    return (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")

@@ -1,0 +1,86 @@
+"""Everything that one configuration says about calls: made whole, swapped in one assignment, held by each call that began
+with it. A reload never prices, routes or counts a call in flight by another configuration than its ceiling was made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pricing.book import Book
+from proxy.access.routes import Router
+from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
+from proxy.config.model import AssumedPrice, Config
+from proxy.errors import dialect_not_supported
+from proxy.latest import Latest
+from proxy.types import Route
+from proxy.upstream.destinations import Destination, destinations_of
+from proxy.upstream.pool import UpstreamClient
+
+_MAX_FACTS = 10_000
+
+
+class ModelFacts(NamedTuple):
+    """A model's limits (None: unknown) and whether it has a price, good until `until_s`."""
+
+    context_tokens: int | None
+    max_output_tokens: int | None
+    priced: bool
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """`facts` is what was looked up in the book, kept for a minute each."""
+
+    config: Config
+    router: Router
+    book: Book
+    budgets: BudgetIndex
+    upstreams: UpstreamClient
+    destinations: Mapping[tuple[str, str], Destination]
+    facts: Latest[tuple[str, str], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
+
+    def destination(self, route: Route, family: str) -> Destination:
+        """Raises `Refused` (400) where the upstream does not speak the dialect."""
+        destination = self.destinations.get((route.upstream, family))
+        if destination is None:
+            raise dialect_not_supported(route.requested, family)
+        return destination
+
+    def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
+        """What the price book says of a model, looked up again every minute."""
+        key = (provider, model)
+        facts = self.facts.get(key)
+        if facts is None or facts.until_s <= now_s:
+            limits = self.book.limits(provider, model)
+            priced = self.book.is_priced(provider, model, int(now_s))
+            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
+            self.facts[key] = facts
+        return facts
+
+
+def configure(
+    config: Config, environ: Mapping[str, str], book: Book, raises: list[Raise], *, alone: Callable[[], bool]
+) -> Configured:
+    """What `config` says, with upstream connections of its own.
+
+    book: without anything of the operator's. alone: whether there is but one key that could use the connections.
+    """
+    upstreams = UpstreamClient(alone)
+    return Configured(
+        config=config,
+        router=Router(config.models, config.upstreams),
+        book=_priced_by(config, book),
+        budgets=BudgetIndex(compile_budgets(config.budgets, raises)),
+        upstreams=upstreams,
+        destinations=destinations_of(config, environ, upstreams),
+    )
+
+
+def _priced_by(config: Config, book: Book) -> Book:
+    """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
+    book = book.with_operator(config.operator_prices())
+    assumed = config.on_unpriced
+    return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book

@@ -1,0 +1,27 @@
+"""One call and its answer, as every step sees it: who calls, what, by which configuration, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.dialects import Endpoint
+from proxy.downstream.client import Client
+from proxy.exchange.configured import Configured
+from proxy.exchange.plane import Plane
+from proxy.keyed_hash import Chain
+from proxy.types import Attribution, Call, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """chain: the call's conversation, where only that can tell its session."""
+
+    plane: Plane
+    configured: Configured
+    endpoint: Endpoint
+    client: Client
+    identity: Identity
+    call: Call
+    request_id: str
+    attribution: Attribution
+    chain: Chain | None

@@ -1,0 +1,144 @@
+"""Step five: what an attempt may use and cost at most, what it takes from which budgets, and whether it may be made at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from proxy.access.provider_fields import screen
+from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.ceilings import ceiling as ceilings
+from proxy.ceilings.call_price import CallPrice
+from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.habits import name_cap
+from proxy.ceilings.rendered import rendered_size
+from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
+from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
+from proxy.exchange.attempt import Plan
+from proxy.exchange.exchange import Exchange
+from proxy.meters.reader import asked_of
+from proxy.times import now_s, now_us
+from proxy.types import Attribution, Call, Claim, Identity, Route
+
+
+def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
+    """Raises `Refused` where the call has no price or no bound but needs one."""
+    plane, configured, call = exchange.plane, exchange.configured, exchange.call
+    destination = configured.destination(route, exchange.endpoint.family.name)
+    _refuse_unreadable(call, route)
+    started_at = now_us()
+    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    facts = configured.facts_of(route.provider, route.model, began_s)
+    priced = facts.priced or call.free
+    if not priced and configured.config.on_unpriced == "refuse":
+        raise model_not_priced(route.requested, configured.config.server.budget_status)
+    another = partial(_another, exchange, route)
+    call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
+    outgoing = exchange.endpoint.encode(call, route.model)
+    changes, usage_each = ask_for_usage_each(call, route.provider)
+    changes |= name_cap(call, route.provider)
+    body = outgoing.written(changes)
+    size = rendered_size(call, body, route.provider)
+    bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
+    attributes = attributes_of(exchange.identity, route, exchange.attribution)
+    fixed = _fixed_conditions(exchange, call, route, int(began_s))
+    price = CallPrice(
+        book=configured.book,
+        provider=route.provider,
+        model=route.model,
+        at_s=int(began_s),
+        until_s=int(began_s) + longest_s,
+        attributes=attributes,
+        fixed=fixed,
+        without=ceilings.impossible_units(call, body),
+        factor=plane.learned.factor(route.provider, route.model),
+        media=bound.media,
+        things=call.things,
+        free=call.free,
+    )
+    ordinary = None
+    if "service_tier" not in fixed and may_be_ordinary(call):
+        ordinary = replace(price, fixed={**fixed, **ORDINARY})
+    ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
+    matching = configured.budgets.candidates(exchange.identity, route, attributes)
+    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, bound.usage, requests), began_s)
+    _require_bounds(exchange, route, claimed, bound, ceiling_nanousd)
+    return Plan(
+        id=plane.ids.new(started_at),
+        call=call,
+        number=number,
+        requests=requests,
+        started_at=started_at,
+        deadline_at=started_at + longest_s * 1_000_000,
+        route=route,
+        destination=destination,
+        attributes=attributes,
+        outgoing=outgoing,
+        changes=changes,
+        usage_each=usage_each,
+        body_bytes=len(body),
+        bound=bound,
+        price=price,
+        ordinary=ordinary,
+        ceiling_nanousd=ceiling_nanousd,
+        claims=claimed,
+    )
+
+
+def _refuse_unreadable(call: Call, route: Route) -> None:
+    """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
+    if call.sequences > 1 and call.output_caps != (0,) and route.provider in (*LLAMA_CPP, "local"):
+        raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
+
+
+def _another(exchange: Exchange, route: Route, model: str) -> str:
+    """The provider's name of a model that a call names beside its own. Raises `Refused` where the caller may not use it."""
+    configured = exchange.configured
+    other = configured.router.route(model, exchange.identity)
+    if other.upstream != route.upstream:
+        raise model_not_found(model)
+    if not configured.facts_of(other.provider, other.model, now_s()).priced:
+        raise model_not_priced(model, configured.config.server.budget_status)
+    return other.model
+
+
+def _fixed_conditions(exchange: Exchange, call: Call, route: Route, at_s: int) -> dict[str, str]:
+    """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
+    configured = exchange.configured
+    asked = {**call.fixed, **asked_of(call.body)}
+    if asked:
+        asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return fixed_conditions(call, asked, route.provider, configured.config.upstreams[route.upstream].service_tier)
+
+
+def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:
+    """What `match` and `per` can name. Labels that an untrusted client sent are not among them."""
+    attributes = {
+        "key": identity.key,
+        "team": identity.team,
+        "user": attribution.user,
+        "customer": attribution.customer,
+        "model": route.requested,
+        "upstream": route.upstream,
+        "provider": route.provider,
+        "agent": attribution.agent,
+        "session": attribution.budgeted_session_id,
+    }
+    for name, value in attribution.labels.items():
+        attributes[f"label.{name}"] = value
+    return attributes
+
+
+def _require_bounds(
+    exchange: Exchange,
+    route: Route,
+    claimed: list[tuple[Budget, Claim]],
+    bound: ceilings.Ceiling,
+    ceiling_nanousd: int | None,
+) -> None:
+    """A blocking budget can only count what has a bound, and a price where it counts money."""
+    hard = {claim.measure for _, claim in claimed if claim.hard}
+    if not bound.usage and hard & {"usd", "tokens"}:
+        raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
+    if "usd" in hard and ceiling_nanousd is None:
+        raise model_not_priced(route.requested, exchange.configured.config.server.budget_status)

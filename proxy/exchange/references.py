@@ -1,0 +1,51 @@
+"""What calls refer to at their provider (stored responses and the items in them): whose it is, and where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from proxy.access.stored_owners import Holder, digest, digests_of
+from proxy.dialects.responses import forget_ids
+from proxy.errors import stored_not_found
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.plane import Plane
+from proxy.types import Call, Identity
+
+_ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
+_ASKED_AT_ONCE = 256
+
+
+async def recall_stored(plane: Plane, identity: Identity, call: Call) -> None:
+    """What the call refers to and this process does not know: another worker may have made it, or this one before a restart.
+
+    Raises `Refused` (404) for a mention of what is another's. Nothing is asked about the mentions of a client that has the
+    provider store nothing: they are left out.
+    """
+    owners = plane.stored_owners
+    stateless = call.body.get("store") is False
+    digests = {digest(identity, stored_id): stored_id for stored_id in call.mentioned}
+    asked = [digest(identity, stored_id) for stored_id in call.held] + ([] if stateless else list(digests))
+    unknown = owners.unknown(asked)
+    for pause_s in _ASK_AGAIN_S:
+        if not unknown or plane.recall_stored is None:
+            break
+        await asyncio.sleep(pause_s)
+        for start in range(0, len(unknown), _ASKED_AT_ONCE):
+            for row in await plane.recall_stored(unknown[start : start + _ASKED_AT_ONCE]) or ():
+                owners.note((row["digest"],), Holder(row["upstream"], row["model"], row["session_id"]))
+        unknown = owners.unknown(unknown)
+    foreign = frozenset(digests[key] for key in owners.unknown(digests))
+    if foreign and not stateless:
+        raise stored_not_found("input")
+    if foreign:
+        forget_ids(call.body, foreign)
+
+
+def note_stored(attempt: Attempt, answer: Iterable[object]) -> Sequence[str]:
+    """Whose is what this answer, or its events, say was stored; digests of what the provider keeps, for the ledger."""
+    exchange, route = attempt.exchange, attempt.route
+    digests = digests_of(exchange.identity, *answer, dialect=exchange.call.dialect)
+    holder = Holder(route.upstream, route.requested, exchange.attribution.session_id)
+    exchange.plane.stored_owners.note(digests, holder)
+    return digests if exchange.call.body.get("store") is not False else ()

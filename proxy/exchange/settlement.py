@@ -1,0 +1,111 @@
+"""How an attempt ends that was sent: what it used, what that costs, and the record of it. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pricing.book import Book
+from pricing.cost import Cost
+from pricing.money import to_nanousd
+from pricing.usage import Reading
+from proxy.spool import records
+from proxy.times import now_s, now_us
+from proxy.types import Route
+
+
+class Timings(NamedTuple):
+    """Milliseconds. ttft: to the first byte of a stream; itl_ms_sum: between its `itl_count + 1` pieces."""
+
+    duration_ms: float
+    overhead_ms: float
+    ttft_ms: float | None = None
+    itl_ms_sum: float | None = None
+    itl_count: int = 0
+
+
+class Settlement(NamedTuple):
+    """`cost` None: nothing could be read, the ceiling is charged (`unconfirmed`). stored: digests of what the call left at
+    the provider, for as long as that keeps it."""
+
+    outcome: str
+    http_status: int | None
+    reading: Reading
+    cost: Cost | None
+    ended_at: int
+    timings: Timings
+    upstream_request_id: str | None = None
+    stored: Sequence[str] = ()
+
+
+def charge(book: Book, route: Route, endpoint: str, attributes: Mapping[str, str | None], reading: Reading) -> Cost:
+    """What a reading costs that is complete now."""
+    return book.cost(
+        reading,
+        provider=route.provider,
+        model=route.model,
+        at_s=int(now_s()),
+        endpoint=endpoint,
+        attributes=attributes,
+    )
+
+
+def unconfirmed(outcome: str, http_status: int | None, timings: Timings) -> Settlement:
+    """A settlement that charges the whole ceiling: it may have been billed, and nobody knows how much."""
+    return Settlement(outcome, http_status, Reading(), None, now_us(), timings)
+
+
+def settle_record(
+    settlement: Settlement,
+    *,
+    attempt_id: str,
+    route: Route,
+    reserved_nanousd: int | None,
+    budgets: records.Amounts,
+    flags: Sequence[str] = (),
+) -> records.Settle:
+    """The SETTLE record: what the recorder joins to the INTENT. flags: beside those of the reading and its price."""
+    reading, cost, timings = settlement.reading, settlement.cost, settlement.timings
+    implausible = "implausible" in reading.flags  # kept for a person, never added up
+    record: records.Settle = {
+        "t": "settle",
+        "id": attempt_id,
+        "ended_at": settlement.ended_at,
+        "status": "settled" if cost is not None else "unconfirmed",
+        "outcome": settlement.outcome,
+        "http_status": settlement.http_status,
+        "model": (cost.model if cost else None) or reading.model or route.model,
+        "service_tier": reading.conditions.get("service_tier") or (cost.asked.get("service_tier") if cost else None),
+        "usage": {} if implausible else reading.usage,
+        "told_usage": reading.usage if implausible else None,
+        "usage_source": reading.source,
+        "cost_nanousd": cost.cost_nanousd if cost else reserved_nanousd,
+        "cost_source": cost.source if cost else "computed",
+        "flags": [*(cost.flags if cost else reading.flags), *flags],
+        "budgets": budgets,
+        "ttft_ms": timings.ttft_ms,
+        "duration_ms": timings.duration_ms,
+        "overhead_ms": timings.overhead_ms,
+        "itl_ms_sum": timings.itl_ms_sum,
+        "itl_count": timings.itl_count,
+        "upstream_request_id": settlement.upstream_request_id,
+    }
+    if settlement.stored:
+        record["stored"], record["stored_model"] = settlement.stored, route.requested
+    if cost is not None:
+        record["cost_lines"] = [
+            {
+                "unit": line.unit,
+                "quantity": str(line.quantity),
+                "price_usd": str(line.price_usd),
+                "per": line.per,
+                "cost_usd": str(line.cost_usd),
+                "model": line.model,
+                "source": line.source,
+            }
+            for line in cost.lines
+        ]
+        record["price_version"] = cost.price_version
+        if cost.provider_reported_cost_usd is not None:
+            record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
+    return record

@@ -1,0 +1,155 @@
+"""Step nine for a streamed answer: every byte passes the moment it arrives, while a gate watches for usage and the end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pricing.cost import Cost
+from pricing.usage import Reading
+from proxy.downstream.client import stream_cost_wish
+from proxy.errors import upstream_unreachable
+from proxy.exchange.answering import Answering, fault
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.drain import Drain
+from proxy.exchange.estimated import implausible
+from proxy.exchange.gate import StreamGate, passed_headers
+from proxy.exchange.keepalive import KeepAlive
+from proxy.exchange.learn import note_conversation
+from proxy.exchange.references import note_stored
+from proxy.exchange.settlement import Timings
+from proxy.money import usd_text
+from proxy.upstream.inflated import Inflated
+from proxy.upstream.pool import Response, UpstreamError
+from proxy.wire import lenient
+
+_ENDED_EARLY = "The upstream's stream ended before its last event."
+_NO_CACHE = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+
+
+class Streamed(Answering):
+    """One stream of events."""
+
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
+        super().__init__(attempt, response, body)
+        call, wish = attempt.call, stream_cost_wish(self.client.headers)
+        self._gate = StreamGate(
+            self.reader,
+            self.context,
+            strip_usage=not call.wants_usage and wish != "usage",
+            strip_each=attempt.plan.usage_each and wish != "usage",
+            before_done=self._cost_comment if wish == "comment" else None,
+            on_usage=self._with_cost if wish == "usage" else None,
+            form=self.exchange.endpoint.form,
+        )
+        self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
+        self._first_at = self._last_at = 0.0
+        self._pieces = 0
+
+    async def relay(self, first: bytes | None) -> None:
+        """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
+        response, client, gate, drain = self.response, self.client, self._gate, self._drain
+        endpoint = self.exchange.endpoint
+        await client.start(response.status, passed_headers(response.headers) + _NO_CACHE)
+        every_s = self.exchange.configured.config.server.keepalive_comment_s
+        alive = KeepAlive(every_s, gate, client) if first is None else None
+        client.when_gone(response.hang_up if self.stops_when_left else drain.begin)
+        try:
+            await self._pass_on(first if first is not None else await self.body.read())
+        finally:
+            client.when_gone(None)
+            drain.end()
+            if alive is not None:
+                alive.stop()
+        rest = gate.finish(endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
+        if endpoint.holds(self.attempt.call):
+            last = gate.last_usage
+            self.stored = note_stored(self.attempt, (last,) if "response" in last else (*gate.events_seen(), last))
+        await self._settle_whole()
+        await client.end(rest)
+
+    async def _pass_on(self, data: bytes) -> None:
+        client, gate, clock = self.client, self._gate, time.perf_counter
+        while data:
+            self._last_at = clock()
+            self._pieces += 1
+            if self._pieces == 1:
+                self._first_at = self._last_at
+            out = gate.feed(data)
+            if client.gone:
+                self._drain.took(len(data))
+            elif out:
+                await client.write(out)
+            data = await self.body.read()
+        self.ended = clock()
+
+    async def _settle_whole(self) -> None:
+        gate = self._gate
+        reading = await self._final_reading()
+        outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
+        if not gate.upstream_error and gate.share_seen == 1.0:
+            note_conversation(self.attempt, reading, gate.events_seen)
+        await self.settle(reading, outcome)
+
+    async def _final_reading(self) -> Reading:
+        """What the stream said of its usage; counted where that is not all, or cannot be true."""
+        gate = self._gate
+        reading = gate.final_reading()
+        if not self.is_doubtful(reading, gate.kept) and gate.told_so_far:
+            return reading
+        all_seen = self.client.gone and self.stops_when_left
+        return await self.counted(reading, gate.events_seen(), share=gate.share_seen, all_seen=all_seen)
+
+    # What the client is told of the cost on the way
+
+    def _cost_comment(self) -> bytes:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_nanousd is None:
+            return b": taximeter cost_usd=unknown\n\n"
+        session = self.session_total(cost.cost_nanousd)
+        return f": taximeter cost_usd={usd_text(cost.cost_nanousd)} session_cost_usd={usd_text(session)}\n\n".encode()
+
+    def _with_cost(self, event: dict[str, Any], block: bytes) -> bytes:
+        cost = self._cost_so_far()
+        if cost is None or cost.cost_usd is None:
+            return block
+        usage = self.exchange.endpoint.form.usage_of(event)
+        if usage is None:
+            return block
+        usage["cost"] = float(cost.cost_usd)
+        name = block[: block.find(b"\n") + 1] if block.startswith(b"event:") else b""
+        return name + b"data: " + lenient.dumps(event) + b"\n\n"
+
+    def _cost_so_far(self) -> Cost | None:
+        """What the stream's own usage comes to; None where that will not be what is charged."""
+        reading = self._gate.reading()
+        cost = None if self.is_doubtful(reading, self._gate.kept) else self.price(reading)
+        return None if cost is None or implausible(reading, cost) else cost
+
+    # How it ends
+
+    async def broken_off(self, error: UpstreamError) -> None:
+        """The upstream failed in the middle (or we closed it, because its client left)."""
+        gate, client = self._gate, self.client
+        left, whole = client.gone, gate.complete  # whole: only the end of its connection was not as it should be
+        outcome = "ok" if whole and not left else self.fault_outcome(error)
+        if gate.told_final or whole or self.stops_when_left:
+            await self.settle(await self._final_reading(), outcome)
+        else:
+            await self.settle_unknown(outcome)
+        if left:
+            return
+        if whole:
+            await client.end(gate.finish(b""))
+        elif client.started:
+            await client.end(gate.close(self.exchange.endpoint.family.stream_end(fault(error).refusal)))
+        else:
+            raise fault(error)
+
+    def timings(self) -> Timings:
+        timings = super().timings()
+        if not self._first_at:
+            return timings
+        between = (self._last_at - self._first_at) * 1000 if self._pieces > 1 else None
+        first = (self._first_at - self.client.began) * 1000
+        return timings._replace(ttft_ms=first, itl_ms_sum=between, itl_count=max(0, self._pieces - 1))

@@ -1,0 +1,124 @@
+"""Step nine for a whole answer: up to a size it is held until it is metered, so that its headers can say what it cost."""
+
+from __future__ import annotations
+
+import time
+
+from pricing.cost import Cost
+from pricing.usage import Reading
+from proxy.downstream.client import Header
+from proxy.exchange.answering import Answering, fault
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.gate import passed_headers
+from proxy.exchange.learn import note_conversation
+from proxy.exchange.measured import measured
+from proxy.exchange.references import note_stored
+from proxy.exchange.retry import RETRIED, Failure
+from proxy.meters.failures import is_failure
+from proxy.money import usd_text
+from proxy.upstream.inflated import Inflated
+from proxy.upstream.pool import Response, UpstreamError
+from proxy.wire import lenient
+
+_HELD_BYTES = 8 * 1024 * 1024  # a body up to this size waits until it is metered
+_METERED_BYTES = 64 * 1024 * 1024  # a body beyond this passes, but its usage is not read
+
+
+class Unary(Answering):
+    """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned."""
+
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
+        super().__init__(attempt, response, body)
+        self._hold = hold and response.status in RETRIED
+        self._chunks: list[bytes] = []
+
+    async def relay(self, first: bytes) -> Failure | None:
+        """first: what has been read of it already."""
+        response, client, chunks = self.response, self.client, self._chunks
+        size = 0
+        data = first
+        while data:
+            size += len(data)
+            if size <= _METERED_BYTES:
+                chunks.append(data)
+            if client.started:
+                await client.write(data)
+            elif size > _HELD_BYTES and response.status >= 400:
+                response.abort()  # no error is that long, and none goes out before it was looked through
+                break
+            elif size > _HELD_BYTES:
+                await client.start(response.status, passed_headers(response.headers))
+                await client.write(b"".join(chunks))
+            data = await self.body.read()
+        self.ended = time.perf_counter()
+        body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
+        cost = await self._settle(body if size <= _METERED_BYTES else b"")
+        if client.started:
+            await client.end()
+            return None
+        destination = self.attempt.plan.destination
+        headers, body = destination.told(response.status, passed_headers(response.headers), body)
+        if self._hold:
+            return Failure(response.status, tuple(headers), body)
+        if cost is not None:
+            headers += self._cost_headers(cost)
+        await client.respond(response.status, headers, body)
+        return None
+
+    async def _settle(self, body: bytes) -> Cost | None:
+        status = self.response.status
+        answer = lenient.answer(body)
+        values = answer.values
+        # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
+        reading = self.reader.answer(answer, self.context)
+        refused = status >= 300
+        failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
+        if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
+            self.stored = note_stored(self.attempt, values)
+        outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
+        if refused and (not values or not reading.usage):
+            reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
+        else:
+            if not failed:
+                call = self.attempt.call
+                reading = await measured(reading, body, call, self.reader, self.context, answer, self.price)
+            if self.is_doubtful(reading, [body]):
+                reading = await self.counted(reading, values)
+        if reading.source == "none":
+            await self.settle_unknown(outcome if failed else "usage_missing")
+            return None
+        if not failed:
+            note_conversation(self.attempt, reading, lambda: values)
+        return await self.settle(reading, outcome)
+
+    def _cost_headers(self, cost: Cost) -> list[Header]:
+        if cost.cost_nanousd is None:
+            return []
+        headers = [
+            (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
+            (b"x-taximeter-session-cost-usd", usd_text(self.session_total(0)).encode()),
+        ]
+        store = self.exchange.plane.store
+        remaining = [store.remaining(claim) for _, claim in self.attempt.claims if claim.measure == "usd"]
+        if remaining:
+            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(min(remaining)).encode()))
+        return headers
+
+    async def broken_off(self, error: UpstreamError) -> None:
+        """The upstream failed in the middle (or we closed it, because its client left)."""
+        await self._settle_broken(self.fault_outcome(error))
+        if self.client.gone:
+            return
+        if not self.client.started:
+            raise fault(error)
+        await self.client.drop()
+
+    async def _settle_broken(self, outcome: str) -> None:
+        answer = lenient.answer(b"".join(self._chunks))
+        reading = self.reader.answer(answer, self.context)
+        if reading.source == "provider" and reading.usage:
+            await self.settle(reading, outcome)
+        elif self.stops_when_left and answer.values:
+            await self.settle(await self.counted(reading, answer.values), outcome)
+        else:
+            await self.settle_unknown(outcome)

@@ -1,0 +1,117 @@
+"""The reading side of the spool: what the recorder ships from, and what it deletes behind itself."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from proxy.spool.frames import Position, Record, frames, next_sound
+
+_READ_BYTES = 4 * 1024 * 1024
+
+
+class SpoolReader:
+    """Reads one run's segments in order, from a position on, as they grow."""
+
+    def __init__(self, folder: Path, run: str, start: Position = Position(0, 0)) -> None:  # noqa: B008 - immutable
+        self.folder = folder
+        self.run = run
+        self.position = start
+        self.damaged_bytes = 0  # between sound records: no crash leaves that
+        self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
+
+    def segment_path(self, number: int) -> Path:
+        return self.folder / f"{self.run}.{number:06d}.spool"
+
+    def is_over(self) -> bool:
+        """Whether the run's writer is gone. Asked before reading, so that nothing it wrote last is missed."""
+        path = self.folder / f"{self.run}.lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def read(self, *, over: bool) -> list[Record]:
+        """The records that are there, up to some megabytes; [] when there are no more now.
+
+        over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
+        """
+        segment, offset = self.position
+        try:
+            with self.segment_path(segment).open("rb") as file:
+                file.seek(offset)
+                data = file.read(_READ_BYTES)
+        except FileNotFoundError:
+            data = b""
+        if not data:
+            if self.segment_path(segment + 1).exists():
+                self.position = Position(segment + 1, 0)
+                return self.read(over=over)
+            return []
+        records, used = frames(data, segment, offset)
+        if used < len(data) and (len(data) < _READ_BYTES or not records):
+            used += self._damage(data[used:], segment, offset + used, last=over or self._has_next(segment))
+        self.position = Position(segment, offset + used)
+        return records or (self.read(over=over) if used else [])
+
+    def _has_next(self, segment: int) -> bool:
+        return self.segment_path(segment + 1).exists()
+
+    def _damage(self, rest: bytes, segment: int, offset: int, *, last: bool) -> int:
+        """How many bytes to pass over: up to the next sound frame, which proves that what stands before it is damage;
+        at the end of a finished segment all of it; else none, for the frame may still be in the making."""
+        skip = next_sound(rest)
+        if skip is None:
+            if not last:
+                return 0
+            skip = len(rest)
+            self.torn_bytes += skip
+        else:
+            self.damaged_bytes += skip
+        path = self.folder / f"{self.run}.{segment:06d}.{offset}.damaged"
+        with contextlib.suppress(OSError):
+            path.touch(mode=0o600)
+            path.write_bytes(rest[:skip])
+        return skip
+
+    def size_left(self) -> int:
+        """Bytes that are not read yet."""
+        total = 0
+        for path in self.folder.glob(f"{self.run}.*.spool"):
+            with contextlib.suppress(OSError):
+                number = int(path.name.rsplit(".", 2)[1])
+                if number >= self.position.segment:
+                    size = path.stat().st_size
+                    total += size - self.position.offset if number == self.position.segment else size
+        return max(0, total)
+
+    def segments(self, before: int | None = None) -> list[Path]:
+        """The files of its segments, in order; only those with a smaller number than `before`."""
+        paths = sorted(self.folder.glob(f"{self.run}.*.spool"))
+        return [path for path in paths if before is None or int(path.name.rsplit(".", 2)[1]) < before]
+
+    def first_segment(self) -> int | None:
+        """The number of the first segment that is there."""
+        paths = self.segments()
+        return int(paths[0].name.rsplit(".", 2)[1]) if paths else None
+
+    def unlock(self) -> None:
+        """The run is over and shipped: its lock goes (what is damaged stays, for a person)."""
+        (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
+
+
+def runs(folder: Path) -> list[str]:
+    """Every run that has left something in the folder, oldest first."""
+    found = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.spool")} | {
+        path.stem for path in folder.glob("*.lock")
+    }
+    return sorted(found, key=lambda run: run[-36:])

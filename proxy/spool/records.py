@@ -1,0 +1,181 @@
+"""The record: every row that a data plane appends to its spool. All that the ledger, budgets and metrics know stands here.
+
+| record | written by | read by | a crash right after it |
+|---|---|---|---|
+| `open` | the writer, first in each segment | people | nothing had begun |
+| `intent` | an attempt, before it reserves | pairing, the budget store | charged at its ceiling, `unconfirmed` |
+| `waiting` | an attempt that has no room yet | pairing | nothing was reserved or sent: `void` |
+| `reserved` | an attempt that got room, or less | pairing | charged at what it says, `unconfirmed` |
+| `refused` | an attempt: a budget's or guard's no | pairing, metrics | the end: no entry |
+| `void` | an attempt, surely never sent | pairing | the end: an entry that costs nothing |
+| `settle` | an attempt, charged | pairing, metrics, stored ids | the end: its entry |
+| `expired` | whoever sweeps overdue reservations | pairing | the end: charged at its ceiling |
+| `tally` | `spool/tally`, once a second | metrics | the last second's counts are lost |
+| `epoch` | each worker, when a shared store begins anew | the recorder | what stands before it is counted first |
+
+Times are epoch microseconds, money is integer nano-USD, durations are milliseconds. A key that a version adds is
+`NotRequired` for readers, since spools of earlier versions are still to be shipped; no key changes its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
+
+VERSION = 1
+"""Of the records, in each segment's `open`. A reader takes every version up to its own."""
+
+
+class BudgetAmount(NamedTuple):
+    """What an attempt takes from one budget's counter, in that budget's measure. A list of five in the record."""
+
+    budget: str
+    group: str
+    window_start: int
+    measure: str
+    amount: int
+
+
+Amounts = Sequence[Sequence[Any]]
+"""`BudgetAmount`s as they stand in a record."""
+
+
+class Open(TypedDict):
+    t: Literal["open"]
+    v: int
+    run: str
+    segment: int
+
+
+class Intent(TypedDict):
+    t: Literal["intent"]
+    id: str
+    request_id: str
+    attempt: int
+    started_at: int
+    deadline_at: int
+    dialect: str
+    operation: str
+    stream: bool
+    upstream: str
+    provider: str
+    model_requested: str
+    model: str
+    key: str | None
+    key_id: str
+    team: str | None
+    user: str | None
+    customer: str | None
+    labels: Mapping[str, str]
+    untrusted_labels: Mapping[str, str]
+    session_id: str
+    session_source: str
+    parent_session_id: str | None
+    root_session_id: str
+    agent: str | None
+    parent_agent: str | None
+    client: str
+    reserved_nanousd: int | None
+    budgets: Amounts
+    price_version: str
+
+
+class Waiting(TypedDict):
+    t: Literal["waiting"]
+    id: str
+
+
+class Reserved(TypedDict):
+    t: Literal["reserved"]
+    id: str
+    reserved_nanousd: int | None
+    budgets: Amounts
+
+
+class Refused(TypedDict):
+    t: Literal["refused"]
+    id: str
+    at: int
+    reason: str
+    budget: str | None
+    group: str | None
+    window_start: int | None
+
+
+class Void(TypedDict):
+    t: Literal["void"]
+    id: str
+    ended_at: int
+    outcome: str
+    epoch: NotRequired[str]
+
+
+class Line(TypedDict):
+    """One line of a cost; quantities and amounts are decimals as text."""
+
+    unit: str
+    quantity: str
+    price_usd: str
+    per: int
+    cost_usd: str
+    model: str | None
+    source: str | None
+
+
+class Settle(TypedDict):
+    """`cost_nanousd` None: unpriced. An `unconfirmed` one has the ceiling as its cost, until it is known better."""
+
+    t: Literal["settle"]
+    id: str
+    ended_at: int
+    status: str
+    outcome: str
+    cost_nanousd: int | None
+    cost_source: str
+    usage_source: str
+    http_status: NotRequired[int | None]
+    model: NotRequired[str | None]
+    service_tier: NotRequired[str | None]
+    usage: NotRequired[Mapping[str, int | Decimal]]
+    told_usage: NotRequired[Mapping[str, int | Decimal] | None]
+    flags: NotRequired[Sequence[str]]
+    budgets: NotRequired[Amounts]
+    ttft_ms: NotRequired[float | None]
+    duration_ms: NotRequired[float | None]
+    overhead_ms: NotRequired[float | None]
+    itl_ms_sum: NotRequired[float | None]
+    itl_count: NotRequired[int]
+    upstream_request_id: NotRequired[str | None]
+    stored: NotRequired[Sequence[str]]
+    stored_model: NotRequired[str]
+    cost_lines: NotRequired[Sequence[Line]]
+    price_version: NotRequired[str | None]
+    provider_cost_nanousd: NotRequired[int | None]
+    epoch: NotRequired[str | None]
+
+
+class Expired(TypedDict):
+    t: Literal["expired"]
+    id: str
+    at: int
+    epoch: str
+    intent: Intent
+
+
+class Tally(TypedDict):
+    """refusals: reason, budget, count; would_refuse: budget, count."""
+
+    t: Literal["tally"]
+    at: int
+    refusals: Sequence[Sequence[Any]]
+    would_refuse: Sequence[Sequence[Any]]
+
+
+class Epoch(TypedDict):
+    t: Literal["epoch"]
+    epoch: str
+
+
+End = Settle | Void
+"""How an attempt ends that has an entry."""

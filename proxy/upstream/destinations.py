@@ -1,0 +1,101 @@
+"""Where calls go: each upstream in each dialect that it speaks, with its connections and the fixed part of its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.config.model import Config
+from proxy.upstream.connect import Origin, origin_of
+from proxy.upstream.pool import UpstreamClient
+
+USER_AGENT = b"taximeter/0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads."""
+
+    pool: str
+    origin: Origin
+    fixed: bytes
+    bills_after_disconnect: bool
+    first_byte_timeout_s: float
+    base_url: str
+    secrets: tuple[bytes, ...] = ()
+
+    def told(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """An answer as clients get it: an error without our own credentials, for some upstreams repeat what they got."""
+        if status < 400:
+            return headers, body
+        return [(name, self._redacted(value)) for name, value in headers], self._redacted(body)
+
+    def _redacted(self, data: bytes) -> bytes:
+        for secret in self.secrets:
+            data = data.replace(secret, b"[redacted]")
+        return data
+
+
+def destinations_of(
+    config: Config, environ: Mapping[str, str], client: UpstreamClient
+) -> dict[tuple[str, str], Destination]:
+    """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
+    destinations = {}
+    for name, row in config.upstreams.items():
+        base_urls: dict[str, str] = dict(row.base_urls.items())
+        for family in row.spoken(name):
+            origin = origin_of(base_urls.get(family, row.base_url), environ)
+            pool = f"{name}/{family}"
+            client.add(
+                pool,
+                origin,
+                max_connections=row.max_connections,
+                connect_timeout_s=row.connect_timeout_s,
+                first_byte_timeout_s=row.first_byte_timeout_s,
+                idle_timeout_s=row.idle_timeout_s,
+                reuse_after_stream=row.bills_hung_up(name),
+            )
+            destinations[name, family] = Destination(
+                pool=pool,
+                origin=origin,
+                fixed=_fixed_headers(origin, family, row.api_key, row.headers),
+                bills_after_disconnect=row.bills_hung_up(name),
+                first_byte_timeout_s=row.first_byte_timeout_s,
+                base_url=base_urls.get(family, row.base_url),
+                secrets=_secrets(row.api_key, row.headers),
+            )
+    return destinations
+
+
+_LEAST_SECRET = 8  # characters: shorter values are words
+
+
+def _secrets(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    """What an upstream's answers must not tell a client, the longest first: one may hold another."""
+    values = [value for value in (api_key, *headers.values()) if value]
+    words = [word for value in values for word in (value, value.rpartition(" ")[2]) if len(word) >= _LEAST_SECRET]
+    spellings = {form for word in words for form in (word.encode("utf-8"), word.encode("latin-1", "replace"))}
+    return tuple(sorted(spellings, key=len, reverse=True))
+
+
+def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str]) -> bytes:
+    """The headers that every request to this destination carries, encoded once: its own credential, never a client's."""
+    headers = {
+        "host": origin.authority,
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "user-agent": USER_AGENT.decode(),
+    }
+    if api_key:
+        name, value = {
+            "anthropic": ("x-api-key", api_key),
+            "gemini": ("x-goog-api-key", api_key),
+        }.get(family, ("authorization", f"Bearer {api_key}"))
+        headers[name] = value
+    if origin.proxy and origin.proxy.authorization and not origin.tls:
+        headers["proxy-authorization"] = origin.proxy.authorization
+    headers |= {name.lower(): value for name, value in extra.items()}
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")

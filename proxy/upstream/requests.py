@@ -1,0 +1,31 @@
+"""The head of a request to an upstream: its own credential, and of the client's headers only those on our list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.upstream.destinations import Destination
+from proxy.upstream.pool import encode_head
+
+_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+
+
+def request_head(
+    destination: Destination,
+    method: bytes,
+    path: str,
+    body_bytes: int,
+    *,
+    family_headers: Mapping[bytes, bytes],
+    client_headers: Mapping[bytes, bytes],
+    attempt_id: str,
+    content_type: bytes | None = None,
+) -> bytes:
+    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON."""
+    passed = dict(family_headers)
+    passed |= {name: client_headers[name] for name in _FORWARDED_HEADERS if name in client_headers}
+    passed[b"x-client-request-id"] = attempt_id.encode()
+    fixed = destination.fixed
+    if content_type is not None:
+        fixed = fixed.replace(b"content-type: application/json", b"content-type: " + content_type, 1)
+    return encode_head(method, destination.origin.target(path).encode(), fixed, passed, body_bytes)

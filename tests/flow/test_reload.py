@@ -1,0 +1,75 @@
+"""A reload while a call is in flight: the call ends by the configuration that it began with, the next one by the new one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from pricing.load import load_book
+from proxy.config.model import Config
+from proxy.exchange.configured import configure
+from tests.flow.house import HARD, Build, House, whole
+
+DEARER = [{"provider": "acme", "model": "m", "input": "100", "output": "200"}]
+
+
+def reload(house: House, **changes: Any) -> None:
+    """What a data plane does at SIGHUP, with the same upstream behind it."""
+    plane = house.plane
+    tree = plane.configured.config.model_dump(by_alias=True) | changes
+    configured = configure(Config.model_validate(tree), {}, load_book(), [], alone=plane.keys.is_single)
+    configured.upstreams.send = house._send  # type: ignore[method-assign, assignment]
+    plane.configured = configured
+
+
+async def test_a_call_in_flight_is_priced_by_the_book_that_its_ceiling_was_made_with(build: Build) -> None:
+    house = build(**HARD)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late() -> Any:
+        asked.set()
+        await answered.wait()
+        return whole()
+
+    call = asyncio.create_task(house.ask(late))
+    await asked.wait()
+    reload(house, prices=DEARER)
+    answered.set()
+    told = await call
+
+    assert told.headers["x-taximeter-cost-usd"] == "0.00004"
+    intent, settle = (record for record in house.records() if record["t"] in ("intent", "settle"))
+    assert settle["cost_nanousd"] == 40_000 <= intent["reserved_nanousd"]
+    assert settle["price_version"] == intent["price_version"]
+
+
+async def test_the_next_call_is_priced_by_the_new_one(build: Build) -> None:
+    house = build()
+    reload(house, prices=DEARER)
+
+    assert (await house.ask(max_tokens=10)).headers["x-taximeter-cost-usd"] == "0.004"
+
+
+async def test_a_call_that_waits_for_room_follows_a_raised_limit_and_keeps_its_price(build: Build) -> None:
+    """Limits are as they are now; prices are those that the ceiling was made with."""
+    house = build(**HARD)
+    held, released = asyncio.Event(), asyncio.Event()
+
+    async def late() -> Any:
+        held.set()
+        await released.wait()
+        return whole()
+
+    first = asyncio.create_task(house.ask(late, max_tokens=4000))
+    await held.wait()
+    second = asyncio.create_task(house.ask(max_tokens=4000))
+    while "waiting" not in house.kinds():
+        await asyncio.sleep(0)
+    configured = house.plane.configured
+    reload(house, prices=DEARER)
+    house.plane.configured = replace(house.plane.configured, budgets=configured.budgets)
+    released.set()
+
+    assert (await first).status == (await second).status == 200
+    assert [record["cost_nanousd"] for record in house.records() if record["t"] == "settle"] == [40_000, 40_000]
