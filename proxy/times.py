@@ -29,10 +29,11 @@ class Clock:
         self._read_at = steady()
 
     def now(self) -> int:
-        wall, steady = self._wall(), self._steady()
-        self._at = max(wall, self._at + max(0, steady - self._read_at) // 2)
-        self._read_at = steady
-        return self._at
+        wall, steady, at = self._wall(), self._steady(), self._at
+        if wall < at:
+            wall = max(wall, at + max(0, steady - self._read_at) // 2)
+        self._at, self._read_at = wall, steady
+        return wall
 
     def not_before(self, moment_ns: int) -> None:
         """Another process has seen that moment: what is over there is over here."""

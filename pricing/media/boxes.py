@@ -10,12 +10,12 @@ import struct
 
 from pricing.media.source import Source, UnreadableError
 
-_HOLDING = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+_HOLDING = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 _MOST_BOXES = 4096
 _MOST_DEPTH = 8
-# A frame of AAC is 1,024 samples, 2,048 with SBR (ISO/IEC 14496-3); 7,350 Hz is its lowest rate.
-_SAMPLES_A_FRAME = 2048
-_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+# A frame of AAC is 1,024 samples of its core, whatever SBR makes of them (ISO/IEC 14496-3); 7,350 Hz is its lowest rate.
+_SAMPLES_A_FRAME = 1024
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _LOWEST_RATE = 7350
 
 
@@ -33,7 +33,7 @@ def is_boxes(head: bytes) -> bool:
 
 
 def most_seconds(source: Source) -> int | None:
-    """Whole seconds, rounded up; None where the boxes do not say (fragments, another codec than AAC in a track of sound)."""
+    """Whole seconds, rounded up; None where the boxes do not say (a film in fragments, sound that is not AAC)."""
     try:
         return _Boxes(source).seconds()
     except (UnreadableError, struct.error):
@@ -46,6 +46,7 @@ class _Boxes:
         self._tracks: list[_Track] = []
         self._longest = 0
         self._boxes = 0
+        self._in_fragments = 0  # frames, of whatever track
         self._strange = False
 
     def seconds(self) -> int | None:
@@ -57,7 +58,10 @@ class _Boxes:
             if track.kind == b"soun":
                 if track.codec != b"mp4a":
                     return None
-                seconds = max(seconds, -(-track.frames * _SAMPLES_A_FRAME // track.rate))
+                frames = track.frames + self._in_fragments
+                seconds = max(seconds, -(-frames * _SAMPLES_A_FRAME // track.rate))
+            elif self._in_fragments:
+                return None
         return seconds
 
     def _walk(self, at: int, end: int, depth: int) -> None:
@@ -83,8 +87,8 @@ class _Boxes:
             at += size
 
     def _read(self, name: bytes, at: int, end: int, depth: int) -> None:
-        if name in (b"moof", b"mvex"):  # fragments: their samples stand all over the file
-            self._strange = True
+        if name == b"trun":
+            self._in_fragments += int.from_bytes(self._source.read(at + 4, 4), "big")
         elif name in _HOLDING:
             if name == b"trak":
                 self._tracks.append(_Track())
@@ -120,5 +124,5 @@ class _Boxes:
                 config += 1
             bits = int.from_bytes(body[config + 2 : config + 4], "big")
             kind, index = bits >> 11, bits >> 7 & 0xF
-            if kind in (2, 5, 29) and index < len(_RATES):
-                track.rate = _RATES[index]
+            if kind in (2, 5, 29) and index < len(AAC_RATES):
+                track.rate = AAC_RATES[index]

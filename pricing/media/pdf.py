@@ -6,6 +6,7 @@ that show text, or larger than the work that it may cost, is unknown (None).
 
 from __future__ import annotations
 
+import base64
 import re
 import zlib
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 MOST_BYTES = 8 * 1024 * 1024
 _MOST_UNPACKED = 4 * 1024 * 1024
+_MOST_ARMOURED = 128 * 1024  # of ASCII85, which is read slowly
 
 # None of these goes over the same bytes twice, however often what it looks for begins and does not end.
 _OBJECT = re.compile(rb"(?<![0-9])(\d{1,10})\s++\d{1,5}\s++obj\b")
@@ -28,9 +30,12 @@ _UNSHOWN = re.compile(
     rb"/Type\s*/(?:XRef|Metadata|EmbeddedFile)\b|/Subtype\s*/(?:Type1C|CIDFontType0C|OpenType|XML)\b|/Length1\b"
 )
 _FILTER = re.compile(rb"/Filter\s*+(\[[^\]\[]*+\]|/[A-Za-z0-9]++)")
+_NAME = re.compile(rb"/([A-Za-z0-9]++)")
 _SHOWN = re.compile(rb"\((?:[^()\\]++|\\.)*+[()]?|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 _HEX = re.compile(rb"<([0-9A-Fa-f\s]++)>")
 _SHOWS = re.compile(rb"\bT[jJ]\b|'|\"")
+_ENCODED = re.compile(rb"/Differences\b|/Type0\b|/ToUnicode\b|/ActualText\b|/Type3\b")
+_BEYOND_ASCII = bytes(range(128, 256))
 _BYTES_A_GLYPH = 3  # of UTF-8: what one byte of a shown string becomes at most, unless a font maps it to more
 
 
@@ -51,7 +56,7 @@ def most_pages(data: bytes) -> Pages | None:
 
 class _Reader:
     def __init__(self) -> None:
-        self._unpacked = 0
+        self._unpacked = self._armoured = 0
         self._plain: list[bytes] = []
         self._streams: list[tuple[int, bytes]] = []  # the number of the object, and what it draws or maps
         self._strange = False
@@ -62,7 +67,7 @@ class _Reader:
             return None
         plain = b"\n".join(self._plain)
         pages = self._pages(plain)
-        text = self._text(Counter(_REFERENCE.findall(plain)))
+        text = self._text(Counter(_REFERENCE.findall(plain)), plain_fonts=_ENCODED.search(plain) is None)
         return Pages(pages, text) if pages and not self._strange else None
 
     def _objects(self, data: bytes) -> None:
@@ -84,18 +89,29 @@ class _Reader:
         if _IMAGE.search(head) or _UNSHOWN.search(head):
             return
         filters = _FILTER.search(head)
-        if filters is not None:
-            names = filters[1].strip(b"[] /").split()
-            if len(names) != 1 or names[0].strip(b"/") not in (b"FlateDecode", b"Fl"):
-                self._strange = True
-                return
-            body = self._inflated(body)
+        for name in _NAME.findall(filters[1]) if filters is not None else ():
+            body = self._unfiltered(name, body)
+        if b"/Predictor" in head:
+            self._strange = True
         if _OBJECTS.search(head):
             self._plain.append(body)
         elif _FORM.search(head):
             self._strange = self._strange or _SHOWS.search(body) is not None
         else:
             self._streams.append((number, body))
+
+    def _unfiltered(self, name: bytes, body: bytes) -> bytes:
+        if name in (b"FlateDecode", b"Fl"):
+            return self._inflated(body)
+        self._armoured += len(body)
+        if name not in (b"ASCII85Decode", b"A85") or self._armoured > _MOST_ARMOURED:
+            self._strange = True
+            return b""
+        try:
+            return base64.a85decode(body.strip().removesuffix(b"~>"))
+        except ValueError:
+            self._strange = True
+            return b""
 
     def _inflated(self, body: bytes) -> bytes:
         unpacker = zlib.decompressobj()
@@ -116,19 +132,29 @@ class _Reader:
         counts = [int(one) for one in _COUNT.findall(plain)]
         return max(len(_PAGE.findall(plain)), len(kids), max(counts, default=0))
 
-    def _text(self, references: Counter[bytes]) -> int:
+    def _text(self, references: Counter[bytes], *, plain_fonts: bool) -> int:
+        """plain_fonts: what is shown is what is written, so that a byte of ASCII is a byte of text."""
         widest = _BYTES_A_GLYPH
-        tokens = 0
-        for number, body in self._streams:
+        for _, body in self._streams:
             if b"beginbf" in body:
+                plain_fonts = False
                 widest = max(widest, max(map(_utf8_bytes, _HEX.findall(body)), default=0))
-            shown = _SHOWN.findall(body)
-            if any(one[-1:] == b"(" for one in shown):  # strings within strings: all of it may be shown
-                shown = [body]
-            bytes_shown = sum(len(one) // 2 if one[:1] == b"<" else len(one) for one in shown)
-            times = max(references[b"%d" % number], 1)
-            tokens += times * (bytes_shown * _BYTES_A_GLYPH + len(shown))
-        return tokens * widest // _BYTES_A_GLYPH
+        return sum(
+            max(references[b"%d" % number], 1) * _shown(body, 1 if plain_fonts else widest)
+            for number, body in self._streams
+        )
+
+
+def _shown(body: bytes, widest: int) -> int:
+    """Bytes of text in the strings that a stream shows, and one between them, where extractors put a space."""
+    shown = _SHOWN.findall(body)
+    if any(one[-1:] == b"(" for one in shown):  # strings within strings: all of it may be shown
+        shown = [body]
+    written = b"".join(one for one in shown if one[:1] != b"<")
+    codes = sum(len(one) // 2 for one in shown if one[:1] == b"<")
+    ascii_bytes = len(written.translate(None, _BEYOND_ASCII))
+    beyond = len(written) - ascii_bytes + codes
+    return ascii_bytes * widest + beyond * max(widest, _BYTES_A_GLYPH) + len(shown)
 
 
 def _utf8_bytes(written: bytes) -> int:

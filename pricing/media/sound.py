@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
 
-from pricing.media import boxes
+from pricing.media import boxes, matroska
 from pricing.media.source import Source, UnreadableError
 
 LEAST_BYTES_PER_S = 16  # silence in Opus: one small packet for each 120 ms; Matroska and ADTS put more round each
@@ -21,7 +22,9 @@ _MOST_FRAMES = 100_000
 _MOST_HEADS = 4096
 _MOST_WHOLE_BYTES = 32 * 1024 * 1024
 
-_PCM = {1: 0, 3: 0, 6: 8, 7: 8}  # codes of WAVE whose rate is what the head says: PCM, float, A-law, mu-law
+# Codes of WAVE whose rate is what the head says, and bits of a sample where it does not say those: PCM, float, A-law, mu-law,
+# the ADPCM of Microsoft and IMA.
+_PCM = {1: 0, 3: 0, 6: 8, 7: 8, 2: 4, 0x11: 4}
 _KBITS = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -82,11 +85,15 @@ def _seconds(source: Source, at: int) -> int | None:
     if boxes.is_boxes(head):
         found = boxes.most_seconds(source) if at == 0 else None
         return found if found is not None else _at_rate(left, LEAST_BYTES_PER_S)
-    if head[:4] == b"\x1a\x45\xdf\xa3" or head[:6] == b"#!AMR\n":  # WebM (Matroska), AMR
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        found = matroska.most_microseconds(source, at, opus_us)
+        return -(-found // 1_000_000) + 1 if found is not None else _at_rate(left, LEAST_BYTES_PER_S)
+    if head[:6] == b"#!AMR\n":
         return _at_rate(left, LEAST_BYTES_PER_S)
-    if head[:2] in (b"\xff\xf1", b"\xff\xf9"):  # AAC in ADTS: at most 2,048 samples for each 9 bytes
-        return _at_rate(left, LEAST_BYTES_PER_S)
-    return _mpeg(source, at) if _frame(head) is not None else None
+    for frame in (_adts, _frame):
+        if frame(head) is not None:
+            return _frames(source, at, frame)
+    return None
 
 
 def _at_rate(size: int, bytes_per_s: int) -> int:
@@ -110,7 +117,10 @@ def _wave(source: Source, at: int) -> int | None:
     return None
 
 
-def _frame(head: bytes) -> tuple[int, int, int] | None:
+_Frame = tuple[int, int, int]
+
+
+def _frame(head: bytes) -> _Frame | None:
     """Bytes, samples and samples a second of the MPEG frame with that header; None where it is none, or of a free format."""
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
@@ -127,17 +137,28 @@ def _frame(head: bytes) -> tuple[int, int, int] | None:
     return samples // 8 * bits // hz + padding, samples, hz
 
 
-def _mpeg(source: Source, at: int) -> int:
-    """Its frames, one after the other; what cannot be followed counts at the lowest rate there is."""
+def _adts(head: bytes) -> _Frame | None:
+    """The same of AAC in ADTS (ISO/IEC 13818-7): 1,024 samples for each block, and one block more than it says."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return None
+    index = head[2] >> 2 & 0xF
+    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    if index >= len(boxes.AAC_RATES) or size < 7:
+        return None
+    return size, 1024 * ((head[6] & 3) + 1), boxes.AAC_RATES[index]
+
+
+def _frames(source: Source, at: int, frame_of: Callable[[bytes], _Frame | None]) -> int:
+    """Frames, one after the other; what cannot be followed counts at the lowest rate there is."""
     data = source.read(at, len(source))
     frames: dict[bytes, tuple[int, int] | None] = {}
     microseconds = place = 0
     for _ in range(_MOST_FRAMES):
-        head = data[place : place + 4]
+        head = data[place : place + 7]
         try:
             step = frames[head]
         except KeyError:
-            frame = _frame(head)
+            frame = frame_of(head)
             step = (max(frame[0], 4), -(-frame[1] * 1_000_000 // frame[2])) if frame is not None else None
             if len(frames) < _MOST_HEADS:
                 frames[head] = step
@@ -147,8 +168,8 @@ def _mpeg(source: Source, at: int) -> int:
         microseconds += step[1]
     rest = data[place:]
     # Frames of a free format have the mark and no rate, so that none is too low for them.
-    free = len(rest) > 4 and _frame(rest[:4]) is None and _FREE_FORMAT.search(rest) is not None
-    rate = LEAST_BYTES_PER_S if free else _LEAST_MP3_BYTES_PER_S
+    free = frame_of(rest[:7]) is None and _FREE_FORMAT.search(rest) is not None
+    rate = LEAST_BYTES_PER_S if free or frame_of is _adts else _LEAST_MP3_BYTES_PER_S
     return -(-microseconds // 1_000_000) + _at_rate(len(rest), rate)
 
 
@@ -183,7 +204,7 @@ def _ogg(source: Source, at: int) -> int | None:
         if packet_us:
             microseconds += packet_us * len(starts)
         else:
-            microseconds += sum([_opus_us(page[start : start + 2]) for start in starts])
+            microseconds += sum([opus_us(page[start : start + 2]) for start in starts])
     return -(-microseconds // 1_000_000) + 1
 
 
@@ -198,7 +219,7 @@ def _ogg_kind(page: bytes) -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def _opus_us(packet: bytes) -> int:
+def opus_us(packet: bytes) -> int:
     """Microseconds of an Opus packet, by its first bytes (RFC 6716, sections 3.1 and 3.2)."""
     if not packet:
         return 120_000
@@ -213,6 +234,28 @@ def _opus_us(packet: bytes) -> int:
     return min(frame * frames, 120_000)
 
 
+def _flac_samples(head: bytes) -> int:
+    """Samples of the frame that begins so, by RFC 9639, section 9.1; 0 where the header's own sum says that it is none."""
+    code, rate, first = head[2] >> 4, head[2] & 0xF, head[4] if len(head) > 4 else 0
+    at = 4 + (1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length())  # the number of the frame, as UTF-8 does it
+    more = 1 if code == 6 else 2 if code == 7 else 0
+    end = at + more + (1 if rate == 12 else 2 if rate in (13, 14) else 0)
+    if len(head) <= end or _crc8(head[:end]) != head[end]:
+        return 0
+    if more:
+        return int.from_bytes(head[at : at + more], "big") + 1
+    return 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
+
+
+def _crc8(data: bytes) -> int:
+    total = 0
+    for byte in data:
+        total ^= byte
+        for _ in range(8):
+            total = (total << 1 ^ 0x07) & 0xFF if total & 0x80 else total << 1
+    return total
+
+
 def _flac(source: Source, at: int) -> int | None:
     """Its frames: each begins with a mark and the size of its block, whatever the head says of the whole."""
     info = source.read(at + 4, 38)
@@ -221,10 +264,7 @@ def _flac(source: Source, at: int) -> int | None:
     hz = int.from_bytes(info[14:18], "big") >> 12
     if not hz:
         return None
-    samples = 0
-    for found in _FLAC_FRAME.finditer(source.read(at + 42, len(source) - at)):
-        code = found[0][2] >> 4
-        # 6 and 7: the size stands at the end of the header, 65,536 at most.
-        samples += 192 if code == 1 else 576 << code - 2 if code < 6 else 65_536 if code < 8 else 256 << code - 8
+    data = source.read(at + 42, len(source) - at)
+    samples = sum(_flac_samples(data[found.start() : found.start() + 16]) for found in _FLAC_FRAME.finditer(data))
     stated = int.from_bytes(info[17:22], "big") & 0xFFFFFFFFF
     return -(-max(samples, stated) // hz) + 1

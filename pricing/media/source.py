@@ -46,10 +46,10 @@ class Encoded:
 
     def __len__(self) -> int:
         """As many bytes as there are at most."""
-        return len(self._text) * 3 // 4
+        return len(self._text) * 3 // 4 - self._text[-2:].count("=")
 
     def read(self, at: int, size: int) -> bytes:
-        if at < 0 or size <= 0:
+        if at < 0 or size <= 0 or at >= len(self):
             return b""
         first, last = at // 3 * 4, -(-(at + size) // 3) * 4
         self._check(min(first, len(self._text)))

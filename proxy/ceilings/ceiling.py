@@ -24,6 +24,8 @@ _TOKENS_PER_ITEM = 16
 MEDIA_UNITS = frozenset(
     unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
 )
+_SPOKEN = frozenset({"audio_out"})
+_KEPT_LONG = frozenset({"cache_write_1h"})  # OpenAI's: only by `prompt_cache_retention` or `prompt_cache_options`
 # By the kind of a medium: what its tokens may be billed as, beside text.
 _BILLED_AS = {
     "image": frozenset({"image_in", "cache_read_image"}),
@@ -47,8 +49,10 @@ class Ceiling(NamedTuple):
     output_tokens: of one sequence, which a cap holds. aside: of one sequence, output that no cap holds. inject: the cap is
     ours, and has to be sent along to hold. extra: calls of the provider's tools. fees: what the call itself is billed.
     beyond: the part of the input that no count of the request shows, `a_pass` of it for each call of the provider's tools.
-    media: tokens of the input that are billed as media, by unit. fetched: of those, what a URL may have changed to since it
-    was counted. countable: whether a count of the request says anything of what the call will read.
+    media: tokens of the input that are billed as media, by unit. each: of every medium in turn, its tokens and the bytes
+    that it takes of the body; empty where one of them has no bound. fetched: of those tokens, what a URL may have changed to
+    since it was counted. countable: whether a count of the request says anything of what the call will read. text_bytes: of
+    the body, all but media.
     """
 
     input_tokens: int | None
@@ -62,13 +66,20 @@ class Ceiling(NamedTuple):
     aside: int = 0
     fees: Mapping[str, int] = _FEES
     media: Mapping[str, int] = _NOTHING
+    each: tuple[tuple[int, int], ...] = ()
     fetched: int = 0
     countable: bool = True
+    text_bytes: int = 0
 
     @property
     def usage(self) -> dict[str, int]:
         """The bound as usage; empty where there is none."""
         return self.with_output(self.output_tokens)
+
+    @property
+    def media_tokens(self) -> int:
+        """What the media that are measured come to."""
+        return sum(tokens for tokens, _ in self.each)
 
     def with_input(self, tokens: int) -> Ceiling:
         """The bound with a closer one on the tokens of the request itself."""
@@ -161,6 +172,7 @@ def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None,
     """The bound on what goes in, without any output."""
     tokens = body_bytes - call.opaque_bytes + overhead(call)
     media: dict[str, int] = {}
+    each: list[tuple[int, int]] = []
     seconds = fetched = unknown = 0
     countable = True
     for medium in call.media:
@@ -170,12 +182,14 @@ def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None,
             countable = countable and bool(medium.data)
             continue
         tokens += found.tokens - len(medium.data)
+        each.append((found.tokens, len(medium.data)))
         media[found.unit] = media.get(found.unit, 0) + found.tokens
         seconds += found.seconds
         fetched += 0 if medium.data else found.tokens
+    text_bytes = body_bytes - call.opaque_bytes - sum(len(medium.data) for medium in call.media)
     if unknown or call.media_items > len(call.media):
         tokens = _needed(context, call, route, "the call has media or stored context of unknown size")
-        media = {}
+        media, each = {}, []
     elif context is not None:
         tokens = min(tokens, context * call.sequences)
     beyond = a_pass = 0
@@ -190,8 +204,8 @@ def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None,
     if seconds and route.provider in SOUND_BY_SECOND:
         extra = {**extra, "audio_second": extra.get("audio_second", 0) + seconds}
     return Ceiling(
-        tokens, 0, call.sequences, extra=extra, beyond=beyond, a_pass=a_pass, media=media, fetched=fetched,
-        countable=countable,
+        tokens, 0, call.sequences, extra=extra, beyond=beyond, a_pass=a_pass, media=media, each=tuple(each),
+        fetched=fetched, countable=countable, text_bytes=text_bytes,
     )  # fmt: skip
 
 
@@ -199,6 +213,18 @@ def by_medium(usage: Mapping[str, int], media: Mapping[str, int]) -> Mapping[str
     """Usage whose input is told apart by what it is billed as, if all media are still in it."""
     text = usage.get("input", 0) - sum(media.values())
     return {**usage, **media, "input": text} if media and text >= 0 else usage
+
+
+def physical(
+    call: Call, route: Route, bound: Ceiling, context_tokens: int | None, max_output_tokens: int | None
+) -> dict[str, int]:
+    """The most that the model reads and writes for such a call, whatever it says of itself; {} where that is not known."""
+    context = route.context_tokens or context_tokens
+    if context is None:
+        return {}
+    times = call.passes * call.sequences
+    written = max(route.max_output_tokens or max_output_tokens or context, bound.output_tokens)
+    return {**bound.extra, "input": max(context * times, bound.input_tokens or 0), "output": written * times}
 
 
 def overhead(call: Call) -> int:
@@ -209,6 +235,10 @@ def overhead(call: Call) -> int:
 def impossible_units(call: Call, body: bytes) -> frozenset[str]:
     """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for."""
     units = frozenset() if call.media_items > len(call.media) or call.form is not None else MEDIA_UNITS
+    if call.dialect == "openai.chat" and call.body.get("modalities") is None:
+        units |= _SPOKEN  # API reference: sound comes out only where it is asked for
+    if call.dialect.startswith("openai.") and b'"prompt_cache' not in body:
+        units |= _KEPT_LONG
     for medium in call.media:
         units -= _BILLED_AS.get(medium.kind, MEDIA_UNITS)
     if call.dialect.startswith("anthropic.") and b'"cache_control"' not in body:

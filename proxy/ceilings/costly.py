@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from proxy.dialects.responses import CLIENT_TOOLS
@@ -61,6 +62,7 @@ _SOUNDS_COSTLY = re.compile(
     r"|connector|browser_use|code_?interpreter|knowledge_?base|(?:\A|_)rag(?:\Z|_)|retrieval|(?:\A|_)agents?(?:\Z|_)|mcp|online\Z"
 )
 
+_UNKNOWN = _Costly("nobody here knows what it costs")
 _KNOWN_HARMLESS = frozenset({"agent", "agent_name"})
 _OFF: tuple[Any, ...] = (None, False, [], {}, "", "none", "off")
 
@@ -87,24 +89,30 @@ def unbounded_by(call: Call, route: Route) -> str:
     for providers, pattern, why in _MODELS:
         if route.provider in providers and pattern.search(route.model.lower()):
             return f"the model {route.model!r} has none, because {why}; ask for another one"
-    for name, value in call.body.items():
-        if (reason := _reason(name, value, route.provider)) is not None:
+    for name in call.body:
+        costly = _costly(name)
+        if costly is not None and (reason := _reason(costly, call.body[name], route.provider)) is not None:
             return f"`{name}` is given, and {reason}; leave it out"
     if call.dialect == "openai.chat":
         return _by_chat_tools(call.body.get("tools"))
     return _by_hosted_tools(call, route) if call.dialect == "openai.responses" else ""
 
 
-def _reason(name: str, value: Any, provider: str) -> str | None:
+# Bodies have the same few names again and again.
+@lru_cache(maxsize=4096)
+def _costly(name: str) -> _Costly | None:
+    """What a field of that name may cost; None: nothing."""
+    known = _FIELDS.get(name)
+    if known is None and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
+        return _UNKNOWN
+    return known
+
+
+def _reason(costly: _Costly, value: Any, provider: str) -> str | None:
     if value in _OFF or (isinstance(value, dict) and value.get("mode") == "off"):
         return None
-    known = _FIELDS.get(name)
-    if known is not None:
-        counts = provider not in known.bounded and (known.at is None or provider in known.at)
-        return known.why if counts else None
-    if name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
-        return "nobody here knows what it costs"
-    return None
+    counts = provider not in costly.bounded and (costly.at is None or provider in costly.at)
+    return costly.why if counts else None
 
 
 def _by_chat_tools(tools: Any) -> str:

@@ -54,18 +54,21 @@ class CountedPrefixes:
         if prefixes.digests:
             self._counted[prefixes.digests[-1]] = Counted(input_tokens, call.media_items, cached)
 
-    def bound(self, prefixes: Prefixes, call: Call, provider: str) -> int | None:
-        """Tokens that the input cannot exceed: those counted for the longest known prefix, and the bytes of what is new."""
+    def bound(self, prefixes: Prefixes, call: Call, provider: str, media: Sequence[tuple[int, int]] = ()) -> int | None:
+        """Tokens that the input cannot exceed: those counted for the longest known prefix, and the bytes of what is new.
+
+        media: of each medium of the call in turn, its tokens and the bytes that it takes; empty where they are not known.
+        """
         if not len(self._counted):
             return None
         for number in range(len(prefixes.digests), 0, -1):
             known = self._counted.get(prefixes.digests[number - 1])
             if known is not None:
-                if known.media_items != call.media_items:
-                    return None  # there are media in what is new, and bytes do not bound those
+                if known.media_items != call.media_items and len(media) != call.media_items:
+                    return None  # there are media in what is new, and nothing bounds those
                 new = prefixes.messages[number:]
                 tokens = sum(rendered_bytes(message, provider) + _TOKENS_PER_MESSAGE for message in new)
-                return known.input_tokens + tokens
+                return known.input_tokens + tokens + sum(one - size for one, size in media[known.media_items :])
         return None
 
     def cached(self, prefixes: Prefixes, call: Call, upstream: str, at_s: float) -> int:

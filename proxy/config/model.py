@@ -1,7 +1,7 @@
 """The configuration: one frozen tree, checked whole at start and at every reload.
 
-Loading and the checks across rows are in `configload.py`. Names are those of the YAML file; what each
-means stands in README.md, the file's grammar in `configfile.py`.
+A name's docstring is what a person reads of it: docs/configuration.md and the JSON Schema are made of these
+(`python -m docs.generate`). Reading the file: `file.py`; what one row has to do with another: `checks.py`.
 """
 
 from __future__ import annotations
@@ -75,63 +75,89 @@ Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Server(_Section):
     host: str = "127.0.0.1"
+    """Address that the data plane listens on."""
     port: Port = 4100
+    """Port of the data plane; 0 takes a free one."""
     admin_host: str = "127.0.0.1"
+    """Address that the control plane (API, page, `/metrics`) listens on."""
     admin_port: Port = 4101
+    """Port of the control plane; 0 takes a free one."""
     admin_key: str | None = Field(None, min_length=1, repr=False)
+    """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
     metrics_token: str | None = Field(None, min_length=1, repr=False)
+    """Bearer token that is good for `/metrics` alone, for Prometheus."""
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
+    """Largest request body; beyond it: 413."""
     max_inflight_mb: Annotated[float, Field(gt=0)] = 512
+    """Bodies of all calls in flight of one data plane together, shared among keys; beyond it: 503, or 429 for a key
+    that has more than its share.
+    """
     max_connections: PositiveInt = 10_000
+    """Client connections of one data plane; fewer where the process may not open so many files."""
     header_timeout_s: Seconds = 10
+    """Time in which a request's head has to arrive; later: 408."""
     body_timeout_s: Seconds = 30
-    max_head_kb: int = Field(
-        64,
-        ge=1,
-        le=1024,
-        strict=True,
-        description="Size of a request's URL and headers together, in KiB; beyond it: 431.",
-    )
-    min_body_kb_per_s: float = Field(
-        4,
-        gt=0,
-        description="Pace in KiB per second at which a body may take longer than body_timeout_s; slower ones get 408.",
-    )
-    write_timeout_s: Seconds = Field(
-        30, description="Seconds without a byte read after which a client counts as gone, as if it had hung up."
-    )
-    max_calls_per_key: PositiveInt | None = Field(
-        None,
-        description="Calls in flight of one key in one data plane; more get 429. Without it a key may have four times as "
-        "many as there is room for beside them, so that no key shuts out the others.",
-    )
+    """Time that a request's body may take, beside what `min_body_kb_per_s` gives it; later: 408."""
+    max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64
+    """Size of a request's URL and headers together, in KiB; beyond it: 431."""
+    min_body_kb_per_s: Annotated[float, Field(gt=0)] = 4
+    """Pace in KiB per second at which a body may take longer than `body_timeout_s`; slower ones get 408."""
+    write_timeout_s: Seconds = 30
+    """Time without a byte read after which a client counts as gone, as if it had hung up."""
+    max_calls_per_key: PositiveInt | None = None
+    """Calls in flight of one key in one data plane; more get 429. Without it, one key may hold up to four times what is
+    left free, so that no key shuts out the others.
+    """
     budget_status: Literal[402, 429] = 402
+    """HTTP status of a refusal by a budget in USD."""
     busy_wait_s: Seconds = 10
+    """How long a call waits for reservations of other calls to end before it gets 429 `budget_busy`."""
     drain_timeout_s: Seconds = 30
-    max_call_s: PositiveInt = 3600  # a call that takes longer is charged at its ceiling first, and corrected later
+    """How long a stop waits for calls in flight."""
+    max_call_s: PositiveInt = 3600
+    """Longest time that a call is expected to take. Later its reservation expires: it is charged at its ceiling, and
+    corrected when it ends.
+    """
     keepalive_comment_s: Seconds = 0
-    session_quiet_s: PositiveInt = 900  # a session is measured when it has made no call for so long
+    """A stream whose upstream is silent for so long gets an SSE comment, so that nothing on the way closes it; 0: never."""
+    session_quiet_s: PositiveInt = 900
+    """A session's metrics are taken when it has made no call for so long."""
 
 
 class Upstream(_Section):
     base_url: str
+    """What the provider's own SDK takes: `https://api.openai.com/v1`."""
     api_key: str | None = Field(None, repr=False)
+    """Credential sent to the upstream. Where it comes from an unset `${VAR}`, the upstream is left out with a warning."""
     provider: str | None = None
+    """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
+    """Wire formats that it speaks. Default: by provider, else `openai`."""
     dialect: Dialect | None = None
+    """Short for a list of one in `dialects`."""
     base_urls: dict[Dialect, str] = {}
+    """Another base URL for some of its dialects."""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Headers added to every request."""
     max_connections: PositiveInt = 1000
+    """Connections of one data plane to it; further calls wait for one."""
     connect_timeout_s: Seconds = 5
+    """Time for a connection, TLS included."""
     first_byte_timeout_s: Seconds = 600
+    """Time until the answer begins."""
     idle_timeout_s: Seconds = 300
+    """Time between two pieces of an answer."""
     bills_after_disconnect: bool | None = None
+    """Whether the provider bills a call to its end when the client hangs up: then the answer is read to its end, else the
+    upstream connection is closed. Default: true, but false for local servers (vLLM, llama.cpp, Ollama, SGLang, TensorRT-LLM).
+    """
     service_tier: Literal["default", "flex", "priority"] | None = None
+    """Tier that the account serves requests at which name none. Default: unknown, so that ceilings take the dearest."""
 
     def provider_name(self, name: str) -> str:
         return self.provider or name
@@ -154,25 +180,42 @@ class Upstream(_Section):
 
 class Model(_Section):
     upstream: str
+    """Name of the upstream that serves it."""
     model: str | None = None
+    """Name at the upstream; a trailing `*` stands for what the pattern's `*` stood for. Default: as requested."""
     context_tokens: PositiveInt | None = None
+    """The model's context, input and output. Default: the price book's."""
     max_output_tokens: PositiveInt | None = None
+    """The most that it writes. Default: the price book's."""
     cap_trust: Literal["enforced", "ignored"] = "enforced"
+    """`ignored`: the upstream does not keep to output caps, so the context bounds a call."""
     retries: Annotated[int, Field(ge=0, le=10)] = 0
+    """Further tries at the same upstream, while the client has got no byte. Each is an attempt with its own entry."""
     fallbacks: tuple[str, ...] = ()
+    """Models (of this section) to try after it; their own fallbacks are not followed."""
 
 
 class Key(_Section):
     name: str = Field(min_length=1, max_length=200)
+    """Name of the key in reports, budgets and logs; unique."""
     key: str | None = Field(None, min_length=1, repr=False)
+    """The secret. Exactly one of `key` and `key_sha256`."""
     key_sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$", repr=False)
+    """Hex SHA-256 of the secret, so that the file holds none."""
     team: str | None = None
+    """Team that its calls belong to. Sessions and ids stored at providers are a team's."""
     user: str | None = None
+    """User that its calls belong to."""
     customer: str | None = None
+    """Customer that its calls belong to."""
     labels: dict[str, str] = {}
+    """Labels of its calls, for reports and for `label.NAME` in budgets."""
     models: tuple[str, ...] | None = None
+    """Models that it may use: exact names or trailing-`*` patterns. Default: all."""
     expires: Annotated[datetime, BeforeValidator(instant)] | None = None
+    """Moment from which it is refused: `2027-01-31T00:00:00Z`. Without a zone it is UTC."""
     trust_labels: bool = False
+    """Whether the client's own user, customer and labels count in budgets. Otherwise they are recorded only."""
 
     @property
     def key_id(self) -> str:
@@ -184,72 +227,126 @@ class Key(_Section):
 
 class Budget(_Section):
     name: str = Field(min_length=1, max_length=200)
+    """The budget's identity: what it has spent stays with the name."""
     match: dict[str, Names] = {}
+    """Which calls it counts: all of these attributes must hold, each a value, a list or a trailing-`*` pattern. Attributes:
+    key, team, user, customer, model (as the client names it), upstream, provider, agent, session, label.NAME. Default: all.
+    """
     per: tuple[str, ...] = ()
+    """A counter of its own for each value of these attributes; calls without a value count in the group `(none)`."""
     limit_usd: Usd | None = None
+    """Limit in USD, to nine decimals. Exactly one of the three limits."""
     limit_tokens: PositiveInt | None = None
+    """Limit in tokens."""
     limit_requests: PositiveInt | None = None
+    """Limit in client calls; a retry is none."""
     units: tuple[str, ...] = ()
+    """Token units that `limit_tokens` counts. Default: all of them."""
     window: Window
+    """Calendar window after which it begins at 0 again; `total` never does. Weeks begin on Monday."""
     timezone: TimeZone = "UTC"
+    """Time zone of the calendar."""
     action: Literal["block", "warn"] = "block"
+    """`block`: calls that would pass the limit are refused. `warn`: they are counted and alerted."""
     alert_at: tuple[Annotated[float, Field(gt=0, le=10)], ...] = (0.5, 0.8, 1.0)
+    """Shares of the limit at which operators are alerted."""
     overrides: dict[str, Any] = {}
+    """Other limits for some values of `per`, in the same measure; needs a `per` with one attribute."""
     clamp: bool = True
+    """Whether a call's output cap may be lowered to what the money affords."""
     ceiling: Literal["calibrated", "strict"] = "calibrated"
+    """`calibrated`: bounds on a call's input may rest on observed ratios and on a prompt cache's documented lifetime.
+    `strict`: only on what is certain.
+    """
     on_store_down: Literal["deny", "allow"] = "deny"
+    """What happens to its calls while a shared budget store does not answer. `allow`: they go on and are counted later."""
     alert_webhook: Webhook | None = Field(None, repr=False)
+    """Where its alerts go in place of `alerts.webhook`."""
 
 
 class Loop(_Section):
     repeats: Annotated[int, Field(ge=2, strict=True)]
+    """How often the same request, or the same tool call in a row, is let through."""
     within_s: Annotated[float, Field(gt=0)]
+    """Time in which the same requests are counted."""
 
 
 class Guards(_Section):
     max_requests: PositiveInt | None = None
+    """Calls of one session."""
     max_usd_per_minute: Usd | None = None
+    """Settled cost of one session within any 60 seconds."""
     loop: Loop | None = None
+    """Stops a session that repeats itself."""
 
 
 class AssumedPrice(_Section):
     """USD per million tokens of a model that has no price of its own."""
 
     input: Usd
+    """USD per million input tokens."""
     output: Usd
+    """USD per million output tokens."""
 
 
 class Spool(_Section):
     mode: Literal["write", "fsync"] = "write"
+    """`write`: records survive the process. `fsync`: they survive the machine; each call then waits for the disk."""
     max_mb: PositiveInt = 4096
-    keep_shipped_s: Annotated[int, Field(ge=0)] = 600  # of a PostgreSQL ledger; within max_mb
+    """Size of the spool, in MiB; beyond it new calls get 503 until the ledger has caught up."""
+    keep_shipped_s: Annotated[int, Field(ge=0)] = 600
+    """With PostgreSQL: how long records stay after they were shipped, within `max_mb`, for a fail-over to a standby that
+    lags behind.
+    """
 
 
 class Alerts(_Section):
     webhook: Webhook | None = Field(None, repr=False)
+    """Where alerts are posted as JSON; Slack's incoming webhooks understand it. Default: nowhere."""
 
 
 class Log(_Section):
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the calls that are logged. Calls that did not go well always are."""
 
 
 class Config(_Section):
     server: Server = Server()
+    """The two planes: addresses, limits, time-outs."""
     upstreams: dict[str, Upstream] = {}
+    """Where calls go, by name."""
     models: dict[str, Model] = {}
+    """What clients may ask for: an exact name, or a pattern with a trailing `*`; the longest that fits is taken."""
     prices: tuple[Any, ...] = ()
+    """The operator's own prices: rows of `{provider, model, <unit>: price, …}`; see below."""
     keys: tuple[Key, ...] = ()
+    """Virtual keys; more can be made at run time."""
     budgets: tuple[Budget, ...] = ()
+    """What may be spent, by whom, in which time."""
     guards: Guards = Guards()
+    """Limits of every session."""
     session_guess: Literal["show", "enforce"] = "show"
+    """Whether a session that is only guessed from the conversation counts in budgets and guards (`enforce`) or is only
+    shown (`show`).
+    """
     on_unpriced: Literal["refuse", "allow"] | AssumedPrice = "refuse"
+    """Calls to models without a price: refused, allowed (cost unknown; refused all the same under a budget in USD that
+    blocks), or priced by an assumption (flagged `assumed_price`).
+    """
     store: str = "memory"
+    """Where budgets are counted: in the one data plane, or in Redis 7 for several: `redis://host:6379/0`."""
     ledger: str = Field("sqlite:///taximeter.db", repr=False)
+    """`sqlite:///FILE` or `postgresql://user:password@host/database`."""
     ledger_retention_days: Annotated[int, Field(ge=0)] = 0
+    """Days after which entries are deleted; their sums stay. 0: never."""
     data_dir: str = "./taximeter-data"
+    """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
+    """The records on their way to the ledger."""
     alerts: Alerts = Alerts()
+    """Who is told."""
     log: Log = Log()
+    """What `serve` writes to its log."""
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]

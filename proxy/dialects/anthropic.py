@@ -133,7 +133,7 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
     found = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
-    return (*chain.from_iterable(found), *attachments.of_blocks(system, "system", _TEXT_BLOCKS))
+    return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(found))
 
 
 def _bound_tools(call: Call) -> None:

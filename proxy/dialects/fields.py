@@ -13,6 +13,7 @@ from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
 MAX_SEQUENCES = 128
+_ONLY_OBJECTS = {dict}
 _MAX_CONTAINERS = 400_000
 
 # Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
@@ -122,9 +123,9 @@ def text(body: Mapping[str, Any], name: str) -> str | None:
 def objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of at least one object."""
     items = non_empty_list(body, name)
-    for index, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise invalid_request(f"`{name}[{index}]` must be an object.", name)
+    if {*map(type, items)} != _ONLY_OBJECTS:
+        index = next(index for index, item in enumerate(items) if type(item) is not dict)
+        raise invalid_request(f"`{name}[{index}]` must be an object.", name)
     return items
 
 

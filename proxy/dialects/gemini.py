@@ -152,7 +152,7 @@ def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
 
 
 def _media(body: Mapping[str, Any], resolution: object) -> tuple[Medium, ...]:
-    contents = (*fields.objects(body, "contents"), body.get("systemInstruction"))
+    contents = (body.get("systemInstruction"), *fields.objects(body, "contents"))
     return tuple(medium for content in contents for medium in _media_in(content, resolution))
 
 

@@ -89,6 +89,7 @@ class Names:
             for name in names.split()
         }
         self.known: dict[str, int] = {}
+        self.plain: set[str] = set()  # of these, the ones that say nothing
 
     def kind_of(self, name: str) -> int:
         """What a field of this name holds."""
@@ -99,10 +100,12 @@ class Names:
             kind = _URL if plain.endswith(_URL_ENDINGS) else kind
         if len(self.known) < _MAX_NAMES and len(name) <= _SHOWN:
             self.known[name] = kind
+            if kind == _PLAIN:
+                self.plain.add(name)
         return kind
 
 
-OPENAI = Names(held="audio")
+OPENAI = Names(held="audio", closed="toolcalls function")  # what a function is, and what it was called with
 TOKENS = Names(closed="input prompt")  # texts and tokens, maybe a million of these
 RESPONSES = Names(
     held="container containerid fileid approvalrequestid comparisonresponseid previousresponseid", holders="prompt"
@@ -169,24 +172,25 @@ class _Found:
 
 def _walk(body: Any, names: Names) -> _Found:
     found = _Found()
-    known = names.known
+    plain, known = names.plain, names.known
     stack: list[Any] = [body]
     while stack:
         value = stack.pop()
         if type(value) is list:
-            stack += [one for one in value if type(one) is dict or type(one) is list]
-            continue
-        if type(value) is not dict:
-            continue
-        for name, inner in value.items():
-            kind = known.get(name)
-            if kind is None:
-                kind = names.kind_of(name)
-            if kind == _PLAIN:
-                if type(inner) is dict or type(inner) is list:
-                    stack.append(inner)
-            elif kind != _CLOSED and inner is not None:
-                _note(found, names, kind, value, name)
+            stack += [inner for inner in value if type(inner) is dict or type(inner) is list]
+        elif type(value) is dict:
+            for name, inner in value.items():
+                if name in plain:
+                    if type(inner) is not str and (type(inner) is dict or type(inner) is list):
+                        stack.append(inner)
+                    continue
+                kind = known.get(name)
+                if kind is None:
+                    kind = names.kind_of(name)
+                if kind == _CLOSED or inner is None:
+                    continue
+                if kind != _PLAIN:
+                    _note(found, names, kind, value, name)
                 if type(inner) is dict or type(inner) is list:
                     stack.append(inner)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,8 +33,7 @@ from proxy.upstream.destinations import Destination
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
@@ -74,6 +73,9 @@ class Attempt:
 
     exchange: Exchange
     plan: Plan
+    id: str
+    call: Call
+    route: Route
     bound: Ceiling
     price: CallPrice
     reserved_nanousd: int | None
@@ -96,6 +98,9 @@ class Attempt:
         return cls(
             exchange,
             plan,
+            plan.id,
+            plan.call,
+            plan.route,
             plan.bound,
             plan.price,
             plan.ceiling_nanousd,
@@ -106,18 +111,6 @@ class Attempt:
         )
 
     # What it is of
-
-    @property
-    def id(self) -> str:
-        return self.plan.id
-
-    @property
-    def call(self) -> Call:
-        return self.plan.call
-
-    @property
-    def route(self) -> Route:
-        return self.plan.route
 
     @property
     def prefixes(self) -> Prefixes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
@@ -12,8 +12,7 @@ from proxy.keyed_hash import Chain
 from proxy.types import Attribution, Call, Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """chain: the call's conversation, where only that can tell its session."""
 
     plane: Plane

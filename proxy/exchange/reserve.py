@@ -173,7 +173,7 @@ def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
     if attempt.bound.input_tokens is None or not attempt.reserved_nanousd:
         return False
     size, price = attempt.plan.body_bytes, attempt.price
-    optimistic = attempt.bound.with_input(size // _BYTES_PER_TOKEN)
+    optimistic = attempt.bound.with_input(attempt.bound.text_bytes // _BYTES_PER_TOKEN + attempt.bound.media_tokens)
     if cache_is_trusted(attempt):
         price = price.reading(size)
     cost = price(optimistic.usage)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
 _COUNT_MARGIN = 64
 _CALIBRATION = 1.2
+_MOST_DATA_HEAD = 200  # characters before the comma of a data URL
 _TOKENS_PER_TEXT = 4  # where two texts meet, a template puts something, and tokens may break otherwise
 
 
@@ -64,18 +65,19 @@ async def _counts(
     """Tokens that the request itself cannot exceed, from closer and dearer ways of counting them."""
     prefixes = attempt.prefixes
     if prefixes is not None:
-        known = attempt.exchange.plane.prefixes.bound(prefixes, attempt.call, attempt.route.provider)
+        bounds = attempt.exchange.plane.prefixes
+        known = bounds.bound(prefixes, attempt.call, attempt.route.provider, attempt.bound.each)
         if known is not None:
             yield known + overhead(attempt.call)
-    text_only = not attempt.call.media_items and attempt.call.form is None
-    if text_only:
+    measured = len(attempt.bound.each) == attempt.call.media_items and attempt.call.form is None
+    if measured:
         exact = await asyncio.to_thread(_own_tokenizer, attempt)
         if exact is not None:
             yield exact
     counted = await _providers_count(attempt)
     if counted is not None:
         yield counted
-    if text_only and _calibrated_will_do(attempt):
+    if measured and _calibrated_will_do(attempt):
         calibrated = await asyncio.to_thread(_calibrated, attempt)
         if calibrated is not None:
             yield calibrated
@@ -87,22 +89,42 @@ def _own_tokenizer(attempt: Attempt) -> int | None:
     family = tokens.family(attempt.route.model)
     if not family.exact or family.encoding is None or tokens.load(family.encoding) is None:
         return None
-    texts = list(texts_of(attempt.call.body))
-    return tokens.count_all(texts, attempt.route.model) + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
+    texts = _texts(attempt)
+    counted = tokens.count_all(texts, attempt.route.model) + _TOKENS_PER_TEXT * len(texts)
+    return counted + overhead(attempt.call) + attempt.bound.media_tokens
 
 
 def _calibrated(attempt: Attempt) -> int | None:
     from pricing import tokens  # noqa: PLC0415 - as above
 
-    texts = list(texts_of(attempt.call.body))
+    texts = _texts(attempt)
     o200k = tokens.count_o200k(texts)
     if o200k is None:
         return None
     family = tokens.family(attempt.route.model)
     tokens_by_o200k = o200k + _TOKENS_PER_TEXT * len(texts) + overhead(attempt.call)
-    attempt.counted_by = family.name, tokens_by_o200k
+    if not attempt.call.media_items:  # of media, a bill says nothing of how a family counts text
+        attempt.counted_by = family.name, tokens_by_o200k
     ratio = attempt.exchange.plane.learned.ratio(family.name, family.factor)
-    return math.ceil(tokens_by_o200k * ratio * _CALIBRATION)
+    return math.ceil(tokens_by_o200k * ratio * _CALIBRATION) + attempt.bound.media_tokens
+
+
+def _texts(attempt: Attempt) -> list[str]:
+    """Every text in the request but the media that are measured."""
+    inline = [medium.data for medium in attempt.call.media if medium.data]
+    if not inline:
+        return list(texts_of(attempt.call.body))
+    shortest = min(map(len, inline))
+    by_length: dict[int, list[str]] = {}
+    for data in inline:
+        by_length.setdefault(len(data), []).append(data)
+    return [text for text in texts_of(attempt.call.body) if len(text) < shortest or not _is_medium(text, by_length)]
+
+
+def _is_medium(text: str, by_length: Mapping[int, list[str]]) -> bool:
+    """Whether a text is one of the media, alone or as a data URL."""
+    data = text[text.find(",", 0, _MOST_DATA_HEAD) + 1 :] if text.startswith("data:") else text
+    return data in by_length.get(len(data), ())
 
 
 def texts_of(value: Any) -> Iterator[str]:

@@ -16,10 +16,10 @@ from typing import Any
 from pricing.output_texts import final_texts, output_texts
 from proxy.meters.tally import items, mapping, number, text
 
-_BEDROCK = (
+_BEDROCK = frozenset({
     "internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailableException",
     "throttlingException", "validationException",
-)  # fmt: skip
+})  # fmt: skip
 # What only an answer has: beside one of these, `code` or `message` mean something else.
 _CODES = ("code", "status", "status_code", "error_code", "__type", "type")
 _FINE = (None, 0, "0", 200, "200", "")
@@ -30,26 +30,24 @@ def is_failure(event: Mapping[str, Any]) -> bool:
     """Whether one event, or a whole response, says that the call failed."""
     if event.get("error") or event.get("type") == "error" or event.get("object") == "error":
         return True
-    if any(_failed_choice(mapping(choice)) for choice in items(event.get("choices"))):
-        return True
+    for choice in items(event.get("choices")):
+        if isinstance(choice, dict) and (choice.get("error") or choice.get("finish_reason") == "error"):
+            return True
     response = mapping(event.get("response")) if "type" in event else event
     if response.get("object") == "response" and response.get("status") == "failed":
         return True
     if number(mapping(event.get("base_resp")).get("status_code")):
         return True
-    if any(name in event for name in _BEDROCK):
+    if not _BEDROCK.isdisjoint(event):
         return True
     return _bare_failure(event)
 
 
-def _failed_choice(choice: Mapping[str, Any]) -> bool:
-    return bool(choice.get("error")) or choice.get("finish_reason") == "error"
-
-
 def _bare_failure(event: Mapping[str, Any]) -> bool:
     """An object that has a reason and nothing of an answer: `{"code": …, "message": …}`, `{"detail": …}`."""
-    if any(event.get(name) is not None for name in _ANSWERS):
-        return False
+    for name in _ANSWERS:
+        if event.get(name) is not None:
+            return False
     if event.get("detail") or event.get("errors") or event.get("error_msg"):
         return True
     if text(event.get("message")) is None and text(event.get("msg")) is None:

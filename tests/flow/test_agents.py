@@ -22,9 +22,12 @@ import orjson
 import pytest
 
 from tests.flow.house import Answer, House
+from tests.support.media import base64_of, png
 
 LONG = int(os.environ.get("TAXIMETER_AGENTS", "0"))
 SEEDS = range(1, (LONG or 1) + 1)
+SCREENSHOTS = 40  # that the agents of a run look at, one a turn; all are sent again with every later turn
+SCREEN = (1440, 900)
 TURNS = 60
 LIMIT_NANO = 5_000_000_000
 CAP = 32_000
@@ -64,6 +67,9 @@ class Prices:
     output: int
 
 
+# What a screenshot is billed: 28 x 28 pixels a token at Anthropic, six tiles at OpenAI's gpt-5.
+SCREEN_TOKENS = {"anthropic": 52 * 33, "openai": 70 + 6 * 140}
+
 KINDS = {
     "claude-opus-4-5": ("anthropic", Prices(fresh=5_000, read=500, written=6_250, output=25_000)),
     "gpt-5": ("openai", Prices(fresh=1_250, read=125, written=1_250, output=10_000)),
@@ -79,6 +85,7 @@ class Run:
     calls: int = 0
     refused: int = 0
     counted: int = 0  # questions to the provider's own count
+    screens: int = 0
     false: list[str] = field(default_factory=list)
     over: int = 0
     waits_ms: list[float] = field(default_factory=list)
@@ -96,10 +103,24 @@ def tokens_of(value: Any) -> int:
     return int(len(orjson.dumps(value)) / CHARS_PER_TOKEN)
 
 
+PIXELS = base64_of(png(*SCREEN, padding=200_000))
+
+
+def screenshot(said: str, *, claude: bool) -> list[dict[str, Any]]:
+    """What a tool saw, and what the user says of it."""
+    if claude:
+        source = {"type": "base64", "media_type": "image/png", "data": PIXELS}
+        return [{"type": "image", "source": source}, {"type": "text", "text": said}]
+    return [
+        {"type": "input_image", "image_url": f"data:image/png;base64,{PIXELS}"},
+        {"type": "input_text", "text": said},
+    ]
+
+
 def said_in(message: dict[str, Any]) -> str:
     """A message's text, without the marks that move."""
     content = message["content"]
-    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+    return content if isinstance(content, str) else "".join(block.get("text", "(screen)") for block in content)
 
 
 class Upstream:
@@ -161,11 +182,14 @@ class Upstream:
         )
 
     def input_of(self, body: dict[str, Any]) -> int:
-        return tokens_of([body.get(name) for name in ("system", "instructions", "messages", "input", "tools")])
+        read = [body.get(name) for name in ("system", "instructions", "messages", "input", "tools")]
+        screens = orjson.dumps(read).count(PIXELS.encode())
+        size = len(orjson.dumps(read)) - screens * len(PIXELS)
+        return int(size / CHARS_PER_TOKEN) + screens * SCREEN_TOKENS["anthropic" if self.claude else "openai"]
 
 
-async def agent(house: House, run: Run, upstream: Upstream, seed: int, name: str) -> None:
-    """One agent's turns, until it is done or refused."""
+async def agent(house: House, run: Run, upstream: Upstream, seed: int, name: str, screens: int = 0) -> None:
+    """One agent's turns, until it is done or refused. screens: in so many of its turns it looks at the screen."""
     rng = random.Random(seed)
     claude = upstream.claude
     system = text(rng, 18_000)
@@ -180,7 +204,7 @@ async def agent(house: House, run: Run, upstream: Upstream, seed: int, name: str
         "x-taximeter-agent": name,
         "user-agent": "claude-cli/2.1" if claude else "x",
     }
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         body: dict[str, Any] = {"tools": tools}
         if claude:
             marked = [*history[:-1], mark(history[-1])]
@@ -210,7 +234,11 @@ async def agent(house: House, run: Run, upstream: Upstream, seed: int, name: str
             history.append({"role": "assistant", "content": answer["content"]})
         else:
             history += answer["output"]
-        history.append({"role": "user", "content": text(rng, rng.randint(1_500, 4_500))})
+        said: Any = text(rng, rng.randint(1_500, 4_500))
+        if turn < screens:
+            said = screenshot(text(rng, 200), claude=claude)
+            run.screens += 1
+        history.append({"role": "user", "content": said})
 
 
 def mark(message: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +248,7 @@ def mark(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"content": [*blocks[:-1], blocks[-1] | {"cache_control": {"type": "ephemeral"}}]}
 
 
-async def one_run(folder: Path, model: str, seed: int, forgets: float = 0) -> Run:
+async def one_run(folder: Path, model: str, seed: int, forgets: float = 0, screens: int = 0) -> Run:
     provider, prices = KINDS[model]
     house = House(
         folder,
@@ -235,7 +263,8 @@ async def one_run(folder: Path, model: str, seed: int, forgets: float = 0) -> Ru
     run = Run(prices)
     upstream = Upstream(run, model, forgets)
     house.answering = upstream
-    await asyncio.gather(*[agent(house, run, upstream, seed * 100 + n, f"agent-{n}") for n in range(4)])
+    agents = [agent(house, run, upstream, seed * 100 + n, f"agent-{n}", screens // 4) for n in range(4)]
+    await asyncio.gather(*agents)
     settled = sum(record["cost_nanousd"] for record in house.records() if record["t"] == "settle")
     assert settled == run.billed
     assert house.reserved() == 0
@@ -265,3 +294,19 @@ async def test_a_cache_that_forgets_is_not_counted_on(tmp_path: Path, seed: int)
     run = await one_run(tmp_path, "claude-opus-4-5", seed, forgets=0.05)
     assert run.over <= 0
     assert run.false == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("model", KINDS)
+async def test_an_agent_that_looks_at_its_screen_is_not_strangled(tmp_path: Path, model: str, seed: int) -> None:
+    """Forty screenshots of 200 KB in one session: they cost some tokens each, not a context and not their bytes."""
+    run = await one_run(tmp_path, model, seed, screens=SCREENSHOTS)
+    stranded = 1 - run.billed / LIMIT_NANO
+    print(
+        f"{model} seed {seed}, {run.screens} screenshots: {run.calls} calls, {run.refused} refused, "
+        f"{len(run.false)} of them wrongly, {stranded:.2%} stranded, {run.counted} counts asked for"
+    )
+    assert run.screens == SCREENSHOTS
+    assert run.over <= 0
+    assert run.false == []
+    assert stranded < 0.05

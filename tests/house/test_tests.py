@@ -1,13 +1,15 @@
-"""The tests' own architecture: helpers stand in tests/support, and no folder takes from one above it."""
+"""The tests' own architecture: helpers stand in tests/support, no folder takes from one above it, every module has its tests."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatch
 
 import pytest
 
-from tests.house.source import Source, sources
+from tests.house.source import ROOT, Source, product, sources
 from tests.house.source import imports as absolute_imports
 
 # What each folder may import from besides itself. Only what runs the product as a whole stands on the independent bill's rig.
@@ -115,3 +117,48 @@ def test_an_import_that_goes_up_is_seen(path: str, code: str) -> None:
 def test_a_bill_that_shares_code_with_the_product_is_seen() -> None:
     """The check itself."""
     assert shared_with_the_product(Source.parse("tests/torture/tariff.py", "from pricing.book import Book")) != []
+
+
+ROW = re.compile(r"^\| [^|]+ \| ((?:`[\w/]+\.py` ?)+)\| ((?:`[\w/*.]+` ?)+)\|$", re.MULTILINE)
+
+
+def homeless(modules: Iterable[str], tests: Collection[str], readme: str) -> list[str]:
+    """What is wrong with the table of tests/README.md: modules with neither a test of their name nor a row, rows in vain."""
+    rows = [(row[1].replace("`", "").split(), row[2].replace("`", "").split()) for row in ROW.finditer(readme)]
+    patterns = {pattern for _, named in rows for pattern in named}
+    modules = list(modules)
+    wrong = [f"{module}: no {home_of(module)}, and no row names it" for module in modules
+             if home_of(module) not in tests and not any(fnmatch(module, pattern) for pattern in patterns)]  # fmt: skip
+    wrong += [
+        f"tests/README.md: no file tests/{test}" for named, _ in rows for test in named if f"tests/{test}" not in tests
+    ]
+    wrong += [f"tests/README.md: {p} is no module" for p in sorted(patterns) if not any(fnmatch(m, p) for m in modules)]
+    return wrong
+
+
+def home_of(module: str) -> str:
+    """The unit test of a module's name, both by their paths."""
+    folder, _, name = module.removeprefix("proxy/").rpartition("/")
+    return f"tests/unit/{folder}/test_{name}" if folder else f"tests/unit/test_{name}"
+
+
+def test_every_module_has_a_home() -> None:
+    """Who changes a module finds its tests by its name, or in the table of tests/README.md."""
+    modules = [source.path for source in product() if source.tree.body and not source.path.endswith("__init__.py")]
+    tests = {source.path for source in sources("tests")}
+    found = homeless(modules, tests, (ROOT / "tests" / "README.md").read_text(encoding="utf-8"))
+
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("modules", "row"),
+    [
+        (["proxy/new.py"], ""),
+        (["proxy/wire/sse.py"], "| x | `unit/gone.py` | `proxy/wire/*` |\n"),
+        ([], "| x | `unit/wire/test_sse.py` | `proxy/gone.py` |\n"),
+    ],
+)
+def test_a_module_without_a_home_and_a_row_in_vain_are_seen(modules: list[str], row: str) -> None:
+    """The check itself."""
+    assert homeless(modules, {"tests/unit/wire/test_sse.py"}, row) != []

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
+from docs.generate import unit_of
 from proxy.control.metrics.exposition import PREFIX
-from proxy.control.metrics.table import METRICS, Metric
+from proxy.control.metrics.table import METRICS
 from tests.observability import boards
 from tests.observability.boards import ROOT, Rule
 
@@ -41,22 +42,6 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
-
-
-def unit_of(metric: Metric) -> str:
-    """By the name, as Prometheus' own conventions have it."""
-    name = metric.name.removesuffix("_total")
-    for ending, unit in (
-        ("_timestamp_seconds", "epoch seconds"),
-        ("_seconds", "seconds"),
-        ("_bytes", "bytes"),
-        ("_info", "1"),
-    ):
-        if name.endswith(ending):
-            return unit
-    if "_usd" in name:
-        return "USD"
-    return {"tokens": "tokens", "budget_store_up": "0 or 1"}.get(name, "count")
 
 
 def test_the_table_has_every_metric_of_the_code_and_no_other() -> None:

@@ -21,7 +21,6 @@ from proxy.dialects import find
 from proxy.errors import Refused
 from proxy.exchange import tighten
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.plane import Plane
 from proxy.types import Identity
 from tests.flow.house import Answer, House
 from tests.recorded.make import FILE
@@ -84,7 +83,7 @@ async def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
         text_only = not attempt.call.media_items and attempt.call.passes == 1
         found.clear()
         if text_only:
-            found.update(tokenizer=tighten._own_tokenizer(attempt), calibrated=tighten._calibrated(plane, attempt))
+            found.update(tokenizer=tighten._own_tokenizer(attempt), calibrated=tighten._calibrated(attempt))
         return await take(attempt, *given)
 
     monkeypatch.setattr(Attempt, "reserve", counting)
@@ -94,7 +93,6 @@ async def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
         if provider not in houses:
             houses[provider] = _house(tmp_path / provider, provider)
         house = houses[provider]
-        plane: Plane = house.plane
         house.answers.clear()
         known = len(house.records())
         _made_before(house, call)

@@ -220,7 +220,8 @@ class Replay(Handler):
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         if broken:
-            data = data[: data.rindex(b"data: ")]  # all but the last event
+            events = data.split(b"\n\n")
+            data = b"\n\n".join(events[: len(events) // 2]) + b"\n\n"  # before anything says that it has ended
             self.close_connection = True
         self.wfile.write(data)
 

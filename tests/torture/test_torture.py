@@ -8,6 +8,7 @@ import pytest
 
 from . import moved, points, scenarios, shared
 from .disks import Limited, full_disk, full_spool
+from .hostile import hostile_tenants
 from .scenarios import Outcome
 from .soak import soak
 from .stampede import stampede
@@ -152,3 +153,10 @@ def test_a_clock_that_is_set_back_gives_no_window_twice(redis: bool, tmp_path: P
     outcome = passed(moved.clock_steps(tmp_path, times=2, redis=redis))
 
     assert outcome.facts["fullest"] > 0.5
+
+
+def test_hostile_tenants_cost_an_honest_one_no_call_and_no_money(tmp_path: Path) -> None:
+    outcome = passed(hostile_tenants(tmp_path, calls=200))
+
+    assert outcome.facts["bill"]["invoiced_nano"] == outcome.facts["bill"]["booked_nano"] > 0
+    assert outcome.facts["beside"]["calls"] == 200
