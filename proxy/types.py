@@ -31,6 +31,11 @@ class Identity:
     expires_at: float | None = None
     trust_labels: bool = False
 
+    @property
+    def payer(self) -> str:
+        """The team, or the key where it is in none: who learns from its own calls only."""
+        return f"team:{self.team}" if self.team is not None else f"key:{self.key_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -75,6 +75,14 @@ class KeyRing:
         # The look-up is by a hash that the sender cannot steer; the comparison is what decides.
         if identity is None or not hmac.compare_digest(identity.key_id, key_id):
             raise invalid_key()
-        if identity.expires_at is not None and identity.expires_at <= now_s:
-            raise invalid_key()
-        return identity
+        return _valid(identity, now_s)
+
+    def again(self, identity: Identity, now_s: float) -> Identity:
+        """The same key some time later. Raises `Refused` (401) where it was revoked or has expired since."""
+        return _valid(self._by_id.get(identity.key_id), now_s)
+
+
+def _valid(identity: Identity | None, now_s: float) -> Identity:
+    if identity is None or (identity.expires_at is not None and identity.expires_at <= now_s):
+        raise invalid_key()
+    return identity

@@ -20,7 +20,8 @@ class CallPrice:
     """Usage in, nano-USD out; None where a unit has no price.
 
     at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the
-    request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught.
+    request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught;
+    `physical`: the most that it can use at all, beyond which they teach nothing (empty: not known).
     media: tokens of the input that are of one medium. things:
     what may be billed in place of tokens. free: the provider bills nothing. cached_tokens: of the input, at the price of
     reading a prompt cache.
@@ -35,6 +36,7 @@ class CallPrice:
     fixed: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
     factor: float = 1.0
+    physical: Mapping[str, int] = field(default_factory=dict)
     media: Mapping[str, int] = field(default_factory=dict)
     things: Mapping[str, int] = field(default_factory=dict)
     free: bool = False
@@ -55,7 +57,15 @@ class CallPrice:
         return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
 
     def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
-        nanousd = self.book.ceiling_nanousd(
+        nanousd = self._dearest(usage, without)
+        if self.factor == 1 or nanousd is None:
+            return nanousd
+        raised = math.ceil(nanousd * self.factor)
+        most = self._dearest(self.physical, without) if self.physical else None
+        return raised if most is None else max(nanousd, min(raised, most))
+
+    def _dearest(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
+        return self.book.ceiling_nanousd(
             usage,
             provider=self.provider,
             model=self.model,
@@ -65,7 +75,6 @@ class CallPrice:
             fixed=self.fixed,
             without=without,
         )
-        return nanousd if self.factor == 1 or nanousd is None else math.ceil(nanousd * self.factor)
 
     def reading(self, cached_tokens: int) -> CallPrice:
         """The same for a call that reads so much of its input from a cache."""
@@ -82,6 +91,7 @@ class CallPrice:
             "fixed": dict(self.fixed),
             "without": sorted(self.without),
             "factor": self.factor,
+            "physical": dict(self.physical),
             "media": dict(self.media),
             "things": dict(self.things),
             "free": self.free,

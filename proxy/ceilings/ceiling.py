@@ -224,6 +224,18 @@ def by_medium(usage: Mapping[str, int], media: Mapping[str, int]) -> Mapping[str
     return {**usage, **media, "input": text} if media and text >= 0 else usage
 
 
+def physical(
+    call: Call, route: Route, bound: Ceiling, context_tokens: int | None, max_output_tokens: int | None
+) -> dict[str, int]:
+    """The most that the model reads and writes for such a call, whatever it says of itself; {} where that is not known."""
+    context = route.context_tokens or context_tokens
+    if context is None:
+        return {}
+    times = call.passes * call.sequences
+    written = max(route.max_output_tokens or max_output_tokens or context, bound.output_tokens)
+    return {**bound.extra, "input": max(context * times, bound.input_tokens or 0), "output": written * times}
+
+
 def overhead(call: Call) -> int:
     """Tokens that stand in no text of the request: templates, and prompts that the provider adds."""
     return _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens

@@ -1,7 +1,9 @@
 """What the bills have taught about ceilings: how far one was exceeded, how a family counts tokens beside o200k, and whether
 a prompt cache keeps its promises.
 
-Kept in a small file beside the spool, so that a restart does not unlearn it. Only ever grows; delete the file to forget.
+Kept in a small file beside the spool, so that a restart does not unlearn it. How far ceilings were exceeded is known of
+each team apart, and half of it is forgotten with every day without another overrun. `taximeter prices learned` shows it and
+takes it back; a running server sees that within a minute.
 """
 
 from __future__ import annotations
@@ -17,39 +19,82 @@ log = logging.getLogger("taximeter.data")
 
 _MAX_FACTOR = 100.0
 _MAX_MODELS = 10_000
+_DAY_S = 86_400.0
+_FORGOTTEN = 1.01  # a factor below it is none
+_LOOK_EVERY_S = 60.0
 _KEPT_BEFORE_TRUST = 20
 _KEPT_AFTER_A_BREACH = 10_000
 
 
 class Learned:
-    """Factors by `provider/model`, ratios by tokenizer family. `path` None: in memory only."""
+    """Factors by team and `provider/model`, ratios by tokenizer family. `path` None: in memory only.
+
+    Times are epoch seconds. whose: the team or the key that a call is made for; nobody else learns from it.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._factors: dict[str, float] = {}
+        self._factors: dict[str, tuple[float, float]] = {}  # and when the last overrun was
+        self._written_ns = 0
+        self._look_at_s = 0.0
         self._ratios: dict[str, float] = {}
         self._kept: dict[str, int] = {}
         if path is not None:
             self._load(path)
 
-    def factor(self, provider: str, model: str) -> float:
-        """What a model's ceiling is multiplied by: 1, or the most that a bill exceeded it by."""
-        return self._factors.get(f"{provider}/{model}", 1.0) if self._factors else 1.0
+    def factor(self, whose: str, provider: str, model: str, now_s: float) -> float:
+        """What a model's ceiling is multiplied by for them: 1, or what is left of the most that a bill exceeded it by."""
+        if not self._factors:
+            return 1.0
+        if now_s >= self._look_at_s:
+            self._look(now_s)
+        return self._left(_name(whose, provider, model), now_s)
+
+    def factors(self, now_s: float) -> dict[str, float]:
+        """Every factor that is above 1, by `whose provider/model`."""
+        return {name: left for name in self._factors if (left := self._left(name, now_s)) > 1}
+
+    def _left(self, name: str, now_s: float) -> float:
+        known = self._factors.get(name)
+        if known is None:
+            return 1.0
+        left = 1 + (known[0] - 1) * 0.5 ** (max(0.0, now_s - known[1]) / _DAY_S)
+        return left if left >= _FORGOTTEN else 1.0
 
     def ratio(self, family: str, at_least: float) -> float:
         """The most tokens of a family that were seen for one of o200k."""
         return max(at_least, self._ratios.get(family, 0.0))
 
-    def overran(self, provider: str, model: str, cost_nanousd: int, ceiling_nanousd: int) -> None:
+    def overran(
+        self, whose: str, provider: str, model: str, cost_nanousd: int, ceiling_nanousd: int, now_s: float
+    ) -> None:
         """A bill was larger than its ceiling."""
         if ceiling_nanousd <= 0 or cost_nanousd <= ceiling_nanousd:
             return
-        name = f"{provider}/{model}"
-        factor = min(_MAX_FACTOR, self._factors.get(name, 1.0) * math.ceil(100 * cost_nanousd / ceiling_nanousd) / 100)
-        if factor > self._factors.get(name, 1.0) and len(self._factors) < _MAX_MODELS:
-            log.warning("a call of %s cost %.2f times its ceiling: its ceilings are raised", name, factor)
-            self._factors[name] = factor
+        name = _name(whose, provider, model)
+        before = self._left(name, now_s)
+        factor = min(_MAX_FACTOR, before * math.ceil(100 * cost_nanousd / ceiling_nanousd) / 100)
+        if name not in self._factors and len(self._factors) >= _MAX_MODELS:
+            self._factors = {name: self._factors[name] for name in self.factors(now_s)}
+        if name in self._factors or len(self._factors) < _MAX_MODELS:
+            log.warning("a call of %s/%s cost %.2f times its ceiling: its team's are raised", provider, model, factor)
+            self._factors[name] = factor, now_s
             self._save()
+
+    def forget(self, model: str) -> list[str]:
+        """Take back what was learned of how far a model's ceilings are exceeded; the names under which it stood."""
+        gone = [name for name in self._factors if name.partition(" ")[2].partition("/")[2] == model]
+        for name in gone:
+            del self._factors[name]
+        if gone:
+            self._save()
+        return gone
+
+    def _look(self, now_s: float) -> None:
+        """Whether an operator has taken something back."""
+        self._look_at_s = now_s + _LOOK_EVERY_S
+        if self._path is not None and _modified_ns(self._path) != self._written_ns:
+            self._load(self._path)
 
     def counted(self, family: str, tokens: int, o200k_tokens: int) -> None:
         """A provider counted `tokens` where o200k makes that many."""
@@ -77,13 +122,17 @@ class Learned:
             self._save()
 
     def _load(self, path: Path) -> None:
+        self._written_ns = _modified_ns(path)
         try:
             value = orjson.loads(path.read_bytes())
-            self._factors = {str(name): min(_MAX_FACTOR, float(one)) for name, one in value["factors"].items()}
+            self._factors = {
+                str(name): (min(_MAX_FACTOR, float(factor)), float(at_s))
+                for name, (factor, at_s) in value.get("overruns", {}).items()
+            }
             self._ratios = {str(name): float(one) for name, one in value["ratios"].items()}
             self._kept = {str(name): int(one) for name, one in value.get("kept", {}).items()}
         except FileNotFoundError:
-            pass
+            self._factors = {}
         except (OSError, orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError):
             log.warning("%s cannot be read: what was learned about ceilings is forgotten", path.name)
 
@@ -92,5 +141,17 @@ class Learned:
             return
         new = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # learned again when it happens again
-            new.write_bytes(orjson.dumps({"factors": self._factors, "ratios": self._ratios, "kept": self._kept}))
+            new.write_bytes(orjson.dumps({"overruns": self._factors, "ratios": self._ratios, "kept": self._kept}))
             new.replace(self._path)
+            self._written_ns = _modified_ns(self._path)
+
+
+def _name(whose: str, provider: str, model: str) -> str:
+    return f"{whose.replace(' ', '_')} {provider}/{model}"
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -17,6 +17,9 @@ from pricing.load import load_book
 from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.report import Hole, holes, winners
 from pricing.times import date_text, epoch_s
+from proxy.ceilings.learned import Learned
+from proxy.cli.options import ConfigOption, config_of
+from proxy.times import now_s
 
 app = typer.Typer(
     name="prices", no_args_is_help=True, help="The price book: what it says, what it lacks, and refreshing it."
@@ -201,3 +204,23 @@ def _others(model: Model, at_s: int) -> Iterator[str]:
 
 def _prices(prices: Mapping[str, Price]) -> str:
     return ", ".join(f"{unit} {_price(price)}" for unit, price in prices.items())
+
+
+@app.command()
+def learned(
+    config: ConfigOption = None,
+    reset: Annotated[
+        str | None, typer.Option("--reset", help="The model to take it back of.", show_default=False)
+    ] = None,
+) -> None:
+    """By how much bills exceeded their ceilings, which raises each team's next ones. --reset takes it back, at a server that
+    runs within a minute."""
+    now = now_s()
+    for path in sorted(Path(config_of(config).data_dir).glob("learned-*.json")):
+        known = Learned(path)
+        if reset is None:
+            for name, factor in known.factors(now).items():
+                typer.echo(f"{name}: {factor:.2f}")
+        else:
+            for name in known.forget(reset):
+                typer.echo(f"{name}: taken back")

@@ -14,6 +14,7 @@ from proxy.dialects import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
+from proxy.wire.json_weight import parsed_bytes
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -116,7 +117,9 @@ class Client:
             if self.held_bytes > limit:
                 raise too_large(limit)
             if not message.get("more_body", False):
-                return b"".join([*chunks, chunk]) if chunks else chunk
+                body = b"".join([*chunks, chunk]) if chunks else chunk
+                self._hold(parsed_bytes(body))  # a dense one takes many times its bytes once it is parsed
+                return body
             chunks.append(chunk)
 
     def admit(self, holder: str) -> None:
@@ -127,6 +130,8 @@ class Client:
         self.holder = holder
 
     def _hold(self, count: int) -> None:
+        if not count:
+            return
         answer = self.load.bytes.take(self.holder, count)
         if answer != "granted":
             raise too_many_in_flight("bytes") if answer == "own share" else overloaded("bytes")

@@ -115,6 +115,7 @@ class Connection(HttpToolsProtocol):
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
         super().on_headers_complete()
+        self.headers = []  # what comes after the head (trailers) is none of what the application was given
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows such a request is never read as HTTP
         cast(dict[str, Any], self.scope)["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pricing.cost import Cost
+from pricing.cost import Cost, CostLine
 from pricing.usage import Reading
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.estimated import counted, implausible
+from proxy.exchange.estimated import counted, implausible, priced_part
 from proxy.exchange.gate import doubtful
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
@@ -90,17 +90,17 @@ class Answering:
     async def settle(self, reading: Reading, outcome: str) -> Cost | None:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         attempt, exchange = self.attempt, self.exchange
-        cost = self.price(reading) if reading.source != "none" else None
+        cost = priced_part(self.price(reading)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
-        elif implausible(reading, cost):
+        elif implausible(attempt, reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
             await self._close(replace(reading, flags=flags), None, outcome)
             cost = None
-        elif cost.cost_nanousd is None and attempt.reserved_nanousd:
+        elif cost.status != "priced" and (cost.cost_nanousd or 0) < (attempt.reserved_nanousd or 0):
             # It was reserved as money, and comes back in units that have no price: it was not free for all that.
-            await self._close(reading, None, outcome)
+            await self._close(replace(reading, flags=cost.flags), None, outcome, cost.lines)
             cost = None
         else:
             await self._close(reading, cost, outcome)
@@ -114,7 +114,7 @@ class Answering:
         """Charge the ceiling: it may have been billed, and nothing says how much."""
         await self._close(Reading(), None, outcome)
 
-    async def _close(self, reading: Reading, cost: Cost | None, outcome: str) -> None:
+    async def _close(self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()) -> None:
         response = self.response
         upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
         settlement = Settlement(
@@ -126,6 +126,7 @@ class Answering:
             timings=self.timings(),
             upstream_request_id=upstream_id.decode("latin-1")[:200] if upstream_id else None,
             stored=self.stored,
+            lines=lines,
         )
         await self.attempt.settle(settlement)
 

@@ -6,18 +6,50 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from pricing.cost import Cost
+from pricing.money import to_nanousd
+from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Reading
+from proxy.exchange.attempt import Attempt
 
 _MOST_NANOUSD = 10**15  # a million dollars for one call
+# Whose output limits hold for all that is written; elsewhere reasoning may stand beside them, and only the context bounds it.
+_WITHIN_THE_CAP = frozenset({"openai", "azure", "anthropic", "google", "google-vertex"})
 _INPUTS = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
 
 
-def implausible(reading: Reading, cost: Cost) -> bool:
-    """More than there can be."""
-    return "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD
+def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
+    """More than there can be: than the model reads and writes in all the passes and sequences of this call."""
+    if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
+        return True
+    route, call, bound, configured = attempt.route, attempt.call, attempt.bound, attempt.exchange.configured
+    facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6)
+    context = route.context_tokens or facts.context_tokens
+    if context is None or reading.source == "estimated" or call.free:
+        return False
+    given = taken = 0.0
+    for unit, quantity in reading.usage.items():
+        if unit in INPUT_SIDE:
+            given += float(quantity)
+        elif unit in TOKENS:
+            taken += float(quantity)
+    times = call.passes * call.sequences
+    written = context
+    if configured.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
+        written = route.max_output_tokens or facts.max_output_tokens or context
+    return given > max(context * times, bound.input_tokens or 0) or taken > max(written, bound.output_tokens) * times
+
+
+def priced_part(cost: Cost) -> Cost:
+    """A cost of which some units have no price is at least what the others come to; flagged `partial`. Else as it is."""
+    if cost.status != "partial":
+        return cost
+    usd = sum((line.cost_usd for line in cost.lines), Decimal(0))
+    flags = tuple(dict.fromkeys((*cost.flags, "partial")))
+    return cost._replace(cost_usd=usd, cost_nanousd=to_nanousd(usd), flags=flags)
 
 
 async def counted(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pricing.cost import Cost
-from pricing.units import INPUT_SIDE
+from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Reading
 from proxy.ceilings.prompt_cache import cached_by
 from proxy.dialects.turns import answer_turns
@@ -43,11 +43,24 @@ def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     route, reserved = attempt.route, attempt.reserved_nanousd
     # If it was not: `note_conversation` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens
-    if cache_was_read and reserved and cost.cost_nanousd and cost.cost_nanousd > reserved:
-        plane.learned.overran(route.provider, route.model, cost.cost_nanousd, reserved)
+    overran = cache_was_read and reserved and cost.cost_nanousd and cost.cost_nanousd > reserved
+    if overran and _is_of_the_text(attempt, reading, cost):
+        payer = attempt.exchange.identity.payer
+        plane.learned.overran(payer, route.provider, route.model, cost.cost_nanousd or 0, reserved or 0, now_s())
     if attempt.counted_by is not None and reading.source == "provider":
         family, o200k_tokens = attempt.counted_by
         plane.learned.counted(family, _input_tokens(reading), o200k_tokens)
+
+
+def _is_of_the_text(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
+    """Whether a bill came of the call's own text: not of media or pages whose size others choose, not of the provider's
+    tools or betas or tiers, not of a usage of which some was guessed."""
+    call = attempt.call
+    if call.media_items or call.urls or call.betas or call.passes > 1 or cost.asked or cost.status != "priced":
+        return False
+    if reading.source != "provider" or reading.flags or reading.conditions.get("service_tier"):
+        return False
+    return all(unit in TOKENS for unit in reading.usage) and not reading.parts
 
 
 def _input_tokens(reading: Reading) -> int:

@@ -33,7 +33,9 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     configured = plane.configured
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
-    call = _parse(endpoint, client, await client.body())
+    body = await client.body()
+    identity = plane.keys.again(identity, now_s())  # a body may take its time
+    call = _parse(endpoint, client, body)
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)

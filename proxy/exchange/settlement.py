@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pricing.book import Book
-from pricing.cost import Cost
+from pricing.cost import Cost, CostLine
 from pricing.money import to_nanousd
 from pricing.usage import Reading
 from proxy.spool import records
@@ -26,7 +26,7 @@ class Timings(NamedTuple):
 
 class Settlement(NamedTuple):
     """`cost` None: nothing could be read, the ceiling is charged (`unconfirmed`). stored: digests of what the call left at
-    the provider, for as long as that keeps it."""
+    the provider, for as long as that keeps it. lines: what is known of the cost where that is not all of it."""
 
     outcome: str
     http_status: int | None
@@ -36,6 +36,7 @@ class Settlement(NamedTuple):
     timings: Timings
     upstream_request_id: str | None = None
     stored: Sequence[str] = ()
+    lines: Sequence[CostLine] = ()
 
 
 def charge(book: Book, route: Route, endpoint: str, attributes: Mapping[str, str | None], reading: Reading) -> Cost:
@@ -92,7 +93,7 @@ def settle_record(
     }
     if settlement.stored:
         record["stored"], record["stored_model"] = settlement.stored, route.requested
-    if cost is not None:
+    if lines := cost.lines if cost is not None else settlement.lines:
         record["cost_lines"] = [
             {
                 "unit": line.unit,
@@ -103,8 +104,9 @@ def settle_record(
                 "model": line.model,
                 "source": line.source,
             }
-            for line in cost.lines
+            for line in lines
         ]
+    if cost is not None:
         record["price_version"] = cost.price_version
         if cost.provider_reported_cost_usd is not None:
             record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)

@@ -124,7 +124,7 @@ class Streamed(Answering):
         """What the stream's own usage comes to; None where that will not be what is charged."""
         reading = self._gate.reading()
         cost = None if self.is_doubtful(reading, self._gate.kept) else self.price(reading)
-        return None if cost is None or implausible(reading, cost) else cost
+        return None if cost is None or implausible(self.attempt, reading, cost) else cost
 
     # How it ends
 

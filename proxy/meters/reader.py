@@ -95,6 +95,8 @@ class Reader:
         if not tally.found and (_was_refused(context) or (is_failure(body) and not wrote(body))):
             tally.found = True  # an error before any work is known to cost nothing
         _add_gpu_time(context, tally)
+        if tally.unreadable and context.from_client:  # what is charged for must not take it for 0
+            tally.partial = True
         return tally.reading()
 
     def answer(self, answer: lenient.Answer, context: Context = NO_CONTEXT) -> Reading:

@@ -81,6 +81,7 @@ class Tally:
     fee_usd: Decimal = Decimal(0)
     found: bool = False
     partial: bool = False
+    unreadable: bool = False
 
     def flag(self, name: str) -> None:
         """Note something odd, once."""
@@ -117,6 +118,7 @@ class Tally:
             return value
         quantity = number(value)
         if quantity is None or quantity < 0:
+            self.unreadable = self.unreadable or quantity is None  # there is a count, and nobody can say which
             self.inconsistent()
             return 0
         if quantity >= IMPLAUSIBLE_COUNT:

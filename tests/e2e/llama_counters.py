@@ -23,9 +23,10 @@ class LlamaCounters:
         return LlamaCounters(self.prompt - other.prompt, self.cached - other.cached, self.predicted - other.predicted)
 
 
-def read_counters(base_url: str) -> LlamaCounters:
+def read_counters(base_url: str, api_key: str) -> LlamaCounters:
     """The counters of the server whose OpenAI base URL (`…/v1`) is `base_url`."""
-    text = httpx.get(base_url.removesuffix("/v1") + "/metrics").text
+    headers = {"authorization": f"Bearer {api_key}"}
+    text = httpx.get(base_url.removesuffix("/v1") + "/metrics", headers=headers).raise_for_status().text
     values = dict(re.findall(r"^llamacpp:(\w+) (\d+)$", text, re.MULTILINE))
     return LlamaCounters(
         int(values["prompt_tokens_total"]),

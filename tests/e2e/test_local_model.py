@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
@@ -32,9 +33,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_model.Loca
 
 def test_its_counters_equal_the_usage_it_reports(model: local_model.LocalModel) -> None:
     """Chat, streamed and not, completions and embeddings: what the answers say is what the server counted."""
-    before = read_counters(model.base_url)
+    before = read_counters(model.base_url, model.api_key)
     reported = LlamaCounters(0, 0, 0)
-    with openai.OpenAI(base_url=model.base_url, api_key="none", max_retries=0) as client:
+    with openai.OpenAI(base_url=model.base_url, api_key=model.api_key, max_retries=0) as client:
         chat = client.chat.completions.create(
             model=model.model_name, messages=[{"role": "user", "content": PROMPT}], max_tokens=12
         )
@@ -56,13 +57,42 @@ def test_its_counters_equal_the_usage_it_reports(model: local_model.LocalModel) 
     reported += LlamaCounters(embedding.usage.prompt_tokens, 0, 0)
 
     assert len(embedding.data[0].embedding) == 576
-    assert read_counters(model.base_url) - before == reported
+    assert read_counters(model.base_url, model.api_key) - before == reported
+
+
+@pytest.mark.parametrize("key", [None, "none", "sk-local-"])
+def test_it_answers_nobody_without_its_key(model: local_model.LocalModel, key: str | None) -> None:
+    """Its port is open to every user of the machine, whose calls nobody would count."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    body = {"model": model.model_name, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 1}
+    for path in (
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/messages",
+        "/completion",
+        "/tokenize",
+    ):
+        answer = httpx.post(model.base_url.removesuffix("/v1") + path, headers=headers, json=body)
+        assert answer.status_code == 401, path
+    assert httpx.get(model.base_url.removesuffix("/v1") + "/metrics", headers=headers).status_code == 401
+
+
+def test_its_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    model = local_model.start_local_model(tmp_path)
+    try:
+        file = tmp_path / local_model.KEY_FILE
+        assert file.read_text().strip() == model.api_key
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert model.api_key not in Path(f"/proc/{model.pid}/cmdline").read_text()
+    finally:
+        model.stop()
 
 
 def test_its_log_holds_no_prompt(tmp_path: Path) -> None:
     """Neither an answered nor a refused call leaves its text in the log."""
     model = local_model.start_local_model(tmp_path)
-    with openai.OpenAI(base_url=model.base_url, api_key="none", max_retries=0) as client:
+    with openai.OpenAI(base_url=model.base_url, api_key=model.api_key, max_retries=0) as client:
         client.chat.completions.create(
             model=model.model_name, messages=[{"role": "user", "content": PROMPT}], max_tokens=1
         )

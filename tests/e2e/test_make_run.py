@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from proxy.serve.local_model import ADDRESS_FILE, MODEL_NAME
+from proxy.serve.local_model import ADDRESS_FILE, KEY_FILE, MODEL_NAME
 from tests.e2e import serving
 from tests.e2e.llama_counters import LlamaCounters, read_counters
 from tests.e2e.serving import Serving, as_json
@@ -89,6 +89,12 @@ def reported(first: Serving, first_answer: httpx.Response) -> Bill:
     return Bill(len(usages), prompt - cached, cached, output, Decimal(nano) / 10**9)
 
 
+def local_server(first: Serving) -> tuple[str, str]:
+    """The embedded model's own base URL and key."""
+    data = first.folder / "taximeter-data"
+    return (data / ADDRESS_FILE).read_text().strip() + "/v1", (data / KEY_FILE).read_text().strip()
+
+
 def run_curl(arguments: list[str]) -> httpx.Response:
     """The printed command, without needing curl: `curl -i URL -H … -d …`."""
     assert arguments[:2] == ["curl", "-i"]
@@ -127,7 +133,7 @@ def test_every_view_agrees_with_the_invoice(first: Serving, reported: Bill) -> N
     """The SDK's usage, `/api/spend`, `taximeter spend`, `/metrics` and the model server's counters: one and the same."""
     spent = eventually(lambda: bill_of(first.api("/api/spend", by="model")["items"]), lambda bill: bill == reported)
     counted = eventually(lambda: bill_from(first), lambda bill: bill == reported)
-    invoice = read_counters((first.folder / "taximeter-data" / ADDRESS_FILE).read_text().strip() + "/v1")
+    invoice = read_counters(*local_server(first))
 
     assert spent == reported
     assert counted == reported
@@ -137,8 +143,7 @@ def test_every_view_agrees_with_the_invoice(first: Serving, reported: Bill) -> N
 
 def test_a_stream_whose_client_asked_for_no_usage_is_billed_all_the_same(first: Serving, reported: Bill) -> None:
     """The client sees no usage, as it would from the server itself; the ledger has the server's own count."""
-    invoice_url = (first.folder / "taximeter-data" / ADDRESS_FILE).read_text().strip() + "/v1"
-    counted = read_counters(invoice_url)
+    counted = read_counters(*local_server(first))
     before = eventually(lambda: bill_of(first.api("/api/spend", by="model")["items"]), lambda bill: bill == reported)
     with openai.OpenAI(base_url=first.base_url, api_key=first.key, max_retries=0) as client:
         chunks = list(
@@ -152,7 +157,7 @@ def test_a_stream_whose_client_asked_for_no_usage_is_billed_all_the_same(first: 
 
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
     assert after.requests == before.requests + 1
-    assert read_counters(invoice_url) - counted == LlamaCounters(
+    assert read_counters(*local_server(first)) - counted == LlamaCounters(
         after.input_tokens - before.input_tokens,
         after.cached_tokens - before.cached_tokens,
         after.output_tokens - before.output_tokens,

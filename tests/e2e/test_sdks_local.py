@@ -113,7 +113,7 @@ class LocalRig:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRig]:
     folder = tmp_path_factory.mktemp("sdks-local")
     model = start_local_model(folder)
-    config = local_tree(model.base_url, model.model_name, model.context_tokens) | {
+    config = local_tree(model.base_url, model.model_name, model.context_tokens, model.api_key) | {
         "server": server(),
         "keys": [{"name": "me", "key": KEY}],
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
@@ -135,7 +135,7 @@ def test_the_sdk_the_ledger_and_the_model_server_agree(
     running: LocalRig, call: Callable[..., Told], operation: str, stream: bool
 ) -> None:
     address = running.model.base_url
-    before = read_counters(address)
+    before = read_counters(address, running.model.api_key)
     session = f"local-{operation}-{stream}"
     make: Any = anthropic.Anthropic if call is messages else openai.OpenAI
     base_url = running.base_url.removesuffix("/v1") if call is messages else running.base_url
@@ -150,7 +150,7 @@ def test_the_sdk_the_ledger_and_the_model_server_agree(
     assert {unit: int(count) for unit, count in entry["usage"].items() if int(count)} == told.used
     nano = sum(NANO[unit] * count for unit, count in told.used.items())
     assert Decimal(entry["cost_usd"]) == Decimal(nano) / 10**9
-    counted = eventually(lambda: read_counters(address), lambda seen: seen != before)
+    counted = eventually(lambda: read_counters(address, running.model.api_key), lambda seen: seen != before)
     assert counted.predicted - before.predicted == told.used["output"]
 
 

@@ -14,6 +14,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import find
 from proxy.exchange import tighten
+from proxy.times import now_s
 from proxy.upstream.pool import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
@@ -157,14 +158,16 @@ async def test_a_bill_beyond_its_ceiling_raises_the_next_ones(build: Build, tmp_
     second = [record for record in house.records() if record["t"] == "intent"][1]["reserved_nanousd"]
     assert second >= 300_100_000 > first
     again = Learned(tmp_path / "data" / "learned-data-0.json")
-    assert again.factor("acme", "m-1") == house.plane.learned.factor("acme", "m-1") > 1
+    now = now_s()
+    assert again.factors(now) == house.plane.learned.factors(now)
+    assert again.factor("team:t", "acme", "m-1", now_s()) > 1
 
 
 def test_what_was_learned_survives_a_damaged_file(tmp_path: Path) -> None:
     file = tmp_path / "learned.json"
-    for text in ("", "[]", '{"factors": 3, "ratios": {}}', '{"factors": {"a/b": "x"}, "ratios": {}}'):
+    for text in ("", "[]", '{"overruns": 3, "ratios": {}}', '{"overruns": {"team:t a/b": ["x", 1]}, "ratios": {}}'):
         file.write_text(text)
-        assert Learned(file).factor("a", "b") == 1.0
+        assert Learned(file).factor("team:t", "a", "b", 0) == 1.0
 
 
 def test_text_that_a_tokenizer_may_rewrite_counts_as_what_it_may_become() -> None:

@@ -18,6 +18,7 @@ from tests.support.waiting import TooLateError
 
 from . import disks, fuzz_sse, networks, power_loss, scenarios, shared
 from .figures import Verdict
+from .hostile import hostile_tenants
 from .scenarios import Outcome
 from .soak import soak
 from .stampede import stampede
@@ -52,6 +53,7 @@ RUNS: dict[str, Run] = {
     "database-lossy": lambda folder, seed, a: networks.lossy_database(folder, calls=a.calls, seed=seed),
     "database-away": lambda folder, seed, a: networks.away_database(folder, seconds=30 * a.minutes, seed=seed),
     "store-lossy": lambda folder, seed, a: networks.lossy_store(folder, calls=a.calls, seed=seed),
+    "hostile": lambda folder, seed, a: hostile_tenants(folder, calls=min(a.calls, 2000), seed=seed),
     "disk-full": lambda folder, seed, a: disks.small_disk(folder, seed=seed),
     "disk-limited": lambda folder, seed, a: disks.full_disk(folder, disks.Limited(), seed=seed),
     "spool-bound": lambda folder, seed, a: disks.full_spool(folder, seed=seed),

@@ -156,9 +156,11 @@ class Rig:
             if marked is not None:
                 marked.close()
 
-    def begin_load(self, wanted: Traffic, gateway: Gateway | None = None) -> Marked:
+    def begin_load(
+        self, wanted: Traffic, gateway: Gateway | None = None, callers: tuple[Caller, ...] = CALLERS
+    ) -> Marked:
         """Start a load, on another gateway than the rig's own where one is given; its log is part of the evidence."""
-        wanted = replace(wanted, callers=CALLERS)
+        wanted = replace(wanted, callers=callers)
         name = f"load-{len(self.loads)}"
         log = self.folder / f"{name}.jsonl"
         load = Marked(self.folder, name)

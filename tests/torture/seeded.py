@@ -69,7 +69,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("no output is believed whatever is seen", "proxy/exchange/gate.py",
          "return not outputs and shows_output(pieces)", "return False", _BROKEN),
     _bug("what is beyond possible is charged", "proxy/exchange/estimated.py",
-         'return "implausible" in reading.flags or', "return False and", _BROKEN),
+         'if "implausible" in reading.flags or', "if False and", _BROKEN),
     _bug("cumulative usage is added up", "proxy/meters/reader.py",
          "return before if old is not None and new is not None and old > new else value",
          "return old + new if old is not None and new is not None else value", "tests/unit/meters/test_fixtures.py"),

@@ -8,6 +8,7 @@ import pytest
 
 from . import points, scenarios, shared
 from .disks import Limited, full_disk, full_spool
+from .hostile import hostile_tenants
 from .scenarios import Outcome
 from .soak import soak
 from .stampede import stampede
@@ -133,3 +134,10 @@ def _held(outcome: Outcome) -> None:
     assert outcome.facts["while full"] == {503: 60}
     assert outcome.facts["sent while full"] == 0
     assert outcome.facts["after"] == {200: 60}
+
+
+def test_hostile_tenants_cost_an_honest_one_no_call_and_no_money(tmp_path: Path) -> None:
+    outcome = passed(hostile_tenants(tmp_path, calls=200))
+
+    assert outcome.facts["bill"]["invoiced_nano"] == outcome.facts["bill"]["booked_nano"] > 0
+    assert outcome.facts["beside"]["calls"] == 200

@@ -116,9 +116,9 @@ class Observed:
         alike.count += 1
         alike.sources[row["usage_source"] or "none"] += 1
         cost = row["cost_nanousd"]
-        if cost is None:
+        if cost is None or "partial" in (end.get("flags") or ()):
             alike.unpriced += 1
-        else:
+        if cost is not None:
             for unit, nanousd in deal(cost, end["cost_lines"] or (), row["status"]):
                 alike.cost[unit] += nanousd
             self._observe(alike, "request_cost_usd", (model, operation), cost, row)
