@@ -8,17 +8,16 @@ Images (platform.openai.com/docs/guides/images-vision): see `TILES`, `PATCHES`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import re
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from pricing.media.images import image_size as media_size
+from pricing.media.source import Encoded
 from pricing.tokens import count_all
 
 PER_MESSAGE, PRIMING, PER_NAME = 3, 3, 1
@@ -46,7 +45,7 @@ GEMINI_TILE = 258
 UNKNOWN_SIZE = (1024, 1024)
 
 _IMAGE_KEYS = {"image_url", "input_image", "image", "inlineData", "inline_data", "source", "file_data"}
-_BASE64 = re.compile(r"(?:data:[^,;]*;base64,)?([A-Za-z0-9+/=\s]{24,})")
+_MOST_HEAD = 200  # characters before the comma of a data URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,34 +158,8 @@ def _image_of(value: object, block: dict[str, Any]) -> Image:
 
 
 def image_size(data: str) -> tuple[int, int] | None:
-    """Width and height of a base64 PNG, GIF, WebP or JPEG, from its header; None for links and anything else."""
-    match = _BASE64.match(data)
-    if not match:
-        return None
-    try:
-        head = base64.b64decode(match[1][:65536].replace("\n", "")[: 65536 // 4 * 4], validate=False)
-    except (binascii.Error, ValueError):
-        return None
-    if head.startswith(b"\x89PNG") and len(head) >= 24:
-        width, height = struct.unpack(">II", head[16:24])
-        return width, height
-    if head[:3] == b"GIF" and len(head) >= 10:
-        width, height = struct.unpack("<HH", head[6:10])
-        return width, height
-    if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and len(head) >= 30:
-        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-    return _jpeg_size(head) if head[:2] == b"\xff\xd8" else None
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    position = 2
-    while position + 9 < len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            height, width = struct.unpack(">HH", head[position + 5 : position + 9])
-            return width, height
-        position += 2 + int.from_bytes(head[position + 2 : position + 4], "big")
-    return None
+    """Width and height of a picture in base64 or in a data URL; None for links and anything else."""
+    return media_size(Encoded(data[data.find(",", 0, _MOST_HEAD) + 1 :] if data.startswith("data:") else data))
 
 
 def image_tokens(image: Image, model: str) -> int:

@@ -121,20 +121,18 @@ def estimate(
         if reason := call.unbounded or unbounded_by(call, route):
             raise _UnboundedError(reason)
         habits = habits_of(call, route)
-        bound = _input_bound(call, route, body_bytes, context, habits)
-        aside = call.beside_tokens + _thoughts(habits, route, model_output)
-        fees = {**_FEES, **habits.fees}
-        bound = bound._replace(aside=aside, fees=fees)
+        inject = False
         if route.cap_trust == "ignored":
-            most = _needed(context, call, route, "its output caps are not trusted")
-            return bound._replace(output_tokens=most)
+            most_output = _needed(context, call, route, "its output caps are not trusted")
+        elif call.output_caps:
+            most_output = max(call.output_caps)
+        else:
+            inject = model_output is None
+            most_output = _DEFAULT_OUTPUT_TOKENS if model_output is None else model_output
+        aside = call.beside_tokens + _thoughts(habits, route, model_output)
+        return _bound(call, route, body_bytes, context, habits, most_output, aside, inject=inject)
     except _UnboundedError as unbounded:
         return Ceiling(None, 0, call.sequences, missing=str(unbounded))
-    if call.output_caps:
-        return bound._replace(output_tokens=max(call.output_caps))
-    if model_output is not None:
-        return bound._replace(output_tokens=model_output)
-    return bound._replace(output_tokens=_DEFAULT_OUTPUT_TOKENS, inject=True)
 
 
 def _context(call: Call, route: Route, context_tokens: int | None) -> int | None:
@@ -168,8 +166,18 @@ def _thoughts(habits: Habits, route: Route, model_output: int | None) -> int:
     return most
 
 
-def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None, habits: Habits) -> Ceiling:
-    """The bound on what goes in, without any output."""
+def _bound(
+    call: Call,
+    route: Route,
+    body_bytes: int,
+    context: int | None,
+    habits: Habits,
+    most_output: int,
+    aside: int,
+    *,
+    inject: bool,
+) -> Ceiling:
+    """The ceiling with the bound on what goes in."""
     tokens = body_bytes - call.opaque_bytes + overhead(call)
     media: dict[str, int] = {}
     each: list[tuple[int, int]] = []
@@ -204,8 +212,9 @@ def _input_bound(call: Call, route: Route, body_bytes: int, context: int | None,
     if seconds and route.provider in SOUND_BY_SECOND:
         extra = {**extra, "audio_second": extra.get("audio_second", 0) + seconds}
     return Ceiling(
-        tokens, 0, call.sequences, extra=extra, beyond=beyond, a_pass=a_pass, media=media, each=tuple(each),
-        fetched=fetched, countable=countable, text_bytes=text_bytes,
+        tokens, most_output, call.sequences, inject, extra=extra, beyond=beyond, a_pass=a_pass, aside=aside,
+        fees={**_FEES, **habits.fees} if habits.fees else _FEES, media=media, each=tuple(each), fetched=fetched,
+        countable=countable, text_bytes=text_bytes,
     )  # fmt: skip
 
 
