@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -64,6 +64,20 @@ def moment(text: str, now_s: float) -> int:
     except ValueError:
         raise BadQuestion(f"{text!r} is no time: write 7d, 12h, or 2026-11-23T12:00:00Z") from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def instant(value: object) -> datetime:
+    """A moment with its offset, of RFC 3339 or an ISO date; what has no offset is UTC, as everywhere here. Raises ValueError: a
+    number may be seconds or milliseconds, and 0 an instant or none."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
+    try:
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, datetime):
+        raise ValueError("write a time such as 2027-01-31T12:00:00Z")
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def rfc3339(microseconds: int | None) -> str | None:

@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -19,13 +18,14 @@ from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import spend as spending
 from proxy.reports.shapes import spend_shown
-from proxy.times import BadQuestion, moment, now_s, rfc3339
+from proxy.times import BadQuestion, instant, moment, now_s, rfc3339
 
 keys = typer.Typer(
     no_args_is_help=True, help="Virtual keys: made, listed, revoked; effective everywhere within a second."
 )
 budgets = typer.Typer(no_args_is_help=True, help="Where each budget stands.")
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
 
@@ -44,7 +44,9 @@ def create_key(
     model: Annotated[
         list[str] | None, typer.Option(help="A model that it may use (or prefix-*); default: all.")
     ] = None,
-    expires: Annotated[datetime | None, typer.Option(help="When it stops working.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="When it stops working (RFC 3339; without an offset: UTC).")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a key and show it, this once."""
@@ -63,8 +65,10 @@ def create_key(
             customer=customer,
             labels={left: right for left, _, right in pairs},
             models=model,
-            expires=expires,
+            expires=None if expires is None else instant(expires),
         )
+    except ValueError as problem:
+        raise fail(f"--expires: {problem}", 2) from None
     except ledger_keys.KeyProblem as problem:
         raise fail(str(problem)) from None
     print(secret)
@@ -199,7 +203,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
     elif form == "csv":
         writer = csv.DictWriter(sys.stdout, columns, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     elif form == "table":
         from rich.console import Console
         from rich.table import Table
@@ -210,6 +214,17 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
         Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
     else:
         raise fail("--format must be table, csv or json", 2)
+
+
+def _harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: names come from clients."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        Decimal(value)
+    except InvalidOperation:
+        return f"'{value}"
+    return value
 
 
 def register(app: typer.Typer) -> None:

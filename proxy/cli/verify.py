@@ -18,7 +18,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, config_of
 from proxy.config.model import Config, Server
-from proxy.times import now_s
+from proxy.times import moment, not_before, now_s, rfc3339
 
 _TRIES = 10
 _CATCH_UP_S = 1.0  # the recorder ships what is settled well within it
@@ -50,7 +50,6 @@ def verify(
 def _audit(settings: Config) -> dict[str, Any]:
     from proxy.ledger.audit.verify import verify as audit
     from proxy.ledger.database import open_ledger
-    from proxy.times import rfc3339
 
     open_ledger(settings.ledger).dispose()  # what is verified has the schema of this version
     with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
@@ -141,6 +140,8 @@ def _store_counters(server: Server) -> Counters:
         items = json.load(answer)["items"]
     counters: Counters = {}
     for item in items:
+        if start := item["window"]["start"]:  # its clock may have been ahead of ours: what is over there is over here
+            not_before(moment(start, 0) * 1000)
         for group in item["groups"]:
             amount = _amount(group)
             if amount:

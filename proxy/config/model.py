@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.times import instant
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
@@ -211,8 +212,8 @@ class Key(_Section):
     """Labels of its calls, for reports and for `label.NAME` in budgets."""
     models: tuple[str, ...] | None = None
     """Models that it may use: exact names or trailing-`*` patterns. Default: all."""
-    expires: datetime | None = None
-    """Moment from which it is refused, with its zone: `2027-01-31T00:00:00Z`."""
+    expires: Annotated[datetime, BeforeValidator(instant)] | None = None
+    """Moment from which it is refused: `2027-01-31T00:00:00Z`. Without a zone it is UTC."""
     trust_labels: bool = False
     """Whether the client's own user, customer and labels count in budgets. Otherwise they are recorded only."""
 

@@ -251,9 +251,10 @@ class Alerts:
 
 def payload(row: dict[str, Any]) -> dict[str, Any]:
     """The event as JSON: Slack shows `text`, programs read `event`."""
+    text = row["text"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # no link of a client's making
     window = datetime.fromtimestamp(row["window_start"], UTC).isoformat() if row["window_start"] else None
     return {
-        "text": row["text"],
+        "text": text,
         "event": {
             "id": row["id"],
             "kind": row["kind"],

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget, compile_budgets, window_at
-from proxy.budgets.redis.scripts import bucket, problems
+from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
@@ -28,6 +28,7 @@ from proxy.ledger.counters import spent
 from proxy.ledger.entries import Entry
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
+from proxy.seldom import Seldom
 from proxy.times import now_us
 from proxy.types import Claim
 
@@ -63,6 +64,7 @@ class SharedBudgets:
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
+        self._seldom = Seldom(log, logging.WARNING)
         self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
         self._told: set[str] = set()
         self._reading = asyncio.Lock()
@@ -253,6 +255,9 @@ class SharedBudgets:
             await asyncio.sleep(_FORGET_S)
             try:
                 await self.store.forget()
+                if warning := nearly_full(facts(await self.store.member.command("INFO", "memory"))):
+                    self._seldom.note(warning)
+                self._seldom.tell()
             except StoreUnavailable as error:
                 log.debug("forgetting: %s", error)
 

@@ -31,7 +31,7 @@ from proxy.spool.tally import Tally
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s
 
-_MAX_READERS = 10_000
+_MAX_READERS = 1000  # a target may hold an id, so there is no end of them
 
 # Sessions' names, or digests of stored things, in; what the ledger has of them out (`reports.sessions.recalled`,
 # `ledger.stored.find_stored`); None where it does not answer.

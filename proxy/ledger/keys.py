@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,20 @@ from sqlalchemy.engine import Engine, RowMapping
 from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import keys
-from proxy.times import now_us
+from proxy.times import instant, now_us
 
+_MOST_CHARS = 200
+_MOST_LABELS = 32
+_MOST_MODELS = 1000
 _ATTRIBUTES = ("team", "user", "customer")
 
 
 class KeyProblem(Exception):  # noqa: N818 - told to a person
     """A key cannot be made or found; the message says why."""
+
+
+class NameTakenError(KeyProblem):
+    """Another live key has this name, or this id."""
 
 
 def create_key(
@@ -36,8 +43,11 @@ def create_key(
     expires: datetime | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Make a key: its row as `list_keys` gives it, and its secret, which is nowhere else. Raises `KeyProblem`."""
-    if not name or len(name) > 200 or not name.isprintable():
-        raise KeyProblem("a key's name must be 1 to 200 printable characters")
+    _check("name", [name])
+    for attribute, value in (("team", team), ("user", user), ("customer", customer)):
+        _check(attribute, [] if value is None else [value])
+    _check("labels", [*(labels or {}), *(labels or {}).values()], most=2 * _MOST_LABELS)
+    _check("models", models or [], most=_MOST_MODELS)
     secret = "sk-tx-" + secrets.token_urlsafe(32)
     now = now_us()
     values = {
@@ -49,13 +59,13 @@ def create_key(
         "customer": customer,
         "labels": orjson.dumps(dict(labels)).decode() if labels else None,
         "models": orjson.dumps(list(models)).decode() if models is not None else None,
-        "expires_at": int(expires.timestamp() * 1_000_000) if expires else None,
+        "expires_at": None if expires is None else int(instant(expires).timestamp() * 1_000_000),
         "created_at": now,
     }
     with writing(engine).begin() as connection:
-        taken = sa.select(keys.c.id).where(keys.c.name == name, keys.c.revoked_at.is_(None))
+        taken = sa.select(keys.c.id).where(sa.or_(keys.c.name == name, keys.c.id == name), keys.c.revoked_at.is_(None))
         if connection.execute(taken).first():
-            raise KeyProblem(f"there is a key named {name!r} already; revoke it first, or take another name")
+            raise NameTakenError(f"there is a key named {name!r} already; revoke it first, or take another name")
         connection.execute(sa.insert(keys).values(values))
     return _shown(values | {"revoked_at": None}), secret
 
@@ -68,7 +78,8 @@ def list_keys(engine: Engine) -> list[dict[str, Any]]:
 
 
 def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
-    expires = datetime.fromtimestamp(row["expires_at"] / 1e6).astimezone().isoformat() if row["expires_at"] else None
+    expires_at = row["expires_at"]
+    expires = None if expires_at is None else datetime.fromtimestamp(expires_at / 1e6).astimezone().isoformat()
     return {
         "id": row["id"],
         "name": row["name"],
@@ -81,14 +92,20 @@ def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
 
 
 def revoke_key(engine: Engine, id_or_name: str) -> bool:
-    """Revoke a key by its id, or by its name; False where there is no such key."""
-    statement = (
-        sa.update(keys)
-        .where(sa.or_(keys.c.id == id_or_name, keys.c.name == id_or_name), keys.c.revoked_at.is_(None))
-        .values(revoked_at=now_us())
-    )
+    """Revoke the key with this id or else, where there is none, the one with this name; False where there is no such key."""
     with writing(engine).begin() as connection:
-        return connection.execute(statement).rowcount > 0
+        for column in (keys.c.id, keys.c.name):
+            live = sa.update(keys).where(column == id_or_name, keys.c.revoked_at.is_(None))
+            if connection.execute(live.values(revoked_at=now_us())).rowcount:
+                return True
+    return False
+
+
+def _check(what: str, values: Collection[str], most: int = 1) -> None:
+    """Each call of the key writes them down: they are short, few, and text."""
+    if len(values) > most or not all(0 < len(value) <= _MOST_CHARS and value.isprintable() for value in values):
+        many = f"at most {most}, of " if most > 1 else ""
+        raise KeyProblem(f"a key's {what} must be {many}1 to {_MOST_CHARS} printable characters")
 
 
 def identities(engine: Engine) -> list[dict[str, Any]]:
@@ -104,7 +121,7 @@ def identities(engine: Engine) -> list[dict[str, Any]]:
             **{name: row[name] for name in _ATTRIBUTES},
             "labels": orjson.loads(row["labels"]) if row["labels"] else {},
             "models": orjson.loads(row["models"]) if row["models"] else None,
-            "expires_at": row["expires_at"] / 1e6 if row["expires_at"] else None,
+            "expires_at": None if row["expires_at"] is None else row["expires_at"] / 1e6,
         }
         for row in rows
     ]

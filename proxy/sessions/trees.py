@@ -91,4 +91,7 @@ def scope_of(identity: Identity) -> str:
 
 
 def scope(team: str | None, key: str | None) -> str:
-    return team if team is not None else f"key {key}"
+    """A name for each team and for each key without one: teams may be called anything, so one like a key's is told apart."""
+    if team is None:
+        return f"key {key}"
+    return f"team {team}" if team.startswith(("key ", "team ")) else team

@@ -177,6 +177,29 @@ async def test_the_shared_stores_time_never_goes_back(store: Store, server: Redi
     assert moved.now_s > NOW + 3599
 
 
+@pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
+async def test_what_sessions_cost_takes_bounded_room_and_the_latest_are_known(
+    store: RedisStore, server: RedisServer
+) -> None:
+    fill = "for i = 1, 50000 do redis.call('HSET', KEYS[1], ARGV[1] .. i, '7') end"
+    name = f"tm1:{store.epoch}:sessions"
+    assert await store.session_cost("t", "mine", 5) == 5
+    server.say("EVAL", fill, "1", name, "a")
+    assert await store.session_cost("t", "new", 1) == 1
+    assert await store.session_cost("t", "mine", 5) == 10
+    server.say("EVAL", fill, "1", name, "b")
+    assert await store.session_cost("t", "mine", 5) == 15
+    assert await store.session_cost("t", "newer", 1) == 1
+    assert await store.session_cost("t", "new", 1) == 2
+    for generation in ("c", "d"):
+        server.say("EVAL", fill, "1", name, generation)
+        await store.session_cost("t", generation, 1)
+    assert await store.session_cost("t", "mine", 5) == 5
+    kept = [int(server.say("HLEN", one).strip(":\r\n")) for one in (name, f"{name}:before")]
+    assert sum(kept) < 110_000
+    assert ":session:" not in server.say("KEYS", "*")
+
+
 async def test_a_window_that_is_over_is_known_for_an_hour(store: Store) -> None:
     """A clock that is set back over its end must not let it be spent again."""
     lately = claim(0)._replace(window_start=int(NOW) - 120, window_end=int(NOW) - 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ class Gateway(Marked):
         """module: what is run by `python -m`, with the arguments of `taximeter serve`."""
         super().__init__(folder, "gateway")
         self.module = module
+        self.env: dict[str, str] = {}  # for `module`, whatever it is asked
         self.config_file = folder / "taximeter.yaml"
         self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
         ports = config["server"]
@@ -43,7 +45,10 @@ class Gateway(Marked):
     def up(self, *options: str, env: Mapping[str, str] | None = None, timeout_s: float = 30) -> float:
         """Start and wait until both planes are ready; the seconds that it took."""
         began = time.monotonic()
-        self.start([sys.executable, "-m", self.module, "serve", "--config", str(self.config_file), *options], env=env)
+        self.start(
+            [sys.executable, "-m", self.module, "serve", "--config", str(self.config_file), *options],
+            env=self.env | dict(env or {}),
+        )
         try:
             wait_until("taximeter serve is ready", self.ready, timeout_s)
         except (RigError, TooLateError) as error:
@@ -58,8 +63,10 @@ class Gateway(Marked):
 
     def verified(self) -> dict[str, Any]:
         """What `taximeter verify` says of the ledger, the spool and the running server's budgets."""
-        command = [sys.executable, "-m", "proxy", "verify", "--json", "--config", str(self.config_file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        module = self.module if self.env else "proxy"
+        command = [sys.executable, "-m", module, "verify", "--json", "--config", str(self.config_file)]
+        env = os.environ | self.env
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
         if done.returncode not in (0, 1) or not done.stdout:
             raise RigError(f"verify ended with {done.returncode}\n{done.stderr}")
         result: dict[str, Any] = json.loads(done.stdout)

@@ -93,6 +93,21 @@ class PostgresServer:
         """As after a power failure: what ran is gone, the next start recovers."""
         self._end(signal.SIGQUIT)
 
+    def copy(self) -> None:
+        """A standby's data folder as it is now, beside the server's own, which goes on."""
+        shutil.rmtree(self.folder / "standby", ignore_errors=True)
+        place = ["--host", str(self.folder), "--username", "taximeter", "--pgdata", str(self.folder / "standby")]
+        with self._log() as log:
+            program = [self._program("pg_basebackup"), *place, "--checkpoint=fast", "--wal-method=stream", "--no-sync"]
+            subprocess.run(program, stdout=log, stderr=log, check=True, **self._as_account())
+
+    def fail_over(self) -> None:
+        """The server is killed, and what `copy` made takes its place: what was committed since is gone."""
+        self.crash()
+        shutil.rmtree(self.folder / "data")
+        (self.folder / "standby").rename(self.folder / "data")
+        self.start()
+
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://taximeter@/{database}?host={self.folder}"
 

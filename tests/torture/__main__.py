@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.processes import RigError
 from tests.support.waiting import TooLateError
 
-from . import disks, fuzz_sse, networks, power_loss, scenarios, shared
+from . import disks, fuzz_sse, moved, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -48,6 +48,10 @@ RUNS: dict[str, Run] = {
     "store-flushed": lambda folder, seed, a: shared.store_trouble(folder, trouble="flushed", seed=seed, rounds=3),
     "store-restarted": lambda f, seed, a: shared.store_trouble(f, trouble="restarted", seed=seed, rounds=3),
     "replica-kill": lambda f, seed, a: shared.replica_kills(f, times=min(a.kills, 4), seed=seed),
+    "flush-in-commit": lambda folder, seed, a: moved.flushes(folder, times=a.times, seed=seed),
+    "fail-over": lambda folder, seed, a: moved.fail_overs(folder, times=max(1, a.times // 5), seed=seed),
+    "clock-back": lambda folder, seed, a: moved.clock_steps(folder, times=a.times, seed=seed),
+    "clock-back-redis": lambda folder, seed, a: moved.clock_steps(folder, times=a.times, seed=seed, redis=True),
     "faults": lambda folder, seed, a: scenarios.upstream_faults(folder, each=a.each, seed=seed),
     "network": lambda folder, seed, a: networks.bad_upstream(folder, calls=a.calls // 20, seed=seed),
     "database-lossy": lambda folder, seed, a: networks.lossy_database(folder, calls=a.calls, seed=seed),
@@ -87,6 +91,9 @@ def main() -> None:
         "--kills", type=int, default=20, help="kills (and half as many stops) in each scenario that kills"
     )
     parser.add_argument("--calls", type=int, default=10_000, help="calls in each scenario that counts calls")
+    parser.add_argument(
+        "--times", type=int, default=100, help="flushes in mid-commit and steps of the clock; fail-overs: a fifth of it"
+    )
     parser.add_argument("--each", type=int, default=3, help="rounds of every upstream fault")
     parser.add_argument("--minutes", type=float, default=20, help="of the soak; the database is away for half as many")
     parser.add_argument("--long", action="store_true", help="ten million mutated streams, and not two hundred thousand")

@@ -31,6 +31,7 @@ NUMBERS: dict[str, tuple[Need, str]] = {
     "blind_under_nano": ("zero", "by key and model: money that the invoice has more of than the ledger"),
     "overshoot_nano": ("zero", "money that hard budgets let pass, on the invoice's own time line"),
     "charged_above_limit_nano": ("zero if clean", "money that hard budgets' counters have above their limit"),
+    "window_spent_twice": ("zero", "windows of a budget in which more was spent than its limit"),
     "refused_but_sent": ("zero", "calls whose client was refused, but which reached the provider"),
     "conjured": ("zero", "whole answers that the provider did not give"),
     "stuck": ("zero", "budget counters with something reserved"),

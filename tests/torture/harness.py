@@ -131,6 +131,7 @@ class Rig:
     front: Callable[[int], int] | None = None  # provider's port -> the port of what stands before it
     logs: list[Path] = field(default_factory=list)
     loads: list[Marked] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)  # of the gateway
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -140,6 +141,7 @@ class Rig:
             port = self.provider.port if self.front is None else self.front(self.provider.port)
             made = config(self.folder, port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
+            self.gateway.env = self.env
             self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()

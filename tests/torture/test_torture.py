@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import points, scenarios, shared
+from . import moved, points, scenarios, shared
 from .disks import Limited, full_disk, full_spool
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -134,6 +134,25 @@ def _held(outcome: Outcome) -> None:
     assert outcome.facts["while full"] == {503: 60}
     assert outcome.facts["sent while full"] == 0
     assert outcome.facts["after"] == {200: 60}
+
+
+@pytest.mark.needs("redis-server")
+def test_a_flush_while_a_batch_is_being_committed_costs_no_entry(tmp_path: Path) -> None:
+    passed(moved.flushes(tmp_path, times=4))
+
+
+@pytest.mark.needs("postgres")
+def test_a_fail_over_to_a_standby_that_is_behind_costs_no_entry(tmp_path: Path) -> None:
+    outcome = passed(moved.fail_overs(tmp_path, times=2, restart_each=2))
+
+    assert outcome.facts["entries_that_copies_lacked"] > 0
+
+
+@pytest.mark.parametrize("redis", [False, pytest.param(True, marks=pytest.mark.needs("redis-server"))])
+def test_a_clock_that_is_set_back_gives_no_window_twice(redis: bool, tmp_path: Path) -> None:
+    outcome = passed(moved.clock_steps(tmp_path, times=2, redis=redis))
+
+    assert outcome.facts["fullest"] > 0.5
 
 
 def test_hostile_tenants_cost_an_honest_one_no_call_and_no_money(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.times import Clock
+from proxy.times import Clock, instant
 
 S = 10**9
 
@@ -58,3 +61,23 @@ def test_it_never_goes_back_and_never_stands_still(steps: list[tuple[int, int]])
         now = machine.goes_on(seconds)
         assert now >= max(machine.wall, last + seconds * S // 2)
         last = now
+
+
+def test_a_moment_is_text_and_without_an_offset_utc() -> None:
+    wanted = datetime(2027, 1, 31, tzinfo=UTC)
+    for value in (
+        "2027-01-31",
+        "2027-01-31T00:00",
+        "2027-01-31T01:00:00+01:00",
+        date(2027, 1, 31),
+        datetime(2027, 1, 31),
+    ):
+        assert instant(value) == wanted
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1_800_000_000, 253402300799, 1.5, True, "0", "1800000000", "253402300799", "soon", None, []]
+)
+def test_what_may_be_seconds_or_milliseconds_is_no_moment(value: object) -> None:
+    with pytest.raises(ValueError, match="2027-01-31T12"):
+        instant(value)

@@ -12,6 +12,7 @@ from proxy.types import Claim
 ROOT = "tm1"
 """Before every name in Redis; the number changes with the meaning of what lies there."""
 
+_NEARLY_FULL = 0.8  # of maxmemory
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (
     "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
@@ -65,3 +66,14 @@ def problems(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
     if told.get("aof_enabled") == "0":
         doubtful.append("Redis writes no append-only file: after a restart, counters are rebuilt from the ledger")
     return unfit, doubtful
+
+
+def nearly_full(told: Mapping[str, str]) -> str:
+    """What the operator should know of a server with these facts; "" where there is room. Full, it refuses every call."""
+    used, most = int(told.get("used_memory", 0)), int(told.get("maxmemory", 0))
+    if not most or used < _NEARLY_FULL * most:
+        return ""
+    return (
+        "Redis is nearly full; when it is, every call under a hard budget is refused: raise its maxmemory "
+        "(what is kept for ever are the groups of budgets with `window: total`)"
+    )

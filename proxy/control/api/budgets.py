@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.keys import Expiry
@@ -16,7 +16,7 @@ from proxy.control.state import ControlState
 from proxy.ledger import raises
 from proxy.money import usd_text
 from proxy.reports.shapes import Shown
-from proxy.times import now_s, rfc3339
+from proxy.times import instant, now_s, rfc3339
 
 router = APIRouter()
 
@@ -82,14 +82,20 @@ Budget = UsdBudget | TokensBudget | RequestsBudget
 """Amounts in the budget's own measure. `remaining_…` is null where each group has its own (`per`)."""
 
 
+def _written(value: object) -> object:
+    """As it came, if it is a time and no number."""
+    instant(value)
+    return value
+
+
 class NewRaise(BaseModel):
     """How much more, of a group or of all, and until when (default: the end of the window; of a `total` for good)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     by_usd: Decimal
-    group: str | None = None
-    until: Annotated[AwareDatetime, Expiry] | None = None
+    group: Annotated[str, Field(max_length=300)] | None = None
+    until: Annotated[AwareDatetime, BeforeValidator(_written), Expiry] | None = None
 
 
 class Raise(Shown):

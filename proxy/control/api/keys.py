@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from proxy.control.api.errors import NOT_FOUND, Problem
 from proxy.control.api.questions import Control, Page
 from proxy.ledger import keys
 from proxy.reports.shapes import Shown
+from proxy.times import instant
 
 router = APIRouter()
 _FIRST_YEAR, _LAST_YEAR = 1971, 9998
@@ -38,7 +39,7 @@ class NewKey(BaseModel):
     customer: str | None = None
     labels: dict[str, str] = {}
     models: list[str] | None = None
-    expires: Annotated[datetime, Expiry] | None = None
+    expires: Annotated[datetime, BeforeValidator(instant), Expiry] | None = None
 
 
 class ConfiguredKey(Shown):
@@ -84,8 +85,10 @@ def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
         raise HTTPException(409, "A key of the configuration has this name.")
     try:
         row, secret = keys.create_key(state.engine, **dict(new))
-    except keys.KeyProblem as problem:
+    except keys.NameTakenError as problem:
         raise HTTPException(409, str(problem)) from None
+    except keys.KeyProblem as problem:
+        raise HTTPException(400, str(problem)) from None
     state.wait(state.refresh())
     return NewlyMadeKey(**row, key=secret)
 

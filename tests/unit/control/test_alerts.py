@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
-from proxy.control.alerts import Alerts, blocks, overruns
+from proxy.control.alerts import Alerts, blocks, overruns, payload
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry, RefusedCall, entry_of
 from proxy.ledger.schema import alerts, budget_spend
@@ -160,3 +160,18 @@ def test_a_bill_beyond_its_reservation_is_told_for_each_of_its_budgets() -> None
     ]
     assert overruns([entry(["b", "", 0, "usd", 5], cost=5, reserved=5)]) == []
     assert [event.group for event in overruns([entry(cost=9, reserved=5)])] == ["m"]
+
+
+def test_no_name_of_a_clients_making_is_a_link_in_slack() -> None:
+    row = {
+        "id": "1",
+        "kind": "loop",
+        "budget": "",
+        "group": "<http://evil|refund>&co",
+        "window_start": 0,
+        "detail": "",
+        "created_at": 1,
+    }
+    made = payload(row | {"text": "Session <http://evil|refund>&co: a loop was stopped."})
+    assert made["text"] == "Session &lt;http://evil|refund&gt;&amp;co: a loop was stopped."
+    assert made["event"]["group"] == "<http://evil|refund>&co"  # for programs, as it is

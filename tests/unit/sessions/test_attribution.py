@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import Refused
 from proxy.sessions.attribution import named
-from proxy.sessions.trees import Node, SessionTrees, scope_of
+from proxy.sessions.trees import Node, SessionTrees, scope, scope_of
 from proxy.types import Identity
 
 
@@ -120,3 +120,15 @@ def test_a_parent_alone_makes_the_call_its_child() -> None:
 def test_an_id_that_cannot_be_one_is_refused() -> None:
     with pytest.raises(Refused):
         named({b"x-taximeter-session-id": b"two words"}, {}, "other", "own")
+
+
+def test_no_teams_name_makes_it_the_owner_of_a_keys_sessions() -> None:
+    pairs = [
+        (None, "n1"),
+        ("key n1", "n1"),
+        ("team key n1", "n1"),
+        ("team team key n1", "n1"),
+        (None, "key n1"),
+        ("n1", "n1"),
+    ]
+    assert len({scope(team, key) for team, key in pairs}) == len(pairs)
