@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from proxy.config.checks import load_config
 from tests.house.source import ROOT, product
 
 HEADERS = ROOT / "docs" / "headers.md"
@@ -229,3 +230,28 @@ def test_every_decision_is_in_the_index() -> None:
     entries = sorted(anchor for anchor in anchors(text) if anchor.startswith("20"))
 
     assert sorted(re.findall(r"\(#(20[^)]+)\)", index)) == entries
+
+
+_EXAMPLE = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[tuple[str, str]]:
+    """The configurations that the documents for users show."""
+    documents = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "proxy" / "CONTRACT.md")
+    return [(path.name, text) for path in documents for text in _EXAMPLE.findall(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("document", "text"), examples(), ids=lambda value: value if value.endswith(".md") else "")
+def test_a_configuration_that_a_document_shows_is_one(document: str, text: str, tmp_path: Path) -> None:
+    """Each can be pasted as it is, once the environment has what it names."""
+    file = tmp_path / "taximeter.yaml"
+    file.write_text(text, encoding="utf-8")
+    named = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a-secret-that-is-long-enough")
+
+    config, _ = load_config(file, named)
+
+    assert config.model_fields_set, f"{document} shows an empty one"
+
+
+def test_there_are_examples_to_check() -> None:
+    assert len(examples()) >= 3
