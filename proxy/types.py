@@ -1,8 +1,8 @@
 """The values that travel down one exchange. Frozen, no behaviour, no I/O. (Named tuples where a call makes several.)
 
-Words are the design's: a *call* is what the client sent, an *attempt* one try at one upstream, an *identity* what the
-key says, an *attribution* what the call is counted under. Money is integer nano-USD (`_nanousd`), times are seconds
-since the epoch (`_at`) or seconds (`_s`).
+Words are those of the glossary (proxy/README.md#glossary): a *call* is what the client sent, an *attempt* one try at one
+upstream, an *identity* what the key says, an *attribution* what the call is counted under. Money is integer nano-USD
+(`_nanousd`), times are seconds since the epoch (`_at`) or seconds (`_s`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The offline pricing engine: recorded provider responses in, what each cost out, a JSON object each. No network, no proxy.
 
-The line format is the design's, section 7. A line that cannot be priced gives `{id, error}` and the rest go on.
+The line format: proxy/CONTRACT.md#pricing-offline. A line that cannot be priced gives `{id, error}` and the rest go on.
 """
 
 from __future__ import annotations

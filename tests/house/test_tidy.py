@@ -149,7 +149,9 @@ def environment_read_inside(source: Source) -> Iterator[Finding]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
             yield Finding(
-                source.path, node.lineno, "the environment: take a mapping as an argument; app.py has the real one"
+                source.path,
+                node.lineno,
+                "the environment: take a mapping as an argument; the composition roots have the real one",
             )
 
 
