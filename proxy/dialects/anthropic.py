@@ -37,6 +37,8 @@ _SERVER_TOOL_PROMPT = 4096
 _CITATIONS_PROMPT, _CITED_BLOCK = 1024, 24
 _SERVER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search_tool", "mcp_toolset", "advisor")
 
+_CLEARS = ("clear_tool_uses", "clear_thinking")  # edits of the context that nothing reads once more
+
 VERSION = b"2023-06-01"
 
 _TYPES = {
@@ -161,11 +163,20 @@ def _bound_tools(call: Call) -> None:
             searches += uses if kind.startswith("web_search") else 0
     if fields.optional_objects(call.body, "mcp_servers"):
         turns = max(turns, _MAX_TOOL_TURNS)
-    if call.body.get("context_management"):
+    if not _only_clears(call.body.get("context_management")):
         turns += 1  # compaction reads the context once more
     call.passes = 1 + turns
     call.hidden_tokens += _TOOLS_PROMPT if tools else 0
     call.extra = {"web_search": searches} if searches else {}
+
+
+def _only_clears(management: Any) -> bool:
+    """Whether it makes the prompt smaller before anybody reads it, and no more (docs: context editing)."""
+    edits = management.get("edits") if isinstance(management, dict) else management
+    if not isinstance(edits, list) or (isinstance(management, dict) and len(management) > 1):
+        return not management
+    kinds = [edit.get("type") if isinstance(edit, dict) else None for edit in edits]
+    return all(isinstance(kind, str) and kind.startswith(_CLEARS) for kind in kinds)
 
 
 def cap_messages(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _SAYS_ALL = {
     "function_call_output": "output", "custom_tool_call_output": "output", "shell_call_output": "output",
     "apply_patch_call_output": "status", "computer_call_output": "output", "tool_search_output": "tools",
     "program_output": "result", "image_generation_call": "result",
+    "web_search_call": "action",
 }  # fmt: skip
 _SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
