@@ -15,7 +15,8 @@ UPSTREAM_ERROR = "upstream_error"  # the kind of what is an upstream's fault and
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`code` is the contract's name; `kind` the OpenAI error type; `detail` joins the error object (`budget`: …)."""
+    """`code` is the name in proxy/CONTRACT.md#refusals; `kind` the OpenAI error type; `detail` joins the error object
+    (`budget`: …)."""
 
     status: int
     code: str
@@ -65,7 +66,8 @@ def dialect_not_supported(model: str, dialect: str) -> Refused:
 
 
 def not_found() -> Refused:
-    return Refused(Refusal(404, "not_found", "There is nothing at this path. The proxied paths are in the README."))
+    message = "There is nothing at this path. The paths that are served are listed in proxy/CONTRACT.md."
+    return Refused(Refusal(404, "not_found", message))
 
 
 def method_not_allowed(allowed: str) -> Refused:

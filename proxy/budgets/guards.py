@@ -34,7 +34,7 @@ class _Session:
 
 
 class Guards:
-    """The guards of every session. `settings` None: nothing is guarded, and nothing costs anything."""
+    """The guards of every session. `idle`: nothing is guarded, and nothing needs to be asked."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,6 +1,6 @@
 """What a refused client is told: which budget, what it allows, what is spent, when it resets. Pure.
 
-Statuses follow what real clients do with them (reference: `clients.md`): a 402 with `x-should-retry: false` makes the
+Statuses follow what real clients do with them (proxy/CONTRACT.md#refusals): a 402 with `x-should-retry: false` makes the
 SDKs and agent CLIs stop at once and show the message, but Codex needs its own 429 to do the same.
 """
 

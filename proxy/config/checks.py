@@ -1,6 +1,6 @@
 """Loading and checking a configuration: all of its problems at once, each with its key path.
 
-Form is `config.py`'s matter (pydantic); here is what one row has to do with another, with prices, and with the machine.
+Form is `model.py`'s matter (pydantic); here is what one row has to do with another, with prices, and with the machine.
 """
 
 from __future__ import annotations

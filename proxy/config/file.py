@@ -1,6 +1,6 @@
 """From a YAML file to plain values: strict YAML, then `${VAR}`, `${VAR:-default}`, `os.environ/VAR` and `${file:PATH}`.
 
-Knows nothing of what the values mean; `config.py` does. Every fault is a `Problem` with its key path, so that a person
+Knows nothing of what the values mean; `model.py` does. Every fault is a `Problem` with its key path, so that a person
 sees all of them at once. The environment is an argument: only `load` touches the disk.
 """
 

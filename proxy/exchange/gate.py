@@ -1,7 +1,7 @@
 """From the upstream to the client: bytes pass unchanged, the moment they arrive, while a meter watches.
 
 The observer can never break the observed: when reading usage fails, the gate stops observing and says so, and the bytes
-go on. No I/O here; `exchange.py` does the reading and the sending.
+go on. No I/O here; `stream.py` does the reading and the sending.
 """
 
 from __future__ import annotations

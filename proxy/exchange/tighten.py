@@ -1,9 +1,10 @@
-"""Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit (design, section 12).
+"""Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit.
 
 A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
 in order: what the provider counted for the conversation so far; the model's own tokenizer where there is one; the
 provider's own count, which is free; and, where every budget says `ceiling: calibrated`, an o200k count times the highest
-ratio seen for that family times 1.2, and what the provider's prompt cache holds (`promptcache.py`) at the price of reading it.
+ratio seen for that family times 1.2, and what the provider's prompt cache holds (`ceilings/prompt_cache.py`) at the price
+of reading it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The ledger's tables, for SQLite and PostgreSQL alike. Names of `entries` are the contract's (design, section 6).
+"""The ledger's tables, for SQLite and PostgreSQL alike. What each column of
+`entries` means: proxy/CONTRACT.md#ledger-entry.
 
 Times are integer epoch microseconds, money integer nano-USD; columns of JSON are text. `told_usage` keeps a usage that
 cannot be true, for a person to look at; sums leave it out. The view `ledger` gives the same

@@ -35,8 +35,8 @@ class Context:
 
     provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that whoever asks for
     the reading says was served; a tier that the response states wins over it. selector: facts that a response cannot state
-    (design, section 7). response_headers: names in lower case. from_client: `request` is a client's, who may want it cheap:
-    what it says of its price is `asked`, and no condition.
+    (proxy/CONTRACT.md#pricing-offline). response_headers: names in lower case. from_client: `request` is a client's, who may
+    want it cheap: what it says of its price is `asked`, and no condition.
     """
 
     provider: str = ""

@@ -1,4 +1,4 @@
-"""Random nests of budgets under random calls, judged by a bill that the upstream keeps: the invariants of the design.
+"""Random nests of budgets under random calls, judged by a bill that the upstream keeps: the invariants of proxy/CONTRACT.md.
 
 The bill is added up here, apart from the product: what each answer cost, under which key, team, user, customer and
 session. At every instant each hard budget's bill stays within its limit; a refusal is only right where the call would not

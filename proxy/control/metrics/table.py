@@ -52,7 +52,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("usage_source_total", "counter", ("source",), "Attempts by where their usage comes from."),
     Metric("refusals_total", "counter", ("reason", "budget"), "Calls that were refused."),
     Metric("would_refuse_total", "counter", ("budget",), "Calls that a soft budget would have refused."),
-    Metric("alert_events_total", "counter", ("kind", "budget"), "Events that operators were told of."),
+    Metric("alert_events_total", "counter", ("kind", "budget"), "Alerts to operators, by kind."),
     Metric("stream_cuts_total", "counter", ("by",), "Streams that ended before their end, by who ended them."),
     Metric("request_duration_seconds", "histogram", ("provider", "model", "upstream"), "From the call's arrival to its end.", MICRO, _DURATIONS),
     Metric("time_to_first_token_seconds", "histogram", ("provider", "model", "upstream"), "From a streamed call's arrival to its first event.", MICRO, _FIRST_TOKEN),

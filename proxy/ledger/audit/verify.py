@@ -1,7 +1,7 @@
 """The ledger's own audit: every total is worked out again from the entries, in a scratch database, and compared.
 
 It reads one state of the ledger, writes nothing into it, and needs the same memory for ten entries as for ten million. What is
-wrong with an entry by itself: `audit.py`. The spool: `verify_spool.py`.
+wrong with an entry by itself: `entries.py`. The spool: `spool.py`.
 """
 
 from __future__ import annotations
