@@ -109,7 +109,8 @@ def _with_bounds(name: str, rules: Iterable[Any]) -> str:
 def _type_name(annotation: Any) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _with_bounds(_type_name(parts[0]), parts[1:])
+        rules = [rule for part in parts[1:] for rule in (part.metadata if isinstance(part, FieldInfo) else [part])]
+        return _with_bounds(_type_name(parts[0]), rules)
     if origin is Literal:
         return " or ".join(f"`{part}`" for part in parts)
     if origin in (types.UnionType, typing.Union):

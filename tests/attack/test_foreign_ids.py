@@ -130,6 +130,7 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
     ("responses", {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, _ITEM]}),
     ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}]}),
     ("responses", {"store": False, "input": [_ITEM | {"id": "msg_1"}]}),
+    ("responses", {"store": False, "input": [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}]}),
     ("messages", {"messages": [{"role": "assistant", "content": [
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"file_id": "a", "container": "b"}}]}]}),
     ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]}}),

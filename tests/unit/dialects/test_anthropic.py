@@ -74,6 +74,23 @@ def test_tools_of_the_client_do_not_loop() -> None:
     assert (call.extra, call.passes) == ({}, 1)
 
 
+@pytest.mark.parametrize(
+    ("edits", "passes"),
+    [
+        ([{"type": "clear_thinking_20251015", "keep": "all"}], 1),
+        ([{"type": "clear_tool_uses_20250919"}, {"type": "clear_thinking_20251015"}], 1),
+        ([], 1),
+        ([{"type": "clear_thinking_20251015"}, {"type": "compact_20260112"}], 2),
+        ([{"type": "something_new"}], 2),
+        ([{}], 2),
+        ("compact", 2),
+    ],
+)
+def test_only_what_reads_the_context_once_more_is_another_pass(edits: object, passes: int) -> None:
+    """Claude Code has old thoughts cleared in every request; that makes a prompt smaller and costs nothing."""
+    assert parse(context_management={"edits": edits}).passes == passes
+
+
 @pytest.mark.parametrize("changes", [{"fallbacks": [{"model": "x"}]}, {"tools": [{"type": "advisor_20260301"}]}])
 def test_what_bills_another_model_has_no_bound(changes: dict[str, Any]) -> None:
     assert parse(**changes).unbounded
