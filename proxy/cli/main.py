@@ -1,73 +1,76 @@
-"""The command line. Each command imports what it needs when it runs, so that `serve` starts fast and stays small."""
+"""The command line: which module each command is in. Only the module of the command that is called is imported."""
 
 from __future__ import annotations
 
-import os
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer._click import Command, Context, HelpFormatter  # Typer shows no other way to name them
+from typer.core import TyperGroup
 
-from proxy.cli.options import ConfigOption
-from proxy.config.file import ConfigError, Problem
+from proxy.cli.options import new_app
+from proxy.config.file import ConfigError
 
-app = typer.Typer(
-    name="taximeter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+COMMANDS = {
+    "serve": ("serve", "Run the proxy, its ledger and its API."),
+    "check-config": ("check_config", "Say everything that is wrong with a configuration."),
+    "keys": ("keys", "Virtual keys: made, listed, revoked."),
+    "budgets": ("budgets", "Where each budget stands, and raising one for a while."),
+    "spend": ("spend", "What was spent, by whatever you ask for."),
+    "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),
+    "price": ("price", "Price recorded provider responses, offline."),
+    "prices": ("prices", "The price book: what it says, what it lacks, and refreshing it."),
+    "verify": ("verify", "Audit the ledger: entries, totals, counters, spool, budgets."),
+}
+"""Name on the command line -> the module of proxy.cli whose `app` it is, and its line in the help."""
+
+
+class _Lazy(TyperGroup):
+    """The commands of COMMANDS, each imported when it is called; the help needs none of them."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"proxy.cli.{COMMANDS[cmd_name][0]}")
+        command: Command = typer.main.get_command(module.app)
+        return command
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+app = new_app(
+    cls=_Lazy,
     help="A proxy that knows what every call to a language model costs, and stops the spending where you drew the line.",
-)  # fmt: skip
+)
 
 
-@app.command()
-def serve(
-    config: ConfigOption = None,
-    workers: Annotated[
-        int,
-        typer.Option(min=1, max=64, help="Data-plane processes; more than one needs `store: redis://…`."),
-    ] = 1,
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"taximeter {version('taximeter')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
-    from proxy.processes import log
-    from proxy.serve.supervisor import serve as run
-
-    log.set_up()
-    raise typer.Exit(run(config, workers))
-
-
-@app.command("check-config")
-def check_config(config: ConfigOption = None) -> None:
-    """Say everything that is wrong with a configuration, each with its key path; exit 2 if anything is."""
-    from proxy.config.checks import load_config
-
-    if config is None:
-        raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])
-    loaded, warnings = load_config(config, os.environ)
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    counts = f"{len(loaded.upstreams)} upstreams, {len(loaded.models)} models, {len(loaded.budgets)} budgets"
-    typer.echo(f"{config} is fine: {counts}")
-
-
-def _register_the_others() -> None:
-    from proxy.cli import price as cli_price
-    from proxy.cli import prices as cli_prices
-    from proxy.cli import sessions as cli_sessions
-    from proxy.cli import spend as cli_ledger
-    from proxy.cli import verify as cli_verify
-
-    cli_ledger.register(app)
-    cli_sessions.register(app)
-    app.add_typer(cli_prices.app, name="prices")
-    app.command("price")(cli_price.price_command)
-    app.command("verify")(cli_verify.verify)
+    pass
 
 
 def main() -> None:
     """The entry point: configuration problems are told one a line, never as a traceback; exit 2."""
     try:
-        if sys.argv[1:2] != [
-            "serve"
-        ]:  # which has no use for the database and the price sources, and starts faster without
-            _register_the_others()
         app()
     except ConfigError as error:
         for problem in error.problems:

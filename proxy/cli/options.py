@@ -1,15 +1,15 @@
-"""The option that every command shares, and the configuration that it names."""
+"""What commands share: how they are made, the option that names the configuration, and that configuration."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxy.config.checks import load_config
-from proxy.config.model import Config
+if TYPE_CHECKING:
+    from proxy.config.model import Config
 
 ConfigOption = Annotated[
     Path | None,
@@ -17,6 +17,17 @@ ConfigOption = Annotated[
 ]
 
 
+def new_app(**settings: Any) -> typer.Typer:
+    """A command, or a group of them. Its help is plain text: to draw boxes costs more than all else that it does."""
+    return typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True, **settings
+    )
+
+
 def config_of(path: Path | None) -> Config:
     """The configuration at `path`, or the one that `serve` has without a file (as far as the ledger is concerned)."""
+    # Only here: the help of a command needs no schema.
+    from proxy.config.checks import load_config
+    from proxy.config.model import Config
+
     return load_config(path, os.environ)[0] if path else Config()

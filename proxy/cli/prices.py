@@ -18,12 +18,10 @@ from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.report import Hole, holes, winners
 from pricing.times import date_text, epoch_s
 from proxy.ceilings.learned import Learned
-from proxy.cli.options import ConfigOption, config_of
+from proxy.cli.options import ConfigOption, config_of, new_app
 from proxy.times import now_s
 
-app = typer.Typer(
-    name="prices", no_args_is_help=True, help="The price book: what it says, what it lacks, and refreshing it."
-)
+app = new_app(help="The price book: what it says, what it lacks, and refreshing it.")
 
 _ProviderOption = Annotated[str | None, typer.Option("--provider", help="Only this provider.", show_default=False)]
 _AtOption = Annotated[

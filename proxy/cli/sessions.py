@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.engine import Engine
 
-from proxy.cli.options import ConfigOption, config_of
-from proxy.cli.spend import FormatOption, fail, show
+from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.output import FormatOption, fail, show
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import sessions as session_queries
@@ -19,13 +19,13 @@ from proxy.reports.session_tree import Node
 from proxy.reports.shapes import duration_s, session_shown, tree_shown
 from proxy.times import BadQuestion, moment, now_s, rfc3339
 
-sessions = typer.Typer(no_args_is_help=True, help="Agent sessions: the dearest, and the call tree of one.")
+app = new_app(help="Agent sessions: the dearest, and the call tree of one.")
 
 _TOP = ("session", "team", "requests", "tokens", "cost_usd", "duration", "started_at")
 _SHOW = ("depth", "kind", "name", "model", "requests", "tokens", "cost_usd", "own_cost_usd", "duration", "started_at")
 
 
-@sessions.command("top")
+@app.command("top")
 def top(
     order: Annotated[session_queries.Order, typer.Option("--by")] = "cost",
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
@@ -58,7 +58,7 @@ def top(
     show(shown, form, _TOP)
 
 
-@sessions.command("show")
+@app.command("show")
 def show_one(
     session_id: Annotated[str, typer.Argument(help="As the response header x-taximeter-session-id has it.")],
     config: ConfigOption = None,
@@ -155,7 +155,3 @@ def _duration(seconds: float | None) -> str:
         return f"{rest}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
-
-
-def register(app: typer.Typer) -> None:
-    app.add_typer(sessions, name="sessions")

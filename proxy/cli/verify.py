@@ -16,16 +16,19 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of
+from proxy.cli.options import ConfigOption, config_of, new_app
 from proxy.config.model import Config, Server
 from proxy.times import moment, not_before, now_s, rfc3339
 
 _TRIES = 10
 _CATCH_UP_S = 1.0  # the recorder ships what is settled well within it
 
+app = new_app()
+
 Counters = dict[tuple[str, str], int]  # by budget and group
 
 
+@app.command("verify")
 def verify(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,

@@ -25,22 +25,28 @@ def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     """More than there can be: than the model reads and writes in all the passes and sequences of this call."""
     if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
         return True
+    if reading.source == "estimated":
+        return False
     route, call, bound, configured = attempt.route, attempt.call, attempt.bound, attempt.exchange.configured
     facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6)
     context = route.context_tokens or facts.context_tokens
-    if context is None or reading.source == "estimated" or call.free:
+    if context is None or call.free:
         return False
-    given = taken = 0.0
+    given = taken = 0
     for unit, quantity in reading.usage.items():
         if unit in INPUT_SIDE:
-            given += float(quantity)
+            given += math.ceil(quantity)
         elif unit in TOKENS:
-            taken += float(quantity)
+            taken += math.ceil(quantity)
+    if given <= context and taken <= bound.output_tokens:
+        return False
     times = call.passes * call.sequences
     written = context
     if configured.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
         written = route.max_output_tokens or facts.max_output_tokens or context
-    return given > max(context * times, bound.input_tokens or 0) or taken > max(written, bound.output_tokens) * times
+    return given > max(context * times, bound.input_tokens or 0) or (
+        taken > (max(written, bound.output_tokens) + bound.aside) * times
+    )
 
 
 def priced_part(cost: Cost) -> Cost:

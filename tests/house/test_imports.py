@@ -221,6 +221,8 @@ def test_the_price_library_stands_alone() -> None:
     ("module", "unwanted"),
     [
         ("proxy.serve.supervisor", NOT_IN_THE_SUPERVISOR),
+        ("proxy.cli.serve", NOT_IN_THE_SUPERVISOR),
+        ("proxy.cli.main", (*NOT_IN_THE_SUPERVISOR, "pydantic", "rich")),
         ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE),
     ],
 )

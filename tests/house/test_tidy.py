@@ -190,12 +190,12 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/dataplane/application.py:Application.__call__": "the outermost boundary of a call: answered as our fault, without its text",
     },
     secret_shown: {
-        "proxy/cli/spend.py:create_key": "the one time that a new key is shown",
+        "proxy/cli/keys.py:create_key": "the one time that a new key is shown",
     },
     environment_read_inside: {
         "proxy/serve/supervisor.py": "the composition root of the supervisor",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
-        "proxy/cli/main.py": "TAXIMETER_CONFIG",
+        "proxy/cli/check_config.py": "TAXIMETER_CONFIG",
         "proxy/serve/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli/options.py": "the composition root of the commands beside serve",
         "proxy/dataplane/process.py": "the composition root of a data plane",

@@ -13,7 +13,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from pricing.load import load_book
-from proxy.cli.price import dump, price_command, price_lines
+from proxy.cli.price import price_command
+from proxy.cli.price_lines import dump, price_lines
 from tests.support.fixtures import ROOT, load
 
 BOOK = load_book()

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from proxy.cli.spend import show
+from proxy.cli.output import show
 
 
 @pytest.mark.parametrize(

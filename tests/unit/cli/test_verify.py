@@ -31,7 +31,11 @@ class _Api(BaseHTTPRequestHandler):
         self.send_response(status)
         self.end_headers()
         group = {"group": "", "spent_usd": usd_text(spent), "reserved_usd": "0"}
-        self.wfile.write(json.dumps({"items": [{"name": "company", "groups": [group]}]}).encode())
+        self.wfile.write(
+            json.dumps(
+                {"items": [{"name": "company", "window": {"start": None, "end": None}, "groups": [group]}]}
+            ).encode()
+        )
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's naming
         pass

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pricing.usage import Reading
-from proxy.cli import price
+from proxy.cli import price_lines as price
 from proxy.dialects import streams
 from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, Reader, reader

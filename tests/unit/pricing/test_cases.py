@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pricing.load import load_book
-from proxy.cli.price import price_lines
+from proxy.cli.price_lines import price_lines
 
 BOOK = load_book()
 CASES = [json.loads(line) for line in (Path(__file__).parent / "cases.jsonl").read_text().splitlines()]

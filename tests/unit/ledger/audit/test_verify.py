@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from proxy.cli.main import _register_the_others, app
+from proxy.cli.main import app
 from proxy.ledger.audit.verify import Report, verify
 from proxy.ledger.database import open_ledger
 from proxy.spool.frames import frame
@@ -272,7 +272,6 @@ def test_what_was_kept_for_a_person_is_told(database: str, tmp_path: Path, audit
 
 
 def test_the_command_says_it_in_one_line(copy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _register_the_others()
     config = tmp_path / "taximeter.yaml"
     config.write_text(json.dumps({"ledger": copy, "data_dir": str(tmp_path / "data"), "server": {"admin_port": 1}}))
     fine = CliRunner().invoke(app, ["verify", "--config", str(config)])

@@ -1,0 +1,26 @@
+"""`taximeter serve`: the proxy, its ledger and its API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from proxy.cli.options import ConfigOption, new_app
+from proxy.processes import log
+from proxy.serve.supervisor import serve as run
+
+app = new_app()
+
+
+@app.command("serve")
+def serve(
+    config: ConfigOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Data-plane processes; more than one needs `store: redis://…`."),
+    ] = 1,
+) -> None:
+    """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
+    log.set_up()
+    raise typer.Exit(run(config, workers))
