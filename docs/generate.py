@@ -31,6 +31,8 @@ DOCUMENTS = (ROOT / "docs" / "configuration.md", ROOT / "docs" / "metrics.md", R
 _UNITS = (
     ("_kb_per_s", "KiB/s"),
     ("_usd_per_minute", "USD"),
+    ("on_unpriced.input", "USD"),
+    ("on_unpriced.output", "USD"),
     ("_s", "seconds"),
     ("spool.max_mb", "MiB"),
     ("_mb", "MB"),
@@ -109,7 +111,8 @@ def _with_bounds(name: str, rules: Iterable[Any]) -> str:
 def _type_name(annotation: Any) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _with_bounds(_type_name(parts[0]), parts[1:])
+        rules = [rule for part in parts[1:] for rule in (part.metadata if isinstance(part, FieldInfo) else [part])]
+        return _with_bounds(_type_name(parts[0]), rules)
     if origin is Literal:
         return " or ".join(f"`{part}`" for part in parts)
     if origin in (types.UnionType, typing.Union):

@@ -15,6 +15,7 @@ from pricing.media.bounds import Medium
 from proxy.wire.multipart import Form
 
 _NO_LABELS: Mapping[str, str] = {}
+_NO_UNITS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class Route:
     fallbacks: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Call:
-    """One parsed request body. `body` is the only thing that is forwarded, re-serialised; steps may set caps in it.
+class Call(NamedTuple):
+    """One parsed request body. `body` is the only thing that is forwarded, re-serialised; what an attempt changes of it is put
+    beside it (`dialects/outgoing.py`).
 
     least_output_tokens: below it an answer is not worth its input, and the call is refused instead of made smaller.
     media_items: inputs whose size their bytes do not bound (media, stored context). media: those of them that stand in
@@ -66,7 +67,6 @@ class Call:
     betas: of the provider's, that the client asks for in a header. beside_tokens: of each sequence, billed as output under
     no cap (a prediction that was wrong).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
-    usage_each: every chunk of the stream has a usage that only we asked for.
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
     mentioned: ids that stand beside all that they stand for. urls: what the server that answers may fetch.
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
@@ -81,7 +81,6 @@ class Call:
     output_caps: tuple[int, ...] = ()
     sequences: int = 1
     wants_usage: bool = True
-    usage_each: bool = False
     media_items: int = 0
     media: tuple[Medium, ...] = ()
     betas: tuple[str, ...] = ()
@@ -91,9 +90,9 @@ class Call:
     hidden_tokens: int = 0
     passes: int = 1
     tool_calls: int = 0
-    extra: Mapping[str, int] = field(default_factory=dict)
-    things: Mapping[str, int] = field(default_factory=dict)
-    fixed: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, int] = _NO_UNITS
+    things: Mapping[str, int] = _NO_UNITS
+    fixed: Mapping[str, str] = _NO_LABELS
     unbounded: str = ""
     free: bool = False
     held: tuple[str, ...] = ()

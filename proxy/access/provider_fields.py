@@ -10,7 +10,6 @@ Sources: openrouter.ai/docs (routing, presets, plug-ins, variants); google-genai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -138,7 +137,7 @@ def _without(call: Call, rules: Mapping[str, Rule]) -> Call:
         dropped.add(name)
     if not dropped:
         return call
-    return replace(call, body={name: value for name, value in call.body.items() if name not in dropped})
+    return call._replace(body={name: value for name, value in call.body.items() if name not in dropped})
 
 
 def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
@@ -168,7 +167,7 @@ def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, e
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and ":" in kind:
             raise invalid_request("A router's own tools are not accepted here: nobody meters them.", "tools")
-    return replace(call, body={**call.body, **named}) if named else call
+    return call._replace(body={**call.body, **named}) if named else call
 
 
 def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:

@@ -13,6 +13,7 @@ import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -54,7 +55,13 @@ def parse_messages(raw: bytes) -> Call:
     least = _thinking_budget(body) + 1
     media = _media(body)
     referred = references.of(body, references.ANTHROPIC)
-    call = Call(
+    bounds = _tool_bounds(body)
+    if b'"citations"' in raw:
+        hidden = _CITATIONS_PROMPT + _CITED_BLOCK * raw.count(b'"type"')
+        bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)
+    if body.get("fallbacks"):
+        bounds = bounds._replace(unbounded="`fallbacks` may answer with a model of another price; leave it out")
+    return Call(
         dialect="anthropic.messages",
         operation="messages",
         model=fields.model_name(body),
@@ -69,13 +76,8 @@ def parse_messages(raw: bytes) -> Call:
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
         held=referred.held,
         urls=referred.urls,
+        **bounds._asdict(),
     )
-    _bound_tools(call)
-    if b'"citations"' in raw:
-        call.hidden_tokens += _CITATIONS_PROMPT + _CITED_BLOCK * raw.count(b'"type"')
-    if body.get("fallbacks"):
-        call.unbounded = "`fallbacks` may answer with a model of another price; leave it out"
-    return call
 
 
 def parse_count_tokens(raw: bytes) -> Call:
@@ -138,36 +140,34 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(found))
 
 
-def _bound_tools(call: Call) -> None:
-    """Count what the tools at the provider may do, and say so to the provider where the client did not."""
-    tools = fields.optional_objects(call.body, "tools")
+def _tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
+    """What the tools at the provider may do; in the tools too, where the client did not say."""
+    tools = fields.optional_objects(body, "tools")
     turns = searches = 0
+    hidden = _TOOLS_PROMPT if tools else 0
+    unbounded = ""
     for tool in tools:
         kind = fields.kind_of(tool, "tools") or "custom"
         if kind.startswith(_CLIENT_TOOLS):
-            call.hidden_tokens += _BUILT_IN_PROMPT if kind != "custom" else 0
+            hidden += _BUILT_IN_PROMPT if kind != "custom" else 0
             continue
-        call.hidden_tokens += _SERVER_TOOL_PROMPT
+        hidden += _SERVER_TOOL_PROMPT
         turns = max(turns, _MAX_TOOL_TURNS)
         if not kind.startswith(_SERVER_TOOLS):
-            call.unbounded = (
-                f"`tools` has one of the type {kind[:40]!r}, and nobody here knows what it costs; leave it out"
-            )
+            unbounded = f"`tools` has one of the type {kind[:40]!r}, and nobody here knows what it costs; leave it out"
         elif kind.startswith("advisor"):
-            call.unbounded = "the advisor tool answers with a model of another price; leave it out"
+            unbounded = "the advisor tool answers with a model of another price; leave it out"
         elif kind.startswith(("web_search", "web_fetch")):
             uses = fields.integer(tool, "max_uses", 1, 1000)
             if uses is None:
                 uses = tool["max_uses"] = _MAX_TOOL_TURNS
             turns = max(turns, uses)
             searches += uses if kind.startswith("web_search") else 0
-    if fields.optional_objects(call.body, "mcp_servers"):
+    if fields.optional_objects(body, "mcp_servers"):
         turns = max(turns, _MAX_TOOL_TURNS)
-    if not _only_clears(call.body.get("context_management")):
+    if not _only_clears(body.get("context_management")):
         turns += 1  # compaction reads the context once more
-    call.passes = 1 + turns
-    call.hidden_tokens += _TOOLS_PROMPT if tools else 0
-    call.extra = {"web_search": searches} if searches else {}
+    return ToolBounds(hidden, 1 + turns, 0, {"web_search": searches} if searches else {}, unbounded)
 
 
 def _only_clears(management: Any) -> bool:

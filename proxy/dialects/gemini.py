@@ -14,6 +14,7 @@ import orjson
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import Outgoing, dumps, json_body
+from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -70,7 +71,7 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     _rename(thinking, ("thinkingBudget",))
     budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
     media = _media(body, config.get("mediaResolution"))
-    call = Call(
+    return Call(
         dialect="gemini",
         operation="generate",
         model=model,
@@ -83,9 +84,8 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
         media=media,
         prompts=len(body["contents"]),
         least_output_tokens=max(1024, budget + 1),
+        **_tool_bounds(body)._asdict(),
     )
-    _bound_tools(call)
-    return call
 
 
 _COUNTED = ("contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "cachedContent")
@@ -173,20 +173,25 @@ def _media_in(content: object, resolution: object) -> list[Medium]:
     return media
 
 
-def _bound_tools(call: Call) -> None:
+def _tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
     """What Google's own tools may add: once more a context, and searches that are billed by the query."""
-    for tool in fields.optional_objects(call.body, "tools"):
+    bounds = ToolBounds()
+    for tool in fields.optional_objects(body, "tools"):
         for name in tool:
             plain = name.replace("_", "").lower()
             if plain in ("functiondeclarations", "computeruse"):
                 continue
             if plain not in _GOOGLES_TOOLS:
-                call.unbounded = f"`tools` has {name[:40]!r}, and nobody here knows what that costs; leave it out"
-            call.passes = 2  # what a tool brings in is counted once, and has to fit into the context
+                unbounded = f"`tools` has {name[:40]!r}, and nobody here knows what that costs; leave it out"
+                bounds = bounds._replace(unbounded=unbounded)
+            extra = dict(bounds.extra)
             if plain == "googlemaps":
-                call.extra = {**call.extra, "grounding_maps": _MAX_QUERIES}
+                extra["grounding_maps"] = _MAX_QUERIES
             elif "search" in plain and plain != "filesearch":
-                call.extra = {**call.extra, "grounding": _MAX_QUERIES}
+                extra["grounding"] = _MAX_QUERIES
+            # What a tool brings in is counted once, and has to fit into the context.
+            bounds = bounds._replace(passes=2, extra=extra)
+    return bounds
 
 
 def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:

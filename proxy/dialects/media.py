@@ -63,11 +63,11 @@ def parse_edits(raw: bytes) -> Call:
     images = [part for part in form.parts if part.name in ("image", "image[]", "mask")]
     if not images:
         raise invalid_request("`image` is missing.", "image")
-    call = _images(body, "images.edits", len(raw))
-    call.form = form
-    call.opaque_bytes = sum(len(part.data) for part in images)
-    call.hidden_tokens = _INPUT_IMAGE_TOKENS * len(images)
-    return call
+    return _images(body, "images.edits", len(raw))._replace(
+        form=form,
+        opaque_bytes=sum(len(part.data) for part in images),
+        hidden_tokens=_INPUT_IMAGE_TOKENS * len(images),
+    )
 
 
 def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:

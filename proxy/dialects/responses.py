@@ -12,6 +12,7 @@ import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -54,12 +55,15 @@ def parse(raw: bytes) -> Call:
     if fields.boolean(body, "background"):
         raise invalid_request("Background responses cannot be metered here yet; leave `background` out.", "background")
     call = _call(body, len(raw), "openai.responses", "responses")
-    call.stream = fields.boolean(body, "stream")
-    call.output_caps = fields.integers(body, ("max_output_tokens",), 1, fields.MAX_TOKENS)
-    if fields.mapping(body, "prompt") is not None:
-        call.unbounded = "a stored `prompt` brings text and tools that are not in the call; send them along"
-    _bound_tools(call)
-    return call
+    bounds = _tool_bounds(body)
+    if fields.mapping(body, "prompt") is not None and not bounds.unbounded:
+        unbounded = "a stored `prompt` brings text and tools that are not in the call; send them along"
+        bounds = bounds._replace(unbounded=unbounded)
+    return call._replace(
+        stream=fields.boolean(body, "stream"),
+        output_caps=fields.integers(body, ("max_output_tokens",), 1, fields.MAX_TOKENS),
+        **bounds._asdict(),
+    )
 
 
 def parse_compact(raw: bytes) -> Call:
@@ -67,8 +71,7 @@ def parse_compact(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     call = _call(body, len(raw), "openai.responses", "responses.compact")
-    call.least_output_tokens = fields.MAX_TOKENS
-    return call
+    return call._replace(least_output_tokens=fields.MAX_TOKENS)
 
 
 _COUNTED = (
@@ -87,9 +90,7 @@ def parse_input_tokens(raw: bytes) -> Call:
     """Counting is free of charge; only the model and stored context matter."""
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
-    call = _call(body, len(raw), "openai.count_tokens", "responses.input_tokens")
-    call.free = True
-    return call
+    return _call(body, len(raw), "openai.count_tokens", "responses.input_tokens")._replace(free=True)
 
 
 def parse_stored(operation: str, response_id: str, raw: bytes) -> Call:
@@ -166,31 +167,31 @@ def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
             del item["id"]
 
 
-def _bound_tools(call: Call) -> None:
-    """Count what the tools at the provider may do, and say so to the provider where the client did not."""
-    tools = fields.optional_objects(call.body, "tools")
+def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
+    """What the tools at the provider may do; in the body too, where the client did not say."""
+    tools = fields.optional_objects(body, "tools")
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
-    calls = fields.integer(call.body, "max_tool_calls", 1, 1000)
-    turns = 1 if call.body.get("context_management") else 0  # compaction reads the context once more
+    calls = fields.integer(body, "max_tool_calls", 1, 1000)
+    turns = 1 if body.get("context_management") else 0  # compaction reads the context once more
+    ours = 0
     if hosted:
         if calls is None:
-            calls = call.tool_calls = call.body["max_tool_calls"] = _MAX_TOOL_CALLS
+            calls = ours = body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
     built_in = [tool for tool in tools if _kind(tool).startswith(CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
-    call.hidden_tokens += _BUILT_IN_PROMPT * len(built_in)
     extra: dict[str, int] = {}
+    unbounded = ""
     for tool in hosted:
         kind = _kind(tool)
-        call.hidden_tokens += _TOOL_PROMPT
         if kind == "image_generation":
-            call.unbounded = "the image_generation tool bills another model; leave it out"
+            unbounded = "the image_generation tool bills another model; leave it out"
         elif kind == "mcp":
-            call.unbounded = "the calls of an mcp tool are not limited by max_tool_calls; leave it out"
+            unbounded = "the calls of an mcp tool are not limited by max_tool_calls; leave it out"
         for prefix, unit in _BILLED_CALLS:
             if kind.startswith(prefix):
                 extra[unit] = calls or 0
-    call.extra = extra
-    call.passes = 1 + turns
+    hidden = _BUILT_IN_PROMPT * len(built_in) + _TOOL_PROMPT * len(hosted)
+    return ToolBounds(hidden, 1 + turns, ours, extra, unbounded)
 
 
 def _kind(tool: Mapping[str, Any]) -> str:

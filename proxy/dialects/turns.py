@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 
 _MESSAGES = {
@@ -35,6 +36,7 @@ _UNREAD_CONFIG = frozenset(
 )
 _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
+_RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
 
 def is_conversation(call: Call) -> bool:
@@ -108,6 +110,21 @@ def system_of(call: Call) -> bytes:
     return plain_bytes(_unmarked(told)) if any(told) else b""
 
 
+def turns_of(call: Call) -> list[bytes]:
+    """The conversation's turns. What a model thought, which some clients send back and others do not, is none."""
+    return [turn_of(message) for message in messages_of(call) if not _is_thought(message)]
+
+
+def _is_thought(item: Any) -> bool:
+    """Responses' reasoning, itself or by its id (OpenAI's begin with `rs_`): an item of its own there."""
+    if not isinstance(item, dict) or "type" not in item:
+        return False
+    kind = item["type"]
+    if kind == "item_reference":
+        return isinstance(item.get("id"), str) and item["id"].startswith("rs_")
+    return bool(kind == "reasoning")
+
+
 def turn_of(message: Any) -> bytes:
     """One message of any of the dialects."""
     if not isinstance(message, dict):
@@ -122,7 +139,7 @@ def turn_of(message: Any) -> bytes:
     calls = [_call(one) for one in _list(message.get("tool_calls")) if isinstance(one, dict)]
     kind = message.get("type")
     if kind == "function_call":
-        role, calls = "assistant", [[message.get("name"), message.get("arguments")]]
+        role, calls = "assistant", [[message.get("name"), meaning(message.get("arguments"))]]
     elif kind == "function_call_output":
         role, texts, others = "tool", [], [_said(message.get("output"))]
     elif kind is not None and kind != "message" and role is None:
@@ -154,12 +171,12 @@ def _content(content: Any, depth: int = 0) -> tuple[list[str], list[Any]]:
             if not part.get("thought"):
                 texts.append(part["text"])
         elif part.get("type") == "tool_use":
-            others.append([part.get("name"), part.get("input")])
+            others.append([part.get("name"), meaning(part.get("input"))])
         elif part.get("type") == "tool_result":
             others.append(["result", _said(part.get("content"), depth + 1)])
         elif "functionCall" in part:
             call = part["functionCall"]
-            others.append([call.get("name"), call.get("args")] if isinstance(call, dict) else call)
+            others.append([call.get("name"), meaning(call.get("args"))] if isinstance(call, dict) else call)
         elif part.get("type") not in ("thinking", "redacted_thinking", "reasoning"):
             others.append(_unmarked(part))
     return texts, others
@@ -175,7 +192,7 @@ def _said(content: Any, depth: int = 0) -> Any:
 
 def _call(one: Mapping[str, Any]) -> list[Any]:
     function = one.get("function")
-    return [function.get("name"), function.get("arguments")] if isinstance(function, dict) else [None, None]
+    return [function.get("name"), meaning(function.get("arguments"))] if isinstance(function, dict) else [None, None]
 
 
 def _unmarked(value: Any, depth: int = 0) -> Any:
@@ -201,18 +218,18 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
             texts.append({"type": "text", "text": text})
             found = True
             continue
-        response = event.get("response") if event.get("type") == "response.completed" else event
+        response = event.get("response") if event.get("type") in _RESPONSE_ENDS else event
         if isinstance(response, dict) and response.get("object") == "response":
             items = response.get("output")
             kept = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-            return [turn_of(item) for item in kept if item.get("type") != "reasoning"]
+            return [turn_of(item) for item in kept if not _is_thought(item)]
         found = _add(message, event) or found
     message["tool_calls"] = [_joined(call) for call in message["tool_calls"] if call]
     for block in message["content"]:
         if isinstance(block.get("text"), _Pieces):
             block["text"] = "".join(block["text"])
         if isinstance(block.get("input"), _Pieces):
-            block["input"] = _parsed("".join(block["input"]))
+            block["input"] = "".join(block["input"])
     return [turn_of(message)] if found else []
 
 
@@ -233,13 +250,6 @@ def _chat_text(event: Mapping[str, Any]) -> object:
         return None if "tool_calls" in delta or choice.get("index") else delta["content"]
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return orjson.loads(text) if text else {}
-    except orjson.JSONDecodeError:
-        return text
 
 
 def _add(message: dict[str, Any], event: Mapping[str, Any]) -> bool:

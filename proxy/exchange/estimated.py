@@ -25,22 +25,28 @@ def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     """More than there can be: than the model reads and writes in all the passes and sequences of this call."""
     if "implausible" in reading.flags or (cost.cost_nanousd or 0) > _MOST_NANOUSD:
         return True
+    if reading.source == "estimated":
+        return False
     route, call, bound, configured = attempt.route, attempt.call, attempt.bound, attempt.exchange.configured
     facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6)
     context = route.context_tokens or facts.context_tokens
-    if context is None or reading.source == "estimated" or call.free:
+    if context is None or call.free:
         return False
-    given = taken = 0.0
+    given = taken = 0
     for unit, quantity in reading.usage.items():
         if unit in INPUT_SIDE:
-            given += float(quantity)
+            given += math.ceil(quantity)
         elif unit in TOKENS:
-            taken += float(quantity)
+            taken += math.ceil(quantity)
+    if given <= context and taken <= bound.output_tokens:
+        return False
     times = call.passes * call.sequences
     written = context
     if configured.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
         written = route.max_output_tokens or facts.max_output_tokens or context
-    return given > max(context * times, bound.input_tokens or 0) or taken > max(written, bound.output_tokens) * times
+    return given > max(context * times, bound.input_tokens or 0) or (
+        taken > (max(written, bound.output_tokens) + bound.aside) * times
+    )
 
 
 def priced_part(cost: Cost) -> Cost:
@@ -60,17 +66,25 @@ async def counted(
     *,
     share: float = 1.0,
     all_seen: bool = False,
+    given: int | None = None,
 ) -> Reading:
     """`told`, and of each unit what is more: what it says or what was counted; `told` itself where nothing can be counted.
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
-    that is nothing: then the request alone is counted. Off the event loop: a long answer takes a while.
+    that is nothing: then the request alone is counted. given: its tokens, where the
+    upstream counted them. Off the event loop: a long answer takes a while.
     """
-    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen)
+    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen, given)
 
 
 def _counted(
-    told: Reading, events: Sequence[Any], model: str, request: Mapping[str, Any], share: float, all_seen: bool
+    told: Reading,
+    events: Sequence[Any],
+    model: str,
+    request: Mapping[str, Any],
+    share: float,
+    all_seen: bool,
+    given: int | None,
 ) -> Reading:
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
@@ -78,13 +92,16 @@ def _counted(
 
     found = estimate(events, model, request)
     if found is None and all_seen and told.source == "none":
-        found = Reading(usage={"input": count_prompt(request, model)}, source="estimated", flags=("estimated",))
+        tokens = count_prompt(request, model) if given is None else given
+        found = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
     if found is None:
         return told if told.source != "none" else Reading(source="none", model=told.model)
     usage = {
         unit: math.ceil(float(quantity) * share) if unit != "input" else quantity
         for unit, quantity in found.usage.items()
     }
+    if given is not None:
+        usage["input"] = given
     if any(unit in told.usage for unit in _INPUTS):
         usage.pop("input", None)  # which was told, perhaps in parts
     for unit, quantity in told.usage.items():

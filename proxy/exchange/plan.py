@@ -42,6 +42,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     fixed = _fixed_conditions(exchange, call, route, int(began_s))
+    factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
+    limits = facts.context_tokens, facts.max_output_tokens
     price = CallPrice(
         book=configured.book,
         provider=route.provider,
@@ -51,8 +53,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         attributes=attributes,
         fixed=fixed,
         without=ceilings.impossible_units(call, body),
-        factor=plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s),
-        physical=ceilings.physical(call, route, bound, facts.context_tokens, facts.max_output_tokens),
+        factor=factor,
+        physical=ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
         media=bound.media,
         things=call.things,
         free=call.free,

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from proxy.ceilings.betas import betas_in
 from proxy.dialects import Endpoint
@@ -102,7 +101,7 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
     call, betas = endpoint.parse(body), client.headers.get(b"anthropic-beta")
-    return call if betas is None else replace(call, betas=betas_in(betas))
+    return call if betas is None else call._replace(betas=betas_in(betas))
 
 
 def _guard(attempt: Attempt) -> None:

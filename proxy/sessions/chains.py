@@ -26,7 +26,7 @@ class Chains:
     def chain(self, call: Call, whose: str) -> Chain:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begin = (b"turns", whose.encode(), call.dialect.encode(), turns.system_of(call))
-        return self._keyed.chain(begin, [turns.turn_of(message) for message in turns.messages_of(call)])
+        return self._keyed.chain(begin, turns.turns_of(call))
 
     def session(self, chain: Chain) -> str | None:
         """The session of the latest call that this one extends, answer included."""

@@ -39,11 +39,11 @@ def test_what_is_generated_is_as_the_code_is(document: Path) -> None:
 
 
 def test_everything_that_can_be_generated_stands_somewhere() -> None:
-    found = [
+    standing = [
         name for document in generate.DOCUMENTS for name in generate.parts_in(document.read_text(encoding="utf-8"))
     ]
 
-    assert sorted(found) == sorted(generate.PARTS)
+    assert sorted(standing) == sorted(generate.PARTS)
 
 
 def test_a_stale_part_is_seen() -> None:
@@ -89,13 +89,13 @@ _OTHERS = frozenset(
 
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub makes of a document's headings."""
-    found: dict[str, int] = {}
+    seen: dict[str, int] = {}
     made = set()
     for title in re.findall(r"^#{1,6} (.+)$", _FENCE.sub("", text), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
         slug = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
-        made.add(f"{slug}-{found[slug]}" if slug in found else slug)
-        found[slug] = found.get(slug, 0) + 1
+        made.add(f"{slug}-{seen[slug]}" if slug in seen else slug)
+        seen[slug] = seen.get(slug, 0) + 1
     return made
 
 
@@ -255,3 +255,13 @@ def test_a_configuration_that_a_document_shows_is_one(document: str, text: str, 
 
 def test_there_are_examples_to_check() -> None:
     assert len(examples()) >= 3
+
+
+def test_every_attack_has_a_threat() -> None:
+    """A file of tests/attack that no row of proxy/THREATS.md names guards something that nobody reads of."""
+    named = {
+        name.partition("::")[0] for name in named_tests((ROOT / "proxy" / "THREATS.md").read_text(encoding="utf-8"))
+    }
+    attacks = [path.relative_to(ROOT / "tests").as_posix() for path in tracked("tests/attack/test_*.py")]
+
+    assert [name for name in attacks if name not in named] == []

@@ -156,7 +156,7 @@ def test_nothing_that_the_model_reads_can_be_hidden_behind_a_count(
 ) -> None:
     known = CountedPrefixes(KeyedHash(b"secret"))
     short, longer = call_of(kind, PLAIN[kind]), call_of(kind, messages, **more)
-    longer.media_items = short.media_items
+    longer = longer._replace(media_items=short.media_items)
     known.count(known.prefixes(short, "k", "m"), short, 20)
     assert bound_of(known, short) == 20
     assert bound_of(known, longer) is None

@@ -1,0 +1,181 @@
+"""What frameworks write down in another spelling, or send back beside the answer, leaves a run one session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.budgets.guards import repeated_tool, request_digest
+from proxy.ceilings.prefixes import CountedPrefixes
+from proxy.dialects import tool_arguments
+from proxy.dialects.tool_arguments import meaning
+from proxy.dialects.turns import answer_turns, turn_of
+from proxy.keyed_hash import KeyedHash
+from proxy.sessions.chains import Chains
+from tests.support.calls import call_of
+
+ARGUMENTS = {"path": "src/é.py", "lines": [1, 2.0, -3.5], "nested": {"b": None, "a": "say \"hi\"\n{\"x\": 1}"}, "deep": True}  # fmt: skip
+TOOLS = 6
+
+
+def compact(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def spaced(value: Any) -> str:
+    return json.dumps(value)
+
+
+def sorted_and_wide(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False)
+
+
+def reversed_keys(value: Any) -> str:
+    return json.dumps(dict(reversed(value.items())), separators=(" , ", " : "))
+
+
+def as_javascript(value: Any) -> str:
+    """`JSON.stringify` knows no 2.0."""
+    return compact(value).replace("2.0", "2")
+
+
+SPELLINGS = [compact, spaced, sorted_and_wide, reversed_keys, as_javascript]
+Spell = Callable[[Any], str]
+
+
+def answer_and_back(kind: str, number: int, told: Spell, back: Spell) -> tuple[list[Any], list[Any], Any]:
+    """An answer that calls a tool, as events; what comes back of it; and the tool's result."""
+    arguments, name, call_id = {"step": number, **ARGUMENTS}, "look", f"call_{number}"
+    if kind == "chat":
+
+        def message(spell: Spell) -> dict[str, Any]:
+            function = {"name": name, "arguments": spell(arguments)}
+            return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}  # fmt: skip
+
+        result = {"role": "tool", "tool_call_id": call_id, "content": f"result {number}"}
+        return [{"choices": [{"index": 0, "message": message(told)}]}], [message(back)], result
+    if kind == "responses":
+
+        def item(spell: Spell) -> dict[str, Any]:
+            return {"type": "function_call", "id": f"fc_{number}", "call_id": call_id, "name": name, "arguments": spell(arguments)}  # fmt: skip
+
+        thought = {"type": "reasoning", "id": f"rs_{number}", "summary": [], "encrypted_content": "x" * 9}
+        result = {"type": "function_call_output", "call_id": call_id, "output": f"result {number}"}
+        sent = [thought, {"type": "item_reference", "id": f"rs_{number}"}][number % 2]
+        return [{"object": "response", "output": [thought, item(told)]}], [sent, item(back)], result
+    if kind == "messages":
+        block = {"type": "tool_use", "id": call_id, "name": name}
+        events = [
+            {"type": "content_block_start", "content_block": {**block, "input": {}}},
+            {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": told(arguments)}},
+        ]
+        result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": "r"}]}
+        return events, [{"role": "assistant", "content": [{**block, "input": json.loads(back(arguments))}]}], result
+
+    def content(spell: Spell) -> dict[str, Any]:
+        return {"role": "model", "parts": [{"functionCall": {"name": name, "args": json.loads(spell(arguments))}}]}
+
+    result = {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"n": number}}}]}
+    return [{"candidates": [{"content": content(told)}]}], [content(back)], result
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages", "gemini"])
+@pytest.mark.parametrize("told", SPELLINGS)
+@pytest.mark.parametrize("back", SPELLINGS)
+def test_a_run_of_six_tools_is_one_session(kind: str, told: Spell, back: Spell) -> None:
+    known = Chains(KeyedHash(b"secret"))
+    history: list[Any] = [{"role": "user", "parts": [{"text": "go"}]} if kind == "gemini" else {"role": "user", "content": "go"}]  # fmt: skip
+    sessions = []
+    for number in range(TOOLS):
+        chain = known.chain(call_of(kind, history), "key client")
+        sessions.append(known.session(chain) or f"session-{number}")
+        events, sent, result = answer_and_back(kind, number, told, back)
+        known.answered(chain, answer_turns(events), sessions[-1])
+        history = [*history, *sent, result]
+    assert set(sessions) == {"session-0"}
+
+
+def test_other_arguments_are_another_conversation() -> None:
+    known = Chains(KeyedHash(b"secret"))
+    user = {"role": "user", "content": "go"}
+    events, sent, result = answer_and_back("chat", 1, compact, spaced)
+    known.answered(known.chain(call_of("chat", [user]), "k"), answer_turns(events), "s")
+    sent[0]["tool_calls"][0]["function"]["arguments"] = spaced({"step": 2, **ARGUMENTS})
+    assert known.session(known.chain(call_of("chat", [user, *sent, result]), "k")) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("", "{}"), (None, "{}"), (" {} ", {}), ('{"a": 1.0}', {"a": 1}), ('{"a":1e3}', '{"a": 1000}'),
+        ('{"a":"\\u00e9\\/"}', '{"a": "é/"}'), ('{"a":[ 1 , 2 ]}', '{"a":[1,2]}'), ('{"b":1,"a":2}', '{"a": 2, "b": 1}'),
+    ],
+)  # fmt: skip
+def test_arguments_are_compared_by_what_they_mean(one: object, other: object) -> None:
+    assert orjson.dumps(meaning(one)) == orjson.dumps(meaning(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a": 1}', '{"a": "1"}'), ('{"a": 1.5}', '{"a": 1}'), ('{"a": "x y"}', '{"a":"x  y"}'), ('{"a":[1,2]}', '{"a":[2,1]}'),
+        ('{"a": "1.0"}', '{"a": "1"}'), ('{"a":', '{"a" :'), ('{"a": true}', '{"a": 1}'), ("{}", '{"a": null}'),
+        ('{"a":"{\\"b\\":1}"}', '{"a":{"b":1}}'), ("free text", "free  text"), ('"{}"', "{}"),
+    ],
+)  # fmt: skip
+def test_what_means_something_else_stays_apart(one: str, other: str) -> None:
+    assert orjson.dumps(meaning(one)) != orjson.dumps(meaning(other))
+
+
+@pytest.mark.parametrize("depth", [200, 300, 2000])
+def test_deep_arguments_stay_apart_and_break_nothing(depth: int) -> None:
+    texts = [('{"a":' * depth) + leaf + "}" * depth for leaf in ("1", "2")]
+    turns = {turn_of({"role": "assistant", "tool_calls": [{"function": {"name": "t", "arguments": text}}]}) for text in texts}  # fmt: skip
+    assert len(turns) == 2
+
+
+def test_arguments_of_too_many_parts_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = "[" + "[]," * tool_arguments._MAX_CONTAINERS + "0]"
+    read: list[object] = []
+    monkeypatch.setattr(tool_arguments.orjson, "loads", read.append)
+    assert meaning(many) == many
+    assert read == []
+
+
+def test_arguments_within_arguments_cost_their_bytes_once() -> None:
+    """Texts in texts, each with the quotes of the one inside escaped once more: only the outermost is read."""
+    nested: Any = {"a": 1}
+    for _ in range(10):
+        nested = {"a": json.dumps(nested)}
+    text = json.dumps(nested)
+    turn = turn_of({"role": "assistant", "tool_calls": [{"function": {"name": "t", "arguments": text}}]})
+    assert len(turn) < len(text) + 100
+
+
+def test_a_guard_sees_one_call_however_it_is_spelled() -> None:
+    history: list[Any] = [{"role": "user", "content": "go"}]
+    for spell in SPELLINGS:
+        _, sent, result = answer_and_back("chat", 1, spell, spell)
+        history += [*sent, result]
+    assert repeated_tool(call_of("chat", history)) == ("look", len(SPELLINGS))
+    digests = {
+        request_digest(call_of("chat", [history[0], *answer_and_back("chat", 1, spell, spell)[1]]))
+        for spell in SPELLINGS
+    }
+    assert len(digests) == 1
+
+
+def test_money_trusts_equal_bytes_only() -> None:
+    """The bound that a provider's count gives holds for what it counted, not for what means the same."""
+    known = CountedPrefixes(KeyedHash(b"secret"))
+    user = {"role": "user", "content": "go"}
+    told, back = ([user, *answer_and_back("chat", 1, spell, spell)[1]] for spell in (compact, spaced))
+    counted = call_of("chat", told)
+    known.count(known.prefixes(counted, "k", "m"), counted, 20)
+    assert known.bound(known.prefixes(counted, "k", "m"), counted, "openai") == 20
+    other = call_of("chat", back)
+    assert known.bound(known.prefixes(other, "k", "m"), other, "openai") is None
