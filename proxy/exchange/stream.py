@@ -19,6 +19,7 @@ from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
 from proxy.exchange.references import note_stored
 from proxy.exchange.settlement import Timings
+from proxy.exchange.unseen import note_pace
 from proxy.money import usd_text
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.pool import Response, UpstreamError
@@ -91,6 +92,8 @@ class Streamed(Answering):
         outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
         if not gate.upstream_error and gate.share_seen == 1.0:
             note_conversation(self.attempt, reading, gate.events_seen)
+            if self.stops_when_left and not self.client.gone:
+                note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
 
     async def _final_reading(self) -> Reading:
