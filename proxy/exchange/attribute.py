@@ -8,7 +8,7 @@ from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
 from proxy.keyed_hash import Chain
 from proxy.sessions.attribution import attribute, named
-from proxy.sessions.known_clients import Found, client_family
+from proxy.sessions.known_clients import Found, client_of
 from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
@@ -21,7 +21,7 @@ async def attributed(
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
     `session_guess: enforce`.
     """
-    kind = client_family(client.headers.get(b"user-agent", b""))
+    kind = client_of(client.headers)
     found = named(client.headers, call.body, kind, client.request_id)
     chain: Chain | None = None
     guessed = False
