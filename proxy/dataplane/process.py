@@ -42,6 +42,7 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
+from proxy.sessions.kept import KeptSessions
 from proxy.shares import Shares
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
@@ -269,7 +270,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         spool=spool,
         load=_load(config, keys),
         guards=Guards(config.guards),
-        chains=Chains(keyed),
+        chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt")),
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )
