@@ -32,6 +32,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
+from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.configured import configure
@@ -42,7 +43,6 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
-from proxy.sessions.kept import KeptSessions
 from proxy.shares import Shares
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from proxy.dialects import turns
 from proxy.keyed_hash import Chain, KeyedHash
 from proxy.latest import Latest
-from proxy.sessions.kept import KeptSessions
 from proxy.types import Call
 
 _MAX_NAMES = 200_000  # two for each call
@@ -25,6 +24,16 @@ _LATEST_REPLIES = 16
 _REPLY = b'["assistant"'
 _NO_TOOLS = b",[],[]]"  # as `turns` writes one without
 _OPENING = 48  # bytes of a turn that say how its text begins
+
+
+class Kept(Protocol):
+    """Where sessions by name outlive the process."""
+
+    def load(self, most: int) -> Sequence[tuple[str, str]]:
+        """The latest, the oldest first."""
+        ...
+
+    def add(self, names: Sequence[str], session_id: str) -> None: ...
 
 
 class Conversation(NamedTuple):
@@ -40,7 +49,7 @@ class Chains:
     kept: where they outlive the process; None: nowhere.
     """
 
-    def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: KeptSessions | None = None) -> None:
+    def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
         self._sessions: Latest[str, str] = Latest(most)
         self._kept = kept

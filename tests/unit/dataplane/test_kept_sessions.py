@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
-from proxy.sessions.kept import KeptSessions
 from tests.support.calls import call_of
 
 USER = {"role": "user", "content": "confidential"}
