@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from proxy.ceilings.betas import betas_in
+from proxy.ceilings.betas import betas_in, betas_within
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
 from proxy.errors import UPSTREAM_ERROR, Refused, stored_not_found
@@ -100,8 +100,11 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
 
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
-    call, betas = endpoint.parse(body), client.headers.get(b"anthropic-beta")
-    return call if betas is None else call._replace(betas=betas_in(betas))
+    call = endpoint.parse(body)
+    betas = betas_in(client.headers.get(b"anthropic-beta"))
+    if call.dialect == "anthropic.messages":
+        betas += betas_within(call.body)
+    return call._replace(betas=betas) if betas else call
 
 
 def _guard(attempt: Attempt) -> None:
