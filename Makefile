@@ -9,7 +9,7 @@ LOCKS := requirements.lock requirements-nodeps.lock
 
 # Tests wait for servers most of the time, so that two workers keep one core busy.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
-PARALLEL := -n $(WORKERS) --dist loadgroup
+PARALLEL := -n $(WORKERS)
 
 # Companies' own certificate authorities are in the system's store.
 export UV_SYSTEM_CERTS ?= true

@@ -1,5 +1,5 @@
 """What holds for every test: a test that needs a server which is not installed is left out in sight of everyone, or fails;
-and tests that share a server run in one process.
+and tests that share a server are run by one worker.
 
 `@pytest.mark.needs("redis-server", …)` names programs (see `support/programs.py`). `make test` with `CI=true` or
 `INSTALL=1` installs them, and then no test may be left out, for whatever reason.
@@ -8,32 +8,24 @@ and tests that share a server run in one process.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
+from tests.support.scheduling import ByFile
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
-    config.addinivalue_line(
-        "markers", "xdist_group(name): tests that one worker runs, one after the other"
-    )  # also without xdist
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers (`-n`, with `--dist loadgroup`) share the tests, but those that stand on one fixture of their module,
-    most of the time a running server, are a group, so that it is started once. A module may name its group itself."""
-    for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None and _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
-def _shares(item: pytest.Function) -> bool:
-    """Whether a fixture of the test is its module's."""
-    defined = (item._fixtureinfo.name2fixturedefs.get(name, ()) for name in item.fixturenames)
-    return any(fixture.scope == "module" and fixture.baseid for fixtures in defined for fixture in fixtures)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers (`-n`), a file's tests stay together; see `support/scheduling.py`."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,6 +8,7 @@ client sent, else the model's own, times the sequences.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from pricing.media.bounds import most
@@ -24,6 +25,7 @@ _TOKENS_PER_ITEM = 16
 MEDIA_UNITS = frozenset(
     unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
 )
+_NO_KINDS: frozenset[str] = frozenset()
 _SPOKEN = frozenset({"audio_out"})
 _KEPT_LONG = frozenset({"cache_write_1h"})  # OpenAI's: only by `prompt_cache_retention` or `prompt_cache_options`
 # By the kind of a medium: what its tokens may be billed as, beside text.
@@ -33,6 +35,7 @@ _BILLED_AS = {
     "audio": frozenset({"audio_in", "cache_read_audio"}),
 }
 CACHE_WRITES = frozenset(unit for unit in UNITS if unit.startswith("cache_write"))
+_LONG_WRITES = CACHE_WRITES - {"cache_write_5m"}
 
 
 # What an answer may take where neither the client nor anybody else says: it is sent along as the cap.
@@ -242,15 +245,27 @@ def overhead(call: Call) -> int:
 
 def impossible_units(call: Call, body: bytes) -> frozenset[str]:
     """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for."""
-    units = frozenset() if call.media_items > len(call.media) or call.form is not None else MEDIA_UNITS
-    if call.dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None:
-        units |= _SPOKEN  # API reference: sound comes out only where it is asked for
-    if call.dialect.startswith("openai.") and b'"prompt_cache' not in body:
-        units |= _KEPT_LONG
-    for medium in call.media:
-        units -= _BILLED_AS.get(medium.kind, MEDIA_UNITS)
-    if call.dialect.startswith("anthropic.") and b'"cache_control"' not in body:
-        return units | CACHE_WRITES
-    if call.dialect.startswith("anthropic.") and b'"1h"' not in body:
-        return units | (CACHE_WRITES - {"cache_write_5m"})
-    return units
+    dialect = call.dialect
+    any_medium = call.media_items > len(call.media) or call.form is not None
+    kinds = frozenset([medium.kind for medium in call.media]) if call.media else _NO_KINDS
+    # API reference: sound comes out only where it is asked for.
+    silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
+    kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body
+    writes = CACHE_WRITES
+    if dialect.startswith("anthropic.") and b'"cache_control"' in body:
+        writes = _NO_KINDS if b'"1h"' in body else _LONG_WRITES
+    elif not dialect.startswith("anthropic."):
+        writes = _NO_KINDS
+    return _impossible(any_medium, kinds, silent, kept_shortly, writes)
+
+
+# Made once for each kind of call: what prices are looked up by is then always the same object.
+@lru_cache(maxsize=1024)
+def _impossible(
+    any_medium: bool, kinds: frozenset[str], silent: bool, kept_shortly: bool, writes: frozenset[str]
+) -> frozenset[str]:
+    units = frozenset() if any_medium else MEDIA_UNITS
+    units = units | (_SPOKEN if silent else _NO_KINDS) | (_KEPT_LONG if kept_shortly else _NO_KINDS)
+    for kind in kinds:
+        units -= _BILLED_AS.get(kind, MEDIA_UNITS)
+    return units | writes

@@ -21,7 +21,12 @@ from proxy.times import instant
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
 LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
-_DIALECTS_BY_PROVIDER = {"anthropic": ("anthropic",), "google": ("gemini",), "local": ("openai", "anthropic")}
+_DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
+    "anthropic": ("anthropic",),
+    "google": ("gemini",),
+    # vLLM 0.32, llama.cpp's server and Ollama 0.17 all answer `/v1/messages`.
+    **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "ollama"), ("openai", "anthropic")),
+}
 
 Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
@@ -137,7 +142,9 @@ class Upstream(_Section):
     provider: str | None = None
     """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
-    """Wire formats that it speaks. Default: by provider, else `openai`."""
+    """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, else
+    `openai`.
+    """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
     base_urls: dict[Dialect, str] = {}
@@ -170,6 +177,15 @@ class Upstream(_Section):
             return (self.dialect,)
         by_provider = _DIALECTS_BY_PROVIDER.get(self.provider_name(name), ("openai",))
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
+
+    def address(self, name: str, dialect: str) -> str:
+        """The base URL of a dialect. A local server has all of them under one root, of which Anthropic's paths name `/v1`."""
+        for spoken, base_url in self.base_urls.items():
+            if spoken == dialect:
+                return base_url
+        if dialect == "anthropic" and self.provider_name(name) in LOCAL_PROVIDERS:
+            return self.base_url.rstrip("/").removesuffix("/v1")
+        return self.base_url
 
     def bills_hung_up(self, name: str) -> bool:
         """Whether a call is billed to its end when its client has hung up: hosted providers do, local servers stop."""

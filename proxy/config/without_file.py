@@ -54,8 +54,7 @@ def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def local_tree(base_url: str, model: str, context_tokens: int, api_key: str) -> dict[str, Any]:
     """A configuration tree with the embedded model alone. `base_url` ends in /v1."""
-    anthropic = base_url.removesuffix("/v1")
-    upstream = {"base_url": base_url, "api_key": api_key, "provider": _SERVER, "base_urls": {"anthropic": anthropic}}
+    upstream = {"base_url": base_url, "api_key": api_key, "provider": _SERVER}
     row = {"upstream": LOCAL, "model": model, "context_tokens": context_tokens}
     return {
         "upstreams": {LOCAL: upstream},

@@ -42,3 +42,5 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
         response.abort()
         await way.settle_unknown("cut")
         raise
+    finally:
+        attempt.exchange.client.when_gone(None)

@@ -66,17 +66,25 @@ async def counted(
     *,
     share: float = 1.0,
     all_seen: bool = False,
+    given: int | None = None,
 ) -> Reading:
     """`told`, and of each unit what is more: what it says or what was counted; `told` itself where nothing can be counted.
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
-    that is nothing: then the request alone is counted. Off the event loop: a long answer takes a while.
+    that is nothing: then the request alone is counted. given: its tokens, where the
+    upstream counted them. Off the event loop: a long answer takes a while.
     """
-    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen)
+    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen, given)
 
 
 def _counted(
-    told: Reading, events: Sequence[Any], model: str, request: Mapping[str, Any], share: float, all_seen: bool
+    told: Reading,
+    events: Sequence[Any],
+    model: str,
+    request: Mapping[str, Any],
+    share: float,
+    all_seen: bool,
+    given: int | None,
 ) -> Reading:
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
@@ -84,13 +92,16 @@ def _counted(
 
     found = estimate(events, model, request)
     if found is None and all_seen and told.source == "none":
-        found = Reading(usage={"input": count_prompt(request, model)}, source="estimated", flags=("estimated",))
+        tokens = count_prompt(request, model) if given is None else given
+        found = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
     if found is None:
         return told if told.source != "none" else Reading(source="none", model=told.model)
     usage = {
         unit: math.ceil(float(quantity) * share) if unit != "input" else quantity
         for unit, quantity in found.usage.items()
     }
+    if given is not None:
+        usage["input"] = given
     if any(unit in told.usage for unit in _INPUTS):
         usage.pop("input", None)  # which was told, perhaps in parts
     for unit, quantity in told.usage.items():

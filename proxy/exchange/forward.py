@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import time
 
-from pricing.usage import Reading
 from proxy.errors import upstream_timeout, upstream_unreachable
+from proxy.exchange.asking import head_of
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.estimated import counted
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
-from proxy.meters.reader import asked_of
+from proxy.exchange.unseen import unseen
 from proxy.upstream.pool import Response, UpstreamError
-from proxy.upstream.requests import request_head
-
-
-def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> bytes:
-    """The head of a request on behalf of this attempt."""
-    exchange = attempt.exchange
-    form = attempt.call.form
-    return request_head(
-        attempt.plan.destination,
-        method,
-        path,
-        body_bytes,
-        family_headers=exchange.endpoint.family.headers,
-        client_headers=exchange.client.headers,
-        attempt_id=attempt.id,
-        content_type=form.content_type if form is not None else None,
-    )
 
 
 async def forward(attempt: Attempt) -> Response:
@@ -36,7 +18,7 @@ async def forward(attempt: Attempt) -> Response:
     client, endpoint = exchange.client, exchange.endpoint
     head = head_of(attempt, endpoint.method, endpoint.target_of(attempt.route.model, client.query), len(body))
     attempt.dispatch()
-    stops = attempt.call.stream and not destination.bills_after_disconnect  # and bills no further, when told
+    stops = not destination.bills_after_disconnect  # and bills no further, when told
     try:
         return await exchange.configured.upstreams.send(
             destination.pool,
@@ -47,8 +29,8 @@ async def forward(attempt: Attempt) -> Response:
         )
     except UpstreamError as error:
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
-        if error.sent and stops and client.gone:
-            await attempt.settle(await _unanswered(attempt))
+        if error.sent and stops:
+            await attempt.settle(await _unanswered(attempt, outcome, error))
         elif error.sent:
             await attempt.settle(unconfirmed(outcome, None, _timings(attempt)))
         else:
@@ -67,13 +49,16 @@ async def abandon(attempt: Attempt) -> None:
         await attempt.void("cut")
 
 
-async def _unanswered(attempt: Attempt) -> Settlement:
-    """The client left before anything came, and the upstream stopped: the prompt was read, nothing was written."""
+async def _unanswered(attempt: Attempt, outcome: str, error: UpstreamError) -> Settlement:
+    """Nothing came from an upstream that stops when it is left: what can be known of that."""
     exchange, route = attempt.exchange, attempt.route
-    body = attempt.call.body
-    reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True)
+    left = exchange.client.gone
+    reading = await unseen(attempt, breaks_down=not left and not error.timed_out)
+    settlement = unconfirmed("client_disconnected" if left else outcome, None, _timings(attempt))
+    if reading is None:
+        return settlement
     cost = charge(exchange.configured.book, route, exchange.endpoint.target, attempt.plan.attributes, reading)
-    return unconfirmed("client_disconnected", None, _timings(attempt))._replace(reading=reading, cost=cost)
+    return settlement._replace(reading=reading, cost=cost)
 
 
 def _timings(attempt: Attempt) -> Timings:

@@ -45,6 +45,7 @@ class Plane:
     configured: what the latest configuration says; a call holds the one that it began with. ready: false until the budgets
     are seeded, and while draining. recall, recall_stored: ask the ledger about sessions and about what is stored at
     providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent.
+    paces: of whole answers, tokens a second by upstream and model.
     """
 
     configured: Configured
@@ -64,6 +65,7 @@ class Plane:
     learned: Learned = field(default_factory=Learned)
     session_costs: SessionCosts = field(default_factory=SessionCosts)
     readers: Latest[tuple[str, str, str], Reader] = field(default_factory=lambda: Latest(_MAX_READERS))
+    paces: Latest[tuple[str, str], float] = field(default_factory=lambda: Latest(_MAX_READERS))
     ready: bool = False
     unseeded: set[str] = field(default_factory=set)
     seeded: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,17 +14,12 @@ import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from proxy.ceilings.ceiling import overhead
 from proxy.ceilings.prompt_cache import may_be_read
+from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.forward import head_of
 from proxy.times import now_s
-from proxy.upstream.pool import UpstreamError
 
-_COUNT_TIMEOUT_S = 3.0
-_MAX_COUNT_BYTES = 64 * 1024
 _COUNT_MARGIN = 64
 _CALIBRATION = 1.2
 _MOST_DATA_HEAD = 200  # characters before the comma of a data URL
@@ -148,27 +143,6 @@ async def _providers_count(
     attempt: Attempt,
 ) -> int | None:
     """What the provider says that the input comes to, with the margin that it asks for; None where it does not say."""
-    exchange = attempt.exchange
-    counting = exchange.endpoint.counting
-    if counting is None or attempt.route.provider not in counting.providers:
-        return None
-    path, body = counting.request(attempt.call, attempt.route.model)
-    path = path.replace("{model}", attempt.route.model)
-    head = head_of(attempt, b"POST", path, len(body))
-    try:
-        async with asyncio.timeout(_COUNT_TIMEOUT_S):
-            response = await exchange.configured.upstreams.send(
-                attempt.plan.destination.pool, head, body, holder=exchange.identity.key_id
-            )
-            answer = b""
-            while data := await response.read():
-                answer += data
-                if len(answer) > _MAX_COUNT_BYTES:
-                    response.abort()
-                    return None
-        value = orjson.loads(answer) if response.status == 200 else None
-    except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
-        return None
-    tokens = value.get(counting.field) if isinstance(value, dict) else None
+    tokens = await providers_count(attempt)
     # "The token count should be considered an estimate": the actual number may differ by a small amount.
-    return tokens + tokens // 50 + _COUNT_MARGIN if type(tokens) is int and tokens > 0 else None
+    return tokens + tokens // 50 + _COUNT_MARGIN if tokens is not None else None

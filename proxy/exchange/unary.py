@@ -14,6 +14,7 @@ from proxy.exchange.learn import note_conversation
 from proxy.exchange.measured import measured
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
+from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
 from proxy.upstream.inflated import Inflated
@@ -89,6 +90,8 @@ class Unary(Answering):
             return None
         if not failed:
             note_conversation(self.attempt, reading, lambda: values)
+            if self.stops_when_left:
+                note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)
 
     def _cost_headers(self, cost: Cost) -> list[Header]:
@@ -106,19 +109,22 @@ class Unary(Answering):
 
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""
-        await self._settle_broken(self.fault_outcome(error))
+        await self._settle_broken(self.fault_outcome(error), timed_out=error.timed_out)
         if self.client.gone:
             return
         if not self.client.started:
             raise fault(error)
         await self.client.drop()
 
-    async def _settle_broken(self, outcome: str) -> None:
+    async def _settle_broken(self, outcome: str, *, timed_out: bool) -> None:
         answer = lenient.answer(b"".join(self._chunks))
         reading = self.reader.answer(answer, self.context)
         if reading.source == "provider" and reading.usage:
             await self.settle(reading, outcome)
         elif self.stops_when_left and answer.values:
             await self.settle(await self.counted(reading, answer.values), outcome)
+        elif self.stops_when_left and self.response.status == 200 and not self._chunks:
+            gone = self.client.gone or timed_out
+            await self.settle(await unseen(self.attempt, breaks_down=not gone) or Reading(), outcome)
         else:
             await self.settle_unknown(outcome)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.config.model import Config
+from proxy.config.model import LOCAL_PROVIDERS, Config
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
@@ -44,9 +44,9 @@ def destinations_of(
     """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
     destinations = {}
     for name, row in config.upstreams.items():
-        base_urls: dict[str, str] = dict(row.base_urls.items())
         for family in row.spoken(name):
-            origin = origin_of(base_urls.get(family, row.base_url), environ)
+            base_url = row.address(name, family)
+            origin = origin_of(base_url, environ)
             pool = f"{name}/{family}"
             client.add(
                 pool,
@@ -60,10 +60,12 @@ def destinations_of(
             destinations[name, family] = Destination(
                 pool=pool,
                 origin=origin,
-                fixed=_fixed_headers(origin, family, row.api_key, row.headers),
+                fixed=_fixed_headers(
+                    origin, family, row.api_key, row.headers, local=row.provider_name(name) in LOCAL_PROVIDERS
+                ),
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
-                base_url=base_urls.get(family, row.base_url),
+                base_url=base_url,
                 secrets=_secrets(row.api_key, row.headers),
             )
     return destinations
@@ -80,8 +82,11 @@ def _secrets(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ..
     return tuple(sorted(spellings, key=len, reverse=True))
 
 
-def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str]) -> bytes:
-    """The headers that every request to this destination carries, encoded once: its own credential, never a client's."""
+def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str], *, local: bool) -> bytes:
+    """The headers that every request to this destination carries, encoded once: its own credential, never a client's.
+
+    local: vLLM's `--api-key` is looked for in `Authorization` alone, whatever the dialect.
+    """
     headers = {
         "host": origin.authority,
         "accept": "*/*",
@@ -95,6 +100,8 @@ def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapp
             "gemini": ("x-goog-api-key", api_key),
         }.get(family, ("authorization", f"Bearer {api_key}"))
         headers[name] = value
+        if local:
+            headers["authorization"] = f"Bearer {api_key}"
     if origin.proxy and origin.proxy.authorization and not origin.tls:
         headers["proxy-authorization"] = origin.proxy.authorization
     headers |= {name.lower(): value for name, value in extra.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -113,21 +114,20 @@ def start(folder: Path) -> Serving:
 
     It takes the default ports, so two test runs on one machine take turns.
     """
-    turn = _TURN.open("ab")
-    fcntl.flock(turn, fcntl.LOCK_EX)
-    for port in PORTS:
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "serve"],
-        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    serving = Serving(process, folder, turn=turn)
-    try:
+    with contextlib.ExitStack() as on_failure:
+        turn = on_failure.enter_context(_TURN.open("ab"))
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for port in PORTS:
+            with socket.socket() as probe:
+                assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "serve"],
+            cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        serving = Serving(process, folder, turn=turn)
+        on_failure.callback(serving.stop)
         serving.wait_until_announced()
-    except BaseException:
-        serving.stop()
-        raise
+        on_failure.pop_all()  # all went well: `stop` ends it
     return serving
 
 

@@ -20,7 +20,6 @@ import pytest
 from proxy.serve import local_model
 from tests.e2e.llama_counters import LlamaCounters, read_counters
 
-pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
 PROMPT = "Xyloquartz: how many legs has a spider?"
 
 

@@ -19,7 +19,8 @@ from tests.e2e.llama_counters import LlamaCounters, read_counters
 from tests.e2e.serving import Serving, as_json
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
+pytestmark = pytest.mark.timeout(600)  # another run on this machine may have the default ports, and its turn first
+
 PROMPT = "Xyloquartz: name three animals with stripes."
 # The start-up configuration's invented prices: USD 0.10, 0.01 and 0.40 per million tokens, in nano-USD each.
 NANO_PER_INPUT, NANO_PER_CACHED, NANO_PER_OUTPUT = 100, 10, 400

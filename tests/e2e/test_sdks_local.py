@@ -21,7 +21,6 @@ from tests.e2e.llama_counters import read_counters
 from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
 # The start-up configuration's invented prices, in nano-USD for each token.
 NANO = {"input": 100, "cache_read": 10, "output": 400}
 CAP = 12

@@ -61,8 +61,9 @@ class Told:
     """What the client got."""
 
     def __init__(self, messages: list[dict[str, Any]]) -> None:
-        self.status: int = messages[0]["status"]
-        self.headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
+        begun = messages[0] if messages else {"status": 0, "headers": []}  # nothing: it had left by then
+        self.status: int = begun["status"]
+        self.headers = {name.decode(): value.decode() for name, value in begun["headers"]}
         self.body = b"".join(message.get("body", b"") for message in messages[1:])
 
     @property

@@ -13,7 +13,7 @@ from proxy.ceilings.ceiling import CACHE_WRITES, impossible_units
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import find
-from proxy.exchange import tighten
+from proxy.exchange import asking
 from proxy.times import now_s
 from proxy.upstream.pool import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
@@ -108,7 +108,7 @@ async def test_a_count_that_does_not_come_leaves_the_bound_as_it_is(build: Build
 
 
 async def test_a_count_that_takes_too_long_is_not_waited_for(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tighten, "_COUNT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(asking, "_COUNT_TIMEOUT_S", 0.01)
     house = build(**at("anthropic", "claude-x", "0.25", ceiling="strict"))
     assert (await messages(house, asyncio.Event().wait)).status == 402
 

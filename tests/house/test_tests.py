@@ -11,6 +11,7 @@ import pytest
 
 from tests.house.source import ROOT, Source, product, sources
 from tests.house.source import imports as absolute_imports
+from tests.support import scheduling
 
 # What each folder may import from besides itself. Only what runs the product as a whole stands on the independent bill's rig.
 MAY_IMPORT = {
@@ -162,3 +163,10 @@ def test_every_module_has_a_home() -> None:
 def test_a_module_without_a_home_and_a_row_in_vain_are_seen(modules: list[str], row: str) -> None:
     """The check itself."""
     assert homeless(modules, {"tests/unit/wire/test_sse.py"}, row) != []
+
+
+def test_what_the_scheduling_names_is_there() -> None:
+    tests = {source.path for source in sources("tests")}
+
+    assert tests >= {*scheduling.TOGETHER, *scheduling.APART}
+    assert scheduling.scope_of("tests/flow/test_exchange.py::test_a[b::c]") == "tests/flow/test_exchange.py"

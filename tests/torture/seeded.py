@@ -80,7 +80,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("an upstream that would stop is not told", "proxy/exchange/stream.py",
          "response.hang_up if self.stops_when_left else drain.begin", "drain.begin", _HANGUPS),
     _bug("who leaves before the head is not noticed", "proxy/exchange/forward.py",
-         "stops = attempt.call.stream and", "stops = False and", _HANGUPS),
+         "stops = not destination.bills_after_disconnect", "stops = False", _HANGUPS),
     _bug("usage of each choice is taken for all", "proxy/dialects/openai.py", "call.sequences > 1", "call.sequences > 9",
          _HANGUPS),
     _bug("what we break off passes for whole", "proxy/upstream/pool.py",

@@ -1,0 +1,57 @@
+"""What is asked of an upstream on behalf of an attempt: the heads of requests, and how it counts the attempt's input itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from proxy.exchange.attempt import Attempt
+from proxy.upstream.pool import UpstreamError
+from proxy.upstream.requests import request_head
+
+_COUNT_TIMEOUT_S = 3.0
+_MAX_COUNT_BYTES = 64 * 1024
+
+
+def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> bytes:
+    """The head of a request on behalf of this attempt."""
+    exchange = attempt.exchange
+    form = attempt.call.form
+    return request_head(
+        attempt.plan.destination,
+        method,
+        path,
+        body_bytes,
+        family_headers=exchange.endpoint.family.headers,
+        client_headers=exchange.client.headers,
+        attempt_id=attempt.id,
+        content_type=form.content_type if form is not None else None,
+    )
+
+
+async def providers_count(attempt: Attempt) -> int | None:
+    """Tokens that the provider says the input comes to, free of charge; None where it does not say."""
+    exchange = attempt.exchange
+    counting = exchange.endpoint.counting
+    if counting is None or attempt.route.provider not in counting.providers:
+        return None
+    path, body = counting.request(attempt.call, attempt.route.model)
+    path = path.replace("{model}", attempt.route.model)
+    head = head_of(attempt, b"POST", path, len(body))
+    try:
+        async with asyncio.timeout(_COUNT_TIMEOUT_S):
+            response = await exchange.configured.upstreams.send(
+                attempt.plan.destination.pool, head, body, holder=exchange.identity.key_id
+            )
+            answer = b""
+            while data := await response.read():
+                answer += data
+                if len(answer) > _MAX_COUNT_BYTES:
+                    response.abort()
+                    return None
+        value = orjson.loads(answer) if response.status == 200 else None
+    except (UpstreamError, TimeoutError, orjson.JSONDecodeError):
+        return None
+    tokens = value.get(counting.field) if isinstance(value, dict) else None
+    return tokens if type(tokens) is int and tokens > 0 else None

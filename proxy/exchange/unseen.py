@@ -1,0 +1,43 @@
+"""Calls of which no answer came, at servers that stop, and bill no further, when their caller leaves or they break down.
+
+What can be known: the input, which the server counts or we do, and for a whole answer how long it was written at, by the
+pace of answers before it. Of a stream nothing was written where nothing came.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+from pricing.usage import Reading
+from proxy.exchange.asking import providers_count
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.estimated import counted
+from proxy.meters.reader import asked_of
+
+
+def note_pace(attempt: Attempt, reading: Reading) -> None:
+    """How fast a whole answer was written, its prompt and its waiting included."""
+    written = sum(float(reading.usage.get(unit, 0)) for unit in ("output", "reasoning"))
+    took_s = time.perf_counter() - attempt.dispatched
+    if written and took_s > 0 and reading.source == "provider":
+        attempt.exchange.plane.paces[attempt.route.upstream, attempt.route.model] = written / took_s
+
+
+async def unseen(attempt: Attempt, *, breaks_down: bool) -> Reading | None:
+    """The usage of a call that was sent and of which nothing came; None where only its ceiling is known.
+
+    breaks_down: the server did, and what it was writing is lost; else its caller left, or waited no longer.
+    """
+    body, route = attempt.call.body, attempt.route
+    written = 0
+    if attempt.bound.output_tokens and not attempt.call.stream and not breaks_down:
+        pace = attempt.exchange.plane.paces.get((route.upstream, route.model))
+        if pace is None:
+            return None
+        most = attempt.bound.output_tokens * attempt.bound.sequences
+        written = min(math.ceil(pace * (time.perf_counter() - attempt.dispatched)), most)
+    given = await providers_count(attempt) if not breaks_down else None
+    reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True, given=given)
+    return replace(reading, usage={**reading.usage, "output": written}) if written else reading

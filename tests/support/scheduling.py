@@ -1,0 +1,38 @@
+"""Which tests one worker of pytest-xdist runs together: a file's, so that what its tests stand on is started once.
+
+pytest-xdist's own way (`--dist loadgroup` and its marker) does nothing with pytest 9.2, and says nothing either.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Files that share what only one can have at a time: the default ports, and all cores for the local model.
+TOGETHER = {
+    "tests/e2e/test_make_run.py": "local-model",
+    "tests/e2e/test_local_model.py": "local-model",
+    "tests/e2e/test_sdks_local.py": "local-model",
+}
+# Each of these files' tests starts servers of its own, or works for long: any worker takes the next.
+APART = frozenset({
+    "tests/e2e/test_sessions_live.py",
+    "tests/observability/test_rules.py",
+    "tests/torture/test_fuzz_sse.py",
+    "tests/torture/test_networks.py",
+    "tests/torture/test_power_loss.py",
+    "tests/torture/test_seeded.py",
+    "tests/torture/test_torture.py",
+})  # fmt: skip
+
+
+def scope_of(nodeid: str) -> str:
+    """Tests of one scope are run by one worker, in their order."""
+    file = nodeid.partition("::")[0]
+    return nodeid if file in APART else TOGETHER.get(file, file)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]  # it is not typed
+    """Scopes are handed out in the order of collection: the long ones are not the last."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
