@@ -31,6 +31,8 @@ DOCUMENTS = (ROOT / "docs" / "configuration.md", ROOT / "docs" / "metrics.md", R
 _UNITS = (
     ("_kb_per_s", "KiB/s"),
     ("_usd_per_minute", "USD"),
+    ("on_unpriced.input", "USD"),
+    ("on_unpriced.output", "USD"),
     ("_s", "seconds"),
     ("spool.max_mb", "MiB"),
     ("_mb", "MB"),

@@ -39,6 +39,14 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
+            "Is an attempt without an end?",
+            "Attempts whose deadline is over and that nothing has ended. Must stay 0: each keeps the spool from being deleted.",
+            "short",
+            f"max(max_over_time({q.select('intents_overdue')}[$__range]))",
+            levels=((1, RED),),
+            decimals=0,
+        ),
+        stat(
             "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",

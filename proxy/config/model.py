@@ -251,7 +251,7 @@ class Budget(_Section):
     per: tuple[str, ...] = ()
     """A counter of its own for each value of these attributes; calls without a value count in the group `(none)`."""
     limit_usd: Usd | None = None
-    """Limit in USD, to nine decimals. Exactly one of the three limits."""
+    """Limit in USD, to nine decimals, at most 9,000,000. Exactly one of the three limits."""
     limit_tokens: PositiveInt | None = None
     """Limit in tokens."""
     limit_requests: PositiveInt | None = None

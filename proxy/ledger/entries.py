@@ -34,6 +34,9 @@ class Entry(NamedTuple):
     budgets: Sequence[BudgetAmount]
 
 
+_GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
+
+
 class RefusedCall(NamedTuple):
     """An INTENT that a refusal closed: why, by which counter, of which session."""
 
@@ -81,6 +84,16 @@ class Pairing:
     @property
     def open_intents(self) -> int:
         return len(self._open)
+
+    def overdue(self, at_us: int) -> int:
+        """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
+        count = 0
+        for intent, _ in self._open.values():
+            deadline_at = intent.get("deadline_at")
+            if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
+                break
+            count += 1
+        return count
 
     def take(self, shipped: Iterable[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""

@@ -224,6 +224,11 @@ class Recorder:
         return max(0.0, now_s() - self.caught_up_at - _EVERY_S) if self.caught_up_at else 0.0
 
     @property
+    def intents_overdue(self) -> int:
+        """Attempts of runs that live, whose reservations' deadlines are over and which have no end."""
+        return sum(run.pairing.overdue(now_us()) for run in self._runs if not run.over)
+
+    @property
     def spool_bytes(self) -> int:
         return sum(run.reader.size_left() for run in self._runs)
 

@@ -24,6 +24,7 @@ def gauges(state: ControlState) -> list[Gauge]:
 def _pipeline(state: ControlState) -> Iterator[Gauge]:
     yield "ledger_lag_seconds", {}, f"{state.recorder.lag_s:.3f}"
     yield "ledger_dropped_total", {}, str(state.recorder.unreadable_records)
+    yield "intents_overdue", {}, str(state.recorder.intents_overdue)
     yield "spool_bytes", {}, str(state.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": state.book.version, "operator": _version(state.config().prices)}, "1"
