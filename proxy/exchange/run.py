@@ -18,6 +18,7 @@ from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
+from proxy.exchange.limits import limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored
@@ -63,7 +64,7 @@ async def _attempts(exchange: Exchange, route: Route) -> None:
                 return
             client.attempts, client.clamped_tokens = number, None
         try:
-            planned = plan(exchange, attempted.route, number, 0 if counted else 1)
+            planned = plan(exchange, await limited(exchange, attempted.route), number, 0 if counted else 1)
             attempt = Attempt.of(exchange, planned)
             try:
                 failure = await _attempt(attempt, hold=len(tries) > 1)
