@@ -14,8 +14,8 @@ from pricing.cost import Cost, CostLine
 from pricing.usage import Reading
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.doubt import doubtful
 from proxy.exchange.estimated import counted, implausible, priced_part
-from proxy.exchange.gate import doubtful
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
