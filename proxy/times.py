@@ -66,6 +66,14 @@ def moment(text: str, now_s: float) -> int:
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
+def moment_ahead(text: str, now_s: float) -> int:
+    """As `moment`, but `2h` is two hours from now: where something ends. Raises `BadQuestion`."""
+    span = _SPAN.match(text)
+    if span:
+        return int((now_s + int(span[1]) * _SECONDS[span[2]]) * 1_000_000)
+    return moment(text, now_s)
+
+
 def instant(value: object) -> datetime:
     """A moment with its offset, of RFC 3339 or an ISO date; what has no offset is UTC, as everywhere here. Raises ValueError: a
     number may be seconds or milliseconds, and 0 an instant or none."""

@@ -2,49 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy.engine import Engine
 
-from proxy.budgets.budget import compile_budgets
+from proxy.budgets.budget import Budget, compile_budgets
 from proxy.cli.options import ConfigOption, config_of, new_app
 from proxy.cli.output import FormatOption, fail, show
+from proxy.config.model import Config
+from proxy.ledger import keys as ledger_keys
 from proxy.ledger import raises
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
-from proxy.times import BadQuestion, moment, now_s, rfc3339
+from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 
 app = new_app(help="Where each budget stands, and raising one for a while.")
 
+_COLUMNS = ("budget", "group", "measure", "spent", "limit", "percent", "resets_at")
+
+
+def _opened(config: Path | None, now: float) -> tuple[Config, Engine, tuple[Budget, ...]]:
+    """The configuration, its ledger, and its budgets with what they are raised by."""
+    settings = config_of(config)
+    ledger = open_ledger(settings.ledger)
+    return settings, ledger, compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
+
+
+def _text(amount: int, measure: str) -> str:
+    return usd_text(amount) if measure == "usd" else str(amount)
+
 
 @app.command("list")
-def list_budgets(config: ConfigOption = None, form: FormatOption = "table") -> None:
-    """Each budget and its groups: limit and what the ledger has settled in the current window."""
-    settings = config_of(config)
+def list_budgets(
+    budget: Annotated[str | None, typer.Argument(help="Only this budget.", show_default=False)] = None,
+    group: Annotated[str | None, typer.Option(help="Only this group of a `per` budget.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows, the fullest first.")] = 20,
+    every: Annotated[bool, typer.Option("--all", help="Every row, however many there are.")] = False,
+    config: ConfigOption = None,
+    form: FormatOption = "table",
+) -> None:
+    """Where each budget and group stands: what the ledger has settled in the current window, the fullest first."""
     now = now_s()
-    ledger = open_ledger(settings.ledger)
-    compiled = compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
-    seeds = budget_seeds(ledger, compiled, now)
-    rows = []
-    for budget in compiled:
+    _, ledger, compiled = _opened(config, now)
+    if budget is not None:
+        compiled = tuple(row for row in compiled if row.name == budget)
+        if not compiled:
+            raise fail(f"there is no budget {budget!r}")
+    rows = [row for row in _standing(ledger, compiled, now) if group is None or row["group"] == group]
+    rows.sort(key=lambda row: (-row["percent"], row["budget"], row["group"]))
+    shown = rows if every else rows[:limit]
+    show(shown, form, _COLUMNS)
+    if len(shown) < len(rows):
+        typer.echo(f"and {len(rows) - len(shown):,} more; --all shows them, --group one of them", err=True)
+
+
+def _standing(ledger: Engine, budgets: Sequence[Budget], now: float) -> Iterator[dict[str, Any]]:
+    seeds = budget_seeds(ledger, budgets, now)
+    for budget in budgets:
         _, end = budget.window_now(now)
-        text = usd_text if budget.measure == "usd" else str
-        found = [seed for seed in seeds if seed["budget"] == budget.name]
-        groups = [(seed["group"], seed["spent"]) for seed in found] or ([] if budget.per else [("", 0)])
-        for group, spent in groups:
-            rows.append(
-                {
-                    "budget": budget.name,
-                    "group": group,
-                    "measure": budget.measure,
-                    "limit": text(budget.limit_for(group, now)),
-                    "spent": text(spent),
-                    "resets_at": rfc3339(end * 1_000_000) if end else None,
-                }
-            )
-    show(rows, form, ("budget", "group", "measure", "limit", "spent", "resets_at"))
+        groups = [(seed["group"], seed["spent"]) for seed in seeds if seed["budget"] == budget.name]
+        for group, spent in groups or ([] if budget.per else [("", 0)]):
+            limit = budget.limit_for(group, now)
+            yield {
+                "budget": budget.name,
+                "group": group,
+                "measure": budget.measure,
+                "spent": _text(spent, budget.measure),
+                "limit": _text(limit, budget.measure),
+                "percent": round(100 * spent / limit, 1) if limit else 100.0,
+                "resets_at": rfc3339(end * 1_000_000) if end else None,
+            }
 
 
 @app.command("raise")
@@ -52,24 +84,127 @@ def raise_budget(
     name: str,
     by: Annotated[str, typer.Option(help="How much more: USD, or what the budget counts.")],
     group: Annotated[str | None, typer.Option(help="Only for this group of a `per` budget.")] = None,
+    all_groups: Annotated[bool, typer.Option("--all-groups", help="For each group of a `per` budget.")] = False,
+    new_group: Annotated[
+        bool, typer.Option("--new-group", help="Though no call was counted in the group yet.")
+    ] = False,
     until: Annotated[
-        str | None, typer.Option(help="When it ends (RFC 3339); default: with the window, of `total` never.")
+        str | None,
+        typer.Option(help="When it ends: 2h (from now), or RFC 3339; default: with the window, of `total` never."),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Raise a budget for a while; effective at once, in the middle of a session too."""
-    settings, now = config_of(config), now_s()
+    now = now_s()
+    settings, ledger, compiled = _opened(config, now)
+    budget = next((row for row in compiled if row.name == name), None)
+    if budget is None:
+        raise fail(f"there is no budget {name!r}")
+    if budget.per and group is None and not all_groups:
+        raise fail(
+            f"{name} has a limit for each {', '.join(budget.per)}: --group names one, --all-groups raises all", 2
+        )
+    if group is not None and all_groups:
+        raise fail("--group and --all-groups exclude each other", 2)
+    named = None if new_group else raises.named_groups(budget, _keys(settings, ledger))
     try:
-        until_s = moment(until, now) / 1e6 if until else None
         row = raises.make_raise(
-            open_ledger(settings.ledger), compile_budgets(settings.budgets), name,
-            by=Decimal(by), group=group, until_s=until_s, now_s=now,
+            ledger, compiled, name, by=Decimal(by), group=group, named=named, now_s=now,
+            until_s=moment_ahead(until, now) / 1e6 if until else None,
         )  # fmt: skip
-    except KeyError:
-        raise fail(f"there is no budget {name!r}") from None
     except InvalidOperation:
         raise fail(f"--by {by!r} is no amount", 2) from None
+    except raises.UnknownGroupError as problem:
+        raise fail(f"{problem}; --new-group raises it all the same", 2) from None
     except (raises.RaiseProblem, BadQuestion) as problem:
         raise fail(str(problem), 2) from None
+    before = budget.limit_for(group or "", now)
+    print(f"{_said(budget, row, before, before + row['by_amount'])}. To end it: taximeter budgets end {row['id']}")
+
+
+def _keys(settings: Config, ledger: Engine) -> list[Mapping[str, Any]]:
+    configured = [key.model_dump(include={"name", "team", "user", "customer"}) for key in settings.keys]
+    return [*configured, *ledger_keys.list_keys(ledger)]
+
+
+def _said(budget: Budget, row: Mapping[str, Any], before: int, after: int) -> str:
+    """`company is raised by 5 USD, from 10 to 15, until …`"""
+    whom = row["group"] or ("each of its groups" if budget.per else "")
     end = "for good" if row["until_at"] is None else f"until {rfc3339(row['until_at'])}"
-    print(f"{name} is raised {end}")
+    amounts = [_text(amount, budget.measure) for amount in (row["by_amount"], before, after)]
+    unit = "USD" if budget.measure == "usd" else budget.measure
+    what = f"{budget.name} of {whom}" if whom else budget.name
+    return f"{what} is raised by {amounts[0]} {unit}, from {amounts[1]} to {amounts[2]}, {end}"
+
+
+@app.command("raises")
+def list_raises(
+    budget: Annotated[str | None, typer.Argument(help="Only of this budget.", show_default=False)] = None,
+    config: ConfigOption = None,
+    form: FormatOption = "table",
+) -> None:
+    """The raises in force, with the id that ends or lowers each."""
+    now = now_s()
+    _, ledger, compiled = _opened(config, now)
+    measures = {row.name: row.measure for row in compiled}
+    per = {row.name for row in compiled if row.per}
+    rows = [
+        {
+            "id": row["id"],
+            "budget": row["budget"],
+            "group": "(each)" if row["group"] is None and row["budget"] in per else row["group"],
+            "by": _text(row["by_amount"], measures.get(row["budget"], "usd")),
+            "until": rfc3339(row["until_at"]) or "for good",
+            "created_at": rfc3339(row["created_at"]),
+        }
+        for row in raises.in_force(ledger, now)
+        if budget in (None, row["budget"])
+    ]
+    show(rows, form, ("id", "budget", "group", "by", "until", "created_at"))
+
+
+@app.command("lower")
+def lower(
+    raise_id: Annotated[str, typer.Argument(metavar="ID", help="As `budgets raises` has it.")],
+    to: Annotated[str, typer.Option(help="How much it raises by from now on.")],
+    config: ConfigOption = None,
+) -> None:
+    """Lower a raise that is in force: the same group, the same end, a smaller amount."""
+    now = now_s()
+    _, ledger, compiled = _opened(config, now)
+    try:
+        row = raises.lower_raise(ledger, compiled, raise_id, to=Decimal(to), now_s=now)
+    except InvalidOperation:
+        raise fail(f"--to {to!r} is no amount", 2) from None
+    except KeyError:
+        raise fail("its budget is no longer configured; `budgets end` ends it") from None
+    except raises.RaiseProblem as problem:
+        raise fail(str(problem), 2) from None
+    if row is None:
+        raise fail(f"there is no raise {raise_id!r} in force; `taximeter budgets raises` lists them")
+    _, _, after = _opened(config, now)
+    budgets = [next(budget for budget in some if budget.name == row["budget"]) for some in (compiled, after)]
+    print(_said(budgets[1], row, *[budget.limit_for(row["group"] or "", now) for budget in budgets]))
+
+
+@app.command("end")
+def end(
+    raise_id: Annotated[str, typer.Argument(metavar="ID", help="As `budgets raises` has it.")],
+    config: ConfigOption = None,
+) -> None:
+    """End a raise that is in force; it stays on record."""
+    now = now_s()
+    _, ledger, compiled = _opened(config, now)
+    row = raises.end_raise(ledger, raise_id, now)
+    if row is None:
+        raise fail(f"there is no raise {raise_id!r} in force; `taximeter budgets raises` lists them")
+    budget = next((some for some in compiled if some.name == row["budget"]), None)
+    if budget is None:
+        print(f"the raise of {row['budget']}, which is no longer configured, is ended")
+        return
+    group = row["group"] or ""
+    before = budget.limit_for(group, now)
+    amounts = _text(before, budget.measure), _text(before - row["by_amount"], budget.measure)
+    print(
+        f"{budget.name}{f' of {group}' if group else ''}: the raise is ended, its limit is {amounts[1]}, no longer {amounts[0]}"
+    )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -138,9 +139,15 @@ def _store_counters(server: Server) -> Counters:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.admin_host, server.admin_host)  # noqa: S104 - to be asked, not bound
     url = f"http://{f'[{host}]' if ':' in host else host}:{server.admin_port}/api/budgets"
     headers = {"authorization": f"Bearer {server.admin_key}"} if server.admin_key else {}
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
-        items = json.load(answer)["items"]
+    items: list[Mapping[str, Any]] = []
+    following: str | None = ""
+    while following is not None:
+        place = f"?{urlencode({'next': following})}" if following else ""
+        request = urllib.request.Request(url + place, headers=headers)  # noqa: S310 - our own configured address
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+            page = json.load(answer)
+        items += page["items"]
+        following = page.get("next")
     counters: Counters = {}
     for item in items:
         if start := item["window"]["start"]:  # its clock may have been ahead of ours: what is over there is over here

@@ -48,6 +48,7 @@ class StreamGate:
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
+    sequences: of the answer.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class StreamGate:
         before_done: Callable[[], bytes] | None = None,
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
         form: StreamForm = CHAT,
+        sequences: int = 1,
     ) -> None:
         self._form = form
         self._end_mark = form.end_mark
@@ -69,7 +71,7 @@ class StreamGate:
         self._strip_each = strip_each
         self._before_done = before_done
         self._on_usage = on_usage
-        self.watch = UsageWatch(reader, context, form)
+        self.watch = UsageWatch(reader, context, form, several=sequences > 1)
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
 

@@ -18,13 +18,18 @@ _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end wi
 
 
 class UsageWatch:
-    """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
-    with usage. timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`."""
+    (
+        """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
+    with usage. timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`. several: the answer has
+    several sequences; the usage in a chunk is then its own one's alone."""
+        ""
+    )
 
-    def __init__(self, reader: Reader, context: Context, form: StreamForm) -> None:
+    def __init__(self, reader: Reader, context: Context, form: StreamForm, *, several: bool = False) -> None:
         self._reader = reader
         self._context = context
         self._form = form
+        self._several = several
         self._mark = form.usage_mark if reader.hint is None else reader.hint
         self._stream = reader.stream(context)
         self._whole: lenient.Answer | None = None
@@ -54,6 +59,8 @@ class UsageWatch:
     def note(self, event: dict[str, Any]) -> None:
         """An event in which usage is looked for: whether it says what the stream has come to by now, or in all."""
         self.last = event
+        if self._several and event.get("choices"):
+            return  # vLLM's, with `continuous_usage_stats` or `--enable-force-include-usage`
         if self._form.usage_of(event) is not None or (self.timed and isinstance(event.get("timings"), dict)):
             self._stated_at = self.events
             self.final = self.final or self._form.is_final(event)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
-from proxy.budgets.budget import Budget, Raise
+from proxy.budgets.budget import Budget, Raise, bounded
 from proxy.ids import Ids
 from proxy.ledger.database import writing
-from proxy.ledger.schema import raises
+from proxy.ledger.schema import budget_bases, budget_spend, raises
 from proxy.money import NANO
 from proxy.times import now_us
 
@@ -22,51 +23,129 @@ class RaiseProblem(ValueError):  # noqa: N818 - told to whoever asked for it
     """A raise that cannot be; the message says why."""
 
 
+class UnknownGroupError(RaiseProblem):
+    """No call was ever counted in the group, and nothing names it: it may be misspelt."""
+
+
 def make_raise(
     engine: Engine,
     budgets: Sequence[Budget],
     name: str,
     *,
-    by: Any,
+    by: Decimal,
     group: str | None,
     until_s: float | None,
     now_s: float,
+    named: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Record a raise of the budget `name` by an amount in its own measure (USD as a Decimal); the row. Raises KeyError
     where there is no such budget, RaiseProblem where the raise makes no sense.
 
     until_s: epoch seconds; None: to the end of the current window, of a `total` for ever.
+    named: groups that may be raised before the ledger has anything of them; None: any.
     """
-    budget = next((one for one in budgets if one.name == name), None)
-    if budget is None:
-        raise KeyError(name)
-    scale = NANO if budget.measure == "usd" else 1
-    if not 0 < by <= _MAX_AMOUNT // scale or (amount := by * scale) != int(amount):
-        unit = "USD, no finer than a nano-dollar" if budget.measure == "usd" else budget.measure
-        raise RaiseProblem(f"a raise must be above 0 and at most 9,000,000 ({unit})")
+    budget = _budget(budgets, name)
+    amount = _amount(budget, by)
     if group is not None and not budget.per:
         raise RaiseProblem(f"the budget {name!r} has no groups (`per`)")
+    if group is not None and named is not None and group not in named and not _is_known(engine, budget, group):
+        raise UnknownGroupError(f"the budget {name!r} has no group {group!r}: no call was ever counted in it")
     if until_s is None:
         until_s = budget.window_now(now_s)[1]
     if until_s is not None and until_s <= now_s:
         raise RaiseProblem("the end of the raise lies in the past")
-    row = {
-        "id": Ids().new(int(now_s * 1e6)),
-        "budget": name,
-        "group": group,
-        "by_amount": int(amount),
-        "until_at": None if until_s is None else int(until_s * 1e6),
-        "created_at": int(now_s * 1e6),
-    }
+    row = _row(name, group, amount, None if until_s is None else int(until_s * 1e6), now_s)
     with writing(engine).begin() as connection:
         connection.execute(sa.insert(raises), row)
     return row
 
 
+def end_raise(engine: Engine, raise_id: str, now_s: float) -> dict[str, Any] | None:
+    """End a raise that is in force; its row, which stays on record. None where there is none of this id."""
+    with writing(engine).begin() as connection:
+        return _end(connection, raise_id, now_s)
+
+
+def lower_raise(
+    engine: Engine, budgets: Sequence[Budget], raise_id: str, *, to: Decimal, now_s: float
+) -> dict[str, Any] | None:
+    """End a raise and make a smaller one in its place, for the same group and as long. None where there is none of this id;
+    raises RaiseProblem where it would not be smaller, KeyError where its budget is gone."""
+    with writing(engine).begin() as connection:
+        old = _end(connection, raise_id, now_s)
+        if old is None:
+            return None
+        amount = _amount(_budget(budgets, old["budget"]), to)
+        if amount >= old["by_amount"]:
+            raise RaiseProblem("a raise is lowered to less than it is; make another to add to it")
+        row = _row(old["budget"], old["group"], amount, old["until_at"], now_s)
+        connection.execute(sa.insert(raises), row)
+        return row
+
+
+def _end(connection: Connection, raise_id: str, now_s: float) -> dict[str, Any] | None:
+    """The row as it was."""
+    mine = sa.and_(raises.c.id == raise_id, _not_ended(int(now_s * 1e6)))
+    row = connection.execute(sa.select(raises).where(mine)).mappings().first()
+    if row is not None:
+        connection.execute(sa.update(raises).where(mine).values(until_at=int(now_s * 1e6)))
+    return None if row is None else dict(row)
+
+
+def _budget(budgets: Sequence[Budget], name: str) -> Budget:
+    budget = next((budget for budget in budgets if budget.name == name), None)
+    if budget is None:
+        raise KeyError(name)
+    return budget
+
+
+def _amount(budget: Budget, by: Decimal) -> int:
+    scale = NANO if budget.measure == "usd" else 1
+    if not 0 < by <= _MAX_AMOUNT // scale or (amount := by * scale) != int(amount):
+        unit = "USD, no finer than a nano-dollar" if budget.measure == "usd" else budget.measure
+        raise RaiseProblem(f"a raise must be above 0 and at most 9,000,000 ({unit})")
+    return int(amount)
+
+
+def _is_known(engine: Engine, budget: Budget, group: str) -> bool:
+    """Whether anything was ever counted in the group, whatever the window, or it was raised before."""
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases, raises):
+            mine = sa.select(table.c.budget).where(table.c.budget == budget.name, table.c.group == group).limit(1)
+            if connection.execute(mine).first() is not None:
+                return True
+    return False
+
+
+def _row(name: str, group: str | None, amount: int, until_at: int | None, now_s: float) -> dict[str, Any]:
+    now = int(now_s * 1e6)
+    values = {"budget": name, "group": group, "by_amount": amount, "until_at": until_at, "created_at": now}
+    return {"id": Ids().new(now)} | values
+
+
+def _not_ended(now: int) -> sa.ColumnElement[bool]:
+    return sa.or_(raises.c.until_at.is_(None), raises.c.until_at > now)
+
+
+def named_groups(budget: Budget, keys: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The groups of a budget that its overrides and these keys name: a call may come for each of them.
+
+    keys: `name`, `team`, `user` and `customer` each.
+    """
+    named = set(budget.overrides)
+    if len(budget.per) == 1 and budget.per[0] in _OF_KEYS:
+        attribute = _OF_KEYS[budget.per[0]]
+        named |= {bounded(key[attribute]) for key in keys if key[attribute]}
+    return named
+
+
+_OF_KEYS = {"key": "name", "team": "team", "user": "user", "customer": "customer"}
+
+
 def in_force(engine: Engine, now_s: float | None = None) -> list[dict[str, Any]]:
     """The raises that have not ended, as plain values."""
     now = now_us() if now_s is None else int(now_s * 1e6)
-    query = sa.select(raises).where(sa.or_(raises.c.until_at.is_(None), raises.c.until_at > now)).order_by(raises.c.id)
+    query = sa.select(raises).where(_not_ended(now)).order_by(raises.c.id)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 

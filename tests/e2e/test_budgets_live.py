@@ -86,7 +86,7 @@ def test_a_raise_is_effective_at_once_in_the_middle_of_a_session(tmp_path: Path)
         assert ask(rig, session="other").status_code == 402
         groups = {group["group"]: group["limit_usd"] for group in budget(rig, "sessions")["groups"]}
         assert groups == {"s": "0.0004", "other": "0.0002"}
-        done = command(rig, "budgets", "raise", "sessions", "--by", "0.001")
+        done = command(rig, "budgets", "raise", "sessions", "--by", "0.001", "--all-groups")
         assert done.returncode == 0, done.stderr
         wait_until("the raise of all groups", lambda: ask(rig, session="other").status_code == 200, 2)
         rig.gateway.stop(30)

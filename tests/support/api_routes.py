@@ -6,5 +6,6 @@ CONTRACT = {
     ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/requests"),
     ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
     ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
-    ("post", "/api/keys"), ("delete", "/api/keys/{key_id}"),
+    ("get", "/api/budgets/{name}/raises"), ("patch", "/api/budgets/{name}/raises/{raise_id}"),
+    ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("delete", "/api/keys/{key_id}"),
 }  # fmt: skip

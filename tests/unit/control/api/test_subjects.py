@@ -131,7 +131,8 @@ def test_a_raise_is_said_in_the_budgets_measure(control: Control, budget: str, b
 
     assert answer.status_code == 201, answer.text
     made = answer.json()
-    assert list(made) == ["id", "budget", "group", "by_usd", "until", "created_at"]
+    assert list(made) == ["id", "budget", "group", "by_usd", "until", "created_at", "limit_before", "limit_after"]
+    assert (Decimal(made["limit_before"]), Decimal(made["limit_after"])) == (before, before + Decimal(by))
     assert (made["budget"], made["group"], made["by_usd"]) == (budget, None, by)
     assert RFC3339.match(made["until"])
     assert Decimal(control.get(f"/api/budgets/{budget}")[limit]) == before + Decimal(by)
@@ -151,6 +152,64 @@ def test_a_raise_that_makes_no_sense_is_refused_and_kept_nowhere(control: Contro
 
     assert control.client.post("/api/budgets/day/raises", json=body).status_code == 400
     assert control.get("/api/budgets/day") == before
+
+
+def test_a_raise_is_listed_lowered_and_ended(control: Control) -> None:
+    path = "/api/budgets/day/raises"
+    made = control.client.post(path, json={"by_usd": "500"}).json()
+    assert [row["id"] for row in control.get(path)["items"]] == [made["id"]]
+
+    assert control.client.patch(f"{path}/{made['id']}", json={"by_usd": "600"}).status_code == 400
+    lowered = control.client.patch(f"{path}/{made['id']}", json={"by_usd": "2"}).json()
+    assert (lowered["limit_before"], lowered["limit_after"], lowered["until"]) == ("505", "7", made["until"])
+    assert control.client.delete(f"/api/budgets/teams/raises/{lowered['id']}").status_code == 404
+
+    ended = control.client.delete(f"{path}/{lowered['id']}").json()
+    assert (ended["limit_before"], ended["limit_after"]) == ("7", "5")
+    assert control.get(path)["items"] == []
+    assert control.client.delete(f"{path}/{lowered['id']}").status_code == 404
+
+
+def test_a_group_that_nobody_knows_is_raised_only_when_that_is_meant(control: Control) -> None:
+    standing = {"budget": "teams", "group": "busy", "window_start": 0, "window_end": None, "measure": "tokens"}
+    assert control.link.answers is not None
+    control.link.answers["standing"] = [standing | {"limit": 1000, "spent": 0, "reserved": 5}]
+    body = {"by_usd": "5", "group": "nosuch"}
+
+    assert control.client.post("/api/budgets/teams/raises", json=body).status_code == 400
+    for group in ("busy", "ops"):
+        assert control.client.post("/api/budgets/teams/raises", json=body | {"group": group}).status_code == 201
+    assert control.client.post("/api/budgets/teams/raises", json=body | {"new_group": True}).status_code == 201
+
+
+def test_groups_come_in_pages_those_with_most_spent_first(control: Control) -> None:
+    standing = {
+        "budget": "teams",
+        "window_start": 0,
+        "window_end": None,
+        "measure": "tokens",
+        "limit": 1000,
+        "reserved": 0,
+    }
+    assert control.link.answers is not None
+    control.link.answers["standing"] = [standing | {"group": f"t{n:02}", "spent": n // 2} for n in range(25)]
+    groups, following, names = [], None, []
+    while True:
+        page = control.get("/api/budgets", limit=7, **({"next": following} if following else {}))
+        names += [item["name"] for item in page["items"]]
+        groups += [group["group"] for item in page["items"] for group in item["groups"]]
+        assert sum(len(item["groups"]) for item in page["items"]) <= 7
+        following = page["next"]
+        if following is None:
+            break
+
+    assert names == ["day", "teams", "teams", "teams", "teams", "calls"]
+    assert groups == sorted((f"t{n:02}" for n in range(25)), key=lambda group: (-(int(group[1:]) // 2), group))
+    assert {item["spent_tokens"] for item in control.get("/api/budgets", limit=7)["items"][1:2]} == {
+        sum(n // 2 for n in range(25))
+    }
+    for wrong in ("x", "[]", '["none","1","x"]', '["teams","x","x"]', "[" * 500):
+        assert control.client.get("/api/budgets", params={"next": wrong}).status_code == 400
 
 
 def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
