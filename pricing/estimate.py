@@ -15,14 +15,31 @@ from pricing.usage import Quantity, Reading
 
 
 def estimate(
-    events: Sequence[object], model: str, request: Mapping[str, Any] | None = None, served: str | None = None
+    events: Sequence[object],
+    model: str,
+    request: Mapping[str, Any] | None = None,
+    served: str | None = None,
+    *,
+    by_pieces: bool = False,
 ) -> Reading | None:
-    """Usage counted from `events` (a whole response is one event) and `request`; None where there is nothing to count."""
-    pairs = [pair for event in events for pair in output_texts(event)]
-    texts: dict[Kind, list[str]] = {"output": [], "reasoning": []}
-    for kind, piece in pairs or (pair for event in events for pair in final_texts(event)):
-        texts[kind].append(piece)
-    usage: dict[str, Quantity] = {kind: count_all(["".join(pieces)], model) for kind, pieces in texts.items() if pieces}
+    """Usage counted from `events` (a whole response is one event) and `request`; None where there is nothing to count.
+
+    Each sequence is counted for itself. by_pieces: of a server that sends each token as it is written, and only where it
+    falls behind several at once.
+    """
+    pieces = [(kind, _sequence(event), piece) for event in events for kind, piece in output_texts(event)]
+    by_pieces = by_pieces and bool(pieces)
+    if not pieces:
+        pieces = [(kind, "", piece) for event in events for kind, piece in final_texts(event)]
+    texts: dict[tuple[Kind, str], list[str]] = {}
+    for kind, sequence, piece in pieces:
+        texts.setdefault((kind, sequence), []).append(piece)
+    usage: dict[str, Quantity] = {}
+    for (kind, _), written in texts.items():
+        tokens = count_all(["".join(written)], model)
+        if by_pieces and len(written) * 2 > tokens:
+            tokens = len(written)
+        usage[kind] = usage.get(kind, 0) + tokens
     if not usage:
         return None
     given = count_prompt(request, model) if request else 0
@@ -30,3 +47,11 @@ def estimate(
         usage = {"input": given, **usage}
     flags = ("estimated",) if given else ("estimated", "input_unknown")
     return Reading(usage=usage, source="estimated", model=served, flags=flags)
+
+
+def _sequence(event: object) -> str:
+    """Which of several sequences a chunk is of."""
+    choices = event.get("choices") if isinstance(event, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return ""
+    return str(choices[0].get("index"))

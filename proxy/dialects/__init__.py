@@ -67,7 +67,11 @@ class Endpoint:
     method: bytes = b"POST"
     queries: frozenset[str] = frozenset()
     holds: Callable[[Call], bool] = _nothing
-    counting: Counting | None = None
+    counting: tuple[Counting, ...] = ()
+
+    def counting_at(self, provider: str) -> Counting | None:
+        """How this provider counts such a call's input, if it does."""
+        return next((counting for counting in self.counting if provider in counting.providers), None)
 
     def target_of(self, model: str, query: bytes) -> str:
         """The path and query at the upstream."""
@@ -93,7 +97,10 @@ _OPENAI_ENDPOINTS = (
         openai.parse_chat,
         openai.cap_chat,
         holds=openai.makes_audio,
-        counting=Counting(frozenset({"vllm"}), openai.tokenize_request, "count"),
+        counting=(
+            Counting(frozenset({"vllm"}), openai.tokenize_request, "count"),
+            Counting(openai.LLAMA_CPP, openai.count_request, "input_tokens"),
+        ),
     ),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
     Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
@@ -105,7 +112,7 @@ _OPENAI_ENDPOINTS = (
         responses.cap,
         form=streams.RESPONSES,
         holds=_everything,
-        counting=Counting(frozenset({"openai"}), responses.count_request, "input_tokens"),
+        counting=(Counting(frozenset({"openai"}) | openai.LLAMA_CPP, responses.count_request, "input_tokens"),),
     ),
     Endpoint(
         RESPONSES,
@@ -150,7 +157,9 @@ _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
         form=streams.MESSAGES, queries=_BETA, holds=anthropic.makes_files,
-        counting=Counting(frozenset({"anthropic"}), anthropic.count_request, "input_tokens"),
+        counting=(
+            Counting(frozenset({"anthropic", "vllm"}) | openai.LLAMA_CPP, anthropic.count_request, "input_tokens"),
+        ),
     ),
     Endpoint(
         ANTHROPIC, "count_tokens", "/v1/messages/count_tokens", anthropic.parse_count_tokens, openai.cap_nothing,
@@ -188,7 +197,7 @@ _GEMINI = re.compile(
     r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
 )
 _SSE = frozenset({"alt=sse"})
-_GEMINI_COUNTING = Counting(frozenset({"google"}), gemini.count_request, "totalTokens")
+_GEMINI_COUNTING = (Counting(frozenset({"google"}), gemini.count_request, "totalTokens"),)
 _STORED = re.compile(r"(?:/openai)?(?:/v1)?/responses/([A-Za-z0-9_-]{1,200})(/cancel)?\Z")
 
 
@@ -223,7 +232,7 @@ def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
     return Endpoint(
         GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
         encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
-        counting=_GEMINI_COUNTING if operation == "generate" else None,
+        counting=_GEMINI_COUNTING if operation == "generate" else (),
     )  # fmt: skip
 
 

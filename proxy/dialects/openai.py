@@ -85,6 +85,13 @@ def tokenize_request(call: Call, model: str) -> tuple[str, bytes]:
     return "/../tokenize", orjson.dumps({"model": model, "add_generation_prompt": True, **body})
 
 
+def count_request(call: Call, model: str) -> tuple[str, bytes]:
+    """Path and body of llama.cpp's own count of a chat's input (its server's README: the endpoint of a chat, and
+    `input_tokens`)."""
+    body = {name: value for name, value in call.body.items() if name not in ("stream", "stream_options")}
+    return "/chat/completions/input_tokens", dumps({**body, "model": model})
+
+
 def parse_completions(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _COMPLETIONS_BOUNDED)

@@ -11,8 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from pricing.cost import Cost, CostLine
+from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from proxy.config.model import LOCAL_PROVIDERS
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
+from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.estimated import counted, implausible, priced_part
 from proxy.exchange.gate import doubtful
@@ -66,9 +69,15 @@ class Answering:
         self, stated: Reading, events: list[Any], *, share: float = 1.0, all_seen: bool = False
     ) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
-        attempt = self.attempt
+        attempt, route = self.attempt, self.attempt.route
         all_seen = all_seen or (self.exchange.endpoint.operation == "embeddings" and bool(events))
-        return await counted(stated, events, attempt.route.model, attempt.call.body, share=share, all_seen=all_seen)
+        given = None
+        if self.stops_when_left and INPUT_SIDE.isdisjoint(stated.usage):
+            given = await providers_count(attempt)
+        return await counted(
+            stated, events, route.model, attempt.call.body,
+            share=share, all_seen=all_seen, given=given, by_pieces=route.provider in LOCAL_PROVIDERS and attempt.call.stream,
+        )  # fmt: skip
 
     def price(self, reading: Reading) -> Cost:
         attempt, exchange = self.attempt, self.exchange

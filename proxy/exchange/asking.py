@@ -33,8 +33,8 @@ def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> byte
 async def providers_count(attempt: Attempt) -> int | None:
     """Tokens that the provider says the input comes to, free of charge; None where it does not say."""
     exchange = attempt.exchange
-    counting = exchange.endpoint.counting
-    if counting is None or attempt.route.provider not in counting.providers:
+    counting = exchange.endpoint.counting_at(attempt.route.provider)
+    if counting is None:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)
     path = path.replace("{model}", attempt.route.model)

@@ -17,6 +17,7 @@ from proxy.latest import Latest
 from proxy.types import Route
 from proxy.upstream.destinations import Destination, destinations_of
 from proxy.upstream.pool import UpstreamClient
+from proxy.upstream.server_limits import ServerLimits
 
 _MAX_FACTS = 10_000
 
@@ -32,7 +33,7 @@ class ModelFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """`facts` is what was looked up in the book, kept for a minute each."""
+    """`facts` is what was looked up in the book, kept for a minute each; `limits` what local servers said of theirs."""
 
     config: Config
     router: Router
@@ -41,6 +42,7 @@ class Configured:
     upstreams: UpstreamClient
     destinations: Mapping[tuple[str, str], Destination]
     facts: Latest[tuple[str, str], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     def destination(self, route: Route, family: str) -> Destination:
         """Raises `Refused` (400) where the upstream does not speak the dialect."""

@@ -67,14 +67,16 @@ async def counted(
     share: float = 1.0,
     all_seen: bool = False,
     given: int | None = None,
+    by_pieces: bool = False,
 ) -> Reading:
     """`told`, and of each unit what is more: what it says or what was counted; `told` itself where nothing can be counted.
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
     that is nothing: then the request alone is counted. given: its tokens, where the
-    upstream counted them. Off the event loop: a long answer takes a while.
+    upstream counted them. by_pieces: it sends each token as it is written. Off the event loop: a long
+    answer takes a while.
     """
-    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen, given)
+    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen, given, by_pieces)
 
 
 def _counted(
@@ -85,12 +87,13 @@ def _counted(
     share: float,
     all_seen: bool,
     given: int | None,
+    by_pieces: bool,
 ) -> Reading:
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy
 
-    found = estimate(events, model, request)
+    found = estimate(events, model, request, by_pieces=by_pieces)
     if found is None and all_seen and told.source == "none":
         tokens = count_prompt(request, model) if given is None else given
         found = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))

@@ -51,6 +51,7 @@ class StreamGate:
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
+    sequences: of the answer; where there are several, the usage in a chunk is its own one's alone.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class StreamGate:
         before_done: Callable[[], bytes] | None = None,
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
         form: StreamForm = CHAT,
+        sequences: int = 1,
     ) -> None:
         self._form = form
         self._reader = reader
@@ -74,6 +76,7 @@ class StreamGate:
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage
         self._strip_each = strip_each
+        self._several = sequences > 1
         self._told_at = 0
         self._told_final = False
         self._before_done = before_done
@@ -202,7 +205,9 @@ class StreamGate:
 
     def _usage_block(self, event: dict[str, Any], block: bytes) -> bytes:
         self.last_usage = event
-        if self._form.usage_of(event) is not None or (self._timed and isinstance(event.get("timings"), dict)):
+        if self._several and event.get("choices"):
+            pass  # vLLM's, with `continuous_usage_stats` or `--enable-force-include-usage`
+        elif self._form.usage_of(event) is not None or (self._timed and isinstance(event.get("timings"), dict)):
             self._told_at = self.events
             self._told_final = self._told_final or self._form.is_final(event)
         if self._strip_usage and event.get("choices") == []:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
+from proxy.config.model import LOCAL_PROVIDERS
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened
@@ -35,11 +36,19 @@ async def reserve(attempt: Attempt) -> None:
         plane.tally.would(budget)
     attempt.reserved(granted.nanousd)
     if granted.nanousd is not None:
-        tokens = clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd)
+        tokens = _that_fit(attempt, clamp.affordable_tokens(attempt.bound, attempt.price, granted.nanousd))
         attempt.cap_output(tokens)
         client.clamped_tokens = tokens
     elif attempt.bound.inject:
         attempt.cap_output(attempt.bound.output_tokens)
+
+
+def _that_fit(attempt: Attempt, tokens: int) -> int:
+    """A cap that nobody asked for: where the input would leave less room, a local server might refuse it."""
+    context, given = attempt.route.context_tokens, attempt.bound.input_tokens
+    if attempt.call.output_caps or attempt.route.provider not in LOCAL_PROVIDERS or context is None or given is None:
+        return tokens
+    return min(tokens, max(context - given, attempt.call.least_output_tokens))
 
 
 async def _climb(attempt: Attempt) -> Granted:

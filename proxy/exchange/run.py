@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from proxy.ceilings.betas import betas_in
+from proxy.ceilings.betas import betas_in, betas_within
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
 from proxy.errors import UPSTREAM_ERROR, Refused, stored_not_found
@@ -18,6 +18,7 @@ from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
+from proxy.exchange.limits import limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored
@@ -63,7 +64,7 @@ async def _attempts(exchange: Exchange, route: Route) -> None:
                 return
             client.attempts, client.clamped_tokens = number, None
         try:
-            planned = plan(exchange, attempted.route, number, 0 if counted else 1)
+            planned = plan(exchange, await limited(exchange, attempted.route), number, 0 if counted else 1)
             attempt = Attempt.of(exchange, planned)
             try:
                 failure = await _attempt(attempt, hold=len(tries) > 1)
@@ -100,8 +101,11 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
 
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
-    call, betas = endpoint.parse(body), client.headers.get(b"anthropic-beta")
-    return call if betas is None else call._replace(betas=betas_in(betas))
+    call = endpoint.parse(body)
+    betas = betas_in(client.headers.get(b"anthropic-beta"))
+    if call.dialect == "anthropic.messages":
+        betas += betas_within(call.body)
+    return call._replace(betas=betas) if betas else call
 
 
 def _guard(attempt: Attempt) -> None:

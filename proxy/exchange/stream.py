@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from pricing.cost import Cost
@@ -41,6 +42,7 @@ class Streamed(Answering):
             before_done=self._cost_comment if wish == "comment" else None,
             on_usage=self._with_cost if wish == "usage" else None,
             form=self.exchange.endpoint.form,
+            sequences=call.sequences,
         )
         self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
         self._first_at = self._last_at = 0.0
@@ -97,6 +99,8 @@ class Streamed(Answering):
         reading = gate.final_reading()
         if not self.is_doubtful(reading, gate.kept) and gate.told_so_far:
             return reading
+        if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.told_final:
+            reading = replace(reading, usage={}, source="none")  # of one of the prompts
         all_seen = self.client.gone and self.stops_when_left
         return await self.counted(reading, gate.events_seen(), share=gate.share_seen, all_seen=all_seen)
 

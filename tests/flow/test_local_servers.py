@@ -134,3 +134,146 @@ async def test_a_hosted_provider_that_broke_off_may_have_billed_it_all(build: Bu
     house = build()
     await house.ask(UpstreamError("reset", "gone", sent=True))
     assert settled(house)["status"] == "unconfirmed"
+
+
+UNKNOWN = {"m": {"upstream": "up"}}
+
+
+def models(*rows: dict[str, Any]) -> Answer:
+    return Answer(orjson.dumps({"object": "list", "data": list(rows)}))
+
+
+VLLM_SAYS = {"id": "m", "max_model_len": 2048}
+LLAMA_SAYS = {"id": "whatever", "meta": {"n_ctx": 2048, "n_ctx_train": 8192}}
+
+
+@pytest.mark.parametrize(("provider", "says"), [("vllm", VLLM_SAYS), ("sglang", VLLM_SAYS), ("llama.cpp", LLAMA_SAYS)])
+async def test_a_servers_own_limit_is_read_once_and_no_cap_is_made_up(
+    build: Build, provider: str, says: dict[str, Any]
+) -> None:
+    """vLLM refuses 16,384 tokens where it has a context of 2,048, though nobody asked for them."""
+    house = build(**at(provider, models=UNKNOWN))
+    house.answers.append(models(says))
+    await house.ask(max_tokens=None)
+    await house.ask(max_tokens=None)
+    assert [head.split(b" ")[:2] for head, _ in house.sent] == [
+        [b"GET", b"/v1/models"], [b"POST", b"/v1/chat/completions"], [b"POST", b"/v1/chat/completions"],
+    ]  # fmt: skip
+    assert all(body.get("max_tokens") is None for _, body in house.sent[1:])
+    assert house.records()[0]["reserved_nanousd"] <= 2048 * 1000 + 2048 * 2000
+
+
+async def test_a_cap_that_money_makes_leaves_room_for_the_input(build: Build) -> None:
+    """$0.0045 affords more tokens than the context has beside the prompt, and fewer than the whole of it."""
+    budget = {"name": "b", "limit_usd": "0.0045", "window": "total"}
+    house = build(**at("vllm", models=UNKNOWN, budgets=[budget]))
+    house.answers += [models(VLLM_SAYS), Answer(orjson.dumps({"count": 500}))]
+    told = await house.ask(max_tokens=None, messages=[{"role": "user", "content": "word " * 180}])
+    assert told.status == 200, told.body
+    sent = house.sent[-1][1]
+    assert 1024 <= sent["max_tokens"] <= 2048 - 180 * 5 // 4
+
+
+async def test_callers_at_once_ask_the_server_once(build: Build) -> None:
+    house = build(**at("vllm", models=UNKNOWN))
+    may = asyncio.Event()
+    asked = 0
+
+    async def answering(body: dict[str, Any]) -> Any:
+        nonlocal asked
+        if body:
+            return whole()
+        asked += 1
+        await may.wait()
+        return models(VLLM_SAYS)
+
+    house.answering = answering
+    calls = [asyncio.create_task(house.ask(max_tokens=None)) for _ in range(5)]
+    while not asked:
+        await asyncio.sleep(0)
+    may.set()
+    await asyncio.gather(*calls)
+    assert asked == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"", status=404),
+        Answer(b"not json"),
+        Answer(b"[]"),
+        Answer(orjson.dumps({"data": [7, {"id": "m", "max_model_len": True}, {"id": "m", "max_model_len": -1}]})),
+        UpstreamError("connect", "refused", sent=False),
+    ],
+)
+async def test_a_server_that_says_nothing_of_its_limits_is_served_as_before(build: Build, answer: Any) -> None:
+    house = build(**at("vllm", models=UNKNOWN))
+    house.answers.append(answer)
+    told = await house.ask(max_tokens=None)
+    assert told.status == 200
+    assert house.sent[-1][1]["max_tokens"] == 16_384
+
+
+@pytest.mark.parametrize(
+    "changes", [{"upstreams": {"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "acme"}}}, at("vllm")]
+)
+async def test_neither_hosted_providers_nor_configured_limits_are_asked_about(
+    build: Build, changes: dict[str, Any]
+) -> None:
+    house = build(**changes)
+    await house.ask(max_tokens=None)
+    assert [head.split(b" ")[0] for head, _ in house.sent] == [b"POST"]
+
+
+async def test_a_stream_that_is_left_is_counted_by_its_pieces_and_by_the_servers_own_count(build: Build) -> None:
+    """A server writes a token and sends it: one delta each, whatever another tokenizer makes of the text."""
+    house, line = build(**at("llama.cpp")), Line()
+    pieces = [
+        b'data: {"type":"response.output_text.delta","delta":"%s"}\n\n' % text
+        for text in (b"un", b"belie", b"vab", b"ly")
+    ]
+    house.answers.append(None)
+    answer = talk(line, *pieces, waits=True, leaves_after=4)
+    counts = Answer(orjson.dumps({"input_tokens": 38}))
+    house.answers = [answer, counts]
+
+    async def answering(body: dict[str, Any]) -> Any:
+        return house.answers.pop(0)
+
+    house.answering = answering
+    await house.ask(
+        line=line, path="/v1/responses", chat=False, model="m", input="hi", stream=True, max_output_tokens=50
+    )
+    assert house.sent[-1][0].startswith(b"POST /v1/responses/input_tokens ")
+    assert settled(house)["usage"] == {"input": 38, "output": 4}
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("path", ["chat", "completions"])
+async def test_every_sequence_of_a_stream_that_is_left_is_counted(build: Build, path: str, forced: bool) -> None:
+    """forced: each chunk has a usage, of its own sequence and prompt alone (vLLM's `--enable-force-include-usage`)."""
+    house, line = build(**at("vllm")), Line()
+    pieces = []
+    for n in range(8):
+        choice = (
+            {"index": n % 2, "delta": {"content": " word"}} if path == "chat" else {"index": n % 2, "text": " word"}
+        )
+        used = {"prompt_tokens": 20, "completion_tokens": n // 2 + 1, "total_tokens": 21 + n // 2} if forced else None
+        pieces.append(b"data: " + orjson.dumps({"choices": [choice], "usage": used}) + b"\n\n")
+    answer, counts = talk(line, *pieces, waits=True, leaves_after=8), Answer(orjson.dumps({"count": 20}))
+    house.answers = [answer, counts]
+
+    async def answering(body: dict[str, Any]) -> Any:
+        return house.answers.pop(0)
+
+    house.answering = answering
+    if path == "chat":
+        await house.ask(line=line, stream=True, n=2)
+        assert settled(house)["usage"] == {"input": 20, "output": 8}
+    else:
+        prompts = ["one two three four five", "six seven eight nine ten"]
+        asked = {"model": "m", "prompt": prompts, "max_tokens": 90, "stream": True}
+        await house.ask(line=line, path="/v1/completions", chat=False, **asked)
+        used = settled(house)["usage"]
+        assert 10 <= used["input"] <= 12
+        assert used["output"] == 8
