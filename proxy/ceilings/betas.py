@@ -7,6 +7,7 @@ fields of the request, which are bounded there; only a longer context stands now
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 # By the beginning of a name: tokens of context.
 WIDER_CONTEXTS: Mapping[str, int] = {"context-1m": 1_000_000}
@@ -28,6 +29,13 @@ def betas_in(header: bytes | None) -> tuple[str, ...]:
     if not header:
         return ()
     return tuple(name for one in header.decode("latin-1").split(",") if (name := one.strip().lower()))
+
+
+def betas_within(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The betas that a body names: some hosts of Anthropic's models take them there (docs: Bedrock, `anthropic_beta`)."""
+    given = [body.get(name) for name in ("betas", "anthropic_beta")]
+    names = [name for one in given for name in (one if isinstance(one, list) else [one]) if isinstance(name, str)]
+    return tuple([beta for name in names for beta in betas_in(name.encode("latin-1", "replace"))])
 
 
 def knows_betas(betas: Iterable[str]) -> bool:

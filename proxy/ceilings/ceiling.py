@@ -132,7 +132,7 @@ def estimate(
         else:
             inject = model_output is None
             most_output = _DEFAULT_OUTPUT_TOKENS if model_output is None else model_output
-        aside = call.beside_tokens + _thoughts(habits, route, model_output)
+        aside = call.beside_tokens + _thoughts(habits, route, model_output, context)
         return _bound(call, route, body_bytes, context, habits, most_output, aside, inject=inject)
     except _UnboundedError as unbounded:
         return Ceiling(None, 0, call.sequences, missing=str(unbounded))
@@ -157,16 +157,15 @@ def _needed(context: int | None, call: Call, route: Route, why: str) -> int:
     return context
 
 
-def _thoughts(habits: Habits, route: Route, model_output: int | None) -> int:
-    """Tokens that a model may think beside its output cap."""
+def _thoughts(habits: Habits, route: Route, model_output: int | None, context: int | None) -> int:
+    """Tokens that a model may think beside its output cap: its own limit on answers says nothing of them."""
     if not habits.thinks_beside:
         return 0
-    if habits.thinking_cap is not None and model_output is not None:
-        return min(habits.thinking_cap, model_output)
-    most = habits.thinking_cap or model_output
-    if most is None:
+    if habits.thinking_cap is not None:
+        return habits.thinking_cap if context is None else min(habits.thinking_cap, max(context, model_output or 0))
+    if model_output is None:
         raise _UnboundedError(f"set models.{route.requested}.max_output_tokens: the model thinks beside its output cap")
-    return most
+    return model_output
 
 
 def _bound(
@@ -250,7 +249,7 @@ def impossible_units(call: Call, body: bytes) -> frozenset[str]:
     any_medium = call.media_items > len(call.media) or call.form is not None
     kinds = frozenset([medium.kind for medium in call.media]) if call.media else _NO_KINDS
     # API reference: sound comes out only where it is asked for.
-    silent = dialect == "openai.chat" and call.body.get("modalities") is None
+    silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
     kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body
     writes = CACHE_WRITES
     if dialect.startswith("anthropic.") and b'"cache_control"' in body:

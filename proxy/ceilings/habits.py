@@ -33,6 +33,10 @@ _QUIET_QWEN = re.compile(
 )
 _LOUD_QWEN = re.compile(r"thinking|qwq|qvq")
 
+# Their other fields for thinking; and the longest thoughts of any of them, where no field says less (the same page).
+_EFFORTS = ("thinking_budget", "reasoning_effort", "thinking", "reasoning")
+_QWEN_THOUGHTS = 81_920
+
 # docs.mistral.ai, audio: Voxtral bills what it hears by the minute, beside the tokens of the text.
 SOUND_BY_SECOND = frozenset({"mistral"})
 
@@ -62,6 +66,8 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(fees={"web_search": searches}, searches=searches)
     if call.body.get("web_search_options") is not None and provider != "perplexity":
         return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
+    if provider == "openrouter" and (thoughts := _thoughts_at_openrouter(call)):
+        return Habits(thinks_beside=True, thinking_cap=thoughts)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
         return _PLAIN
     if provider == "dashscope":
@@ -76,7 +82,22 @@ def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int
     if asked is None and isinstance(kwargs, dict):
         asked = kwargs.get("enable_thinking")
     by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
-    return by_itself or _LOUD_QWEN.search(model) is not None, budget if type(budget) is int and budget > 0 else None
+    thinks = by_itself or _LOUD_QWEN.search(model) is not None or any(_is_effort(body.get(name)) for name in _EFFORTS)
+    return thinks, budget if type(budget) is int and budget > 0 else _QWEN_THOUGHTS
+
+
+def _is_effort(value: Any) -> bool:
+    """Whether a field that says how much to think says anything but "not at all"."""
+    if isinstance(value, dict):
+        return value.get("type", value.get("effort")) not in ("disabled", "none", None)
+    return value not in (None, False, 0, "", "none")
+
+
+def _thoughts_at_openrouter(call: Call) -> int:
+    """What `reasoning.max_tokens` allows beside an output cap that is smaller; 0 where the cap holds it."""
+    reasoning = call.body.get("reasoning")
+    most = reasoning.get("max_tokens") if isinstance(reasoning, dict) else None
+    return most if type(most) is int and call.output_caps and most > max(call.output_caps) else 0
 
 
 def name_cap(call: Call, provider: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import FormatOption, fail, show
-from proxy.ledger.database import open_ledger
 from proxy.reports import spend as spending
 from proxy.reports.shapes import spend_shown
 from proxy.times import BadQuestion, moment, now_s, rfc3339
@@ -32,7 +31,7 @@ def spend(
     """What was spent, by whatever you ask for."""
     names = [name for name in by.split(",") if name]
     now = now_s()
-    engine = open_ledger(config_of(config).ledger)
+    engine = ledger_of(config_of(config))
     try:
         found = spending.spend(
             engine,

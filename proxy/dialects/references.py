@@ -35,7 +35,7 @@ _STORED_NAMES = "container conversation vectorstores"
 _HOLDERS = "audio voice file vectorstore skill agent assistant thread"
 _CLOSED_NAMES = """
     metadata clientmetadata parameters schema jsonschema properties inputschema outputschema responseschema
-    responsejsonschema parametersjsonschema arguments logitbias chattemplatekwargs structuredoutputs guidedjson
+    responsejsonschema parametersjsonschema inputexamples arguments logitbias chattemplatekwargs structuredoutputs guidedjson
 """
 _URL_ENDINGS = ("url", "urls", "uri", "uris", "endpoint")
 # May be a URL, or what stands in its place (base64, a list of parts).

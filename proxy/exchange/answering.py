@@ -17,8 +17,8 @@ from proxy.config.model import LOCAL_PROVIDERS
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.doubt import doubtful
 from proxy.exchange.estimated import counted, implausible, priced_part
-from proxy.exchange.gate import doubtful
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader

@@ -7,40 +7,37 @@ go on. No I/O here; `stream.py` does the reading and the sending.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-import orjson
-
-from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from proxy.dialects.streams import CHAT, StreamForm
+from proxy.exchange.usage_watch import UsageWatch
 from proxy.meters.failures import is_failure
-from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
 from proxy.wire import lenient, sse
 
-_OUTPUTS = ("output", "reasoning", "audio_out", "image_out", "video_out")
 _LAST = b"[DONE]\n\n"
 _SAYS_ERROR = re.compile(rb'"error"(?!\s*:\s*null)')
-_KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
-
-# Response headers that the client gets. Everything else stays here: cookies, servers' names, hop-by-hop fields.
-_PASSED = frozenset({
-    b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms", b"openai-processing-ms", b"openai-version",
-})  # fmt: skip
-_PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-def passed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Those of an upstream's response headers that a client gets; its request id under a name of its own."""
-    passed = []
-    for name, value in headers:
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES):
-            passed.append((name, value))
-        elif name in (b"x-request-id", b"request-id"):
-            passed.append((b"x-upstream-request-id", value))
-    return passed
+class Phase(Enum):
+    """Where a stream is: it runs; its last event has passed; it ended inside an event; it runs on unobserved, since observing
+    it failed."""
+
+    RUNNING = "running"
+    DONE = "done"
+    TORN = "torn"
+    UNOBSERVED = "unobserved"
+
+
+class Fault(Enum):
+    """Whether a stream failed: no; it said so itself; it ended too early without a word."""
+
+    NONE = "none"
+    SAID = "said"
+    SILENT = "silent"
 
 
 class StreamGate:
@@ -51,7 +48,7 @@ class StreamGate:
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
-    sequences: of the answer; where there are several, the usage in a chunk is its own one's alone.
+    sequences: of the answer.
     """
 
     def __init__(
@@ -67,39 +64,25 @@ class StreamGate:
         sequences: int = 1,
     ) -> None:
         self._form = form
-        self._reader = reader
-        self._timed = reader is llama_chat  # whose chunks say so far in `timings`; only the last has `usage`
         self._end_mark = form.end_mark
         self._typed = bool(form.end_types)  # whose streams may end with `[DONE]` all the same
-        self._mark = form.usage_mark if reader.hint is None else reader.hint
-        self._stream = reader.stream(context)
         self._splitter = sse.Splitter()
         self._strip_usage = strip_usage
         self._strip_each = strip_each
-        self._several = sequences > 1
-        self._told_at = 0
-        self._told_final = False
         self._before_done = before_done
         self._on_usage = on_usage
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
-        self.events = 0
-        self.bytes_seen = 0
-        self.done = False
-        self.upstream_error = self.told_error = False
-        self.torn = False
-        self.broken = False
-        self.last_usage: dict[str, Any] = {}
-        self._context = context
-        self._whole: lenient.Answer | None = None
+        self.watch = UsageWatch(reader, context, form, several=sequences > 1)
+        self.phase = Phase.RUNNING
+        self.fault = Fault.NONE
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""
-        self.bytes_seen += len(data)
+        watch = self.watch
+        watch.bytes_seen += len(data)
         if data.endswith(b"\n\n") and self._splitter.empty and not self._interesting(data):
             # What most reads are: whole events, nothing in them to read or to take out.
-            self.events += data.count(b"\n\n")
-            self._keep(data)
+            watch.events += data.count(b"\n\n")
+            watch.keep(data)
             return data
         blocks = self._splitter.feed(data)
         if len(blocks) == 1:
@@ -122,18 +105,16 @@ class StreamGate:
         if lenient.looks_like_json(rest) and (answer := lenient.answer(rest)).values and not answer.cut:
             return self._take_whole(rest, answer) + then
         if _is_torn(rest):
-            self.torn = True
+            self.phase = Phase.TORN
             return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
         passed = self._pass(rest)
         return passed + (b"\n\n" if passed.strip(b"\r\n") and then else b"") + then
 
     def _take_whole(self, body: bytes, answer: lenient.Answer) -> bytes:
-        """A whole answer came where events were expected: it says all that there is."""
-        self._keep(body)
-        self._whole = answer
-        self.done = self._told_final = True
+        self.watch.take_whole(body, answer)
+        self.phase = Phase.DONE
         failed = any(isinstance(value, dict) and is_failure(value) for value in answer.values)
-        self.upstream_error = self.told_error = failed
+        self.fault = Fault.SAID if failed else Fault.NONE
         return body
 
     def finish(self, too_early: bytes) -> bytes:
@@ -142,145 +123,88 @@ class StreamGate:
         Some dialects end without saying so.
         """
         rest = self.close()
-        if self.torn or (self._form.must_end and not self.complete):
-            self.upstream_error = True
-            return rest + (b"" if self.told_error else (b"\n\n" if rest.strip(b"\r\n") else b"") + too_early)
-        if self.done or self._before_done is None:
+        behind = b"\n\n" if rest.strip(b"\r\n") else b""
+        if self.phase is Phase.TORN or (self._form.must_end and not self.complete):
+            if self.fault is Fault.SAID:
+                return rest
+            self.fault = Fault.SILENT
+            return rest + behind + too_early
+        if self.phase is Phase.DONE or self._before_done is None:
             return rest
-        self.done = True
-        return rest + (b"\n\n" if rest.strip(b"\r\n") else b"") + self._before_done()
+        self.phase = Phase.DONE
+        return rest + behind + self._before_done()
 
     def _interesting(self, data: bytes) -> bool:
-        """Whether there may be usage, an end or an error in `data`: three searches of its bytes, no parsing."""
+        """Whether there may be usage, an end or an error in `data`: some searches of its bytes, no parsing."""
         return (
             self._end_mark in data
             or (b'"error"' in data and _SAYS_ERROR.search(data) is not None)
-            or (self._mark in data and self._reader.wants(data))
+            or self.watch.may_be_in(data)
             or (self._typed and data.endswith(_LAST))
         )
 
-    def _keep(self, data: bytes) -> None:
-        if self._kept_bytes < _KEPT_BYTES:
-            self._kept.append(data)
-            self._kept_bytes += len(data)
-
     def _pass(self, block: bytes) -> bytes:
-        self.events += 1
-        self._keep(block)
-        if self.broken:
+        self.watch.events += 1
+        self.watch.keep(block)
+        if self.phase is Phase.UNOBSERVED:
             return block
         try:
             return self._observe(block)
         except Exception:  # noqa: BLE001 - the observer must not break the observed, whatever is wrong with it
-            self.broken = True
+            self.phase = Phase.UNOBSERVED
             return block
 
     def _observe(self, block: bytes) -> bytes:
         payload = sse.payload(block)
         if payload is None:
             return block
-        told = self._mark in block and self._reader.wants(block)
+        stated = self.watch.may_be_in(block)
         fails = b'"error"' in block and _SAYS_ERROR.search(block) is not None
         ends = self._end_mark in block or (self._typed and payload == b"[DONE]")
         if ends and payload.strip() == b"[DONE]":
             return self._end(block)
-        if not told and not fails and not ends:
+        if not stated and not fails and not ends:
             return block
         out = block
         for event in lenient.values_of(payload):
             if isinstance(event, dict):
-                self._stream.event(event)
+                self.watch.read(event)
                 if fails and is_failure(event):
-                    self.upstream_error = self.told_error = True
-                if told:
+                    self.fault = Fault.SAID
+                if stated:
                     out = self._usage_block(event, out)
                 if ends and self._form.is_end(event):
                     out = self._end(out)
         return out
 
     def _end(self, block: bytes) -> bytes:
-        before = self._before_done() if self._before_done is not None and not self.done else b""
-        self.done = self._told_final = True
+        before = self._before_done() if self._before_done is not None and self.phase is not Phase.DONE else b""
+        self.phase = Phase.DONE
+        self.watch.final = True
         return before + block
 
     def _usage_block(self, event: dict[str, Any], block: bytes) -> bytes:
-        self.last_usage = event
-        if self._several and event.get("choices"):
-            pass  # vLLM's, with `continuous_usage_stats` or `--enable-force-include-usage`
-        elif self._form.usage_of(event) is not None or (self._timed and isinstance(event.get("timings"), dict)):
-            self._told_at = self.events
-            self._told_final = self._told_final or self._form.is_final(event)
+        self.watch.note(event)
         if self._strip_usage and event.get("choices") == []:
             return b""
         if self._strip_each and event.get("choices"):
-            event.pop("timings" if self._timed else "usage", None)
+            event.pop("timings" if self.watch.timed else "usage", None)
             return b"data: " + lenient.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
 
-    @property
-    def kept(self) -> Sequence[bytes]:
-        """The stream's first megabyte."""
-        return self._kept
-
-    def events_seen(self) -> list[Any]:
-        """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
-        plain = _plain_events(b"".join(self._kept))
-        if plain is not None:
-            return plain
-        return lenient.answer(b"".join(self._kept)).values
-
-    @property
-    def told_final(self) -> bool:
-        """Whether what the stream has said of its usage is the whole call's."""
-        return self._told_final
-
-    @property
-    def told_so_far(self) -> bool:
-        """Whether it covers all that has come until now."""
-        return self.told_final or (self._told_at > 0 and self._told_at == self.events)
-
-    @property
-    def share_seen(self) -> float:
-        """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
-        return max(1.0, self.bytes_seen / self._kept_bytes) if self._kept_bytes else 1.0
-
-    def reading(self) -> Reading:
-        """What the stream has said so far."""
-        if self._whole is not None:
-            return self._reader.answer(self._whole, self._context)
-        return self._stream.finish()
-
     def final_reading(self) -> Reading:
-        """What the whole stream said: where no event looked as if it said anything, each is read."""
-        reading = self.reading()
-        if reading.source != "none":
-            return reading
-        again = self._reader.stream(self._context)
-        for event in self.events_seen():
-            again.event(event)
-            self.upstream_error = self.upstream_error or (isinstance(event, dict) and is_failure(event))
-        return again.finish()
+        """What the whole stream said of its usage."""
+        reading, failed = self.watch.final_reading()
+        if failed and self.fault is Fault.NONE:
+            self.fault = Fault.SILENT
+        return reading
 
     @property
     def complete(self) -> bool:
         """Whether the client has the whole answer, its last event or not."""
-        if self.done or self.torn:
-            return self.done
-        return self._form.finished(event for event in self.events_seen() if isinstance(event, dict))
-
-
-def _plain_events(data: bytes) -> list[Any] | None:
-    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
-    if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
-        return None
-    payloads = data[6:-2].split(b"\n\ndata: ")
-    if payloads[-1] == b"[DONE]":
-        payloads.pop()
-    try:
-        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
-    except orjson.JSONDecodeError:
-        return None
-    return events if isinstance(events, list) and len(events) == len(payloads) else None
+        if self.phase in (Phase.DONE, Phase.TORN):
+            return self.phase is Phase.DONE
+        return self._form.finished(event for event in self.watch.events_seen() if isinstance(event, dict))
 
 
 def _is_torn(block: bytes) -> bool:
@@ -292,28 +216,3 @@ def _is_torn(block: bytes) -> bool:
     if payload.strip() == b"[DONE]":
         return False
     return not lenient.values_of(payload)
-
-
-# Something that a model wrote, in any dialect: text, or what it calls.
-_WRITTEN = re.compile(
-    rb'"(?:content|text|delta|refusal|arguments|partial_json|thinking|reasoning_content|reasoning)"\s*:\s*"[^"]'
-    rb'|"(?:tool_use|functionCall)"'
-)
-
-
-def shows_output(pieces: Iterable[bytes]) -> bool:
-    """Whether a model wrote something in (the beginning of) an answer."""
-    return any(_WRITTEN.search(piece) for piece in pieces)
-
-
-def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
-    """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or says none
-    though the answer shows some: then what was seen is counted."""
-    if reading.source == "partial":
-        return True
-    outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
-    if "inconsistent_usage" in reading.flags and (
-        outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0
-    ):
-        return True
-    return not outputs and shows_output(pieces)

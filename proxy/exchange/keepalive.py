@@ -24,9 +24,9 @@ class KeepAlive:
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(self._every_s, self._look)
-        seen, self._seen = self._seen, self._gate.bytes_seen
+        seen, self._seen = self._seen, self._gate.watch.bytes_seen
         busy = self._writing is not None and not self._writing.done()
-        if seen == self._gate.bytes_seen and self._gate.between_events and not busy and not self._client.gone:
+        if seen == self._gate.watch.bytes_seen and self._gate.between_events and not busy and not self._client.gone:
             self._writing = self._loop.create_task(self._client.write(COMMENT))
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from proxy.ceilings.betas import betas_in
+from proxy.ceilings.betas import betas_in, betas_within
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
 from proxy.errors import UPSTREAM_ERROR, Refused, stored_not_found
@@ -42,10 +42,11 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint.family.name)
     client.request_id = plane.ids.new(now_us())
-    attribution, chain = await attributed(plane, configured, client, call, identity)
+    attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
     await _attempts(
-        Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, chain), route
+        Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, conversation),
+        route,
     )
 
 
@@ -101,8 +102,11 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
 
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
-    call, betas = endpoint.parse(body), client.headers.get(b"anthropic-beta")
-    return call if betas is None else call._replace(betas=betas_in(betas))
+    call = endpoint.parse(body)
+    betas = betas_in(client.headers.get(b"anthropic-beta"))
+    if call.dialect == "anthropic.messages":
+        betas += betas_within(call.body)
+    return call._replace(betas=betas) if betas else call
 
 
 def _guard(attempt: Attempt) -> None:

@@ -14,9 +14,10 @@ from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import implausible
-from proxy.exchange.gate import StreamGate, passed_headers
+from proxy.exchange.gate import Fault, StreamGate
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
+from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.settlement import Timings
 from proxy.exchange.unseen import note_pace
@@ -66,8 +67,10 @@ class Streamed(Answering):
                 alive.stop()
         rest = gate.finish(endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
         if endpoint.holds(self.attempt.call):
-            last = gate.last_usage
-            self.stored = note_stored(self.attempt, (last,) if "response" in last else (*gate.events_seen(), last))
+            last = gate.watch.last
+            self.stored = note_stored(
+                self.attempt, (last,) if "response" in last else (*gate.watch.events_seen(), last)
+            )
         await self._settle_whole()
         await client.end(rest)
 
@@ -89,9 +92,11 @@ class Streamed(Answering):
     async def _settle_whole(self) -> None:
         gate = self._gate
         reading = await self._final_reading()
-        outcome = "client_disconnected" if self.client.gone else "upstream_error" if gate.upstream_error else "ok"
-        if not gate.upstream_error and gate.share_seen == 1.0:
-            note_conversation(self.attempt, reading, gate.events_seen)
+        outcome = (
+            "client_disconnected" if self.client.gone else "upstream_error" if gate.fault is not Fault.NONE else "ok"
+        )
+        if gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
+            note_conversation(self.attempt, reading, gate.watch.events_seen)
             if self.stops_when_left and not self.client.gone:
                 note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
@@ -100,12 +105,12 @@ class Streamed(Answering):
         """What the stream said of its usage; counted where that is not all, or cannot be true."""
         gate = self._gate
         reading = gate.final_reading()
-        if not self.is_doubtful(reading, gate.kept) and gate.told_so_far:
+        if not self.is_doubtful(reading, gate.watch.kept) and gate.watch.so_far:
             return reading
-        if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.told_final:
+        if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.watch.final:
             reading = replace(reading, usage={}, source="none")  # of one of the prompts
         all_seen = self.client.gone and self.stops_when_left
-        return await self.counted(reading, gate.events_seen(), share=gate.share_seen, all_seen=all_seen)
+        return await self.counted(reading, gate.watch.events_seen(), share=gate.watch.share_seen, all_seen=all_seen)
 
     # What the client is told of the cost on the way
 
@@ -129,8 +134,8 @@ class Streamed(Answering):
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
-        reading = self._gate.reading()
-        cost = None if self.is_doubtful(reading, self._gate.kept) else self.price(reading)
+        reading = self._gate.watch.reading()
+        cost = None if self.is_doubtful(reading, self._gate.watch.kept) else self.price(reading)
         return None if cost is None or implausible(self.attempt, reading, cost) else cost
 
     # How it ends
@@ -140,7 +145,7 @@ class Streamed(Answering):
         gate, client = self._gate, self.client
         left, whole = client.gone, gate.complete  # whole: only the end of its connection was not as it should be
         outcome = "ok" if whole and not left else self.fault_outcome(error)
-        if gate.told_final or whole or self.stops_when_left:
+        if gate.watch.final or whole or self.stops_when_left:
             await self.settle(await self._final_reading(), outcome)
         else:
             await self.settle_unknown(outcome)

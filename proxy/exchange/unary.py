@@ -9,9 +9,9 @@ from pricing.usage import Reading
 from proxy.downstream.client import Header
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.gate import passed_headers
 from proxy.exchange.learn import note_conversation
 from proxy.exchange.measured import measured
+from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
 from proxy.exchange.unseen import note_pace, unseen

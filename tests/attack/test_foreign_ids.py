@@ -133,6 +133,7 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
     ("responses", {"store": False, "input": [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}]}),
     ("messages", {"messages": [{"role": "assistant", "content": [
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"file_id": "a", "container": "b"}}]}]}),
+    ("messages", {"tools": [{"name": "f", "input_schema": {}, "input_examples": [{"file_id": "a", "container": "b"}]}]}),
     ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]}}),
     ("messages", {"metadata": {"user_id": "u"}, "diagnostics": {"previous_message_id": "msg_1"}}),
     ("generate", {"contents": _parts(

@@ -327,7 +327,7 @@ _BOUNDED = {
     ("ndjson.py", "_buffer"): "a bytearray",
     ("aws_event_stream.py", "_buffer"): "a bytearray",
     ("aws_event_stream.py", "headers"): "for tests",
-    ("tighten.py", "answer"): "64 KB at most",
+    ("asking.py", "answer"): "64 KB at most",
     ("connect.py", "_answer"): "a proxy's head, bounded there",
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import invalid_request
-from proxy.exchange import forward, reserve, run
+from proxy.exchange import asking, reserve, run
 from proxy.exchange.attempt import Attempt
 from tests.flow.house import HARD, Build, House, Line
 
@@ -49,7 +49,7 @@ async def test_every_way_out_closes_the_intent(
     elif place == "capped":
         monkeypatch.setattr(Attempt, "cap_output", _fail(error))
     else:
-        monkeypatch.setattr(forward, "request_head", _fail(error))
+        monkeypatch.setattr(asking, "request_head", _fail(error))
     with contextlib.suppress(asyncio.CancelledError):
         told = await house.ask(line=Line(), max_tokens=4000 if place == "capped" else 100)
         assert told.status in (400, 500)

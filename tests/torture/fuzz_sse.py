@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from proxy.exchange.gate import StreamGate
+from proxy.exchange.gate import Phase, StreamGate
 from proxy.meters import Context, reader
 from proxy.wire.sse import Framer
 
@@ -134,9 +134,9 @@ def run(count: int, seed: int = 1) -> Wrong:
         gate, whole = _gate(), _gate()
         passed = b"".join([gate.feed(part) for part in parts]) + gate.close()
         at_once = whole.feed(stream) + whole.close()
-        if passed != at_once or not (passed == stream or (gate.torn and stream.startswith(passed))):
+        if passed != at_once or not (passed == stream or (gate.phase is Phase.TORN and stream.startswith(passed))):
             wrong.bytes_changed.append(parts)
-        if gate.reading() != whole.reading() or gate.told_final != whole.told_final:
+        if gate.watch.reading() != whole.watch.reading() or gate.watch.final != whole.watch.final:
             wrong.usage.append(parts)
         wrong.streams += 1
     return wrong

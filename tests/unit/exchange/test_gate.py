@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.exchange.gate import StreamGate, passed_headers
+from proxy.exchange.gate import Fault, Phase, StreamGate
+from proxy.exchange.passed_headers import passed_headers
 from proxy.meters import Context, reader
 
 USAGE = b'{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40}'
@@ -39,8 +40,8 @@ def test_any_split_gives_the_same_bytes_and_the_same_usage(cuts: list[int]) -> N
     kept, stripped = gate(strip=False), gate(strip=True)
     assert run(kept, pieces(STREAM, cuts)) == STREAM
     assert run(stripped, pieces(STREAM, cuts)) == b"".join([*CONTENT, DONE])
-    assert kept.reading().usage == stripped.reading().usage == {"input": 19, "output": 21}
-    assert kept.reading().model == "gpt-4o-mini-2024-07-18"
+    assert kept.watch.reading().usage == stripped.watch.reading().usage == {"input": 19, "output": 21}
+    assert kept.watch.reading().model == "gpt-4o-mini-2024-07-18"
 
 
 def test_whole_events_pass_at_once() -> None:
@@ -59,14 +60,14 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
     stream = b"".join(CONTENT) + USAGE_CHUNK.rstrip()
     one = gate(strip=False)
     assert run(one, [stream]) == stream
-    assert one.reading().usage == {"input": 19, "output": 21}
+    assert one.watch.reading().usage == {"input": 19, "output": 21}
 
 
 def test_a_meter_that_raises_does_not_change_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     one = gate(strip=True)
-    monkeypatch.setattr(type(one._stream), "event", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(one.watch._stream), "event", lambda *_: 1 / 0)
     assert run(one, pieces(STREAM, [10, 200, 300])) == STREAM
-    assert one.broken
+    assert one.phase is Phase.UNOBSERVED
 
 
 @pytest.mark.parametrize("junk", [b"\xff\xfe\x00", b'data: {"usage": {\n\n', b'data: {"usage":{}}\n\n', b"<html>\n\n"])
@@ -83,7 +84,7 @@ def test_an_error_event_is_seen() -> None:
     one = gate(strip=False)
     error = b"data: " + orjson.dumps({"error": {"message": "overloaded", "code": 529}}) + b"\n\n"
     assert run(one, [CONTENT[0], error]) == CONTENT[0] + error
-    assert one.upstream_error
+    assert one.fault is not Fault.NONE
 
 
 def test_only_allowed_response_headers_pass() -> None:
@@ -115,4 +116,4 @@ def test_only_allowed_response_headers_pass() -> None:
 def test_what_a_stream_said_can_be_read_again(data: bytes, events: list[dict[str, int]]) -> None:
     one = gate(strip=False)
     run(one, [data])
-    assert one.events_seen() == events
+    assert one.watch.events_seen() == events

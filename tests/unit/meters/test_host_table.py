@@ -86,8 +86,8 @@ def test_a_stream_of_the_host_is_read_to_its_final_count(name: str) -> None:
     text = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}], "usage": None}
     for payload in (text, placed(row, usage_of(row, None))):
         gate.feed(b"data: " + orjson.dumps(payload) + b"\n\n")
-    assert gate.told_so_far
+    assert gate.watch.so_far
     gate.feed(b"data: [DONE]\n\n")
-    assert gate.told_final
-    reading = gate.reading()
+    assert gate.watch.final
+    reading = gate.watch.reading()
     assert (reading.usage["input"], reading.usage["output"]) == (100, 50)

@@ -1,0 +1,125 @@
+"""What a stream says of its usage, as its events pass, and the beginning of it, for counting where it says too little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from pricing.usage import Reading
+from proxy.dialects.streams import StreamForm
+from proxy.meters.failures import is_failure
+from proxy.meters.local import llama_chat
+from proxy.meters.reader import Context, Reader
+from proxy.wire import lenient
+
+_KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
+
+
+class UsageWatch:
+    (
+        """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
+    with usage. timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`. several: the answer has
+    several sequences; the usage in a chunk is then its own one's alone."""
+        ""
+    )
+
+    def __init__(self, reader: Reader, context: Context, form: StreamForm, *, several: bool = False) -> None:
+        self._reader = reader
+        self._context = context
+        self._form = form
+        self._several = several
+        self._mark = form.usage_mark if reader.hint is None else reader.hint
+        self._stream = reader.stream(context)
+        self._whole: lenient.Answer | None = None
+        self._stated_at = 0
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self.timed = reader is llama_chat
+        self.events = 0
+        self.bytes_seen = 0
+        self.final = False
+        self.last: dict[str, Any] = {}
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether there may be usage in `data`: searches of its bytes, no parsing."""
+        return self._mark in data and self._reader.wants(data)
+
+    def keep(self, data: bytes) -> None:
+        """Keep the stream's first megabyte."""
+        if self._kept_bytes < _KEPT_BYTES:
+            self._kept.append(data)
+            self._kept_bytes += len(data)
+
+    def read(self, event: Mapping[str, Any]) -> None:
+        """An event in which there may be usage, an end or an error."""
+        self._stream.event(event)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """An event in which usage is looked for: whether it says what the stream has come to by now, or in all."""
+        self.last = event
+        if self._several and event.get("choices"):
+            return  # vLLM's, with `continuous_usage_stats` or `--enable-force-include-usage`
+        if self._form.usage_of(event) is not None or (self.timed and isinstance(event.get("timings"), dict)):
+            self._stated_at = self.events
+            self.final = self.final or self._form.is_final(event)
+
+    def take_whole(self, body: bytes, answer: lenient.Answer) -> None:
+        """A whole answer came where events were expected: it says all that there is."""
+        self.keep(body)
+        self._whole = answer
+        self.final = True
+
+    @property
+    def so_far(self) -> bool:
+        """Whether what was stated covers all that has come until now."""
+        return self.final or (self._stated_at > 0 and self._stated_at == self.events)
+
+    @property
+    def kept(self) -> Sequence[bytes]:
+        return self._kept
+
+    @property
+    def share_seen(self) -> float:
+        """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
+        return max(1.0, self.bytes_seen / self._kept_bytes) if self._kept_bytes else 1.0
+
+    def events_seen(self) -> list[Any]:
+        """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
+        plain = _plain_events(b"".join(self._kept))
+        if plain is not None:
+            return plain
+        return lenient.answer(b"".join(self._kept)).values
+
+    def reading(self) -> Reading:
+        """What the stream has said so far."""
+        if self._whole is not None:
+            return self._reader.answer(self._whole, self._context)
+        return self._stream.finish()
+
+    def final_reading(self) -> tuple[Reading, bool]:
+        """What the whole stream said, and whether it said that the call failed: where no event looked as if it said anything,
+        each is read."""
+        reading = self.reading()
+        if reading.source != "none":
+            return reading, False
+        again, failed = self._reader.stream(self._context), False
+        for event in self.events_seen():
+            again.event(event)
+            failed = failed or (isinstance(event, dict) and is_failure(event))
+        return again.finish(), failed
+
+
+def _plain_events(data: bytes) -> list[Any] | None:
+    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
+    if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+        return None
+    payloads = data[6:-2].split(b"\n\ndata: ")
+    if payloads[-1] == b"[DONE]":
+        payloads.pop()
+    try:
+        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    return events if isinstance(events, list) and len(events) == len(payloads) else None
