@@ -173,6 +173,14 @@ class Store(Protocol):
         """Add to what a session has cost in all processes; the total. None where this process has all of it itself."""
         ...
 
+    def note_session(self, names: Sequence[str], session_id: str) -> None:
+        """Tell other processes which session goes by these names; nobody waits until they know."""
+        ...
+
+    async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
+        """What other processes noted, by name; none where this process has all of it itself."""
+        ...
+
     # Its life in a process. What a store has no use for does nothing.
 
     @property
@@ -234,3 +242,10 @@ class InProcess:
     async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
         """This process has all of it itself."""
         return None
+
+    def note_session(self, names: Sequence[str], session_id: str) -> None:
+        """There is nobody to tell."""
+
+    async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
+        """Nobody else notes any."""
+        return ()

@@ -11,13 +11,12 @@ import typer
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, compile_budgets
-from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import FormatOption, fail, show
 from proxy.config.model import Config
 from proxy.ledger import keys as ledger_keys
 from proxy.ledger import raises
 from proxy.ledger.counters import budget_seeds
-from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 
@@ -29,7 +28,7 @@ _COLUMNS = ("budget", "group", "measure", "spent", "limit", "percent", "resets_a
 def _opened(config: Path | None, now: float) -> tuple[Config, Engine, tuple[Budget, ...]]:
     """The configuration, its ledger, and its budgets with what they are raised by."""
     settings = config_of(config)
-    ledger = open_ledger(settings.ledger)
+    ledger = ledger_of(settings)
     return settings, ledger, compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
 
 

@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import FormatOption, fail, show
 from proxy.ledger import keys as ledger_keys
-from proxy.ledger.database import open_ledger
 from proxy.times import instant
 
 app = new_app(help="Virtual keys: made, listed, revoked; effective everywhere within a second.")
@@ -39,7 +38,7 @@ def create_key(
         raise fail(f"the configuration has a key named {name!r} already")
     try:
         _, secret = ledger_keys.create_key(
-            open_ledger(settings.ledger),
+            ledger_of(settings, make=config is not None),
             name,
             team=team,
             user=user,
@@ -65,7 +64,7 @@ def list_keys(config: ConfigOption = None, form: FormatOption = "table") -> None
     ]
     rows += [
         {name: row[name] for name in ("id", "name", "team", "user", "customer", "expires", "created_at")}
-        for row in ledger_keys.list_keys(open_ledger(settings.ledger))
+        for row in ledger_keys.list_keys(ledger_of(settings))
     ]
     show(rows, form, ("id", "name", "team", "user", "customer", "expires", "created_at"))
 
@@ -73,6 +72,6 @@ def list_keys(config: ConfigOption = None, form: FormatOption = "table") -> None
 @app.command("revoke")
 def revoke_key(key: Annotated[str, typer.Argument(help="Its id, or its name.")], config: ConfigOption = None) -> None:
     """Revoke a key for good."""
-    if not ledger_keys.revoke_key(open_ledger(config_of(config).ledger), key):
+    if not ledger_keys.revoke_key(ledger_of(config_of(config)), key):
         raise fail(f"there is no key {key!r} that was made at run time")
     print(f"{key} is revoked")

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxy.cli.output import fail
+
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
     from proxy.config.model import Config
 
 ConfigOption = Annotated[
@@ -31,3 +35,22 @@ def config_of(path: Path | None) -> Config:
     from proxy.config.model import Config
 
     return load_config(path, os.environ)[0] if path else Config()
+
+
+def ledger_of(settings: Config, *, make: bool = False) -> Engine:
+    """The ledger of a configuration. Exits 1 where it does not answer, and, unless `make`, where there is none: a command in
+    another folder must not leave an empty one there and report nothing spent."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from proxy.ledger.database import open_ledger, why_not_opened
+
+    url = settings.ledger
+    if url.startswith("sqlite:///") and not make:
+        path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+        if not path.exists():
+            advice = "go where `taximeter serve` was started, or name its configuration with --config"
+            raise fail(f"there is no ledger at {path.absolute()}: {advice}")
+    try:
+        return open_ledger(url)
+    except (SQLAlchemyError, OSError) as error:
+        raise fail(f"the ledger cannot be opened: {why_not_opened(error, url)}") from None

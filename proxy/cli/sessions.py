@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.engine import Engine
 
-from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import FormatOption, fail, show
-from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from proxy.reports import sessions as session_queries
 from proxy.reports.session_tree import Node
@@ -80,7 +79,7 @@ def show_one(
 
 @contextlib.contextmanager
 def _ledger(config: Path | None) -> Iterator[Engine]:
-    engine = open_ledger(config_of(config).ledger)
+    engine = ledger_of(config_of(config))
     try:
         yield engine
     finally:

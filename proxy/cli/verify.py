@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.config.model import Config, Server
 from proxy.times import moment, not_before, now_s, rfc3339
 
@@ -53,9 +53,8 @@ def verify(
 
 def _audit(settings: Config) -> dict[str, Any]:
     from proxy.ledger.audit.verify import verify as audit
-    from proxy.ledger.database import open_ledger
 
-    open_ledger(settings.ledger).dispose()  # what is verified has the schema of this version
+    ledger_of(settings).dispose()  # what is verified has the schema of this version
     with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
         spool = Path(settings.data_dir) / "spool"
         report = audit(settings.ledger, Path(scratch), spool, progress=_progress if sys.stderr.isatty() else None)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
 from proxy.config.file import ConfigError, Expansion, Problem, load
+from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
 from proxy.config.store_url import parse_address
 
@@ -336,4 +337,9 @@ def _check_places(config: Config) -> list[Problem]:
             problems.append(Problem("store", "must be memory or redis://[user:password@]host[:port][/database]"))
     if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
         problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
+    elif config.ledger.startswith("postgres"):
+        try:
+            parse_postgres(config.ledger)
+        except ValueError as error:
+            problems.append(Problem("ledger", str(error)))
     return problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # name -> (environment variables, base_url, provider, patterns of the models that it serves under their own names)
@@ -27,6 +27,23 @@ _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
     "perplexity": (("PERPLEXITY_API_KEY",), "https://api.perplexity.ai", "perplexity", ("sonar*",)),
 }  # fmt: skip
 
+# Some of each provider's models, the one to begin with first: /v1/models has nothing to list of patterns. All have prices.
+_KNOWN_MODELS: dict[str, tuple[str, ...]] = {
+    "openai": ("gpt-5-mini", "gpt-5", "gpt-5.1", "gpt-5-nano", "gpt-4.1-mini", "gpt-4o-mini", "text-embedding-3-small"),
+    "anthropic": ("claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5"),
+    "gemini": ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"),
+    "mistral": ("mistral-small-latest", "mistral-medium-latest", "mistral-large-latest", "codestral-latest"),
+    "groq": ("openai/gpt-oss-20b", "openai/gpt-oss-120b", "llama-3.1-8b-instant", "llama-3.3-70b-versatile"),
+    "cerebras": ("gpt-oss-120b", "llama3.1-8b"),
+    "together": ("openai/gpt-oss-20b", "openai/gpt-oss-120b"),
+    "fireworks": ("accounts/fireworks/models/gpt-oss-20b", "accounts/fireworks/models/gpt-oss-120b"),
+    "deepseek": ("deepseek-chat", "deepseek-reasoner"),
+    "xai": ("grok-4-fast", "grok-4", "grok-code-fast-1"),
+    "openrouter": ("openai/gpt-4o-mini", "openai/gpt-5-mini", "anthropic/claude-sonnet-4.5"),
+    "perplexity": ("sonar", "sonar-pro"),
+}  # fmt: skip
+_OUR_KEYS = "sk-tx-"  # a key that Taximeter made: whoever pasted its own exports has one where a provider's would be
+
 LOCAL = "local"
 _SERVER = "llama.cpp"  # the embedded model's
 # What the embedded model is billed at: invented, so that a first call shows a cost. Not a claim about your hardware.
@@ -35,7 +52,18 @@ _LOCAL_PRICES = {"input": "0.10", "cache_read": "0.01", "output": "0.40"}
 
 def needs_local_model(environ: Mapping[str, str]) -> bool:
     """Whether no provider's key is set, so that the embedded model has to stand in."""
-    return not any(environ.get(name) for names, *_ in _PROVIDERS.values() for name in names)
+    return not any(_provider_key(environ, names) for names, *_ in _PROVIDERS.values())
+
+
+def keys_of_ours(environ: Mapping[str, str]) -> list[str]:
+    """The variables that hold one of Taximeter's own keys instead of a provider's: they are passed over."""
+    names = [name for names, *_ in _PROVIDERS.values() for name in names]
+    return [name for name in names if environ.get(name, "").startswith(_OUR_KEYS)]
+
+
+def _provider_key(environ: Mapping[str, str], names: Sequence[str]) -> str | None:
+    keys = [environ.get(name, "") for name in names]
+    return next((key for key in keys if key and not key.startswith(_OUR_KEYS)), None)
 
 
 def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -43,10 +71,12 @@ def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
     upstreams: dict[str, Any] = {}
     models: dict[str, Any] = {}
     for name, (variables, base_url, provider, patterns) in _PROVIDERS.items():
-        key = next((environ[variable] for variable in variables if environ.get(variable)), None)
+        key = _provider_key(environ, variables)
         if key is None:
             continue
         upstreams[name] = {"base_url": base_url, "api_key": key, "provider": provider}
+        prefix = "" if patterns else f"{name}/"
+        models |= {f"{prefix}{model}": {"upstream": name, "model": model} for model in _KNOWN_MODELS[name]}
         models |= {pattern: {"upstream": name} for pattern in patterns}
         models[f"{name}/*"] = {"upstream": name, "model": "*"}
     return {"upstreams": upstreams, "models": models}

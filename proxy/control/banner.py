@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def banner(*, data_url: str, admin_url: str, model: str | None, key: str | None, ledger: str) -> str:
-    """The start-up text. `key` is only there at the very first start; later it cannot be shown again."""
+
+def banner(
+    *, data_url: str, admin_url: str, model: str | None, key: str | None, ledger: str, dialect: str = "openai"
+) -> str:
+    """The start-up text. `key` is only there at the very first start; later it cannot be shown again.
+
+    model, dialect: what to try, and how it is asked.
+    """
     shown = key or "<your key>"
     lines = ["", f"  Taximeter is running: {data_url}   page, API and metrics: {admin_url}", f"  Ledger: {ledger}", ""]
     if key:
@@ -17,14 +24,44 @@ def banner(*, data_url: str, admin_url: str, model: str | None, key: str | None,
         "",
     ]
     if model:
-        body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hi"}}], "max_completion_tokens": 20}}'
+        path, body = _first_call(model, dialect)
         lines += [
             "  Try it:",
             "",
-            f"    curl -i {data_url}/v1/chat/completions -H 'authorization: Bearer {shown}' \\",
+            f"    curl -i {data_url}{path} -H 'authorization: Bearer {shown}' \\",
             f"      -H 'content-type: application/json' -d '{body}'",
             "",
             "  What it cost: the x-taximeter-cost-usd header above, or `taximeter spend --by model`",
             "",
         ]
     return "\n".join(lines)
+
+
+def _first_call(model: str, dialect: str) -> tuple[str, str]:
+    """Path and body of a small call."""
+    messages = '"messages": [{"role": "user", "content": "Say hi"}]'
+    if dialect == "anthropic":
+        return "/v1/messages", f'{{"model": "{model}", {messages}, "max_tokens": 20}}'
+    if dialect == "gemini":
+        body = '{"contents": [{"parts": [{"text": "Say hi"}]}], "generationConfig": {"maxOutputTokens": 200}}'
+        return f"/v1beta/models/{model}:generateContent", body
+    return "/v1/chat/completions", f'{{"model": "{model}", {messages}, "max_completion_tokens": 20}}'
+
+
+def running(*, data_url: str, admin_url: str, keys: int) -> str:
+    """One line for the log of a server with a configuration file."""
+    known = (
+        f"{keys} key{'' if keys == 1 else 's'}"
+        if keys
+        else "no key yet, so every call is refused: taximeter keys create NAME"
+    )
+    return f"Taximeter is running: {data_url}   page, API and metrics: {admin_url}   {known}"
+
+
+def host_in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def first_dialect(dialects: Sequence[str]) -> str:
+    """The one to try first: most people know OpenAI's."""
+    return "openai" if "openai" in dialects or not dialects else dialects[0]

@@ -26,14 +26,14 @@ from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
-from proxy.control.banner import banner
+from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, keys, raises
 from proxy.ledger.counters import budget_seeds
-from proxy.ledger.database import open_ledger
+from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
@@ -98,6 +98,10 @@ class _Control:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
+            engine = await self._open_ledger()
+            if engine is None:
+                return
+            self._engine = engine
             changed = await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._known_keys = keys.identities(self._engine)
@@ -118,13 +122,30 @@ class _Control:
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
                 ending.callback(tasks.create_task(work).cancel)
-            if self._announce:
-                self._print_banner(first_key)
+            self._say_where(first_key)
             await self._stop.wait()
+
+    async def _open_ledger(self) -> Engine | None:
+        """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
+        last = ""
+        while not self._stop.is_set():
+            try:
+                engine = await asyncio.to_thread(open_ledger, self.config.ledger)
+            except (SQLAlchemyError, OSError) as error:
+                if (reason := why_not_opened(error, self.config.ledger)) != last:
+                    log.error("ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason)
+                last = reason
+            else:
+                if last:
+                    log.warning("ledger: is open now")
+                return engine
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _TICK_S)
+        return None
 
     async def _open(self, ending: contextlib.AsyncExitStack) -> Sequence[str]:
         """The ledger, with all that an earlier life left; the budgets that are defined anew since."""
-        engine = self._engine = open_ledger(self.config.ledger)
+        engine = self._engine
         ending.callback(engine.dispose)
         self._raises = raises.in_force(engine)
         instances.adopt(engine, self._instance, self._data_dir)
@@ -337,15 +358,23 @@ class _Control:
             return None
         return keys.create_key(engine, _FIRST_KEY)[1]
 
-    def _print_banner(self, first_key: str | None) -> None:
+    def _say_where(self, first_key: str | None) -> None:
         server = self.config.server
+        data_url = f"http://{host_in_url(server.host)}:{self._data_port}"
+        admin_url = f"http://{host_in_url(server.admin_host)}:{self._listener.getsockname()[1]}"
+        if not self._announce:
+            keys = len(self.config.keys) + len(self._known_keys)
+            log.info("%s", running(data_url=data_url, admin_url=admin_url, keys=keys))
+            return
         model = next((name for name in self.config.models if not name.endswith("*")), None)
+        upstream = None if model is None else self.config.models[model].upstream
         text = banner(
-            data_url=f"http://{server.host}:{self._data_port}",
-            admin_url=f"http://{server.admin_host}:{self._listener.getsockname()[1]}",
+            data_url=data_url,
+            admin_url=admin_url,
             model=model,
             key=first_key,
             ledger=self.config.ledger.removeprefix("sqlite:///"),
+            dialect=first_dialect(self.config.upstreams[upstream].spoken(upstream) if upstream else ()),
         )
         print(text, flush=True)  # noqa: T201 - for the person who started it
 

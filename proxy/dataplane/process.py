@@ -32,6 +32,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
+from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.configured import configure
@@ -269,7 +270,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         spool=spool,
         load=_load(config, keys),
         guards=Guards(config.guards),
-        chains=Chains(keyed),
+        chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt")),
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )

@@ -36,6 +36,7 @@ _UNREAD_CONFIG = frozenset(
 )
 _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
+_SYSTEM = ("system", "developer")
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
 
@@ -111,8 +112,21 @@ def system_of(call: Call) -> bytes:
 
 
 def turns_of(call: Call) -> list[bytes]:
-    """The conversation's turns. What a model thought, which some clients send back and others do not, is none."""
-    return [turn_of(message) for message in messages_of(call) if not _is_thought(message)]
+    """The conversation's turns, without what clients move, drop or add on the way.
+
+    That is what a model thought, which some send back and others do not; and a reminder from the system behind the
+    conversation's beginning, which some put last in each call (aider).
+    """
+    told: list[bytes] = []
+    begun = False
+    for message in messages_of(call):
+        if not isinstance(message, dict) or message.get("role") not in _SYSTEM:
+            begun = True
+        elif begun:
+            continue
+        if not _is_thought(message):
+            told.append(turn_of(message))
+    return told
 
 
 def _is_thought(item: Any) -> bool:

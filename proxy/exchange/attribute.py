@@ -6,42 +6,45 @@ from proxy.dialects import turns
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
-from proxy.keyed_hash import Chain
 from proxy.sessions.attribution import attribute, named
-from proxy.sessions.known_clients import Found, client_family
+from proxy.sessions.chains import Conversation
+from proxy.sessions.known_clients import Found, client_of
 from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
 
 async def attributed(
     plane: Plane, configured: Configured, client: Client, call: Call, identity: Identity
-) -> tuple[Attribution, Chain | None]:
+) -> tuple[Attribution, Conversation | None]:
     """What the call is counted under; and its conversation, where only that can tell its session.
 
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
     `session_guess: enforce`.
     """
-    kind = client_family(client.headers.get(b"user-agent", b""))
+    kind = client_of(client.headers)
     found = named(client.headers, call.body, kind, client.request_id)
-    chain: Chain | None = None
-    guessed = False
+    conversation: Conversation | None = None
+    guessed = elsewhere = False
     if found is None and call.held:
         holder = plane.stored_owners.find(identity, call.held[0])
         found = Found(holder.session_id, "previous_response_id") if holder.session_id else None
     if found is None and turns.is_conversation(call):
-        chain = plane.chains.chain(call, f"{identity.key_id} {kind}")
-        session_id = plane.chains.session(chain)
+        conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
+        session_id = plane.chains.session(conversation)
+        if session_id is None:
+            session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
+            elsewhere = session_id is not None
         guessed = session_id is not None
         found = Found(session_id, "prefix") if session_id is not None else None
     if found is None:
         own = Node(client.request_id, client.request_id, None, 1)
-        return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), chain
-    if plane.recall is not None and found.source not in _KNOWN_HERE:
+        return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), conversation
+    if plane.recall is not None and (elsewhere or found.source not in _KNOWN_HERE):
         await _recall(plane, plane.recall, identity, found, client.request_id)
     node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
     budgeted = client.request_id if guessed and configured.config.session_guess == "show" else node.root
     made = attribute(client.headers, call.body, identity, kind, node, found.source, found, budgeted)
-    return made, chain
+    return made, conversation
 
 
 # Sessions that are found in memory, and one that is new with every call: nothing is asked about them.

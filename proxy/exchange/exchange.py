@@ -8,12 +8,12 @@ from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane
-from proxy.keyed_hash import Chain
+from proxy.sessions.chains import Conversation
 from proxy.types import Attribution, Call, Identity
 
 
 class Exchange(NamedTuple):
-    """chain: the call's conversation, where only that can tell its session."""
+    """conversation: the call's conversation, where only that can tell its session."""
 
     plane: Plane
     configured: Configured
@@ -23,4 +23,4 @@ class Exchange(NamedTuple):
     call: Call
     request_id: str
     attribution: Attribution
-    chain: Chain | None
+    conversation: Conversation | None

@@ -21,8 +21,10 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
     """The conversation with its answer, where only that tells its session; and how many tokens it took so far."""
     exchange = attempt.exchange
     plane = exchange.plane
-    if exchange.chain is not None:
-        plane.chains.answered(exchange.chain, answer_turns(events()), exchange.attribution.session_id)
+    if exchange.conversation is not None:
+        session_id = exchange.attribution.session_id
+        names = plane.chains.answered(exchange.conversation, answer_turns(events()), session_id)
+        plane.store.note_session(names, session_id)
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
         return
     prefixes = attempt.prefixes

@@ -80,6 +80,16 @@ class Plane:
             if shared is not None:
                 self.session_costs.add(team, session_id, shared - total)
 
+    async def session_elsewhere(self, names: Sequence[str]) -> str | None:
+        """The session of a conversation that another worker has, or had before a restart; None where nobody knows it."""
+        if not names:
+            return None
+        try:
+            told = await self.store.noted_sessions(names)
+        except StoreUnavailable:  # it is a guess: the call goes on without
+            return None
+        return next((session_id for session_id in told if session_id), None)
+
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
         counted = claims(self.configured.budgets.budgets, attributes, Amounts(0, {}), now_s())

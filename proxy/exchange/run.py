@@ -42,10 +42,11 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint.family.name)
     client.request_id = plane.ids.new(now_us())
-    attribution, chain = await attributed(plane, configured, client, call, identity)
+    attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
     await _attempts(
-        Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, chain), route
+        Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, conversation),
+        route,
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 
+from proxy.config.ledger_url import parse_postgres
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
@@ -29,7 +30,7 @@ def open_ledger(url: str) -> Engine:
 
 
 def connect(url: str) -> Engine:
-    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             _make_private(Path(parsed.database))
@@ -38,6 +39,29 @@ def connect(url: str) -> Engine:
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+
+def _parsed(url: str) -> URL:
+    if not url.startswith(("postgresql://", "postgres://")):
+        return make_url(url)
+    address = parse_postgres(url)
+    query = make_url(f"postgresql://?{address.query}").query if address.query else {}
+    return URL.create(
+        "postgresql",
+        address.user,
+        address.password,
+        address.host or None,
+        address.port,
+        address.database or None,
+        query,
+    )
+
+
+def why_not_opened(error: Exception, url: str) -> str:
+    """What the driver says, in a line, without the password."""
+    text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+    password = parse_postgres(url).password if url.startswith("postgres") else None
+    return text.replace(password, "***") if password else text
 
 
 def _make_private(path: Path) -> None:

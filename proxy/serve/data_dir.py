@@ -66,3 +66,18 @@ def lock_data_dir(path: Path) -> int:
         os.close(fd)
         raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
     return fd
+
+
+def check_ledger_folder(url: str) -> None:
+    """Raises ConfigError where the file of a SQLite ledger can neither be written nor made."""
+    if not url.startswith("sqlite:///"):
+        return
+    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([Problem("ledger", f"{path.parent} cannot be made: {error.strerror}")]) from None
+    if path.is_dir():
+        raise ConfigError([Problem("ledger", f"{path} is a folder; name a file")])
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError([Problem("ledger", f"{path} cannot be written")])

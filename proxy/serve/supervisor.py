@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
-from proxy.config.without_file import local_tree, needs_local_model, provider_tree
+from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.processes.descriptors import take_all
 from proxy.processes.orders import Orders
-from proxy.serve.data_dir import lock_data_dir
+from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -193,6 +193,10 @@ class Supervisor:
             return
         for warning in warnings:
             log.warning("%s", warning)
+        for setting in needs_restart(self.config, config):
+            log.warning(
+                "%s is changed in the file, but is read at the start only: start Taximeter again for it", setting
+            )
         self.config = config
         for child in self._children:
             if child.pid:  # one that is not there yet is forked with the new configuration
@@ -200,8 +204,21 @@ class Supervisor:
         log.info("the new configuration is in force")
 
 
+_READ_AT_START = ("store", "ledger", "data_dir")
+_READ_AT_START_OF_SERVER = ("host", "port", "admin_host", "admin_port")
+
+
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """The settings that differ and that a reload does not bring into force."""
+    changed = [name for name in _READ_AT_START if getattr(old, name) != getattr(new, name)]
+    server = [name for name in _READ_AT_START_OF_SERVER if getattr(old.server, name) != getattr(new.server, name)]
+    return changed + [f"server.{name}" for name in server]
+
+
 def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
     """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
+    for name in keys_of_ours(os.environ):
+        log.warning("%s is a key of Taximeter's own, so it is not taken for a provider's", name)
     if not needs_local_model(os.environ):
         return *build(Expansion(provider_tree(os.environ), [], [])), None
     from proxy.serve.local_model import LocalModelError, start_local_model  # only where it is needed
@@ -255,6 +272,7 @@ def _serve(
         raise ConfigError(
             [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]
         )
+    check_ledger_folder(config.ledger)
     server = config.server
     data = listen(server.host, server.port, "server.port")
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")

@@ -1,44 +1,139 @@
-"""Sessions guessed from conversations, for clients that name none. No I/O, no text.
+"""Sessions guessed from conversations, for clients that name none. No text.
 
-A *chain* has the turns of a conversation, as they read however a client writes them down again: a call that carries an
-earlier call's messages and its answer on extends that call's chain, and so is of its session. It is a guess.
+A *chain* has the turns of a conversation, as they read however a client writes them down again. A call is of an earlier
+call's session if it carries that call's messages and its answer on. Or, where the answer comes back in other words, if it
+carries the messages on and an answer behind them: a text where tools were called (smolagents writes them so), else one that
+begins alike (it was broken off, or got an end). Or, where what stands before it has moved (aider puts files and reminders
+elsewhere in each call), if a question that begins with the same line has the same answer, under the same system prompt. It is
+a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 from proxy.dialects import turns
 from proxy.keyed_hash import Chain, KeyedHash
 from proxy.latest import Latest
 from proxy.types import Call
 
-_MAX_CONVERSATIONS = 100_000
+_MAX_NAMES = 300_000  # at most three for each call
+_MAX_ASKED = 64
+_LATEST_TURNS = 32
+_LATEST_REPLIES = 8
+_LATEST_PAIRS = 8
+_MAX_LINE = 200
+_REPLY = b'["assistant"'
+_QUESTION = b'["user","'
+_SYSTEM = (b'["system"', b'["developer"')
+_NO_TOOLS = b",[],[]]"  # as `turns` writes one without
+_OPENING = 48  # bytes of a turn that say how its text begins
+
+
+class Kept(Protocol):
+    """Where sessions by name outlive the process."""
+
+    def load(self, most: int) -> Sequence[tuple[str, str]]:
+        """The latest, the oldest first."""
+        ...
+
+    def add(self, names: Sequence[str], session_id: str) -> None: ...
+
+
+class Conversation(NamedTuple):
+    """A call's chain; which of its turns are answers of a model, and how these begin where they are text only.
+
+    system: the digest of its system prompt. asked: the turn that it ends with. pairs: its latest questions and answers in text.
+    """
+
+    chain: Chain
+    replies: Sequence[tuple[int, bytes]]
+    system: bytes
+    asked: bytes
+    pairs: Sequence[tuple[bytes, bytes]]
 
 
 class Chains:
-    """The latest conversations, and the session of each."""
+    """The latest conversations, and the session of each, by names that say nothing: keyed digests.
 
-    def __init__(self, keyed: KeyedHash, most: int = _MAX_CONVERSATIONS) -> None:
+    kept: where they outlive the process; None: nowhere.
+    """
+
+    def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
-        self._sessions: Latest[bytes, str] = Latest(most)
+        self._sessions: Latest[str, str] = Latest(most)
+        self._kept = kept
+        for name, session_id in kept.load(most) if kept is not None else ():
+            self._sessions[name] = session_id
 
-    def chain(self, call: Call, whose: str) -> Chain:
+    def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begin = (b"turns", whose.encode(), call.dialect.encode(), turns.system_of(call))
-        return self._keyed.chain(begin, turns.turns_of(call))
+        told = turns.turns_of(call)
+        replies = [
+            (number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b"")
+            for number, turn in enumerate(told)
+            if turn.startswith(_REPLY)
+        ]
+        chain = self._keyed.chain(begin, told)
+        first = next((number for number, turn in enumerate(told) if not turn.startswith(_SYSTEM)), len(told))
+        system = chain.digests[first - 1] if first else self._keyed.chain(begin, ()).running.digest()
+        pairs = [(told[number - 1], told[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
+        return Conversation(chain, replies, system, told[-1] if told else b"", pairs)
 
-    def session(self, chain: Chain) -> str | None:
-        """The session of the latest call that this one extends, answer included."""
+    def session(self, conversation: Conversation) -> str | None:
+        """The session of the latest call that this one extends."""
         if not len(self._sessions):
             return None
-        for digest in reversed(chain.digests[:-1]):
-            session_id = self._sessions.get(digest)
+        for name in self._names(conversation):
+            session_id = self._sessions.get(name)
             if session_id is not None:
                 return session_id
         return None
 
-    def answered(self, chain: Chain, answer: Sequence[bytes], session_id: str) -> None:
-        """Note a call that was answered: who extends it is of its session."""
-        if chain.digests and answer:
-            self._sessions[chain.extended(answer)] = session_id
+    def asked_elsewhere(self, conversation: Conversation) -> list[str]:
+        """The likeliest names under which other processes may know it: none for what begins a conversation."""
+        return list(islice(self._names(conversation), _MAX_ASKED))
+
+    def answered(self, conversation: Conversation, answer: Sequence[bytes], session_id: str) -> list[str]:
+        """Note a call that was answered: who extends it is of its session. The names that it is known by from now on."""
+        chain = conversation.chain
+        if not chain.digests or not answer:
+            return []
+        opening = b"" if any(not turn.endswith(_NO_TOOLS) for turn in answer) else answer[0][:_OPENING]
+        names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer).hex()]
+        if opening and conversation.asked.startswith(_QUESTION):
+            names.append(self._pair(conversation.system, conversation.asked, answer[0]))
+        for name in names:
+            self._sessions[name] = session_id
+        if self._kept is not None:
+            self._kept.add(names, session_id)
+        return names
+
+    def _names(self, conversation: Conversation) -> Iterator[str]:
+        """What an earlier call may be known by, the likeliest first: with its answer, then without."""
+        digests, replies = conversation.chain.digests, conversation.replies
+        if not replies:
+            return
+        for number in range(len(digests) - 1, max(replies[0][0], len(digests) - _LATEST_TURNS) - 1, -1):
+            yield digests[number].hex()
+        for number, opening in reversed(replies[-_LATEST_REPLIES:]):
+            if number and opening:
+                yield self._without_answer(digests[number - 1], b"")
+                yield self._without_answer(digests[number - 1], opening)
+        for asked, answer in reversed(conversation.pairs):
+            if asked.startswith(_QUESTION):
+                yield self._pair(conversation.system, asked, answer)
+        for number in range(len(digests) - _LATEST_TURNS - 1, replies[0][0] - 1, -1):
+            yield digests[number].hex()
+
+    def _pair(self, system: bytes, asked: bytes, answer: bytes) -> str:
+        """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
+        line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
+        text = answer.removesuffix(b'"' + _NO_TOOLS).rstrip(b"\\n ")
+        return self._keyed.chain((b"pair", system, line, text), ()).running.digest().hex()
+
+    def _without_answer(self, digest: bytes, opening: bytes) -> str:
+        return self._keyed.chain((b"asked", digest, opening), ()).running.digest().hex()

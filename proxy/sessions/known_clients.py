@@ -18,24 +18,50 @@ import orjson
 Headers = Mapping[bytes, bytes]
 Body = Mapping[str, Any]
 
-_FAMILIES = (
-    (b"claude-cli", "claude-code"),
-    (b"codex", "codex"),
-    (b"opencode", "opencode"),
-    (b"QwenCode", "qwen-code"),
-    (b"Agents/Python", "openai-agents"),
-    (b"AsyncOpenAI/Python", "openai-python"),
-    (b"OpenAI/Python", "openai-python"),
-    (b"OpenAI/JS", "openai-node"),
-    (b"AsyncAnthropic/Python", "anthropic-python"),
-    (b"Anthropic/Python", "anthropic-python"),
-    (b"Anthropic/JS", "anthropic-node"),
-    (b"google-genai-sdk", "google-genai"),
-    (b"ai-sdk", "vercel-ai"),
-    (b"langchain", "langchain"),
-    (b"litellm", "litellm"),
-    (b"curl/", "curl"),
+
+class Family(NamedTuple):
+    """A client's kind by a mark in its user agent. captured: the version and month it was seen; "" for what was only read.
+
+    at_start: where the mark is too short to be looked for anywhere.
+    """
+
+    mark: bytes
+    name: str
+    captured: str = ""
+    at_start: bool = False
+
+
+# The first that fits; programs before the SDKs that they are made with.
+FAMILIES = (
+    Family(b"claude-cli", "claude-code", "2.1.330, 2026-11"),
+    Family(b"codex", "codex", "0.169.0, 2026-11"),
+    Family(b"opencode", "opencode", "1.18.33, 2026-11"),
+    Family(b"Kilo-Code/", "kilo", "7.7.7, 2026-11"),
+    Family(b"QwenCode", "qwen-code", "0.24.4, 2026-11"),
+    Family(b"GeminiCLI", "gemini-cli", "0.61.0, 2026-11"),
+    Family(b"kimi-code-cli/", "kimi-code", "2.1.0, 2026-11"),
+    Family(b"pi/", "pi", "1.6.0, 2026-11", at_start=True),
+    Family(b"Agents/Python", "openai-agents", "0.24.0, 2026-11"),
+    Family(b"pydantic-ai/", "pydantic-ai", "2.68.0, 2026-11"),
+    Family(b"DSPy/", "dspy", "3.4.1, 2026-11"),
+    Family(b"google-adk/", "google-adk", "2.13.0, 2026-11"),
+    Family(
+        b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"
+    ),  # and Async, Azure: aider, crewai, agno and most others
+    Family(b"OpenAI/JS", "openai-node", "7.59.0, 2026-11"),
+    Family(b"OpenAI/Go", "openai-go", "3.99.0, 2026-11"),
+    Family(b"Anthropic/Python", "anthropic-python", "2.14.0, 2026-11"),
+    Family(b"Anthropic/JS", "anthropic-node", "0.94.0, 2026-11"),
+    Family(b"ls/JS ", "openai-node", "cn 1.5.47, 2026-11", at_start=True),  # continue's build shortens the SDK's name
+    Family(b"google-genai-sdk", "google-genai", "google-adk 2.13.0, 2026-11"),
+    Family(b"ai-sdk", "vercel-ai", "7.0.173, 2026-11"),  # cline and mastra too
+    Family(b"ai/", "vercel-ai", "7.0.173, 2026-11", at_start=True),
+    Family(b"langchain", "langchain"),
+    Family(b"litellm", "litellm", "1.110.2, 2026-11"),
+    Family(b"curl/", "curl"),
 )
+# Copilot, 1.0.102, 2026-11: the SDK's own user agent, and a header that says who asks: `user` or `agent`.
+_COPILOT = (b"x-initiator", frozenset({"openai-node", "anthropic-node"}))
 _ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
 _MAX_ID = 200
 _HASH_CHARS = 32
@@ -46,11 +72,15 @@ _NOT_A_SESSION = (b"parent", b"affinity")
 _LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_JSON = 16_384
-# Without any of these (and no `x-…-session-id`) no entry finds anything; Codex is asked for more.
+# Without any of these (and no `x-…-session-id`) no entry finds anything; some clients are asked for more.
 _SIGNS_IN_HEADERS = frozenset({
     b"langfuse_session_id", b"x-litellm-trace-id", b"x-portkey-trace-id", b"baggage", b"traceparent",
 })  # fmt: skip
-_SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id"})
+_SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id", "prompt_cache_key"})
+_ASKED_FOR_MORE = frozenset({"codex", "pi"})
+# Who means one run by a `prompt_cache_key`; to others it may be one key for all that they do.
+_BY_CACHE_KEY = frozenset({"pi", "kimi-code", "copilot"})
+_OWN_SESSION_HEADER = frozenset({"opencode", "kilo"})
 
 
 class Found(NamedTuple):
@@ -69,15 +99,22 @@ class Found(NamedTuple):
 @lru_cache(maxsize=256)
 def client_family(user_agent: bytes) -> str:
     """The client's kind, by a mark in its user agent: a bounded set of names, fit for a metric's label."""
-    for mark, family in _FAMILIES:
-        if mark in user_agent:
-            return family
+    for family in FAMILIES:
+        if user_agent.startswith(family.mark) if family.at_start else family.mark in user_agent:
+            return family.name
     return "other"
+
+
+def client_of(headers: Headers) -> str:
+    """The client's kind, by its user agent and, where that names an SDK only, by what else it sends."""
+    family = client_family(headers.get(b"user-agent", b""))
+    mark, made_with = _COPILOT
+    return "copilot" if mark in headers and family in made_with else family
 
 
 def find(headers: Headers, body: Body, client: str) -> Found | None:
     """What the first entry that finds something says; None where the call names no session."""
-    if _SIGNS_IN_HEADERS.isdisjoint(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client != "codex":
+    if _SIGNS_IN_HEADERS.isdisjoint(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
         for name in headers:
             if name.endswith(b"-session-id"):
                 break
@@ -166,7 +203,25 @@ def _opencode(headers: Headers, body: Body, client: str) -> Found | None:
     session = _header(headers, b"x-session-id")
     if session is None:
         return None
-    return Found(session, "opencode" if client == "opencode" else "header", _header(headers, b"x-parent-session-id"))
+    source = client if client in _OWN_SESSION_HEADER else "header"
+    return Found(session, source, _header(headers, b"x-parent-session-id"))
+
+
+def _pi(headers: Headers, body: Body, client: str) -> Found | None:
+    """`session-id`, as Codex has it; it is the `prompt_cache_key` too."""
+    session = _header(headers, b"session-id") if client == "pi" else None
+    return None if session is None else Found(session, "pi")
+
+
+def _cache_key(headers: Headers, body: Body, client: str) -> Found | None:
+    """A `prompt_cache_key` that is one run's: of a client that makes one for each, or told as the run's id beside it."""
+    session = _text(body.get("prompt_cache_key"))
+    if session is None:
+        return None
+    if client in _BY_CACHE_KEY:
+        return Found(session, client)
+    beside = (_header(headers, b"session-id"), _header(headers, b"x-client-request-id"))
+    return Found(session, "prompt_cache_key") if session in beside else None
 
 
 def _litellm(headers: Headers, body: Body, client: str) -> Found | None:
@@ -241,6 +296,6 @@ def _trace(headers: Headers, body: Body, client: str) -> Found | None:
 
 Look = Callable[[Headers, Body, str], Found | None]
 TABLE: tuple[Look, ...] = (
-    _claude_code, _codex, _opencode, _litellm, _helicone, _langfuse, _any_vendor, _portkey, _metadata,
+    _claude_code, _codex, _opencode, _pi, _litellm, _helicone, _langfuse, _any_vendor, _portkey, _cache_key, _metadata,
     _client_metadata, _baggage, _trace,
 )  # fmt: skip

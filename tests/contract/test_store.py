@@ -178,6 +178,16 @@ async def test_the_shared_stores_time_never_goes_back(store: Store, server: Redi
 
 
 @pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
+async def test_which_session_a_conversation_is_of_is_told_to_others_for_a_while(
+    store: RedisStore, server: RedisServer
+) -> None:
+    store.note_session(["a", "b"], "s1")
+    store.note_session(["b"], "s2")
+    assert await store.noted_sessions(["b", "none", "a"]) == ["s2", None, "s1"]
+    assert 3000 < int(server.say("TTL", "tm1:conversation:a").strip(":\r\n")) <= 3600
+
+
+@pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
 async def test_what_sessions_cost_takes_bounded_room_and_the_latest_are_known(
     store: RedisStore, server: RedisServer
 ) -> None:

@@ -76,6 +76,49 @@ def test_a_stored_response_can_be_followed_in_another_worker(gateway: Gateway, t
         gateway.stop(20)
 
 
+def talks_on(gateway: Gateway, said: list[dict[str, str]]) -> str:
+    """One more call of a conversation, by a client that names no session and has a connection of its own; its session."""
+    said.append({"role": "user", "content": f"go on {len(said)}"})
+    headers = {"authorization": f"Bearer {KEYS['red']}"}
+    body = {"model": "m", "messages": said, "max_tokens": 50}
+    told = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers).raise_for_status()
+    said.append({"role": "assistant", "content": told.json()["choices"][0]["message"]["content"]})
+    return told.headers["x-taximeter-session-id"]
+
+
+@pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])
+def test_a_guessed_session_is_one_after_a_restart(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
+    said: list[dict[str, str]] = []
+    sessions = {talks_on(gateway, said) for _ in range(3)}
+    end(gateway)
+    gateway.up()
+    sessions |= {talks_on(gateway, said) for _ in range(2)}
+    assert len(sessions) == 1
+    assert talks_on(gateway, []) not in sessions
+
+
+@pytest.mark.needs("redis-server")
+def test_a_guessed_session_is_one_in_all_workers_and_binds(gateway: Gateway, tmp_path: Path) -> None:
+    """Where guesses are enforced, its budget holds over both workers and a restart."""
+    gateway.stop(20)
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as server:
+        config = yaml.safe_load(gateway.config_file.read_text())
+        config |= {"store": server.url, "session_guess": "enforce"}
+        gateway.config_file.write_text(yaml.safe_dump(config))
+        gateway.up("--workers", "2")
+        said: list[dict[str, str]] = []
+        sessions = [talks_on(gateway, said) for _ in range(8)]  # a connection each: either worker takes it
+        gateway.stop(20)
+        gateway.up("--workers", "2")
+        sessions += [talks_on(gateway, said) for _ in range(4)]
+        assert len(set(sessions)) == 1
+        admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+        (budget,) = httpx.get(f"{gateway.admin_url}/api/budgets", headers=admin).raise_for_status().json()["items"]
+        assert {one["group"]: one["spent_usd"] for one in budget["groups"]} == {sessions[0]: "0.0018"}
+        gateway.stop(20)
+
+
 @pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])
 def test_a_session_goes_on_where_it_stood(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
     assert cost_so_far(gateway, "root") == "0.00015"

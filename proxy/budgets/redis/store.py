@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.link import DEADLINE_S
 from proxy.budgets.redis.member import Held, Member, Value
-from proxy.budgets.redis.scripts import bucket_of, end_of, unbucket
+from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, unbucket
 from proxy.budgets.store import (
     MOST,
     CounterKey,
@@ -33,6 +33,7 @@ from proxy.types import Claim
 _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after it was asked for
 _MOST_NEWS = 10_000
 _AT_ONCE = 100
+_SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
 
 
 class RedisStore:
@@ -230,6 +231,14 @@ class RedisStore:
         """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
         name = f"{team or ''}\n{session_id}"
         return int((await self.member.call("session", self.member.epoch, name, nanousd))[0])
+
+    def note_session(self, names: Sequence[str], session_id: str) -> None:
+        for name in names:
+            self.member.tell("SET", f"{ROOT}:conversation:{name}", session_id, "EX", _SESSIONS_NOTED_S)
+
+    async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
+        answer: list[str | None] = await self.member.command("MGET", *(f"{ROOT}:conversation:{name}" for name in names))
+        return answer
 
     async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
 
 from proxy.config.model import Config
 from proxy.control import process
@@ -102,3 +104,39 @@ async def test_a_reload_during_the_start_is_not_lost(control: _Control, monkeypa
     await serving
 
     assert "defined" in pushed[0]
+
+
+async def test_a_database_that_comes_later_is_waited_for(
+    control: _Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One sentence while it is away, one when it is there; never a traceback."""
+    away = [OperationalError("SELECT 1", {}, OSError("connection refused")) for _ in range(3)]
+    opened = process.open_ledger
+
+    def open_ledger(url: str) -> Engine:
+        if away:
+            raise away.pop()
+        return opened(url)
+
+    monkeypatch.setattr(process, "open_ledger", open_ledger)
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    with caplog.at_level("WARNING"):
+        engine = await control._open_ledger()
+
+    assert engine is not None
+    engine.dispose()
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "ledger: cannot be opened: connection refused",
+        "ledger: is open now",
+    ]
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_who_waits_for_a_database_can_be_stopped(control: _Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_ledger(url: str) -> Engine:
+        control._stop.set()
+        raise OSError("away")
+
+    monkeypatch.setattr(process, "open_ledger", open_ledger)
+
+    assert await control._open_ledger() is None

@@ -76,30 +76,32 @@ ANSWERS: list[tuple[str, list[Any], list[Any]]] = [
 def test_a_call_that_carries_an_answer_on_is_of_its_session(kind: str, events: list[Any], back: list[Any]) -> None:
     known = Chains(KeyedHash(b"secret"))
     user = GEMINI_USER if kind == "gemini" else USER
-    first = known.chain(call_of(kind, [user]), "key client")
+    first = known.conversation(call_of(kind, [user]), "key client")
     assert known.session(first) is None
     known.answered(first, answer_turns(events), "session-1")
     more = {"role": "user", "parts": [{"text": "go on"}]} if kind == "gemini" else {"role": "user", "content": "go on"}
-    assert known.session(known.chain(call_of(kind, [user, *back, more]), "key client")) == "session-1"
-    assert known.session(known.chain(call_of(kind, [user, *back, more]), "another key")) is None
-    assert known.session(known.chain(call_of(kind, [user, more]), "key client")) is None, "its answer is not there"
+    assert known.session(known.conversation(call_of(kind, [user, *back, more]), "key client")) == "session-1"
+    assert known.session(known.conversation(call_of(kind, [user, *back, more]), "another key")) is None
+    assert known.session(known.conversation(call_of(kind, [user, more]), "key client")) is None, (
+        "its answer is not there"
+    )
 
 
 def test_the_same_beginning_without_the_answer_is_another_conversation() -> None:
     known = Chains(KeyedHash(b"secret"))
-    first = known.chain(call_of("chat", [USER]), "k")
+    first = known.conversation(call_of("chat", [USER]), "k")
     known.answered(first, answer_turns([{"choices": [{"index": 0, "message": {"content": "hi"}}]}]), "s")
     other = call_of("chat", [USER, {"role": "assistant", "content": "hello"}, USER])
-    assert known.session(known.chain(other, "k")) is None
+    assert known.session(known.conversation(other, "k")) is None
 
 
 def test_another_system_prompt_is_another_conversation() -> None:
     known = Chains(KeyedHash(b"secret"))
     answer = answer_turns([{"type": "message", "content": [{"type": "text", "text": "hi"}]}])
     back = [USER, {"role": "assistant", "content": "hi"}, USER]
-    known.answered(known.chain(call_of("messages", [USER], system="be brief"), "k"), answer, "s")
-    assert known.session(known.chain(call_of("messages", back, system="be brief"), "k")) == "s"
-    assert known.session(known.chain(call_of("messages", back, system="be long"), "k")) is None
+    known.answered(known.conversation(call_of("messages", [USER], system="be brief"), "k"), answer, "s")
+    assert known.session(known.conversation(call_of("messages", back, system="be brief"), "k")) == "s"
+    assert known.session(known.conversation(call_of("messages", back, system="be long"), "k")) is None
 
 
 def bound_of(known: CountedPrefixes, call: Call, model: str = "m", provider: str = "openai") -> int | None:
@@ -208,7 +210,7 @@ def test_a_deep_nest_is_no_trouble() -> None:
         [{"role": "user", "content": [{"type": "x", "y": deep}]}],
         tools=[{"name": "t", "input_schema": {"d": deep}}],
     )
-    assert Chains(KeyedHash(b"s")).chain(nested, "k").digests
+    assert Chains(KeyedHash(b"s")).conversation(nested, "k").chain.digests
     assert CountedPrefixes(KeyedHash(b"s")).prefixes(nested, "k", "m").digests
 
 
@@ -216,10 +218,10 @@ def test_no_text_is_kept_and_the_latest_are() -> None:
     chains, prefixes = Chains(KeyedHash(b"secret"), most=5), CountedPrefixes(KeyedHash(b"secret"), most=5)
     for number in range(20):
         call = call_of("chat", [{"role": "user", "content": f"confidential {number}"}])
-        chains.answered(chains.chain(call, "k"), [b"confidential answer"], f"s{number}")
+        chains.answered(chains.conversation(call, "k"), [b"confidential answer"], f"s{number}")
         prefixes.count(prefixes.prefixes(call, "k", "m"), call, 1)
     assert len(chains._sessions) == len(prefixes._counted) == 5
-    assert b"confidential" not in b"".join([*chains._sessions._table, *prefixes._counted._table])
+    assert b"confidential" not in b"".join([*map(str.encode, chains._sessions._table), *prefixes._counted._table])
 
 
 @pytest.mark.parametrize("odd", [None, 5, "text", [], {}, {"role": 5, "content": {"a": 1}}, {"content": [1, None, {"type": "tool_use"}], "tool_calls": [3]}])  # fmt: skip

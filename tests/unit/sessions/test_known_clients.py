@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from proxy.sessions.known_clients import TABLE, Found, client_family, find
+from proxy.sessions.known_clients import FAMILIES, TABLE, Found, client_family, client_of, find
 
 UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
 CODEX_TURN = {
@@ -64,6 +65,15 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
         "_opencode", "opencode/1.18.33", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {},
         Found("ses_child", "opencode", "ses_4f2a"),
     ),
+    ("_opencode", "Kilo-Code/7.7.7 ai-sdk/openai-compatible/3.0.37", {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, Found("ses_4f2a", "kilo")),
+    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {}, Found("ses_child", "kilo", "ses_4f2a")),
+    ("_opencode", "my-own-agent/1", {"x-session-id": "run-1"}, {}, Found("run-1", "header")),
+    ("_pi", "pi/1.6.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "pi")),
+    ("_cache_key", "kimi-code-cli/2.1.0", {}, {"prompt_cache_key": f"session_{UUID}"}, Found(f"session_{UUID}", "kimi-code")),
+    ("_cache_key", "OpenAI/JS 5.20.1", {"x-initiator": "user", "x-interaction-type": "conversation-agent"}, {"prompt_cache_key": "0f" * 16}, Found("0f" * 16, "copilot")),
+    # pi with an older user agent, and whoever does as it does
+    ("_cache_key", "OpenAI/JS 6.26.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "prompt_cache_key")),
+    ("_cache_key", "x", {"x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "prompt_cache_key")),
     # litellm/proxy/litellm_pre_call_utils.py
     ("_litellm", "python-httpx/0.28", {"x-litellm-trace-id": "trace-1", "x-litellm-agent-id": "planner"}, {}, Found("trace-1", "litellm", None, "planner")),
     # docs.helicone.ai/features/sessions
@@ -91,8 +101,9 @@ def test_each_entry_finds_what_its_client_sends(
 ) -> None:
     raw = {name.encode(): value.encode() for name, value in headers.items()}
     look = next(look for look in TABLE if look.__name__ == entry)
-    assert look(raw, body, client_family(agent.encode())) == found
-    assert find(raw, body, client_family(agent.encode())) == found
+    client = client_of({**raw, b"user-agent": agent.encode()})
+    assert look(raw, body, client) == found
+    assert find(raw, body, client) == found
 
 
 def test_every_entry_has_an_example() -> None:
@@ -107,7 +118,9 @@ def test_every_entry_has_an_example() -> None:
         ({"x-session-affinity": "ses_12345678"}, {}),
         ({"x-parent-session-id": "abcdefgh", "x-acme-parent-session-id": "abcdefgh"}, {}),
         ({"x-acme-session-id": "short"}, {}),
-        ({"session-id": UUID}, {}),  # only Codex means its session by it
+        ({"session-id": UUID}, {}),  # only Codex and pi mean their session by it
+        ({"session-id": UUID, "x-client-request-id": "req-1"}, {"prompt_cache_key": "all-of-our-calls"}),
+        ({"x-client-request-id": UUID}, {"prompt_cache_key": {"a": 1}}),
         ({"traceparent": "00-00000000000000000000000000000000-00f067aa0ba902b7-01"}, {}),
         ({"traceparent": "nonsense"}, {}),
         ({"baggage": "session.id="}, {}),
@@ -119,3 +132,49 @@ def test_every_entry_has_an_example() -> None:
 )
 def test_what_is_no_session_is_none(headers: dict[str, str], body: dict[str, Any]) -> None:
     assert find({name.encode(): value.encode() for name, value in headers.items()}, body, "other") is None
+
+
+# (user agent, other headers, family), as the programs send them
+AGENTS = [
+    ("GeminiCLI-tui/0.61.0/gemini-3.8-flash (linux; x64; terminal)", (), "gemini-cli"),
+    ("QwenCode/0.24.4 (linux; x64)", (), "qwen-code"),
+    ("pi/1.6.0", (), "pi"),
+    ("Kilo-Code/7.7.7 ai-sdk/openai-compatible/3.0.37 ai-sdk/provider-utils/5.0.1", (), "kilo"),
+    ("opencode/1.18.33 ai-sdk/provider-utils/4.0.1 runtime/bun", (), "opencode"),
+    ("kimi-code-cli/2.1.0", (), "kimi-code"),
+    ("OpenAI/JS 5.20.1", ("x-initiator",), "copilot"),
+    ("Anthropic/JS 0.94.0", ("x-initiator",), "copilot"),
+    ("OpenAI/JS 5.20.1", (), "openai-node"),
+    ("ls/JS 5.23.2", (), "openai-node"),
+    ("Agents/Python 0.24.0", (), "openai-agents"),
+    ("pydantic-ai/2.68.0", (), "pydantic-ai"),
+    ("DSPy/3.4.1", (), "dspy"),
+    ("google-genai-sdk/1.70.0 gl-python/3.11.7 google-adk/2.13.0 gl-python/3.11.7", (), "google-adk"),
+    ("google-genai-sdk/1.70.0 gl-python/3.11.7", (), "google-genai"),
+    ("OpenAI/Go 3.99.0", (), "openai-go"),
+    ("AsyncOpenAI/Python 3.57.0", (), "openai-python"),
+    ("AsyncAzureOpenAI/Python 3.57.0", (), "openai-python"),
+    ("AsyncAnthropic/Python 2.14.0", (), "anthropic-python"),
+    ("ai/7.0.173 ai-sdk/provider-utils/5.0.1 runtime/node.js/22", (), "vercel-ai"),
+    ("ai-sdk-openai/4.0.12", (), "vercel-ai"),
+    ("ai-sdk/openai-compatible/3.0.37 ai-sdk/provider-utils/5.0.1 runtime/bun", (), "vercel-ai"),
+    ("litellm/1.110.2", (), "litellm"),
+    ("my-api/1.0 openai/", (), "other"),
+    ("Mozilla/5.0", ("x-initiator",), "other"),
+]
+
+
+@pytest.mark.parametrize(("agent", "headers", "family"), AGENTS)
+def test_each_client_is_of_its_family(agent: str, headers: tuple[str, ...], family: str) -> None:
+    sent = {name.encode(): b"user" for name in headers}
+    assert client_of({**sent, b"user-agent": agent.encode()}) == family
+
+
+def test_a_capture_says_which_version_and_when() -> None:
+    assert {one.name for one in FAMILIES if not one.captured} == {"langchain", "curl"}
+    assert all(re.search(r"\d+(\.\d+)+, 20\d\d-\d\d$", one.captured) for one in FAMILIES if one.captured)
+
+
+def test_no_family_hides_another() -> None:
+    for family in FAMILIES:
+        assert client_family(family.mark) == family.name

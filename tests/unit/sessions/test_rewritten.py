@@ -91,7 +91,7 @@ def test_a_run_of_six_tools_is_one_session(kind: str, told: Spell, back: Spell) 
     history: list[Any] = [{"role": "user", "parts": [{"text": "go"}]} if kind == "gemini" else {"role": "user", "content": "go"}]  # fmt: skip
     sessions = []
     for number in range(TOOLS):
-        chain = known.chain(call_of(kind, history), "key client")
+        chain = known.conversation(call_of(kind, history), "key client")
         sessions.append(known.session(chain) or f"session-{number}")
         events, sent, result = answer_and_back(kind, number, told, back)
         known.answered(chain, answer_turns(events), sessions[-1])
@@ -103,9 +103,9 @@ def test_other_arguments_are_another_conversation() -> None:
     known = Chains(KeyedHash(b"secret"))
     user = {"role": "user", "content": "go"}
     events, sent, result = answer_and_back("chat", 1, compact, spaced)
-    known.answered(known.chain(call_of("chat", [user]), "k"), answer_turns(events), "s")
+    known.answered(known.conversation(call_of("chat", [user]), "k"), answer_turns(events), "s")
     sent[0]["tool_calls"][0]["function"]["arguments"] = spaced({"step": 2, **ARGUMENTS})
-    assert known.session(known.chain(call_of("chat", [user, *sent, result]), "k")) is None
+    assert known.session(known.conversation(call_of("chat", [user, *sent, result]), "k")) is None
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,114 @@ def test_money_trusts_equal_bytes_only() -> None:
     assert known.bound(known.prefixes(counted, "k", "m"), counted, "openai") == 20
     other = call_of("chat", back)
     assert known.bound(known.prefixes(other, "k", "m"), other, "openai") is None
+
+
+def chat(text: str) -> list[dict[str, Any]]:
+    return [{"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}]
+
+
+def test_a_reminder_that_moves_leaves_a_run_one_session() -> None:
+    """As aider has it: what it was told about edits stands last in each call."""
+    known = Chains(KeyedHash(b"secret"))
+    begin, reminder = {"role": "system", "content": "You edit."}, {"role": "system", "content": "Only diffs!"}
+    history: list[Any] = []
+    sessions = []
+    for number in range(TOOLS):
+        history.append({"role": "user", "content": f"do {number}"})
+        conversation = known.conversation(call_of("chat", [begin, *history, reminder]), "k")
+        sessions.append(known.session(conversation) or f"session-{number}")
+        known.answered(conversation, answer_turns(chat(f"done {number}")), sessions[-1])
+        history.append({"role": "assistant", "content": f"done {number}"})
+    assert set(sessions) == {"session-0"}
+    other = {"role": "system", "content": "You talk."}
+    assert known.session(known.conversation(call_of("chat", [other, *history, reminder]), "k")) is None
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "messages", "gemini"])
+def test_tool_calls_that_come_back_as_text_leave_a_run_one_session(kind: str) -> None:
+    """As smolagents has it: an assistant's text, and the observation from the user."""
+    known = Chains(KeyedHash(b"secret"))
+
+    def said(role: str, text: str) -> dict[str, Any]:
+        if kind == "gemini":
+            return {"role": "model" if role == "assistant" else role, "parts": [{"text": text}]}
+        return {"role": role, "content": text}
+
+    history: list[Any] = [said("user", "go")]
+    sessions = []
+    for number in range(TOOLS):
+        conversation = known.conversation(call_of(kind, history), "k")
+        sessions.append(known.session(conversation) or f"session-{number}")
+        events, _, _ = answer_and_back(kind, number, compact, compact)
+        known.answered(conversation, answer_turns(events), sessions[-1])
+        history += [said("assistant", f"Calling tools:\n[{number}]"), said("user", f"Observation: {number}")]
+    assert set(sessions) == {"session-0"}
+    assert known.session(known.conversation(call_of(kind, history[:1]), "k")) is None, "a run that begins anew"
+    assert known.session(known.conversation(call_of(kind, history), "another key")) is None
+
+
+def test_a_text_that_was_broken_off_or_ended_by_its_client_is_the_same_answer() -> None:
+    known = Chains(KeyedHash(b"secret"))
+    user, text = {"role": "user", "content": "go"}, "Thought: I have to look at the file first. <code>look()"
+    known.answered(known.conversation(call_of("chat", [user]), "k"), answer_turns(chat(text)), "s")
+    for back, session in ((f"{text}</code>", "s"), (text[:-4], "s"), ("Another answer", None)):
+        longer = call_of("chat", [user, {"role": "assistant", "content": back}, user])
+        assert known.session(known.conversation(longer, "k")) == session
+
+
+AIDER = [
+    {"role": "system", "content": "Act as an expert software developer."},
+    {"role": "user", "content": "Change the greeting to be more casual"},
+    {"role": "assistant", "content": "Ok, I will."},
+    {"role": "user", "content": "I switched to a new code base."},
+    {"role": "assistant", "content": "Ok."},
+]
+
+
+def test_files_and_reminders_that_move_leave_a_run_one_session() -> None:
+    """As aider 0.86.2 has it: files stand before the latest question, which ends with a reminder; answers come back stripped."""
+    known = Chains(KeyedHash(b"secret"))
+
+    def run(task: str, chats: int) -> list[str]:
+        done: list[Any] = []
+        sessions = []
+        for number in range(chats):
+            files = [{"role": "user", "content": f"*added these files*\nversion {number}"}, {"role": "assistant", "content": "Ok."}]  # fmt: skip
+            asked = f"{task} {number}"
+            sent = [*AIDER, *done, *files, {"role": "user", "content": f"{asked}\n\nTo suggest changes, ..."}]
+            conversation = known.conversation(call_of("chat", sent), "k")
+            sessions.append(known.session(conversation) or f"{task}-{number}")
+            known.answered(conversation, answer_turns(chat(f"a.txt\n```\n{task} {number}\n```\n")), sessions[-1])
+            done += [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": f"a.txt\n```\n{task} {number}\n```"},
+                {"role": "user", "content": "I updated the files."},
+                {"role": "assistant", "content": "Ok."},
+            ]
+        return sessions
+
+    assert run("hello", TOOLS) == ["hello-0"] * TOOLS
+    assert run("goodbye", TOOLS) == ["goodbye-0"] * TOOLS
+
+
+def test_the_same_answer_to_another_question_is_another_conversation() -> None:
+    known = Chains(KeyedHash(b"secret"))
+    system = {"role": "system", "content": "be brief"}
+    known.answered(known.conversation(call_of("chat", [system, {"role": "user", "content": "one"}]), "k"), answer_turns(chat("Yes, of course.")), "s")  # fmt: skip
+    back = {"role": "assistant", "content": "Yes, of course."}
+
+    def session(prompt: str, asked: str) -> str | None:
+        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": "before"}, back, {"role": "user", "content": asked}, back]  # fmt: skip
+        return known.session(known.conversation(call_of("chat", messages), "k"))
+
+    assert [session("be brief", "two"), session("be long", "one"), session("be brief", "one")] == [None, None, "s"]
+
+
+def test_what_a_client_that_rewrites_all_asks_is_bounded() -> None:
+    known = Chains(KeyedHash(b"secret"))
+    talk = [{"role": role, "content": f"{n}"} for n in range(2000) for role in ("user", "assistant")]
+    conversation = known.conversation(call_of("chat", talk), "k")
+    names = list(known._names(conversation))
+    assert len(names) == len(set(names)) <= len(talk) + 64
+    assert len(known.asked_elsewhere(conversation)) == 64
+    assert known.asked_elsewhere(known.conversation(call_of("chat", talk[:1]), "k")) == []

@@ -1,0 +1,61 @@
+"""The setting `ledger`, taken apart as people write it: a password may hold what a URL would want encoded. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+_POSTGRES = re.compile(r"postgres(?:ql)?://")
+_BEHIND_THE_PASSWORD = re.compile(r"(?P<host>\[[^\]]*\]|[^/:?#@\[\]]*)(?::(?P<port>\d+))?(?:/(?P<rest>[^@]*))?\Z")
+
+
+class PostgresAddress(NamedTuple):
+    """`query`: what stands behind a `?`, as it stands."""
+
+    user: str | None
+    password: str | None
+    host: str
+    port: int | None
+    database: str
+    query: str
+
+
+def parse_postgres(url: str) -> PostgresAddress:
+    """`postgresql://[user[:password]@]host[:port]/database[?options]`. Raises ValueError, which shows nothing of it.
+
+    A password may have `@`, `:`, `#` and `/` as they are, or percent-encoded: it goes as far as the last `@` before a host.
+    """
+    scheme = _POSTGRES.match(url)
+    if scheme is None:
+        raise ValueError("must be postgresql://user:password@host/database")
+    rest = url[scheme.end() :]
+    places = [index for index, character in enumerate(rest) if character == "@"]
+    readings = [address for at in (*reversed(places), -1) if (address := _read(rest, at)) is not None]
+    # With an @ among the options only an earlier one has a database behind it.
+    best = next((address for address in readings if address.database), readings[0] if readings else None)
+    if best is None:
+        raise ValueError("must be postgresql://user:password@host[:port]/database")
+    return best
+
+
+def _read(rest: str, at: int) -> PostgresAddress | None:
+    """What is behind the scheme, if the password ends at the @ that is there (-1: there is none)."""
+    options_at = rest.find("?", at + 1)
+    behind = rest[at + 1 :] if options_at < 0 else rest[at + 1 : options_at]
+    fits = _BEHIND_THE_PASSWORD.match(behind)
+    if fits is None or not _is_port(fits["port"]):
+        return None
+    user, colon, password = rest[: max(0, at)].partition(":")
+    return PostgresAddress(
+        user=unquote(user) or None,
+        password=unquote(password) if colon else None,
+        host=fits["host"].strip("[]"),
+        port=int(fits["port"]) if fits["port"] else None,
+        database=unquote(fits["rest"] or ""),
+        query="" if options_at < 0 else rest[options_at + 1 :],
+    )
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or (len(text) <= 5 and 0 < int(text) < 65_536)

@@ -1,0 +1,66 @@
+"""`ledger`: a password may be any text, and no error shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config.checks import build
+from proxy.config.file import ConfigError, Expansion
+from proxy.config.ledger_url import parse_postgres
+from proxy.ledger.database import connect, why_not_opened
+
+
+@pytest.mark.parametrize(
+    ("password", "read"),
+    [
+        ("plain", "plain"),
+        ("p@ss:w#rd-1234567890", "p@ss:w#rd-1234567890"),
+        ("a@b/c", "a@b/c"),
+        ("x@host:5432/db", "x@host:5432/db"),
+        ("q?r&s=t", "q?r&s=t"),
+        ("p%40ss", "p@ss"),
+        ("100%", "100%"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("behind", ["db", "db.example:5433", "[::1]:5433"])
+@pytest.mark.parametrize("query", ["", "?sslmode=require"])
+def test_a_password_is_read_as_it_is_written(password: str, read: str, behind: str, query: str) -> None:
+    url = f"postgresql://meter:{password}@{behind}/books{query}"
+    address = parse_postgres(url)
+
+    assert (address.user, address.password, address.database) == ("meter", read, "books")
+    assert address.query == query.removeprefix("?")
+    engine = connect(url)
+    assert (engine.url.password, engine.url.host) == (read, address.host)
+    assert dict(engine.url.query) == ({"sslmode": "require"} if query else {})
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://db/books", "postgres://meter@db/books", "postgresql:///books?host=/run/pg"]
+)
+def test_there_may_be_no_password(url: str) -> None:
+    assert parse_postgres(url).password is None
+    assert connect(url).url.database == "books"
+
+
+def test_options_may_have_an_at_sign() -> None:
+    address = parse_postgres("postgresql://meter:secret@db/books?application_name=a@b")
+
+    assert (address.password, address.host, address.query) == ("secret", "db", "application_name=a@b")
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:geheim-42@db:port/x", "postgresql://u:geheim-42@db:99999/x"])
+def test_what_is_no_address_is_said_without_it(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        build(Expansion({"ledger": url}, [], []))
+
+    assert str(refused.value).startswith("ledger: ")
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_driver_s_words_come_without_the_password() -> None:
+    assert (
+        why_not_opened(ValueError("cannot reach ge@heim there\nmore"), "postgresql://u:ge@heim@db/x")
+        == "cannot reach *** there"
+    )

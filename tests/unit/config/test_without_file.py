@@ -1,0 +1,54 @@
+"""Without a file: our own exports are no provider's keys, and there is something to list and to try."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pricing.load import load_book
+from proxy.config.checks import build
+from proxy.config.file import Expansion
+from proxy.config.without_file import _PROVIDERS, keys_of_ours, needs_local_model, provider_tree
+from proxy.control.banner import banner
+
+VARIABLES = [name for names, *_ in _PROVIDERS.values() for name in names]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_key_of_ours_is_none_of_a_provider_s(variable: str) -> None:
+    ours = {variable: "sk-tx-Zm9vYmFy"}
+
+    assert needs_local_model(ours)
+    assert provider_tree(ours)["upstreams"] == {}
+    assert keys_of_ours(ours) == [variable]
+
+
+def test_another_provider_s_key_beside_it_counts() -> None:
+    tree = provider_tree(
+        {"OPENAI_API_KEY": "sk-tx-Zm9v", "MISTRAL_API_KEY": "m", "GEMINI_API_KEY": "sk-tx-x", "GOOGLE_API_KEY": "g"}
+    )
+
+    assert {name: row["api_key"] for name, row in tree["upstreams"].items()} == {"gemini": "g", "mistral": "m"}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_each_provider_has_models_to_list_and_a_price_for_each(variable: str) -> None:
+    config, _ = build(Expansion(provider_tree({variable: "key"}), [], []))
+    catalog, now = load_book().catalog, int(time.time())
+    exact = {name: row for name, row in config.models.items() if not name.endswith("*")}
+
+    assert exact
+    for name, row in exact.items():
+        provider = config.upstreams[row.upstream].provider_name(row.upstream)
+        assert catalog.find(catalog.canonical(provider), row.model or name, now) is not None, name
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path"),
+    [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages"), ("gemini", "/v1beta/models/m:generateContent")],
+)
+def test_there_is_a_line_to_paste_in_each_dialect(dialect: str, path: str) -> None:
+    text = banner(data_url="http://h:1", admin_url="http://h:2", model="m", key="sk-tx-k", ledger="l", dialect=dialect)
+
+    assert f"curl -i http://h:1{path} -H 'authorization: Bearer sk-tx-k'" in text
