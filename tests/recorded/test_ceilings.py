@@ -39,7 +39,7 @@ def _house(folder: Path, provider: str) -> House:
         prices=[{"provider": "vllm", "model": "*", "input": "1", "output": "2"}],
         budgets=[{"name": name, "window": "total", "clamp": False} | limit for name, limit in _LIMITS.items()],
     )  # fmt: skip
-    house.plane.configured.limits.note("up", {})  # nobody says what these servers' limits were
+    house.plane.configured.limits.note("up", {"other": 1, "another": 1})  # nobody says what these servers' were
     return house
 
 
