@@ -55,8 +55,6 @@ async def _unanswered(attempt: Attempt, outcome: str, error: UpstreamError) -> S
     left = exchange.client.gone
     reading = await unseen(attempt, breaks_down=not left and not error.timed_out)
     settlement = unconfirmed("client_disconnected" if left else outcome, None, _timings(attempt))
-    if reading is None:
-        return settlement
     cost = charge(exchange.configured.book, route, exchange.endpoint.target, attempt.plan.attributes, reading)
     return settlement._replace(reading=reading, cost=cost)
 

@@ -20,6 +20,7 @@ from proxy.exchange.learn import note_conversation
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.settlement import Timings
+from proxy.exchange.unseen import note_pace
 from proxy.money import usd_text
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.pool import Response, UpstreamError
@@ -96,6 +97,8 @@ class Streamed(Answering):
         )
         if gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
             note_conversation(self.attempt, reading, gate.watch.events_seen)
+            if self.stops_when_left and not self.client.gone:
+                note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
 
     async def _final_reading(self) -> Reading:

@@ -76,6 +76,9 @@ class Unary(Answering):
         failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
         if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
             self.stored = note_stored(self.attempt, values)
+        if not body and not refused and self.client.gone and self.stops_when_left:
+            # llama.cpp's last word to who hung up is a 200 with nothing in it.
+            return await self.settle(await unseen(self.attempt, breaks_down=False), "client_disconnected")
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
@@ -125,6 +128,6 @@ class Unary(Answering):
             await self.settle(await self.counted(reading, answer.values), outcome)
         elif self.stops_when_left and self.response.status == 200 and not self._chunks:
             gone = self.client.gone or timed_out
-            await self.settle(await unseen(self.attempt, breaks_down=not gone) or Reading(), outcome)
+            await self.settle(await unseen(self.attempt, breaks_down=not gone), outcome)
         else:
             await self.settle_unknown(outcome)

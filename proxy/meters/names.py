@@ -246,7 +246,10 @@ def candidates(dialect: str | None, provider: str, endpoint: str) -> Iterator[st
     host, _, kind = name.partition(".")
     host = PROVIDERS.get(host, host)
     if host == "openai" and kind and family != "cohere":
-        yield f"{family}.{kind}"  # the server that answered may have its own way to speak this
+        own = f"{family}.{kind}"  # the server that answered may have its own way to speak this
+        yield own
+        if own == "llamacpp.completions":  # `timings` in every chunk, as in its chat's
+            yield ALIASES[own]
     full = f"{host}.{kind}" if kind else host
     yield full
     if full in ALIASES:

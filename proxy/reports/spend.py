@@ -37,7 +37,8 @@ from proxy.times import BadQuestion, rfc3339
 _LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LOOK_UP = 500
 _MAX_NAMES = 16
-_LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,100})\Z")
+_LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
+_LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
 _ATTEMPT = entries.c.kind == "attempt"
 ENTRY_SUMS = {
@@ -155,7 +156,7 @@ def _check(by: Sequence[str]) -> None:
         raise BadQuestion(f"group by at most {_MAX_NAMES} names, each once")
     for name in by:
         if name not in GROUPS and name not in _LENGTHS_US and not _LABEL.match(name):
-            known = ", ".join([*GROUPS, *_LENGTHS_US, "label.NAME"])
+            known = ", ".join([*GROUPS, *_LENGTHS_US, "label.NAME", "claimed.NAME"])
             raise BadQuestion(f"{name!r} cannot be grouped by; there are {known}")
 
 
@@ -227,9 +228,9 @@ def _add(connection: Connection, source: _Source, by: Sequence[str], spans: Sequ
 def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
     label = _LABEL.match(name)
     if label and connection.dialect.name == "postgresql":
-        return sa.cast(entries.c.labels, sa.JSON)[label[1]].as_string()
+        return sa.cast(_LABELS[label[1]], sa.JSON)[label[2]].as_string()
     if label:
-        return sa.func.json_extract(entries.c.labels, f'$."{label[1]}"')
+        return sa.func.json_extract(_LABELS[label[1]], f'$."{label[2]}"')
     if name in _LENGTHS_US:
         return time - time % _LENGTHS_US[name]
     return GROUPS[name] if table is entries else table.c[name]

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.exchange import unseen
 from proxy.upstream.pool import UpstreamError
 from tests.flow.house import Answer, Build, House, Line, whole
 from tests.flow.test_hangups import settled, talk
@@ -74,12 +75,12 @@ async def test_a_pace_makes_no_answer_longer_than_its_cap(build: Build) -> None:
     assert settled(house)["usage"]["output"] == 100
 
 
-async def test_where_no_pace_is_known_the_ceiling_is_charged(build: Build) -> None:
-    house, line = build(**at("vllm")), Line()
+async def test_where_no_pace_is_known_none_is_faster(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unseen, "_FASTEST", 1e-6)
+    house, line = build(**at("ollama")), Line()
     leaves(house, line, asyncio.Event())
     await house.ask(line=line)
-    intent, end = house.records()
-    assert (end["status"], end["cost_nanousd"]) == ("unconfirmed", intent["reserved_nanousd"])
+    assert (settled(house)["status"], settled(house)["usage"]["output"]) == ("settled", 1)
 
 
 async def test_a_hosted_provider_is_not_told_that_the_client_of_a_whole_answer_left(build: Build) -> None:
@@ -277,3 +278,21 @@ async def test_every_sequence_of_a_stream_that_is_left_is_counted(build: Build, 
         used = settled(house)["usage"]
         assert 10 <= used["input"] <= 12
         assert used["output"] == 8
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_empty_answer_to_who_hung_up_says_only_that_it_stopped(build: Build, stream: bool) -> None:
+    """llama.cpp's: a 200 with nothing in it, for a whole answer and for a stream that was left in prefill."""
+    house, line = build(**at("llama.cpp")), Line()
+    house.plane.paces["up", "m"] = 1e-6
+    house.answers = [Answer(b""), Answer(orjson.dumps({"input_tokens": 33}))]
+
+    async def answering(body: dict[str, Any]) -> Any:
+        line.hang_up()
+        return house.answers.pop(0)
+
+    house.answering = answering
+    await house.ask(line=line, stream=stream)
+    end = settled(house)
+    assert (end["status"], end["outcome"]) == ("settled", "client_disconnected")
+    assert end["usage"] == ({"input": 33} if stream else {"input": 33, "output": 1})

@@ -95,7 +95,9 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]:
     config = Config.model_validate(CONFIG)
     link, refreshed = Link(), []
-    recorder = SimpleNamespace(database_down_since=None, lag_s=0.25, unreadable_records=0, spool_bytes=123)
+    recorder = SimpleNamespace(
+        database_down_since=None, lag_s=0.25, unreadable_records=0, intents_overdue=0, spool_bytes=123
+    )
 
     async def refresh() -> None:
         refreshed.append(1.0)

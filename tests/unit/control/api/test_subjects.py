@@ -156,17 +156,20 @@ def test_a_raise_that_makes_no_sense_is_refused_and_kept_nowhere(control: Contro
 
 def test_a_raise_is_listed_lowered_and_ended(control: Control) -> None:
     path = "/api/budgets/day/raises"
+    others = [row["id"] for row in control.get(path)["items"]]
+    limit = Decimal(control.get("/api/budgets/day")["limit_usd"])
     made = control.client.post(path, json={"by_usd": "500"}).json()
-    assert [row["id"] for row in control.get(path)["items"]] == [made["id"]]
+    assert [row["id"] for row in control.get(path)["items"]] == [*others, made["id"]]
 
     assert control.client.patch(f"{path}/{made['id']}", json={"by_usd": "600"}).status_code == 400
     lowered = control.client.patch(f"{path}/{made['id']}", json={"by_usd": "2"}).json()
-    assert (lowered["limit_before"], lowered["limit_after"], lowered["until"]) == ("505", "7", made["until"])
+    assert (Decimal(lowered["limit_before"]), Decimal(lowered["limit_after"])) == (limit + 500, limit + 2)
+    assert lowered["until"] == made["until"]
     assert control.client.delete(f"/api/budgets/teams/raises/{lowered['id']}").status_code == 404
 
     ended = control.client.delete(f"{path}/{lowered['id']}").json()
-    assert (ended["limit_before"], ended["limit_after"]) == ("7", "5")
-    assert control.get(path)["items"] == []
+    assert (Decimal(ended["limit_before"]), Decimal(ended["limit_after"])) == (limit + 2, limit)
+    assert [row["id"] for row in control.get(path)["items"]] == others
     assert control.client.delete(f"{path}/{lowered['id']}").status_code == 404
 
 
