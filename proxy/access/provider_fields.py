@@ -125,12 +125,16 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
     return call
 
 
+# What these calls are made of, so that their ceiling has it.
+_COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
+
+
 def _without(call: Call, rules: Mapping[str, Rule]) -> Call:
     names = [name for name in call.body if name.lower() in rules]
     dropped = set()
     for name in names:
         rule = rules[name.lower()]
-        if rule.harmless(call.body[name]) or (name == "best_of" and call.dialect == "openai.completions"):
+        if rule.harmless(call.body[name]) or (name, call.operation) in _COUNTED:
             continue
         if not rule.drop or call.form is not None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)

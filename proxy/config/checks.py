@@ -21,6 +21,7 @@ from proxy.config.file import ConfigError, Expansion, Problem, load
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
 from proxy.config.store_url import parse_address
+from proxy.config.suspicions import suspicions
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
@@ -49,7 +50,9 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems += _cross_checks(config, _Rows.all_of(tree))
     if problems:
         raise ConfigError(problems)
-    return config, warnings + _weak_secrets(config) + _open_secrets(config) + _idle_budgets(config)
+    return config, warnings + _weak_secrets(config) + _open_secrets(config) + _idle_budgets(config) + [
+        *suspicions(config)
+    ]
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -162,6 +165,8 @@ def _path(location: Sequence[str | int]) -> str:
 
 
 def _message(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden" and tuple(item["loc"]) == ("model_list",):
+        return "is a setting of LiteLLM; here hosts stand under `upstreams` and names under `models` (docs/configuration.md)"
     if item["type"] == "extra_forbidden":
         return "is not a setting; check its spelling"
     if item["type"] == "missing":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from proxy.dialects import anthropic, fields, gemini, media, openai, responses, streams
+from proxy.dialects import anthropic, fields, gemini, media, openai, responses, scoring, streams
 from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
 from proxy.errors import Refusal, method_not_allowed
@@ -55,6 +55,7 @@ class Endpoint:
     cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
     holds: whether what the answer to this call says may be stored at the provider, and referred to later.
+    local: only servers of one's own have it.
     """
 
     family: Family
@@ -68,6 +69,7 @@ class Endpoint:
     queries: frozenset[str] = frozenset()
     holds: Callable[[Call], bool] = _nothing
     counting: tuple[Counting, ...] = ()
+    local: bool = False
 
     def counting_at(self, provider: str) -> Counting | None:
         """How this provider counts such a call's input, if it does."""
@@ -104,6 +106,9 @@ _OPENAI_ENDPOINTS = (
     ),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
     Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
+    Endpoint(OPENAI, "rerank", "/rerank", scoring.parse_rerank, openai.cap_nothing, local=True),
+    Endpoint(OPENAI, "score", "/score", scoring.parse_score, openai.cap_nothing, local=True),
+    Endpoint(OPENAI, "pooling", "/../pooling", scoring.parse_pooling, openai.cap_nothing, local=True),
     Endpoint(
         RESPONSES,
         "responses",
@@ -171,11 +176,12 @@ _ANTHROPIC_ENDPOINTS = (
 def _paths() -> dict[str, Endpoint]:
     """OpenAI's paths stand with and without /v1, and with the prefix /openai; Anthropic's also under /anthropic."""
     found = {
-        prefix + version + endpoint.target: endpoint
+        prefix + version + endpoint.target.removeprefix("/.."): endpoint
         for endpoint in _OPENAI_ENDPOINTS
         for prefix in ("", "/openai")
         for version in ("/v1", "")
     }
+    found["/v2/rerank"] = found["/rerank"]
     return found | {
         prefix + endpoint.target: endpoint for endpoint in _ANTHROPIC_ENDPOINTS for prefix in ("", "/anthropic")
     }

@@ -70,7 +70,7 @@ class Answering:
     ) -> Reading:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
         attempt, route = self.attempt, self.attempt.route
-        all_seen = all_seen or (self.exchange.endpoint.operation == "embeddings" and bool(events))
+        all_seen = all_seen or (self.attempt.call.dialect == "openai.embeddings" and bool(events))
         given = None
         if self.stops_when_left and INPUT_SIDE.isdisjoint(stated.usage):
             given = await providers_count(attempt)

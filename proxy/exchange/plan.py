@@ -12,6 +12,7 @@ from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
+from proxy.config.model import LOCAL_PROVIDERS
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
@@ -27,6 +28,10 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     destination = configured.destination(route, exchange.endpoint.family.name)
     known = _by_known_name(exchange, route)
     _refuse_unreadable(call, known)
+    if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
+        raise invalid_request(
+            f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
+        )
     started_at = now_us()
     began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
     facts = configured.facts_of(route.provider, route.model, began_s)

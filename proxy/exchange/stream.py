@@ -143,11 +143,13 @@ class Streamed(Answering):
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""
         gate, client = self._gate, self.client
-        left, whole = client.gone, gate.complete  # whole: only the end of its connection was not as it should be
+        left, known = client.gone, gate.watch.final
+        # Only the end of its connection was not as it should be: the client has its answer, and the usage if it asked for that.
+        whole = gate.complete and (known or not self.attempt.call.wants_usage)
         outcome = "ok" if whole and not left else self.fault_outcome(error)
-        if gate.watch.final or whole or self.stops_when_left:
+        if known or self.stops_when_left:
             await self.settle(await self._final_reading(), outcome)
-        else:
+        else:  # it may have billed more than came through
             await self.settle_unknown(outcome)
         if left:
             return

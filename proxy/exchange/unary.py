@@ -87,7 +87,8 @@ class Unary(Answering):
                 call = self.attempt.call
                 reading = await measured(reading, body, call, self.reader, self.context, answer, self.price)
             if self.is_doubtful(reading, [body]):
-                reading = await self.counted(reading, values)
+                # Of a text that was cut off, nobody knows how much is missing.
+                reading = Reading() if answer.cut_in_text else await self.counted(reading, values)
         if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None

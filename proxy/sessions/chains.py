@@ -3,7 +3,9 @@
 A *chain* has the turns of a conversation, as they read however a client writes them down again. A call is of an earlier
 call's session if it carries that call's messages and its answer on. Or, where the answer comes back in other words, if it
 carries the messages on and an answer behind them: a text where tools were called (smolagents writes them so), else one that
-begins alike (it was broken off, or got an end). It is a guess.
+begins alike (it was broken off, or got an end). Or, where what stands before it has moved (aider puts files and reminders
+elsewhere in each call), if a question that begins with the same line has the same answer, under the same system prompt. It is
+a guess.
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ from proxy.keyed_hash import Chain, KeyedHash
 from proxy.latest import Latest
 from proxy.types import Call
 
-_MAX_NAMES = 200_000  # two for each call
+_MAX_NAMES = 300_000  # at most three for each call
 _MAX_ASKED = 64
 _LATEST_TURNS = 32
-_LATEST_REPLIES = 16
+_LATEST_REPLIES = 8
+_LATEST_PAIRS = 8
+_MAX_LINE = 200
 _REPLY = b'["assistant"'
+_QUESTION = b'["user","'
+_SYSTEM = (b'["system"', b'["developer"')
 _NO_TOOLS = b",[],[]]"  # as `turns` writes one without
 _OPENING = 48  # bytes of a turn that say how its text begins
 
@@ -37,10 +43,16 @@ class Kept(Protocol):
 
 
 class Conversation(NamedTuple):
-    """A call's chain; which of its turns are answers of a model, and how these begin where they are text only."""
+    """A call's chain; which of its turns are answers of a model, and how these begin where they are text only.
+
+    system: the digest of its system prompt. asked: the turn that it ends with. pairs: its latest questions and answers in text.
+    """
 
     chain: Chain
     replies: Sequence[tuple[int, bytes]]
+    system: bytes
+    asked: bytes
+    pairs: Sequence[tuple[bytes, bytes]]
 
 
 class Chains:
@@ -65,7 +77,11 @@ class Chains:
             for number, turn in enumerate(told)
             if turn.startswith(_REPLY)
         ]
-        return Conversation(self._keyed.chain(begin, told), replies)
+        chain = self._keyed.chain(begin, told)
+        first = next((number for number, turn in enumerate(told) if not turn.startswith(_SYSTEM)), len(told))
+        system = chain.digests[first - 1] if first else self._keyed.chain(begin, ()).running.digest()
+        pairs = [(told[number - 1], told[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
+        return Conversation(chain, replies, system, told[-1] if told else b"", pairs)
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""
@@ -88,6 +104,8 @@ class Chains:
             return []
         opening = b"" if any(not turn.endswith(_NO_TOOLS) for turn in answer) else answer[0][:_OPENING]
         names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer).hex()]
+        if opening and conversation.asked.startswith(_QUESTION):
+            names.append(self._pair(conversation.system, conversation.asked, answer[0]))
         for name in names:
             self._sessions[name] = session_id
         if self._kept is not None:
@@ -105,8 +123,17 @@ class Chains:
             if number and opening:
                 yield self._without_answer(digests[number - 1], b"")
                 yield self._without_answer(digests[number - 1], opening)
+        for asked, answer in reversed(conversation.pairs):
+            if asked.startswith(_QUESTION):
+                yield self._pair(conversation.system, asked, answer)
         for number in range(len(digests) - _LATEST_TURNS - 1, replies[0][0] - 1, -1):
             yield digests[number].hex()
+
+    def _pair(self, system: bytes, asked: bytes, answer: bytes) -> str:
+        """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
+        line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
+        text = answer.removesuffix(b'"' + _NO_TOOLS).rstrip(b"\\n ")
+        return self._keyed.chain((b"pair", system, line, text), ()).running.digest().hex()
 
     def _without_answer(self, digest: bytes, opening: bytes) -> str:
         return self._keyed.chain((b"asked", digest, opening), ()).running.digest().hex()

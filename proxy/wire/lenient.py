@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,11 +36,13 @@ _HALF_ESCAPE = re.compile(r"(?<!\\)(?P<whole>(?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
 
 
 class Answer(NamedTuple):
-    """A body, opened. streamed: `values` are a stream's events; else there is one value, or none. cut: its end is missing."""
+    """A body, opened. streamed: `values` are a stream's events; else there is one value, or none. cut: its end is missing.
+    cut_in_text: and it is missing from the middle of a text on."""
 
     values: list[Any]
     streamed: bool = False
     cut: bool = False
+    cut_in_text: bool = False
 
 
 def loads(data: bytes) -> Any:
@@ -94,7 +97,15 @@ def answer(body: bytes) -> Answer:
         payloads = (*framer.feed(body), *framer.close())
         return Answer([value for payload in payloads for value in values_of(payload)], streamed=True)
     value = mended(body) if looks_like_json(body) else None
-    return Answer([] if value is None else [value], cut=value is not None)
+    if value is None:
+        return Answer([])
+    return Answer([value], cut=True, cut_in_text=_ends_in_text(body))
+
+
+def _ends_in_text(data: bytes) -> bool:
+    """Whether the last string that begins in it has no end."""
+    last = deque(_TOKEN.finditer(_text(data)), maxlen=1)
+    return bool(last) and last[0]["end"] == ""
 
 
 def mended(data: bytes) -> Any:

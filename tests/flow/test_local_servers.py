@@ -296,3 +296,39 @@ async def test_an_empty_answer_to_who_hung_up_says_only_that_it_stopped(build: B
     end = settled(house)
     assert (end["status"], end["outcome"]) == ("settled", "client_disconnected")
     assert end["usage"] == ({"input": 33} if stream else {"input": 33, "output": 1})
+
+
+SCORED = [
+    ("/v1/rerank", {"query": "how many legs", "documents": ["eight", "six"]}, b"/v1/rerank"),
+    ("/rerank", {"query": "how many legs", "documents": ["eight", "six"]}, b"/v1/rerank"),
+    ("/v2/rerank", {"query": "how many legs", "documents": ["eight", "six"]}, b"/v1/rerank"),
+    ("/score", {"text_1": "legs", "text_2": ["eight", "six"]}, b"/v1/score"),
+    ("/v1/score", {"queries": "legs", "documents": ["eight", "six"]}, b"/v1/score"),
+    ("/pooling", {"input": ["eight", "six"]}, b"/pooling"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "target"), SCORED)
+async def test_texts_are_ranked_scored_and_pooled_at_their_tokens(
+    build: Build, path: str, body: dict[str, Any], target: bytes
+) -> None:
+    house = build(**at("vllm"))
+    answer = Answer(orjson.dumps({"model": "m", "usage": {"prompt_tokens": 15, "total_tokens": 15}}))
+    told = await house.ask(answer, path=path, chat=False, model="m", **body)
+    assert told.status == 200, told.body
+    assert head(house).split(b" ")[1] == target
+    intent, end = house.records()
+    assert (intent["operation"], end["usage"]) == (path.rpartition("/")[2], {"input": 15})
+    assert end["cost_nanousd"] <= intent["reserved_nanousd"]
+
+
+async def test_hosted_providers_are_not_asked_to_rank(build: Build) -> None:
+    told = await build().ask(path="/v1/rerank", chat=False, model="m", query="a", documents=["b"])
+    assert (told.status, told.code) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize("documents", [None, [], "", 7, [7], [["a"]], ["a"] * 2049])
+async def test_what_cannot_be_ranked_is_refused(build: Build, documents: Any) -> None:
+    house = build(**at("vllm"))
+    told = await house.ask(path="/v1/rerank", chat=False, model="m", query="a", documents=documents)
+    assert told.status == (200 if documents == "" else 400)

@@ -102,7 +102,7 @@ def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str
         "models": {
             row[4]: {"upstream": row[3], "context_tokens": 128_000, "max_output_tokens": 16_000} for row in KEYS.values()
         }
-        | {"*": {"upstream": "vllm", "context_tokens": 32_000, "max_output_tokens": 4000}},
+        | {"*": {"upstream": "vllm", "context_tokens": 64_000_000, "max_output_tokens": 4000}},
         "prices": _PRICES,
         "on_unpriced": "allow",
         "keys": [

@@ -33,7 +33,7 @@ from proxy.types import Claim
 _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after it was asked for
 _MOST_NEWS = 10_000
 _AT_ONCE = 100
-_SESSIONS_NOTED_S = 3600  # two names of some 150 bytes for each call that names no session
+_SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
 
 
 class RedisStore:

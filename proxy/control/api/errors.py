@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from proxy.control.state import Unavailable
+from proxy.dialects import find
 from proxy.times import BadQuestion
 
 
@@ -46,7 +47,13 @@ def problem(status: int, message: str, headers: Any = None) -> JSONResponse:
 
 def add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        path = request.url.path
+        if error.status_code == 404 and (path.startswith("/v1") or find(request.method, path, b"") is not None):
+            port = request.app.state.control.config().server.port
+            return problem(
+                404, f"Calls to models go to port {port} (server.port); here are the page, the API and metrics."
+            )
         return problem(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)

@@ -234,6 +234,54 @@ def test_a_text_that_was_broken_off_or_ended_by_its_client_is_the_same_answer() 
         assert known.session(known.conversation(longer, "k")) == session
 
 
+AIDER = [
+    {"role": "system", "content": "Act as an expert software developer."},
+    {"role": "user", "content": "Change the greeting to be more casual"},
+    {"role": "assistant", "content": "Ok, I will."},
+    {"role": "user", "content": "I switched to a new code base."},
+    {"role": "assistant", "content": "Ok."},
+]
+
+
+def test_files_and_reminders_that_move_leave_a_run_one_session() -> None:
+    """As aider 0.86.2 has it: files stand before the latest question, which ends with a reminder; answers come back stripped."""
+    known = Chains(KeyedHash(b"secret"))
+
+    def run(task: str, chats: int) -> list[str]:
+        done: list[Any] = []
+        sessions = []
+        for number in range(chats):
+            files = [{"role": "user", "content": f"*added these files*\nversion {number}"}, {"role": "assistant", "content": "Ok."}]  # fmt: skip
+            asked = f"{task} {number}"
+            sent = [*AIDER, *done, *files, {"role": "user", "content": f"{asked}\n\nTo suggest changes, ..."}]
+            conversation = known.conversation(call_of("chat", sent), "k")
+            sessions.append(known.session(conversation) or f"{task}-{number}")
+            known.answered(conversation, answer_turns(chat(f"a.txt\n```\n{task} {number}\n```\n")), sessions[-1])
+            done += [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": f"a.txt\n```\n{task} {number}\n```"},
+                {"role": "user", "content": "I updated the files."},
+                {"role": "assistant", "content": "Ok."},
+            ]
+        return sessions
+
+    assert run("hello", TOOLS) == ["hello-0"] * TOOLS
+    assert run("goodbye", TOOLS) == ["goodbye-0"] * TOOLS
+
+
+def test_the_same_answer_to_another_question_is_another_conversation() -> None:
+    known = Chains(KeyedHash(b"secret"))
+    system = {"role": "system", "content": "be brief"}
+    known.answered(known.conversation(call_of("chat", [system, {"role": "user", "content": "one"}]), "k"), answer_turns(chat("Yes, of course.")), "s")  # fmt: skip
+    back = {"role": "assistant", "content": "Yes, of course."}
+
+    def session(prompt: str, asked: str) -> str | None:
+        messages = [{"role": "system", "content": prompt}, {"role": "user", "content": "before"}, back, {"role": "user", "content": asked}, back]  # fmt: skip
+        return known.session(known.conversation(call_of("chat", messages), "k"))
+
+    assert [session("be brief", "two"), session("be long", "one"), session("be brief", "one")] == [None, None, "s"]
+
+
 def test_what_a_client_that_rewrites_all_asks_is_bounded() -> None:
     known = Chains(KeyedHash(b"secret"))
     talk = [{"role": role, "content": f"{n}"} for n in range(2000) for role in ("user", "assistant")]

@@ -108,7 +108,7 @@ def test_depth_is_no_danger(deep: bytes) -> None:
         (b'\xef\xbb\xbf\r\ndata: {"a":1}\r\n\r\n', Answer([{"a": 1}], streamed=True)),
         (b'\x00ata: {\n\ndata: {"a":1}\n\n', Answer([{"a": 1}], streamed=True)),
         (b'[{"a":1},\n{"b":2}', Answer([[{"a": 1}, {"b": 2}]], cut=True)),
-        (b'{"a":{"b":"c', Answer([{"a": {"b": "c"}}], cut=True)),
+        (b'{"a":{"b":"c', Answer([{"a": {"b": "c"}}], cut=True, cut_in_text=True)),
         (b"<html>", Answer([])),
         (b"", Answer([])),
         (b"ID3\x04\x00", Answer([])),

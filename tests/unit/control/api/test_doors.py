@@ -75,3 +75,12 @@ def test_without_a_data_plane_what_it_alone_knows_is_503(control: Control) -> No
 
     assert answer.status_code == 503
     assert answer.json()["error"]["message"] == "No data plane answers: it is starting, or busy."
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models", "/chat/completions"])
+def test_a_call_to_a_model_is_told_the_other_port(control: Control, path: str) -> None:
+    answer = control.client.post(path, json={})
+
+    assert answer.status_code == 404
+    assert "port 4100" in answer.json()["error"]["message"]
+    assert "port" not in control.client.get("/api/none").json()["error"]["message"]

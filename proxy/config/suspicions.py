@@ -1,0 +1,44 @@
+"""What a configuration may say and hardly means: told as warnings, never refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.config.model import Config
+
+
+def suspicions(config: Config) -> Iterator[str]:
+    """A warning a line, with its key path."""
+    server = config.server
+    if server.port and server.port == server.admin_port and server.host == server.admin_host:
+        yield "server.admin_port is server.port too: the second to listen will find it taken; give each its own"
+    if not config.upstreams:
+        yield "upstreams: there is none, so no call can go anywhere"
+    elif not config.models:
+        yield "models: there is none, so every model is unknown (404); `'*': {upstream: NAME}` takes all"
+    providers = {upstream.provider_name(name) for name, upstream in config.upstreams.items()} | set(config.upstreams)
+    for index, row in enumerate(config.prices):
+        provider = row.get("provider") if isinstance(row, dict) else None
+        if isinstance(provider, str) and provider.rstrip("*") and not any(_fits(provider, name) for name in providers):
+            yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing"
+        if isinstance(row, dict) and str(row.get("multiplier")) in ("0", "0.0"):
+            yield f"prices[{index}].multiplier: 0 makes everything free"
+    for name, model in config.models.items():
+        if name in _reached(config, model.fallbacks):
+            yield f"models.{name}.fallbacks: come back to {name} itself"
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _reached(config: Config, names: tuple[str, ...]) -> set[str]:
+    """All models that these fall back to, over any number of steps."""
+    reached: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += config.models[name].fallbacks if name in config.models else ()
+    return reached
