@@ -158,7 +158,7 @@ def _needed(context: int | None, call: Call, route: Route, why: str) -> int:
 
 
 def _thoughts(habits: Habits, route: Route, model_output: int | None, context: int | None) -> int:
-    """Tokens that a model may think beside its output cap; the operator's limit on answers holds for them, the book's does not."""
+    """Tokens that a model may think beside its output cap: as the operator limits answers, not as the book does."""
     if not habits.thinks_beside:
         return 0
     if habits.thinking_cap is not None:
