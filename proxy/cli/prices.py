@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import json
 import sys
 import tempfile
 import zipfile
@@ -40,12 +42,17 @@ _LitellmOption = Annotated[
 
 
 @app.command()
-def show(model: str, provider: _ProviderOption = None, at: _AtOption = None) -> None:
+def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, config: ConfigOption = None) -> None:
     """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
     at_s = _moment(at)
     catalog = load_book().catalog
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines)
     found = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
+    own = [row for row in config_of(config).prices if _names(row, model.lower(), provider)]
+    for row in own:
+        typer.echo(f"your own price, before all others: {json.dumps(row, default=str)}")
+    if not found and own:
+        return
     if not found:
         where = f" at {provider}" if provider else ""
         typer.echo(
@@ -61,6 +68,14 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None) -> 
             typer.echo(f"  {unit:<16} {_price(price):<14} {_why(row)}")
         for line in _others(known, at_s):
             typer.echo(f"    {line}")
+
+
+def _names(row: object, model: str, provider: str | None) -> bool:
+    """Whether a row of the configuration's `prices` is about this model."""
+    if not isinstance(row, Mapping):
+        return False
+    wanted = (("model", model), ("provider", provider))
+    return all(name is None or fnmatch.fnmatchcase(name, str(row.get(field, "*")).lower()) for field, name in wanted)
 
 
 @app.command()

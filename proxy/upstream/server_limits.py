@@ -38,6 +38,10 @@ class ServerLimits:
             task = self._asked[upstream] = asyncio.create_task(self._ask(upstream, ask))
         return await asyncio.shield(task)
 
+    def note(self, upstream: str, limits: Mapping[str, int]) -> None:
+        """What an upstream says; {}: nothing, and it is asked again sooner."""
+        self._known[upstream] = (time.monotonic() + (_GOOD_FOR_S if limits else _SILENCE_FOR_S), limits)
+
     async def _ask(self, upstream: str, ask: Callable[[], Awaitable[Mapping[str, int]]]) -> Mapping[str, int]:
         limits = _NOTHING
         try:
@@ -46,7 +50,7 @@ class ServerLimits:
         except (UpstreamError, TimeoutError):
             pass
         finally:
-            self._known[upstream] = (time.monotonic() + (_GOOD_FOR_S if limits else _SILENCE_FOR_S), limits)
+            self.note(upstream, limits)
             del self._asked[upstream]
         return limits
 

@@ -39,6 +39,8 @@ def _house(folder: Path, provider: str) -> House:
         prices=[{"provider": "vllm", "model": "*", "input": "1", "output": "2"}],
         budgets=[{"name": name, "window": "total", "clamp": False} | limit for name, limit in _LIMITS.items()],
     )  # fmt: skip
+    house.plane.configured.limits.note("up", {})  # nobody says what these servers' limits were
+    return house
 
     async def answer(body: dict[str, Any]) -> Any:
         # A server that is asked for its limits has nothing to say of them.
