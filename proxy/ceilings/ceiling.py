@@ -158,11 +158,12 @@ def _needed(context: int | None, call: Call, route: Route, why: str) -> int:
 
 
 def _thoughts(habits: Habits, route: Route, model_output: int | None, context: int | None) -> int:
-    """Tokens that a model may think beside its output cap: its own limit on answers says nothing of them."""
+    """Tokens that a model may think beside its output cap: as the operator limits answers, not as the book does."""
     if not habits.thinks_beside:
         return 0
     if habits.thinking_cap is not None:
-        return habits.thinking_cap if context is None else min(habits.thinking_cap, max(context, model_output or 0))
+        most = route.max_output_tokens or (None if context is None else max(context, model_output or 0))
+        return habits.thinking_cap if most is None else min(habits.thinking_cap, most)
     if model_output is None:
         raise _UnboundedError(f"set models.{route.requested}.max_output_tokens: the model thinks beside its output cap")
     return model_output

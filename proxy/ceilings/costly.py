@@ -63,7 +63,7 @@ _SOUNDS_COSTLY = re.compile(
 )
 
 _UNKNOWN = _Costly("nobody here knows what it costs")
-_KNOWN_HARMLESS = frozenset({"agent", "agent_name"})
+_KNOWN_HARMLESS = frozenset({"agent", "agent_name", "enable_search_classifier"})
 _OFF: tuple[Any, ...] = (None, False, [], {}, "", "none", "off")
 
 # Tools of Chat Completions that the client runs; every other type runs, and is billed, at the provider.

@@ -248,8 +248,9 @@ class Attempt:
 
     def cap_output(self, tokens: int) -> None:
         """Send a cap along: without it the ceiling would be a hope."""
-        endpoint = self.exchange.endpoint
-        self.changes |= endpoint.cap_output(self.call.body, tokens, self.route.provider)
+        exchange = self.exchange
+        provider = exchange.configured.book.catalog.canonical(self.route.provider)
+        self.changes |= exchange.endpoint.cap_output(self.call.body, tokens, provider)
 
     def reserved(self, nanousd: int | None) -> None:
         """The reservation was granted; where that was after a wait or for less than the INTENT says, the spool is told

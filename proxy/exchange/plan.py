@@ -26,7 +26,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     destination = configured.destination(route, exchange.endpoint.family.name)
-    _refuse_unreadable(call, route)
+    known = _by_known_name(exchange, route)
+    _refuse_unreadable(call, known)
     if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
@@ -40,13 +41,13 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     another = partial(_another, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
     outgoing = exchange.endpoint.encode(call, route.model)
-    changes, usage_each = ask_for_usage_each(call, route.provider)
-    changes |= name_cap(call, route.provider)
+    changes, usage_each = ask_for_usage_each(call, known.provider)
+    changes |= name_cap(call, known.provider)
     body = outgoing.written(changes)
-    size = rendered_size(call, body, route.provider)
-    bound = ceilings.estimate(call, route, size, facts.context_tokens, facts.max_output_tokens)
+    size = rendered_size(call, body, known.provider)
+    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    fixed = _fixed_conditions(exchange, call, route, int(began_s))
+    fixed = _fixed_conditions(exchange, call, route, known.provider, int(began_s))
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
     limits = facts.context_tokens, facts.max_output_tokens
     price = CallPrice(
@@ -93,6 +94,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
 
 
+def _by_known_name(exchange: Exchange, route: Route) -> Route:
+    """The route with its provider's name as the book has it: what a provider does, it does by each of its names."""
+    name = exchange.configured.book.catalog.canonical(route.provider)
+    return route if name == route.provider else replace(route, provider=name)
+
+
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
     if call.sequences > 1 and call.output_caps != (0,) and route.provider in (*LLAMA_CPP, "local"):
@@ -110,13 +117,13 @@ def _another(exchange: Exchange, route: Route, model: str) -> str:
     return other.model
 
 
-def _fixed_conditions(exchange: Exchange, call: Call, route: Route, at_s: int) -> dict[str, str]:
+def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
     """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     configured = exchange.configured
     asked = {**call.fixed, **asked_of(call.body)}
     if asked:
         asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
-    return fixed_conditions(call, asked, route.provider, configured.config.upstreams[route.upstream].service_tier)
+    return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

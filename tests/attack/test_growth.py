@@ -328,6 +328,7 @@ _BOUNDED = {
     ("aws_event_stream.py", "_buffer"): "a bytearray",
     ("aws_event_stream.py", "headers"): "for tests",
     ("asking.py", "answer"): "64 KB at most",
+    ("limits.py", "answer"): "1 MB at most, of a server of one's own, once a minute",
     ("connect.py", "_answer"): "a proxy's head, bounded there",
 }
 
