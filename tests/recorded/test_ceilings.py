@@ -42,13 +42,6 @@ def _house(folder: Path, provider: str) -> House:
     house.plane.configured.limits.note("up", {"other": 1, "another": 1})  # nobody says what these servers' were
     return house
 
-    async def answer(body: dict[str, Any]) -> Any:
-        # A server that is asked for its limits has nothing to say of them.
-        return house.answers.pop(0) if body else Answer(status=404)
-
-    house.answering = answer
-    return house
-
 
 def _answer(call: dict[str, Any]) -> Answer:
     if "answer" in call:
