@@ -30,6 +30,7 @@ LEFT_OUT: dict[str, list[CheckFunction]] = {
     "get": [positive_data_acceptance, negative_data_rejection],
     "delete": [positive_data_acceptance, negative_data_rejection],
     "post": [positive_data_acceptance],
+    "patch": [positive_data_acceptance, negative_data_rejection],
 }
 
 

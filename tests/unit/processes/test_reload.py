@@ -8,26 +8,28 @@ from typing import Any
 
 import pytest
 
-from proxy.config.model import Config
+from proxy.config.model import Config, Log
 from proxy.serve.supervisor import Supervisor
 
 
 def test_a_signal_during_a_reload_has_its_reload_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two at once would write into each other's message."""
     supervisor = Supervisor(Config(), Path("config.yaml"), None)
-    versions = iter(["first", "second"])
+    first, second = (Config(log=Log(sample=share)) for share in (0.25, 0.75))
+    versions = iter([first, second])
     monkeypatch.setattr("proxy.serve.supervisor.load_config", lambda *_: (next(versions), []))
     sent: list[str] = []
 
     class Orders:
         def send(self, config: Any) -> None:
-            sent.append(f"{config} begins")
-            if config == "first":
+            name = "first" if config is first else "second"
+            sent.append(f"{name} begins")
+            if config is first:
                 supervisor._on_reload()  # the signal, in the middle of the system call
-            sent.append(f"{config} ends")
+            sent.append(f"{name} ends")
 
     supervisor._children = [SimpleNamespace(pid=1, orders=Orders()), SimpleNamespace(pid=0, orders=None)]
     supervisor._on_reload()
 
     assert sent == ["first begins", "first ends", "second begins", "second ends"]
-    assert supervisor.config == "second"
+    assert supervisor.config is second
