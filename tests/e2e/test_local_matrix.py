@@ -87,7 +87,7 @@ class Rig:
         def ask() -> tuple[LlamaCounters, bool]:
             now = self.counters()
             time.sleep(0.3)  # a step of the model; two readings apart say that it has stopped
-            return now - before, now == self.counters()
+            return now - before, not _busy(self) and now == self.counters()
 
         return eventually(ask, lambda seen: seen[1])[0]
 
