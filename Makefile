@@ -10,6 +10,10 @@ LOCKS := requirements.lock requirements-nodeps.lock
 # Tests wait for servers most of the time, so that two workers keep one core busy.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
 PARALLEL := -n $(WORKERS)
+# Real servers and browsers beside each other are slow at times: what failed beside others is run once more, alone and one by
+# one. What fails then has failed; the first run's output says which tests these were.
+ALONE = { echo "Once more, alone: the tests that failed beside others"; \
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -n 0 $(TESTS); }
 
 # Companies' own certificate authorities are in the system's store.
 export UV_SYSTEM_CERTS ?= true
@@ -33,7 +37,7 @@ run: .venv/installed ## Start Taximeter on 127.0.0.1:4100 with everything embedd
 
 test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/unit: only these)
 	@PYTHON=$(BIN)/python tests/support/install.sh
-	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS)
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS) || $(ALONE)
 
 quick: .venv/installed ## Run the tests that need no server: units, flows, contracts; about half a minute
 	$(BIN)/python -m pytest $(PARALLEL) -q -m 'not needs and not agents' tests/unit tests/flow tests/contract
