@@ -88,7 +88,7 @@ class Book:
             if reading.model is not None and reading.model != model:
                 asked |= self.asked_that_count(reading.asked, model=reading.model, **call)
             call |= {"model": model, "endpoint": endpoint, "attributes": attributes}
-            return dearest_asked(reading, asked, lambda one: self.cost(one, **call))
+            return dearest_asked(reading, asked, lambda candidate: self.cost(candidate, **call))
         served, fell_back = model, False
         plan = None
         if reading.model is not None and reading.model != model:
@@ -121,8 +121,8 @@ class Book:
     def asked_that_count(self, asked: Mapping[str, str], *, provider: str, model: str, at_s: int) -> dict[str, str]:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
         canonical, name = self.catalog.canonical(provider), model.lower()
-        names, found = self._names(canonical, name, None, at_s)
-        rows = [*(found.rows if found else ()), *self.catalog.common_rows(canonical)]
+        names, listed = self._names(canonical, name, None, at_s)
+        rows = [*(listed.rows if listed else ()), *self.catalog.common_rows(canonical)]
         rows += [row for _, row in self._operator_rows(provider.lower(), canonical, names)]
         whens = [one.when for one in (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)]
         return that_count(asked, canonical, name, [row.when for row in rows] + whens)
@@ -284,12 +284,12 @@ class Book:
         at_s: int,
     ) -> Plan:
         canonical, name, span = self.catalog.canonical(provider), model.lower(), Span(at_s)
-        names, found = self._names(canonical, name, routed, at_s)
+        names, listed = self._names(canonical, name, routed, at_s)
         facts = facts_of(canonical, name, conditions, endpoint)
         call = Call(canonical, names, facts, attributes, at_s)
         schedules = self.catalog.schedules
         mine = applying_rows(self._operator_rows(provider.lower(), canonical, names), facts, schedules, span)
-        own = applying_rows(((1, row) for row in found.rows) if found else (), facts, schedules, span)
+        own = applying_rows(((1, row) for row in listed.rows) if listed else (), facts, schedules, span)
         common = self.catalog.common_rows(canonical)
         tools = applying_rows(((0, row) for row in common), facts, schedules, span)
         known = frozenset(name for row in own for name in row.when)
@@ -312,15 +312,15 @@ class Book:
         The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
         `gpt-4o-mini` is for the snapshot that answers to it.
         """
-        found = self.catalog.find(provider, name, at_s)
+        model = self.catalog.find(provider, name, at_s)
         names = [name]
-        if found is not None and found.name != name:
-            names.append(found.name)
+        if model is not None and model.name != name:
+            names.append(model.name)
         if routed is not None and (lower := routed.lower()) not in names:
             other = self.catalog.find(provider, lower, at_s)
-            if other is not None and found is not None and other.name == found.name:
+            if other is not None and model is not None and other.name == model.name:
                 names.append(lower)
-        return tuple(names), found
+        return tuple(names), model
 
     def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
         return [
@@ -340,11 +340,11 @@ class Book:
         without: frozenset[str],
     ) -> Dearest | None:
         canonical, name = self.catalog.canonical(provider), model.lower()
-        names, found = self._names(canonical, name, None, from_s)
+        names, listed = self._names(canonical, name, None, from_s)
         later, found_later = self._names(canonical, name, None, to_s)
         names = tuple(dict.fromkeys((*names, *later)))
-        own = (*found.rows, *self.catalog.common_rows(canonical)) if found else ()
-        if found_later is not None and found_later is not found:
+        own = (*listed.rows, *self.catalog.common_rows(canonical)) if listed else ()
+        if found_later is not None and found_later is not listed:
             own = (*own, *found_later.rows)
         facts = facts_of(canonical, name, fixed, None)
         mine = self._operator_rows(provider.lower(), canonical, names)

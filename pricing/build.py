@@ -128,8 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     target = DATA / "prices.jsonl"
     old = target.read_bytes() if target.exists() and not options.afresh else b""
     built = build(options.litellm, options.litellm_version, options.checked, old)
-    for one in built.unsettled:
-        sys.stderr.write(f"unsettled: {one}\n")
+    for question in built.unsettled:
+        sys.stderr.write(f"unsettled: {question}\n")
     if built.unsettled:
         return 1
     target.write_bytes(built.content)

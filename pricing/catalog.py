@@ -74,11 +74,11 @@ class Provider:
         """The model that goes by `name` (lower case) at that time: by its own name, by another, by a pattern."""
         tried = (name, *simpler_names(name))
         for provider in (self, *self._fallbacks):
-            for one in tried:
-                if (model := provider.exactly(one, at_s)) is not None:
+            for spelling in tried:
+                if (model := provider.exactly(spelling, at_s)) is not None:
                     return model
-            for one in tried:
-                if (model := provider.by_pattern(one)) is not None:
+            for spelling in tried:
+                if (model := provider.by_pattern(spelling)) is not None:
                     return model
         return None
 
@@ -95,8 +95,8 @@ class Provider:
 
     def by_pattern(self, name: str) -> Model | None:
         """By the pattern that fixes most of the name."""
-        found = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
-        return self.models.get(found[1]) if found[0] else None
+        closest = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
+        return self.models.get(closest[1]) if closest[0] else None
 
 
 def _closeness(pattern: str, name: str) -> int:
@@ -134,17 +134,17 @@ def _if_all_agree(models: list[Model]) -> Model | None:
 
 def simpler_names(name: str) -> list[str]:
     """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
-    found = []
+    simpler = []
     bare = _PREFIXES.sub("", name)
     if bare.startswith("ft:"):  # `ft:<base>:<organisation>::<id>`: a price of its own, never the base's
         return [":".join(bare.split(":")[:2])]
     if bare != name:
-        found.append(bare)
+        simpler.append(bare)
     for suffix in _SUFFIXES:
         shorter = suffix.sub("", bare)
-        if shorter != bare and shorter not in found:
-            found.append(shorter)
-    return found
+        if shorter != bare and shorter not in simpler:
+            simpler.append(shorter)
+    return simpler
 
 
 @lru_cache(maxsize=8192)
@@ -226,10 +226,10 @@ class Catalog:
         if known is None:
             canonical = self.canonical(provider)
             routers = self.routers.get(canonical, ())
-            found = self.find(canonical, model.lower(), at_s) if routers else None
+            model_row = self.find(canonical, model.lower(), at_s) if routers else None
             if len(self._chosen_by) >= _KEPT:
                 self._chosen_by.clear()
-            known = self._chosen_by[key] = found is not None and found.name in routers
+            known = self._chosen_by[key] = model_row is not None and model_row.name in routers
         return known
 
     def canonical(self, provider: str) -> str:
@@ -242,9 +242,9 @@ class Catalog:
         host = name.rpartition(":")[2]
         if host != name and f"{provider}-{host}" in self.lines:
             return self.provider(f"{provider}-{host}").find(name.rpartition(":")[0], at_s)
-        if (found := self.provider(provider).find(name, at_s)) is not None or provider != "huggingface":
-            return found
-        hosts = [self.provider(one) for one in self.lines if one.startswith("huggingface-")]
+        if (listed := self.provider(provider).find(name, at_s)) is not None or provider != "huggingface":
+            return listed
+        hosts = [self.provider(host) for host in self.lines if host.startswith("huggingface-")]
         return _if_all_agree([model for host in hosts if (model := host.find(name, at_s)) is not None])
 
     def common_rows(self, provider: str) -> tuple[Row, ...]:

@@ -63,13 +63,13 @@ def unsettled(disagreements: Iterable[Disagreement], corrections: Corrections) -
     return [one for one in disagreements if not any(_settles(entry, one) for entry in corrections.settled)]
 
 
-def _settles(entry: Mapping[str, Any], one: Disagreement) -> bool:
+def _settles(entry: Mapping[str, Any], disagreement: Disagreement) -> bool:
     models = entry["model"] if isinstance(entry["model"], list) else [entry["model"]]
     return (
-        entry["provider"] == one.provider
-        and one.kept_source.startswith(entry["kept"])
-        and any(fnmatchcase(one.model, model) for model in models)
-        and ("units" not in entry or one.unit in entry["units"])
+        entry["provider"] == disagreement.provider
+        and disagreement.kept_source.startswith(entry["kept"])
+        and any(fnmatchcase(disagreement.model, model) for model in models)
+        and ("units" not in entry or disagreement.unit in entry["units"])
     )
 
 

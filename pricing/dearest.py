@@ -51,10 +51,10 @@ class Dearest:
     def _least(self, unit: str, input_tokens: int) -> Decimal:
         """What the smallest quantities that are billed come to, of a unit and of all that it may turn into."""
         total = _ZERO
-        for one in self._becomes(unit):
-            quantity = max((self.least[name] for name in lineage(one) if name in self.least), default=_ZERO)
+        for priced_unit in self._becomes(unit):
+            quantity = max((self.least[name] for name in lineage(priced_unit) if name in self.least), default=_ZERO)
             if quantity:
-                total += quantity * (self._priciest(one, input_tokens) or _ZERO)
+                total += quantity * (self._priciest(priced_unit, input_tokens) or _ZERO)
         return total
 
     def _becomes(self, unit: str) -> list[str]:
@@ -74,8 +74,8 @@ class Dearest:
 
     def _find(self, unit: str, input_tokens: int) -> Decimal | None:
         candidates = [self._priciest(one, input_tokens) for one in self._becomes(unit)]
-        found = [price for price in candidates if price is not None]
-        return max(found) if found else None
+        prices = [price for price in candidates if price is not None]
+        return max(prices) if prices else None
 
     def _priciest(self, unit: str, input_tokens: int) -> Decimal | None:
         """The highest price of a unit in any row and reachable tier; its parent's where no row names it."""
@@ -165,8 +165,8 @@ def _reachable(
         return False
     for name, wanted in when.items():
         if name == "clock":
-            for one in wanted:
-                if not one.startswith("!") and not schedules[one].meets(call.at_s, until_s):
+            for condition in wanted:
+                if not condition.startswith("!") and not schedules[condition].meets(call.at_s, until_s):
                     return False
         elif (name in fixed or name in _ASKED_FOR) and call.facts.get(name, "") not in wanted:
             return False

@@ -69,6 +69,6 @@ def _region(provider: str, model: str, conditions: Mapping[str, str]) -> str:
         return location if location in ("us", "eu") else "regional"
     if _VERTEX_HOST.search(conditions.get("base_url", "").lower()) is not None:
         return "regional"
-    if (found := _HOST_REGION.search(conditions.get("base_url", "").lower())) is not None:
-        return next(group for group in found.groups() if group)
+    if (match := _HOST_REGION.search(conditions.get("base_url", "").lower())) is not None:
+        return next(group for group in match.groups() if group)
     return ""

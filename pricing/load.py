@@ -67,21 +67,21 @@ def _by_provider(prices: bytes) -> dict[str, list[bytes]]:
 
 
 def _aliases(raw: list[dict[str, Any]]) -> dict[str, tuple[Alias, ...]]:
-    found: dict[str, list[Alias]] = {}
+    by_provider: dict[str, list[Alias]] = {}
     for entry in raw:
         names = entry["name"] if isinstance(entry["name"], list) else [entry["name"]]
         for name in names:
             alias = Alias(name, entry["model"], epoch_s(entry.get("from"), ALWAYS_S), epoch_s(entry.get("to"), NEVER_S))
-            found.setdefault(entry["provider"], []).append(alias)
-    return {provider: tuple(entries) for provider, entries in found.items()}
+            by_provider.setdefault(entry["provider"], []).append(alias)
+    return {provider: tuple(entries) for provider, entries in by_provider.items()}
 
 
 def _multipliers(raw: list[dict[str, Any]]) -> dict[str, tuple[Multiplier, ...]]:
-    found: dict[str, list[Multiplier]] = {}
+    by_provider: dict[str, list[Multiplier]] = {}
     for entry in raw:
         for model in entry["models"]:
-            found.setdefault(entry["provider"], []).append(_multiplier(entry, model))
-    return {provider: tuple(entries) for provider, entries in found.items()}
+            by_provider.setdefault(entry["provider"], []).append(_multiplier(entry, model))
+    return {provider: tuple(entries) for provider, entries in by_provider.items()}
 
 
 def _multiplier(entry: Mapping[str, Any], model: str) -> Multiplier:

@@ -56,8 +56,8 @@ class Merger:
             models = {offer.model: Model(offer.model, tuple(offer.rows), offer.limits) for offer in own}
             names = [(other, offer.model) for offer in own for other in offer.names]
             self._finders[provider] = Provider(provider, models, (), names)
-        found = self._finders[provider].find(name, self.at_s)
-        return self.offers[(provider, found.name)] if found is not None else None
+        model = self._finders[provider].find(name, self.at_s)
+        return self.offers[(provider, model.name)] if model is not None else None
 
     def add(self, source: Sequence[Offer], *, only_models: bool = False) -> None:
         """Complete the book by one more source; with `only_models`, by models that it lacks, comparing the others."""
@@ -123,12 +123,12 @@ class Merger:
             if not row.from_s <= self.at_s < row.to_s:
                 continue
             when = " ".join(f"{name}={'|'.join(values)}" for name, values in sorted(row.when.items()))
-            for one in self._current(known, row):
-                for unit in one.prices.keys() & row.prices.keys():
-                    kept, other = one.prices[unit], row.prices[unit]
+            for current in self._current(known, row):
+                for unit in current.prices.keys() & row.prices.keys():
+                    kept, other = current.prices[unit], row.prices[unit]
                     if _apart(kept, other):
                         place = (known.provider, offer.model, when, unit)
-                        self.disagreements.append(Disagreement(*place, kept, one.source, other, row.source))
+                        self.disagreements.append(Disagreement(*place, kept, current.source, other, row.source))
 
     def _add_tiers(self, known: Offer, row: Row) -> None:
         """Bedrock's long-context prices, which the first source has for the maker only."""
@@ -229,7 +229,7 @@ def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
     plain = [one for one in rows if not one.when and one.from_s <= row.from_s < one.to_s]
     base = {unit: price for one in plain for unit, price in one.prices.items()}
     ratios = {unit: own[unit].usd / base[unit].usd for unit in own if unit in base and base[unit].usd}
-    found: dict[str, Decimal] = {}
+    by_unit: dict[str, Decimal] = {}
     for unit in base.keys() & TOKENS - own.keys():
         if unit == "cache_write_1h":
             ratio = next((ratios[short] for short in ("cache_write_30m", "cache_write_5m") if short in ratios), None)
@@ -239,15 +239,15 @@ def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
             sides = (lineage(unit)[-1], "input", "output")
             ratio = next((ratios[side] for side in sides if side in ratios), None)
         if ratio is not None:
-            found[unit] = ratio
-    if not found:
+            by_unit[unit] = ratio
+    if not by_unit:
         return None
     tiers = {tier.over: tier for one in plain for tier in one.tiers} if row.tiers else {}
-    prices = {unit: _times(base[unit], ratio) for unit, ratio in sorted(found.items())}
+    prices = {unit: _times(base[unit], ratio) for unit, ratio in sorted(by_unit.items())}
     ladder = tuple(
         replace(
             tier,
-            prices={unit: _times(tier.prices[unit], ratio) for unit, ratio in found.items() if unit in tier.prices},
+            prices={unit: _times(tier.prices[unit], ratio) for unit, ratio in by_unit.items() if unit in tier.prices},
         )
         for tier in tiers.values()
     )
@@ -270,9 +270,9 @@ def _repeats(unit: str, price: Price, others: Mapping[str, Price]) -> bool:
     return False
 
 
-def _apart(one: Price, other: Price) -> bool:
+def _apart(price: Price, other: Price) -> bool:
     """More than 1 % between two prices."""
-    left, right = one.usd * other.per, other.usd * one.per
+    left, right = price.usd * other.per, other.usd * price.per
     return abs(left - right) > _TOLERANCE * max(left, right)
 
 

@@ -14,8 +14,8 @@ Kind = Literal["output", "reasoning"]
 def output_texts(event: object) -> Iterator[tuple[Kind, str]]:
     """The text that a model wrote in one event or response, and whether it was visible or reasoning."""
     if isinstance(event, list):
-        for one in event:
-            yield from output_texts(one)
+        for part in event:
+            yield from output_texts(part)
     if not isinstance(event, dict):
         return
     yield from _chat(event)
@@ -125,8 +125,8 @@ def _others(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
         yield from _message(_dict(choice.get("message")))
     result = _dict(event.get("result"))
     yield from _texts("output", result.get("response"), event.get("generation"), event.get("generated_text"))
-    for one in (*_dicts(event.get("results")), *_dicts(event.get("outputs"))):
-        yield from _texts("output", one.get("outputText"), one.get("text"))
+    for answer in (*_dicts(event.get("results")), *_dicts(event.get("outputs"))):
+        yield from _texts("output", answer.get("outputText"), answer.get("text"))
 
 
 def final_texts(event: object) -> Iterator[tuple[Kind, str]]:

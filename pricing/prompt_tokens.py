@@ -86,14 +86,14 @@ def _strings(value: object) -> Iterator[str]:
     """Every text in a message that a model reads: not types, ids, images."""
     stack = [value]
     while stack:
-        one = stack.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, list):
-            stack.extend(one)
-        elif isinstance(one, dict):
+        part = stack.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, dict):
             skipped = {"type", "id", "tool_call_id", "tool_use_id", "cache_control", "signature", *_IMAGE_KEYS}
-            stack.extend(inner for key, inner in one.items() if key not in skipped)
+            stack.extend(inner for key, inner in part.items() if key not in skipped)
 
 
 def count_tools(tools: list[dict[str, Any]], model: str) -> int:
@@ -112,12 +112,12 @@ def count_tools(tools: list[dict[str, Any]], model: str) -> int:
         tokens += PROPERTIES
         for name, field in properties.items():
             tokens += PROPERTY
-            one = field if isinstance(field, dict) else {}
-            items = _list(one.get("enum"))
+            detail = field if isinstance(field, dict) else {}
+            items = _list(detail.get("enum"))
             tokens += (ENUM_START + ENUM_ITEM * len(items)) if items else 0
             texts += [str(item) for item in items]
-            texts.append(f"{name}:{one.get('type', '')}:{str(one.get('description', '')).rstrip('.')}")
-            nested = {key: one[key] for key in ("properties", "items") if key in one}
+            texts.append(f"{name}:{detail.get('type', '')}:{str(detail.get('description', '')).rstrip('.')}")
+            nested = {key: detail[key] for key in ("properties", "items") if key in detail}
             if nested:
                 texts.append(orjson.dumps(nested, default=str).decode())
     if "gpt-5" in model or "gpt-6" in model:
@@ -127,19 +127,19 @@ def count_tools(tools: list[dict[str, Any]], model: str) -> int:
 
 def find_images(message: object) -> list[Image]:
     """The images in a message, in any dialect's spelling. A linked image is taken as 1024 x 1024."""
-    found: list[Image] = []
+    images: list[Image] = []
     stack = [message]
     while stack:
-        one = stack.pop()
-        if isinstance(one, list):
-            stack.extend(one)
-        elif isinstance(one, dict):
-            for key, value in one.items():
-                if key in _IMAGE_KEYS and value is not None and _is_image(one, value):
-                    found.append(_image_of(value, one))
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, dict):
+            for key, value in part.items():
+                if key in _IMAGE_KEYS and value is not None and _is_image(part, value):
+                    images.append(_image_of(value, part))
                 else:
                     stack.append(value)
-    return found
+    return images
 
 
 def _is_image(block: dict[str, Any], value: object) -> bool:

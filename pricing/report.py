@@ -35,7 +35,7 @@ def winners(rows: Iterable[Row], at_s: int) -> dict[str, tuple[Row, Price]]:
 def holes(catalog: Catalog, today: dt.date) -> list[Hole]:
     """All holes on that day."""
     at_s = epoch_s(today, 0)
-    found = []
+    problems = []
     newest: dict[str, str] = {}
     for name in sorted(catalog.lines):
         provider = catalog.provider(name)
@@ -44,11 +44,11 @@ def holes(catalog: Catalog, today: dt.date) -> list[Hole]:
                 source = row.source.split(" ")[0].rstrip(":")
                 newest[source] = max(newest.get(source, ""), row.checked)
             if model.rows and not any(row.from_s <= at_s < row.to_s for row in model.rows):
-                found.append(Hole("no price", f"{name}/{model.name} has prices for other dates only"))
+                problems.append(Hole("no price", f"{name}/{model.name} has prices for other dates only"))
     for name, schedule in catalog.schedules.items():
         if schedule.covers_through is not None and schedule.covers_through < today:
-            found.append(Hole("expired schedule", f"{name} knows holidays until {schedule.covers_through} only"))
+            problems.append(Hole("expired schedule", f"{name} knows holidays until {schedule.covers_through} only"))
     for source, checked in sorted(newest.items()):
         if dt.date.fromisoformat(checked) + _STALE_AFTER < today:
-            found.append(Hole("stale source", f"{source} was last checked on {checked}"))
-    return found
+            problems.append(Hole("stale source", f"{source} was last checked on {checked}"))
+    return problems

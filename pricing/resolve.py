@@ -170,13 +170,13 @@ def applying_rows(
     rows: Iterable[tuple[int, Row]], facts: Mapping[str, str], schedules: Mapping[str, Schedule], span: Span
 ) -> tuple[Row, ...]:
     """Of rows with their closeness, those that hold now, best first."""
-    found = [
+    applying = [
         (closeness, len(row.when), row.from_s, row)
         for closeness, row in rows
         if holds(row.when, facts) and span.covers(row.from_s, row.to_s) and clock_holds(row.when, schedules, span)
     ]
-    found.sort(key=lambda entry: entry[:3], reverse=True)
-    return tuple(entry[3] for entry in found)
+    applying.sort(key=lambda entry: entry[:3], reverse=True)
+    return tuple(entry[3] for entry in applying)
 
 
 def applying_multipliers(

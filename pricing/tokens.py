@@ -81,8 +81,8 @@ def family(model: str) -> Family:
         return Family("cl100k_base", 1)
     if _OPENAI.match(name):
         return Family("o200k_base", 1)
-    found = next(((title, factor) for title, pattern, factor in _FAMILIES if pattern.search(name)), _OTHER)
-    return Family("o200k_base", found[1], found[0])
+    factor_of = next(((title, factor) for title, pattern, factor in _FAMILIES if pattern.search(name)), _OTHER)
+    return Family("o200k_base", factor_of[1], factor_of[0])
 
 
 def count(text: str, model: str) -> int:

@@ -97,14 +97,14 @@ def _document(medium: Medium, provider: str, model: str) -> Bound | None:
     encoded = Encoded(medium.data)
     if len(encoded) > pdf.MOST_BYTES:
         return None
-    found = pdf.most_pages(encoded.read(0, len(encoded)))
+    content = pdf.most_pages(encoded.read(0, len(encoded)))
     page = most_image_tokens(_PAGE, medium.detail, provider, model)
     known = provider in ("anthropic", "openai", "azure") or _is_gemini(provider, model) or "claude" in model
-    if found is None or page is None or not known:
+    if content is None or page is None or not known:
         return None
     if _is_gemini(provider, model):
         page = 258 + _OCR_TOKENS if _is_gemini_2(model) else page
-    return Bound("image_in", found.pages * page + found.text_tokens + _SPARE)
+    return Bound("image_in", content.pages * page + content.text_tokens + _SPARE)
 
 
 def _is_gemini(provider: str, model: str) -> bool:

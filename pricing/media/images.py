@@ -117,10 +117,10 @@ def _tiff(source: Source, head: bytes) -> Size | None:
     (count,) = struct.unpack(order + "H", source.read(at, 2))
     if count > _MOST_TAGS:
         return None
-    found: dict[int, int] = {}
+    tags: dict[int, int] = {}
     entries = source.read(at + 2, 12 * count)
     for number in range(len(entries) // 12):
         tag, kind, many = struct.unpack_from(order + "HHI", entries, 12 * number)
         if tag in (256, 257) and many == 1 and kind in (3, 4):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), entries, 12 * number + 8)[0]
-    return Size(found[256], found[257]) if len(found) == 2 else None
+            tags[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), entries, 12 * number + 8)[0]
+    return Size(tags[256], tags[257]) if len(tags) == 2 else None

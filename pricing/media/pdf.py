@@ -72,17 +72,17 @@ class _Reader:
 
     def _objects(self, data: bytes) -> None:
         at = 0
-        while (found := _OBJECT.search(data, at)) is not None and not self._strange:
-            ends = data.find(b"endobj", found.end())
-            stream = _STREAM.search(data, found.end(), ends if ends >= 0 else len(data))
+        while (head := _OBJECT.search(data, at)) is not None and not self._strange:
+            ends = data.find(b"endobj", head.end())
+            stream = _STREAM.search(data, head.end(), ends if ends >= 0 else len(data))
             if stream is not None:
                 close = data.find(b"endstream", stream.end())
                 close = len(data) if close < 0 else close
-                self._stream(int(found[1]), data[found.end() : stream.start()], data[stream.end() : close])
+                self._stream(int(head[1]), data[head.end() : stream.start()], data[stream.end() : close])
                 at = close
             else:
                 at = len(data) if ends < 0 else ends
-                self._plain.append(data[found.end() : at])
+                self._plain.append(data[head.end() : at])
 
     def _stream(self, number: int, head: bytes, body: bytes) -> None:
         self._plain.append(head)
@@ -116,13 +116,13 @@ class _Reader:
     def _inflated(self, body: bytes) -> bytes:
         unpacker = zlib.decompressobj()
         try:
-            found = unpacker.decompress(body, _MOST_UNPACKED - self._unpacked + 1)
+            unpacked = unpacker.decompress(body, _MOST_UNPACKED - self._unpacked + 1)
         except zlib.error:
             self._strange = True
             return b""
-        self._unpacked += len(found)
+        self._unpacked += len(unpacked)
         self._strange = self._strange or self._unpacked > _MOST_UNPACKED
-        return found
+        return unpacked
 
     def _pages(self, plain: bytes) -> int:
         """By the pages' own objects, by their parents' lists, and by what these say: the most of them."""

@@ -41,10 +41,10 @@ def most_seconds(source: Source) -> int:
     """Whole seconds that a recording cannot exceed."""
     try:
         at = _after_tag(source)
-        found = _seconds(source, at)
+        seconds = _seconds(source, at)
     except (UnreadableError, struct.error):
-        found = None
-    return found if found is not None else -(-len(source) // _UNKNOWN_BYTES_PER_S)
+        seconds = None
+    return seconds if seconds is not None else -(-len(source) // _UNKNOWN_BYTES_PER_S)
 
 
 def _after_tag(source: Source) -> int:
@@ -64,13 +64,13 @@ def _after_tag(source: Source) -> int:
 
 def _zeros(source: Source, at: int) -> int:
     """How many zero bytes stand there: padding that a tag may leave behind it."""
-    found = 0
-    while piece := source.read(at + found, 4096):
+    count = 0
+    while piece := source.read(at + count, 4096):
         kept = piece.lstrip(b"\0")
-        found += len(piece) - len(kept)
+        count += len(piece) - len(kept)
         if kept:
             break
-    return found
+    return count
 
 
 def _seconds(source: Source, at: int) -> int | None:
@@ -83,11 +83,11 @@ def _seconds(source: Source, at: int) -> int | None:
     if head[:4] == b"fLaC":
         return _flac(source, at)
     if boxes.is_boxes(head):
-        found = boxes.most_seconds(source) if at == 0 else None
-        return found if found is not None else _at_rate(left, LEAST_BYTES_PER_S)
+        stated = boxes.most_seconds(source) if at == 0 else None
+        return stated if stated is not None else _at_rate(left, LEAST_BYTES_PER_S)
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        found = matroska.most_microseconds(source, at, opus_us)
-        return -(-found // 1_000_000) + 1 if found is not None else _at_rate(left, LEAST_BYTES_PER_S)
+        stated = matroska.most_microseconds(source, at, opus_us)
+        return -(-stated // 1_000_000) + 1 if stated is not None else _at_rate(left, LEAST_BYTES_PER_S)
     if head[:6] == b"#!AMR\n":
         return _at_rate(left, LEAST_BYTES_PER_S)
     for frame in (_adts, _frame):

@@ -54,10 +54,10 @@ class Encoded:
         first, last = at // 3 * 4, -(-(at + size) // 3) * 4
         self._check(min(first, len(self._text)))
         try:
-            found = binascii.a2b_base64(self._text[first:last], strict_mode=True)
+            decoded = binascii.a2b_base64(self._text[first:last], strict_mode=True)
         except (binascii.Error, ValueError):
             raise UnreadableError("no base64") from None
-        return found[at % 3 : at % 3 + size]
+        return decoded[at % 3 : at % 3 + size]
 
     def _check(self, until: int) -> None:
         """Everything before that character is of the alphabet; each is looked at once."""

@@ -111,8 +111,8 @@ def _within(size: Size, edge: int) -> Size:
 
 
 def _openai(name: str) -> _Formula:
-    found = next((rule for start, rule in _OPENAI if name.startswith(start)), None)
-    rule = found or _UNKNOWN_OPENAI
+    known = next((rule for start, rule in _OPENAI if name.startswith(start)), None)
+    rule = known or _UNKNOWN_OPENAI
     if isinstance(rule, _Tiles):
         return lambda size, detail: _tiles(rule, size, detail)
     return lambda size, detail: _patches(rule, size, detail)

@@ -137,7 +137,8 @@ def _variant_rows(
         if provider == "openai" and when.get("service_tier") == ("fast",):
             continue  # the old name of priority
         own = [
-            _Variant(start, *_prices(prices, provider_id)) for start, prices in sorted(variants, key=lambda one: one[0])
+            _Variant(start, *_prices(prices, provider_id))
+            for start, prices in sorted(variants, key=lambda entry: entry[0])
         ]
         for period in periods:
             for made in _variant_period(own, periods, period, date):
@@ -167,12 +168,12 @@ class _Made:
 
 def _variant_period(variants: list[_Variant], periods: list[_Period], period: _Period, date: str) -> Iterator[_Made]:
     """A variant in one period of base prices: its own prices, or worked out from the nearest period that has some."""
-    home_of = [_home(one, variants, periods, date) for one in variants]
-    homes = [one for one, home in zip(variants, home_of, strict=True) if home is period]
-    for index, one in enumerate(homes):
-        from_s = one.from_s if index else period.from_s
+    home_of = [_home(variant, variants, periods, date) for variant in variants]
+    homes = [variant for variant, home in zip(variants, home_of, strict=True) if home is period]
+    for index, variant in enumerate(homes):
+        from_s = variant.from_s if index else period.from_s
         to_s = homes[index + 1].from_s if index + 1 < len(homes) else period.to_s
-        yield _Made(from_s, to_s, one.prices, one.tiers, stated=True)
+        yield _Made(from_s, to_s, variant.prices, variant.tiers, stated=True)
     if homes:
         return
     here = periods.index(period)

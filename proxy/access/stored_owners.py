@@ -36,26 +36,26 @@ class StoredOwners:
         self._holders: OrderedDict[str, Holder] = OrderedDict()
 
     def note(self, digests: Iterable[str], holder: Holder) -> None:
-        for one in digests:
-            self._holders[one] = holder
+        for digest in digests:
+            self._holders[digest] = holder
         while len(self._holders) > self._max:
             self._holders.popitem(last=False)
 
     def unknown(self, digests: Iterable[str]) -> list[str]:
         return [one for one in digests if one not in self._holders]
 
-    def find(self, identity: Identity, one: str) -> Holder:
+    def find(self, identity: Identity, object_id: str) -> Holder:
         """Raises `Refused` (404) for an id that is unknown or another team's."""
-        holder = self._holders.get(digest(identity, one))
+        holder = self._holders.get(digest(identity, object_id))
         if holder is None:
             raise stored_not_found("id")
         return holder
 
 
-def digest(identity: Identity, one: str) -> str:
+def digest(identity: Identity, object_id: str) -> str:
     """What an id is known by: another team's same id has another digest."""
     owner = ("team", identity.team) if identity.team is not None else ("key", identity.key_id)
-    parts = (part.encode("utf-8", "surrogatepass") for part in (*owner, one))
+    parts = (part.encode("utf-8", "surrogatepass") for part in (*owner, object_id))
     return hashlib.blake2b(b"".join(b"%d:" % len(part) + part for part in parts), digest_size=16).hexdigest()
 
 

@@ -133,15 +133,15 @@ class Budget:
     @property
     def definition(self) -> str:
         """What it counts, the same for the same definition: limits, alerts and actions are no part of it."""
-        told = [self.match, self.per, self.window, str(self.zone), self.measure, sorted(self.units)]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        settings = [self.match, self.per, self.window, str(self.zone), self.measure, sorted(self.units)]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def limit_for(self, group: str, now_s: float) -> int:
         """The group's limit, with what it is raised by at that time."""
         limit = self.overrides.get(group, self.limit)
-        for one in self.raises:
-            if one.group in (None, group) and (one.until_s is None or now_s < one.until_s):
-                limit += one.by
+        for raised in self.raises:
+            if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
+                limit += raised.by
         return limit
 
     def window_now(self, now_s: float) -> tuple[int, int | None]:
@@ -227,13 +227,13 @@ class BudgetIndex:
         if identity.trust_labels:
             return self.budgets
         key = (identity.key_id, route.requested)
-        found = self._found.get(key)
-        if found is None:
+        matching = self._found.get(key)
+        if matching is None:
             if len(self._found) >= _MAX_REMEMBERED:
                 self._found.clear()
             fixed = {name: value for name, value in attributes.items() if name not in _PER_CALL}
-            found = self._found[key] = tuple(budget for budget in self.budgets if budget.may_match(fixed))
-        return found
+            matching = self._found[key] = tuple(budget for budget in self.budgets if budget.may_match(fixed))
+        return matching
 
 
 def claims(

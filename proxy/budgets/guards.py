@@ -56,10 +56,10 @@ class Guards:
             self._forget(session, now_s)
             if session.billed >= int(settings.max_usd_per_minute * NANO):
                 limit = usd_text(int(settings.max_usd_per_minute * NANO))
-                told = (
+                standing = (
                     f"Session {session_id} spent ${usd_text(session.billed)} in the last minute, of ${limit} allowed."
                 )
-                return _limit(told, retry_after_s=60)
+                return _limit(standing, retry_after_s=60)
         if settings.loop is not None:
             told_loop = self._loop(session, call, now_s, settings.loop.repeats, settings.loop.within_s)
             if told_loop:

@@ -306,13 +306,13 @@ class MemoryStore(InProcess):
 
     def standings(self) -> list[Standing]:
         """Every counter; those that are idle together, as the group "(idle)"."""
-        found = [
+        standings = [
             Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
             for (name, group, measure, start), c in self._counters.items()
         ]
         for (name, measure, start), idle in self._idle.items():
-            found.append(Standing(name, IDLE, start, idle.window_end, measure, 0, sum(idle.spent.values()), 0))
-        return found
+            standings.append(Standing(name, IDLE, start, idle.window_end, measure, 0, sum(idle.spent.values()), 0))
+        return standings
 
     def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
         """Of each budget the `most` counters of the current window with most spent, and how many it has.
@@ -342,20 +342,20 @@ class MemoryStore(InProcess):
 
     def totals(self, budgets: Sequence[Budget], now_s: float) -> list[Totals]:
         """What the budgets' groups come to in their current windows: made in one pass, because calls wait meanwhile."""
-        found: dict[_Window, Totals] = {
+        by_window: dict[_Window, Totals] = {
             (one.name, one.measure, one.window_now(now_s)[0]): Totals(one, now_s) for one in budgets
         }
         for (name, group, measure, start), counter in self._counters.items():
-            totals = found.get((name, measure, start))
+            totals = by_window.get((name, measure, start))
             if totals is not None:
                 totals.add(group, counter.spent, counter.reserved)
-        for window, totals in found.items():
+        for window, totals in by_window.items():
             idle = self._idle.get(window)
             if idle is not None:
                 named = {_digest(group): group for group in totals.named}
                 for digest, spent in idle.spent.items():
                     totals.add(named.get(digest, IDLE), spent, 0)
-        return list(found.values())
+        return list(by_window.values())
 
     def _as_it_stands(self, key: CounterKey) -> Standing:
         counter, (name, group, measure, start) = self._counters[key], key

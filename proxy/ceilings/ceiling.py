@@ -187,16 +187,16 @@ def _bound(
     seconds = fetched = unknown = 0
     countable = True
     for medium in call.media:
-        found = most(medium, route.provider, route.model)
-        if found is None:
+        bound = most(medium, route.provider, route.model)
+        if bound is None:
             unknown += 1
             countable = countable and bool(medium.data)
             continue
-        tokens += found.tokens - len(medium.data)
-        each.append((found.tokens, len(medium.data)))
-        media[found.unit] = media.get(found.unit, 0) + found.tokens
-        seconds += found.seconds
-        fetched += 0 if medium.data else found.tokens
+        tokens += bound.tokens - len(medium.data)
+        each.append((bound.tokens, len(medium.data)))
+        media[bound.unit] = media.get(bound.unit, 0) + bound.tokens
+        seconds += bound.seconds
+        fetched += 0 if medium.data else bound.tokens
     text_bytes = body_bytes - call.opaque_bytes - sum(len(medium.data) for medium in call.media)
     if unknown or call.media_items > len(call.media):
         tokens = _needed(context, call, route, "the call has media or stored context of unknown size")

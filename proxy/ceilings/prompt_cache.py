@@ -55,11 +55,11 @@ def still_there(cached: Cached, call: Call, upstream: str, at_s: float) -> bool:
 
 def _marks(call: Call) -> list[int]:
     """Which of the blocks of the messages, counted through, bear a cache mark."""
-    found, block = [], 0
+    marked, block = [], 0
     for message in turns.messages_of(call):
         content = message.get("content") if isinstance(message, dict) else None
-        for one in content if isinstance(content, list) else (None,):
-            if isinstance(one, dict) and isinstance(one.get("cache_control"), dict):
-                found.append(block)
+        for part in content if isinstance(content, list) else (None,):
+            if isinstance(part, dict) and isinstance(part.get("cache_control"), dict):
+                marked.append(block)
             block += 1
-    return found
+    return marked

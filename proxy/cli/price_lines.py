@@ -65,8 +65,8 @@ def price_lines(lines: Iterable[bytes | str], book: Book) -> Iterator[dict[str, 
             line = parse_json(raw)
             yield price_line(line, book)
         except LineError as error:
-            found = line.get("id") if isinstance(line, dict) else None
-            yield {"id": found, "error": f"line {number}: {error}"}
+            line_id = line.get("id") if isinstance(line, dict) else None
+            yield {"id": line_id, "error": f"line {number}: {error}"}
 
 
 def parse_json(raw: bytes | str) -> object:
@@ -176,10 +176,10 @@ def _parsed(text: bytes) -> OperatorRows:
 def read(line: Line) -> Reading:
     """The line's usage; where none is stated, or not to its end, what can be read of the answer is counted."""
     answer = _answer(line.body)
-    one = _reader_of(line, answer)
+    reader = _reader_of(line, answer)
     if line.body.get("usage") is not None:
-        return one.usage_only(line.body["usage"], line.context)
-    reading = one.answer(answer, line.context)
+        return reader.usage_only(line.body["usage"], line.context)
+    reading = reader.answer(answer, line.context)
     return _estimated(line, answer.values, reading) if reading.source == "none" else reading
 
 
@@ -197,10 +197,10 @@ def _reader_of(line: Line, answer: lenient.Answer) -> Reader:
         return reader(line.dialect, line.provider, line.context.endpoint)
     except LookupError as error:
         shapes = [one for one in answer.values if isinstance(one, dict)] or [{"usage": line.body.get("usage")}]
-        found = guess(shapes[0])
-        if found is None:
+        guessed = guess(shapes[0])
+        if guessed is None:
             raise LineError(f"dialect: {error.args[0]}") from None
-        return found
+        return guessed
 
 
 def _estimated(line: Line, values: list[Any], reading: Reading) -> Reading:
@@ -246,7 +246,7 @@ def shown(name: object, reading: Reading, cost: Cost) -> dict[str, Any]:
 
 
 def _shown_line(line: CostLine) -> dict[str, Any]:
-    one: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "unit": line.unit,
         "quantity": digits(line.quantity),
         "price_usd": digits(line.price_usd),
@@ -254,10 +254,10 @@ def _shown_line(line: CostLine) -> dict[str, Any]:
         "cost_usd": digits(line.cost_usd),
     }
     if line.model:
-        one["model"] = line.model
+        shown["model"] = line.model
     if line.source:
-        one["source"] = line.source
-    return one
+        shown["source"] = line.source
+    return shown
 
 
 def dump(result: Mapping[str, Any]) -> bytes:

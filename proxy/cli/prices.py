@@ -47,20 +47,20 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, con
     at_s = _moment(at)
     catalog = load_book().catalog
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines)
-    found = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
+    models = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
     own = [row for row in config_of(config).prices if _names(row, model.lower(), provider)]
     for row in own:
         typer.echo(f"your own price, before all others: {json.dumps(row, default=str)}")
-    if not found and own:
+    if not models and own:
         return
-    if not found:
+    if not models:
         where = f" at {provider}" if provider else ""
         typer.echo(
             f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration",
             err=True,
         )
         raise typer.Exit(1)
-    for name, known in found:
+    for name, known in models:
         typer.echo(
             f"{name}/{known.name}" + ("" if known.name == model.lower() else f"  (for {model})") + _limits(known)
         )
@@ -81,10 +81,10 @@ def _names(row: object, model: str, provider: str | None) -> bool:
 @app.command()
 def check() -> None:
     """Holes: models without a price, expired schedules, stale sources. Exit 1 where there are any."""
-    found: list[Hole] = holes(load_book().catalog, datetime.now(UTC).date())
-    for hole in found:
+    problems: list[Hole] = holes(load_book().catalog, datetime.now(UTC).date())
+    for hole in problems:
         typer.echo(f"{hole.kind}: {hole.what}")
-    if found:
+    if problems:
         raise typer.Exit(1)
     typer.echo("The price book has no holes.")
 
@@ -137,8 +137,8 @@ def _rebuilt(litellm: Path | None) -> tuple[list[str], bytes]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if built.unsettled:
-        for one in built.unsettled:
-            typer.echo(f"unsettled: {one}", err=True)
+        for question in built.unsettled:
+            typer.echo(f"unsettled: {question}", err=True)
         typer.echo("The sources disagree by more than 1 %; settle it in pricing/data/corrections.toml.", err=True)
         raise typer.Exit(1)
     before, after = _without_dates(old), _without_dates(built.content)

@@ -38,7 +38,7 @@ def top(
     now = now_s()
     try:
         with _ledger(config) as engine:
-            found = session_queries.sessions(
+            rows = session_queries.sessions(
                 engine,
                 limit=limit,
                 order=order,
@@ -48,7 +48,7 @@ def top(
             )
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
-    shown = [session_shown(row).model_dump() for row in found]
+    shown = [session_shown(row).model_dump() for row in rows]
     if form != "json":
         shown = [
             one | {"tokens": sum(one["usage"].values()), "duration": _duration(one["duration_s"])} for one in shown
@@ -65,10 +65,10 @@ def show_one(
 ) -> None:
     """One session as a tree of agents and calls; each line with the cost of all that is below it."""
     with _ledger(config) as engine:
-        found = session_queries.session(engine, session_id)
-    if found is None:
+        session = session_queries.session(engine, session_id)
+    if session is None:
         raise fail(f"there is no session {session_id!r}")
-    about, tree = found
+    about, tree = session
     if form == "json":
         print(tree_shown(about, tree).model_dump_json(indent=2))
     elif form == "table":

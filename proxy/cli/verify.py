@@ -98,28 +98,28 @@ def _compare_store(settings: Config) -> tuple[str, tuple[str, str] | None]:
     for _ in range(_TRIES):
         before = _ledger_counters(settings)
         try:
-            told = _store_counters(settings.server)
+            counters = _store_counters(settings.server)
         except urllib.error.HTTPError as error:
             return f"not asked: the server answered {error.code}", None
         except (OSError, ValueError):
             return "not asked: no server answers", None
-        if told == before:
-            return f"its {len(told)} counters are the ledger's", None
+        if counters == before:
+            return f"its {len(counters)} counters are the ledger's", None
         time.sleep(_CATCH_UP_S)
-        difference = _outside(before, told, _ledger_counters(settings))
+        difference = _outside(before, counters, _ledger_counters(settings))
         if difference is None:
-            return f"its {len(told)} counters are the ledger's, with calls in flight", None
+            return f"its {len(counters)} counters are the ledger's, with calls in flight", None
     return "differs", difference
 
 
-def _outside(before: Counters, told: Counters, after: Counters) -> tuple[str, str] | None:
+def _outside(before: Counters, store: Counters, after: Counters) -> tuple[str, str] | None:
     """A counter of the store that the ledger neither had, nor has now, nor passed in between."""
-    for key in sorted(before.keys() | told.keys() | after.keys()):
+    for key in sorted(before.keys() | store.keys() | after.keys()):
         least, most = sorted((before.get(key, 0), after.get(key, 0)))
-        if not least <= told.get(key, 0) <= most:
+        if not least <= store.get(key, 0) <= most:
             name, group = key
             where = f"budget {name}" + (f" group {group}" if group else "")
-            return where, f"the store has {told.get(key, 0)}, the ledger {after.get(key, 0)}"
+            return where, f"the store has {store.get(key, 0)}, the ledger {after.get(key, 0)}"
     return None
 
 

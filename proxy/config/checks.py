@@ -97,13 +97,13 @@ def _idle_budgets(config: Config) -> list[str]:
     ]
 
 
-def _overlap(one: str, other: str) -> bool:
+def _overlap(pattern: str, other: str) -> bool:
     """Whether two names, either of which may end in *, can mean the same."""
-    if one.endswith("*") and other.endswith("*"):
-        return one[:-1].startswith(other[:-1]) or other[:-1].startswith(one[:-1])
-    if one.endswith("*"):
-        return other.startswith(one[:-1])
-    return one.startswith(other[:-1]) if other.endswith("*") else one == other
+    if pattern.endswith("*") and other.endswith("*"):
+        return pattern[:-1].startswith(other[:-1]) or other[:-1].startswith(pattern[:-1])
+    if pattern.endswith("*"):
+        return other.startswith(pattern[:-1])
+    return pattern.startswith(other[:-1]) if other.endswith("*") else pattern == other
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,25 +75,27 @@ def crossings(budget: Budget, group: str, window_start: int, spent: int, now_s: 
 
 def blocks(refusals: Iterable[RefusedCall], now_s: float) -> list[Event]:
     """Calls that a budget or a guard stopped, or that could not be counted."""
-    found = []
-    for one in refusals:
-        if one.reason in _LOOPS:
-            kind = "loop" if one.reason == "loop_detected" else "session_limit"
-            text = f"Session {one.session_id}: {'a loop was stopped' if kind == 'loop' else 'its limit stopped it'}."
-            found.append(Event(kind, "", one.session_id, 0, "", text))
-        elif one.reason == "budget_store_unavailable":
+    events = []
+    for refusal in refusals:
+        if refusal.reason in _LOOPS:
+            kind = "loop" if refusal.reason == "loop_detected" else "session_limit"
+            text = (
+                f"Session {refusal.session_id}: {'a loop was stopped' if kind == 'loop' else 'its limit stopped it'}."
+            )
+            events.append(Event(kind, "", refusal.session_id, 0, "", text))
+        elif refusal.reason == "budget_store_unavailable":
             text = "The budget store does not answer: calls under hard budgets are refused."
-            found.append(Event("store_down", "", "", int(now_s) // _HOUR_S * _HOUR_S, "", text))
-        elif one.budget and one.reason != "budget_busy":
-            where = f"{one.budget} ({one.group})" if one.group else one.budget
+            events.append(Event("store_down", "", "", int(now_s) // _HOUR_S * _HOUR_S, "", text))
+        elif refusal.budget and refusal.reason != "budget_busy":
+            where = f"{refusal.budget} ({refusal.group})" if refusal.group else refusal.budget
             text = f"Budget {where} is exhausted: a call was refused."
-            found.append(Event("block", one.budget, one.group, one.window_start, "", text))
-    return found
+            events.append(Event("block", refusal.budget, refusal.group, refusal.window_start, "", text))
+    return events
 
 
 def overruns(entries: Iterable[Entry]) -> list[Event]:
     """Bills beyond what was reserved for them, one for each budget that they count in."""
-    found = []
+    events = []
     for entry in entries:
         row = entry.row
         cost, reserved = row["cost_nanousd"], row["reserved_nanousd"]
@@ -105,8 +107,8 @@ def overruns(entries: Iterable[Entry]) -> list[Event]:
         counted = [(name, group, start) for name, group, start, measure, _ in entry.budgets if measure == "usd"]
         hour = row["ended_at"] // 1_000_000 // _HOUR_S * _HOUR_S
         for name, group, start in counted or [("", str(row["model"]), hour)]:
-            found.append(Event("overrun", name, group, start, "", text))
-    return found
+            events.append(Event("overrun", name, group, start, "", text))
+    return events
 
 
 class Alerts:

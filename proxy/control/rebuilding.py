@@ -215,8 +215,8 @@ class SharedBudgets:
         for budget in new:
             start, end = budget.window_now(now_s)
             name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
-            found = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
-            rows = list(found.items())
+            groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            rows = list(groups.items())
             for first in range(0, len(rows), _ROWS):
                 await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
             await member.seed(epoch, state, name)
@@ -276,14 +276,14 @@ class SharedBudgets:
 
     async def _read_standings(self) -> list[dict[str, Any]]:
         _, _, now_s = await self.store.member.state()
-        found = []
+        standings = []
         for budget in compile_budgets(self._config().budgets):
             start, end = budget.window_now(now_s)
             spent, reserved = await self.store.counters(bucket(budget.name, budget.measure, start))
             for group in spent | reserved:
                 limit, amounts = budget.limit_for(group, now_s), (spent.get(group, 0), reserved.get(group, 0))
-                found.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
-        return found
+                standings.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
+        return standings
 
 
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:

@@ -175,14 +175,14 @@ _ANTHROPIC_ENDPOINTS = (
 
 def _paths() -> dict[str, Endpoint]:
     """OpenAI's paths stand with and without /v1, and with the prefix /openai; Anthropic's also under /anthropic."""
-    found = {
+    paths = {
         prefix + version + endpoint.target.removeprefix("/.."): endpoint
         for endpoint in _OPENAI_ENDPOINTS
         for prefix in ("", "/openai")
         for version in ("/v1", "")
     }
-    found["/v2/rerank"] = found["/rerank"]
-    return found | {
+    paths["/v2/rerank"] = paths["/rerank"]
+    return paths | {
         prefix + endpoint.target: endpoint for endpoint in _ANTHROPIC_ENDPOINTS for prefix in ("", "/anthropic")
     }
 

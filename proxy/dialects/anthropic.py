@@ -136,8 +136,8 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
-    found = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
-    return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(found))
+    media = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
+    return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(media))
 
 
 def _tool_bounds(body: Mapping[str, Any]) -> ToolBounds:

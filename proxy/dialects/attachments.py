@@ -52,17 +52,17 @@ def of_chat_part(part: dict[str, Any]) -> Medium:
     return Medium("")
 
 
-def _as(kind: str, found: Medium) -> Medium:
+def _as(kind: str, medium: Medium) -> Medium:
     """It, if it is of that kind; a picture's field may hold nothing else that a formula is known for."""
-    return found if found.kind == kind else Medium("")
+    return medium if medium.kind == kind else Medium("")
 
 
 def _file(data: object) -> Medium:
     """A file's bytes, with or without the head of a data URL: a document, or something that nobody knows."""
     if not isinstance(data, str):
         return Medium("")
-    found = of_url("", data) if data.startswith("data:") else Medium("pdf", data)
-    return found if found.kind == "pdf" else Medium("")
+    medium = of_url("", data) if data.startswith("data:") else Medium("pdf", data)
+    return medium if medium.kind == "pdf" else Medium("")
 
 
 def of_responses_part(part: dict[str, Any]) -> Medium:

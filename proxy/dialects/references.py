@@ -142,15 +142,15 @@ def squashed(name: str) -> str:
 
 def of(body: dict[str, Any], names: Names) -> References:
     """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out."""
-    found = _walk(body, names)
-    for name, value in found.ids:
+    noted = _walk(body, names)
+    for name, value in noted.ids:
         if squashed(name) not in names.held and value:
             raise stored_not_found(name[:_SHOWN])
-    for name, uri in found.file_uris:
+    for name, uri in noted.file_uris:
         _refuse_stored_file(name, uri)
-    for place, name in found.forgotten:
+    for place, name in noted.forgotten:
         place[name] = None
-    return References(tuple([value for _, value in found.ids]), tuple(found.urls))
+    return References(tuple([value for _, value in noted.ids]), tuple(noted.urls))
 
 
 def made_by(answer: Any, names: Names) -> list[str]:
@@ -171,7 +171,7 @@ class _Found:
 
 
 def _walk(body: Any, names: Names) -> _Found:
-    found = _Found()
+    noted = _Found()
     plain, known = names.plain, names.known
     stack: list[Any] = [body]
     while stack:
@@ -190,35 +190,37 @@ def _walk(body: Any, names: Names) -> _Found:
                 if kind == _CLOSED or inner is None:
                     continue
                 if kind != _PLAIN:
-                    _note(found, names, kind, value, name)
+                    _note(noted, names, kind, value, name)
                 if type(inner) is dict or type(inner) is list:
                     stack.append(inner)
-    return found
+    return noted
 
 
-def _note(found: _Found, names: Names, kind: int, place: dict[str, Any], name: str) -> None:
+def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: str) -> None:
     """Note what a field that may refer to something holds."""
     value = place[name]
     if kind == _NEVER:
         if value:
-            found.ids.append((name, str(value) if isinstance(value, str) else name))
+            noted.ids.append((name, str(value) if isinstance(value, str) else name))
         return
     if kind == _FORGOTTEN:
-        found.forgotten.append((place, name))
+        noted.forgotten.append((place, name))
         return
     if kind in (_STORED, _HOLDER) and type(value) is dict:
-        found.ids += [(name, one) for key in value if squashed(key) == "id" and isinstance(one := value[key], str)]
+        noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
     if kind == _HOLDER and squashed(name) not in _MAYBE_URL:
         return
     texts: Iterable[Any] = value if type(value) is list else (value,)
-    strings = [one for one in texts if isinstance(one, str)]
+    strings = [text for text in texts if isinstance(text, str)]
     if kind == _FILE_URI:
-        found.file_uris += [(name, one) for one in strings]
+        noted.file_uris += [(name, text) for text in strings]
     elif kind in (_URL, _HOLDER):
         perhaps = squashed(name) in _MAYBE_URL
-        found.urls += [one for one in strings if one[:5].lower() != "data:" and not (perhaps and ":" not in one[:32])]
+        noted.urls += [
+            text for text in strings if text[:5].lower() != "data:" and not (perhaps and ":" not in text[:32])
+        ]
     elif squashed(name) != names.public[0] or place.get(names.public[1]) != names.public[2]:
-        found.ids += [(name, one) for one in strings]
+        noted.ids += [(name, text) for text in strings]
 
 
 _MAYBE_URL = frozenset(_PERHAPS_URLS.split())

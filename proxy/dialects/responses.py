@@ -143,16 +143,16 @@ class _Inputs:
                 self.media.append(Medium("image", item["result"]))
 
     def _refer(self, item: dict[str, Any], place: str) -> None:
-        kind, one = item.get("type"), item["id"]
-        if not isinstance(one, str) or not isinstance(kind, str | None):
+        kind, item_id = item.get("type"), item["id"]
+        if not isinstance(item_id, str) or not isinstance(kind, str | None):
             raise invalid_request(f"`id` and `type` of `{place}` must be strings.", place)
         if kind == "local_shell_call_output" or (kind in _SEALED and item.get("encrypted_content")):
             return  # the former's id is that of its call
         says = _SAYS_ALL.get(kind or "message")
         if says is not None and item.get(says) is not None:
-            self.mentioned.append(one)
+            self.mentioned.append(item_id)
         else:
-            self.looked_up.append(one)
+            self.looked_up.append(item_id)
 
     def _read(self, content: object) -> None:
         for part in content if isinstance(content, list) else (content,):

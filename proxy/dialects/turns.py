@@ -67,16 +67,16 @@ def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
     """
     messages = _MESSAGES[call.dialect]
     rest = {name: value for name, value in call.body.items() if name != messages and name not in _UNREAD}
-    told = messages_of(call)
+    shown = messages_of(call)
     if call.dialect == "anthropic.messages":
-        told = [_in_blocks(message) for message in told]
+        shown = [_in_blocks(message) for message in shown]
     for name in ("system", "tools"):
         if isinstance(rest.get(name), list):
             rest[name] = [_unmarked_block(block) for block in rest[name]]
     if isinstance(config := rest.get("generationConfig"), dict):
         rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
     try:
-        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in told]
+        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in shown]
     except TypeError:
         return None
 
@@ -107,8 +107,10 @@ def _unmarked_block(block: Any) -> Any:
 
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
-    told = [call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")]
-    return plain_bytes(_unmarked(told)) if any(told) else b""
+    instructions = [
+        call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")
+    ]
+    return plain_bytes(_unmarked(instructions)) if any(instructions) else b""
 
 
 def turns_of(call: Call) -> list[bytes]:
@@ -117,7 +119,7 @@ def turns_of(call: Call) -> list[bytes]:
     That is what a model thought, which some send back and others do not; and a reminder from the system behind the
     conversation's beginning, which some put last in each call (aider).
     """
-    told: list[bytes] = []
+    spoken: list[bytes] = []
     begun = False
     for message in messages_of(call):
         if not isinstance(message, dict) or message.get("role") not in _SYSTEM:
@@ -125,8 +127,8 @@ def turns_of(call: Call) -> list[bytes]:
         elif begun:
             continue
         if not _is_thought(message):
-            told.append(turn_of(message))
-    return told
+            spoken.append(turn_of(message))
+    return spoken
 
 
 def _is_thought(item: Any) -> bool:
@@ -204,8 +206,8 @@ def _said(content: Any, depth: int = 0) -> Any:
     return ["".join(texts), *others] if others else "".join(texts)
 
 
-def _call(one: Mapping[str, Any]) -> list[Any]:
-    function = one.get("function")
+def _call(call: Mapping[str, Any]) -> list[Any]:
+    function = call.get("function")
     return [function.get("name"), meaning(function.get("arguments"))] if isinstance(function, dict) else [None, None]
 
 
@@ -223,28 +225,28 @@ def _unmarked(value: Any, depth: int = 0) -> Any:
 def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
-    found = False
+    spoke = False
     texts = message["content"]
     for event in events:
         if not isinstance(event, dict):
             continue
         if type(text := _chat_text(event)) is str:  # what most events of a stream are
             texts.append({"type": "text", "text": text})
-            found = True
+            spoke = True
             continue
         response = event.get("response") if event.get("type") in _RESPONSE_ENDS else event
         if isinstance(response, dict) and response.get("object") == "response":
             items = response.get("output")
             kept = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
             return [turn_of(item) for item in kept if not _is_thought(item)]
-        found = _add(message, event) or found
+        spoke = _add(message, event) or spoke
     message["tool_calls"] = [_joined(call) for call in message["tool_calls"] if call]
     for block in message["content"]:
         if isinstance(block.get("text"), _Pieces):
             block["text"] = "".join(block["text"])
         if isinstance(block.get("input"), _Pieces):
             block["input"] = "".join(block["input"])
-    return [turn_of(message)] if found else []
+    return [turn_of(message)] if spoke else []
 
 
 class _Pieces(list[str]):

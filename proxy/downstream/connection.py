@@ -237,8 +237,8 @@ class Connection(HttpToolsProtocol):
 
 def connection_class(limits: Limits, on_refusal: Callable[[str], None] | None = None) -> type[Connection]:
     """`Connection` with a configuration's limits. on_refusal: told the code of what is refused here."""
-    told = staticmethod(on_refusal) if on_refusal is not None else None
-    return type("LimitedConnection", (Connection,), {"limits": limits, "on_refusal": told})
+    bound = staticmethod(on_refusal) if on_refusal is not None else None
+    return type("LimitedConnection", (Connection,), {"limits": limits, "on_refusal": bound})
 
 
 def check_times(connections: Iterable[Any], now: float) -> None:

@@ -22,28 +22,28 @@ async def attributed(
     `session_guess: enforce`.
     """
     kind = client_of(client.headers)
-    found = named(client.headers, call.body, kind, client.request_id)
+    session = named(client.headers, call.body, kind, client.request_id)
     conversation: Conversation | None = None
     guessed = elsewhere = False
-    if found is None and call.held:
+    if session is None and call.held:
         holder = plane.stored_owners.find(identity, call.held[0])
-        found = Found(holder.session_id, "previous_response_id") if holder.session_id else None
-    if found is None and turns.is_conversation(call):
+        session = Found(holder.session_id, "previous_response_id") if holder.session_id else None
+    if session is None and turns.is_conversation(call):
         conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
         session_id = plane.chains.session(conversation)
         if session_id is None:
             session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
             elsewhere = session_id is not None
         guessed = session_id is not None
-        found = Found(session_id, "prefix") if session_id is not None else None
-    if found is None:
+        session = Found(session_id, "prefix") if session_id is not None else None
+    if session is None:
         own = Node(client.request_id, client.request_id, None, 1)
         return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), conversation
-    if plane.recall is not None and (elsewhere or found.source not in _KNOWN_HERE):
-        await _recall(plane, plane.recall, identity, found, client.request_id)
-    node = plane.trees.place(scope_of(identity), found.session_id, found.parent)
+    if plane.recall is not None and (elsewhere or session.source not in _KNOWN_HERE):
+        await _recall(plane, plane.recall, identity, session, client.request_id)
+    node = plane.trees.place(scope_of(identity), session.session_id, session.parent)
     budgeted = client.request_id if guessed and configured.config.session_guess == "show" else node.root
-    made = attribute(client.headers, call.body, identity, kind, node, found.source, found, budgeted)
+    made = attribute(client.headers, call.body, identity, kind, node, session.source, session, budgeted)
     return made, conversation
 
 
@@ -51,10 +51,10 @@ async def attributed(
 _KNOWN_HERE = frozenset({"prefix", "previous_response_id", "traceparent"})
 
 
-async def _recall(plane: Plane, recall: Recall, identity: Identity, found: Found, own_id: str) -> None:
+async def _recall(plane: Plane, recall: Recall, identity: Identity, session: Found, own_id: str) -> None:
     """At the first call of a session in this process: whose it is, where it stood and what it had cost before."""
     mine, trees = scope_of(identity), plane.trees
-    ids = (found.session_id if found.session_id != own_id else None, found.parent)
+    ids = (session.session_id if session.session_id != own_id else None, session.parent)
     names = trees.strange(mine, ids)
     if not names:
         return

@@ -59,7 +59,7 @@ def priced_part(cost: Cost) -> Cost:
 
 
 async def counted(
-    told: Reading,
+    reported: Reading,
     events: Sequence[Any],
     model: str,
     request: Mapping[str, Any],
@@ -69,18 +69,18 @@ async def counted(
     given: int | None = None,
     by_pieces: bool = False,
 ) -> Reading:
-    """`told`, and of each unit what is more: what it says or what was counted; `told` itself where nothing can be counted.
+    """`reported`, and of each unit what is more, its number or the count; `reported` itself where nothing can be counted.
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
     that is nothing: then the request alone is counted. given: its tokens, where the
     upstream counted them. by_pieces: it sends each token as it is written. Off the event loop: a long
     answer takes a while.
     """
-    return await asyncio.to_thread(_counted, told, events, model, request, share, all_seen, given, by_pieces)
+    return await asyncio.to_thread(_counted, reported, events, model, request, share, all_seen, given, by_pieces)
 
 
 def _counted(
-    told: Reading,
+    reported: Reading,
     events: Sequence[Any],
     model: str,
     request: Mapping[str, Any],
@@ -93,21 +93,21 @@ def _counted(
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy
 
-    found = estimate(events, model, request, by_pieces=by_pieces)
-    if found is None and all_seen and told.source == "none":
+    counted = estimate(events, model, request, by_pieces=by_pieces)
+    if counted is None and all_seen and reported.source == "none":
         tokens = count_prompt(request, model) if given is None else given
-        found = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
-    if found is None:
-        return told if told.source != "none" else Reading(source="none", model=told.model)
+        counted = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
+    if counted is None:
+        return reported if reported.source != "none" else Reading(source="none", model=reported.model)
     usage = {
         unit: math.ceil(float(quantity) * share) if unit != "input" else quantity
-        for unit, quantity in found.usage.items()
+        for unit, quantity in counted.usage.items()
     }
     if given is not None:
         usage["input"] = given
-    if any(unit in told.usage for unit in _INPUTS):
+    if any(unit in reported.usage for unit in _INPUTS):
         usage.pop("input", None)  # which was told, perhaps in parts
-    for unit, quantity in told.usage.items():
+    for unit, quantity in reported.usage.items():
         usage[unit] = max(quantity, usage.get(unit, 0))
-    flags = tuple(dict.fromkeys((*told.flags, *found.flags)))
-    return replace(told, usage=usage, source="estimated", flags=flags)
+    flags = tuple(dict.fromkeys((*reported.flags, *counted.flags)))
+    return replace(reported, usage=usage, source="estimated", flags=flags)

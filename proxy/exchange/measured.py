@@ -28,7 +28,7 @@ _OPENAI_TOKENS_PER_S, _TOKENS_PER_S = Decimal(1250) / 60, Decimal(25)
 
 
 async def measured(
-    told: Reading,
+    reported: Reading,
     body: bytes,
     call: Call,
     reader: Reader,
@@ -36,20 +36,22 @@ async def measured(
     answer: Answer,
     price: Callable[[Reading], Cost],
 ) -> Reading:
-    """`told`, or what the length of the recording comes to where `told` says nothing that has a price."""
-    if call.operation in _HEARD and told.source == "none":
-        return await _heard(call, reader, context, answer) or told
+    """`reported`, or what the length of the recording comes to where `reported` says nothing that has a price."""
+    if call.operation in _HEARD and reported.source == "none":
+        return await _heard(call, reader, context, answer) or reported
     if (
         call.operation == _SPOKEN
-        and told.source == "provider"
+        and reported.source == "provider"
         and not answer.values
-        and price(told).cost_nanousd is None
+        and price(reported).cost_nanousd is None
     ):
         seconds = await asyncio.to_thread(seconds_of, body, raw=call.body.get("response_format") == "pcm")
         if seconds is not None:
-            spoken = (replace(told, usage=usage, source="estimated") for usage in _spoken(call, seconds, context.model))
-            return next((one for one in spoken if price(one).cost_nanousd is not None), told)
-    return told
+            spoken = (
+                replace(reported, usage=usage, source="estimated") for usage in _spoken(call, seconds, context.model)
+            )
+            return next((one for one in spoken if price(one).cost_nanousd is not None), reported)
+    return reported
 
 
 async def _heard(call: Call, reader: Reader, context: Context, answer: Answer) -> Reading | None:

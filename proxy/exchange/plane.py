@@ -85,10 +85,10 @@ class Plane:
         if not names:
             return None
         try:
-            told = await self.store.noted_sessions(names)
+            sessions = await self.store.noted_sessions(names)
         except StoreUnavailable:  # it is a guess: the call goes on without
             return None
-        return next((session_id for session_id in told if session_id), None)
+        return next((session_id for session_id in sessions if session_id), None)
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""

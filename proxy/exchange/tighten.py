@@ -127,16 +127,16 @@ def texts_of(value: Any) -> Iterator[str]:
     """Every text in a request, names of fields among them: a model may read any of it."""
     stack = [value]
     while stack:
-        one = stack.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            yield from one
-            stack.extend(one.values())
-        elif isinstance(one, list):
-            stack.extend(one)
-        elif isinstance(one, int | float):
-            yield str(one)
+        part = stack.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            yield from part
+            stack.extend(part.values())
+        elif isinstance(part, list):
+            stack.extend(part)
+        elif isinstance(part, int | float):
+            yield str(part)
 
 
 async def _providers_count(

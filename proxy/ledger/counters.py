@@ -14,15 +14,15 @@ from proxy.ledger.schema import budget_bases, budget_spend
 
 def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
     """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
-    found: dict[str, int] = {}
+    groups: dict[str, int] = {}
     with engine.connect() as connection:
         for table in (budget_spend, budget_bases):
             query = sa.select(table.c.group, table.c.amount).where(
                 table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
             )
             for group, amount in connection.execute(query):
-                found[group] = found.get(group, 0) + int(amount)
-    return found
+                groups[group] = groups.get(group, 0) + int(amount)
+    return groups
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:

@@ -134,11 +134,11 @@ def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
         (spend_people_weeks, _merged(days, WEEK_US, slice(None))),
     ):
         rows = []
-        for (start_at, names), found in groups.items():
+        for (start_at, names), sums in groups.items():
             group = digest(names)
-            rows.append((start_at, group, *names, *found.numbers))
-            if found.units:
-                units += [(table.name, start_at, group, *key, amount) for key, amount in found.units.items()]
+            rows.append((start_at, group, *names, *sums.numbers))
+            if sums.units:
+                units += [(table.name, start_at, group, *key, amount) for key, amount in sums.units.items()]
         tables[table.name] = sorted(rows, key=_key)
     rows = []
     for name, session in sessions.items():
@@ -175,9 +175,9 @@ def units_of(usage: str) -> Units:
     """What an entry's `usage` adds: an amount for each unit and scale. What is no number, or beyond any, adds nothing."""
     units: Units = defaultdict(int)
     for unit, quantity in orjson.loads(usage).items():
-        found = _scaled(quantity)
-        if found is not None:
-            scale, amount = found
+        scaled = _scaled(quantity)
+        if scaled is not None:
+            scale, amount = scaled
             units[unit[:_MAX_UNIT_CHARS].replace("\x00", "\ufffd"), scale] += amount
     return units
 

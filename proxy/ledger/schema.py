@@ -264,5 +264,5 @@ budget_retired = Table(
 
 def horizon(connection: Connection) -> int | None:
     """Where the entries that are kept begin (epoch microseconds); None where all are."""
-    found = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
-    return None if found is None else int(found)
+    since_at = connection.execute(sa.select(sa.func.max(retention.c.entries_since_at))).scalar()
+    return None if since_at is None else int(since_at)

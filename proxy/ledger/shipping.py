@@ -73,8 +73,8 @@ class Metrics(Protocol):
 class LedgerMovedError(Exception):
     """The database is not where this process left it: it is another copy. Nothing was written."""
 
-    def __init__(self, known: int, found: int) -> None:
-        super().__init__(f"batch {found} is the last of this instance in the ledger, and {known} was committed")
+    def __init__(self, known: int, last: int) -> None:
+        super().__init__(f"batch {last} is the last of this instance in the ledger, and {known} was committed")
 
 
 class Positions(NamedTuple):
@@ -112,9 +112,9 @@ class Shipper:
     def check(self) -> None:
         """Whether the database is where this process left it. Raises LedgerMovedError where it is not, or SQLAlchemyError."""
         with self._engine.connect() as connection:
-            found = self._last_number(connection)
-        if self._number is not None and found != self._number:
-            raise LedgerMovedError(self._number, found)
+            last = self._last_number(connection)
+        if self._number is not None and last != self._number:
+            raise LedgerMovedError(self._number, last)
 
     def ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
         """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same;

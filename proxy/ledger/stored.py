@@ -51,10 +51,10 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
 
 
 def _digests(entry: Entry) -> Sequence[str]:
-    told = entry.end["stored"]
-    if not isinstance(told, list):
+    digests = entry.end["stored"]
+    if not isinstance(digests, list):
         return ()
-    return [one for one in told[:_MOST] if isinstance(one, str) and len(one) == _DIGEST_CHARS and one.isalnum()]
+    return [one for one in digests[:_MOST] if isinstance(one, str) and len(one) == _DIGEST_CHARS and one.isalnum()]
 
 
 def find_stored(engine: Engine, digests: Sequence[str]) -> list[dict[str, Any]]:

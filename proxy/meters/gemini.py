@@ -31,10 +31,10 @@ def by_kind(tally: Tally, details: object) -> dict[str, Quantity]:
     """Token counts by kind of medium (documents are priced as images); text is under `text`."""
     counts: dict[str, Quantity] = {}
     for entry in items(details):
-        one = mapping(entry)
-        modality = one.get("modality")
+        detail = mapping(entry)
+        modality = detail.get("modality")
         kind = _KINDS.get(modality.upper(), "text") if isinstance(modality, str) else "text"
-        counts[kind] = counts.get(kind, 0) + tally.count(one, "tokenCount")
+        counts[kind] = counts.get(kind, 0) + tally.count(detail, "tokenCount")
     return counts
 
 
@@ -85,8 +85,8 @@ def camel_case(value: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     named = {}
     for name, inner in value.items():
         first, *rest = name.split("_")
-        one = camel_case(inner, depth - 1) if isinstance(inner, dict) and depth else inner
-        named["".join([first, *(word.capitalize() for word in rest)])] = one
+        renamed = camel_case(inner, depth - 1) if isinstance(inner, dict) and depth else inner
+        named["".join([first, *(word.capitalize() for word in rest)])] = renamed
     return named
 
 
@@ -120,14 +120,14 @@ def _read_grounding(response: Mapping[str, Any], model: str, tally: Tally) -> No
     metadata = [mapping(mapping(candidate).get("groundingMetadata")) for candidate in items(response.get("candidates"))]
     queries: dict[str, None] = {}
     maps = searched = False
-    for one in metadata:
-        asked = [*items(one.get("webSearchQueries")), *items(one.get("imageSearchQueries"))]
+    for grounding in metadata:
+        asked = [*items(grounding.get("webSearchQueries")), *items(grounding.get("imageSearchQueries"))]
         queries.update({query: None for query in asked if isinstance(query, str) and query.strip()})
-        on_maps = bool(one.get("googleMapsWidgetContextToken")) or any(
-            isinstance(mapping(chunk).get("maps"), dict) for chunk in items(one.get("groundingChunks"))
+        on_maps = bool(grounding.get("googleMapsWidgetContextToken")) or any(
+            isinstance(mapping(chunk).get("maps"), dict) for chunk in items(grounding.get("groundingChunks"))
         )
         maps = maps or on_maps
-        searched = searched or (bool(one.get("searchEntryPoint")) and not on_maps)
+        searched = searched or (bool(grounding.get("searchEntryPoint")) and not on_maps)
     unit = "grounding_maps" if maps and not searched else "grounding"
     if _PER_PROMPT_MODELS.search(model):
         tally.add(unit, 1 if queries or maps else 0)
@@ -185,8 +185,8 @@ def read_embed(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     read_metadata(mapping(response.get("usageMetadata")), tally)
     if tally.found:
         return
-    for one in _embeddings(response):
-        statistics = mapping(one.get("statistics"))
+    for embedding in _embeddings(response):
+        statistics = mapping(embedding.get("statistics"))
         count = tally.maybe(statistics, "token_count", "tokenCount")
         if count is not None:
             tally.found = True

@@ -289,11 +289,11 @@ def usage_in(response: Mapping[str, Any]) -> Any:
     usage = response.get("usage")
     if usage is not None:
         return usage
-    stated = [one for choice in items(response.get("choices")) if (one := mapping(mapping(choice).get("usage")))]
+    stated = [own for choice in items(response.get("choices")) if (own := mapping(mapping(choice).get("usage")))]
     if len(stated) < 2:
         return stated[0] if stated else None
     tally = Tally()
-    output = sum(tally.count(one, *OUTPUT_NAMES) for one in stated)
+    output = sum(tally.count(own, *OUTPUT_NAMES) for own in stated)
     summed = {**stated[0], "completion_tokens": output, "total_tokens": tally.count(stated[0], *INPUT_NAMES) + output}
     return {name: value for name, value in summed.items() if name not in OUTPUT_DETAILS}
 

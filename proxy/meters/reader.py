@@ -140,8 +140,8 @@ class StreamReader:
                 self._failed = self._failed or is_failure(payload)
                 self._wrote = wrote(payload)
         elif isinstance(payload, list):
-            for one in payload:
-                self.event(one)
+            for part in payload:
+                self.event(part)
         elif isinstance(payload, str) and payload != "[DONE]":
             for value in lenient.answer(payload.encode("utf-8", "replace")).values:
                 self.event(value)

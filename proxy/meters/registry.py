@@ -89,8 +89,8 @@ def reader(dialect: str | None, provider: str = "", endpoint: str = "") -> Reade
     Raises LookupError, naming the dialect, if there is none.
     """
     for name in names.candidates(dialect, provider, endpoint):
-        if found := _READERS.get(name):
-            return found
+        if named := _READERS.get(name):
+            return named
     raise LookupError(
         f"unknown dialect {dialect!r}: name one that is known (for example openai.chat, anthropic.messages, gemini), "
         f"or leave it out and give provider and endpoint"
@@ -131,7 +131,7 @@ def guess(response: Mapping[str, Any]) -> Reader | None:
         return openai_responses.responses
     if stated & {"prompt_tokens", "completion_tokens", "total_tokens"}:
         return openai.chat
-    for name, found in _TELLTALES.items():
+    for name, kind in _TELLTALES.items():
         if name in response:
-            return found
+            return kind
     return None

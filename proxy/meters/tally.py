@@ -130,14 +130,14 @@ class Tally:
 
         Servers that fill in two shapes at once leave the names of one at 0.
         """
-        found: Quantity | None = None
+        stated: Quantity | None = None
         for name in names:
             value = source.get(name)
             if value is not None:
-                found = self.read(value)
-                if found:
+                stated = self.read(value)
+                if stated:
                     break
-        return found
+        return stated
 
     def count(self, source: Mapping[str, Any], *names: str) -> Quantity:
         """As `maybe`; 0 where none of `names` is there."""

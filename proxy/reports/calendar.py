@@ -84,9 +84,9 @@ def _added(so_far: SpendRow | None, row: SpendRow, group: Mapping[str, str | Non
     )
 
 
-def _summed(one: Mapping[str, int | str], other: Mapping[str, int | str]) -> dict[str, int | str]:
+def _summed(sums: Mapping[str, int | str], other: Mapping[str, int | str]) -> dict[str, int | str]:
     """Whole numbers stay whole; a decimal is text."""
-    usage = dict(one)
+    usage = dict(sums)
     for unit, amount in other.items():
         total = Decimal(usage.get(unit, 0)) + Decimal(amount)
         usage[unit] = int(total) if total == int(total) else format(total.normalize(), "f")

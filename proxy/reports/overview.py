@@ -52,8 +52,8 @@ def spent_by_time(engine: Engine, now_us: int, step_us: int, steps: int) -> dict
         .group_by(start)
     )
     with engine.connect() as connection:
-        found = {int(row[0]): Spent(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
-    return {at: found.get(at, Spent(0, 0, 0)) for at in range(first, last + step_us, step_us)}
+        by_time = {int(row[0]): Spent(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
+    return {at: by_time.get(at, Spent(0, 0, 0)) for at in range(first, last + step_us, step_us)}
 
 
 def dearest(engine: Engine, by: str, since_us: int, limit: int) -> list[tuple[str | None, Spent]]:

@@ -75,8 +75,8 @@ def sessions(
         rows = page.read(connection, whole)
         if across is not None:
             rows += page.read(connection, _partly(span, across, team))
-    found = [_row(row) for row in rows]
-    return sorted(found, key=lambda row: (-getattr(row, _BY[order]), row.session or ""))[:limit]
+    shown = [_row(row) for row in rows]
+    return sorted(shown, key=lambda row: (-getattr(row, _BY[order]), row.session or ""))[:limit]
 
 
 def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
@@ -152,9 +152,9 @@ def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[Sessi
         of = entries.c.root_session_id == root
         parts = [_part(row) for row in connection.execute(_parts().where(of)).mappings()]
         rows = connection.execute(sa.select(entries).where(of).order_by(entries.c.id).limit(calls)).mappings()
-        found = [entry(row) for row in rows]
-    node = next(node for _, node in tree_of(root, parts, found).walk() if node.session == session_id)
-    first = found[0]
+        attempts = [entry(row) for row in rows]
+    node = next(node for _, node in tree_of(root, parts, attempts).walk() if node.session == session_id)
+    first = attempts[0]
     return SessionAbout(first["team"], first["key"], first["client"], first["session_source"], root), node
 
 

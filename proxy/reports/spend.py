@@ -184,10 +184,10 @@ def _widened(span: Span, sources: Sequence[_Source], entries_since_at: int | Non
 
 def _parts(span: Span, sources: Sequence[_Source]) -> list[tuple[_Source, list[Span]]]:
     """The span cut into what each source answers; the entries answer what is left."""
-    found: dict[_Source, list[Span]] = {}
+    by_source: dict[_Source, list[Span]] = {}
     for source, part in _cut(span, [*sources, _ENTRIES]):
-        found.setdefault(source, []).append(part)
-    return list(found.items())
+        by_source.setdefault(source, []).append(part)
+    return list(by_source.items())
 
 
 def _cut(span: Span, sources: Sequence[_Source]) -> Iterator[tuple[_Source, Span]]:
@@ -314,10 +314,10 @@ def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> I
     """Conditions for the entries of these sessions, some sessions each. Those that name none are one session."""
     if which is None:
         return
-    found = list(connection.execute(sa.select(spend_sessions.c.session).where(which)).scalars())
-    if None in found:
+    sessions = list(connection.execute(sa.select(spend_sessions.c.session).where(which)).scalars())
+    if None in sessions:
         yield entries.c.root_session_id.is_(None)
-    names = [name for name in found if name is not None]
+    names = [name for name in sessions if name is not None]
     for first in range(0, len(names), _LOOK_UP):
         yield entries.c.root_session_id.in_(names[first : first + _LOOK_UP])
 

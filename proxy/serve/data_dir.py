@@ -22,13 +22,13 @@ def make_data_dir(path: Path) -> None:
     """The folder, made where it is missing. Raises ConfigError where others can write in it, or have."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise ConfigError([Problem("data_dir", f"{path} cannot be made: {error.strerror}")]) from None
-    if not found.st_mode & _OTHERS_MAY_WRITE:
+    if not status.st_mode & _OTHERS_MAY_WRITE:
         return
-    if found.st_uid != os.geteuid():
-        if found.st_mode & stat.S_IWOTH:
+    if status.st_uid != os.geteuid():
+        if status.st_mode & stat.S_IWOTH:
             advice = "everybody can write in it and it is not ours; name a folder in it, which is made with mode 0700"
             raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
         log.warning(
@@ -36,21 +36,21 @@ def make_data_dir(path: Path) -> None:
         )
         return
     if strangers := [
-        entry.name for entry in _entries(path) if entry.stat(follow_symlinks=False).st_uid != found.st_uid
+        entry.name for entry in _entries(path) if entry.stat(follow_symlinks=False).st_uid != status.st_uid
     ]:
         advice = f"others can write in it, and have ({strangers[0]}); look at that, then chmod 0700"
         raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
-    path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS_MAY_WRITE)
+    path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS_MAY_WRITE)
     log.warning("data_dir %s could be written by others, and no longer can", path)
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:
-    found = []
+    children = []
     for folder in (path, path / "spool"):
         if folder.is_dir():
             with os.scandir(folder) as entries:
-                found += list(entries)
-    return found
+                children += list(entries)
+    return children
 
 
 def lock_data_dir(path: Path) -> int:

@@ -25,14 +25,16 @@ def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, 
     parent = _text(headers, b"x-taximeter-parent-session-id")
     agent = _text(headers, b"x-taximeter-agent")
     own = _text(headers, b"x-taximeter-session-id")
-    found = clients.find(headers, body, client)
+    session = clients.find(headers, body, client)
     if own:
-        found = found._replace(session_id=own, source="taximeter", parent=None) if found else Found(own, "taximeter")
-    if found is None:
+        session = (
+            session._replace(session_id=own, source="taximeter", parent=None) if session else Found(own, "taximeter")
+        )
+    if session is None:
         return Found(own_id, "none", parent, agent) if parent else None
     if agent:
-        found = found._replace(agent=agent, parent_agent=None)
-    return found._replace(parent=parent) if parent else found
+        session = session._replace(agent=agent, parent_agent=None)
+    return session._replace(parent=parent) if parent else session
 
 
 def attribute(
@@ -42,7 +44,7 @@ def attribute(
     client: str,
     node: Node,
     source: str,
-    found: Found | None,
+    session: Found | None,
     budgeted: str,
 ) -> Attribution:
     """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
@@ -62,8 +64,8 @@ def attribute(
         root_session_id=node.root,
         budgeted_session_id=budgeted,
         parent_session_id=node.parent,
-        agent=(found.agent if found else None) or _text(headers, b"x-taximeter-agent"),
-        parent_agent=found.parent_agent if found else None,
+        agent=(session.agent if session else None) or _text(headers, b"x-taximeter-agent"),
+        parent_agent=session.parent_agent if session else None,
         user=identity.user or (claimed_user if trusted else None),
         customer=identity.customer or (claimed_customer if trusted else None),
         labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,

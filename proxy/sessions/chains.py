@@ -71,17 +71,17 @@ class Chains:
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begin = (b"turns", whose.encode(), call.dialect.encode(), turns.system_of(call))
-        told = turns.turns_of(call)
+        spoken = turns.turns_of(call)
         replies = [
             (number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b"")
-            for number, turn in enumerate(told)
+            for number, turn in enumerate(spoken)
             if turn.startswith(_REPLY)
         ]
-        chain = self._keyed.chain(begin, told)
-        first = next((number for number, turn in enumerate(told) if not turn.startswith(_SYSTEM)), len(told))
+        chain = self._keyed.chain(begin, spoken)
+        first = next((number for number, turn in enumerate(spoken) if not turn.startswith(_SYSTEM)), len(spoken))
         system = chain.digests[first - 1] if first else self._keyed.chain(begin, ()).running.digest()
-        pairs = [(told[number - 1], told[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
-        return Conversation(chain, replies, system, told[-1] if told else b"", pairs)
+        pairs = [(spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
+        return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""

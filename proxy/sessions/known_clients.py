@@ -121,9 +121,9 @@ def find(headers: Headers, body: Body, client: str) -> Found | None:
         else:
             return None  # what most calls are
     for look in TABLE:
-        found = look(headers, body, client)
-        if found is not None:
-            return found
+        known = look(headers, body, client)
+        if known is not None:
+            return known
     return None
 
 
@@ -187,15 +187,19 @@ def _codex(headers: Headers, body: Body, client: str) -> Found | None:
     turn = _mapping((headers.get(b"x-codex-turn-metadata") or b"").decode("latin-1"))
     session = _header(headers, b"session-id") or _header(headers, b"session_id") or _text(turn.get("session_id"))
     thread = _header(headers, b"thread-id") or _header(headers, b"conversation_id") or _text(turn.get("thread_id"))
-    found = session or thread or _text(body.get("prompt_cache_key"))
-    if found is None:
+    session_id = session or thread or _text(body.get("prompt_cache_key"))
+    if session_id is None:
         return None
     name = _text(turn.get("agent_name"))
-    if thread in (None, found):
-        return Found(found, "codex", agent=name if name != "/root" else None)
+    if thread in (None, session_id):
+        return Found(session_id, "codex", agent=name if name != "/root" else None)
     above = _header(headers, b"x-codex-parent-thread-id") or _text(turn.get("parent_thread_id"))
     return Found(
-        found, "codex", None, name if name not in (None, "/root") else thread, above if above != found else None
+        session_id,
+        "codex",
+        None,
+        name if name not in (None, "/root") else thread,
+        above if above != session_id else None,
     )
 
 

@@ -34,12 +34,12 @@ class Kept:
 
     def segments(self) -> dict[str, dict[int, int]]:
         """The size of each kept segment by its number, for each run."""
-        found: dict[str, dict[int, int]] = {}
+        segments: dict[str, dict[int, int]] = {}
         for path in self._folder.glob(f"*{_KEPT}"):
             run, number, _ = path.name.rsplit(".", 2)
             with contextlib.suppress(FileNotFoundError):
-                found.setdefault(run, {})[int(number)] = path.stat().st_size
-        return found
+                segments.setdefault(run, {})[int(number)] = path.stat().st_size
+        return segments
 
     def bring_back(self, run: str, number: int) -> None:
         """It is to be read again."""

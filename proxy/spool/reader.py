@@ -111,7 +111,7 @@ class SpoolReader:
 
 def runs(folder: Path) -> list[str]:
     """Every run that has left something in the folder, oldest first."""
-    found = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.spool")} | {
+    names = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.spool")} | {
         path.stem for path in folder.glob("*.lock")
     }
-    return sorted(found, key=lambda run: run[-36:])
+    return sorted(names, key=lambda run: run[-36:])

@@ -163,14 +163,14 @@ class Member:
     async def _restore(self) -> None:
         while self._unrestored:
             some = list(islice(self._unrestored, _AT_ONCE))
-            await asyncio.gather(*[self._restore_one(one, self.held[one]) for one in some if one in self.held])
-            for one in some:
-                self._unrestored.pop(one, None)
+            await asyncio.gather(*[self._restore_one(name, self.held[name]) for name in some if name in self.held])
+            for reservation_id in some:
+                self._unrestored.pop(reservation_id, None)
 
-    async def _restore_one(self, reservation_id: str, one: Held) -> None:
-        smaller = "" if one.nanousd is None else one.nanousd
-        arguments: list[Value] = [reservation_id, repr(one.deadline_s), one.record, smaller]
-        for claim, amount in zip(one.claims, one.amounts, strict=True):
+    async def _restore_one(self, reservation_id: str, held: Held) -> None:
+        smaller = "" if held.nanousd is None else held.nanousd
+        arguments: list[Value] = [reservation_id, repr(held.deadline_s), held.record, smaller]
+        for claim, amount in zip(held.claims, held.amounts, strict=True):
             arguments += (bucket_of(claim), claim.group, end_of(claim), amount)
         await self.call("restore", self.epoch, *arguments)
 
@@ -235,10 +235,10 @@ class Member:
     async def deliver(self) -> None:
         """Deliver what is owed, in order. What is owed to another epoch is in the ledger, from which this one was rebuilt."""
         while self._owed:
-            one = self._owed[0]
-            if one.epoch == self.epoch:
-                await self.call(one.verb, one.epoch, *one.arguments)
-            if self._owed and self._owed[0] is one:
+            message = self._owed[0]
+            if message.epoch == self.epoch:
+                await self.call(message.verb, message.epoch, *message.arguments)
+            if self._owed and self._owed[0] is message:
                 self._owed.popleft()
 
     # Calling

@@ -52,25 +52,25 @@ def facts(info: str) -> dict[str, str]:
     return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
 
 
-def problems(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def problems(info: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Why a server with these facts cannot hold budgets, and what its operator should know."""
     unfit, doubtful = [], []
-    version = told.get("redis_version", "0")
+    version = info.get("redis_version", "0")
     if int(version.partition(".")[0]) < 7:
         unfit.append(f"Redis {version} is too old: 7 or newer is needed")
-    policy = told.get("maxmemory_policy", "noeviction")
+    policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         unfit.append(f"Redis may throw budgets away: maxmemory-policy is {policy}, and must be noeviction")
-    if told.get("role", "master") != "master":
+    if info.get("role", "master") != "master":
         unfit.append("this Redis is a replica: give the address of the one that takes writes")
-    if told.get("aof_enabled") == "0":
+    if info.get("aof_enabled") == "0":
         doubtful.append("Redis writes no append-only file: after a restart, counters are rebuilt from the ledger")
     return unfit, doubtful
 
 
-def nearly_full(told: Mapping[str, str]) -> str:
+def nearly_full(info: Mapping[str, str]) -> str:
     """What the operator should know of a server with these facts; "" where there is room. Full, it refuses every call."""
-    used, most = int(told.get("used_memory", 0)), int(told.get("maxmemory", 0))
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if not most or used < _NEARLY_FULL * most:
         return ""
     return (

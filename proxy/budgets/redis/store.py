@@ -138,15 +138,15 @@ class RedisStore:
 
     async def expired(self) -> Sequence[Expired]:
         answer = await self.member.call("expired", self.member.epoch, _AT_ONCE)
-        found = []
+        expired = []
         for reservation_id, smaller, record, count, *parts in answer[1:]:
             charged = []
             for at in range(0, 3 * int(count), 3):
                 budget, measure, start = unbucket(parts[at])
                 charged.append((budget, parts[at + 1], start, measure, int(parts[at + 2])))
             nanousd = int(smaller) if smaller else None
-            found.append(Expired(reservation_id, nanousd, tuple(charged), record.encode()))
-        return found
+            expired.append(Expired(reservation_id, nanousd, tuple(charged), record.encode()))
+        return expired
 
     async def written(self, reservation_ids: Sequence[str]) -> None:
         if reservation_ids:
@@ -246,12 +246,12 @@ class RedisStore:
 
     async def _fields(self, what: str) -> dict[str, int]:
         member, cursor = self.member, "0"
-        found: dict[str, int] = {}
+        totals: dict[str, int] = {}
         while True:
             cursor, fields = await member.command("HSCAN", member.name(what), cursor, "COUNT", 1000)
-            found.update(zip(fields[::2], map(int, fields[1::2]), strict=True))
+            totals.update(zip(fields[::2], map(int, fields[1::2]), strict=True))
             if cursor == "0":
-                return found
+                return totals
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         """The counters that these claims count in, as they stand."""

@@ -43,7 +43,7 @@ def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> 
 @router.get("/sessions/{session_id:path}", responses=NOT_FOUND)
 def session(session_id: str, state: Control) -> TreeShown:
     """A session with all below it."""
-    found = reports.session(state.engine, session_id)
-    if found is None:
+    tree = reports.session(state.engine, session_id)
+    if tree is None:
         raise HTTPException(404, "There is no session with this id.")
-    return tree_shown(*found)
+    return tree_shown(*tree)

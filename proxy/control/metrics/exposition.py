@@ -97,10 +97,10 @@ def _at_first(metric: Metric) -> Sequence[tuple[tuple[str, ...], list[int]]]:
 
 def _by_name(series: Mapping[Key, T]) -> dict[str, list[tuple[tuple[str, ...], T]]]:
     """Series by their metric's name. A histogram's list of counts is never changed, only replaced."""
-    found: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+    grouped: dict[str, list[tuple[tuple[str, ...], T]]] = {}
     for (name, values), value in series.items():
-        found.setdefault(name, []).append((values, value))
-    return found
+        grouped.setdefault(name, []).append((values, value))
+    return grouped
 
 
 def _head(metric: Metric, *, openmetrics: bool) -> list[str]:

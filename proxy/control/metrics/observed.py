@@ -154,11 +154,11 @@ class Observed:
 
     def _observe(self, alike: _Alike, name: str, labels: tuple[str, ...], value: int, row: Row | None = None) -> None:
         limits = LIMITS[name]
-        found = alike.histograms.get(name)
-        if found is None:
+        histogram = alike.histograms.get(name)
+        if histogram is None:
             key = (name, labels)
-            found = alike.histograms[name] = key, self.histograms.setdefault(key, [0] * (len(limits) + 2))
-        key, counts = found
+            histogram = alike.histograms[name] = key, self.histograms.setdefault(key, [0] * (len(limits) + 2))
+        key, counts = histogram
         counts[bisect_left(limits, value)] += 1
         counts[-1] += value
         if row is not None:

@@ -120,9 +120,9 @@ def _ranking(state: ControlState, by: str, title: str, nobody: str, now_us: int)
 
 
 def _sessions(state: ControlState, now_us: int) -> str:
-    found = overview.dearest_sessions(state.engine, _midnight(now_us), _ROWS_SHOWN)
-    decimals = view.decimals_for(session.cost_nanousd for session in found)
-    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in found]
+    sessions = overview.dearest_sessions(state.engine, _midnight(now_us), _ROWS_SHOWN)
+    decimals = view.decimals_for(session.cost_nanousd for session in sessions)
+    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in sessions]
     return view.render("sessions", {"sessions": rows})
 
 

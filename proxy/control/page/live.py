@@ -65,11 +65,11 @@ class Live:
         self._join()
         try:
             while not self._closed:
-                told = self._told
+                changed = self._told
                 fresh = {name: part for name, part in self._parts.items() if seen.get(name) != part}
                 seen |= fresh
                 yield fresh
-                await told.wait()
+                await changed.wait()
         finally:
             await self._leave()
 
@@ -92,8 +92,8 @@ class Live:
             committed.set()
 
     def _tell(self) -> None:
-        told, self._told = self._told, asyncio.Event()
-        told.set()
+        changed, self._told = self._told, asyncio.Event()
+        changed.set()
 
     async def _keep_looking(self, lane: Sequence[Look], committed: asyncio.Event) -> None:
         stale: set[Look] = set()
@@ -105,8 +105,8 @@ class Live:
             due = next((look for look in lane if look in stale and look.due_at <= now), None)
             if due is not None:
                 stale.discard(due)
-                found = await asyncio.to_thread(_take, due, self._loop.time)
-                self._parts |= found
+                parts = await asyncio.to_thread(_take, due, self._loop.time)
+                self._parts |= parts
                 self._parts["problem"] = self._problem()
                 self._tell()
             elif await _is_set_before(committed, min([beat_at, *(look.due_at for look in stale)]) - now):
@@ -130,10 +130,10 @@ async def _is_set_before(event: asyncio.Event, timeout_s: float) -> bool:
 
 def _take(look: Look, clock: Callable[[], float]) -> Parts:
     began = clock()
-    found: Parts = {}
+    parts: Parts = {}
     look.problem = ""
     try:
-        found = look.take()
+        parts = look.take()
     except SQLAlchemyError as error:
         log.warning("the page's %s: the ledger database does not answer (%s)", look.name, type(error).__name__)
         look.problem = "The ledger database does not answer."
@@ -143,4 +143,4 @@ def _take(look: Look, clock: Callable[[], float]) -> Parts:
         log.exception("the page's %s", look.name)
         look.problem = f"The page's {look.name} failed; the log says why."
     look.due_at = clock() + max(LEAST_S, _REST * (clock() - began))
-    return found
+    return parts

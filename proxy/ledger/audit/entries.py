@@ -76,13 +76,13 @@ def _cost_problem(row: Row, lines: Sequence[Any], repaired: bool) -> str | None:
     if repaired:
         return None  # its lines were what could not be read
     try:
-        told = sum_of_lines(lines)
+        lines_sum = sum_of_lines(lines)
     except (LookupError, TypeError, ValueError, InvalidOperation):
         return "its cost lines cannot be read"
-    if isinstance(told, str):
-        return told
-    if kind == "attempt" and cost is not None and cost != told:
-        return f"it costs {cost} nano-USD, and its lines add up to {told}"
+    if isinstance(lines_sum, str):
+        return lines_sum
+    if kind == "attempt" and cost is not None and cost != lines_sum:
+        return f"it costs {cost} nano-USD, and its lines add up to {lines_sum}"
     return None
 
 
@@ -130,7 +130,7 @@ def correction_problem(correction: Row, attempt: Row | None) -> str | None:
     total = (attempt["cost_nanousd"] or 0) + (correction["cost_nanousd"] or 0)
     if total < 0:
         return f"with it, {attempt['id']} costs {total} nano-USD"
-    told = sum_of_lines(_opened(correction["cost_lines"]) or [])
-    if correction["status"] == "settled" and total and total != told:
-        return f"with it, {attempt['id']} costs {total} nano-USD, and its lines add up to {told}"
+    lines_sum = sum_of_lines(_opened(correction["cost_lines"]) or [])
+    if correction["status"] == "settled" and total and total != lines_sum:
+        return f"with it, {attempt['id']} costs {total} nano-USD, and its lines add up to {lines_sum}"
     return None

@@ -73,9 +73,9 @@ def _opened(record: Record) -> dict[str, Any]:
 def _look_up(connection: Connection, run: str, ended: dict[str, Record]) -> None:
     if not ended:
         return
-    found = set(connection.execute(sa.select(entries.c.id).where(entries.c.id.in_(list(ended)))).scalars())
+    in_ledger = set(connection.execute(sa.select(entries.c.id).where(entries.c.id.in_(list(ended)))).scalars())
     for attempt_id, record in ended.items():
-        if attempt_id not in found:
+        if attempt_id not in in_ledger:
             place = f"spool {run}.{record.segment:06d}.spool at {record.start}"
             raise SpoolDiffers(place, f"attempt {attempt_id} counts as shipped, and is not in the ledger")
 

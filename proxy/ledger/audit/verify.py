@@ -222,24 +222,26 @@ def _compare(
     count = 0
     with (
         again.connect() as scratch,
-        closing(_ordered(connection, there, table)) as told,
+        closing(_ordered(connection, there, table)) as stored_rows,
         closing(_ordered(scratch, ours, table)) as worked_out,
     ):
         other = next(worked_out, None)
-        for one in told:
+        for stored in stored_rows:
             count += 1
-            partly = since is not None and one["first_at"] < since
-            key = [_bytes(one[name]) for name in keys]
+            partly = since is not None and stored["first_at"] < since
+            key = [_bytes(stored[name]) for name in keys]
             other_key = None if other is None else [_bytes(other[name]) for name in keys]
             if other is None or other_key is None or key < other_key:
                 if not partly:
-                    raise Differs(_place(table, one), "no entry adds to it")
+                    raise Differs(_place(table, stored), "no entry adds to it")
                 continue
             if other_key < key:
                 raise Differs(_place(table, other), "it is missing; entries add to it")
             for name in names:
-                if not partly and _plain(one[name]) != _plain(other[name]):
-                    raise Differs(_place(table, one), f"{name} is {one[name]}, and its entries come to {other[name]}")
+                if not partly and _plain(stored[name]) != _plain(other[name]):
+                    raise Differs(
+                        _place(table, stored), f"{name} is {stored[name]}, and its entries come to {other[name]}"
+                    )
             other = next(worked_out, None)
         if other is not None:
             raise Differs(_place(table, other), "it is missing; entries add to it")
@@ -265,24 +267,24 @@ def _plain(value: Any) -> Any:
 
 
 def _place(table: sa.Table, row: Mapping[str, Any]) -> str:
-    told = [
+    names = [
         f"{name}={rfc3339(value) if name == 'start_at' else value}"
         for name, value in row.items()
         if name not in (*SUMS, "amount", "first_at", "last_at", "ended_at") and value is not None
     ]
-    return f"{table.name} {' '.join(told)}"
+    return f"{table.name} {' '.join(names)}"
 
 
 def _check_days(connection: Connection) -> None:
     """The roll-ups agree with each other, also where the entries are deleted."""
     pairs = ((spend_hours, spend_days, DAY_US), (spend_people_days, spend_days, DAY_US))
-    for one, other, length_us in (*pairs, (spend_people_weeks, spend_people_days, WEEK_US)):
-        sums, others = _by_time(connection, one, length_us), _by_time(connection, other, length_us)
+    for table, other, length_us in (*pairs, (spend_people_weeks, spend_people_days, WEEK_US)):
+        sums, others = _by_time(connection, table, length_us), _by_time(connection, other, length_us)
         for at in sorted(sums.keys() | others.keys()):
             for position, column in enumerate(SUMS):
                 pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
-                    raise Differs(f"{one.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}")
+                    raise Differs(f"{table.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}")
 
 
 def _by_time(connection: Connection, table: sa.Table, length_us: int) -> dict[int, list[int]]:
@@ -296,12 +298,12 @@ def _by_time(connection: Connection, table: sa.Table, length_us: int) -> dict[in
 
 def _check_metrics(connection: Connection, report: Report) -> int:
     """The counters of all instances together are what the ledger has; corrections are in a gauge of their own."""
-    told, series = _metrics(connection)
+    shown, series = _metrics(connection)
     ours = _rolled_metrics(connection)
     if report.entries_since_at is None:
         ours["cost_corrections_usd"] = report.counted["corrected nano-USD"]
     else:
-        ours["cost_corrections_usd"] = told["cost_corrections_usd"]
+        ours["cost_corrections_usd"] = shown["cost_corrections_usd"]
     ours["cost_usd_total"] -= ours["cost_corrections_usd"]
     ours["usage_source_total"] = ours["request_cost_usd"] = 0
     for name, value in list(ours.items()):
@@ -310,29 +312,29 @@ def _check_metrics(connection: Connection, report: Report) -> int:
             ours["request_cost_usd"] += value
         elif name.startswith("unpriced_requests_total"):
             ours["request_cost_usd"] -= value
-    for name in sorted(ours.keys() | told.keys()):
-        if ours.get(name, 0) != told.get(name, 0):
-            raise Differs(f"metric {name}", f"it is {told.get(name, 0)}, and the ledger has {ours.get(name, 0)}")
+    for name in sorted(ours.keys() | shown.keys()):
+        if ours.get(name, 0) != shown.get(name, 0):
+            raise Differs(f"metric {name}", f"it is {shown.get(name, 0)}, and the ledger has {ours.get(name, 0)}")
     return series
 
 
 def _metrics(connection: Connection) -> tuple[dict[str, int], int]:
     """What the metrics say, in their state's integers, by provider and unit where they have these; how many series."""
-    told: dict[str, int] = defaultdict(int)
+    shown: dict[str, int] = defaultdict(int)
     series = 0
     query = sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value)
     for name, labels, value in connection.execute(query):
         series += 1
         if name in ("requests_total", "unpriced_requests_total"):
-            told[f"{name}{{provider={orjson.loads(labels)[0]!r}}}"] += int(value)
+            shown[f"{name}{{provider={orjson.loads(labels)[0]!r}}}"] += int(value)
         elif name == "tokens_total":
             provider, _, unit, _ = orjson.loads(labels)
-            told[f"{name}{{provider={provider!r},unit={unit!r}}}"] += int(value)
+            shown[f"{name}{{provider={provider!r},unit={unit!r}}}"] += int(value)
         elif name in ("cost_usd_total", "cost_corrections_usd", "usage_source_total"):
-            told[name] += int(value)
+            shown[name] += int(value)
         elif name == "request_cost_usd":
-            told[name] += sum(orjson.loads(value)[:-1])
-    return told, series
+            shown[name] += sum(orjson.loads(value)[:-1])
+    return shown, series
 
 
 def _rolled_metrics(connection: Connection) -> dict[str, int]:
