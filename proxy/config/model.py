@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.translation import TranslatedUpstream, Translator
 from proxy.times import instant
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
@@ -134,9 +135,9 @@ class Server(_Section):
     """A session's metrics are taken when it has made no call for so long."""
 
 
-class Upstream(_Section):
-    base_url: str
-    """What the provider's own SDK takes: `https://api.openai.com/v1`."""
+class Upstream(TranslatedUpstream):
+    base_url: str = ""
+    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, but with `via`."""
     api_key: str | None = Field(None, repr=False)
     """Credential sent to the upstream. Where it comes from an unset `${VAR}`, the upstream is left out with a warning."""
     provider: str | None = None
@@ -147,7 +148,7 @@ class Upstream(_Section):
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
-    base_urls: dict[Dialect, str] = {}
+    base_urls: dict[Dialect, str] = Field(default_factory=dict)
     """Another base URL for some of its dialects."""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Headers added to every request."""
@@ -170,7 +171,9 @@ class Upstream(_Section):
         return self.provider or name
 
     def spoken(self, name: str) -> tuple[str, ...]:
-        """The dialects that this host answers, by what is written here, else by its provider."""
+        """The dialects that this host answers itself, by what is written here, else by its provider."""
+        if self.via:
+            return ()
         if self.dialects:
             return self.dialects
         if self.dialect:
@@ -359,6 +362,8 @@ class Config(_Section):
     """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
     """The records on their way to the ledger."""
+    translate: Translator = Translator()
+    """The process that speaks providers' own APIs for callers of another dialect."""
     alerts: Alerts = Alerts()
     """Who is told."""
     log: Log = Log()
@@ -366,6 +371,11 @@ class Config(_Section):
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]
+
+    @property
+    def translates(self) -> bool:
+        """Whether any upstream needs the translator."""
+        return any(upstream.translated() for upstream in self.upstreams.values())
 
 
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:

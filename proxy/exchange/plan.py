@@ -16,6 +16,7 @@ from proxy.config.model import LOCAL_PROVIDERS
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
+from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
@@ -25,18 +26,17 @@ from proxy.types import Attribution, Call, Claim, Identity, Route
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
-    destination = configured.destination(route, exchange.endpoint.family.name)
+    destination = configured.destination(route, exchange.endpoint)
     known = _by_known_name(exchange, route)
     _refuse_unreadable(call, known)
     if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
-    started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    started_at, longest_s = now_us(), configured.config.server.max_call_s
+    began_s = started_at / 1e6
     facts = configured.facts_of(route.provider, route.model, began_s)
-    priced = facts.priced or call.free
-    if not priced and configured.config.on_unpriced == "refuse":
+    if not (priced := facts.priced or call.free) and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     another = partial(_another, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
@@ -44,8 +44,10 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     changes, usage_each = ask_for_usage_each(call, known.provider)
     changes |= name_cap(call, known.provider)
     body = outgoing.written(changes)
-    size = rendered_size(call, body, known.provider)
+    size = rendered_size(call, body, known.provider) + destination.added_tokens
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
+    if destination.translated:
+        bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     fixed = _fixed_conditions(exchange, call, route, known.provider, int(began_s))
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
@@ -58,7 +60,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         until_s=int(began_s) + longest_s,
         attributes=attributes,
         fixed=fixed,
-        without=ceilings.impossible_units(call, body),
+        without=ceilings.impossible_units(call, body, translated=destination.translated),
         factor=factor,
         physical=ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
         media=bound.media,
@@ -92,6 +94,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:
+    """The bound with its cap sent along where the client has none: the translator would say what it takes for the model's."""
+    known = route.max_output_tokens or facts.max_output_tokens
+    return bound._replace(inject=True) if known and not call.output_caps else bound
 
 
 def _by_known_name(exchange: Exchange, route: Route) -> Route:

@@ -40,7 +40,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
     route = _route(plane, configured, identity, call)
-    configured.destination(route, endpoint.family.name)
+    configured.destination(route, endpoint)
     client.request_id = plane.ids.new(now_us())
     attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
