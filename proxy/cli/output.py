@@ -6,12 +6,12 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import typer
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
+from proxy.reports.spreadsheet import harmless
+
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
 
@@ -27,7 +27,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
     elif form == "csv":
         writer = csv.DictWriter(sys.stdout, columns, restval="")
         writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
     elif form == "table":
         from rich.console import Console
         from rich.table import Table
@@ -38,14 +38,3 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
         Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
     else:
         raise fail("--format must be table, csv or json", 2)
-
-
-def _harmless(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: names come from clients."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    try:
-        Decimal(value)
-    except InvalidOperation:
-        return f"'{value}"
-    return value

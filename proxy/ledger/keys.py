@@ -70,6 +70,30 @@ def create_key(
     return _shown(values | {"revoked_at": None}), secret
 
 
+def rotate_key(engine: Engine, key_id: str, until_us: int) -> tuple[dict[str, Any], str]:
+    """Another secret for a key that was made at run time, and is not revoked: its row, and the secret, which is nowhere else.
+
+    until_us: when the old secret stops working; it keeps the key's name till then, so that budgets and reports go on. Raises
+    `KeyProblem` where there is no such key.
+    """
+    secret = "sk-tx-" + secrets.token_urlsafe(32)
+    now = now_us()
+    with writing(engine).begin() as connection:
+        mine = sa.and_(keys.c.id == key_id, keys.c.revoked_at.is_(None))
+        old = connection.execute(sa.select(keys).where(mine)).mappings().first()
+        if old is None:
+            raise KeyProblem("there is no such key, or it is revoked")
+        ends = until_us if old["expires_at"] is None else min(until_us, old["expires_at"])
+        connection.execute(sa.update(keys).where(mine).values(expires_at=ends))
+        values = dict(old) | {
+            "id": Ids().new(now),
+            "key_id": hashlib.sha256(secret.encode()).hexdigest(),
+            "created_at": now,
+        }
+        connection.execute(sa.insert(keys).values(values))
+    return _shown(values), secret
+
+
 def list_keys(engine: Engine) -> list[dict[str, Any]]:
     """Every key that was made and not revoked, without anything of its secret."""
     with engine.connect() as connection:

@@ -24,10 +24,10 @@ def spend_by(
     since: int | None,
     until: int | None,
     *,
-    only: Mapping[str, str] | None = None,
+    only: Mapping[str, str | None] | None = None,
     zone: ZoneInfo = UTC,
 ) -> list[SpendRow]:
-    """As `spend`, with `month` and `week` too, in any time zone, and only of what has these values.
+    """As `spend`, with `month` and `week` too, in any time zone, and only of what has these values (None: none).
 
     Without a time the dearest comes first; with one, time goes forward and the dearest of each comes first. Days and
     hours of UTC are RFC 3339, as `spend` has them; other periods are named by their local date, hours by their local time.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control.page import view
+from proxy.control.pages import view
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='alert(3) {{ 7*7 }} javascript:x"
 TAGS = {
