@@ -11,6 +11,7 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
+from proxy.money import usd_text
 from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
 
@@ -165,7 +166,7 @@ def _attempt(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
         "service_tier": item["service_tier"],
         "instance": item["instance"],
         "upstream_request_id": item["upstream_request_id"],
-        "provider_cost": None if item["provider_cost_usd"] is None else str(item["provider_cost_usd"]),
+        "provider_cost": None if item["provider_cost_nanousd"] is None else usd_text(item["provider_cost_nanousd"]),
         "reserved": view.usd(reserved, decimals),
         "reserved_share": view.share(cost, reserved) if reserved and cost is not None else None,
         "usage": [

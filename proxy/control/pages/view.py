@@ -259,6 +259,7 @@ def _line(line: Mapping[str, Any], cost: str) -> dict[str, str]:
         "price": f"${price:,.{_decimals(price)}f}",
         "per": {Decimal(1_000_000): "per million", Decimal(1): "each"}.get(per, f"per {per:,f}"),
         "cost": cost,
+        "source": str(line.get("source") or ""),
     }
 
 

@@ -63,7 +63,7 @@ class SpendChart {
           y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
         },
         axes: [
-          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, splits: this.data.step === 'hour' ? undefined : (_plot, _axis, low, high) => this.marks(low, high, step), values: (_plot, marks) => marks.map((at) => clockTime(at)) },
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
           { ...axis, size: (_plot, values) => 18 + 7 * Math.max(2, ...(values || []).map((text) => text.length)),
             values: (_plot, marks) => axisDollars(marks) },
         ],

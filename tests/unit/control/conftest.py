@@ -1,4 +1,4 @@
-"""The API without a server: FastAPI's test client on a filled ledger, with a data plane that answers from a table."""
+"""The API and the pages without a server: FastAPI's test client on a filled ledger, with a data plane that answers from a table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
+from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.api.app import create_app
 from proxy.control.metrics.series import MetricState
+from proxy.control.pages.live import Live
+from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
 from proxy.ledger import raises
 from proxy.ledger.database import open_ledger
@@ -34,6 +37,7 @@ class Link:
             "gauges": {"inflight_requests": 3, "store_up": True},
             "standing": [],
             "totals": [],
+            "fullest": {"rows": [], "counts": {}},
         }
 
     @property
@@ -108,8 +112,10 @@ def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control
     state = ControlState(
         config=lambda: config, engine=ledger, link=link, metrics=MetricState.load(ledger, "made-up"),  # type: ignore[arg-type]  # as far as it is asked
         recorder=recorder, loop=loop, refresh=refresh, budgets=budgets,  # type: ignore[arg-type]  # as above
-        alerts=SimpleNamespace(counts=dict), book=SimpleNamespace(version="v"),  # type: ignore[arg-type]  # as above
+        alerts=SimpleNamespace(counts=dict), book=load_book(),  # type: ignore[arg-type]  # as above
     )  # fmt: skip
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    with TestClient(create_app(state), headers=headers, raise_server_exceptions=False) as client:
+    app = create_app(state)
+    add_pages(app, Live([], loop))
+    with TestClient(app, headers=headers, raise_server_exceptions=False) as client:
         yield Control(client, ledger, link, recorder, refreshed)
