@@ -26,14 +26,6 @@ class Month(NamedTuple):
         return self.end - self.start
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """Raises `BadQuestion`."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # as ZoneInfo refuses a name, according to what is wrong with it
-        raise BadQuestion(f"{name!r} is no time zone; write one such as Europe/Berlin") from None
-
-
 def month_named(text: str, zone: ZoneInfo) -> Month:
     """Raises `BadQuestion`."""
     match = _NAME.match(text)

@@ -13,7 +13,7 @@ from proxy.times import BadQuestion
 
 SinceOption = Annotated[str | None, typer.Option("--since", help="7d, 12h, or a time (RFC 3339).")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="The end, not included.")]
-ZoneOption = Annotated[str, typer.Option("--timezone", help="Whose months and days, such as Europe/Berlin.")]
+ZoneOption = Annotated[str, typer.Option("--timezone", "--tz", help="Whose months and days, such as Europe/Berlin.")]
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ import typer
 from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import FormatOption, answer
 from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
+from proxy.reports.calendar import zone_named
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
-from proxy.reports.months import zone_named
 from proxy.times import moment, now_s, now_us
 
 app = new_app()

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from proxy.control.api.questions import Control, Span
 from proxy.reports.answers import Answer
+from proxy.reports.calendar import zone_named
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import MarginShown, margin_answer
-from proxy.reports.months import zone_named
 from proxy.reports.sheets import csv_text, table_text
 from proxy.times import now_us
 
@@ -19,9 +20,9 @@ router = APIRouter(prefix="/reports")
 
 
 class ReportQuestion(Span):
-    """`timezone`: whose months and days. `format`: how the answer is wanted."""
+    """`tz`: whose months and days. `format`: how the answer is wanted."""
 
-    timezone: str = "UTC"
+    tz: Annotated[str, Field(max_length=100)] = "UTC"
     format: Literal["json", "csv", "table"] = "json"
 
 
@@ -36,7 +37,7 @@ def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     """What each customer pays and costs, those that lose most first; and each plan."""
     since, until = question.moments()
     by = tuple(name for name in question.by.split(",") if name)
-    asked = Question(by=by, since=since, until=until, zone=zone_named(question.timezone))
+    asked = Question(by=by, since=since, until=until, zone=zone_named(question.tz))
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
 
 
