@@ -50,9 +50,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems += _cross_checks(config, _Rows.all_of(tree))
     if problems:
         raise ConfigError(problems)
-    return config, warnings + _weak_secrets(config) + _open_secrets(config) + _idle_budgets(config) + [
-        *suspicions(config)
-    ]
+    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *suspicions(config)]
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -75,35 +73,6 @@ def _open_secrets(config: Config) -> list[str]:
         for path, url in _urls(upstream)
         if upstream.api_key and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
     ]
-
-
-def _idle_budgets(config: Config) -> list[str]:
-    """Budgets that nothing in the file could ever count in: a misspelt name makes a limit that does not hold."""
-    known: dict[str, set[str]] = {
-        "key": {key.name for key in config.keys},
-        "team": {key.team for key in config.keys if key.team},
-        "upstream": set(config.upstreams),
-        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()},
-        "model": set(config.models),
-    }
-    return [
-        f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "
-        "the budget limits nothing"
-        for index, budget in enumerate(config.budgets)
-        for attribute, patterns in budget.match.items()
-        if known.get(attribute)  # else they are all made at run time
-        for pattern in patterns
-        if not any(_overlap(pattern, name) for name in known[attribute])
-    ]
-
-
-def _overlap(pattern: str, other: str) -> bool:
-    """Whether two names, either of which may end in *, can mean the same."""
-    if pattern.endswith("*") and other.endswith("*"):
-        return pattern[:-1].startswith(other[:-1]) or other[:-1].startswith(pattern[:-1])
-    if pattern.endswith("*"):
-        return other.startswith(pattern[:-1])
-    return pattern.startswith(other[:-1]) if other.endswith("*") else pattern == other
 
 
 @dataclass(frozen=True, slots=True)
