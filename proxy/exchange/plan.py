@@ -16,6 +16,7 @@ from proxy.config.model import LOCAL_PROVIDERS
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
+from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
@@ -49,27 +50,9 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     size = rendered_size(call, body, known.provider)
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    fixed = _fixed_conditions(exchange, call, route, known.provider, int(began_s))
-    factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
-    limits = facts.context_tokens, facts.max_output_tokens
-    price = CallPrice(
-        book=configured.book,
-        provider=route.provider,
-        model=route.model,
-        at_s=int(began_s),
-        until_s=int(began_s) + longest_s,
-        attributes=attributes,
-        fixed=fixed,
-        without=ceilings.impossible_units(call, body),
-        factor=factor,
-        physical=ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
-        media=bound.media,
-        things=call.things,
-        free=call.free,
+    price, ordinary = _prices(
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s)
     )
-    ordinary = None
-    if "service_tier" not in fixed and may_be_ordinary(call):
-        ordinary = price._replace(fixed={**fixed, **ORDINARY})
     usage = bound.usage
     ceiling_nanousd = price(usage) if priced and usage else None
     matching = configured.budgets.candidates(exchange.identity, route, attributes)
@@ -95,6 +78,43 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _prices(
+    exchange: Exchange,
+    call: Call,
+    route: Route,
+    known: Route,
+    facts: ModelFacts,
+    bound: ceilings.Ceiling,
+    *,
+    attributes: dict[str, str | None],
+    body: bytes,
+    at_s: int,
+) -> tuple[CallPrice, CallPrice | None]:
+    """What usage of this call costs at most; and that at the ordinary service tier, where we may ask for it."""
+    configured = exchange.configured
+    fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
+    factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
+    limits = facts.context_tokens, facts.max_output_tokens
+    price = CallPrice(
+        configured.book,
+        route.provider,
+        route.model,
+        at_s,
+        at_s + configured.config.server.max_call_s,
+        attributes,
+        fixed,
+        ceilings.impossible_units(call, body),
+        factor,
+        ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
+        bound.media,
+        call.things,
+        call.free,
+    )
+    if "service_tier" not in fixed and may_be_ordinary(call):
+        return price, price._replace(fixed={**fixed, **ORDINARY})
+    return price, None
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
