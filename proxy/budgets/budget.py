@@ -81,7 +81,10 @@ _NOT_INPUT = TOKENS - INPUT_SIDE
 
 @dataclass(slots=True)
 class Budget:
-    """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure."""
+    """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure.
+
+    bounded_by: the units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be.
+    """
 
     name: str
     match: tuple[tuple[str, tuple[str, ...]], ...]
@@ -98,14 +101,13 @@ class Budget:
     on_store_down: str
     calibrated: bool = True
     raises: tuple[Raise, ...] = ()
+    bounded_by: frozenset[str] = field(init=False)
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
-    @property
-    def bounded_by(self) -> frozenset[str]:
-        """The units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be."""
+    def __post_init__(self) -> None:
         outputs = self.units & _NOT_INPUT
         inputs = self.units - outputs
-        return frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
+        self.bounded_by = frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
@@ -138,7 +140,7 @@ class Budget:
 
     def limit_for(self, group: str, now_s: float) -> int:
         """The group's limit, with what it is raised by at that time."""
-        limit = self.overrides.get(group, self.limit)
+        limit = self.overrides.get(group, self.limit) if self.overrides else self.limit
         for raised in self.raises:
             if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
                 limit += raised.by
