@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxy.reports.spreadsheet import harmless
+from proxy.reports.sheets import csv_text, table_text
+
+if TYPE_CHECKING:
+    from proxy.reports.answers import Answer
 
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
@@ -25,9 +27,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
     if form == "json":
         print(json.dumps(list(rows), indent=2))
     elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, columns, restval="")
-        writer.writeheader()
-        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
+        sys.stdout.write(csv_text(rows, columns))
     elif form == "table":
         from rich.console import Console
         from rich.table import Table
@@ -38,3 +38,17 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
         Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
     else:
         raise fail("--format must be table, csv or json", 2)
+
+
+def answer(given: Answer, form: str) -> None:
+    """A named report: its JSON as the API has it, or its rows, with what there is to say of them below (beside a CSV: on
+    stderr, so that the file stays one)."""
+    if form == "json":
+        print(given.shown.model_dump_json(indent=2))
+        return
+    if form == "table":
+        print(table_text(given.rows, given.columns), end="")
+    else:
+        show(given.rows, form, given.columns)
+    for sentence in given.said:
+        print(sentence, file=sys.stderr if form == "csv" else sys.stdout)

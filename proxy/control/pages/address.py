@@ -48,6 +48,11 @@ class Address(NamedTuple):
         """What the page itself reads."""
         return dict(self.rest).get(name, default)
 
+    @property
+    def only(self) -> dict[str, str]:
+        """The filters as the sums take them: "" is what has none."""
+        return {name: value or "" for name, value in self.filters}
+
     def moments(self, now_s: float) -> tuple[int | None, int | None]:
         """Epoch microseconds, `until` not included. Raises `BadQuestion`."""
         return _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)

@@ -86,7 +86,7 @@ def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str
     for name in _FACETS:
         if name in filters:
             continue
-        rows = spend_by(asked.state.engine, [name], since, until, only=filters)
+        rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
         rows.sort(key=lambda row: -row.requests)
         values = [
             {
@@ -107,7 +107,7 @@ def _sum(asked: Asked, since: int | None, until: int | None) -> str:
     filters = dict(asked.address.filters)
     if any(name not in attributes.GROUPS for name in filters):
         return ""
-    total = total_of(spend_by(asked.state.engine, [], since, until, only=filters))
+    total = total_of(spend_by(asked.state.engine, [], since, until, only=asked.address.only))
     cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
     return f"{view.count(total.requests)} call{'' if total.requests == 1 else 's'}, {cost}"
 

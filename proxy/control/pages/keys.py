@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from fastapi import HTTPException
 from pydantic import ValidationError
 
 from proxy.control.api import keys as api
@@ -14,10 +14,12 @@ from proxy.control.pages.page import Action, Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger import keys as ledger_keys
 from proxy.reports.calendar import spend_by
-from proxy.reports.last_used import last_used
+from proxy.reports.key_use import key_use, keys_shown
+from proxy.reports.spend import SpendRow
 from proxy.times import BadQuestion, moment, rfc3339
 
 _ATTRIBUTES = ("team", "user", "customer")
+_GRACE_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
 
 
 def show(asked: Asked) -> Shown:
@@ -26,15 +28,12 @@ def show(asked: Asked) -> Shown:
 
 
 def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
+    engine = asked.state.engine
     since = moment("30d", asked.now_us / 1e6)
-    spent = {row.group["key"]: row for row in spend_by(asked.state.engine, ["key"], since, None)}
-    configured = [{"name": key.name, "configured": True, **{name: getattr(key, name) for name in _ATTRIBUTES},
-                   "models": key.models, "expires": key.expires, "id": None, "created_at": None}
-                  for key in asked.state.config().keys]  # fmt: skip
-    rows = [*configured, *({**row, "configured": False} for row in ledger_keys.list_keys(asked.state.engine))]
-    used = last_used(asked.state.engine, [row["name"] for row in rows])
+    spent = {row.group["key"]: row for row in spend_by(engine, ["key"], since, None)}
+    rows = list(keys_shown(asked.state.config().keys, ledger_keys.list_keys(engine), key_use(engine)))
+    lines = [_row(row, spent.get(row["name"])) for row in rows]
     known = {row["name"] for row in rows}
-    lines = [_row(row, spent.get(row["name"]), used.get(row["name"])) for row in rows]
     lines += [
         Row(
             {"name": name, "state": "deleted", "cost": row.cost_nanousd, "calls": row.requests},
@@ -50,27 +49,26 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
         *[Column(name, name.capitalize(), "name") for name in _ATTRIBUTES],
         Column("models", "Models", "name"),
         Column("expires", "Expires", "moment"),
-        Column("used", "Last call", "moment"),
+        Column("used", "Last call", "text"),
         Column("calls", "Calls, 30 days", "count"),
         Column("cost", "Spent, 30 days", "usd"),
     ]
     table = Table(
         "keys", "Keys", columns, lines, empty="There is no key yet, so every call is refused. Make the first one."
     )
-    ours = [{"id": row["id"], "name": row["name"]} for row in rows if not row["configured"]]
+    ours = [{"id": row["id"], "name": row["name"]} for row in rows if row["id"]]
     return Shown("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
 
 
-def _row(key: dict[str, Any], spent: Any, used_at: int | None) -> Row:
-    expires = key["expires"]
-    at = expires if isinstance(expires, datetime) else datetime.fromisoformat(expires) if expires else None
+def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
+    at = datetime.fromisoformat(key["expires"]) if key["expires"] else None
     cells = {
         "name": key["name"],
-        "state": "configuration" if key["configured"] else "made here",
+        "state": "made here" if key["id"] else "configuration",
         **{name: key[name] for name in _ATTRIBUTES},
         "models": "all" if key["models"] is None else ", ".join(key["models"]),
         "expires": None if at is None else int(at.timestamp() * 1e6),
-        "used": used_at,
+        "used": key["last_used"],
         "calls": spent.requests if spent else 0,
         "cost": spent.cost_nanousd if spent else 0,
     }
@@ -108,19 +106,11 @@ def _revoke(asked: Asked) -> str:
 
 def _rotate(asked: Asked) -> Shown:
     """Another secret for a key; the old one works until the time of grace is over."""
-    grace = asked.form.get("grace", "24h")
-    until_us = 2 * asked.now_us - moment(grace, asked.now_us / 1e6)
-    row = next((row for row in ledger_keys.list_keys(asked.state.engine) if row["id"] == asked.names["id"]), None)
-    if row is None:
-        raise HTTPException(404, "There is no such key, or it is revoked, or it stands in the configuration.")
-    made, secret = ledger_keys.rotate_key(asked.state.engine, row["id"], until_us)
-    asked.state.wait(asked.state.refresh())
-    return _page(asked, {"name": made["name"], "key": secret, "old": rfc3339(until_us)})
-
-
-def day_after(now_us: int) -> str:
-    """Tomorrow, for a date field."""
-    return (datetime.fromtimestamp(now_us / 1e6, UTC) + timedelta(days=1)).date().isoformat()
+    grace_s = _GRACE_S.get(asked.form.get("grace", "24h"))
+    if grace_s is None:
+        raise BadQuestion(f"grace: one of {', '.join(_GRACE_S)}")
+    made = api.rotate_key(asked.names["id"], api.Rotation(grace_s=grace_s), asked.state)
+    return _page(asked, {"name": made.name, "key": made.key, "old": rfc3339(asked.now_us + grace_s * 1_000_000)})
 
 
 PAGE = Page("/keys", "Keys", show, ranged=False, jump="k")

@@ -27,7 +27,7 @@ def show(asked: Asked) -> Shown:
     if wrong := [name for name in filters if name not in attributes.GROUPS]:
         raise BadQuestion(f"filter.{wrong[0][:60]}: there are {', '.join(attributes.GROUPS)}")
     since, until = asked.moments()
-    rows = spend_by(asked.state.engine, ["provider", "model"], since, until, only=filters)
+    rows = spend_by(asked.state.engine, ["provider", "model"], since, until, only=asked.address.only)
     columns = [
         Column("model", "Model", "name"),
         Column("provider", "Provider", "name"),

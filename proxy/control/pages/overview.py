@@ -37,17 +37,18 @@ def show(asked: Asked) -> Shown:
 
 def _own(asked: Asked) -> Shown:
     engine, address = asked.state.engine, asked.address
-    only = dict(address.filters)
     month, now = _month_start(asked), asked.now_us
     sums = {
-        "Today": spend_by(engine, [], _midnight(now), None, only=only),
-        "This month": spend_by(engine, [], month, None, only=only),
+        "Today": spend_by(engine, [], _midnight(now), None, only=address.only),
+        "This month": spend_by(engine, [], month, None, only=address.only),
     }
     tiles = []
     for title, rows in sums.items():
         total = total_of(rows)
         tiles.append({"title": title, "big": _big(total.cost_nanousd), "small": f"{view.count(total.requests)} calls"})
-    latest = queries.requests(engine, limit=_CALLS_SHOWN, before=None, filters=only, since=None, until=None)
+    latest = queries.requests(
+        engine, limit=_CALLS_SHOWN, before=None, filters=dict(address.filters), since=None, until=None
+    )
     return Shown("own", "Your key", {"tiles": tiles}, (table_of(latest, address.at("/calls")),))
 
 

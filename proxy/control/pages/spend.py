@@ -145,12 +145,16 @@ def _steps(choice: _Choice) -> list[str]:
 
 
 def _grouped(asked: Asked, by: Sequence[str], since: int | None, until: int | None) -> dict[Key, _Sums]:
-    rows = spend_by(asked.state.engine, by, since, until, only=_only(asked.address))
-    return {tuple(row.group[name] for name in by): _sums(row) for row in rows}
+    groups: dict[Key, _Sums] = defaultdict(lambda: _NOTHING)
+    for row in spend_by(asked.state.engine, by, since, until, only=asked.address.only):
+        key = _key(row, by)
+        groups[key] = groups[key].plus(_sums(row))
+    return dict(groups)
 
 
-def _only(address: Address) -> dict[str, Any]:
-    return dict(address.filters)
+def _key(row: SpendRow, by: Sequence[str]) -> Key:
+    """What is empty counts as none."""
+    return tuple(row.group[name] or None for name in by)
 
 
 def _rank(sums: _Sums, choice: _Choice) -> tuple[int, ...]:
@@ -296,11 +300,11 @@ def _chart(asked: Asked, choice: _Choice, shown: Sequence[Key]) -> dict[str, Any
     """Series for the chart, each a group, the rest together: floats will do where nobody adds up."""
     address, zone = asked.address, asked.address.zone
     names = [choice.step, *choice.by]
-    rows = spend_by(asked.state.engine, names, choice.since, choice.until, only=_only(address), zone=zone)
+    rows = spend_by(asked.state.engine, names, choice.since, choice.until, only=address.only, zone=zone)
     keys = list(shown[:8])
     sums: dict[tuple[str, Key | None], _Sums] = defaultdict(lambda: _NOTHING)
     for row in rows:
-        key: Key | None = tuple(row.group[name] for name in choice.by)
+        key: Key | None = _key(row, choice.by)
         place = (row.group[choice.step] or "", key if key in keys else None)
         sums[place] = sums[place].plus(_sums(row))
     times = sorted({time for time, _ in sums})[-400:]

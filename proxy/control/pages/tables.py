@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from proxy.control.pages import view
 from proxy.money import usd_text
-from proxy.reports.spreadsheet import harmless
+from proxy.reports.sheets import harmless
 from proxy.times import rfc3339
 
 Kind = Literal["name", "mono", "text", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]

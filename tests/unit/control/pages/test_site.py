@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
@@ -78,11 +79,13 @@ def test_signing_out_ends_it(control: Control) -> None:
 def test_the_explorers_csv_is_the_apis_answer(control: Control, by: str) -> None:
     wanted = control.get("/api/spend", by=by, since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
     shown = rows_of(control, f"/spend?{SINCE}&by={by}&top=200&csv=spend")
-    costs = {row[by]: Decimal(row["cost_usd"] or 0) for row in shown if not row[by].startswith("other (")}
-    assert (
-        costs == {item[by] or "(none)" if item[by] is None else item[by]: Decimal(item["cost_usd"]) for item in wanted}
-        or len(wanted) > 200
-    )
+    costs = {row[by]: Decimal(row["cost_usd"] or 0) for row in shown}
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for item in wanted:
+        name = item[by] or "(none)"
+        sums[name if name in costs else "other"] += Decimal(item["cost_usd"])
+    rest = [name for name in costs if name.startswith("other (")]
+    assert costs == {(rest[0] if name == "other" else name): cost for name, cost in sums.items()}
 
 
 def test_what_is_not_shown_is_summed_so_that_the_table_adds_up(control: Control) -> None:
@@ -207,7 +210,7 @@ def test_a_budget_is_raised_from_its_page(control: Control) -> None:
     mine = [row for row in raises.in_force(control.engine) if row["budget"] == "day"]
     assert [row["by_amount"] for row in mine] == [2_500_000_000]
     assert "raise" in browser.get("/budgets/day").text
-    raises.end_raise(control.engine, mine[0]["id"], mine[0]["created_at"] / 1e6 + 1)
+    raises.end_raise(control.engine, mine[0]["id"], mine[0]["created_at"] / 1e6)
 
 
 @pytest.mark.parametrize(
