@@ -34,6 +34,7 @@ from proxy.types import Claim
 
 _MOST_COUNTERS = 50_000
 IDLE = "(idle)"
+_GRANTED = Granted()
 
 
 class _Counter:
@@ -196,7 +197,7 @@ class MemoryStore(InProcess):
         for amount, counter in zip(amounts, counters, strict=True):
             counter.reserved += amount
             counter.open += 1
-        granted = Granted(smaller, tuple(would_refuse))
+        granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
         self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted, record)
         self._earliest_s = min(self._earliest_s, deadline_s)
         if self._waiting:
@@ -363,7 +364,10 @@ class MemoryStore(InProcess):
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        return self._standing(claim).remaining
+        counter = self._counters.get(counter_key(claim))
+        if counter is None:
+            return self._standing(claim).remaining
+        return max(0, claim.limit - counter.spent - counter.reserved)
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         return [self._standing(claim) for claim in claims]

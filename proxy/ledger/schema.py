@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0008"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0009"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -259,6 +259,31 @@ budget_retired = Table(
     Column("window_start", BigInteger, primary_key=True),
     Column("measure", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# What customers paid (`taximeter revenue import`): in [from_at, to_at) this much in all. `plan` "" is none.
+revenue = Table(
+    "revenue",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("from_at", BigInteger, primary_key=True),
+    Column("to_at", BigInteger, primary_key=True),
+    Column("plan", Text, primary_key=True),
+    Column("amount_nanousd", BigInteger, nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
+)
+
+# Months that were charged (`taximeter report month --close`), as they were: `items` and `adjustments` are JSON.
+closed_months = Table(
+    "closed_months",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("by", Text, primary_key=True),
+    Column("timezone", Text, primary_key=True),
+    Column("mark_up", Text, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("adjustments", Text, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
 )
 
 
