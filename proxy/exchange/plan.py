@@ -33,7 +33,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
     started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint)
     facts = configured.facts_of(route.provider, route.model, began_s)
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
