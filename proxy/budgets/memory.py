@@ -34,6 +34,7 @@ from proxy.types import Claim
 
 _MOST_COUNTERS = 50_000
 IDLE = "(idle)"
+_GRANTED = Granted()
 _Window = tuple[str, str, int]  # budget, measure, window start
 
 
@@ -144,8 +145,12 @@ class MemoryStore(InProcess):
                 self._waiting.turn_is_over(reservation_id)
             return Denied(tuple(exceeded), tuple(busy))
         amounts = granted_amounts(claims, smaller)
-        granted = Granted(smaller, tuple(would_refuse))
-        self._hold(reservation_id, Reservation(keys, counters, amounts, deadline_s, granted, record))
+        for amount, counter in zip(amounts, counters, strict=True):
+            counter.reserved += amount
+            counter.open += 1
+        granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
+        self._open[reservation_id] = Reservation(keys, counters, amounts, deadline_s, granted, record)
+        self._earliest_s = min(self._earliest_s, deadline_s)
         if self._waiting:
             self._waiting.took(reservation_id, claims, amounts)
         return granted
@@ -326,7 +331,10 @@ class MemoryStore(InProcess):
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        return self._standing(claim).remaining
+        counter = self._counters.get(counter_key(claim))
+        if counter is None:
+            return self._standing(claim).remaining
+        return max(0, claim.limit - counter.spent - counter.reserved)
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         return [self._standing(claim) for claim in claims]

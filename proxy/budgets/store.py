@@ -29,7 +29,8 @@ MOST = 2**53
 
 
 def counter_key(claim: Claim) -> CounterKey:
-    return claim.budget, claim.group, claim.measure, claim.window_start
+    budget, group, start, _, _, _, measure, _, _, _ = claim
+    return budget, group, measure, start
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
+from proxy.config.plans import Plan
 from proxy.times import instant
 
-MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
 LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
@@ -32,55 +31,8 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
-def _money(value: Any) -> Decimal:
-    """Decimal USD from an int, a string, or a YAML float (whose shortest form is what the person typed)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError('must be an amount in USD, such as "0.50"')
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f'{value!r} is not an amount in USD, such as "0.50"') from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("must be a finite amount of at least 0")
-    if amount > MAX_LIMIT_USD:
-        raise ValueError(f"must be at most {MAX_LIMIT_USD:,} USD")
-    if amount != amount.quantize(Decimal("1e-9")):
-        raise ValueError("must not be finer than a nano-dollar (1e-9)")
-    return amount
-
-
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
-    return name
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Usd = Annotated[Decimal, BeforeValidator(_money)]
-
-
-def _webhook(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
-    return url
-
-
-Webhook = Annotated[str, AfterValidator(_webhook)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
-
-
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SECTION
 
 
 class Server(_Section):
@@ -348,6 +300,8 @@ class Config(_Section):
     """Virtual keys; more can be made at run time."""
     budgets: tuple[Budget, ...] = ()
     """What may be spent, by whom, in which time."""
+    plans: tuple[Plan, ...] = ()
+    """What customers pay, for `taximeter report margin`."""
     guards: Guards = Guards()
     """Limits of every session."""
     session_guess: Literal["show", "enforce"] = "show"
@@ -382,7 +336,7 @@ class Config(_Section):
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:
     """An override in the budget's own measure. Raises ValueError with what is wrong."""
     if budget.limit_usd is not None:
-        return _money(limit)
+        return money(limit)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
         raise ValueError("must be a whole number above 0")
     return limit

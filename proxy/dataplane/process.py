@@ -106,6 +106,7 @@ class _DataPlane:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._write_tally()
+        plane.chains.flush()
         await plane.store.close()
         plane.configured.upstreams.close()
         plane.spool.close()
@@ -240,6 +241,7 @@ class _DataPlane:
                 await self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
+            self._plane.chains.flush()
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""

@@ -25,11 +25,12 @@ _MAX_FACTS = 10_000
 
 
 class ModelFacts(NamedTuple):
-    """A model's limits (None: unknown) and whether it has a price, good until `until_s`."""
+    """A model's limits (None: unknown), whether it has a price, and its provider's name in the book, good until `until_s`."""
 
     context_tokens: int | None
     max_output_tokens: int | None
     priced: bool
+    canonical: str
     until_s: float
 
 
@@ -64,7 +65,9 @@ class Configured:
         if facts is None or facts.until_s <= now_s:
             limits = self.book.limits(provider, model)
             priced = self.book.is_priced(provider, model, int(now_s))
-            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
+            canonical = self.book.catalog.canonical(provider)
+            until_s = now_s // 60 * 60 + 60
+            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, canonical, until_s)
             self.facts[key] = facts
         return facts
 

@@ -105,7 +105,8 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
     call = endpoint.parse(body)
-    betas = betas_in(client.headers.get(b"anthropic-beta"))
+    header = client.headers.get(b"anthropic-beta")
+    betas = betas_in(header) if header else ()
     if call.dialect == "anthropic.messages":
         betas += betas_within(call.body)
     return call._replace(betas=betas) if betas else call

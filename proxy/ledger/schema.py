@@ -287,6 +287,31 @@ budget_retired = Table(
     Column("amount", BigInteger, nullable=False),
 )
 
+# What customers paid (`taximeter revenue import`): in [from_at, to_at) this much in all. `plan` "" is none.
+revenue = Table(
+    "revenue",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("from_at", BigInteger, primary_key=True),
+    Column("to_at", BigInteger, primary_key=True),
+    Column("plan", Text, primary_key=True),
+    Column("amount_nanousd", BigInteger, nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
+)
+
+# Months that were charged (`taximeter report month --close`), as they were: `items` and `adjustments` are JSON.
+closed_months = Table(
+    "closed_months",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("by", Text, primary_key=True),
+    Column("timezone", Text, primary_key=True),
+    Column("mark_up", Text, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("adjustments", Text, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
+)
+
 
 NOT_COUNTED = ("void", "running")
 
