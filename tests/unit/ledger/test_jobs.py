@@ -123,7 +123,10 @@ def test_past_its_deadline_it_is_charged_whole_and_corrected_when_it_ends(
     assert take_due(ledger.engine, AT + 100_000_000, 10, 60) != []
     append(writer, ended(one, 700))
     ledger.ship()
-    assert sorted((row["kind"], row["cost_nanousd"]) for row in ledger.rows()) == [("attempt", 1000), ("correction", -300)]
+    assert sorted((row["kind"], row["cost_nanousd"]) for row in ledger.rows()) == [
+        ("attempt", 1000),
+        ("correction", -300),
+    ]
     assert (state(ledger)["state"], state(ledger)["cost_nanousd"], ledger.spent()) == ("settled", 700, 700)
     sound(ledger, tmp_path)
 
