@@ -145,6 +145,10 @@ class Alerts:
         events = [*self._crossed(entries, now), *blocks(refusals, now), *overruns(entries)]
         self._keep([event for event in events if event[:5] not in self._known], now)
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """What others found; told once, as all."""
+        self._keep([event for event in events if event[:5] not in self._known], now_s())
+
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
         touched: dict[tuple[str, int], set[str]] = {}

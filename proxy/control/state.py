@@ -16,6 +16,7 @@ from proxy.budgets.totals import Totals
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.metrics.series import MetricState
+from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
@@ -45,6 +46,7 @@ class ControlState:
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
+    plans: PlanWatch | None = None
 
     def wait(self, work: Awaitable[T]) -> T:
         """Run something on the process's loop from a handler's thread. Raises `Unavailable` after 5 s."""
