@@ -88,6 +88,7 @@ class _Control:
         self._instance = instances.name_of(self._data_dir)
         self._live: Live | None = None  # until the API is there
         self._raises: list[dict[str, Any]] = []
+        self._compiled: tuple[Config | None, Sequence[Mapping[str, Any]], tuple[Budget, ...]] = (None, (), ())
 
     async def serve(self) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
@@ -278,7 +279,12 @@ class _Control:
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
-        return compile_budgets(self.config.budgets, raises.as_raises(self._raises))
+        config, raised, compiled = self._compiled
+        if config is not self.config or raised is not self._raises:  # asked with every batch, changed now and then
+            config, raised = self.config, self._raises
+            compiled = compile_budgets(config.budgets, raises.as_raises(raised))
+            self._compiled = config, raised, compiled
+        return compiled
 
     async def _recalled_sessions(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         """Where sessions stand and what their trees cost, by the ledger; None where it does not answer."""
