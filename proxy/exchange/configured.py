@@ -13,7 +13,9 @@ from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.config.model import Config
 from proxy.config.own_prices import priced_by
+from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
+from proxy.jobs.api import JobEndpoint
 from proxy.latest import Latest
 from proxy.types import Route
 from proxy.upstream.destinations import Destination, destinations_of
@@ -52,6 +54,10 @@ class Configured:
         if destination is None:
             raise dialect_not_supported(route.requested, family)
         return destination
+
+    def longest_s(self, endpoint: Endpoint) -> int:
+        """How long the reservation of a call of this kind stands."""
+        return self.config.jobs.max_s if isinstance(endpoint, JobEndpoint) else self.config.server.max_call_s
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
         """What the price book says of a model, looked up again every minute."""
