@@ -29,6 +29,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.metrics.series import MetricState
+from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
@@ -123,6 +124,7 @@ class _Control:
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
                 ending.callback(tasks.create_task(work).cancel)
+            ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
 
@@ -153,6 +155,7 @@ class _Control:
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
+        self._plans = PlanWatch(engine, lambda: self.config, self._alerts)
         recorder = self._recorder = self._make_recorder(engine)
         if shared is not None:
             shared.recorder = recorder
@@ -223,6 +226,7 @@ class _Control:
             refresh=self._refresh,
             budgets=self.budgets,
             alerts=self._alerts,
+            plans=self._plans,
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
