@@ -169,6 +169,10 @@ class Alerts:
         events = [*self._crossed(entries, now), *blocks(refusals, now), *overruns(entries)]
         self._keep([event for event in events if event[:5] not in self._known], now)
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """What others found; told once, as all."""
+        self._keep([event for event in events if event[:5] not in self._known], now_s())
+
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
         counters = {(name, start, group) for entry in entries for name, group, start, _, _ in entry.budgets}

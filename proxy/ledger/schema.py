@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0009"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0010"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -250,6 +250,32 @@ spend_units = Table(
 )
 
 
+# Jobs at providers, as long as something may still come of them. digest: of the provider's id and its owner. ask_at: when its
+# provider is to be asked next; NULL: never again. settled: what each budget was charged with last, as in an entry's `budgets`.
+# record: `proxy.jobs.job.Job`, as it began.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("api", Text, nullable=False),
+    Column("operation", Text),
+    Column("state", Text, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("deadline_at", BigInteger, nullable=False),
+    Column("ask_at", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Column("reserved_nanousd", BigInteger),
+    Column("cost_nanousd", BigInteger),
+    Column("settled", Text),
+    Column("record", Text, nullable=False),
+    Index("jobs_digest", "digest"),
+    Index("jobs_ask_at", "ask_at"),
+    Index("jobs_state", "state", "created_at"),
+)
+
 # Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
 retention = Table(
     "retention",
@@ -293,6 +319,14 @@ closed_months = Table(
     Column("adjustments", Text, nullable=False),
     Column("closed_at", BigInteger, nullable=False),
 )
+
+
+NOT_COUNTED = ("void", "running")
+
+
+def counted() -> sa.ColumnElement[bool]:
+    """Whether an entry counts in sums: not one that was surely never sent, nor a job that still runs."""
+    return entries.c.status.not_in(NOT_COUNTED)
 
 
 def horizon(connection: Connection) -> int | None:

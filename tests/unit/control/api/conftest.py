@@ -13,6 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
+from pricing.book import Book
+from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.api.app import create_app
@@ -71,6 +73,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def _book() -> Book:
+    book = load_book().with_operator(())
+    book.version = "v"
+    return book
+
+
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('api')}/ledger.db")
@@ -108,7 +116,7 @@ def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control
     state = ControlState(
         config=lambda: config, engine=ledger, link=link, metrics=MetricState.load(ledger, "made-up"),  # type: ignore[arg-type]  # as far as it is asked
         recorder=recorder, loop=loop, refresh=refresh, budgets=budgets,  # type: ignore[arg-type]  # as above
-        alerts=SimpleNamespace(counts=dict), book=SimpleNamespace(version="v"),  # type: ignore[arg-type]  # as above
+        alerts=SimpleNamespace(counts=dict), book=_book(),  # type: ignore[arg-type]  # as above
     )  # fmt: skip
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
     with TestClient(create_app(state), headers=headers, raise_server_exceptions=False) as client:
