@@ -63,7 +63,9 @@ def _bridge(explained: ExplainShown) -> Table:
         *[Row({"part": TITLES.get(name, name), "amount": nano(parts[name])}) for name in PARTS if nano(parts[name])],
     ]
     total = Row({"part": "This time", "amount": nano(explained.cost_usd)})
-    return Table("bridge", "From then to now", [Column("part", "", "text"), Column("amount", "USD", "usd")], rows, total)
+    return Table(
+        "bridge", "From then to now", [Column("part", "", "text"), Column("amount", "USD", "usd")], rows, total
+    )
 
 
 def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table:
