@@ -17,6 +17,11 @@ _NOT_PARAMS = frozenset(
 )
 
 
+def installed() -> bool:
+    """Whether the translator's package is there; it is not imported for that."""
+    return importlib.util.find_spec("litellm") is not None
+
+
 class TranslatedUpstream(BaseModel):
     """The part of an upstream's row that is about translation."""
 
@@ -56,7 +61,7 @@ class TranslatedUpstream(BaseModel):
         deployments = self.params.get("deployments", {})
         if not isinstance(deployments, dict) or not all(isinstance(name, str) for name in deployments.values()):
             yield "params.deployments", "must map models to the provider's own names of them"
-        if self.translated() and importlib.util.find_spec("litellm") is None:
+        if self.translated() and not installed():
             yield "via" if self.via else "translate", _MISSING
 
 

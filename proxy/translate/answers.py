@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -87,7 +86,7 @@ def settled(operation: str, native: Reading, stated: Mapping[str, Any] | None) -
     theirs = _totals(operation, stated)
     if theirs is None or theirs == _sides(native):
         return native
-    return replace(native, flags=tuple(dict.fromkeys((*native.flags, "translation_differs"))))
+    return native._replace(flags=tuple(dict.fromkeys((*native.flags, "translation_differs"))))
 
 
 def _sides(reading: Reading) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.api_routes import CONTRACT
-from tests.unit.control.api.conftest import Control
+from tests.unit.control.conftest import Control
 
 
 def operations(control: Control) -> dict[tuple[str, str], dict[str, Any]]:
@@ -35,5 +35,5 @@ def test_a_secret_is_in_one_answer_alone(control: Control) -> None:
     schemas = control.get("/api/openapi.json")["components"]["schemas"]
 
     assert [name for name, schema in schemas.items() if "key_id" in schema.get("properties", {})] == []
-    assert "key" not in schemas["Key"]["properties"]
+    assert "key" not in schemas["KeyInUse"]["properties"]
     assert "key" in schemas["NewlyMadeKey"]["properties"]
