@@ -48,5 +48,6 @@ def close(engine: Engine, closing: Closing) -> bool:
             insert(closed_months)
             .values(closing._asdict() | lists)
             .on_conflict_do_nothing(index_elements=["month", "by", "timezone"])
+            .returning(closed_months.c.month)
         )
-    return done.rowcount == 1
+        return done.first() is not None
