@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check bench torture fuzz agents clean
+.PHONY: help install run test quick check bench torture fuzz wheel agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ fuzz: .venv/installed ## Send random bodies for about an hour (FUZZ: how many fo
 
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture
+
+wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
+	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
 
 agents: .venv/installed .clients/installed ## Run Claude Code, Codex and opencode before it: sessions, sub-agents, refusals
 	$(BIN)/python -m pytest -m agents tests/agents

@@ -50,7 +50,7 @@ from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
-    from proxy.control.page.live import Live
+    from proxy.control.pages.live import Live
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -213,8 +213,9 @@ class _Control:
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.page.home import add_page, looks  # noqa: PLC0415 - as above
-        from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
         state = ControlState(
             config=lambda: self.config,
@@ -233,7 +234,7 @@ class _Control:
         )
         self._live = Live(looks(state), loop)
         app = create_app(state)
-        add_page(app, self._live)
+        add_pages(app, self._live)
         settings: dict[str, Any] = {
             "ws": "none",
             "lifespan": "off",
