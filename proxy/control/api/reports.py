@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from proxy.control.api.questions import Control, Span
+from proxy.ledger.rollups import DAY_US
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
 from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
@@ -17,8 +18,10 @@ from proxy.reports.margin_answer import MarginShown, margin_answer
 from proxy.reports.month import MonthQuestion, mark_up_of
 from proxy.reports.month_answer import MonthShown, month_answer
 from proxy.reports.months import before, month_at, month_named
+from proxy.reports.reprice import reprice as find_repricings
+from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
-from proxy.times import now_s, now_us
+from proxy.times import BadQuestion, now_s, now_us
 
 router = APIRouter(prefix="/reports")
 
@@ -85,6 +88,19 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
         zone=zone,
     )
     return _formed(month_answer(state.engine, asked, now), question)
+
+
+@router.get("/reprice", response_model=RepriceShown)
+def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
+    """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
+    corrects them.)"""
+    since, until = question.moments()
+    ends = now_us() if until is None else until
+    begins = ends - DAY_US if since is None else since
+    if ends - begins > 31 * DAY_US:
+        raise BadQuestion("at most 31 days at once: every entry is priced again")
+    found = find_repricings(state.engine, state.own_book(), begins, ends)
+    return _formed(reprice_answer(found, begins, ends, applied=False), question)
 
 
 def _formed(answer: Answer, question: ReportQuestion) -> Any:

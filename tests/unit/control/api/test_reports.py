@@ -15,13 +15,14 @@ NAMES = {
         "month", "closed", "closed_at", "total_usd", "cost_usd", "items_usd", "adjustments_usd", "mark_up", "items",
         "adjustments", "about",
     },
+    "reprice": {"items", "difference_usd", "applied", "left_out", "about"},
     "explain": {
         "cost_usd", "previous_usd", "difference_usd", "parts", "movers", "sentence", "previous", "unpriced_requests", "about",
     },
 }  # fmt: skip
 
 
-FIRST = {"margin": "customer", "explain": "customer", "month": "month"}
+FIRST = {"margin": "customer", "explain": "customer", "month": "month", "reprice": "id"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,6 +48,8 @@ def test_a_report_answers_in_every_form(control: Control, name: str) -> None:
     [({"by": "weather"}, "weather"), ({"tz": "Mars"}, "Mars"), ({"since": "soon"}, "soon"), ({"format": "pdf"}, "format"), ({"x": "1"}, "x")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_a_400(control: Control, name: str, asked: dict[str, str], said: str) -> None:
+    if name == "reprice" and set(asked) & {"by", "tz"}:
+        asked, said = {"since": "2020-01-01"}, "31 days"
     answer = control.client.get(f"/api/reports/{name}", params=asked)
 
     assert answer.status_code == 400
