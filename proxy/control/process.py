@@ -61,6 +61,7 @@ _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
+_POLL_PLANES_S = 0.005
 _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
@@ -119,7 +120,9 @@ class _Control:
             )
             await link.start()
             ending.push_async_callback(link.stop)
-            # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+            await (
+                self._planes_serve()
+            )  # FastAPI is the heaviest import, and on a small machine the data planes need the time
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
@@ -128,6 +131,14 @@ class _Control:
             ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
+
+    async def _planes_serve(self) -> None:
+        """Return when every data plane has what it waits for, or (one may be waiting, or fail) after a second."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                while len(self._link.workers) < self._workers:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self._link.ask("gauges")  # answered behind the snapshot
 
     async def _open_ledger(self) -> Engine | None:
         """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
