@@ -6,8 +6,8 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.retry import Failure
 from proxy.exchange.stream import Streamed
 from proxy.exchange.unary import Unary
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import plain
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
 
 

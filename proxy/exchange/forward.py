@@ -9,7 +9,7 @@ from proxy.exchange.asking import head_of
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.exchange.unseen import unseen
-from proxy.upstream.pool import Response, UpstreamError
+from proxy.upstream.connection import Response, UpstreamError
 
 
 async def forward(attempt: Attempt) -> Response:

@@ -17,8 +17,8 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024  # a body up to this size waits until it is metered
