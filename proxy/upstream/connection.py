@@ -320,7 +320,11 @@ class Connection(asyncio.Protocol):
         assert response is not None
         response.headers = self._headers
         self._keep_alive = self._parser.should_keep_alive()
-        self._needs_eof = status not in (204, 304) and not any(name in _FRAMING for name, _ in self._headers)
+        self._needs_eof = status not in (204, 304)
+        for name, _ in self._headers:
+            if name in _FRAMING:
+                self._needs_eof = False
+                break
         response.status = status
 
     def on_body(self, data: bytes) -> None:
