@@ -112,14 +112,14 @@ class Budget:
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
         for attribute, patterns in self.match:
-            if not _one_of(attributes.get(attribute), patterns):
+            if not one_of(attributes.get(attribute), patterns):
                 return False
         return True
 
     def may_match(self, fixed: Mapping[str, str | None]) -> bool:
         """As `matches`, by the attributes in `fixed` alone; a condition on any other is taken to hold."""
         for attribute, patterns in self.match:
-            if attribute not in _PER_CALL and not _one_of(fixed.get(attribute), patterns):
+            if attribute not in _PER_CALL and not one_of(fixed.get(attribute), patterns):
                 return False
         return True
 
@@ -157,7 +157,8 @@ class Budget:
         return self._window
 
 
-def _one_of(value: str | None, patterns: Sequence[str]) -> bool:
+def one_of(value: str | None, patterns: Sequence[str]) -> bool:
+    """Whether a value is one of these, exactly or by a trailing `*`."""
     if value is None:
         return False
     if value in patterns:

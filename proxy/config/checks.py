@@ -20,6 +20,7 @@ from pricing.units import TOKENS
 from proxy.config.file import ConfigError, Expansion, Problem, load
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
+from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
 from proxy.config.suspicions import suspicions
 
@@ -56,7 +57,8 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
 def _weak_secrets(config: Config) -> list[str]:
     """Secrets that could be guessed: told, not refused, for many are made by others."""
     server = config.server
-    secrets = [("server.admin_key", server.admin_key), ("server.metrics_token", server.metrics_token)]
+    names = ("admin_key", "viewer_key", "metrics_token")
+    secrets = [(f"server.{name}", getattr(server, name)) for name in names]
     secrets += [(f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)]
     return [
         f"{path} is short enough to be guessed; take at least 16 characters"
@@ -151,6 +153,7 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
         *_check_keys(config.keys, rows.keys),
         *_check_budgets(config.budgets, rows.budgets),
+        *_check_plans(config.plans),
         *_check_places(config),
     ]
 
@@ -164,6 +167,12 @@ def is_loopback(host: str) -> bool:
 
 def _check_server(config: Config) -> list[Problem]:
     server = config.server
+    if server.viewer_key and not server.admin_key:
+        return [
+            Problem("server.viewer_key", "needs a server.admin_key beside it: without one everybody here may do all")
+        ]
+    if server.viewer_key and server.viewer_key == server.admin_key:
+        return [Problem("server.viewer_key", "is the admin key; give the viewers another")]
     if server.admin_key or (is_loopback(server.host) and is_loopback(server.admin_host)):
         return []
     return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
@@ -273,22 +282,36 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
             for unit in budget.units
             if unit not in TOKENS
         ]
-        for attribute in (*budget.match, *budget.per):
-            if not known_attribute(attribute):
-                what = f"one of {', '.join(ATTRIBUTES)} or label.NAME"
-                problems.append(
-                    Problem(
-                        f"{path}.match" if attribute in budget.match else f"{path}.per", f"{attribute!r} is not {what}"
-                    )
-                )
-        for attribute, patterns in budget.match.items():
-            if not patterns:
-                problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so the budget would never count"))
-            if any("*" in pattern[:-1] for pattern in patterns):
-                problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
+        problems += _check_matches(budget.match, budget.per, path)
         if budget.overrides and len(budget.per) != 1:
             problems.append(Problem(f"{path}.overrides", "needs a `per` with exactly one attribute"))
         problems += _check_overrides(budget, path)
+    return problems
+
+
+def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path: str) -> list[Problem]:
+    problems = []
+    for attribute in (*match, *per):
+        if not known_attribute(attribute):
+            where = f"{path}.match" if attribute in match else f"{path}.per"
+            problems.append(Problem(where, f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME"))
+    for attribute, patterns in match.items():
+        if not patterns:
+            problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so it would never count"))
+        if any("*" in pattern[:-1] for pattern in patterns):
+            problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
+    return problems
+
+
+def _check_plans(plans: Sequence[Plan]) -> list[Problem]:
+    problems = []
+    for index, plan in enumerate(plans):
+        path = f"plans[{index}]"
+        problems += _check_matches(plan.match, (plan.per,), path)
+        if plan.from_ is not None and plan.to is not None and plan.from_ >= plan.to:
+            problems.append(Problem(f"{path}.to", "must be later than `from`"))
+        if plan.fee + plan.target_margin >= 1:
+            problems.append(Problem(f"{path}.target_margin", "and the fee leave nothing of the revenue for the calls"))
     return problems
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
+from proxy.config.plans import Plan
 from proxy.times import instant
 
-MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
 LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
@@ -32,55 +31,8 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
-def _money(value: Any) -> Decimal:
-    """Decimal USD from an int, a string, or a YAML float (whose shortest form is what the person typed)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError('must be an amount in USD, such as "0.50"')
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f'{value!r} is not an amount in USD, such as "0.50"') from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("must be a finite amount of at least 0")
-    if amount > MAX_LIMIT_USD:
-        raise ValueError(f"must be at most {MAX_LIMIT_USD:,} USD")
-    if amount != amount.quantize(Decimal("1e-9")):
-        raise ValueError("must not be finer than a nano-dollar (1e-9)")
-    return amount
-
-
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
-    return name
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Usd = Annotated[Decimal, BeforeValidator(_money)]
-
-
-def _webhook(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
-    return url
-
-
-Webhook = Annotated[str, AfterValidator(_webhook)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
-
-
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SECTION
 
 
 class Server(_Section):
@@ -96,6 +48,8 @@ class Server(_Section):
     """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
     metrics_token: str | None = Field(None, min_length=1, repr=False)
     """Bearer token that is good for `/metrics` alone, for Prometheus."""
+    viewer_key: str | None = Field(None, min_length=1, repr=False)
+    """Signs in to the pages, and asks the API, to look at everything and change nothing. It needs an `admin_key` beside it."""
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     """Largest request body; beyond it: 413."""
     max_inflight_mb: Annotated[float, Field(gt=0)] = 512
@@ -316,6 +270,15 @@ class Spool(_Section):
     """
 
 
+class Jobs(_Section):
+    poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
+    """How often the provider of a job is asked that nobody asks for."""
+    max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
+    """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
+    `unconfirmed`, still asked for, and corrected when it ends.
+    """
+
+
 class Alerts(_Section):
     webhook: Webhook | None = Field(None, repr=False)
     """Where alerts are posted as JSON; Slack's incoming webhooks understand it. Default: nowhere."""
@@ -339,6 +302,8 @@ class Config(_Section):
     """Virtual keys; more can be made at run time."""
     budgets: tuple[Budget, ...] = ()
     """What may be spent, by whom, in which time."""
+    plans: tuple[Plan, ...] = ()
+    """What customers pay, for `taximeter report margin`."""
     guards: Guards = Guards()
     """Limits of every session."""
     session_guess: Literal["show", "enforce"] = "show"
@@ -359,6 +324,8 @@ class Config(_Section):
     """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
     """The records on their way to the ledger."""
+    jobs: Jobs = Jobs()
+    """Calls whose work goes on after their answer: batches, video, predictions."""
     alerts: Alerts = Alerts()
     """Who is told."""
     log: Log = Log()
@@ -371,7 +338,7 @@ class Config(_Section):
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:
     """An override in the budget's own measure. Raises ValueError with what is wrong."""
     if budget.limit_usd is not None:
-        return _money(limit)
+        return money(limit)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
         raise ValueError("must be a whole number above 0")
     return limit

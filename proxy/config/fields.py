@@ -1,0 +1,61 @@
+"""What settings are made of: amounts, names, times, addresses, each with what is wrong where it is not one."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
+
+
+def money(value: Any) -> Decimal:
+    """Decimal USD from an int, a string, or a YAML float (whose shortest form is what the person typed)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError('must be an amount in USD, such as "0.50"')
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f'{value!r} is not an amount in USD, such as "0.50"') from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("must be a finite amount of at least 0")
+    if amount > MAX_LIMIT_USD:
+        raise ValueError(f"must be at most {MAX_LIMIT_USD:,} USD")
+    if amount != amount.quantize(Decimal("1e-9")):
+        raise ValueError("must not be finer than a nano-dollar (1e-9)")
+    return amount
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
+    return name
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Usd = Annotated[Decimal, BeforeValidator(money)]
+
+
+def _webhook(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    return url
+
+
+Webhook = Annotated[str, AfterValidator(_webhook)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
+
+SECTION = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
