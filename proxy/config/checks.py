@@ -293,7 +293,12 @@ def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path:
     for attribute in (*match, *per):
         if not known_attribute(attribute):
             where = f"{path}.match" if attribute in match else f"{path}.per"
-            problems.append(Problem(where, f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME"))
+            problems.append(
+                Problem(
+                    where,
+                    f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME{meant(attribute, ATTRIBUTES)}",
+                )
+            )
     for attribute, patterns in match.items():
         if not patterns:
             problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so it would never count"))

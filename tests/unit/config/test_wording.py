@@ -35,7 +35,7 @@ def told(folder: Path, text: str) -> list[str]:
         ("on_unpriced: zero", "on_unpriced (line 1): must be refuse, allow, or a price to assume such as {input: '15', output: '75'}"),
         ("keys: [{name: a, key: '${NO_SUCH}'}]", "keys[0].key (line 1): the environment variable NO_SUCH is not set; set it, or write ${NAME:-default}"),
         ("upstreams: {openai: {base_url: 'http://x'}}\nmodels:\n  m: {upstream: openia}", "models.m.upstream (line 3): 'openia' is not an upstream (there are: openai); did you mean openai?"),
-        ("budgets: [{name: a, per: [temas], limit_usd: 1, window: day}]", "did you mean team?"),
+        ("budgets: [{name: a, per: [temas], limit_usd: 1, window: day}]", "is not one of key, team, user, customer, model, upstream, provider, agent, session or label.NAME; did you mean team?"),
     ],
 )  # fmt: skip
 def test_one_fault_is_one_line_that_says_what_was_meant(tmp_path: Path, text: str, says: str) -> None:
