@@ -50,7 +50,7 @@ from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
-    from proxy.control.page.live import Live
+    from proxy.control.pages.live import Live
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -60,6 +60,7 @@ _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
+_POLL_PLANES_S = 0.005
 _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
@@ -118,7 +119,9 @@ class _Control:
             )
             await link.start()
             ending.push_async_callback(link.stop)
-            # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+            await (
+                self._planes_serve()
+            )  # FastAPI is the heaviest import, and on a small machine the data planes need the time
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
@@ -127,6 +130,14 @@ class _Control:
             ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
+
+    async def _planes_serve(self) -> None:
+        """Return when every data plane has what it waits for, or (one may be waiting, or fail) after a second."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                while len(self._link.workers) < self._workers:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self._link.ask("gauges")  # answered behind the snapshot
 
     async def _open_ledger(self) -> Engine | None:
         """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
@@ -213,8 +224,9 @@ class _Control:
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.page.home import add_page, looks  # noqa: PLC0415 - as above
-        from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
         state = ControlState(
             config=lambda: self.config,
@@ -233,7 +245,7 @@ class _Control:
         )
         self._live = Live(looks(state), loop)
         app = create_app(state)
-        add_page(app, self._live)
+        add_pages(app, self._live)
         settings: dict[str, Any] = {
             "ws": "none",
             "lifespan": "off",

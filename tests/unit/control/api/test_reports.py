@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from tests.unit.control.api.conftest import Control
+from tests.unit.control.conftest import Control
 
 NAMES = {
     "margin": {"items", "plans", "projection", "about"},

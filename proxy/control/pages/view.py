@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from proxy.money import NANO
 
 FOLDER = Path(__file__).parent
-_LONGEST = 120  # of a name that a client chose
+LONGEST = 120  # of a name that a client chose
 
 
 def decimals_for(amounts: Iterable[int | None], least: int = 2) -> int:
@@ -43,7 +44,7 @@ def usd(nanousd: int | None, decimals: int = 2) -> str:
 def clip(text: str | None) -> str:
     """A name that a client may have chosen: without limit there, at most 120 characters here."""
     text = text or ""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def count(number: int) -> str:
@@ -143,14 +144,14 @@ def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
     unit = next(unit for unit in ("usd", "tokens", "requests") if f"limit_{unit}" in item)
     limit = Decimal(item[f"limit_{unit}"])
     if item["per"]:
-        bars = [_bar(group, unit, group["group"]) for group in item["groups"]]
+        bars = [bar(group, unit, group["group"]) for group in item["groups"]]
         bars.sort(key=lambda bar: -bar["percent"])
     else:
-        bars = [_bar(item, unit, None)]
+        bars = [bar(item, unit, None)]
     return {
         "name": item["name"],
         "per": ", ".join(item["per"]),
-        "limit": _amount(limit, unit, limit),
+        "limit": amount(limit, unit, limit),
         "action": item["action"],
         "ends": item["window"]["end"],
         "bars": bars[:GROUPS_SHOWN],
@@ -159,16 +160,16 @@ def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
     }
 
 
-def _bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any]:
+def bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any]:
     limit, spent, reserved = (Decimal(item[f"{name}_{unit}"]) for name in ("limit", "spent", "reserved"))
     used = share(int(spent * NANO), int(limit * NANO))
     held = share(int(reserved * NANO), int(limit * NANO))
     percent = int(100 * spent / limit) if limit else (100 if spent else 0)
     return {
         "group": group,
-        "spent": _amount(spent, unit, limit),
-        "limit": _amount(limit, unit, limit),
-        "reserved": _amount(reserved, unit, limit) if reserved else "",
+        "spent": amount(spent, unit, limit),
+        "limit": amount(limit, unit, limit),
+        "reserved": amount(reserved, unit, limit) if reserved else "",
         "percent": percent,
         "used": used,
         "held": round(min(held, 100 - used), 2),
@@ -176,7 +177,7 @@ def _bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any
     }
 
 
-def _amount(value: Decimal, unit: str, limit: Decimal) -> str:
+def amount(value: Decimal, unit: str, limit: Decimal) -> str:
     """An amount beside its budget's limit, which says how fine it is to be."""
     if unit != "usd":
         return f"{short(int(value)) if unit == 'tokens' else count(int(value))} {unit}"
@@ -260,9 +261,15 @@ def _line(line: Mapping[str, Any], cost: str) -> dict[str, str]:
         "price": f"${price:,.{_decimals(price)}f}",
         "per": {Decimal(1_000_000): "per million", Decimal(1): "each"}.get(per, f"per {per:,f}"),
         "cost": cost,
+        "source": str(line.get("source") or ""),
     }
 
 
 def _decimals(amount: Decimal) -> int:
     exponent = amount.as_tuple().exponent
     return max(2, -exponent) if isinstance(exponent, int) else 2
+
+
+def part(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")

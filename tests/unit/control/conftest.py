@@ -1,4 +1,4 @@
-"""The API without a server: FastAPI's test client on a filled ledger, with a data plane that answers from a table."""
+"""The API and the pages without a server: FastAPI's test client on a filled ledger, with a data plane that answers from a table."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.api.app import create_app
 from proxy.control.metrics.series import MetricState
+from proxy.control.pages.live import Live
+from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
 from proxy.ledger import raises
 from proxy.ledger.database import open_ledger
@@ -36,6 +38,7 @@ class Link:
             "gauges": {"inflight_requests": 3, "store_up": True},
             "standing": [],
             "totals": [],
+            "fullest": {"rows": [], "counts": {}},
         }
 
     @property
@@ -119,5 +122,7 @@ def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control
         alerts=SimpleNamespace(counts=dict), book=_book(),  # type: ignore[arg-type]  # as above
     )  # fmt: skip
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    with TestClient(create_app(state), headers=headers, raise_server_exceptions=False) as client:
+    app = create_app(state)
+    add_pages(app, Live([], loop))
+    with TestClient(app, headers=headers, raise_server_exceptions=False) as client:
         yield Control(client, ledger, link, recorder, refreshed)

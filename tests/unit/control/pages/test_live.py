@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from proxy.control.page import live
-from proxy.control.page.live import Live, Look
+from proxy.control.pages import live
+from proxy.control.pages.live import Live, Look
 from proxy.control.state import Unavailable
 
 

@@ -1,10 +1,8 @@
 'use strict';
-// The admin key lives in this closure and nowhere else. Data comes as server-sent events over fetch, because EventSource
-// cannot send the Authorization header. A tab that nobody looks at does not ask.
+// What happens now, as server-sent events over fetch, whose status tells a sign-in that has ended. A tab that nobody looks
+// at does not ask.
 (() => {
   const byId = (id) => document.getElementById(id);
-  const door = byId('door');
-  const main = byId('main');
   const status = byId('status');
   const chart = new SpendChart(byId('chart'), byId('readout'));
   const parser = new DOMParser();
@@ -12,8 +10,6 @@
   const CLOCK = { hourCycle: 'h23' };
   const RETRY_MS = [500, 10_000];
   const SILENT_MS = 20_000; // the server speaks every 5 s
-  let key = null;
-  let locked = document.body.dataset.door === 'locked';
   let stream = null;
 
   function say(state, text) {
@@ -62,14 +58,11 @@
     say('live', `live · ${new Date().toLocaleTimeString([], CLOCK)}`);
   }
 
-  /** Read one stream to its end. Resolves to whether the key was refused, or throws. */
+  /** Read one stream to its end. Resolves to whether the sign-in has ended, or throws. */
   async function read(signal, alive) {
-    const headers = { accept: 'text/event-stream' };
-    if (key !== null) headers.authorization = `Bearer ${key}`;
-    const response = await fetch('/page/live', { headers, signal, cache: 'no-store', credentials: 'omit' });
+    const response = await fetch('/page/live', { headers: { accept: 'text/event-stream' }, signal, cache: 'no-store', credentials: 'same-origin' });
     if (response.status === 401) return true;
     if (!response.ok) throw new Error((await response.json()).error.message);
-    open();
     const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ''; ; ) {
       const { done, value } = await pieces.read();
@@ -82,7 +75,7 @@
   }
 
   async function watch() {
-    if (stream || locked || document.hidden) return;
+    if (stream || document.hidden) return;
     const mine = (stream = new AbortController());
     for (let pause = RETRY_MS[0]; stream === mine; pause = Math.min(pause * 2, RETRY_MS[1])) {
       const attempt = new AbortController();
@@ -95,7 +88,7 @@
       };
       let why = 'The connection ended';
       try {
-        if (await read(attempt.signal, alive)) return shut('That is not the admin key.');
+        if (await read(attempt.signal, alive)) return location.reload();
       } catch (error) {
         if (error.name !== 'AbortError' && error.name !== 'TypeError') why = error.message;
       } finally {
@@ -112,48 +105,10 @@
     stream = null;
   }
 
-  function open() {
-    door.hidden = true;
-    main.hidden = false;
-    byId('lock').hidden = key === null;
-    byId('wrong').textContent = '';
-    byId('key').removeAttribute('aria-invalid');
-  }
-
-  /** Forget the key and all that it showed. */
-  function shut(why) {
-    unwatch();
-    const wasTyped = key !== null;
-    key = null;
-    locked = true;
-    for (const place of document.querySelectorAll('[id^=part-]')) place.replaceChildren();
-    showProblem('');
-    chart.forget();
-    for (const name of Object.keys(series)) delete series[name];
-    main.hidden = true;
-    byId('lock').hidden = true;
-    door.hidden = false;
-    byId('wrong').textContent = wasTyped ? why : '';
-    byId('key').toggleAttribute('aria-invalid', Boolean(wasTyped && why));
-    byId('key').focus();
-    say('waiting', 'locked');
-  }
-
-  door.addEventListener('submit', (event) => {
-    event.preventDefault();
-    key = byId('key').value.trim();
-    byId('key').value = '';
-    locked = false;
-    unwatch();
-    say('waiting', 'connecting');
-    watch();
-  });
-  byId('lock').addEventListener('click', () => shut(''));
   for (const choice of document.querySelectorAll('input[name=stretch]')) choice.addEventListener('change', showChart);
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) unwatch();
     else watch();
   });
-  if (locked) byId('key').focus();
-  else watch();
+  watch();
 })();

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from proxy.control.page import view
+from proxy.control.pages import view
 
 STATIC = view.FOLDER / "static"
 
