@@ -142,7 +142,7 @@ def _pi(api: str, model: str) -> Callable[[At], Command]:
 
 
 def cline(at: At) -> Command:
-    script = f'"$0" auth -p openai -b "{at.url}/v1" -k "$KEY" -m {CHAT} >/dev/null && exec "$0" -y "$1"'
+    script = f'"$0" auth -p openai -b "{at.url}/v1" -k "$KEY" -m {CHAT} >/dev/null && exec "$0" "$1"'
     return Command(["sh", "-c", script, str(BIN / "cline"), at.task], {"KEY": at.key})
 
 
