@@ -7,7 +7,7 @@ import asyncio
 import orjson
 
 from proxy.exchange.attempt import Attempt
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from proxy.upstream.requests import request_head
 
 MOST_OUTPUT = b"x-translate-most-output"  # to the translator

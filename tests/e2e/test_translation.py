@@ -6,6 +6,7 @@ nano-dollar, though the two count in their own ways. The translator is started o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -125,6 +126,8 @@ def service_account(port: int) -> tuple[str, str]:
 class Rig:
     gateway: Gateway
     port: int
+    openai: openai.OpenAI
+    anthropic: anthropic.Anthropic
 
     def bill(self) -> dict[str, dict[str, int]]:
         bill: dict[str, dict[str, int]] = httpx.get(f"http://127.0.0.1:{self.port}/_bill").json()
@@ -141,14 +144,6 @@ class Rig:
 
         return eventually(look, bool)[0]
 
-    @property
-    def openai(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.gateway.url}/v1", api_key=KEY, max_retries=0, timeout=60)
-
-    @property
-    def anthropic(self) -> anthropic.Anthropic:
-        return anthropic.Anthropic(base_url=self.gateway.url, api_key=KEY, max_retries=0, timeout=60)
-
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
@@ -158,8 +153,17 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         patch.setenv(clouds.PUBLIC_KEY, public)
         with module_running(folder, "tests.support.clouds") as port:
             account = account.replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
-            with gateway(folder, config(folder, upstreams(port, account))) as running:
-                yield Rig(running, port)
+            with (
+                gateway(folder, config(folder, upstreams(port, account))) as running,
+                contextlib.ExitStack() as clients,
+            ):
+                once: Any = {"api_key": KEY, "max_retries": 0, "timeout": 60}
+                yield Rig(
+                    running,
+                    port,
+                    clients.enter_context(openai.OpenAI(base_url=f"{running.url}/v1", **once)),
+                    clients.enter_context(anthropic.Anthropic(base_url=running.url, **once)),
+                )
 
 
 # ---- what an SDK understood of an answer ----
