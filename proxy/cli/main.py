@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": ("keys", "Virtual keys: made, listed, revoked."),
     "budgets": ("budgets", "Where each budget stands, and raising one for a while."),
     "spend": ("spend", "What was spent, by whatever you ask for."),
+    "capacity": ("capacity", "What machines of your own cost, and whose that was."),
     "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),
     "price": ("price", "Price recorded provider responses, offline."),
     "prices": ("prices", "The price book: what it says, what it lacks, and refreshing it."),

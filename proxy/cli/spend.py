@@ -72,12 +72,13 @@ def _print(rows: Sequence[SpendRow], names: Sequence[str], form: str) -> None:
     if form == "csv":
         units = list(total.usage)
         flat = [_without_usage(row) | {unit: row["usage"].get(unit, 0) for unit in units} for row in shown]
-        show(flat, form, (*names, "requests", *units, "cost_usd", "share_percent", "unpriced_requests"))
+        show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
     if names and len(rows) > 1:
         shown.append(spend_shown(total).model_dump() | {names[0]: "total", "share_percent": 100.0})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
-    show(flat, form, (*names, "requests", "usage", "cost_usd", "share_percent", "unpriced_requests"))
+    of_machines = ("capacity_usd",) if total.capacity_nanousd else ()  # most have none of their own
+    show(flat, form, (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests"))
 
 
 def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:

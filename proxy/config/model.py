@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.capacity import Capacity
+from proxy.config.values import Names, PositiveInt, Section, Usd, money
 from proxy.times import instant
 
-MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
 LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
@@ -32,36 +33,12 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
-def _money(value: Any) -> Decimal:
-    """Decimal USD from an int, a string, or a YAML float (whose shortest form is what the person typed)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError('must be an amount in USD, such as "0.50"')
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f'{value!r} is not an amount in USD, such as "0.50"') from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("must be a finite amount of at least 0")
-    if amount > MAX_LIMIT_USD:
-        raise ValueError(f"must be at most {MAX_LIMIT_USD:,} USD")
-    if amount != amount.quantize(Decimal("1e-9")):
-        raise ValueError("must not be finer than a nano-dollar (1e-9)")
-    return amount
-
-
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
     return name
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Usd = Annotated[Decimal, BeforeValidator(_money)]
 
 
 def _webhook(url: str) -> str:
@@ -73,17 +50,11 @@ def _webhook(url: str) -> str:
 
 Webhook = Annotated[str, AfterValidator(_webhook)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Server(_Section):
+class Server(Section):
     host: str = "127.0.0.1"
     """Address that the data plane listens on."""
     port: Port = 4100
@@ -134,7 +105,7 @@ class Server(_Section):
     """A session's metrics are taken when it has made no call for so long."""
 
 
-class Upstream(_Section):
+class Upstream(Section):
     base_url: str
     """What the provider's own SDK takes: `https://api.openai.com/v1`."""
     api_key: str | None = Field(None, repr=False)
@@ -194,7 +165,7 @@ class Upstream(_Section):
         return self.provider_name(name) not in LOCAL_PROVIDERS
 
 
-class Model(_Section):
+class Model(Section):
     upstream: str
     """Name of the upstream that serves it."""
     model: str | None = None
@@ -211,7 +182,7 @@ class Model(_Section):
     """Models (of this section) to try after it; their own fallbacks are not followed."""
 
 
-class Key(_Section):
+class Key(Section):
     name: str = Field(min_length=1, max_length=200)
     """Name of the key in reports, budgets and logs; unique."""
     key: str | None = Field(None, min_length=1, repr=False)
@@ -241,7 +212,7 @@ class Key(_Section):
         return hashlib.sha256((self.key or "").encode()).hexdigest()
 
 
-class Budget(_Section):
+class Budget(Section):
     name: str = Field(min_length=1, max_length=200)
     """The budget's identity: what it has spent stays with the name."""
     match: dict[str, Names] = {}
@@ -280,14 +251,14 @@ class Budget(_Section):
     """Where its alerts go in place of `alerts.webhook`."""
 
 
-class Loop(_Section):
+class Loop(Section):
     repeats: Annotated[int, Field(ge=2, strict=True)]
     """How often the same request, or the same tool call in a row, is let through."""
     within_s: Annotated[float, Field(gt=0)]
     """Time in which the same requests are counted."""
 
 
-class Guards(_Section):
+class Guards(Section):
     max_requests: PositiveInt | None = None
     """Calls of one session."""
     max_usd_per_minute: Usd | None = None
@@ -296,7 +267,7 @@ class Guards(_Section):
     """Stops a session that repeats itself."""
 
 
-class AssumedPrice(_Section):
+class AssumedPrice(Section):
     """USD per million tokens of a model that has no price of its own."""
 
     input: Usd
@@ -305,7 +276,7 @@ class AssumedPrice(_Section):
     """USD per million output tokens."""
 
 
-class Spool(_Section):
+class Spool(Section):
     mode: Literal["write", "fsync"] = "write"
     """`write`: records survive the process. `fsync`: they survive the machine; each call then waits for the disk."""
     max_mb: PositiveInt = 4096
@@ -316,17 +287,17 @@ class Spool(_Section):
     """
 
 
-class Alerts(_Section):
+class Alerts(Section):
     webhook: Webhook | None = Field(None, repr=False)
     """Where alerts are posted as JSON; Slack's incoming webhooks understand it. Default: nowhere."""
 
 
-class Log(_Section):
+class Log(Section):
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the calls that are logged. Calls that did not go well always are."""
 
 
-class Config(_Section):
+class Config(Section):
     server: Server = Server()
     """The two planes: addresses, limits, time-outs."""
     upstreams: dict[str, Upstream] = {}
@@ -341,6 +312,8 @@ class Config(_Section):
     """What may be spent, by whom, in which time."""
     guards: Guards = Guards()
     """Limits of every session."""
+    capacity: tuple[Capacity, ...] = ()
+    """Machines of one's own, which cost by the hour whatever they do: what each call had of that is beside its price."""
     session_guess: Literal["show", "enforce"] = "show"
     """Whether a session that is only guessed from the conversation counts in budgets and guards (`enforce`) or is only
     shown (`show`).
@@ -371,7 +344,7 @@ class Config(_Section):
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:
     """An override in the budget's own measure. Raises ValueError with what is wrong."""
     if budget.limit_usd is not None:
-        return _money(limit)
+        return money(limit)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
         raise ValueError("must be a whole number above 0")
     return limit

@@ -22,11 +22,13 @@ import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from pricing.book import Book
 from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.banner import banner, first_dialect, host_in_url, running
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
@@ -87,6 +89,7 @@ class _Control:
         self._instance = instances.name_of(self._data_dir)
         self._live: Live | None = None  # until the API is there
         self._raises: list[dict[str, Any]] = []
+        self._book: Book | None = None  # read when it is first asked for
 
     async def serve(self) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
@@ -165,7 +168,10 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread and the recorder's, which ends once everything that is in the spool is shipped."""
+        """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
+        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder, self._priced_book)
+        self._keeper.start()
+        ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
@@ -193,8 +199,11 @@ class _Control:
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
         return Recorder(
             engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared,
-            kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
+            kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024), capacity_of=self._capacity_of,
         )  # fmt: skip
+
+    def _capacity_of(self) -> Mapping[str, str]:
+        return {upstream: row.name for row in self.config.capacity for upstream in row.upstreams}
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -203,6 +212,11 @@ class _Control:
         except BaseException:
             log.exception("the recorder failed")
             os._exit(1)
+
+    def _priced_book(self) -> Book:
+        if self._book is None:
+            self._book = load_book()
+        return self._book.with_operator(self.config.operator_prices())
 
     def _share(self, engine: Engine) -> SharedBudgets:
         return SharedBudgets(lambda: self.config, engine, self._instance)
@@ -225,6 +239,7 @@ class _Control:
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
+            keeper=self._keeper,
         )
         self._live = Live(looks(state), loop)
         app = create_app(state)

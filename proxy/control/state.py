@@ -15,6 +15,7 @@ from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recorder import Recorder
@@ -45,6 +46,7 @@ class ControlState:
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
+    keeper: Keeper | None = None
 
     def wait(self, work: Awaitable[T]) -> T:
         """Run something on the process's loop from a handler's thread. Raises `Unavailable` after 5 s."""

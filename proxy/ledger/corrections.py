@@ -33,6 +33,10 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
         "status": "settled",
         "cost_nanousd": difference,
         "budgets": json_text(budgets),
+        # It ran on after its reservation had expired: that time is in nobody's share yet.
+        "capacity": row["capacity"]
+        if charged["outcome"] == "expired" and row["ended_at"] > charged["ended_at"]
+        else None,
     }
     return Entry(corrected, entry.end, budgets)
 

@@ -34,6 +34,7 @@ _MAX_UNIT_CHARS = 100
 
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
+_SHARE = SUMS.index("capacity_nanousd")
 _TOKENS = tuple((SUMS.index(column), column) for column in TOKEN_COLUMNS.values())
 
 
@@ -61,6 +62,8 @@ class _Group:
                 numbers[1] += 1
         if cost:
             numbers[2] += cost
+        if row["capacity_nanousd"]:
+            numbers[_SHARE] += row["capacity_nanousd"]
         for position, column in _TOKENS:
             if row[column]:
                 numbers[position] += row[column]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0008"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0009"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -23,6 +23,8 @@ TOKEN_COLUMNS = {
 }
 
 _CHILDREN = sa.text("parent_session_id IS NOT NULL")  # few are: most sessions are roots
+_ON_CAPACITY = sa.text("capacity IS NOT NULL")
+_UNSHARED = sa.text("capacity IS NOT NULL AND capacity_nanousd IS NULL")  # those of the last minutes
 
 entries = Table(
     "entries",
@@ -76,7 +78,14 @@ entries = Table(
     Column("upstream_request_id", Text),
     Column("client", Text),
     Column("instance", Text),
+    # What it had of machines of one's own (proxy/capacity): NULL until that is known for good.
+    Column("capacity", Text),
+    Column("capacity_nanousd", BigInteger),
+    Column("energy_millijoules", BigInteger),
+    Column("energy_source", Text),
     Index("entries_started_at", "started_at"),
+    Index("entries_capacity", "capacity", "started_at", sqlite_where=_ON_CAPACITY, postgresql_where=_ON_CAPACITY),
+    Index("entries_capacity_open", "capacity", sqlite_where=_UNSHARED, postgresql_where=_UNSHARED),
     Index("entries_root_session", "root_session_id"),
     Index("entries_child_session", "session_id", sqlite_where=_CHILDREN, postgresql_where=_CHILDREN),
 )
@@ -190,9 +199,16 @@ raises = Table(
 # What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
 # customers, of whom there may be as many as calls; with them by day and by seven days; and by session tree. `group` is a
 # digest of the names.
-SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
+SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values(), "capacity_nanousd")
 NAMES = ("provider", "upstream", "agent", "key", "team", "model")
 PEOPLE = ("key", "team", "model", "user", "customer")
+
+
+def _sums() -> list[Column[int]]:
+    return [
+        Column(name, BigInteger, nullable=False, server_default="0" if name == "capacity_nanousd" else None)
+        for name in SUMS
+    ]
 
 
 def _rollup(name: str, names: tuple[str, ...]) -> Table:
@@ -203,7 +219,7 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
         Column("start_at", BigInteger, primary_key=True),
         Column("group", Text, primary_key=True),
         *[Column(one, Text) for one in names],
-        *[Column(one, BigInteger, nullable=False) for one in SUMS],
+        *_sums(),
         sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
     )
 
@@ -220,7 +236,7 @@ spend_sessions = Table(
     Column("group", Text, primary_key=True),
     Column("session", Text),
     Column("team", Text),
-    *[Column(one, BigInteger, nullable=False) for one in SUMS],
+    *_sums(),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
@@ -239,6 +255,80 @@ spend_units = Table(
     Column("scale", Integer, primary_key=True),
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+
+# Machines of one's own: when their books begin, up to which minute they are closed, who closes them, and (JSON) the sums of
+# what is closed and what the next minute has to know of the ones before.
+capacities = Table(
+    "capacities",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("since_at", BigInteger, nullable=False),
+    Column("closed_until", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("keeper", Text),
+    Column("keeper_until", BigInteger, nullable=False),
+    Column("totals", Text, nullable=False),
+    Column("carried", Text, nullable=False),
+)
+
+# Each closed minute of a capacity, once. cost = busy + idle + outside. time_us: what of it belongs to the books. late: of
+# `busy`, what was idle until a call that came late had it. Energy is NULL where it is unknown. server, levels: JSON.
+capacity_minutes = Table(
+    "capacity_minutes",
+    metadata,
+    Column("capacity", Text, primary_key=True),
+    Column("minute_at", BigInteger, primary_key=True),
+    *[
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            "time_us", "cost_nanousd", "busy_nanousd", "idle_nanousd", "outside_nanousd", "late_nanousd", "busy_us",
+            "calls_us", "unobserved_us", "requests", "input_tokens", "cache_read_tokens", "output_tokens",
+            "input_nanousd", "saved_nanousd",
+        )
+    ],
+    Column("busy_millijoules", BigInteger),
+    Column("idle_millijoules", BigInteger),
+    Column("energy_source", Text),
+    Column("weights", Text),
+    Column("server", Text),
+    Column("levels", Text),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+# The shares of calls that ran in several minutes, a row for each of these.
+capacity_shares = Table(
+    "capacity_shares",
+    metadata,
+    Column("entry_id", Text, primary_key=True),
+    Column("minute_at", BigInteger, primary_key=True),
+    Column("capacity", Text, nullable=False),
+    Column("nanousd", BigInteger, nullable=False),
+    Column("millijoules", BigInteger),
+    Column("metered", Boolean),
+    Index("capacity_shares_minute", "capacity", "minute_at"),
+    sqlite_with_rowid=False,
+)
+
+# What the servers' and meters' counters said in minutes that are not closed yet (JSON), by whoever looked.
+capacity_samples = Table(
+    "capacity_samples",
+    metadata,
+    Column("capacity", Text, primary_key=True),
+    Column("minute_at", BigInteger, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("samples", Text, nullable=False),
+)
+
+# When each instance lived, a row a life. complete_until: its calls that began before are in the ledger, all of them ended.
+capacity_watch = Table(
+    "capacity_watch",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("since_at", BigInteger, primary_key=True),
+    Column("until_at", BigInteger, nullable=False),
+    Column("complete_until", BigInteger, nullable=False),
 )
 
 
