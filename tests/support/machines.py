@@ -53,9 +53,10 @@ class Day:
 
 
 def simulate(
-    engine: Engine, calls: int, *, seed: int = 1, minutes: int = 1440, instances: int = 2, terms: Terms = TERMS
+    engine: Engine, calls: int, *, seed: int = 1, minutes: int = 1440, instances: int = 2, terms: Terms = TERMS, open_from: int = 10**9
 ) -> Day:
-    """Fill an empty ledger. The instances take turns in closing; each is killed some times, with calls in flight."""
+    """Fill an empty ledger. The instances take turns in closing; each is killed some times, with calls in flight.
+    open_from: from that minute on nobody closes any."""
     chance = random.Random(seed)
     day, ids = Day(), Ids()
     crew = [
@@ -87,7 +88,7 @@ def simulate(
             _ship(one, now)
             day.shipping_s += time.perf_counter() - began
         began = time.perf_counter()
-        _close(engine, crew, minute, now, terms)
+        _close(engine, crew, minute, min(now, MORNING + open_from * MINUTE_US), terms)
         day.closing_s += time.perf_counter() - began
     return day
 

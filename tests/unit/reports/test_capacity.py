@@ -17,7 +17,6 @@ from pricing.load import load_book
 from proxy.capacity.rates import MINUTE_US
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
-from proxy.ledger.capacity_books import close_minutes
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.schema import capacities, capacity_minutes
 from proxy.reports.capacity import CapacityReport, capacity_report
@@ -38,8 +37,7 @@ ROW = Capacity.model_validate({
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Two hours, of which the last ten minutes are not closed."""
     made = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('capacity')}/ledger.db")
-    simulate(made, 500, minutes=MINUTES, seed=3)
-    close_minutes(made, POOL, TERMS, END - 10 * MINUTE_US)
+    simulate(made, 500, minutes=MINUTES, seed=3, open_from=MINUTES - 10)
     yield made
     made.dispose()
 
@@ -89,7 +87,7 @@ def test_neighbouring_spans_make_the_whole(engine: Engine) -> None:
 
 def test_what_is_not_closed_yet_is_told_as_it_will_be(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    simulate(engine, 100, minutes=30, instances=1, seed=8)
+    simulate(engine, 100, minutes=30, instances=1, seed=8, open_from=11)
     end = MORNING + 30 * MINUTE_US
     before = capacity_report(engine, ROW, None, end, now=end, book=BOOK, by=("team",))
     finish(engine, end)
