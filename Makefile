@@ -39,7 +39,7 @@ test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they
 	@PYTHON=$(BIN)/python tests/support/install.sh
 	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS) || $(ALONE)
 
-quick: .venv/installed ## Run the tests that need no server: units, flows, contracts; about half a minute
+quick: .venv/installed ## Run the tests that need no server: units, flows, contracts; under a minute
 	$(BIN)/python -m pytest $(PARALLEL) -q -m 'not needs and not agents' tests/unit tests/flow tests/contract
 
 check: .venv/installed ## Format, lint, types, architecture: no server, under a minute

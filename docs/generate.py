@@ -76,7 +76,7 @@ class Setting(NamedTuple):
 def settings(model: type[BaseModel] = Config, above: str = "") -> Iterator[Setting]:
     """Every setting, in the model's order; a section before what is in it."""
     for name, field in model.model_fields.items():
-        path = above + name
+        path = above + (field.alias or name)
         unit = next((unit for ending, unit in _UNITS if path.endswith(ending)), "")
         yield Setting(f"`{path}`", type_of(field), unit, default_of(field), " ".join((field.description or "").split()))
         section, joint = _section_in(field.annotation)

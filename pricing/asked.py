@@ -7,7 +7,6 @@ never cheaper: that is for a response, a selector or the configuration to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
@@ -35,7 +34,7 @@ def dearest_asked(reading: Reading, asked: Mapping[str, str], cost_of: Callable[
     dearest: Cost | None = None
     for count in range(len(asked) + 1):
         for some in combinations(asked.items(), count):
-            as_asked = replace(reading, asked={}, conditions={**reading.conditions, **dict(some)})
+            as_asked = reading._replace(asked={}, conditions={**reading.conditions, **dict(some)})
             cost = cost_of(as_asked)
             if dearest is None or _usd(cost) > _usd(dearest):
                 dearest = cost._replace(asked=dict(some))

@@ -8,15 +8,16 @@ and units of quantity 0 are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Quantity = int | Decimal
 Usage = Mapping[str, Quantity]
 UsageSource = Literal["provider", "estimated", "partial", "none"]
 
 EMPTY: Usage = {}
+_NO_CONDITIONS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,7 @@ class Part:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One response, read.
 
     usage: disjoint counts billed at the response's own model.
@@ -42,11 +42,11 @@ class Reading:
     flags: `inconsistent_usage`, `rejected_provider_cost`, `input_unknown`, `implausible`, `estimated`.
     """
 
-    usage: Usage = field(default_factory=dict)
+    usage: Usage = EMPTY
     source: UsageSource = "none"
     model: str | None = None
-    conditions: Mapping[str, str] = field(default_factory=dict)
-    asked: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = _NO_CONDITIONS
+    asked: Mapping[str, str] = _NO_CONDITIONS
     parts: tuple[Part, ...] = ()
     provider_cost_usd: Decimal | None = None
     provider_fee_usd: Decimal = Decimal(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 
@@ -13,7 +14,15 @@ class Ids:
 
     def new(self, now_us: int) -> str:
         """An id for an event at `now_us` (epoch microseconds)."""
-        bits = self._bits(74)
-        number = ((now_us // 1000) << 80) | (0x7 << 76) | ((bits >> 62) << 64) | (0x2 << 62) | (bits & (2**62 - 1))
-        text = f"{number:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        ms, bits = now_us // 1000, self._bits(74)
+        return (
+            f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{bits >> 62:03x}-"
+            f"{0x8000 | bits >> 48 & 0x3FFF:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+        )
+
+
+def correction_id(attempt_id: str, number: int = 0) -> str:
+    """A UUIDv7 with the attempt's time, the same for the same attempt. number: of a job's change after its settlement."""
+    text = b"correction " + attempt_id.encode() + (b" %d" % number if number else b"")
+    digest = hashlib.sha256(text).hexdigest()
+    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"

@@ -29,9 +29,9 @@ class Clock:
         self._read_at = steady()
 
     def now(self) -> int:
-        wall, steady, at = self._wall(), self._steady(), self._at
-        if wall < at:
-            wall = max(wall, at + max(0, steady - self._read_at) // 2)
+        wall, steady = self._wall(), self._steady()
+        slowest = self._at + (steady - self._read_at) // 2
+        wall = max(wall, slowest)
         self._at, self._read_at = wall, steady
         return wall
 

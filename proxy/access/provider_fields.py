@@ -16,6 +16,7 @@ from typing import Any
 from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
 from proxy.access.public_urls import is_public
 from proxy.config.model import LOCAL_PROVIDERS
+from proxy.dialects.fields import PlainNames
 from proxy.dialects.turns import messages_of
 from proxy.errors import invalid_request, stored_not_found
 from proxy.types import Call, Route
@@ -42,6 +43,7 @@ _ROUTING_IS_FINE = frozenset(
 )
 _PLUGINS_ARE_FINE = frozenset({"response-healing"})
 _VARIANTS_COST = ("online", "nitro")
+_MODELS = "models"
 
 
 def _is_fine_routing(value: Any) -> bool:
@@ -74,7 +76,6 @@ _GEMINI_CONFIG: Mapping[str, Rule] = {
 _NO_RULES: Mapping[str, Rule] = {}
 
 
-@cache
 def _rules_of(provider: str) -> Mapping[str, Rule]:
     """What holds for the fields of a body at this provider."""
     if provider in HOSTED:
@@ -97,6 +98,12 @@ def is_router(provider: str) -> bool:
     return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and provider not in LOCAL_PROVIDERS
 
 
+@cache
+def _screen_of(provider: str) -> tuple[Mapping[str, Rule], PlainNames, bool]:
+    """The rules for its fields; names that none of them is about; whether it is a router."""
+    return _rules_of(provider), PlainNames(), is_router(provider)
+
+
 def is_self_hosted(provider: str) -> bool:
     """Whether what a body names may be fetched from inside of one's own network."""
     return provider not in HOSTED and provider not in _KNOWN_ROUTERS
@@ -110,11 +117,12 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
     configuration has this very model, and not a pattern.
     """
     provider = route.provider.lower()
-    rules = _rules_of(provider)
-    if rules:
-        call = _without(call, rules)
-    if is_router(provider):
-        call = _screen_models(call, route, allowed, exact=exact)
+    rules, plain, routes_on = _screen_of(provider)
+    named = not plain.cover(call.body)
+    if named:
+        call = _without(call, rules, plain)
+    if routes_on:
+        call = _screen_models(call, route, allowed, exact=exact, named=named)
     if call.urls and is_self_hosted(provider):
         _refuse_inner_urls(call, bare_names=provider not in ENGINES_BY_PROVIDER)
     if provider in _QWEN:
@@ -129,8 +137,13 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
 _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
 
 
-def _without(call: Call, rules: Mapping[str, Rule]) -> Call:
-    names = [name for name in call.body if name.lower() in rules]
+def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames) -> Call:
+    names = []
+    for name in call.body:
+        if name.lower() in rules:
+            names.append(name)
+        elif name.lower() != _MODELS:
+            plain.add(name)
     dropped = set()
     for name in names:
         rule = rules[name.lower()]
@@ -151,27 +164,32 @@ def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
 
 
-def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
-    """Whatever model a body names beside its own must be one that the caller may use."""
-    name, _, variants = route.model.partition(":")
-    if not exact and ("@preset" in route.model or any(one in _VARIANTS_COST for one in variants.lower().split(":"))):
+def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool, named: bool) -> Call:
+    """Whatever model a body names beside its own must be one that the caller may use. named: it may name some."""
+    if not exact and ("@preset" in route.model or _is_dear_variant(route.model)):
+        name = route.model.partition(":")[0]
         raise invalid_request(
             f"A variant or a preset of {name[:100]!r} is not accepted here: it may cost more than the model.", "model"
         )
-    named: dict[str, list[str]] = {}
-    for field in [one for one in call.body if one.lower() == "models"]:
+    models_named: dict[str, list[str]] = {}
+    for field in [one for one in call.body if one.lower() == _MODELS] if named else ():
         models = call.body[field]
         if is_off(models):
             continue
         if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
             raise invalid_request("`models` must be a list of names.", "models")
-        named[field] = [route.model if one == route.requested else allowed(one) for one in models]
+        models_named[field] = [route.model if one == route.requested else allowed(one) for one in models]
     tools = call.body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and ":" in kind:
             raise invalid_request("A router's own tools are not accepted here: nobody meters them.", "tools")
-    return call._replace(body={**call.body, **named}) if named else call
+    return call._replace(body={**call.body, **models_named}) if models_named else call
+
+
+def _is_dear_variant(model: str) -> bool:
+    variants = model.partition(":")[2].lower().split(":")
+    return any(one in _VARIANTS_COST for one in variants)
 
 
 def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:

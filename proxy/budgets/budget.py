@@ -81,7 +81,10 @@ _NOT_INPUT = TOKENS - INPUT_SIDE
 
 @dataclass(slots=True)
 class Budget:
-    """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure."""
+    """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure.
+
+    bounded_by: the units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be.
+    """
 
     name: str
     match: tuple[tuple[str, tuple[str, ...]], ...]
@@ -98,26 +101,25 @@ class Budget:
     on_store_down: str
     calibrated: bool = True
     raises: tuple[Raise, ...] = ()
+    bounded_by: frozenset[str] = field(init=False)
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
-    @property
-    def bounded_by(self) -> frozenset[str]:
-        """The units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be."""
+    def __post_init__(self) -> None:
         outputs = self.units & _NOT_INPUT
         inputs = self.units - outputs
-        return frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
+        self.bounded_by = frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
         for attribute, patterns in self.match:
-            if not _one_of(attributes.get(attribute), patterns):
+            if not one_of(attributes.get(attribute), patterns):
                 return False
         return True
 
     def may_match(self, fixed: Mapping[str, str | None]) -> bool:
         """As `matches`, by the attributes in `fixed` alone; a condition on any other is taken to hold."""
         for attribute, patterns in self.match:
-            if attribute not in _PER_CALL and not _one_of(fixed.get(attribute), patterns):
+            if attribute not in _PER_CALL and not one_of(fixed.get(attribute), patterns):
                 return False
         return True
 
@@ -138,7 +140,7 @@ class Budget:
 
     def limit_for(self, group: str, now_s: float) -> int:
         """The group's limit, with what it is raised by at that time."""
-        limit = self.overrides.get(group, self.limit)
+        limit = self.overrides.get(group, self.limit) if self.overrides else self.limit
         for raised in self.raises:
             if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
                 limit += raised.by
@@ -153,7 +155,8 @@ class Budget:
         return self._window
 
 
-def _one_of(value: str | None, patterns: Sequence[str]) -> bool:
+def one_of(value: str | None, patterns: Sequence[str]) -> bool:
+    """Whether a value is one of these, exactly or by a trailing `*`."""
     if value is None:
         return False
     if value in patterns:

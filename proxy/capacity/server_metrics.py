@@ -1,7 +1,7 @@
 """What a server's own counters say, whichever engine it is: one table of names, and the difference between two readings.
 
-Sources: vLLM 0.32 and llama.cpp's server, read from running ones (2026-11-28); SGLang: docs/references/production_metrics.md of
-its repository; TensorRT-LLM: metrics of `trtllm-serve` as the Gateway API inference extension's protocol 003 and its own names
+Sources: vLLM 0.32 and llama.cpp's server, read from running ones (2026-11-28); SGLang: the page "Production Metrics" of its
+documentation; TensorRT-LLM: metrics of `trtllm-serve` as the Gateway API inference extension's protocol 003 and its own names
 for tokens have them. vLLM counts a waiting request again at each step in `prefix_cache_queries` and `…_hits`: not used here.
 """
 

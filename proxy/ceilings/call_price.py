@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pricing.book import Book
 from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
 
+_NOTHING: Mapping[str, Any] = {}
 
-@dataclass(frozen=True, slots=True)
-class CallPrice:
+
+class CallPrice(NamedTuple):
     """Usage in, nano-USD out; None where a unit has no price.
 
     at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the
@@ -33,12 +33,12 @@ class CallPrice:
     at_s: int
     until_s: int
     attributes: Mapping[str, str | None]
-    fixed: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = _NOTHING
     without: frozenset[str] = frozenset()
     factor: float = 1.0
-    physical: Mapping[str, int] = field(default_factory=dict)
-    media: Mapping[str, int] = field(default_factory=dict)
-    things: Mapping[str, int] = field(default_factory=dict)
+    physical: Mapping[str, int] = _NOTHING
+    media: Mapping[str, int] = _NOTHING
+    things: Mapping[str, int] = _NOTHING
     free: bool = False
     cached_tokens: int = 0
 
@@ -78,7 +78,7 @@ class CallPrice:
 
     def reading(self, cached_tokens: int) -> CallPrice:
         """The same for a call that reads so much of its input from a cache."""
-        return replace(self, cached_tokens=cached_tokens)
+        return self._replace(cached_tokens=cached_tokens)
 
     def terms(self) -> dict[str, Any]:
         """Everything but the book, as JSON can hold it."""

@@ -5,11 +5,16 @@ Pure: prices come as a function from usage to nano-USD.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from proxy.ceilings.ceiling import Ceiling
 
-Price = Callable[[Mapping[str, int]], int | None]
+
+class Price(Protocol):
+    """What a usage costs at most; None where a unit of it has no price."""
+
+    def __call__(self, usage: Mapping[str, int], /) -> int | None: ...
 
 
 def least_nanousd(ceiling: Ceiling, price: Price, least_tokens: int) -> int | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
+from proxy.dialects.fields import PlainNames
 from proxy.dialects.responses import CLIENT_TOOLS
 from proxy.types import Call, Route
 
@@ -82,24 +82,28 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
     (frozenset({"groq"}), re.compile(r"compound"), "each tool and model that it uses is billed"),
 )  # fmt: skip
+_WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)
 
 
 def unbounded_by(call: Call, route: Route) -> str:
     """What in the call has no bound at its route, for a sentence; "" where everything has."""
-    for providers, pattern, why in _MODELS:
+    for providers, pattern, why in _MODELS if route.provider in _WITH_SUCH_MODELS else ():
         if route.provider in providers and pattern.search(route.model.lower()):
             return f"the model {route.model!r} has none, because {why}; ask for another one"
-    for name in call.body:
+    for name in () if _harmless.cover(call.body) else call.body:
         costly = _costly(name)
-        if costly is not None and (reason := _reason(costly, call.body[name], route.provider)) is not None:
+        if costly is None:
+            _harmless.add(name)
+        elif (reason := _reason(costly, call.body[name], route.provider)) is not None:
             return f"`{name}` is given, and {reason}; leave it out"
     if call.dialect == "openai.chat":
         return _by_chat_tools(call.body.get("tools"))
     return _by_hosted_tools(call, route) if call.dialect == "openai.responses" else ""
 
 
-# Bodies have the same few names again and again.
-@lru_cache(maxsize=4096)
+_harmless = PlainNames()
+
+
 def _costly(name: str) -> _Costly | None:
     """What a field of that name may cost; None: nothing."""
     known = _FIELDS.get(name)

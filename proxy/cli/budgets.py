@@ -1,4 +1,4 @@
-"""`taximeter budgets`: where each budget stands, and raising one for a while. Straight on the database."""
+"""`taximeter budgets`: where each budget stands, and raising one for a while. From the database, or through a server's API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, compile_budgets
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli import remote_budgets
+from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.config.model import Config
 from proxy.ledger import keys as ledger_keys
@@ -39,25 +40,33 @@ def _text(amount: int, measure: str) -> str:
 @app.command("list")
 def list_budgets(
     budget: Annotated[str | None, typer.Argument(help="Only this budget.", show_default=False)] = None,
+    *,
     group: Annotated[str | None, typer.Option(help="Only this group of a `per` budget.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many rows, the fullest first.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="Every row, however many there are.")] = False,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
-    """Where each budget and group stands: what the ledger has settled in the current window, the fullest first."""
-    now = now_s()
-    _, ledger, compiled = _opened(config, now)
-    if budget is not None:
-        compiled = tuple(row for row in compiled if row.name == budget)
-        if not compiled:
-            raise fail(f"there is no budget {budget!r}")
-    rows = [row for row in _standing(ledger, compiled, now) if group is None or row["group"] == group]
+    """Where each budget and group stands: what is settled in the current window, the fullest first; with --server also what
+    calls in flight have reserved."""
+    remote = server_of(server)
+    standing = remote_budgets.standing(remote, budget) if remote else _standing_here(config, budget)
+    rows = [row for row in standing if group is None or row["group"] == group]
     rows.sort(key=lambda row: (-row["percent"], row["budget"], row["group"]))
     shown = rows if every else rows[:limit]
-    show(shown, form, _COLUMNS)
+    show(shown, form, _COLUMNS if remote is None else (*_COLUMNS[:4], "reserved", *_COLUMNS[4:]))
     if len(shown) < len(rows):
         typer.echo(f"and {len(rows) - len(shown):,} more; --all shows them, --group one of them", err=True)
+
+
+def _standing_here(config: Path | None, budget: str | None) -> Iterator[dict[str, Any]]:
+    now = now_s()
+    _, ledger, compiled = _opened(config, now)
+    wanted = tuple(row for row in compiled if budget in (None, row.name))
+    if budget is not None and not wanted:
+        raise fail(f"there is no budget {budget!r}")
+    return _standing(ledger, wanted, now)
 
 
 def _standing(ledger: Engine, budgets: Sequence[Budget], now: float) -> Iterator[dict[str, Any]]:
@@ -81,6 +90,7 @@ def _standing(ledger: Engine, budgets: Sequence[Budget], now: float) -> Iterator
 @app.command("raise")
 def raise_budget(
     name: str,
+    *,
     by: Annotated[str, typer.Option(help="How much more: USD, or what the budget counts.")],
     group: Annotated[str | None, typer.Option(help="Only for this group of a `per` budget.")] = None,
     all_groups: Annotated[bool, typer.Option("--all-groups", help="For each group of a `per` budget.")] = False,
@@ -92,33 +102,56 @@ def raise_budget(
         typer.Option(help="When it ends: 2h (from now), or RFC 3339; default: with the window, of `total` never."),
     ] = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
 ) -> None:
     """Raise a budget for a while; effective at once, in the middle of a session too."""
     now = now_s()
+    if group is not None and all_groups:
+        raise fail("--group and --all-groups exclude each other", 2)
+    remote = server_of(server)
+    if remote is not None:
+        _whose(name, remote_budgets.about(remote, name)["per"], group, all_groups)
+        end_at = _ahead(until, now)
+        fields = {"by_usd": _amount(by, "--by"), "group": group, "new_group": new_group or None}
+        print(remote_budgets.raised(remote, name, **fields, until=rfc3339(end_at)))
+        return
     settings, ledger, compiled = _opened(config, now)
     budget = next((row for row in compiled if row.name == name), None)
     if budget is None:
         raise fail(f"there is no budget {name!r}")
-    if budget.per and group is None and not all_groups:
-        raise fail(
-            f"{name} has a limit for each {', '.join(budget.per)}: --group names one, --all-groups raises all", 2
-        )
-    if group is not None and all_groups:
-        raise fail("--group and --all-groups exclude each other", 2)
+    _whose(name, budget.per, group, all_groups)
     named = None if new_group else raises.named_groups(budget, _keys(settings, ledger))
     try:
         row = raises.make_raise(
-            ledger, compiled, name, by=Decimal(by), group=group, named=named, now_s=now,
-            until_s=moment_ahead(until, now) / 1e6 if until else None,
+            ledger, compiled, name, by=Decimal(_amount(by, "--by")), group=group, named=named, now_s=now,
+            until_s=None if (end_at := _ahead(until, now)) is None else end_at / 1e6,
         )  # fmt: skip
-    except InvalidOperation:
-        raise fail(f"--by {by!r} is no amount", 2) from None
     except raises.UnknownGroupError as problem:
         raise fail(f"{problem}; --new-group raises it all the same", 2) from None
-    except (raises.RaiseProblem, BadQuestion) as problem:
+    except raises.RaiseProblem as problem:
         raise fail(str(problem), 2) from None
     before = budget.limit_for(group or "", now)
     print(f"{_said(budget, row, before, before + row['by_amount'])}. To end it: taximeter budgets end {row['id']}")
+
+
+def _whose(name: str, per: Sequence[str], group: str | None, all_groups: bool) -> None:
+    """A typo must not raise everybody: whose limit it is has to be said."""
+    if per and group is None and not all_groups:
+        raise fail(f"{name} has a limit for each {', '.join(per)}: --group names one, --all-groups raises all", 2)
+
+
+def _amount(text: str, option: str) -> str:
+    try:
+        return str(Decimal(text))
+    except InvalidOperation:
+        raise fail(f"{option} {text!r} is no amount", 2) from None
+
+
+def _ahead(until: str | None, now: float) -> int | None:
+    try:
+        return moment_ahead(until, now) if until else None
+    except BadQuestion as problem:
+        raise fail(str(problem), 2) from None
 
 
 def _keys(settings: Config, ledger: Engine) -> list[Mapping[str, Any]]:
@@ -140,9 +173,14 @@ def _said(budget: Budget, row: Mapping[str, Any], before: int, after: int) -> st
 def list_raises(
     budget: Annotated[str | None, typer.Argument(help="Only of this budget.", show_default=False)] = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """The raises in force, with the id that ends or lowers each."""
+    columns = ("id", "budget", "group", "by", "until", "created_at")
+    if (remote := server_of(server)) is not None:
+        show(remote_budgets.raises(remote, budget), form, columns)
+        return
     now = now_s()
     _, ledger, compiled = _opened(config, now)
     measures = {row.name: row.measure for row in compiled}
@@ -159,7 +197,7 @@ def list_raises(
         for row in raises.in_force(ledger, now)
         if budget in (None, row["budget"])
     ]
-    show(rows, form, ("id", "budget", "group", "by", "until", "created_at"))
+    show(rows, form, columns)
 
 
 @app.command("lower")
@@ -167,14 +205,16 @@ def lower(
     raise_id: Annotated[str, typer.Argument(metavar="ID", help="As `budgets raises` has it.")],
     to: Annotated[str, typer.Option(help="How much it raises by from now on.")],
     config: ConfigOption = None,
+    server: ServerOption = None,
 ) -> None:
     """Lower a raise that is in force: the same group, the same end, a smaller amount."""
+    if (remote := server_of(server)) is not None:
+        print(remote_budgets.lowered(remote, raise_id, _amount(to, "--to")))
+        return
     now = now_s()
     _, ledger, compiled = _opened(config, now)
     try:
-        row = raises.lower_raise(ledger, compiled, raise_id, to=Decimal(to), now_s=now)
-    except InvalidOperation:
-        raise fail(f"--to {to!r} is no amount", 2) from None
+        row = raises.lower_raise(ledger, compiled, raise_id, to=Decimal(_amount(to, "--to")), now_s=now)
     except KeyError:
         raise fail("its budget is no longer configured; `budgets end` ends it") from None
     except raises.RaiseProblem as problem:
@@ -190,8 +230,12 @@ def lower(
 def end(
     raise_id: Annotated[str, typer.Argument(metavar="ID", help="As `budgets raises` has it.")],
     config: ConfigOption = None,
+    server: ServerOption = None,
 ) -> None:
     """End a raise that is in force; it stays on record."""
+    if (remote := server_of(server)) is not None:
+        print(remote_budgets.ended(remote, raise_id))
+        return
     now = now_s()
     _, ledger, compiled = _opened(config, now)
     row = raises.end_raise(ledger, raise_id, now)

@@ -1,18 +1,20 @@
-"""`taximeter capacity`: what machines of one's own cost. Straight on the database, with or without a server."""
+"""`taximeter capacity`: what machines of one's own cost. Straight on the database, or through a server's API."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.times import BadQuestion, moment, now_s, now_us
 
 if TYPE_CHECKING:
+    from proxy.cli.remote import Server
     from proxy.config.model import Config
 
 app = new_app()
@@ -28,20 +30,22 @@ def capacity(
     by: Annotated[str, typer.Option(help=_BY)] = "",
     compare: Annotated[tuple[str, str] | None, typer.Option(help="Two capacities side by side.", metavar="A B")] = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """What your own machines cost, whose that was, and what the same tokens would have cost elsewhere."""
-    settings = config_of(config)
-    names = compare or ((name,) if name else tuple(row.name for row in settings.capacity))
-    if not names:
-        raise fail("there is no `capacity` in the configuration (name the file with --config)", 2)
+    wanted = compare or ((name,) if name else ())
     groups = tuple(part for part in by.split(",") if part)
-    now = now_s()
-    try:
-        span = (moment(since, now) if since else None, moment(until, now) if until else None)
-        shown = _reports(settings, names, span, groups)
-    except BadQuestion as problem:
-        raise fail(str(problem), 2) from None
+    remote = server_of(server)
+    if remote is not None:
+        shown = _asked(remote, wanted, {"since": since, "until": until, "by": ",".join(groups)})
+    else:
+        now = now_s()
+        try:
+            span = (moment(since, now) if since else None, moment(until, now) if until else None)
+            shown = _reports(config_of(config), wanted, span, groups)
+        except BadQuestion as problem:
+            raise fail(str(problem), 2) from None
     if form == "json":
         print(json.dumps(shown[0] if name and not compare else shown, indent=2))
     elif groups:
@@ -55,24 +59,31 @@ def capacity(
         _table(shown, form)
 
 
+def _asked(server: Server, wanted: Sequence[str], question: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    if not wanted:
+        return list(server.get("/api/capacity", **question)["items"])
+    return [server.get(f"/api/capacity/{quote(name, safe='')}", **question) for name in wanted]
+
+
 def _reports(
-    settings: Config, names: Sequence[str], span: tuple[int | None, int | None], by: tuple[str, ...]
+    settings: Config, wanted: Sequence[str], span: tuple[int | None, int | None], by: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     from pricing.load import load_book
     from proxy.reports.capacity import capacity_report
     from proxy.reports.capacity_shapes import capacity_shown
 
     rows = {row.name: row for row in settings.capacity}
-    for name in names:
+    if not rows:
+        raise fail("there is no `capacity` in the configuration (name the file with --config)", 2)
+    for name in wanted:
         if name not in rows:
-            known = ", ".join(rows) or "none"
-            raise fail(f"there is no capacity {name!r} in the configuration (there are: {known})", 2)
-    engine = ledger_of(settings)
+            raise fail(f"there is no capacity {name!r} in the configuration (there are: {', '.join(rows)})", 2)
     book = load_book().with_operator(settings.operator_prices())
-    return [
-        capacity_shown(capacity_report(engine, rows[name], *span, now=now_us(), book=book, by=by), by).model_dump()
-        for name in names
-    ]
+    with opened(settings) as engine:
+        return [
+            capacity_shown(capacity_report(engine, rows[name], *span, now=now_us(), book=book, by=by), by).model_dump()
+            for name in wanted or rows
+        ]
 
 
 def _table(shown: Sequence[Mapping[str, Any]], form: str) -> None:

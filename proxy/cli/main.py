@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Annotated
 
 import typer
-from typer._click import Command, Context, HelpFormatter  # Typer shows no other way to name them
-from typer.core import TyperGroup
 
+from proxy.cli.lazy import LazyGroup
 from proxy.cli.options import new_app
 from proxy.config.file import ConfigError
 
@@ -20,6 +18,8 @@ COMMANDS = {
     "budgets": ("budgets", "Where each budget stands, and raising one for a while."),
     "spend": ("spend", "What was spent, by whatever you ask for."),
     "capacity": ("capacity", "What machines of your own cost, and whose that was."),
+    "report": ("report", "Margins, why the bill changed, what it would cost elsewhere, a month's charge-back."),
+    "revenue": ("revenue", "What customers pay, for the margin report."),
     "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),
     "price": ("price", "Price recorded provider responses, offline."),
     "prices": ("prices", "The price book: what it says, what it lacks, and refreshing it."),
@@ -28,26 +28,13 @@ COMMANDS = {
 """Name on the command line -> the module of proxy.cli whose `app` it is, and its line in the help."""
 
 
-class _Lazy(TyperGroup):
-    """The commands of COMMANDS, each imported when it is called; the help needs none of them."""
-
-    def list_commands(self, ctx: Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"proxy.cli.{COMMANDS[cmd_name][0]}")
-        command: Command = typer.main.get_command(module.app)
-        return command
-
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+class _Commands(LazyGroup):
+    modules = COMMANDS
+    package = "proxy.cli"
 
 
 app = new_app(
-    cls=_Lazy,
+    cls=_Commands,
     help="A proxy that knows what every call to a language model costs, and stops the spending where you drew the line.",
 )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +15,24 @@ from proxy.cli.output import fail
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from proxy.cli.remote import Server
     from proxy.config.model import Config
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", envvar="TAXIMETER_CONFIG", help="The configuration file (YAML).", show_default=False),
+]
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="TAXIMETER_SERVER",
+        show_default=False,
+        metavar="URL",
+        help="Ask this server (the address of its page), with the admin key in TAXIMETER_ADMIN_KEY, or in the file that "
+        "TAXIMETER_ADMIN_KEY_FILE names.",
+    ),
 ]
 
 
@@ -37,6 +52,13 @@ def config_of(path: Path | None) -> Config:
     return load_config(path, os.environ)[0] if path else Config()
 
 
+def server_of(url: str | None) -> Server | None:
+    """The server that was named; None where the command looks into the ledger itself."""
+    from proxy.cli.remote import Server
+
+    return None if url is None else Server(url, os.environ)
+
+
 def ledger_of(settings: Config, *, make: bool = False) -> Engine:
     """The ledger of a configuration. Exits 1 where it does not answer, and, unless `make`, where there is none: a command in
     another folder must not leave an empty one there and report nothing spent."""
@@ -54,3 +76,13 @@ def ledger_of(settings: Config, *, make: bool = False) -> Engine:
         return open_ledger(url)
     except (SQLAlchemyError, OSError) as error:
         raise fail(f"the ledger cannot be opened: {why_not_opened(error, url)}") from None
+
+
+@contextlib.contextmanager
+def opened(settings: Config, *, make: bool = False) -> Iterator[Engine]:
+    """As `ledger_of`, until the end of the block."""
+    engine = ledger_of(settings, make=make)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

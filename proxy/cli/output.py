@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
+from proxy.reports.sheets import csv_text, table_text
+
+if TYPE_CHECKING:
+    from proxy.reports.answers import Answer
+
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 
 
@@ -25,9 +27,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
     if form == "json":
         print(json.dumps(list(rows), indent=2))
     elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, columns, restval="")
-        writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+        sys.stdout.write(csv_text(rows, columns))
     elif form == "table":
         from rich.console import Console
         from rich.table import Table
@@ -40,12 +40,15 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
         raise fail("--format must be table, csv or json", 2)
 
 
-def _harmless(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: names come from clients."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    try:
-        Decimal(value)
-    except InvalidOperation:
-        return f"'{value}"
-    return value
+def answer(given: Answer, form: str) -> None:
+    """A named report: its JSON as the API has it, or its rows, with what there is to say of them below (beside a CSV: on
+    stderr, so that the file stays one)."""
+    if form == "json":
+        print(given.shown.model_dump_json(indent=2))
+        return
+    if form == "table":
+        print(table_text(given.rows, given.columns), end="")
+    else:
+        show(given.rows, form, given.columns)
+    for sentence in given.said:
+        print(sentence, file=sys.stderr if form == "csv" else sys.stdout)

@@ -1,22 +1,17 @@
-"""`taximeter sessions`: what agent runs cost, and one of them as a tree. Straight on the database, with or without a server."""
+"""`taximeter sessions`: what agent runs cost, and one of them as a tree. From the database, or through a server's API."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import typer
-from sqlalchemy.engine import Engine
 
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
-from proxy.money import usd_text
-from proxy.reports import sessions as session_queries
-from proxy.reports.session_tree import Node
-from proxy.reports.shapes import duration_s, session_shown, tree_shown
-from proxy.times import BadQuestion, moment, now_s, rfc3339
+from proxy.cli.remote import named
 
 app = new_app(help="Agent sessions: the dearest, and the call tree of one.")
 
@@ -26,101 +21,114 @@ _SHOW = ("depth", "kind", "name", "model", "requests", "tokens", "cost_usd", "ow
 
 @app.command("top")
 def top(
-    order: Annotated[session_queries.Order, typer.Option("--by")] = "cost",
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
-    team: Annotated[str | None, typer.Option()] = None,
+    *,
+    order: Annotated[Literal["latest", "cost"], typer.Option("--by", help="The dearest or the latest first.")] = "cost",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 20,
+    team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
     since: Annotated[str | None, typer.Option(help="7d, 12h, or a time (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option(help="The end, not included.")] = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """The sessions with a call in the span, the dearest first; a tree of sessions counts as one."""
+    remote = server_of(server)
+    question = {"order": order, "team": team, "since": since, "until": until}
+    if remote is not None:
+        rows = list(remote.items("/api/sessions", limit, **question))
+    else:
+        rows = _read_top(config_of(config), limit, **question)
+    if form != "json":
+        rows = [row | {"tokens": sum(row["usage"].values()), "duration": _duration(row["duration_s"])} for row in rows]
+        rows = [{name: row[name] for name in _TOP} for row in rows]
+    show(rows, form, _TOP)
+
+
+def _read_top(
+    settings: Any, limit: int, *, order: Any, team: str | None, since: str | None, until: str | None
+) -> list[Any]:
+    from proxy.reports.sessions import sessions
+    from proxy.reports.shapes import session_shown
+    from proxy.times import BadQuestion, moment, now_s
+
     now = now_s()
     try:
-        with _ledger(config) as engine:
-            rows = session_queries.sessions(
-                engine,
-                limit=limit,
-                order=order,
-                since=moment(since, now) if since else None,
-                until=moment(until, now) if until else None,
-                team=team,
-            )
+        first, end = [moment(text, now) if text else None for text in (since, until)]
+        with opened(settings) as engine:
+            rows = sessions(engine, limit=limit, order=order, since=first, until=end, team=team)
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
-    shown = [session_shown(row).model_dump() for row in rows]
-    if form != "json":
-        shown = [
-            one | {"tokens": sum(one["usage"].values()), "duration": _duration(one["duration_s"])} for one in shown
-        ]
-        shown = [{name: one[name] for name in _TOP} for one in shown]
-    show(shown, form, _TOP)
+    return [session_shown(row).model_dump() for row in rows]
 
 
 @app.command("show")
 def show_one(
     session_id: Annotated[str, typer.Argument(help="As the response header x-taximeter-session-id has it.")],
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """One session as a tree of agents and calls; each line with the cost of all that is below it."""
-    with _ledger(config) as engine:
-        session = session_queries.session(engine, session_id)
-    if session is None:
-        raise fail(f"there is no session {session_id!r}")
-    about, tree = session
+    remote = server_of(server)
+    tree = remote.get(f"/api/sessions/{named(session_id)}") if remote else _read_tree(config_of(config), session_id)
     if form == "json":
-        print(tree_shown(about, tree).model_dump_json(indent=2))
+        print(json.dumps(tree, indent=2))
     elif form == "table":
-        _print_tree(about, tree)
+        _print_tree(tree)
     else:
         show(list(_lines(tree)), form, _SHOW)
 
 
-@contextlib.contextmanager
-def _ledger(config: Path | None) -> Iterator[Engine]:
-    engine = ledger_of(config_of(config))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+def _read_tree(settings: Any, session_id: str) -> dict[str, Any]:
+    from proxy.reports.sessions import session
+    from proxy.reports.shapes import tree_shown
+
+    with opened(settings) as engine:
+        known = session(engine, session_id)
+    if known is None:
+        raise fail(f"there is no session {session_id!r}")
+    return tree_shown(*known).model_dump()
 
 
-def _lines(tree: Node) -> Iterator[dict[str, Any]]:
+def _lines(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The tree as rows: each node, then its own calls, one deeper, then what is below it."""
-    for depth, node in tree.walk():
+    stack = [(0, tree)]
+    while stack:
+        depth, node = stack.pop()
+        stack += [(depth + 1, child) for child in reversed(node["children"])]
         yield {
             "depth": depth,
-            "kind": "agent" if node.agent else "session",
-            "name": node.agent or node.session,
-            "requests": node.requests,
-            "tokens": sum(node.usage.values()),
-            "cost_usd": usd_text(node.cost_nanousd),
-            "own_cost_usd": usd_text(node.own_cost_nanousd),
-            "duration": _duration(duration_s(node)),
-            "started_at": rfc3339(node.started_at),
+            "kind": "agent" if node["agent"] else "session",
+            "name": node["agent"] or node["session"],
+            "requests": node["requests"],
+            "tokens": sum(node["usage"].values()),
+            "cost_usd": node["cost_usd"],
+            "own_cost_usd": node["own_cost_usd"],
+            "duration": _duration(node["duration_s"]),
+            "started_at": node["started_at"],
         }
-        for call in node.calls:
+        for call in node["calls"]:
             yield _call_line(depth + 1, call)
 
 
 def _call_line(depth: int, call: Mapping[str, Any]) -> dict[str, Any]:
-    cost = call["cost_nanousd"]
+    cost = "unpriced" if call["cost_usd"] is None else call["cost_usd"]
+    began, ended = (datetime.fromisoformat(call[name]) for name in ("started_at", "ended_at"))
     return {
         "depth": depth,
         "kind": "call" if call["kind"] == "attempt" else call["kind"],
         "name": call["id"],
         "model": call["model"],
-        "requests": int(call["kind"] == "attempt" and call["status"] != "void"),
+        "requests": int(call["kind"] == "attempt" and call["status"] not in ("void", "running")),
         "tokens": sum(quantity for quantity in call["usage"].values() if isinstance(quantity, int)),
-        "cost_usd": "unpriced" if cost is None else usd_text(cost),
-        "own_cost_usd": "unpriced" if cost is None else usd_text(cost),
-        "duration": _duration((call["ended_at"] - call["started_at"]) / 1e6),
-        "started_at": rfc3339(call["started_at"]),
+        "cost_usd": "running" if call["status"] == "running" else cost,
+        "own_cost_usd": cost,
+        "duration": _duration((ended - began).total_seconds()),
+        "started_at": call["started_at"],
     }
 
 
-def _print_tree(about: session_queries.SessionAbout, tree: Node) -> None:
+def _print_tree(tree: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.tree import Tree
 
@@ -136,10 +144,9 @@ def _print_tree(about: session_queries.SessionAbout, tree: Node) -> None:
         text = f"{name}  ${line['cost_usd']}{calls}  {line['tokens']} tokens  {line['duration']}"
         branch = branches[depth - 1].add(text) if depth else Tree(text)
         branches[depth:] = [branch]
-    named = (("team", about.team), ("key", about.key), ("client", about.client))
-    whose = "  ".join(f"{name} {value}" for name, value in named if value)
+    whose = "  ".join(f"{name} {tree[name]}" for name in ("team", "key", "client") if tree[name])
     console = Console(width=None, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"started {rfc3339(tree.started_at)}  {whose}".rstrip())
+    console.print(f"started {tree['started_at']}  {whose}".rstrip())
     console.print(branches[0])
 
 

@@ -1,20 +1,16 @@
-"""`taximeter spend`: what was spent, by whatever is asked for. Straight on the database, with or without a server."""
+"""`taximeter spend`: what was spent, by whatever is asked for. Straight on the database, or through a server's API."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
-from proxy.reports.calendar import spend_by, total_of
-from proxy.reports.shapes import spend_shown
-from proxy.reports.spend import SpendRow, entries_since
-from proxy.times import BadQuestion, moment, now_s, rfc3339
+from proxy.cli.remote import Server
 
 app = new_app()
 
@@ -24,18 +20,30 @@ _BY = (
 )
 
 
+class _Spent(NamedTuple):
+    """The API's items and their total, and where the entries that are kept begin."""
+
+    items: Sequence[Mapping[str, Any]]
+    total: Mapping[str, Any]
+    entries_since: str | None
+
+
 @app.command("spend")
 def spend(
+    *,
     by: Annotated[str, typer.Option(help=_BY)] = "",
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="NAME=VALUE, such as team=search; as often as needed.")
+        list[str] | None,
+        typer.Option("--only", help="NAME=VALUE, such as team=search; as often as needed. No VALUE: what has none."),
     ] = None,
     since: Annotated[str | None, typer.Option(help="7d, 12h, or a time (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option(help="The end, not included.")] = None,
     zone: Annotated[
-        str, typer.Option("--timezone", help="Whose days, weeks and months, such as Europe/Berlin.")
+        str, typer.Option("--timezone", "--tz", help="Whose days, weeks and months, such as Europe/Berlin.")
     ] = "UTC",
+    limit: Annotated[int | None, typer.Option(min=1, help="How many rows; the total is that of all.")] = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """What was spent, by whatever you ask for: by time in its order, else the dearest first, with each one's share."""
@@ -43,41 +51,61 @@ def spend(
     pairs = [item.partition("=") for item in only or ()]
     if any(not name or not equals for name, equals, _ in pairs):
         raise fail("--only takes NAME=VALUE", 2)
+    question = {"by": ",".join(names), "since": since, "until": until, "tz": zone}
     filters = {name: value for name, _, value in pairs}
+    remote = server_of(server)
+    spent = _asked(remote, question, filters, limit) if remote else _read(config_of(config), question, filters)
+    items = spent.items if limit is None else spent.items[:limit]
+    _print(items, spent.total, names, form)
+    if limit is not None and len(items) == limit and form == "table":
+        typer.echo(f"at most {limit} rows, as asked (--limit)", err=True)
+    if spent.entries_since is not None:
+        known = "of the time before, whole hours are known (of users and customers whole days), and no labels"
+        typer.echo(f"Entries before {spent.entries_since} are deleted; {known}.", err=True)
+
+
+def _asked(server: Server, question: Mapping[str, Any], filters: Mapping[str, str], limit: int | None) -> _Spent:
+    params = {**question, **{f"filter.{name}": value for name, value in filters.items()}}
+    head = server.get("/api/spend", **params, limit=1)
+    items = list(server.items("/api/spend", limit, **params))
+    return _Spent(items, head["total"], head["entries_since"])
+
+
+def _read(settings: Any, question: Mapping[str, Any], filters: Mapping[str, str]) -> _Spent:
+    from proxy.reports.calendar import spend_by, total_of, zone_named
+    from proxy.reports.shapes import spend_shown, total_shown
+    from proxy.reports.spend import entries_since
+    from proxy.times import BadQuestion, moment, now_s, rfc3339
+
     now = now_s()
-    engine = ledger_of(config_of(config))
+    names = [name for name in question["by"].split(",") if name]
     try:
-        rows = spend_by(
-            engine, names, moment(since, now) if since else None, moment(until, now) if until else None,
-            only=filters, zone=ZoneInfo(zone),
-        )  # fmt: skip
+        since, until = [moment(text, now) if text else None for text in (question["since"], question["until"])]
+        zone = zone_named(question["tz"])
+        with opened(settings) as engine:
+            rows = spend_by(engine, names, since, until, only=filters, zone=zone)
+            kept_since = rfc3339(entries_since(engine))
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
-    except (KeyError, OSError, ValueError):  # as ZoneInfo refuses a name, according to what is wrong with it
-        raise fail(f"--timezone {zone!r} is no time zone; write one such as Europe/Berlin", 2) from None
-    _print(rows, names, form)
-    deleted_before = entries_since(engine)
-    if deleted_before is not None:
-        known = "of the time before, whole hours are known (of users and customers whole days), and no labels"
-        print(f"Entries before {rfc3339(deleted_before)} are deleted; {known}.", file=sys.stderr)
+    items = [spend_shown(row).model_dump() for row in rows]
+    return _Spent(items, total_shown(total_of(rows)).model_dump(), kept_since)
 
 
-def _print(rows: Sequence[SpendRow], names: Sequence[str], form: str) -> None:
+def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: Sequence[str], form: str) -> None:
     """JSON: as the API has it. CSV: a column for each unit. Table: usage in one cell, and the total below."""
-    total = total_of(rows)
     if form == "json":
-        show([spend_shown(row).model_dump() for row in rows], form, ())
+        show(items, form, ())
         return
-    shown = [spend_shown(row).model_dump() | {"share_percent": _share(row, total)} for row in rows]
+    shown = [dict(row) | {"share_percent": _share(row, total)} for row in items]
     if form == "csv":
-        units = list(total.usage)
+        units = list(total["usage"])
         flat = [_without_usage(row) | {unit: row["usage"].get(unit, 0) for unit in units} for row in shown]
         show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
-    if names and len(rows) > 1:
-        shown.append(spend_shown(total).model_dump() | {names[0]: "total", "share_percent": 100.0})
+    if names and len(items) > 1:
+        shown.append(dict(total) | {names[0]: "total", "share_percent": 100.0})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
-    of_machines = ("capacity_usd",) if total.capacity_nanousd else ()  # most have none of their own
+    of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own
     show(flat, form, (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests"))
 
 
@@ -85,5 +113,6 @@ def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "usage"}
 
 
-def _share(row: SpendRow, total: SpendRow) -> float:
-    return round(100 * row.cost_nanousd / total.cost_nanousd, 1) if total.cost_nanousd else 0.0
+def _share(row: Mapping[str, Any], total: Mapping[str, Any]) -> float:
+    whole = Decimal(total["cost_usd"])
+    return float(round(100 * Decimal(row["cost_usd"]) / whole, 1)) if whole else 0.0

@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from proxy.capacity.carbon import grids
 from proxy.capacity.closing import Terms
 from proxy.capacity.rates import Rates, Step
+from proxy.config.fields import SECTION, Names, Usd, money
 from proxy.config.file import Problem
-from proxy.config.values import Names, Section, Usd, money
 from proxy.money import NANO
 from proxy.times import instant
 
@@ -55,21 +55,25 @@ def _units(value: Any) -> int:
     return value
 
 
-class PriceFrom(Section):
+class _Section(BaseModel):
+    model_config = SECTION
+
+
+class PriceFrom(_Section):
     from_: Moment = Field(alias="from")
     """When it begins to hold: a date or a time (UTC, unless it names a zone)."""
     usd_per_hour: Usd
     """USD an hour of one unit."""
 
 
-class UnitsFrom(Section):
+class UnitsFrom(_Section):
     from_: Moment = Field(alias="from")
     """When so many are there: a date or a time (UTC, unless it names a zone)."""
     units: Units
     """How many; 0 where none is rented."""
 
 
-class Power(Section):
+class Power(_Section):
     """What one unit draws, or the meter that says so."""
 
     watts: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
@@ -80,7 +84,7 @@ class Power(Section):
     """A DCGM exporter's metrics, whose energy counters are of these machines alone."""
 
 
-class Co2(Section):
+class Co2(_Section):
     """How much carbon dioxide the power stands for."""
 
     country: str | None = None
@@ -89,7 +93,7 @@ class Co2(Section):
     """Grams of CO2e for a kWh, in place of the country's."""
 
 
-class Capacity(Section):
+class Capacity(_Section):
     name: str = Field(min_length=1, max_length=200)
     """The capacity's identity: what is in the books stays with the name."""
     upstreams: Names

@@ -21,6 +21,7 @@ from proxy.config.capacity import check_capacity
 from proxy.config.file import ConfigError, Expansion, Problem, load
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
+from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
 from proxy.config.suspicions import suspicions
 
@@ -55,9 +56,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems += _cross_checks(config, _Rows.all_of(tree))
     if problems:
         raise ConfigError(problems)
-    return config, warnings + _weak_secrets(config) + _open_secrets(config) + _idle_budgets(config) + [
-        *suspicions(config)
-    ]
+    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *suspicions(config)]
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -80,35 +79,6 @@ def _open_secrets(config: Config) -> list[str]:
         for path, url in _urls(upstream)
         if upstream.api_key and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
     ]
-
-
-def _idle_budgets(config: Config) -> list[str]:
-    """Budgets that nothing in the file could ever count in: a misspelt name makes a limit that does not hold."""
-    known: dict[str, set[str]] = {
-        "key": {key.name for key in config.keys},
-        "team": {key.team for key in config.keys if key.team},
-        "upstream": set(config.upstreams),
-        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()},
-        "model": set(config.models),
-    }
-    return [
-        f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "
-        "the budget limits nothing"
-        for index, budget in enumerate(config.budgets)
-        for attribute, patterns in budget.match.items()
-        if known.get(attribute)  # else they are all made at run time
-        for pattern in patterns
-        if not any(_overlap(pattern, name) for name in known[attribute])
-    ]
-
-
-def _overlap(pattern: str, other: str) -> bool:
-    """Whether two names, either of which may end in *, can mean the same."""
-    if pattern.endswith("*") and other.endswith("*"):
-        return pattern[:-1].startswith(other[:-1]) or other[:-1].startswith(pattern[:-1])
-    if pattern.endswith("*"):
-        return other.startswith(pattern[:-1])
-    return pattern.startswith(other[:-1]) if other.endswith("*") else pattern == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +159,7 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *_check_keys(config.keys, rows.keys),
         *_check_budgets(config.budgets, rows.budgets),
         *check_capacity(config.capacity, rows.capacity, rows.upstreams),
+        *_check_plans(config.plans),
         *_check_places(config),
     ]
 
@@ -311,22 +282,36 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
             for unit in budget.units
             if unit not in TOKENS
         ]
-        for attribute in (*budget.match, *budget.per):
-            if not known_attribute(attribute):
-                what = f"one of {', '.join(ATTRIBUTES)} or label.NAME"
-                problems.append(
-                    Problem(
-                        f"{path}.match" if attribute in budget.match else f"{path}.per", f"{attribute!r} is not {what}"
-                    )
-                )
-        for attribute, patterns in budget.match.items():
-            if not patterns:
-                problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so the budget would never count"))
-            if any("*" in pattern[:-1] for pattern in patterns):
-                problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
+        problems += _check_matches(budget.match, budget.per, path)
         if budget.overrides and len(budget.per) != 1:
             problems.append(Problem(f"{path}.overrides", "needs a `per` with exactly one attribute"))
         problems += _check_overrides(budget, path)
+    return problems
+
+
+def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path: str) -> list[Problem]:
+    problems = []
+    for attribute in (*match, *per):
+        if not known_attribute(attribute):
+            where = f"{path}.match" if attribute in match else f"{path}.per"
+            problems.append(Problem(where, f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME"))
+    for attribute, patterns in match.items():
+        if not patterns:
+            problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so it would never count"))
+        if any("*" in pattern[:-1] for pattern in patterns):
+            problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
+    return problems
+
+
+def _check_plans(plans: Sequence[Plan]) -> list[Problem]:
+    problems = []
+    for index, plan in enumerate(plans):
+        path = f"plans[{index}]"
+        problems += _check_matches(plan.match, (plan.per,), path)
+        if plan.from_ is not None and plan.to is not None and plan.from_ >= plan.to:
+            problems.append(Problem(f"{path}.to", "must be later than `from`"))
+        if plan.fee + plan.target_margin >= 1:
+            problems.append(Problem(f"{path}.target_margin", "and the fee leave nothing of the revenue for the calls"))
     return problems
 
 

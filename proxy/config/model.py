@@ -10,14 +10,13 @@ import hashlib
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
-from proxy.config.values import Names, PositiveInt, Section, Usd, money
+from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
+from proxy.config.plans import Plan
 from proxy.times import instant
 
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
@@ -33,28 +32,11 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
-    return name
+class _Section(BaseModel):
+    model_config = SECTION
 
 
-def _webhook(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
-    return url
-
-
-Webhook = Annotated[str, AfterValidator(_webhook)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
-
-
-class Server(Section):
+class Server(_Section):
     host: str = "127.0.0.1"
     """Address that the data plane listens on."""
     port: Port = 4100
@@ -105,7 +87,7 @@ class Server(Section):
     """A session's metrics are taken when it has made no call for so long."""
 
 
-class Upstream(Section):
+class Upstream(_Section):
     base_url: str
     """What the provider's own SDK takes: `https://api.openai.com/v1`."""
     api_key: str | None = Field(None, repr=False)
@@ -165,7 +147,7 @@ class Upstream(Section):
         return self.provider_name(name) not in LOCAL_PROVIDERS
 
 
-class Model(Section):
+class Model(_Section):
     upstream: str
     """Name of the upstream that serves it."""
     model: str | None = None
@@ -182,7 +164,7 @@ class Model(Section):
     """Models (of this section) to try after it; their own fallbacks are not followed."""
 
 
-class Key(Section):
+class Key(_Section):
     name: str = Field(min_length=1, max_length=200)
     """Name of the key in reports, budgets and logs; unique."""
     key: str | None = Field(None, min_length=1, repr=False)
@@ -212,7 +194,7 @@ class Key(Section):
         return hashlib.sha256((self.key or "").encode()).hexdigest()
 
 
-class Budget(Section):
+class Budget(_Section):
     name: str = Field(min_length=1, max_length=200)
     """The budget's identity: what it has spent stays with the name."""
     match: dict[str, Names] = {}
@@ -251,14 +233,14 @@ class Budget(Section):
     """Where its alerts go in place of `alerts.webhook`."""
 
 
-class Loop(Section):
+class Loop(_Section):
     repeats: Annotated[int, Field(ge=2, strict=True)]
     """How often the same request, or the same tool call in a row, is let through."""
     within_s: Annotated[float, Field(gt=0)]
     """Time in which the same requests are counted."""
 
 
-class Guards(Section):
+class Guards(_Section):
     max_requests: PositiveInt | None = None
     """Calls of one session."""
     max_usd_per_minute: Usd | None = None
@@ -267,7 +249,7 @@ class Guards(Section):
     """Stops a session that repeats itself."""
 
 
-class AssumedPrice(Section):
+class AssumedPrice(_Section):
     """USD per million tokens of a model that has no price of its own."""
 
     input: Usd
@@ -276,7 +258,7 @@ class AssumedPrice(Section):
     """USD per million output tokens."""
 
 
-class Spool(Section):
+class Spool(_Section):
     mode: Literal["write", "fsync"] = "write"
     """`write`: records survive the process. `fsync`: they survive the machine; each call then waits for the disk."""
     max_mb: PositiveInt = 4096
@@ -287,17 +269,26 @@ class Spool(Section):
     """
 
 
-class Alerts(Section):
+class Jobs(_Section):
+    poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
+    """How often the provider of a job is asked that nobody asks for."""
+    max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
+    """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
+    `unconfirmed`, still asked for, and corrected when it ends.
+    """
+
+
+class Alerts(_Section):
     webhook: Webhook | None = Field(None, repr=False)
     """Where alerts are posted as JSON; Slack's incoming webhooks understand it. Default: nowhere."""
 
 
-class Log(Section):
+class Log(_Section):
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the calls that are logged. Calls that did not go well always are."""
 
 
-class Config(Section):
+class Config(_Section):
     server: Server = Server()
     """The two planes: addresses, limits, time-outs."""
     upstreams: dict[str, Upstream] = {}
@@ -310,6 +301,8 @@ class Config(Section):
     """Virtual keys; more can be made at run time."""
     budgets: tuple[Budget, ...] = ()
     """What may be spent, by whom, in which time."""
+    plans: tuple[Plan, ...] = ()
+    """What customers pay, for `taximeter report margin`."""
     guards: Guards = Guards()
     """Limits of every session."""
     capacity: tuple[Capacity, ...] = ()
@@ -332,6 +325,8 @@ class Config(Section):
     """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
     """The records on their way to the ledger."""
+    jobs: Jobs = Jobs()
+    """Calls whose work goes on after their answer: batches, video, predictions."""
     alerts: Alerts = Alerts()
     """Who is told."""
     log: Log = Log()

@@ -23,6 +23,7 @@ def suspicions(config: Config) -> Iterator[str]:
             yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing"
         if isinstance(row, dict) and str(row.get("multiplier")) in ("0", "0.0"):
             yield f"prices[{index}].multiplier: 0 makes everything free"
+    yield from _idle_budgets(config)
     for name, model in config.models.items():
         if name in _reached(config, model.fallbacks):
             yield f"models.{name}.fallbacks: come back to {name} itself"
@@ -42,3 +43,32 @@ def _reached(config: Config, names: tuple[str, ...]) -> set[str]:
             reached.add(name)
             waiting += config.models[name].fallbacks if name in config.models else ()
     return reached
+
+
+def _idle_budgets(config: Config) -> Iterator[str]:
+    """Budgets that nothing in the file could ever count in: a misspelt name makes a limit that does not hold."""
+    known: dict[str, set[str]] = {
+        "key": {key.name for key in config.keys},
+        "team": {key.team for key in config.keys if key.team},
+        "upstream": set(config.upstreams),
+        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()},
+        "model": set(config.models),
+    }
+    yield from (
+        f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "
+        "the budget limits nothing"
+        for index, budget in enumerate(config.budgets)
+        for attribute, patterns in budget.match.items()
+        if known.get(attribute)  # else they are all made at run time
+        for pattern in patterns
+        if not any(overlap(pattern, name) for name in known[attribute])
+    )
+
+
+def overlap(pattern: str, other: str) -> bool:
+    """Whether two names, either of which may end in *, can mean the same."""
+    if pattern.endswith("*") and other.endswith("*"):
+        return pattern[:-1].startswith(other[:-1]) or other[:-1].startswith(pattern[:-1])
+    if pattern.endswith("*"):
+        return other.startswith(pattern[:-1])
+    return pattern.startswith(other[:-1]) if other.endswith("*") else pattern == other

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget
@@ -111,6 +111,31 @@ def overruns(entries: Iterable[Entry]) -> list[Event]:
     return events
 
 
+def _spent_query() -> sa.CompoundSelect[Any]:
+    """What some groups of a budget have in a window: built once, as it is asked with every batch."""
+    return sa.union_all(
+        *(
+            sa.select(table.c["group"], table.c.amount).where(
+                table.c.budget == sa.bindparam("budget"), table.c.window_start == sa.bindparam("start"),
+                table.c.measure == sa.bindparam("measure"), table.c["group"].in_(sa.bindparam("groups", expanding=True)),
+            )
+            for table in (budget_spend, budget_bases)
+        )
+    )  # fmt: skip
+
+
+_SPENT = _spent_query()
+
+
+def _spent(connection: Connection, budget: Budget, start: int, groups: Sequence[str]) -> dict[str, int]:
+    spent: dict[str, int] = dict.fromkeys(groups, 0)
+    for first in range(0, len(groups), _LOOK_UP):
+        asked = {"budget": budget.name, "start": start, "measure": budget.measure}
+        for group, amount in connection.execute(_SPENT, asked | {"groups": groups[first : first + _LOOK_UP]}):
+            spent[group] += int(amount)
+    return spent
+
+
 class Alerts:
     """Finds events in what was shipped, keeps them in the database, delivers them from a thread of its own."""
 
@@ -147,31 +172,20 @@ class Alerts:
 
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
-        touched: dict[tuple[str, int], set[str]] = {}
-        for entry in entries:
-            for name, group, start, _, _ in entry.budgets:
-                if name in budgets:
-                    touched.setdefault((name, start), set()).add(group)
+        counters = {(name, start, group) for entry in entries for name, group, start, _, _ in entry.budgets}
+        touched: dict[tuple[str, int], list[str]] = {}
+        for name, start, group in sorted(counters):
+            if name in budgets:
+                touched.setdefault((name, start), []).append(group)
+        if not touched:
+            return []
         events: list[Event] = []
-        for (name, start), groups in touched.items():
-            budget = budgets[name]
-            for group, spent in self._spent(budget, start, sorted(groups)).items():
-                events += crossings(budget, group, start, spent, now_s)
-        return events
-
-    def _spent(self, budget: Budget, start: int, groups: Sequence[str]) -> dict[str, int]:
-        spent: dict[str, int] = dict.fromkeys(groups, 0)
         with self._engine.connect() as connection:
-            for first in range(0, len(groups), _LOOK_UP):
-                some = groups[first : first + _LOOK_UP]
-                for table in (budget_spend, budget_bases):
-                    query = sa.select(table.c["group"], table.c.amount).where(
-                        table.c.budget == budget.name, table.c.window_start == start,
-                        table.c.measure == budget.measure, table.c["group"].in_(some),
-                    )  # fmt: skip
-                    for group, amount in connection.execute(query):
-                        spent[group] += int(amount)
-        return spent
+            for (name, start), groups in touched.items():
+                budget = budgets[name]
+                for group, spent in _spent(connection, budget, start, groups).items():
+                    events += crossings(budget, group, start, spent, now_s)
+        return events
 
     def _keep(self, events: Sequence[Event], now_s: float) -> None:
         if not events:

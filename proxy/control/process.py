@@ -27,26 +27,26 @@ from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
+from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
-from proxy.ledger import instances, keys, raises
+from proxy.ledger import instances, jobs, keys, raises
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
-from proxy.ledger.stored import find_stored, forget_stored
+from proxy.ledger.stored import forget_stored
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
-from proxy.reports.sessions import recalled
 from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
@@ -90,6 +90,7 @@ class _Control:
         self._live: Live | None = None  # until the API is there
         self._raises: list[dict[str, Any]] = []
         self._book: Book | None = None  # read when it is first asked for
+        self._compiled: tuple[Config | None, Sequence[Mapping[str, Any]], tuple[Budget, ...]] = (None, (), ())
 
     async def serve(self) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
@@ -115,7 +116,7 @@ class _Control:
             link = self._link = ControlServer(
                 self._data_dir / "control.sock",
                 self._first_snapshot,
-                {"sessions": self._recalled_sessions, "stored": self._stored},
+                answers(self._engine, lambda: self.config),
             )
             await link.start()
             ending.push_async_callback(link.stop)
@@ -280,8 +281,10 @@ class _Control:
         asked_at = self._recorder.check_soon() if self._shared is None else 0.0
         while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
-        seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
-        return self._snapshot(seeds)
+        if self._shared is not None:
+            return self._snapshot()
+        seeds = await asyncio.to_thread(self._seeds)
+        return self._snapshot(seeds) | {"jobs": await asyncio.to_thread(jobs.running_jobs, self._engine)}
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         raised = [list(one) for one in raises.as_raises(self._raises)]
@@ -289,21 +292,12 @@ class _Control:
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
-        return compile_budgets(self.config.budgets, raises.as_raises(self._raises))
-
-    async def _recalled_sessions(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Where sessions stand and what their trees cost, by the ledger; None where it does not answer."""
-        try:
-            return await asyncio.to_thread(recalled, self._engine, question["names"])
-        except SQLAlchemyError:
-            return None
-
-    async def _stored(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Where what is stored at providers is, by the ledger; None where it does not answer."""
-        try:
-            return await asyncio.to_thread(find_stored, self._engine, question["digests"])
-        except SQLAlchemyError:
-            return None
+        config, raised, compiled = self._compiled
+        if config is not self.config or raised is not self._raises:  # asked with every batch, changed now and then
+            config, raised = self.config, self._raises
+            compiled = compile_budgets(config.budgets, raises.as_raises(raised))
+            self._compiled = config, raised, compiled
+        return compiled
 
     def _seeds(self) -> list[dict[str, Any]]:
         return budget_seeds(self._engine, self.budgets(), now_s())

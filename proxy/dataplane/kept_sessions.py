@@ -1,6 +1,7 @@
 """The sessions of conversations in a file, so that a restart does not forget them: a line for each name, the latest last.
 
-It is a help, not a ledger: where it cannot be written or read, conversations that were under way begin new sessions.
+It is a help, not a ledger: where it cannot be written or read, conversations that were under way begin new sessions. So do
+those that were answered in the last second before a crash: lines are written some at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 log = logging.getLogger("taximeter.data")
 
+_MOST_WAITING = 1000  # lines that are not written yet
 _LINE = re.compile(r"([0-9a-f]{32}) ([\x21-\x7e]{1,200})\Z")
 
 
@@ -25,6 +27,7 @@ class KeptSessions:
         self._file: int | None = None
         self._most = 0
         self._lines = 0
+        self._waiting: list[str] = []
 
     def load(self, most: int) -> list[tuple[str, str]]:
         """The latest `most` names with their sessions, oldest first."""
@@ -36,12 +39,21 @@ class KeptSessions:
     def add(self, names: Sequence[str], session_id: str) -> None:
         if self._file is None:
             return
+        self._waiting += [f"{name} {session_id}\n" for name in names]
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added since."""
+        lines, self._waiting = self._waiting, []
+        if self._file is None or not lines:
+            return
         try:
-            os.write(self._file, "".join(f"{name} {session_id}\n" for name in names).encode())
+            _write_all(self._file, lines)
         except OSError as error:
             self._give_up(error)
             return
-        self._lines += len(names)
+        self._lines += len(lines)
         if self._lines > 2 * self._most:
             self._rewrite(self._read())
 

@@ -20,26 +20,38 @@ CHANGING = frozenset({
     "timings_per_token", "service_tier",
 })  # fmt: skip
 
+_KEPT_BYTES = 65_536  # a whole body up to this size is written once; what is larger is not held twice
+
 
 class Outgoing:
     """A body of one call: what does not change, written already, and the fields that may. Of a body that is no JSON nothing
     changes."""
 
-    __slots__ = ("_changing", "_fixed")
+    __slots__ = ("_changing", "_fixed", "_unchanged")
 
     def __init__(self, fixed: bytes, changing: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._fixed = fixed
         self._changing = changing
+        self._unchanged = b""
 
     def written(self, changes: Mapping[str, Any]) -> bytes:
         """The whole body with these fields changed."""
-        return _joined(self._fixed, {**self._changing, **changes})
+        if changes:
+            return _joined(self._fixed, {**self._changing, **changes})
+        whole = self._unchanged or _joined(self._fixed, self._changing)
+        if len(whole) < _KEPT_BYTES:
+            self._unchanged = whole
+        return whole
 
 
 def json_body(body: Mapping[str, Any]) -> Outgoing:
     """A JSON object. Raises `Refused` (400) where it is nested deeper than can be written."""
-    fixed = {name: value for name, value in body.items() if name not in CHANGING}
-    return Outgoing(dumps(fixed), {name: body[name] for name in CHANGING & body.keys()})
+    if CHANGING.isdisjoint(body):
+        return Outgoing(dumps(body))
+    fixed, changing = dict(body), {}
+    for name in CHANGING.intersection(body):
+        changing[name] = fixed.pop(name)
+    return Outgoing(dumps(fixed), changing)
 
 
 def dumps(body: Mapping[str, Any]) -> bytes:
@@ -55,4 +67,4 @@ def _joined(fixed: bytes, changing: Mapping[str, Any]) -> bytes:
     if not changing:
         return fixed
     behind = dumps(changing)
-    return behind if fixed == b"{}" else b"%b,%b" % (fixed[:-1], behind[1:])
+    return behind if fixed == b"{}" else b"".join([memoryview(fixed)[:-1], b",", memoryview(behind)[1:]])

@@ -37,6 +37,7 @@ _UNREAD_CONFIG = frozenset(
 _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
+_FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
 
@@ -224,15 +225,13 @@ def _unmarked(value: Any, depth: int = 0) -> Any:
 
 def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
+    events = list(events)
+    if (text := _chat_text(events)) is not None:
+        return [plain_bytes(["assistant", text, [], []])]
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     spoke = False
-    texts = message["content"]
     for event in events:
         if not isinstance(event, dict):
-            continue
-        if type(text := _chat_text(event)) is str:  # what most events of a stream are
-            texts.append({"type": "text", "text": text})
-            spoke = True
             continue
         response = event.get("response") if event.get("type") in _RESPONSE_ENDS else event
         if isinstance(response, dict) and response.get("object") == "response":
@@ -249,6 +248,30 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     return [turn_of(message)] if spoke else []
 
 
+def _chat_text(events: Iterable[Any]) -> str | None:
+    """The text of a chat's answer that is one text and nothing else, which most are; None for all others."""
+    texts: list[str] = []
+    spoke = False
+    for event in events:
+        if type(event) is not dict or type(choices := event.get("choices")) is not list or "type" in event:
+            return None
+        if not choices:
+            continue  # the usage
+        choice = choices[0]
+        if len(choices) > 1 or type(choice) is not dict or choice.get("index") not in _FIRST:
+            return None
+        said = choice.get("delta") or choice.get("message") or {}
+        if type(said) is not dict or said.get("tool_calls") or event.get("object") == "response":
+            return None
+        spoke = True
+        text = said.get("content")
+        if type(text) is str:
+            texts.append(text)
+        elif text is not None:
+            return None
+    return "".join(texts) if spoke else None
+
+
 class _Pieces(list[str]):
     """A text as it comes: to add each piece to the text so far would copy that every time."""
 
@@ -258,22 +281,12 @@ def _joined(call: Mapping[str, Any]) -> dict[str, Any]:
     return {"function": {**function, "arguments": "".join(function["arguments"])}}
 
 
-def _chat_text(event: Mapping[str, Any]) -> object:
-    """The text of a chat chunk that has one and nothing else; None for all other events."""
-    try:
-        (choice,) = event["choices"]
-        delta = choice["delta"]
-        return None if "tool_calls" in delta or choice.get("index") else delta["content"]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
 def _add(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
     """Add what one event says to the message; whether it said anything that belongs to an answer."""
     choices = event.get("choices")
     if isinstance(choices, list):
         for choice in choices:
-            if isinstance(choice, dict) and choice.get("index", 0) == 0:
+            if isinstance(choice, dict) and choice.get("index") in _FIRST:
                 _add_chat(message, choice.get("delta") or choice.get("message") or {})
         return bool(choices)
     candidates = event.get("candidates")

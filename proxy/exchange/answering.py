@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from pricing.cost import Cost, CostLine
@@ -105,11 +104,11 @@ class Answering:
         elif implausible(attempt, reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
-            await self._close(replace(reading, flags=flags), None, outcome)
+            await self._close(reading._replace(flags=flags), None, outcome)
             cost = None
         elif cost.status != "priced" and (cost.cost_nanousd or 0) < (attempt.reserved_nanousd or 0):
             # It was reserved as money, and comes back in units that have no price: it was not free for all that.
-            await self._close(replace(reading, flags=cost.flags), None, outcome, cost.lines)
+            await self._close(reading._replace(flags=cost.flags), None, outcome, cost.lines)
             cost = None
         else:
             await self._close(reading, cost, outcome)

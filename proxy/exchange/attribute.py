@@ -31,7 +31,7 @@ async def attributed(
     if session is None and turns.is_conversation(call):
         conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
         session_id = plane.chains.session(conversation)
-        if session_id is None:
+        if session_id is None and conversation.replies:
             session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
             elsewhere = session_id is not None
         guessed = session_id is not None

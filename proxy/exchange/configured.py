@@ -12,7 +12,9 @@ from pricing.book import Book
 from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.config.model import AssumedPrice, Config
+from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
+from proxy.jobs.api import JobEndpoint
 from proxy.latest import Latest
 from proxy.types import Route
 from proxy.upstream.destinations import Destination, destinations_of
@@ -23,11 +25,12 @@ _MAX_FACTS = 10_000
 
 
 class ModelFacts(NamedTuple):
-    """A model's limits (None: unknown) and whether it has a price, good until `until_s`."""
+    """A model's limits (None: unknown), whether it has a price, and its provider's name in the book, good until `until_s`."""
 
     context_tokens: int | None
     max_output_tokens: int | None
     priced: bool
+    canonical: str
     until_s: float
 
 
@@ -51,6 +54,10 @@ class Configured:
             raise dialect_not_supported(route.requested, family)
         return destination
 
+    def longest_s(self, endpoint: Endpoint) -> int:
+        """How long the reservation of a call of this kind stands."""
+        return self.config.jobs.max_s if isinstance(endpoint, JobEndpoint) else self.config.server.max_call_s
+
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
         """What the price book says of a model, looked up again every minute."""
         key = (provider, model)
@@ -58,7 +65,9 @@ class Configured:
         if facts is None or facts.until_s <= now_s:
             limits = self.book.limits(provider, model)
             priced = self.book.is_priced(provider, model, int(now_s))
-            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, now_s // 60 * 60 + 60)
+            canonical = self.book.catalog.canonical(provider)
+            until_s = now_s // 60 * 60 + 60
+            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, canonical, until_s)
             self.facts[key] = facts
         return facts
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -42,7 +41,7 @@ def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
         return False
     times = call.passes * call.sequences
     written = context
-    if configured.book.catalog.canonical(route.provider) in _WITHIN_THE_CAP:
+    if facts.canonical in _WITHIN_THE_CAP:
         written = route.max_output_tokens or facts.max_output_tokens or context
     return given > max(context * times, bound.input_tokens or 0) or (
         taken > (max(written, bound.output_tokens) + bound.aside) * times
@@ -110,4 +109,4 @@ def _counted(
     for unit, quantity in reported.usage.items():
         usage[unit] = max(quantity, usage.get(unit, 0))
     flags = tuple(dict.fromkeys((*reported.flags, *counted.flags)))
-    return replace(reported, usage=usage, source="estimated", flags=flags)
+    return reported._replace(usage=usage, source="estimated", flags=flags)

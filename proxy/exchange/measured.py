@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 from pricing.cost import Cost
@@ -48,7 +47,7 @@ async def measured(
         seconds = await asyncio.to_thread(seconds_of, body, raw=call.body.get("response_format") == "pcm")
         if seconds is not None:
             spoken = (
-                replace(reported, usage=usage, source="estimated") for usage in _spoken(call, seconds, context.model)
+                reported._replace(usage=usage, source="estimated") for usage in _spoken(call, seconds, context.model)
             )
             return next((one for one in spoken if price(one).cost_nanousd is not None), reported)
     return reported
@@ -59,8 +58,8 @@ async def _heard(call: Call, reader: Reader, context: Context, answer: Answer) -
     seconds = await asyncio.to_thread(seconds_of, files[0]) if files else None
     if seconds is None:
         return None
-    reading = reader.answer(answer, replace(context, selector={**context.selector, "duration_seconds": seconds}))
-    return replace(reading, source="estimated") if reading.usage else reading
+    reading = reader.answer(answer, context._replace(selector={**context.selector, "duration_seconds": seconds}))
+    return reading._replace(source="estimated") if reading.usage else reading
 
 
 def _spoken(call: Call, seconds: Decimal, model: str) -> Iterator[Mapping[str, Quantity]]:

@@ -16,6 +16,7 @@ from proxy.config.model import LOCAL_PROVIDERS
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
+from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
@@ -26,15 +27,16 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     destination = configured.destination(route, exchange.endpoint.family.name)
-    known = _by_known_name(exchange, route)
-    _refuse_unreadable(call, known)
     if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
     started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint)
     facts = configured.facts_of(route.provider, route.model, began_s)
+    # What a provider does, it does by each of its names: the book's is the one that our tables have.
+    known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)
+    _refuse_unreadable(call, known)
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
@@ -42,35 +44,19 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider)
-    changes |= name_cap(call, known.provider)
+    if renamed := name_cap(call, known.provider):
+        changes |= renamed
     body = outgoing.written(changes)
     size = rendered_size(call, body, known.provider)
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    fixed = _fixed_conditions(exchange, call, route, known.provider, int(began_s))
-    factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
-    limits = facts.context_tokens, facts.max_output_tokens
-    price = CallPrice(
-        book=configured.book,
-        provider=route.provider,
-        model=route.model,
-        at_s=int(began_s),
-        until_s=int(began_s) + longest_s,
-        attributes=attributes,
-        fixed=fixed,
-        without=ceilings.impossible_units(call, body),
-        factor=factor,
-        physical=ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
-        media=bound.media,
-        things=call.things,
-        free=call.free,
+    price, ordinary = _prices(
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s)
     )
-    ordinary = None
-    if "service_tier" not in fixed and may_be_ordinary(call):
-        ordinary = replace(price, fixed={**fixed, **ORDINARY})
-    ceiling_nanousd = price(bound.usage) if priced and bound.usage else None
+    usage = bound.usage
+    ceiling_nanousd = price(usage) if priced and usage else None
     matching = configured.budgets.candidates(exchange.identity, route, attributes)
-    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, bound.usage, requests), began_s)
+    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, usage, requests), began_s)
     _require_bounds(exchange, route, claimed, bound, ceiling_nanousd)
     return Plan(
         id=plane.ids.new(started_at),
@@ -94,10 +80,41 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
 
 
-def _by_known_name(exchange: Exchange, route: Route) -> Route:
-    """The route with its provider's name as the book has it: what a provider does, it does by each of its names."""
-    name = exchange.configured.book.catalog.canonical(route.provider)
-    return route if name == route.provider else replace(route, provider=name)
+def _prices(
+    exchange: Exchange,
+    call: Call,
+    route: Route,
+    known: Route,
+    facts: ModelFacts,
+    bound: ceilings.Ceiling,
+    *,
+    attributes: dict[str, str | None],
+    body: bytes,
+    at_s: int,
+) -> tuple[CallPrice, CallPrice | None]:
+    """What usage of this call costs at most; and that at the ordinary service tier, where we may ask for it."""
+    configured = exchange.configured
+    fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
+    factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
+    limits = facts.context_tokens, facts.max_output_tokens
+    price = CallPrice(
+        configured.book,
+        route.provider,
+        route.model,
+        at_s,
+        at_s + configured.config.server.max_call_s,
+        attributes,
+        fixed,
+        ceilings.impossible_units(call, body),
+        factor,
+        ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
+        bound.media,
+        call.things,
+        call.free,
+    )
+    if "service_tier" not in fixed and may_be_ordinary(call):
+        return price, price._replace(fixed={**fixed, **ORDINARY})
+    return price, None
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
@@ -120,7 +137,9 @@ def _another(exchange: Exchange, route: Route, model: str) -> str:
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
     """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     configured = exchange.configured
-    asked = {**call.fixed, **asked_of(call.body)}
+    asked = asked_of(call.body)
+    if call.fixed:
+        asked = {**call.fixed, **asked}
     if asked:
         asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
     return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
@@ -152,6 +171,8 @@ def _require_bounds(
     ceiling_nanousd: int | None,
 ) -> None:
     """A blocking budget can only count what has a bound, and a price where it counts money."""
+    if ceiling_nanousd is not None and bound.input_tokens is not None:
+        return
     hard = {claim.measure for _, claim in claimed if claim.hard}
     if not bound.usage and hard & {"usd", "tokens"}:
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")

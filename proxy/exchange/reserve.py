@@ -56,9 +56,11 @@ async def _climb(attempt: Attempt) -> Granted:
     plane = attempt.exchange.plane
     if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
         await _wait_for_seeds(attempt)
-    ladder = Ladder(attempt)
+    ladder: Ladder | None = None
     while True:
         try:
+            if ladder is None:
+                return await attempt.reserve()
             return await attempt.reserve(ladder.least_nanousd, ladder.most_nanousd)
         except StoreUnavailable:
             if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
@@ -66,6 +68,7 @@ async def _climb(attempt: Attempt) -> Granted:
             attempt.unreserved()
             return Granted()
         except NoRoomError as no_room:
+            ladder = ladder or Ladder(attempt)
             for step in STEPS:
                 if await step(ladder, no_room):
                     break

@@ -52,6 +52,8 @@ def schedule(route: Route, named: Callable[[str], Route], *, follow: bool) -> li
 
     A fallback's own fallbacks are not followed. named: the route of a model by its name in the configuration.
     """
+    if not route.retries and not route.fallbacks:
+        return [Turn(route, 0)]
     routes = [route, *(named(name) for name in route.fallbacks if follow)]
     return [Turn(one, earlier) for one in routes for earlier in range(1 + one.retries)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from pricing.cost import Cost
@@ -108,7 +107,7 @@ class Streamed(Answering):
         if not self.is_doubtful(reading, gate.watch.kept) and gate.watch.so_far:
             return reading
         if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.watch.final:
-            reading = replace(reading, usage={}, source="none")  # of one of the prompts
+            reading = reading._replace(usage={}, source="none")  # of one of the prompts
         all_seen = self.client.gone and self.stops_when_left
         return await self.counted(reading, gate.watch.events_seen(), share=gate.watch.share_seen, all_seen=all_seen)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 
 from pricing.usage import Reading
 from proxy.exchange.asking import providers_count
@@ -41,4 +40,4 @@ async def unseen(attempt: Attempt, *, breaks_down: bool) -> Reading:
         written = min(math.ceil(pace * (time.perf_counter() - attempt.dispatched)), most)
     given = await providers_count(attempt) if not breaks_down else None
     reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True, given=given)
-    return replace(reading, usage={**reading.usage, "output": written}) if written else reading
+    return reading._replace(usage={**reading.usage, "output": written}) if written else reading

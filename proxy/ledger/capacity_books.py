@@ -22,16 +22,10 @@ from proxy.capacity.runs import Run, Tokens, tokens_within
 from proxy.capacity.server_metrics import Passed
 from proxy.capacity.split import Shared, Span
 from proxy.ledger.capacity_calls import Pending, pending
+from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
 from proxy.ledger.database import writing
 from proxy.ledger.rolling import Rolling
-from proxy.ledger.schema import (
-    TOKEN_COLUMNS,
-    capacities,
-    capacity_minutes,
-    capacity_samples,
-    capacity_shares,
-    entries,
-)
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life, lives, observed
 
 MINUTES_AT_ONCE = 240

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from proxy.capacity.runs import Run
-from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life
 
 _INPUTS = tuple(column for unit, column in TOKEN_COLUMNS.items() if unit == "input" or unit.startswith("cache_write"))
@@ -39,8 +39,9 @@ class Pending(NamedTuple):
 
 def pending(connection: Connection, capacity: str, until: int, known: Sequence[Life]) -> list[Pending]:
     """Those that began before `until`, in the order of their ids."""
-    where = (entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until)
-    rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(*where)).mappings()]
+    mine = sa.and_(entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until)
+    ended = entries.c.status.not_in(NOT_COUNTED)  # a job that runs has no end yet
+    rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(mine, ended)).mappings()]
     corrected = _ends(connection, [row["corrects_id"] for row in rows if row["corrects_id"]])
     rows.sort(key=lambda row: row["id"])
     return [Pending(row, run_of(row, known, corrected.get(row["corrects_id"]))) for row in rows]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.jobs.machine import RUNNING
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
 from proxy.spool import records
@@ -70,15 +71,15 @@ class Pairing:
     def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
         self._instance = instance
         self._done = done
-        self._open: dict[str, tuple[records.Intent, Position]] = {}
+        self._open: dict[str, tuple[records.Intent, Record]] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
         self.lately: deque[Entry] = deque(maxlen=lately)
 
     def resume_at(self, behind: Position) -> Position:
         """Where a restart has to read from: the earliest open INTENT, else `behind`."""
-        for _, start in self._open.values():
-            return start
+        for _, record in self._open.values():
+            return record.start_position
         return behind
 
     @property
@@ -116,21 +117,26 @@ class Pairing:
                 value = orjson.loads(record.payload)
                 self._take(value, record, batch)
             except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
-                if record.end_position > self._done:  # else: the end of an attempt that began before where we resumed
+                if not self._is_known(record):  # else: the end of an attempt that began before where we resumed
                     batch.unreadable.append(record)
                     self._end_unread(value, batch)
 
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
-        kind, known = value["t"], record.end_position <= self._done
+        kind, known = value["t"], self._is_known(record)
         if kind == "intent":
-            self._open[value["id"]] = (value, record.start_position)
+            self._open[value["id"]] = (value, record)
         elif kind in ("settle", "void"):
-            intent, _ = self._open[value["id"]]
+            job = value.get("job")  # its end brings its INTENT along
+            intent = job["intent"] if job else self._open[value["id"]][0]
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
             self.lately.append(entry)
             if not known:
                 batch.entries.append(entry)
+        elif kind == "job":
+            self._close(value["id"])
+            if not known:
+                batch.entries.append(self._running(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
         elif kind == "reserved":
@@ -152,21 +158,25 @@ class Pairing:
         elif kind not in ("open", "epoch"):
             raise ValueError(kind)
 
+    def _is_known(self, record: Record) -> bool:
+        return (record.segment, record.end) <= self._done
+
     def _close(self, attempt_id: str) -> None:
         self._open.pop(attempt_id, None)
-        self._waiting.discard(attempt_id)
-        self._expired.discard(attempt_id)
+        if self._waiting or self._expired:
+            self._waiting.discard(attempt_id)
+            self._expired.discard(attempt_id)
 
     def _reserved_after_all(self, value: records.Reserved) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
-        intent, start = self._open[value["id"]]
+        intent, record = self._open[value["id"]]
         smaller: records.Intent = {
             **intent,
             "reserved_nanousd": value["reserved_nanousd"],
             "budgets": value["budgets"],
         }
-        self._open[value["id"]] = smaller, start
+        self._open[value["id"]] = smaller, record
 
     def _end_unread(self, value: Any, batch: Batch) -> None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
@@ -189,6 +199,22 @@ class Pairing:
         self._open.clear()
         self._waiting.clear()
         self._expired.clear()
+
+    def _running(self, value: records.JobBegun) -> Entry:
+        """The entry of a job that has begun: it counts as nothing until its end."""
+        end: records.Settle = {
+            "t": "settle",
+            "id": value["id"],
+            "ended_at": value["at"],
+            "status": RUNNING,
+            "outcome": RUNNING,
+            "cost_nanousd": None,
+            "cost_source": "computed",
+            "usage_source": "none",
+            "budgets": (),
+            "job": value["job"],
+        }
+        return entry_of(value["job"]["intent"], end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
         end: records.Settle = {

@@ -48,11 +48,11 @@ def create_key(
         _check(attribute, [] if value is None else [value])
     _check("labels", [*(labels or {}), *(labels or {}).values()], most=2 * _MOST_LABELS)
     _check("models", models or [], most=_MOST_MODELS)
-    secret = "sk-tx-" + secrets.token_urlsafe(32)
+    secret, key_id = _new_secret()
     now = now_us()
     values = {
         "id": Ids().new(now),
-        "key_id": hashlib.sha256(secret.encode()).hexdigest(),
+        "key_id": key_id,
         "name": name,
         "team": team,
         "user": user,
@@ -68,6 +68,33 @@ def create_key(
             raise NameTakenError(f"there is a key named {name!r} already; revoke it first, or take another name")
         connection.execute(sa.insert(keys).values(values))
     return _shown(values | {"revoked_at": None}), secret
+
+
+def _new_secret() -> tuple[str, str]:
+    """A secret, and what is kept of it."""
+    secret = "sk-tx-" + secrets.token_urlsafe(32)
+    return secret, hashlib.sha256(secret.encode()).hexdigest()
+
+
+def rotate_key(engine: Engine, id_or_name: str, *, grace_s: int = 0) -> tuple[dict[str, Any], str] | None:
+    """A new secret for the key with this id or name: the same name, team, budgets and spend. The old one works on for
+    `grace_s`. The new row and its secret; None where there is no such key."""
+    now = now_us()
+    with writing(engine).begin() as connection:
+        for column in (keys.c.id, keys.c.name):
+            live = sa.select(keys).where(column == id_or_name, keys.c.revoked_at.is_(None))
+            old = connection.execute(live.order_by(keys.c.created_at.desc())).mappings().first()
+            if old is not None:
+                break
+        else:
+            return None
+        secret, key_id = _new_secret()
+        values = dict(old) | {"id": Ids().new(now), "key_id": key_id, "created_at": now}
+        ends = {"expires_at": min(now + grace_s * 1_000_000, old["expires_at"] or now + grace_s * 1_000_000)}
+        same = sa.update(keys).where(keys.c.id == old["id"])
+        connection.execute(same.values(ends if grace_s else {"revoked_at": now}))
+        connection.execute(sa.insert(keys).values(values))
+    return _shown(values), secret
 
 
 def list_keys(engine: Engine) -> list[dict[str, Any]]:

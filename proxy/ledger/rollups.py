@@ -6,16 +6,16 @@ Void entries count nowhere; a correction changes cost and usage, but is no reque
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
 
 from proxy.ledger.schema import (
-    SUMS,
+    NOT_COUNTED,
     TOKEN_COLUMNS,
     spend_days,
     spend_hours,
@@ -34,8 +34,8 @@ _MAX_UNIT_CHARS = 100
 
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
-_SHARE = SUMS.index("capacity_nanousd")
-_TOKENS = tuple((SUMS.index(column), column) for column in TOKEN_COLUMNS.values())
+Numbers = tuple[int, ...]  # in the order of SUMS
+_TOKENS = itemgetter(*TOKEN_COLUMNS.values())
 
 
 class Rolled(NamedTuple):
@@ -48,32 +48,20 @@ class Rolled(NamedTuple):
 class _Group:
     """What the entries of one group come to."""
 
-    __slots__ = ("numbers", "units")
+    __slots__ = ("rows", "units")
 
     def __init__(self) -> None:
-        self.numbers = [0] * len(SUMS)
+        self.rows: list[Numbers] = []
         self.units: Units | None = None  # most have none
 
-    def add_row(self, row: Mapping[str, Any], units: Units | None) -> None:
-        numbers, cost = self.numbers, row["cost_nanousd"]
-        if row["kind"] == "attempt":
-            numbers[0] += 1
-            if cost is None:
-                numbers[1] += 1
-        if cost:
-            numbers[2] += cost
-        if row["capacity_nanousd"]:
-            numbers[_SHARE] += row["capacity_nanousd"]
-        for position, column in _TOKENS:
-            if row[column]:
-                numbers[position] += row[column]
+    @property
+    def numbers(self) -> Numbers:
+        return self.rows[0] if len(self.rows) == 1 else tuple(map(sum, zip(*self.rows, strict=True)))
+
+    def add_row(self, numbers: Numbers, units: Units | None) -> None:
+        self.rows.append(numbers)
         if units:
             self.add_units(units)
-
-    def add(self, other: _Group) -> None:
-        self.numbers = list(map(operator.add, self.numbers, other.numbers))
-        if other.units:
-            self.add_units(other.units)
 
     def add_units(self, units: Units) -> None:
         if self.units is None:
@@ -94,7 +82,7 @@ class _Session(_Group):
         self.last_at: int = row["started_at"]
         self.ended_at: int = row["ended_at"]
 
-    def see(self, row: Mapping[str, Any]) -> None:
+    def see_another(self, row: Mapping[str, Any]) -> None:
         team, started_at = row["team"], row["started_at"]
         if team != self.team and team is not None and (self.team is None or team > self.team):
             self.team = team
@@ -111,18 +99,24 @@ def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, _Session] = {}
     for row in rows:
-        if row["status"] == "void":
+        if row["status"] in NOT_COUNTED:
             continue
         units = units_of(row["usage"]) if row["usage"] else None
-        started_at = row["started_at"]
-        names = tuple([row[name] for name in _ALL])
-        by_hour[started_at - started_at % HOUR_US, names].add_row(row, units)
+        started_at, numbers = row["started_at"], _numbers(row)
+        by_hour[started_at - started_at % HOUR_US, _ALL(row)].add_row(numbers, units)
         session = sessions.get(row["root_session_id"])
         if session is None:
             session = sessions[row["root_session_id"]] = _Session(row)
-        session.see(row)
-        session.add_row(row, units)
+        else:
+            session.see_another(row)
+        session.add_row(numbers, units)
     return _rolled(by_hour, sessions)
+
+
+def _numbers(row: Mapping[str, Any]) -> Numbers:
+    cost = row["cost_nanousd"]
+    request = row["kind"] == "attempt"
+    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row), row["capacity_nanousd"] or 0)
 
 
 def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
@@ -149,15 +143,15 @@ def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
         rows.append((group, name, session.team, *session.numbers, session.first_at, session.last_at, session.ended_at))
         if session.units:
             units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in session.units.items()]
-    tables[spend_sessions.name] = sorted(rows, key=operator.itemgetter(0))
+    tables[spend_sessions.name] = sorted(rows, key=itemgetter(0))
     return Rolled(tables, sorted(units))
 
 
-_key = operator.itemgetter(0, 1)
+_key = itemgetter(0, 1)
 
 
 # All names, in an order in which those of either kind of roll-up stand together.
-_ALL = ("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
+_ALL = itemgetter("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
 _NAMES, _PEOPLE = slice(0, 6), slice(3, 8)
 
 
@@ -165,7 +159,7 @@ def _merged(groups: Groups, length_us: int, names: slice) -> Groups:
     """The groups of longer times, or of fewer names."""
     merged: Groups = defaultdict(_Group)
     for (start_at, values), group in groups.items():
-        merged[start_at - start_at % length_us, values[names]].add(group)
+        merged[start_at - start_at % length_us, values[names]].add_row(group.numbers, group.units)
     return merged
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0009"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0011"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -258,79 +258,31 @@ spend_units = Table(
 )
 
 
-# Machines of one's own: when their books begin, up to which minute they are closed, who closes them, and (JSON) the sums of
-# what is closed and what the next minute has to know of the ones before.
-capacities = Table(
-    "capacities",
+# Jobs at providers, as long as something may still come of them. digest: of the provider's id and its owner. ask_at: when its
+# provider is to be asked next; NULL: never again. settled: what each budget was charged with last, as in an entry's `budgets`.
+# record: `proxy.jobs.job.Job`, as it began.
+jobs = Table(
+    "jobs",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("since_at", BigInteger, nullable=False),
-    Column("closed_until", BigInteger, nullable=False),
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("api", Text, nullable=False),
+    Column("operation", Text),
+    Column("state", Text, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
-    Column("keeper", Text),
-    Column("keeper_until", BigInteger, nullable=False),
-    Column("totals", Text, nullable=False),
-    Column("carried", Text, nullable=False),
+    Column("deadline_at", BigInteger, nullable=False),
+    Column("ask_at", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Column("reserved_nanousd", BigInteger),
+    Column("cost_nanousd", BigInteger),
+    Column("settled", Text),
+    Column("record", Text, nullable=False),
+    Index("jobs_digest", "digest"),
+    Index("jobs_ask_at", "ask_at"),
+    Index("jobs_state", "state", "created_at"),
 )
-
-# Each closed minute of a capacity, once. cost = busy + idle + outside. time_us: what of it belongs to the books. late: of
-# `busy`, what was idle until a call that came late had it. Energy is NULL where it is unknown. server, levels: JSON.
-capacity_minutes = Table(
-    "capacity_minutes",
-    metadata,
-    Column("capacity", Text, primary_key=True),
-    Column("minute_at", BigInteger, primary_key=True),
-    *[
-        Column(name, BigInteger, nullable=False)
-        for name in (
-            "time_us", "cost_nanousd", "busy_nanousd", "idle_nanousd", "outside_nanousd", "late_nanousd", "busy_us",
-            "calls_us", "unobserved_us", "requests", "input_tokens", "cache_read_tokens", "output_tokens",
-            "input_nanousd", "saved_nanousd",
-        )
-    ],
-    Column("busy_millijoules", BigInteger),
-    Column("idle_millijoules", BigInteger),
-    Column("energy_source", Text),
-    Column("weights", Text),
-    Column("server", Text),
-    Column("levels", Text),
-    sqlite_with_rowid=False,
-)  # fmt: skip
-
-# The shares of calls that ran in several minutes, a row for each of these.
-capacity_shares = Table(
-    "capacity_shares",
-    metadata,
-    Column("entry_id", Text, primary_key=True),
-    Column("minute_at", BigInteger, primary_key=True),
-    Column("capacity", Text, nullable=False),
-    Column("nanousd", BigInteger, nullable=False),
-    Column("millijoules", BigInteger),
-    Column("metered", Boolean),
-    Index("capacity_shares_minute", "capacity", "minute_at"),
-    sqlite_with_rowid=False,
-)
-
-# What the servers' and meters' counters said in minutes that are not closed yet (JSON), by whoever looked.
-capacity_samples = Table(
-    "capacity_samples",
-    metadata,
-    Column("capacity", Text, primary_key=True),
-    Column("minute_at", BigInteger, primary_key=True),
-    Column("instance", Text, primary_key=True),
-    Column("samples", Text, nullable=False),
-)
-
-# When each instance lived, a row a life. complete_until: its calls that began before are in the ledger, all of them ended.
-capacity_watch = Table(
-    "capacity_watch",
-    metadata,
-    Column("instance", Text, primary_key=True),
-    Column("since_at", BigInteger, primary_key=True),
-    Column("until_at", BigInteger, nullable=False),
-    Column("complete_until", BigInteger, nullable=False),
-)
-
 
 # Entries of calls that began before `entries_since_at` are deleted, or are about to be. One row; none where nothing is.
 retention = Table(
@@ -350,6 +302,39 @@ budget_retired = Table(
     Column("measure", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
 )
+
+# What customers paid (`taximeter revenue import`): in [from_at, to_at) this much in all. `plan` "" is none.
+revenue = Table(
+    "revenue",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("from_at", BigInteger, primary_key=True),
+    Column("to_at", BigInteger, primary_key=True),
+    Column("plan", Text, primary_key=True),
+    Column("amount_nanousd", BigInteger, nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
+)
+
+# Months that were charged (`taximeter report month --close`), as they were: `items` and `adjustments` are JSON.
+closed_months = Table(
+    "closed_months",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("by", Text, primary_key=True),
+    Column("timezone", Text, primary_key=True),
+    Column("mark_up", Text, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("adjustments", Text, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),
+)
+
+
+NOT_COUNTED = ("void", "running")
+
+
+def counted() -> sa.ColumnElement[bool]:
+    """Whether an entry counts in sums: not one that was surely never sent, nor a job that still runs."""
+    return entries.c.status.not_in(NOT_COUNTED)
 
 
 def horizon(connection: Connection) -> int | None:

@@ -74,7 +74,11 @@ def is_sound(row: Row) -> bool:
         if any(kind not in allowed for kind, allowed in zip(signature, _TYPES.values(), strict=True)):
             return False
         _sound_signatures.add(signature)
-    return all(-MOST <= (row[name] or 0) <= MOST for name in _MONEY)
+    return (
+        -MOST <= (row["cost_nanousd"] or 0) <= MOST
+        and -MOST <= (row["reserved_nanousd"] or 0) <= MOST
+        and -MOST <= (row["provider_cost_nanousd"] or 0) <= MOST
+    )
 
 
 def repaired(row: Row, budgets: Sequence[BudgetAmount]) -> Row:

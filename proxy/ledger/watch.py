@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from proxy.capacity.closing import union
 from proxy.capacity.split import Span
-from proxy.ledger.schema import capacity_watch
+from proxy.ledger.capacity_schema import capacity_watch
 
 ALIVE_US = 30_000_000  # who has not said so for so long is away
 EVER = 2**62

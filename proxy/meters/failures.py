@@ -36,7 +36,7 @@ def is_failure(event: Mapping[str, Any]) -> bool:
     response = mapping(event.get("response")) if "type" in event else event
     if response.get("object") == "response" and response.get("status") == "failed":
         return True
-    if number(mapping(event.get("base_resp")).get("status_code")):
+    if "base_resp" in event and number(mapping(event["base_resp"]).get("status_code")):
         return True
     if not _BEDROCK.isdisjoint(event):
         return True

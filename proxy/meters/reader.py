@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from pricing.usage import Quantity, Reading
 from proxy.meters.failures import is_failure, wrote
@@ -29,8 +29,10 @@ _ASKED = {"service_tier": "service_tier", "serviceTier": "service_tier", "speed"
 _ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", "unspecified", "not_available", "none"}
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Context(NamedTuple):
     """What is known of a call besides its response.
 
     provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that whoever asks for
@@ -42,9 +44,9 @@ class Context:
     provider: str = ""
     endpoint: str = ""
     model: str = ""
-    request: Mapping[str, Any] = field(default_factory=dict)
-    response_headers: Mapping[str, str] = field(default_factory=dict)
-    selector: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = _NOTHING
+    response_headers: Mapping[str, str] = _NOTHING
+    selector: Mapping[str, Any] = _NOTHING
     service_tier: str | None = None
     from_client: bool = False
 
@@ -104,7 +106,7 @@ class Reader:
         if answer.streamed:
             return self.whole(answer.values, context)
         reading = self.whole(answer.values[0] if answer.values else {}, context)
-        return replace(reading, source="partial") if answer.cut and reading.source == "provider" else reading
+        return reading._replace(source="partial") if answer.cut and reading.source == "provider" else reading
 
     def usage_only(self, usage: object, context: Context = NO_CONTEXT) -> Reading:
         """Read a usage object that was cut out of its response."""
@@ -152,12 +154,14 @@ class StreamReader:
         if reading.source != "none" or self._last is None:
             return reading
         if self._failed:  # an error before any work is known to cost nothing
-            return reading if self._wrote else replace(reading, source="provider")
+            return reading if self._wrote else reading._replace(source="provider")
         return self._reader.whole(self._last, self._context)  # perhaps a whole response, sent as the only event
 
 
 def asked_of(request: Mapping[str, Any]) -> dict[str, str]:
     """The conditions of its price that a client's request states: {} for nearly all."""
+    if _ASKED.keys().isdisjoint(request):
+        return {}
     tally = Tally()
     for key, name in _ASKED.items():
         if key in request:

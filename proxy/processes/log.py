@@ -16,19 +16,6 @@ import orjson
 
 from proxy.money import usd_text
 
-_FACTS = (
-    "id",
-    "request_id",
-    "key",
-    "team",
-    "model",
-    "upstream",
-    "operation",
-    "stream",
-    "status",
-    "outcome",
-    "http_status",
-)
 _QUIET = ("uvicorn.error", "alembic", "asyncio")
 
 
@@ -74,15 +61,30 @@ def _cost(row: Mapping[str, Any]) -> str | None:
 
 
 def _json(row: Mapping[str, Any]) -> str:
-    line: dict[str, Any] = {"at": datetime.fromtimestamp(row["ended_at"] / 1e6, UTC).isoformat(), "logger": "call"}
-    line |= {name: row[name] for name in _FACTS}
-    line |= {"session_id": row["root_session_id"], "client": row["client"], "cost_usd": _cost(row)}
-    line |= {
-        "input_tokens": row["input_tokens"],
-        "output_tokens": row["output_tokens"],
-        "duration_ms": row["duration_ms"],
-    }
-    return orjson.dumps(line).decode() + "\n"
+    return orjson.dumps(
+        {
+            "at": datetime.fromtimestamp(row["ended_at"] / 1e6, UTC).isoformat(),
+            "logger": "call",
+            "id": row["id"],
+            "request_id": row["request_id"],
+            "key": row["key"],
+            "team": row["team"],
+            "model": row["model"],
+            "upstream": row["upstream"],
+            "operation": row["operation"],
+            "stream": row["stream"],
+            "status": row["status"],
+            "outcome": row["outcome"],
+            "http_status": row["http_status"],
+            "session_id": row["root_session_id"],
+            "client": row["client"],
+            "cost_usd": _cost(row),
+            "input_tokens": row["input_tokens"],
+            "output_tokens": row["output_tokens"],
+            "duration_ms": row["duration_ms"],
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    ).decode()
 
 
 def _plain(row: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ made of whole UTC hours (a zone that is half an hour off has its days begin with
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,43 +28,76 @@ def spend_by(
     only: Mapping[str, str] | None = None,
     zone: ZoneInfo = UTC,
 ) -> list[SpendRow]:
-    """As `spend`, with `month` and `week` too, in any time zone, and only of what has these values.
+    """As `spend`, with `month` and `week` too, in any time zone, and only of what has these values ("" is none).
 
     Without a time the dearest comes first; with one, time goes forward and the dearest of each comes first. Days and
     hours of UTC are RFC 3339, as `spend` has them; other periods are named by their local date, hours by their local time.
     Raises `BadQuestion`.
     """
     only = only or {}
-    periods = [name for name in by if name in PERIODS]
-    if len(set(by)) < len(by) or len(periods) > 1:
-        raise BadQuestion("group by each name once, and by one of month, week, day and hour at most")
-    if any(name in PERIODS for name in only):
-        raise BadQuestion("times are chosen by since and until")
+    if len(set(by)) < len(by):
+        raise BadQuestion("group by each name once")
+    times = [name for name in only if name in PERIODS]
+    if times:
+        raise BadQuestion(f"{times[0]}: is no filter; a span of time is since and until")
     finest = "hour" if zone.key != "UTC" or "hour" in by else "day"
-    names = [finest if name in PERIODS else name for name in by]
-    rows = spend(engine, [*names, *(name for name in only if name not in names)], since, until)
+    names = dict.fromkeys([*(finest if name in PERIODS else name for name in by), *only])
+    rows = spend(engine, list(names), since, until)
     folded: dict[tuple[str | None, ...], SpendRow] = {}
     for row in rows:
-        if any(row.group[name] != value for name, value in only.items()):
+        if any((row.group[name] or "") != value for name, value in only.items()):
             continue
         group = {name: _named(row, name, finest, zone) for name in by}
         key = tuple(group.values())
         folded[key] = _added(folded.get(key), row, group)
     if not by and not folded:
         folded[()] = SpendRow({}, 0, {}, 0, 0)
-    time = periods[0] if periods else None
+    return sorted(folded.values(), key=_rank)
 
-    def rank(row: SpendRow) -> tuple[str | int, ...]:
-        return (row.group[time] or "") if time else "", -row.cost_nanousd, *map(str, row.group.values())
 
-    return sorted(folded.values(), key=rank)
+Rank = tuple[str, int, tuple[tuple[bool, str], ...]]
+
+
+def _rank(row: SpendRow) -> Rank:
+    """Time goes forward, the dearest of each time comes first, and no two rows have one place."""
+    time = next((row.group[name] or "" for name in reversed(PERIODS) if name in row.group), "")
+    return time, -row.cost_nanousd, tuple((value is not None, value or "") for value in row.group.values())
+
+
+def page_of(rows: Sequence[SpendRow], most: int, after: str | None) -> tuple[list[SpendRow], str | None]:
+    """At most so many rows, from behind the place `after` on, and the place of the last, where more follow.
+
+    A place is a row's rank, so that a row stays in its page whatever comes before it. Raises `BadQuestion` where it is none.
+    """
+    place = None if after is None else _place(after)
+    rest = [row for row in rows if place is None or _rank(row) > place]
+    page = rest[:most]
+    return page, json.dumps(_rank(page[-1])) if len(rest) > most else None
+
+
+def _place(text: str) -> Rank:
+    try:
+        time, cost, values = json.loads(text)
+        return str(time), int(cost), tuple((bool(named), str(value)) for named, value in values)
+    except (ValueError, TypeError, RecursionError):
+        raise BadQuestion("next: is what an earlier page gave as `next`, as it stands") from None
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of this name, such as Europe/Berlin. Raises `BadQuestion`."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # according to what is wrong with it
+        raise BadQuestion(f"{name!r} is no time zone; write one such as Europe/Berlin") from None
 
 
 def _named(row: SpendRow, name: str, finest: str, zone: ZoneInfo) -> str | None:
     if name not in PERIODS:
         return row.group[name]
-    if name == finest and zone.key == "UTC":
-        return row.group[name]  # as the API has it
+    if zone.key == "UTC" and name == finest:
+        return row.group[name]
+    if zone.key == "UTC" and name == "day":
+        return f"{(row.group[finest] or '')[:10]}T00:00:00.000000Z"
     local = datetime.fromisoformat(row.group[finest] or "").astimezone(zone)
     if name == "hour":
         return local.isoformat(timespec="minutes")

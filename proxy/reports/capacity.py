@@ -23,8 +23,9 @@ from proxy.capacity.split import Weights
 from proxy.config.capacity import Capacity
 from proxy.ledger.capacity_books import Outcome, read_books, work_out
 from proxy.ledger.capacity_calls import Pending
+from proxy.ledger.capacity_schema import capacity_minutes, capacity_shares
 from proxy.ledger.database import reading
-from proxy.ledger.schema import capacity_minutes, capacity_shares, entries
+from proxy.ledger.schema import entries
 from proxy.ledger.watch import lives
 from proxy.reports.calls import GROUPS
 from proxy.reports.elsewhere import prices_of

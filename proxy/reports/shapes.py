@@ -46,6 +46,16 @@ class SpendShown(BaseModel):
         return (self.__pydantic_extra__ or {}) | serialize(self)
 
 
+class SpendTotal(Shown):
+    """What all groups came to."""
+
+    requests: int
+    usage: Usage
+    cost_usd: str
+    capacity_usd: str
+    unpriced_requests: int
+
+
 class EntryShown(Shown):
     """A ledger entry. The cost also in nano-USD, as the ledger has it; null is unpriced, not 0. The key's hash stays inside."""
 
@@ -159,6 +169,16 @@ def spend_shown(row: SpendRow) -> SpendShown:
         capacity_usd=usd_text(row.capacity_nanousd),
         unpriced_requests=row.unpriced_requests,
         **row.group,
+    )
+
+
+def total_shown(row: SpendRow) -> SpendTotal:
+    return SpendTotal(
+        requests=row.requests,
+        usage=dict(row.usage),
+        cost_usd=usd_text(row.cost_nanousd),
+        capacity_usd=usd_text(row.capacity_nanousd),
+        unpriced_requests=row.unpriced_requests,
     )
 
 

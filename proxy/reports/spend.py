@@ -22,6 +22,7 @@ from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, unit
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
+    counted,
     entries,
     horizon,
     spend_days,
@@ -223,7 +224,7 @@ def _add(connection: Connection, source: _Source, by: Sequence[str], spans: Sequ
     where = sa.or_(*[span.holds(time) for span in spans])
     groups = [_group(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is _ENTRIES:
-        where = sa.and_(where, entries.c.status != "void")
+        where = sa.and_(where, counted())
         _add_entries(connection, groups, where, totals)
     else:
         _add_rolled(connection, table, groups, where, totals)
@@ -292,7 +293,7 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
     for some in _sessions(connection, across):
-        where = sa.and_(some, span.holds(entries.c.started_at), entries.c.status != "void")
+        where = sa.and_(some, span.holds(entries.c.started_at), counted())
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 

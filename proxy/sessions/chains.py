@@ -41,6 +41,10 @@ class Kept(Protocol):
 
     def add(self, names: Sequence[str], session_id: str) -> None: ...
 
+    def flush(self) -> None:
+        """Write down what was added since."""
+        ...
+
 
 class Conversation(NamedTuple):
     """A call's chain; which of its turns are answers of a model, and how these begin where they are text only.
@@ -79,14 +83,14 @@ class Chains:
         ]
         chain = self._keyed.chain(begin, spoken)
         first = next((number for number, turn in enumerate(spoken) if not turn.startswith(_SYSTEM)), len(spoken))
-        system = chain.digests[first - 1] if first else self._keyed.chain(begin, ()).running.digest()
+        system = chain.digests[first - 1] if first else self._keyed.digest(begin)
         pairs = [(spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""
-        if not len(self._sessions):
-            return None
+        if not conversation.replies or not len(self._sessions):
+            return None  # what begins a conversation extends none
         for name in self._names(conversation):
             session_id = self._sessions.get(name)
             if session_id is not None:
@@ -112,6 +116,11 @@ class Chains:
             self._kept.add(names, session_id)
         return names
 
+    def flush(self) -> None:
+        """Write down what was noted since, for after a restart: called every now and then, and at the end."""
+        if self._kept is not None:
+            self._kept.flush()
+
     def _names(self, conversation: Conversation) -> Iterator[str]:
         """What an earlier call may be known by, the likeliest first: with its answer, then without."""
         digests, replies = conversation.chain.digests, conversation.replies
@@ -133,7 +142,7 @@ class Chains:
         """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
         line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
         text = answer.removesuffix(b'"' + _NO_TOOLS).rstrip(b"\\n ")
-        return self._keyed.chain((b"pair", system, line, text), ()).running.digest().hex()
+        return self._keyed.digest((b"pair", system, line, text)).hex()
 
     def _without_answer(self, digest: bytes, opening: bytes) -> str:
-        return self._keyed.chain((b"asked", digest, opening), ()).running.digest().hex()
+        return self._keyed.digest((b"asked", digest, opening)).hex()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 CONTRACT = {
-    ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/requests"),
+    ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/reports/margin"),
+    ("get", "/api/requests"),
     ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
     ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
     ("get", "/api/budgets/{name}/raises"), ("patch", "/api/budgets/{name}/raises/{raise_id}"),
-    ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("delete", "/api/keys/{key_id}"),
+    ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("get", "/api/raises"),
+    ("post", "/api/keys/{key_id}/rotate"), ("delete", "/api/keys/{key_id}"),
 }  # fmt: skip

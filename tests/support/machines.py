@@ -18,9 +18,10 @@ from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, keep, open_books
+from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import capacity_minutes, entries
+from proxy.ledger.schema import entries
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import Life, final_until, lives, say
 
@@ -53,7 +54,14 @@ class Day:
 
 
 def simulate(
-    engine: Engine, calls: int, *, seed: int = 1, minutes: int = 1440, instances: int = 2, terms: Terms = TERMS, open_from: int = 10**9
+    engine: Engine,
+    calls: int,
+    *,
+    seed: int = 1,
+    minutes: int = 1440,
+    instances: int = 2,
+    terms: Terms = TERMS,
+    open_from: int = 10**9,
 ) -> Day:
     """Fill an empty ledger. The instances take turns in closing; each is killed some times, with calls in flight.
     open_from: from that minute on nobody closes any."""

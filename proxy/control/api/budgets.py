@@ -192,6 +192,14 @@ def list_raises(name: str, state: Control) -> Page[Raise]:
     return Page[Raise](items=[Raise(**_shown(budget, row)) for row in rows])
 
 
+@router.get("/raises")
+def all_raises(state: Control) -> Page[Raise]:
+    """The raises of all budgets that are in force, in the order in which they were made."""
+    known = {budget.name: budget for budget in state.budgets()}
+    rows = raises.in_force(state.engine, now_s())
+    return Page[Raise](items=[Raise(**_shown(known[row["budget"]], row)) for row in rows if row["budget"] in known])
+
+
 @router.patch("/budgets/{name}/raises/{raise_id}", responses=NOT_FOUND)
 def lower_raise(name: str, raise_id: str, new: NewAmount, state: Control) -> Raised:
     """Lower a raise that is in force: it ends, and a smaller one with an id of its own stands in its place."""

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Response
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from proxy.control.api.errors import NOT_FOUND, Problem
 from proxy.control.api.questions import Control, Page
 from proxy.ledger import keys
+from proxy.reports.key_use import key_use, keys_shown, useless
 from proxy.reports.shapes import Shown
-from proxy.times import instant
+from proxy.times import instant, now_s
 
 router = APIRouter()
 _FIRST_YEAR, _LAST_YEAR = 1971, 9998
@@ -42,12 +43,25 @@ class NewKey(BaseModel):
     expires: Annotated[datetime, BeforeValidator(instant), Expiry] | None = None
 
 
-class ConfiguredKey(Shown):
-    """A key of the configuration: it can be neither listed in full nor revoked here."""
+class _Use(Shown):
+    """`last_used`: the UTC day of its latest call; null: never used."""
+
+    last_used: str | None = None
+    requests: int = 0
+    cost_usd: str = "0"
+
+
+class ConfiguredKey(_Use):
+    """A key of the configuration: it can be neither changed nor revoked here."""
 
     id: None = None
     name: str
     team: str | None
+    user: str | None
+    customer: str | None
+    labels: dict[str, str]
+    models: list[str] | None
+    expires: str | None
     configured: bool = True
 
 
@@ -63,6 +77,18 @@ class Key(Shown):
     created_at: str
 
 
+class KeyInUse(Key, _Use):
+    pass
+
+
+class Rotation(BaseModel):
+    """`grace_s`: for how long the old secret works on; 0: it ends at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grace_s: Annotated[int, Field(ge=0, le=31_536_000)] = 0
+
+
 class NewlyMadeKey(Key):
     """`key` is the secret: shown this once, and kept nowhere."""
 
@@ -70,10 +96,10 @@ class NewlyMadeKey(Key):
 
 
 @router.get("/keys")
-def list_keys(state: Control) -> Page[ConfiguredKey | Key]:
-    """The configuration's keys, and those made at run time; never a secret."""
-    configured = [ConfiguredKey(name=key.name, team=key.team) for key in state.config().keys]
-    return Page(items=[*configured, *[Key(**row) for row in keys.list_keys(state.engine)]])
+def list_keys(state: Control) -> Page[ConfiguredKey | KeyInUse]:
+    """The configuration's keys, and those made at run time, with their use; never a secret."""
+    items = keys_shown(state.config().keys, keys.list_keys(state.engine), key_use(state.engine))
+    return Page(items=[(KeyInUse if item["id"] else ConfiguredKey)(**item) for item in items])
 
 
 @router.post(
@@ -83,6 +109,9 @@ def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
     """Make a key and show it, this once."""
     if any(key.name == new.name for key in state.config().keys):
         raise HTTPException(409, "A key of the configuration has this name.")
+    problem = useless(new.models, new.expires, state.config().models, now_s())
+    if problem:
+        raise HTTPException(400, f"{problem}.")
     try:
         row, secret = keys.create_key(state.engine, **dict(new))
     except keys.NameTakenError as problem:
@@ -93,10 +122,23 @@ def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
     return NewlyMadeKey(**row, key=secret)
 
 
+@router.post("/keys/{key_id}/rotate", status_code=201, responses=NOT_FOUND)
+def rotate_key(key_id: str, rotation: Rotation, state: Control) -> NewlyMadeKey:
+    """A new secret for a key, by its id or its name: the same name, budgets and spend."""
+    rotated = keys.rotate_key(state.engine, key_id, grace_s=rotation.grace_s)
+    if rotated is None:
+        raise HTTPException(404, _NO_KEY)
+    state.wait(state.refresh())
+    return NewlyMadeKey(**rotated[0], key=rotated[1])
+
+
+_NO_KEY = "There is no such key, or it is revoked, or it stands in the configuration."
+
+
 @router.delete("/keys/{key_id}", status_code=204, responses=NOT_FOUND)
 def revoke_key(key_id: str, state: Control) -> Response:
     """Revoke a key for good, by its id or its name."""
     if not keys.revoke_key(state.engine, key_id):
-        raise HTTPException(404, "There is no such key, or it is revoked, or it stands in the configuration.")
+        raise HTTPException(404, _NO_KEY)
     state.wait(state.refresh())
     return Response(status_code=204)

@@ -5,25 +5,45 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import ConfigDict, Field
 
-from proxy.control.api.questions import Control, Page, Span
-from proxy.reports import spend as reports
-from proxy.reports.shapes import SpendShown, spend_shown
-from proxy.times import rfc3339
+from proxy.control.api.questions import MAX_LIMIT, Control, Limit, Page, Span
+from proxy.reports.calendar import page_of, spend_by, total_of, zone_named
+from proxy.reports.shapes import SpendShown, SpendTotal, spend_shown, total_shown
+from proxy.reports.spend import entries_since
+from proxy.times import BadQuestion, rfc3339
 
 router = APIRouter()
+_FILTER = "filter."
 
 
 class SpendQuestion(Span):
     """`by`: names with commas between, of key, team, user, customer, model, provider, upstream, session, agent, label.NAME,
-    day, hour."""
+    claimed.NAME, hour, day, week, month (those of the time zone `tz`). `filter.NAME=VALUE`, of the
+    same names: only what has that value; "" is none."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
 
     by: str = ""
+    tz: Annotated[str, Field(max_length=100)] = "UTC"
+    limit: Limit = MAX_LIMIT
+    next: Annotated[str, Field(max_length=8000)] | None = None
+
+    def only(self) -> dict[str, str]:
+        """The filters. Raises `BadQuestion` where a parameter is none."""
+        extra = self.__pydantic_extra__ or {}
+        unknown = [name for name in extra if not name.startswith(_FILTER)]
+        if unknown:
+            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a filter is written filter.NAME=VALUE")
+        return {name.removeprefix(_FILTER): value for name, value in extra.items()}
 
 
 class Spend(Page[SpendShown]):
-    """The dearest first. `entries_since`: where the entries that are kept begin; null where all are."""
+    """Time goes forward, else the dearest comes first. `total`: of all pages. `entries_since`: where the entries that are
+    kept begin; null where all are."""
 
+    total: SpendTotal
     entries_since: str | None
 
 
@@ -31,6 +51,12 @@ class Spend(Page[SpendShown]):
 def spend(question: Annotated[SpendQuestion, Query()], state: Control) -> Spend:
     """The sums of each group, from the ledger."""
     by = [name for name in question.by.split(",") if name]
-    rows = reports.spend(state.engine, by, *question.moments())
-    since = rfc3339(reports.entries_since(state.engine))
-    return Spend(items=[spend_shown(row) for row in rows], entries_since=since)
+    since, until = question.moments()
+    rows = spend_by(state.engine, by, since, until, only=question.only(), zone=zone_named(question.tz))
+    page, following = page_of(rows, question.limit, question.next)
+    return Spend(
+        items=[spend_shown(row) for row in page],
+        next=following,
+        total=total_shown(total_of(rows)),
+        entries_since=rfc3339(entries_since(state.engine)),
+    )

@@ -27,8 +27,8 @@ from proxy.config.capacity import Capacity
 from proxy.config.model import Config
 from proxy.control.capacity.asking import Answer, ask
 from proxy.ledger.capacity_books import Outcome, close_minutes, end_books, keep, open_books
+from proxy.ledger.capacity_schema import capacities, capacity_samples
 from proxy.ledger.database import writing
-from proxy.ledger.schema import capacities, capacity_samples
 from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
 from proxy.reports.elsewhere import prices_of
 from proxy.seldom import Seldom

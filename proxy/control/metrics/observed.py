@@ -6,9 +6,10 @@ Entries are collected by their labels first and become series at the end of the 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any
 
 from pricing.units import is_token
@@ -16,8 +17,8 @@ from proxy.control.metrics.quiet_sessions import Call, Session, call_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
-from proxy.ledger.schema import TOKEN_COLUMNS
-from proxy.ledger.sound import Row
+from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
+from proxy.ledger.sound import MOST, Row
 from proxy.money import NANO
 from proxy.spool import records
 
@@ -28,26 +29,28 @@ _CUTS = {
     "cut": "proxy",
     "crashed": "proxy",
 }
-_TOKENS = tuple(TOKEN_COLUMNS.items())
+_TOKENS = tuple((unit, itemgetter(column)) for unit, column in TOKEN_COLUMNS.items())
 _TIMES = (
-    ("request_duration_seconds", "duration_ms"),
-    ("overhead_seconds", "overhead_ms"),
-    ("time_to_first_token_seconds", "ttft_ms"),
+    ("request_duration_seconds", itemgetter("duration_ms")),
+    ("overhead_seconds", itemgetter("overhead_ms")),
+    ("time_to_first_token_seconds", itemgetter("ttft_ms")),
 )
+_Seen = tuple[int, int, Row]  # an attempt's number, what was observed, its row
+_LABELS = itemgetter("provider", "model", "operation", "outcome", "team", "client", "upstream")
 
 
 class _Alike:
-    """The entries of a batch that have the same labels."""
+    """The entries of a batch that have the same labels: `rows` of attempts, in order, and what their ends say beside them."""
 
-    __slots__ = ("cost", "count", "histograms", "sources", "tokens", "unpriced")
+    __slots__ = ("between_us", "cost", "labels", "rows", "tokens", "unpriced")
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.rows: list[tuple[int, Row]] = []  # with how many came before them in the batch
         self.unpriced = 0
+        self.between_us: list[int] = []
         self.tokens: dict[str, int] = defaultdict(int)  # millionths
         self.cost: dict[str, int] = defaultdict(int)
-        self.sources: dict[str, int] = defaultdict(int)
-        self.histograms: dict[str, tuple[Key, list[int]]] = {}
 
 
 class Observed:
@@ -70,6 +73,9 @@ class Observed:
         self.now = now
         self.quiet = quiet
         self._alike: dict[tuple[str, ...], _Alike] = {}
+        self._known_alike: dict[tuple[str | None, ...], _Alike] = {}
+        self._attempts = 0
+        self._latest: dict[Key, int] = {}  # the number of the attempt that is a series' exemplar
         for session in quiet:
             self._observe_session(session)
 
@@ -88,62 +94,55 @@ class Observed:
         row, end = entry.row, entry.end
         if row["kind"] == "correction":
             self._count("cost_corrections_usd", (), row["cost_nanousd"] or 0)
-        if row["status"] == "void":
+        if row["status"] in NOT_COUNTED:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)
-        provider = row["provider"] or ""
-        model = self._model(row)
-        team = self._team(row["team"] or "")
-        client = row["client"] or "other"
-        operation = row["operation"] or ""
-        labels = (provider, model, operation, row["outcome"], team, client, row["upstream"] or "")
-        alike = self._alike.get(labels)
-        if alike is None:
-            alike = self._alike[labels] = _Alike()
-        for unit, column in _TOKENS:
-            if row[column]:
-                alike.tokens[unit] += row[column] * MICRO
+        said = _LABELS(row)
+        alike = self._known_alike.get(said) or self._find_alike(row, said)
+        if row["kind"] == "attempt":
+            self._observe_attempt(row, end, alike)
+        else:
+            self._observe_tokens((row,), alike)
         if row["usage"]:
             for (unit, scale), amount in units_of(row["usage"]).items():
                 if is_token(unit):  # whole ones of rare units, fractions of any
                     alike.tokens[unit] += amount * MICRO // 10**scale
-        if row["kind"] == "attempt":
-            self._observe_attempt(row, end, labels, alike)
 
-    def _observe_attempt(self, row: Row, end: records.Settle, labels: tuple[str, ...], alike: _Alike) -> None:
-        (provider, model, operation), upstream = labels[:3], labels[-1]
-        alike.count += 1
-        alike.sources[row["usage_source"] or "none"] += 1
+    def _find_alike(self, row: Row, said: tuple[str | None, ...]) -> _Alike:
+        """Where the entry counts; for the next with the same names at once, but where one of them is no label."""
+        provider, _, operation, outcome, team, client, upstream = said
+        model, team_label = self._model(row), self._team(team or "")
+        labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
+        alike = self._alike.get(labels)
+        if alike is None:
+            alike = self._alike[labels] = _Alike(labels)
+        if model == (row["model"] or "") and team_label == (team or ""):
+            self._known_alike[said] = alike
+        return alike
+
+    def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
+        """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
         cost = row["cost_nanousd"]
         if cost is None or "partial" in (end.get("flags") or ()):
             alike.unpriced += 1
         if cost is not None:
             for unit, nanousd in deal(cost, end["cost_lines"] or (), row["status"]):
                 alike.cost[unit] += nanousd
-            self._observe(alike, "request_cost_usd", (model, operation), cost, row)
-            reserved = row["reserved_nanousd"]
-            if reserved is not None:
-                if cost > reserved:
-                    self._count("overrun_usd_total", (), cost - reserved)
-                else:
-                    self._observe(alike, "reservation_error_usd", (), reserved - cost)
-        if row["outcome"] in _CUTS:
-            self._count("stream_cuts_total", (_CUTS[row["outcome"]],))
-        for name, column in _TIMES:
-            milliseconds = row[column]
-            if milliseconds is not None:
-                self._observe(alike, name, (provider, model, upstream), int(milliseconds * 1000), row)
         if row["stream"] and (between_ms := between_tokens_ms(end)) is not None:
-            self._observe(alike, "inter_token_latency_seconds", (provider, model, upstream), int(between_ms * 1000))
+            alike.between_us.append(int(between_ms * 1000))
+        self._attempts += 1
+        alike.rows.append((self._attempts, row))
+
+    def _observe_tokens(self, rows: Iterable[Row], alike: _Alike) -> None:
+        for unit, column in _TOKENS:
+            if count := sum(map(column, rows)):
+                alike.tokens[unit] += count * MICRO
 
     def _observe_session(self, session: Session) -> None:
         labels = (self._team(session.team), session.client)
         for name, value in (("session_cost_usd", session.cost_nanousd), ("session_requests", session.requests)):
-            key = (name, labels)
-            counts = self.histograms.setdefault(key, [0] * (len(LIMITS[name]) + 2))
-            counts[bisect_left(LIMITS[name], value)] += 1
-            counts[-1] += value
+            key = self._observe(name, labels, (value,))
             self.exemplars[key] = "", session.session_id, value
 
     # Series
@@ -152,33 +151,68 @@ class Observed:
         key = (name, labels)
         self.counters[key] = self.counters.get(key, 0) + amount
 
-    def _observe(self, alike: _Alike, name: str, labels: tuple[str, ...], value: int, row: Row | None = None) -> None:
-        limits = LIMITS[name]
-        histogram = alike.histograms.get(name)
-        if histogram is None:
-            key = (name, labels)
-            histogram = alike.histograms[name] = key, self.histograms.setdefault(key, [0] * (len(limits) + 2))
-        key, counts = histogram
-        counts[bisect_left(limits, value)] += 1
-        counts[-1] += value
-        if row is not None:
+    def _observe(self, name: str, labels: tuple[str, ...], values: Iterable[int]) -> Key:
+        """Count values in a histogram; its key."""
+        key, limits = (name, labels), LIMITS[name]
+        counts = self.histograms.setdefault(key, [0] * (len(limits) + 2))
+        for value in values:
+            counts[bisect_left(limits, value)] += 1
+            counts[-1] += value
+        return key
+
+    def _observe_with_exemplar(self, name: str, labels: tuple[str, ...], observed: Sequence[_Seen]) -> None:
+        """As `_observe`; of all of the batch, the latest is the exemplar."""
+        if not observed:
+            return
+        key = self._observe(name, labels, [value for _, value, _ in observed])
+        number, value, row = observed[-1]
+        if number > self._latest.get(key, 0):
+            self._latest[key] = number
             self.exemplars[key] = row["request_id"], row["root_session_id"] or "", value
 
     def spread(self) -> None:
         """From groups of alike entries to series, once, at the end of the batch."""
-        for labels, alike in self._alike.items():
-            provider, model, _, _, team, client, _ = labels
-            if alike.count:
-                self._count("requests_total", labels, alike.count)
+        for alike in self._alike.values():
+            provider, model, _, _, team, client, _ = alike.labels
+            if alike.rows:
+                self._spread_attempts(alike)
             if alike.unpriced:
                 self._count("unpriced_requests_total", (provider, model), alike.unpriced)
-            for source, count in alike.sources.items():
-                self._count("usage_source_total", (source,), count)
             for unit, millionths in alike.tokens.items():
                 self._count("tokens_total", (provider, model, unit, team), millionths)
             for unit, nanousd in alike.cost.items():
                 self._count("cost_usd_total", (provider, model, unit, team, client), nanousd)
         self._alike.clear()
+        self._known_alike.clear()
+
+    def _spread_attempts(self, alike: _Alike) -> None:
+        provider, model, operation, outcome, _, _, upstream = alike.labels
+        numbered, rows = alike.rows, [row for _, row in alike.rows]
+        self._count("requests_total", alike.labels, len(rows))
+        for source, count in Counter(row["usage_source"] or "none" for row in rows).items():
+            self._count("usage_source_total", (source,), count)
+        if outcome in _CUTS:
+            self._count("stream_cuts_total", (_CUTS[outcome],), len(rows))
+        self._observe_tokens(rows, alike)
+        priced = [(number, row["cost_nanousd"], row) for number, row in numbered if row["cost_nanousd"] is not None]
+        self._observe_with_exemplar("request_cost_usd", (model, operation), priced)
+        reserved = [
+            (number, row["reserved_nanousd"] - cost, row)
+            for number, cost, row in priced
+            if row["reserved_nanousd"] is not None
+        ]
+        if overrun := -sum(left for _, left, _ in reserved if left < 0):
+            self._count("overrun_usd_total", (), overrun)
+        self._observe_with_exemplar("reservation_error_usd", (), [item for item in reserved if item[1] >= 0])
+        for name, column in _TIMES:
+            times = [
+                (number, int(milliseconds * 1000), row)
+                for number, row in numbered
+                if (milliseconds := column(row)) is not None and -MOST <= milliseconds <= MOST
+            ]
+            self._observe_with_exemplar(name, (provider, model, upstream), times)
+        if alike.between_us:
+            self._observe("inter_token_latency_seconds", (provider, model, upstream), alike.between_us)
 
     def _model(self, row: Row) -> str:
         """A model that has answered is a label; names that clients make up never answer."""
@@ -229,9 +263,10 @@ def deal(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str = "
         exact = [(unit, cost * total_nanousd / whole) for unit, cost in exact]
     whole_parts = [int(cost) for _, cost in exact]
     left = total_nanousd - sum(whole_parts)
-    by_remainder = sorted(range(len(exact)), key=lambda n: whole_parts[n] - exact[n][1])
-    for n in by_remainder[: max(0, left)]:
-        whole_parts[n] += 1
-        left -= 1
-    whole_parts[0] += left
+    if left:
+        by_remainder = sorted(range(len(exact)), key=lambda n: whole_parts[n] - exact[n][1])
+        for n in by_remainder[: max(0, left)]:
+            whole_parts[n] += 1
+            left -= 1
+        whole_parts[0] += left
     return [(unit, nanousd) for (unit, _), nanousd in zip(exact, whole_parts, strict=True) if nanousd]

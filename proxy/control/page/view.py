@@ -232,6 +232,8 @@ def _mark(item: Mapping[str, Any]) -> tuple[str, str] | None:
         return "plain", "correction"
     if item["status"] == "void":
         return "plain", "not sent"
+    if item["status"] == "running":
+        return "plain", "running"
     if item["outcome"] != "ok":
         return "bad", item["outcome"].replace("_", " ")
     if item["http_status"] and item["http_status"] >= 400:

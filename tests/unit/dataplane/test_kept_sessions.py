@@ -22,6 +22,7 @@ def chains(path: Path, most: int = 100) -> Chains:
 
 def talk(known: Chains, session_id: str, user: str = "k") -> None:
     known.answered(known.conversation(call_of("chat", [USER]), user), ANSWER, session_id)
+    known.flush()
 
 
 def session(known: Chains, user: str = "k") -> str | None:
@@ -55,6 +56,21 @@ def test_the_file_is_bounded_and_keeps_the_latest(tmp_path: Path) -> None:
     assert len(path.read_bytes().splitlines()) <= 23
     again = chains(path, most=10)
     assert [session(again, f"user {number}") for number in (0, 97, 99)] == [None, "s97", "s99"]
+
+
+def test_lines_are_written_some_at_a_time(tmp_path: Path) -> None:
+    kept = KeptSessions(tmp_path / "conversations.txt")
+    kept.load(10_000)
+    names = [f"{number:032x}" for number in range(1200)]
+    for name in names[:3]:
+        kept.add([name], "s")
+    assert not (tmp_path / "conversations.txt").read_bytes()
+    kept.add(names[3:], "s")  # more than are held back
+    assert len((tmp_path / "conversations.txt").read_bytes().splitlines()) == 1200
+    kept.add(["f" * 32], "t")
+    kept.flush()
+    kept.flush()
+    assert KeptSessions(tmp_path / "conversations.txt").load(10_000)[-1] == ("f" * 32, "t")
 
 
 def test_a_file_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:

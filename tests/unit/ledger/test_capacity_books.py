@@ -13,10 +13,11 @@ from proxy.capacity.rates import HOUR_US, MINUTE_US
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
+from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import capacity_minutes, entries
+from proxy.ledger.schema import entries
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER, Life, final_until, lives, say
 from proxy.reports.spend import spend

@@ -17,8 +17,8 @@ from pricing.load import load_book
 from proxy.capacity.rates import MINUTE_US
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
+from proxy.ledger.capacity_schema import capacities, capacity_minutes
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.schema import capacities, capacity_minutes
 from proxy.reports.capacity import CapacityReport, capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
 from proxy.times import BadQuestion

@@ -35,5 +35,5 @@ def test_a_secret_is_in_one_answer_alone(control: Control) -> None:
     schemas = control.get("/api/openapi.json")["components"]["schemas"]
 
     assert [name for name, schema in schemas.items() if "key_id" in schema.get("properties", {})] == []
-    assert "key" not in schemas["Key"]["properties"]
+    assert "key" not in schemas["KeyInUse"]["properties"]
     assert "key" in schemas["NewlyMadeKey"]["properties"]

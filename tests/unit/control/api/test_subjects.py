@@ -20,19 +20,73 @@ def test_spend_has_the_groups_beside_the_sums(control: Control) -> None:
     (total,) = control.get("/api/spend")["items"]
     answer = control.get("/api/spend", by="team,label.plan")
 
-    assert list(answer) == ["items", "next", "entries_since"]
+    assert list(answer) == ["items", "next", "total", "entries_since"]
     assert (answer["next"], answer["entries_since"]) == (None, None)
-    assert list(answer["items"][0]) == ["team", "label.plan", "requests", "usage", "cost_usd", "unpriced_requests"]
+    assert list(answer["items"][0]) == [
+        "team",
+        "label.plan",
+        "requests",
+        "usage",
+        "cost_usd",
+        "capacity_usd",
+        "unpriced_requests",
+    ]
     costs = [Decimal(item["cost_usd"]) for item in answer["items"]]
     assert costs == sorted(costs, reverse=True)
     assert sum(costs) == Decimal(total["cost_usd"]) > 0
     assert sum(item["requests"] for item in answer["items"]) == total["requests"] > 200
 
 
+def test_spend_comes_in_pages_each_with_the_total(control: Control) -> None:
+    whole = control.get("/api/spend", by="day,hour,model,key")["items"]
+    pages: list[Any] = []
+    totals: list[Any] = []
+    after: dict[str, str] = {}
+    while len(pages) <= len(whole):
+        answer = control.get("/api/spend", by="day,hour,model,key", limit=7, **after)
+        pages += answer["items"]
+        totals.append(answer["total"])
+        if answer["next"] is None:
+            break
+        after = {"next": answer["next"]}
+
+    assert pages == whole
+    assert all(total == control.get("/api/spend")["total"] for total in totals)
+    assert len(totals) == -(-len(whole) // 7) > 3
+    for odd in ("x", "[]", '["", 1]', "null", '["", 1, [[1]]]', "[" * 5000):
+        assert control.client.get("/api/spend", params={"by": "team", "next": odd}).status_code == 400, odd
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("period", ["week", "month", "day", "hour"])
+def test_spend_by_calendar_and_filter_is_what_the_command_says(control: Control, period: str, tz: str) -> None:
+    params = {"by": f"{period},model", "tz": tz, "filter.team": "payments"}
+    answer = control.get("/api/spend", **params)
+    (payments,) = [item for item in control.get("/api/spend", by="team")["items"] if item["team"] == "payments"]
+
+    assert answer["items"]
+    assert answer["total"]["cost_usd"] == payments["cost_usd"]
+    assert sum(item["requests"] for item in answer["items"]) == payments["requests"]
+
+
+def test_an_empty_filter_is_what_has_no_value(control: Control) -> None:
+    by_user = {item["user"]: item["requests"] for item in control.get("/api/spend", by="user")["items"]}
+
+    assert control.get("/api/spend", **{"filter.user": ""})["total"]["requests"] == by_user.get(None, 0) > 0
+
+
+@pytest.mark.parametrize("params", [{"filter.weather": "x"}, {"filter.": "x"}, {"filter.day": "x"}, {"tz": "Mars/Base"}, {"tz": "../x"}, {"team": "x"}, {"limit": "0"}])  # fmt: skip
+def test_a_filter_or_zone_that_is_none_is_told(control: Control, params: dict[str, str]) -> None:
+    answer = control.client.get("/api/spend", params=params)
+
+    assert answer.status_code == 400
+    assert next(iter(params)).removeprefix("filter.") in answer.text or "zone" in answer.text
+
+
 def test_an_empty_span_is_a_total_of_nothing(control: Control) -> None:
     (total,) = control.get("/api/spend", since="2001-01-01", until="2001-01-02")["items"]
 
-    assert total == {"requests": 0, "usage": {}, "cost_usd": "0", "unpriced_requests": 0}
+    assert total == {"requests": 0, "usage": {}, "cost_usd": "0", "capacity_usd": "0", "unpriced_requests": 0}
 
 
 def test_requests_come_in_pages_without_a_gap(control: Control) -> None:
@@ -232,12 +286,31 @@ def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
     assert made.pop("key").startswith("sk-tx-")
     assert (made["labels"], made["models"]) == ({"plan": "pro"}, ["gpt-*"])
     items = control.get("/api/keys")["items"]
-    assert items == [{"id": None, "name": "configured", "team": "ops", "configured": True}, made]
+    unused = {"last_used": None, "requests": 0, "cost_usd": "0"}
+    nothing = {"user": None, "customer": None, "labels": {}, "models": None, "expires": None}
+    assert items == [
+        unused | {"id": None, "name": "configured", "team": "ops", **nothing, "configured": True},
+        unused | made,
+    ]
+    rotated = control.client.post("/api/keys/new/rotate", json={"grace_s": 60}).json()
+    assert rotated.pop("key") != made.get("key")
+    assert {name: rotated[name] for name in ("name", "team", "labels", "models")} == {
+        name: made[name] for name in ("name", "team", "labels", "models")
+    }
+    assert control.client.post("/api/keys/nosuch/rotate", json={}).status_code == 404
     assert control.client.post("/api/keys", json=asked).status_code == 409
     assert control.client.post("/api/keys", json={"name": "configured"}).status_code == 409
     assert control.client.delete(f"/api/keys/{made['id']}").status_code == 204
     assert control.client.delete(f"/api/keys/{made['id']}").status_code == 404
-    assert len(control.refreshed) == 2
+    assert control.client.delete("/api/keys/new").status_code == 204
+    assert len(control.refreshed) == 4
+
+
+@pytest.mark.parametrize("expires", ["2020-01-01T00:00:00Z", "1971-01-01T00:00:00+01:00"])
+def test_a_key_that_is_over_already_is_not_made(control: Control, expires: str) -> None:
+    answer = control.client.post("/api/keys", json={"name": "late", "expires": expires})
+
+    assert (answer.status_code, "is over already" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize("expires", ["0001-01-01T00:00:00", "9999-12-31T23:59:59-23:59", "1900-01-01T00:00:00Z", 1e17])

@@ -1,19 +1,15 @@
-"""What settings are made of: a section, amounts of money, names."""
+"""What settings are made of: amounts, names, times, addresses, each with what is wrong where it is not one."""
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and a setting that it does not have is a problem."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def money(value: Any) -> Decimal:
@@ -33,10 +29,33 @@ def money(value: Any) -> Decimal:
     return amount
 
 
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
+    return name
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
 Usd = Annotated[Decimal, BeforeValidator(money)]
+
+
+def _webhook(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    return url
+
+
+Webhook = Annotated[str, AfterValidator(_webhook)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
+
+SECTION = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,23 @@
+"""`taximeter report NAME`: questions about the bill, a module of `proxy.cli.reports` each."""
+
+from __future__ import annotations
+
+from proxy.cli.lazy import LazyGroup
+from proxy.cli.options import new_app
+
+REPORTS = {
+    "margin": ("margin", "Which customers and plans earn money, and which lose it."),
+}
+
+
+class _Reports(LazyGroup):
+    modules = REPORTS
+    package = "proxy.cli.reports"
+
+
+app = new_app(cls=_Reports, help="Questions about the bill; each is also GET /api/reports/NAME.")
+
+
+@app.callback()
+def _group() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""The commands below `taximeter report`, a file each."""

@@ -1,0 +1,43 @@
+"""`taximeter report margin`: which customers and plans earn money, and which lose it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.output import FormatOption, answer
+from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
+from proxy.reports.calendar import zone_named
+from proxy.reports.margin import Question
+from proxy.reports.margin_answer import margin_answer
+from proxy.times import moment, now_s, now_us
+
+app = new_app()
+
+
+@app.command("margin")
+def margin(
+    by: Annotated[
+        str, typer.Option(help="customer, plan, team, key, label.NAME, …; several with commas between.")
+    ] = "customer",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    zone: ZoneOption = "UTC",
+    config: ConfigOption = None,
+    form: FormatOption = "table",
+) -> None:
+    """What each customer pays and costs, those that lose most first; by default in the running month.
+
+    Revenue comes from `plans` in the configuration and from `taximeter revenue import`.
+    """
+    with asked(form):
+        settings, now = config_of(config), now_s()
+        question = Question(
+            by=tuple(name for name in by.split(",") if name),
+            since=moment(since, now) if since else None,
+            until=moment(until, now) if until else None,
+            zone=zone_named(zone),
+        )
+        answer(margin_answer(ledger_of(settings), settings.plans, question, now_us()), form)

@@ -1,0 +1,41 @@
+"""What customers pay: the other side of what their calls cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from proxy.config.fields import SECTION, Names, Usd
+from proxy.times import instant
+
+
+def _share(value: Any) -> Any:
+    """A decimal as it was typed: a YAML float's shortest form."""
+    return str(value) if isinstance(value, float) else value
+
+
+Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, lt=1)]
+
+
+class Plan(BaseModel):
+    model_config = SECTION
+
+    name: str = Field(min_length=1, max_length=200)
+    """The plan's name in reports and metrics. Several rows may have it, each with its own time."""
+    match: dict[str, Names] = {}
+    """Which calls are made on it, as in `budgets`. The first plan that fits is a call's plan. Default: all."""
+    per: str = "customer"
+    """Who pays: each value of this attribute pays the plan's price once a month."""
+    usd_per_month: Usd
+    """What each of them pays for a calendar month."""
+    fee: Share = Decimal(0)
+    """Share of the revenue that payment costs: "0.029"."""
+    target_margin: Share = Decimal(0)
+    """Share of the revenue that is to be left after cost and fee."""
+    from_: Annotated[datetime, BeforeValidator(instant)] | None = Field(None, alias="from")
+    """Moment from which this price holds. Default: always did."""
+    to: Annotated[datetime, BeforeValidator(instant)] | None = None
+    """Moment from which it does not hold any more. Default: never."""

@@ -1,0 +1,277 @@
+"""Which customers and plans earn money: what each pays, by plan and by revenue rows, beside what their calls cost.
+
+Revenue goes by calendar months. Each month that the period touches counts whole: who made a call on a plan pays its price for
+that month and for every month up to the last in which he made one; where revenue rows reach into a month, the customer's rows
+count in place of the plan, in proportion to the time. Costs are those of the period itself. A period in the middle of a month
+sets a month's revenue against a part of its costs, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import Engine
+
+from proxy.budgets.budget import one_of
+from proxy.config.plans import Plan
+from proxy.ledger.database import reading
+from proxy.ledger.revenue import Paid, revenue_in
+from proxy.money import NANO
+from proxy.reports.dealing import deal
+from proxy.reports.economics import fee_of
+from proxy.reports.months import Month, month_at, months
+from proxy.reports.spend import SpendRow, spend
+
+NO_PLAN = Plan(name="none", usd_per_month=0)
+
+
+class Question(NamedTuple):
+    """None: from the beginning of the running month, to its end."""
+
+    by: Sequence[str] = ("customer",)
+    since: int | None = None
+    until: int | None = None
+    zone: ZoneInfo = ZoneInfo("UTC")
+
+
+@dataclass(slots=True)
+class Economy:
+    """What a customer (or another group) brings in on a plan, and costs. revenue None: nobody says what it pays.
+
+    running: what of the cost belongs to the month that is not over.
+    """
+
+    group: Mapping[str, str | None]
+    plan: str | None
+    revenue: int | None = None
+    fee: int = 0
+    cost: int = 0
+    capacity: int | None = None
+    calls: int = 0
+    unpriced: int = 0
+    running: int = 0
+
+    @property
+    def spent(self) -> int:
+        return self.cost + (self.capacity or 0)
+
+    @property
+    def margin(self) -> int | None:
+        return None if self.revenue is None else self.revenue - self.fee - self.spent
+
+
+@dataclass(slots=True)
+class _Payer:
+    """A value of the attribute that pays (a customer) on a plan: its cells are what it costs by group."""
+
+    plan: Plan | None
+    value: str | None
+    cells: dict[tuple[str | None, ...], Economy] = field(default_factory=dict)
+    paid: int | None = None  # by revenue rows
+    called: dict[str, int] = field(default_factory=dict)  # a month's name -> calls
+    prices: dict[str, int] = field(default_factory=dict)  # a month's name -> the plan's price then
+    paid_months: set[str] = field(default_factory=set)  # months that revenue rows reach into
+
+
+class Margins(NamedTuple):
+    """`payers`: one for each who pays, on each plan; `items`: by what was asked for, those that lose most first."""
+
+    since: int
+    until: int
+    month: Month
+    items: list[Economy]
+    payers: list[Economy]
+    months: int
+    has_rows: bool
+
+
+_Payers = dict[tuple[str | None, str, str | None], _Payer]
+
+
+def margins(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Margins:
+    """Raises `BadQuestion`."""
+    running = month_at(now_us, question.zone)
+    until = running.end if question.until is None else question.until
+    since = min(running.start, month_at(until - 1, question.zone).start) if question.since is None else question.since
+    payers: _Payers = {}
+    covered = list(months(since, until, question.zone))
+    has_rows = False
+    for month in covered:
+        rows = spend(engine, _attributes(plans, question.by), max(since, month.start), min(until, month.end))
+        with reading(engine).connect() as connection:
+            paid = revenue_in(connection, month.start, month.end)
+        has_rows = has_rows or bool(paid)
+        _add_month(payers, month, plans, question.by, rows, paid, running.name)
+    each = [_settled(payer, covered) for payer in payers.values()]
+    items = _grouped(payers.values(), question.by)
+    return Margins(since, until, running, sorted(items, key=_worst_first), each, len(covered), has_rows)
+
+
+def _attributes(plans: Sequence[Plan], by: Sequence[str]) -> list[str]:
+    """All that the calls must be told apart by; the customer always, for the revenue rows."""
+    of_plans = [name for plan in plans for name in (plan.per, *plan.match)]
+    asked = [name for name in by if name != "plan"]
+    return list(dict.fromkeys([*asked, "customer", *of_plans]))
+
+
+def _add_month(
+    payers: _Payers,
+    month: Month,
+    plans: Sequence[Plan],
+    by: Sequence[str],
+    rows: Sequence[SpendRow],
+    paid: Sequence[Paid],
+    running: str,
+) -> None:
+    holding = [plan for plan in plans if _holds(plan, month)]
+    known = {plan.name: plan for plan in reversed(holding)}
+    said = _plans_said(paid)
+    for row in rows:
+        customer = row.group["customer"]
+        plan = next((plan for plan in holding if _fits(plan, row.group)), None)
+        if customer is not None and customer in said:
+            name = said[customer]
+            if name and (plan is None or plan.name != name):
+                plan = known.get(name) or NO_PLAN.model_copy(update={"name": name})
+        payer = _payer(payers, plan, row.group)
+        group = tuple((plan.name if plan else None) if name == "plan" else row.group[name] for name in by)
+        cell = payer.cells.setdefault(group, Economy({}, None))
+        cell.cost += row.cost_nanousd
+        cell.calls += row.requests
+        cell.unpriced += row.unpriced_requests
+        if month.name == running:
+            cell.running += row.cost_nanousd
+        payer.called[month.name] = payer.called.get(month.name, 0) + row.requests
+        if plan is not None:
+            payer.prices[month.name] = int(plan.usd_per_month * NANO)
+    for one in paid:
+        _pay(payers, one, month, known, by)
+
+
+def _plans_said(paid: Sequence[Paid]) -> dict[str, str]:
+    """Which plan each customer with revenue rows is on; "" where they do not say."""
+    said: dict[str, str] = {}
+    for one in sorted(paid):
+        said[one.customer] = one.plan or said.get(one.customer, "")
+    return said
+
+
+def _holds(plan: Plan, month: Month) -> bool:
+    begun = plan.from_ is None or plan.from_.timestamp() * 1e6 < month.end
+    return begun and (plan.to is None or plan.to.timestamp() * 1e6 > month.start)
+
+
+def _fits(plan: Plan, group: Mapping[str, str | None]) -> bool:
+    return all(one_of(group[name], patterns) for name, patterns in plan.match.items())
+
+
+def _payer(payers: _Payers, plan: Plan | None, group: Mapping[str, str | None]) -> _Payer:
+    per = plan.per if plan else "customer"
+    key = (plan.name if plan else None, per, group[per])
+    payer = payers.setdefault(key, _Payer(plan, group[per]))
+    payer.plan = plan  # the latest month's price is the one to speak of
+    return payer
+
+
+def _pay(payers: _Payers, paid: Paid, month: Month, known: Mapping[str, Plan], by: Sequence[str]) -> None:
+    """A customer's revenue row: its part that lies in the month, to the customer on the plan that it names, or on the one that
+    he made most calls on."""
+    overlap = min(paid.to_at, month.end) - max(paid.from_at, month.start)
+    # Parts of a row add up to it: each is the difference of two sums that are rounded alike.
+    length = paid.to_at - paid.from_at
+    until = min(paid.to_at, month.end) - paid.from_at
+    amount = _rounded(paid.amount_nanousd, until, length) - _rounded(paid.amount_nanousd, until - overlap, length)
+    mine = [
+        payer
+        for (_, per, value), payer in payers.items()
+        if per == "customer" and value == paid.customer and month.name in payer.called
+    ]
+    name = paid.plan or None
+    if name is not None:
+        mine = [payer for payer in mine if payer.plan is not None and payer.plan.name == name]
+    if mine:
+        payer = max(mine, key=lambda payer: payer.called.get(month.name, 0))
+    else:
+        plan = None if name is None else known.get(name) or NO_PLAN.model_copy(update={"name": name})
+        payer = _payer(payers, plan, {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})})
+        group = tuple(paid.customer if one == "customer" else name if one == "plan" else None for one in by)
+        payer.cells.setdefault(group, Economy({}, None))
+    payer.paid = (payer.paid or 0) + amount
+    payer.paid_months.add(month.name)
+
+
+def _rounded(amount: int, part_us: int, length_us: int) -> int:
+    return round(Fraction(amount * part_us, length_us))
+
+
+def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
+    """A payer's revenue, dealt out to its cells by what they cost; and the payer as a whole."""
+    revenue = payer.paid
+    if payer.plan is not None and payer.value is not None:
+        revenue = (payer.paid or 0) + _due(payer, covered)
+    cells = list(payer.cells.values())
+    rate = payer.plan.fee if payer.plan else Decimal(0)
+    fee = 0 if revenue is None else fee_of(revenue, rate)
+    if revenue is not None:
+        weights = [cell.spent for cell in cells] if any(cell.spent > 0 for cell in cells) else [c.calls for c in cells]
+        for cell, mine, fees in zip(cells, deal(revenue, weights), deal(fee, weights), strict=True):
+            cell.revenue, cell.fee = mine, fees
+    whole = Economy({"customer": payer.value}, payer.plan.name if payer.plan else None, revenue, fee)
+    for cell in cells:
+        whole.cost += cell.cost
+        whole.calls += cell.calls
+    return whole
+
+
+def _due(payer: _Payer, covered: Sequence[Month]) -> int:
+    """The plan's prices from the first month with a call to the last, but for months that revenue rows reach into."""
+    called = [number for number, month in enumerate(covered) if payer.called.get(month.name)]
+    due, price = 0, 0
+    for month in covered[called[0] : called[-1] + 1] if called else ():
+        price = payer.prices.get(month.name, price)
+        due += 0 if month.name in payer.paid_months else price
+    return due
+
+
+def _grouped(payers: Iterable[_Payer], by: Sequence[str]) -> list[Economy]:
+    grouped: dict[tuple[Any, ...], Economy] = {}
+    for payer in payers:
+        plan = payer.plan.name if payer.plan else None
+        for values, cell in payer.cells.items():
+            key = (*values, plan)
+            names = zip(by, values, strict=True)
+            item = grouped.setdefault(key, Economy({name: value for name, value in names if name != "plan"}, plan))
+            if cell.revenue is not None:
+                item.revenue = (item.revenue or 0) + cell.revenue
+            item.fee += cell.fee
+            item.cost += cell.cost
+            item.calls += cell.calls
+            item.unpriced += cell.unpriced
+            item.running += cell.running
+    return list(grouped.values())
+
+
+def _worst_first(item: Economy) -> tuple[Any, ...]:
+    """Those that lose most first; those of whom no revenue is known last, the dearest first."""
+    unknown = item.margin is None
+    return unknown, item.margin or 0, -item.spent, *[(value is not None, value or "") for value in item.group.values()]
+
+
+def plans_by_name(plans: Sequence[Plan]) -> dict[str, Plan]:
+    """The latest of each name."""
+    return {plan.name: plan for plan in plans}
+
+
+def at_loss(found: Margins) -> dict[str, list[Economy]]:
+    """Plan -> who costs more than he pays on it."""
+    losers: dict[str, list[Economy]] = defaultdict(list)
+    for payer in found.payers:
+        if payer.plan is not None and payer.margin is not None and payer.margin < 0:
+            losers[payer.plan].append(payer)
+    return losers
