@@ -49,6 +49,8 @@ class Server(_Section):
     """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
     metrics_token: str | None = Field(None, min_length=1, repr=False)
     """Bearer token that is good for `/metrics` alone, for Prometheus."""
+    viewer_key: str | None = Field(None, min_length=1, repr=False)
+    """Signs in to the pages, and asks the API, to look at everything and change nothing. It needs an `admin_key` beside it."""
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     """Largest request body; beyond it: 413."""
     max_inflight_mb: Annotated[float, Field(gt=0)] = 512
@@ -331,6 +333,10 @@ class Config(_Section):
     """Who is told."""
     log: Log = Log()
     """What `serve` writes to its log."""
+
+    def capacity_of(self) -> dict[str, str]:
+        """By an upstream's name, the capacity whose cost its calls share."""
+        return {upstream: row.name for row in self.capacity for upstream in row.upstreams}
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]

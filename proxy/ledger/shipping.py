@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -20,7 +19,7 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
@@ -362,8 +361,7 @@ def _insert_sql(engine: Engine) -> str:
 
 def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
     """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
+    statement = insert_into(engine, table)
     keys = [column.name for column in table.primary_key]
     new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
     if adding is not None:

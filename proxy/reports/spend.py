@@ -245,8 +245,13 @@ def _add_entries(
     connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
 ) -> None:
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
-    for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
+    with_others = 0
+    rest = sa.func.count(entries.c.usage)
+    for row in connection.execute(sa.select(*groups, *sums, rest).where(where).group_by(*groups)):
+        with_others += row[-1]
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1])
+    if not with_others:
+        return  # to read the entries a second time is half of the work
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
     for row in connection.execute(others):
         units = totals[tuple(row[:-1])].units

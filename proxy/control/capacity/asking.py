@@ -7,8 +7,6 @@ import urllib.request
 from http.client import HTTPException
 from typing import NamedTuple
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from proxy.capacity.server_metrics import Reading, reading
 from proxy.times import now_us
 
@@ -26,6 +24,8 @@ class Answer(NamedTuple):
 
 def ask(url: str, key: str | None = None) -> Answer:
     """Never raises: a server that cannot be asked costs accuracy, and nothing else."""
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - most have nobody to ask
+
     request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"} if key else {})  # noqa: S310 - the configuration takes http(s) only
     try:
         with _opener.open(request, timeout=_TIMEOUT_S) as response:

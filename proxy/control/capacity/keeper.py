@@ -12,15 +12,16 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.book import Book
+from pricing.load import load_book
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.server_metrics import Passed, Reading, passed
 from proxy.config.capacity import Capacity
@@ -29,6 +30,7 @@ from proxy.control.capacity.asking import Answer, ask
 from proxy.ledger.capacity_books import Outcome, close_minutes, end_books, keep, open_books
 from proxy.ledger.capacity_schema import capacities, capacity_samples
 from proxy.ledger.database import writing
+from proxy.ledger.shipping import upsert
 from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
 from proxy.reports.elsewhere import prices_of
 from proxy.seldom import Seldom
@@ -73,19 +75,21 @@ class _Kept:
 class Keeper:
     """For one instance. `kept` names the capacities whose minutes it closes."""
 
-    def __init__(
-        self, engine: Engine, instance: str, config: Callable[[], Config], recorder: Recorded, book: Callable[[], Book]
-    ) -> None:
+    def __init__(self, engine: Engine, instance: str, config: Callable[[], Config], recorder: Recorded) -> None:
         self._engine = engine
         self._instance = instance
         self._config = config
         self._recorder = recorder
-        self._book = book
         self._life: Life | None = None
         self._capacities: dict[str, _Kept] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capacity", daemon=True)
         self.on_closed: Callable[[Capacity, Outcome], None] | None = None
+
+    @cached_property
+    def book(self) -> Book:
+        """The price book, without anything of the operator's."""
+        return load_book()
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -197,16 +201,20 @@ class Keeper:
 
     def _write_samples(self, connection: Connection, capacity: str, kept: _Kept) -> None:
         """The last minutes' samples; those before are written, or closed."""
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         newest = sorted(kept.samples)[-2:]
         for minute_at in list(kept.samples):
             if minute_at not in newest:
                 del kept.samples[minute_at]
-        for minute_at in newest:
-            text = orjson.dumps([tuple(one) for one in kept.samples[minute_at]]).decode()
-            key = {"capacity": capacity, "minute_at": minute_at, "instance": self._instance}
-            statement = insert(capacity_samples).values(**key, samples=text)
-            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_={"samples": text}))
+        rows = [
+            {
+                "capacity": capacity,
+                "minute_at": minute_at,
+                "instance": self._instance,
+                "samples": orjson.dumps([tuple(one) for one in kept.samples[minute_at]]).decode(),
+            }
+            for minute_at in newest
+        ]
+        connection.execute(upsert(self._engine, capacity_samples), rows)
 
     # The minutes
 
@@ -216,7 +224,8 @@ class Keeper:
             if not self._is_behind(connection, row.name, now):
                 return
         until = final_until(known, now, self._config().server.max_call_s * 1_000_000)
-        elsewhere = prices_of(self._book(), row.compare, now // 1_000_000)
+        book = self.book.with_operator(self._config().operator_prices())
+        elsewhere = prices_of(book, row.compare, now // 1_000_000)
         while not self._stopping.is_set():
             outcome = close_minutes(self._engine, row.name, row.terms(), until, elsewhere=elsewhere.nanousd)
             if outcome is None:

@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from pricing.load import load_book
 from proxy.capacity.rates import MINUTE_US
 from proxy.config.checks import build
 from proxy.config.file import Expansion
@@ -110,7 +109,7 @@ def pool(**more: Any) -> dict[str, Any]:
 
 def make(engine: Engine, settings: Config, name: str = "i") -> tuple[Keeper, Recorded]:
     recorded = Recorded()
-    return Keeper(engine, name, lambda: settings, recorded, load_book), recorded
+    return Keeper(engine, name, lambda: settings, recorded), recorded
 
 
 def minutes(engine: Engine) -> list[Any]:
@@ -206,7 +205,7 @@ def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
 def test_books_end_with_the_configuration_and_go_on_when_it_is_back(engine: Engine, clock: Clock) -> None:
     settings = [config(pool())]
     recorded = Recorded()
-    keeper = Keeper(engine, "i", lambda: settings[0], recorded, load_book)
+    keeper = Keeper(engine, "i", lambda: settings[0], recorded)
     keeper.step()
     go_on(keeper, recorded, clock, 120)
     settings[0] = config()
