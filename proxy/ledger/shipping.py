@@ -161,7 +161,7 @@ class Shipper:
         capacity_of = self._capacity_of()
         if capacity_of:
             for entry in shipped:
-                if entry.row["status"] != "void":
+                if entry.row["status"] != "void" and entry.row["kind"] == "attempt":
                     entry.row["capacity"] = capacity_of.get(entry.row["upstream"])
 
     def _take_number(self, connection: Connection, last: int) -> None:
