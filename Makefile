@@ -23,8 +23,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
+# What `serve` imports, compiled when it is installed: the first start is as quick as the others.
+SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.page.home
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check bench torture fuzz agents clean
+.PHONY: help install run test quick check bench torture fuzz wheel agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +60,9 @@ fuzz: .venv/installed ## Send random bodies for about an hour (FUZZ: how many fo
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture
 
+wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
+	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
+
 agents: .venv/installed .clients/installed ## Run Claude Code, Codex and opencode before it: sessions, sub-agents, refusals
 	$(BIN)/python -m pytest -m agents tests/agents
 
@@ -74,6 +80,7 @@ clean: ## Remove .venv and what tools left behind; data stays
 	|| { echo "uv cannot do it here; trying pip, which takes longer" >&2 \
 	&& pip="$(BIN)/pip install --quiet --no-deps" \
 	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
+	@$(BIN)/python -c 'import $(SERVED)'
 	@touch $@
 
 # The real programs, 450 MB of them, of the versions that the tests were written for; needs npm. The only script of theirs

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from hashlib import blake2b
 from heapq import heappush, heapreplace
 from math import inf
 
 from proxy.budgets.budget import Budget
+from proxy.budgets.counting import Counter, Idle, Reservation, digest
 from proxy.budgets.store import (
     ENDED_KEPT_S,
     REMEMBERED_S,
@@ -35,56 +35,7 @@ from proxy.types import Claim
 _MOST_COUNTERS = 50_000
 IDLE = "(idle)"
 _GRANTED = Granted()
-
-
-class _Counter:
-    """open: how many reservations stand on it; without any it may be forgotten or kept as less."""
-
-    __slots__ = ("limit", "open", "reserved", "spent", "window_end")
-
-    def __init__(self, limit: int, window_end: int | None) -> None:
-        self.limit = limit
-        self.window_end = window_end
-        self.spent = 0
-        self.reserved = 0
-        self.open = 0
-
-
-class _Reservation:
-    __slots__ = ("amounts", "counters", "deadline_s", "granted", "keys", "record")
-
-    def __init__(
-        self,
-        keys: list[CounterKey],
-        counters: list[_Counter],
-        amounts: list[int],
-        deadline_s: float,
-        granted: Granted,
-        record: bytes,
-    ) -> None:
-        self.keys = keys
-        self.counters = counters
-        self.amounts = amounts
-        self.deadline_s = deadline_s
-        self.granted = granted
-        self.record = record
-
-
 _Window = tuple[str, str, int]  # budget, measure, window start
-
-
-class _Idle:
-    """What is spent in the idle counters of one budget and window, by a digest of the group."""
-
-    __slots__ = ("spent", "window_end")
-
-    def __init__(self, window_end: int | None) -> None:
-        self.window_end = window_end
-        self.spent: dict[bytes, int] = {}
-
-
-def _digest(group: str) -> bytes:
-    return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class MemoryStore(InProcess):
@@ -93,13 +44,13 @@ class MemoryStore(InProcess):
     epoch = ""  # it lives as long as its one data plane
 
     def __init__(self, most_counters: int = _MOST_COUNTERS) -> None:
-        self._counters: OrderedDict[CounterKey, _Counter] = OrderedDict()  # the last used last
+        self._counters: OrderedDict[CounterKey, Counter] = OrderedDict()  # the last used last
         self._most_counters = most_counters
-        self._idle: dict[_Window, _Idle] = {}
-        self._open: dict[str, _Reservation] = {}
+        self._idle: dict[_Window, Idle] = {}
+        self._open: dict[str, Reservation] = {}
         self._earliest_s = inf  # no open reservation has an earlier deadline
         # Ends that are remembered: until when (known from the next sweep on); None: nothing may come any more.
-        self._ended: dict[str, tuple[float, _Reservation | None]] = {}
+        self._ended: dict[str, tuple[float, Reservation | None]] = {}
         self._unwritten: dict[str, Expired] = {}
         self._waiting = WaitingRoom()
 
@@ -117,17 +68,17 @@ class MemoryStore(InProcess):
             del self._idle[window]
         return True
 
-    def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> _Counter:
+    def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> Counter:
         counters = self._counters
         counter = counters.get(key)
         if counter is not None:
             counters.move_to_end(key)
             return counter
-        counter = counters[key] = _Counter(limit, window_end)
+        counter = counters[key] = Counter(limit, window_end)
         budget, group, measure, start = key
         idle = self._idle.get((budget, measure, start))
         if idle is not None:
-            counter.spent = idle.spent.pop(_digest(group), 0)
+            counter.spent = idle.spent.pop(digest(group), 0)
         if len(counters) > self._most_counters:
             self._retire()
         return counter
@@ -140,17 +91,17 @@ class MemoryStore(InProcess):
             return
         self._put_aside(key, counter)
 
-    def _put_aside(self, key: CounterKey, counter: _Counter) -> None:
+    def _put_aside(self, key: CounterKey, counter: Counter) -> None:
         budget, group, measure, start = key
         idle = self._idle.get((budget, measure, start))
         if idle is None:
-            idle = self._idle[budget, measure, start] = _Idle(counter.window_end)
-        idle.spent[_digest(group)] = counter.spent
+            idle = self._idle[budget, measure, start] = Idle(counter.window_end)
+        idle.spent[digest(group)] = counter.spent
 
     def _idle_spent(self, key: CounterKey) -> int | None:
         budget, group, measure, start = key
         idle = self._idle.get((budget, measure, start))
-        return None if idle is None else idle.spent.get(_digest(group))
+        return None if idle is None else idle.spent.get(digest(group))
 
     async def reserve(
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
@@ -198,7 +149,7 @@ class MemoryStore(InProcess):
             counter.reserved += amount
             counter.open += 1
         granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
-        self._open[reservation_id] = _Reservation(keys, counters, amounts, deadline_s, granted, record)
+        self._open[reservation_id] = Reservation(keys, counters, amounts, deadline_s, granted, record)
         self._earliest_s = min(self._earliest_s, deadline_s)
         if self._waiting:
             self._waiting.took(reservation_id, claims, amounts)
@@ -230,7 +181,23 @@ class MemoryStore(InProcess):
         self._close(reservation_id)
         return ending
 
-    def _end(self, reservation: _Reservation, amounts: Sequence[int] | None) -> None:
+    async def restore(
+        self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
+    ) -> None:
+        if reservation_id in self._open or reservation_id in self._ended:
+            return
+        keys = [counter_key(claim) for claim in claims]
+        counters = [self._counter(key, c.limit, c.window_end) for key, c in zip(keys, claims, strict=True)]
+        self._hold(reservation_id, Reservation(keys, counters, list(amounts), deadline_s, Granted(), record))
+
+    def _hold(self, reservation_id: str, reservation: Reservation) -> None:
+        for amount, counter in zip(reservation.amounts, reservation.counters, strict=True):
+            counter.reserved += amount
+            counter.open += 1
+        self._open[reservation_id] = reservation
+        self._earliest_s = min(self._earliest_s, reservation.deadline_s)
+
+    def _end(self, reservation: Reservation, amounts: Sequence[int] | None) -> None:
         for index, (counter, reserved) in enumerate(zip(reservation.counters, reservation.amounts, strict=True)):
             counter.reserved -= reserved
             counter.open -= 1
@@ -239,7 +206,7 @@ class MemoryStore(InProcess):
         if self._waiting:
             self._tell(reservation.keys, reservation.counters)
 
-    def _tell(self, keys: Sequence[CounterKey], counters: Sequence[_Counter]) -> None:
+    def _tell(self, keys: Sequence[CounterKey], counters: Sequence[Counter]) -> None:
         for key, counter in zip(keys, counters, strict=True):
             self._waiting.changed(key, counter.spent, counter.reserved)
 
@@ -353,7 +320,7 @@ class MemoryStore(InProcess):
         for window, totals in by_window.items():
             idle = self._idle.get(window)
             if idle is not None:
-                named = {_digest(group): group for group in totals.named}
+                named = {digest(group): group for group in totals.named}
                 for digest, spent in idle.spent.items():
                     totals.add(named.get(digest, IDLE), spent, 0)
         return list(by_window.values())

@@ -146,6 +146,17 @@ class Store(Protocol):
         """As `settle`, but an unknown id is charged too, once: the call went on though nobody could reserve for it."""
         ...
 
+    async def restore(
+        self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
+    ) -> None:
+        """Put back a reservation that an earlier life granted, whatever the counters say; one that is known, or has ended,
+        stays as it is."""
+        ...
+
+    def outlives(self, reservation_id: str) -> None:
+        """This reservation is a job's: it stands beyond this process, which need not answer for it any more."""
+        ...
+
     async def sweep(self, now_s: float) -> int:
         """Charge reservations whose deadline is over; how many."""
         ...
@@ -230,6 +241,9 @@ class InProcess:
     """A store that is all in one process: there is nothing to wait for, to run or to ask."""
 
     up = True
+
+    def outlives(self, reservation_id: str) -> None:
+        """It is put back from the ledger when the process begins again."""
 
     async def run(self) -> None:
         """Nothing happens by itself."""

@@ -6,6 +6,7 @@ from proxy.cli.lazy import LazyGroup
 from proxy.cli.options import new_app
 
 REPORTS = {
+    "explain": ("explain", "Why the bill changed between two periods, split exactly."),
     "margin": ("margin", "Which customers and plans earn money, and which lose it."),
 }
 

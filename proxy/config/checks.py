@@ -57,7 +57,8 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
 def _weak_secrets(config: Config) -> list[str]:
     """Secrets that could be guessed: told, not refused, for many are made by others."""
     server = config.server
-    secrets = [("server.admin_key", server.admin_key), ("server.metrics_token", server.metrics_token)]
+    names = ("admin_key", "viewer_key", "metrics_token")
+    secrets = [(f"server.{name}", getattr(server, name)) for name in names]
     secrets += [(f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)]
     return [
         f"{path} is short enough to be guessed; take at least 16 characters"
@@ -166,6 +167,12 @@ def is_loopback(host: str) -> bool:
 
 def _check_server(config: Config) -> list[Problem]:
     server = config.server
+    if server.viewer_key and not server.admin_key:
+        return [
+            Problem("server.viewer_key", "needs a server.admin_key beside it: without one everybody here may do all")
+        ]
+    if server.viewer_key and server.viewer_key == server.admin_key:
+        return [Problem("server.viewer_key", "is the admin key; give the viewers another")]
     if server.admin_key or (is_loopback(server.host) and is_loopback(server.admin_host)):
         return []
     return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]

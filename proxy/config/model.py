@@ -64,6 +64,8 @@ class Server(_Section):
     """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
     metrics_token: str | None = Field(None, min_length=1, repr=False)
     """Bearer token that is good for `/metrics` alone, for Prometheus."""
+    viewer_key: str | None = Field(None, min_length=1, repr=False)
+    """Signs in to the pages, and asks the API, to look at everything and change nothing. It needs an `admin_key` beside it."""
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
     """Largest request body; beyond it: 413."""
     max_inflight_mb: Annotated[float, Field(gt=0)] = 512
@@ -284,6 +286,15 @@ class Spool(_Section):
     """
 
 
+class Jobs(_Section):
+    poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
+    """How often the provider of a job is asked that nobody asks for."""
+    max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
+    """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
+    `unconfirmed`, still asked for, and corrected when it ends.
+    """
+
+
 class Alerts(_Section):
     webhook: Webhook | None = Field(None, repr=False)
     """Where alerts are posted as JSON; Slack's incoming webhooks understand it. Default: nowhere."""
@@ -329,6 +340,8 @@ class Config(_Section):
     """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
     """The records on their way to the ledger."""
+    jobs: Jobs = Jobs()
+    """Calls whose work goes on after their answer: batches, video, predictions."""
     alerts: Alerts = Alerts()
     """Who is told."""
     log: Log = Log()

@@ -26,30 +26,31 @@ from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
+from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.metrics.series import MetricState
+from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
-from proxy.ledger import instances, keys, raises
+from proxy.ledger import instances, jobs, keys, raises
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.retention import delete_some
-from proxy.ledger.stored import find_stored, forget_stored
+from proxy.ledger.stored import forget_stored
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
-from proxy.reports.sessions import recalled
 from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
-    from proxy.control.page.live import Live
+    from proxy.control.pages.live import Live
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -59,6 +60,7 @@ _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
+_POLL_PLANES_S = 0.005
 _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
@@ -113,18 +115,29 @@ class _Control:
             link = self._link = ControlServer(
                 self._data_dir / "control.sock",
                 self._first_snapshot,
-                {"sessions": self._recalled_sessions, "stored": self._stored},
+                answers(self._engine, lambda: self.config),
             )
             await link.start()
             ending.push_async_callback(link.stop)
-            # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+            await (
+                self._planes_serve()
+            )  # FastAPI is the heaviest import, and on a small machine the data planes need the time
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
                 ending.callback(tasks.create_task(work).cancel)
+            ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
+
+    async def _planes_serve(self) -> None:
+        """Return when every data plane has what it waits for, or (one may be waiting, or fail) after a second."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                while len(self._link.workers) < self._workers:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self._link.ask("gauges")  # answered behind the snapshot
 
     async def _open_ledger(self) -> Engine | None:
         """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
@@ -153,6 +166,7 @@ class _Control:
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
+        self._plans = PlanWatch(engine, lambda: self.config, self._alerts)
         recorder = self._recorder = self._make_recorder(engine)
         if shared is not None:
             shared.recorder = recorder
@@ -210,8 +224,9 @@ class _Control:
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.page.home import add_page, looks  # noqa: PLC0415 - as above
-        from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
         state = ControlState(
             config=lambda: self.config,
@@ -223,13 +238,14 @@ class _Control:
             refresh=self._refresh,
             budgets=self.budgets,
             alerts=self._alerts,
+            plans=self._plans,
             book=load_book(),
             expected_workers=self._workers,
             shared=self._shared,
         )
         self._live = Live(looks(state), loop)
         app = create_app(state)
-        add_page(app, self._live)
+        add_pages(app, self._live)
         settings: dict[str, Any] = {
             "ws": "none",
             "lifespan": "off",
@@ -266,8 +282,10 @@ class _Control:
         asked_at = self._recorder.check_soon() if self._shared is None else 0.0
         while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
-        seeds = await asyncio.to_thread(self._seeds) if self._shared is None else []
-        return self._snapshot(seeds)
+        if self._shared is not None:
+            return self._snapshot()
+        seeds = await asyncio.to_thread(self._seeds)
+        return self._snapshot(seeds) | {"jobs": await asyncio.to_thread(jobs.running_jobs, self._engine)}
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         raised = [list(one) for one in raises.as_raises(self._raises)]
@@ -281,20 +299,6 @@ class _Control:
             compiled = compile_budgets(config.budgets, raises.as_raises(raised))
             self._compiled = config, raised, compiled
         return compiled
-
-    async def _recalled_sessions(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Where sessions stand and what their trees cost, by the ledger; None where it does not answer."""
-        try:
-            return await asyncio.to_thread(recalled, self._engine, question["names"])
-        except SQLAlchemyError:
-            return None
-
-    async def _stored(self, question: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Where what is stored at providers is, by the ledger; None where it does not answer."""
-        try:
-            return await asyncio.to_thread(find_stored, self._engine, question["digests"])
-        except SQLAlchemyError:
-            return None
 
     def _seeds(self) -> list[dict[str, Any]]:
         return budget_seeds(self._engine, self.budgets(), now_s())

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,9 +24,11 @@ from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
+from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import spent
 from proxy.ledger.entries import Entry
+from proxy.ledger.jobs import running_jobs
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
 from proxy.seldom import Seldom
@@ -170,6 +173,7 @@ class SharedBudgets:
                 self._told.add(epoch)
             return
         await self._seed(epoch, compile_budgets(self._config().budgets), store_now_s, "recovering")
+        await self._restore_jobs()
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)
@@ -220,6 +224,14 @@ class SharedBudgets:
             for first in range(0, len(rows), _ROWS):
                 await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
             await member.seed(epoch, state, name)
+
+    async def _restore_jobs(self) -> None:
+        """The reservations of jobs that run stand in every epoch; nobody else may hold them any more."""
+        budgets = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        for job in map(job_of, await asyncio.to_thread(running_jobs, self._engine)):
+            claims = [_claim(tuple(item), budgets.get(item[0])) for item in job.intent["budgets"]]
+            record = orjson.dumps(job.intent, default=str)
+            await self.store.restore(job.id, claims, [one.amount for one in claims], job.deadline_at / 1e6, record)
 
     async def _drop_other_epochs(self, epoch: str) -> None:
         member, cursor = self.store.member, "0"

@@ -11,7 +11,10 @@ from proxy.dialects import MODELS_PATHS, family_of_path, find
 from proxy.downstream.client import Client, HungUp, Receive, Scope, Send
 from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
 from proxy.exchange import run as exchange
+from proxy.exchange.jobs.reads import serve as serve_job
 from proxy.exchange.plane import Plane
+from proxy.jobs.api import Matched
+from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
 from proxy.times import now_s
 
@@ -35,11 +38,14 @@ class Application:
         client = Client(plane.load, scope, receive, send)
         plane.calls_in_flight += 1
         try:
-            endpoint = find(scope["method"], client.path, client.query)
+            method = scope["method"]
+            endpoint = find(method, client.path, client.query) or find_job_path(method, client.path)
             if endpoint is None:
-                await self._serve_own(scope["method"], client)
+                await self._serve_own(method, client)
             elif not plane.ready:
                 raise starting()
+            elif isinstance(endpoint, Matched):
+                await serve_job(plane, endpoint, client)
             else:
                 await exchange.run(plane, endpoint, client)
         except Refused as refused:

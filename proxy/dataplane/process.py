@@ -32,6 +32,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
+from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
@@ -55,6 +56,7 @@ _TICK_S = 1.0
 _KEEP_ALIVE_S = 75
 _RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
 _STORE_WAIT_S = 10.0
+_JOBS_S = 5.0
 
 
 def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
@@ -92,10 +94,13 @@ class _DataPlane:
                 "gauges": self._gauges,
             },
         )
+        plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
+        poller = Poller(plane, lambda most: link.ask("jobs_due", {"most": most}, _JOBS_S))
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         chores.append(asyncio.create_task(plane.store.run()))
+        chores.append(asyncio.create_task(poller.run()))
         await server.serve(sockets=[self._listener])
         for chore in chores:
             chore.cancel()
@@ -151,7 +156,7 @@ class _DataPlane:
             return
         for seed in snapshot["seeds"]:
             self._plane.store.seed(Standing(reserved=0, **seed))
-        self._readying = asyncio.create_task(self._be_ready())
+        self._readying = asyncio.create_task(self._be_ready(snapshot.get("jobs", ())))
 
     def _take_raises(self, rows: Sequence[Sequence[Any]]) -> None:
         raises = [Raise(*row) for row in rows]
@@ -170,8 +175,10 @@ class _DataPlane:
         self._plane.unseeded.clear()
         self._plane.seeded.set()
 
-    async def _be_ready(self) -> None:
-        """Serve once calls can be counted; after a while all the same: some budgets let calls go on without."""
+    async def _be_ready(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        """Serve once calls can be counted; after a while all the same: some budgets let calls go on without. jobs: that
+        run, and whose reservations this process has to hold."""
+        await restore_reservations(self._plane, jobs)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STORE_WAIT_S):  # not wait_for, which in Python 3.11 may swallow a cancellation
                 await self._plane.store.wait_until_up()

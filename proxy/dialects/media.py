@@ -21,6 +21,7 @@ _IMAGE_BOUNDED = frozenset({
 })  # fmt: skip
 _SPEECH_BOUNDED = frozenset({"model", "input", "voice", "instructions", "speed", "response_format", "stream_format"})
 _TRANSCRIPT_BOUNDED = frozenset({"model", "file", "prompt", "stream", "response_format", "chunking_strategy"})
+_FILES = ("file", "image", "image[]", "mask")
 _MODERATION_BOUNDED = frozenset({"model", "input"})
 _DEFAULT_MODERATION = "omni-moderation-latest"  # the API's own default
 
@@ -59,7 +60,7 @@ def parse_images(raw: bytes) -> Call:
 
 
 def parse_edits(raw: bytes) -> Call:
-    form, body = _form(raw, _IMAGE_BOUNDED, ("n", "partial_images"), ("stream",))
+    form, body = form_of(raw, _IMAGE_BOUNDED, ("n", "partial_images"), ("stream",))
     images = [part for part in form.parts if part.name in ("image", "image[]", "mask")]
     if not images:
         raise invalid_request("`image` is missing.", "image")
@@ -112,7 +113,7 @@ def parse_speech(raw: bytes) -> Call:
 
 def parse_transcription(operation: str, raw: bytes) -> Call:
     """Transcriptions and translations: the file's length in time is bounded by its length in bytes."""
-    form, body = _form(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
+    form, body = form_of(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
     files = [part.data for part in form.parts if part.name == "file"]
     if len(files) != 1:
         raise invalid_request("There must be one `file`.", "file")
@@ -143,8 +144,13 @@ def most_seconds(audio: bytes) -> int:
     return -(-len(audio) // rate) + 1
 
 
-def _form(
-    raw: bytes, bounded: frozenset[str], numbers: tuple[str, ...], switches: tuple[str, ...]
+def form_of(
+    raw: bytes,
+    bounded: frozenset[str],
+    numbers: tuple[str, ...],
+    switches: tuple[str, ...],
+    *,
+    files: tuple[str, ...] = _FILES,
 ) -> tuple[multipart.Form, dict[str, Any]]:
     """A form, and its plain fields as a body: those that are bounded once each and with their types."""
     try:
@@ -155,7 +161,7 @@ def _form(
     for part in form.parts:
         fields.refuse_names({part.name: None}, bounded)
         if part.filename is not None:
-            if part.name in bounded and part.name not in ("file", "image", "image[]", "mask"):
+            if part.name in bounded and part.name not in files:
                 raise invalid_request(f"`{part.name}` must be a plain field.", part.name)
             continue
         if part.name in body and part.name in bounded:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.jobs.begun import Begun
 from proxy.exchange.retry import Failure
 from proxy.exchange.stream import Streamed
 from proxy.exchange.unary import Unary
+from proxy.jobs.api import JobEndpoint
 from proxy.upstream.inflated import plain
 from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
@@ -17,7 +19,8 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
     hold: an error that another attempt may mend does not go to the client; it is settled and returned.
     """
     body = plain(response)
-    unary = Unary(attempt, response, body, hold=hold)
+    kind = Begun if isinstance(attempt.exchange.endpoint, JobEndpoint) else Unary
+    unary = kind(attempt, response, body, hold=hold)
     way: Unary | Streamed = unary
     try:
         streams = attempt.call.stream and response.status == 200

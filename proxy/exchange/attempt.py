@@ -24,6 +24,7 @@ from proxy.dialects.outgoing import Outgoing
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.settlement import Settlement, settle_record
+from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
@@ -130,14 +131,14 @@ class Attempt:
 
     def intend(self) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent."""
-        self._intent = orjson.dumps(self._intent_record())
+        self._intent = orjson.dumps(self.intent_record())
         try:
             self.exchange.plane.spool.append(self._intent)
         except SpoolUnavailable:
             self.closed = True
             raise ledger_unavailable() from None
 
-    def _intent_record(self) -> records.Intent:
+    def intent_record(self) -> records.Intent:
         call, plan, route = self.call, self.plan, self.route
         identity, attribution = self.exchange.identity, self.exchange.attribution
         return {
@@ -337,6 +338,15 @@ class Attempt:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:
             await store.settle(self.id, amounts)
+
+    def become(self, job: Job) -> None:
+        """The provider has begun a job: the reservation stands until that ends, whoever sees it; this attempt is over."""
+        self.closed = self.charged = True
+        plane = self.exchange.plane
+        begun: records.JobBegun = {"t": "job", "id": self.id, "at": now_us(), "job": job.record()}
+        plane.spool.append_end(orjson.dumps(begun, default=str))
+        if self.claims:
+            plane.store.outlives(self.id)
 
     def _settled_amounts(self, settlement: Settlement) -> list[int]:
         """What each claim is settled with."""

@@ -9,6 +9,7 @@ from proxy.exchange.asking import head_of
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.exchange.unseen import unseen
+from proxy.jobs.api import JobEndpoint
 from proxy.upstream.pool import Response, UpstreamError
 
 
@@ -18,7 +19,8 @@ async def forward(attempt: Attempt) -> Response:
     client, endpoint = exchange.client, exchange.endpoint
     head = head_of(attempt, endpoint.method, endpoint.target_of(attempt.route.model, client.query), len(body))
     attempt.dispatch()
-    stops = not destination.bills_after_disconnect  # and bills no further, when told
+    # Where it stops, and bills no further, when told; a job runs on whoever listens.
+    stops = not destination.bills_after_disconnect and not isinstance(endpoint, JobEndpoint)
     try:
         return await exchange.configured.upstreams.send(
             destination.pool,

@@ -32,7 +32,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
     started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.config.server.max_call_s
+    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint)
     facts = configured.facts_of(route.provider, route.model, began_s)
     # What a provider does, it does by each of its names: the book's is the one that our tables have.
     known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)

@@ -20,6 +20,7 @@ from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
 from proxy.downstream.load import Load
 from proxy.exchange.configured import Configured
+from proxy.exchange.jobs.known import KnownJobs
 from proxy.ids import Ids
 from proxy.keyed_hash import KeyedHash
 from proxy.latest import Latest
@@ -58,6 +59,7 @@ class Plane:
     stored_owners: StoredOwners = field(default_factory=StoredOwners)
     recall: Recall | None = None
     recall_stored: Recall | None = None
+    jobs: KnownJobs = field(default_factory=KnownJobs)
     trees: SessionTrees = field(default_factory=SessionTrees)
     chains: Chains = field(default_factory=lambda: Chains(KeyedHash(secrets.token_bytes(32))))
     prefixes: CountedPrefixes = field(default_factory=lambda: CountedPrefixes(KeyedHash(secrets.token_bytes(32))))

@@ -24,6 +24,7 @@ from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
+from proxy.jobs.api import JobEndpoint
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity, Route
 
@@ -93,7 +94,8 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
         response = await forward(attempt)
         return await answer(attempt, response, hold=hold)
     except Refused as refused:
-        if hold and not attempt.exchange.client.started and refused.refusal.kind == UPSTREAM_ERROR:
+        once = attempt.charged and isinstance(attempt.exchange.endpoint, JobEndpoint)  # there may be a job by now
+        if hold and not once and not attempt.exchange.client.started and refused.refusal.kind == UPSTREAM_ERROR:
             return Failure(refusal=refused.refusal)
         raise
     finally:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from proxy.ids import correction_id
 from proxy.ledger.entries import SILENT_END, Entry
+from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import Row, json_text
+
+CHANGED = "changed_later"
+"""A flag: what a provider changed of a job's bill after its end."""
 
 
 def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
@@ -42,7 +46,27 @@ def entry_in_ledger(row: Row) -> Entry:
     return Entry(row, SILENT_END, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
 
 
-def correction_id(attempt_id: str) -> str:
-    """A UUIDv7 with the attempt's time, the same for the same attempt."""
-    digest = hashlib.sha256(b"correction " + attempt_id.encode()).hexdigest()
-    return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"
+def change_of(entry: Entry, charged: Mapping[str, Any], before: Mapping[str, Any]) -> Entry:
+    """What a job's provider says of its cost after it was settled: the entry of the difference.
+
+    charged: the attempt's row. before: the row in `jobs`, as it was settled or corrected last.
+    """
+    row = entry.row
+    was = {tuple(item[:4]): item[4] for item in orjson.loads(before["settled"] or "[]")}
+    now = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
+    budgets = [(*key, now.get(key, 0) - was.get(key, 0)) for key in was | now]
+    flags = orjson.loads(row["flags"] or "[]")
+    corrected = row | {
+        "id": correction_id(row["id"], before["revision"]),
+        "kind": "correction",
+        "corrects_id": row["id"],
+        "request_id": charged["request_id"],
+        "started_at": charged["started_at"],
+        "status": "settled",
+        "cost_nanousd": (row["cost_nanousd"] or 0) - (before["cost_nanousd"] or 0),
+        "flags": json_text(list(dict.fromkeys([*flags, CHANGED]))),
+        "budgets": json_text(budgets),
+        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
+        "usage": None,
+    }
+    return Entry(corrected, entry.end, budgets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import os
 import sqlite3
 import tempfile
@@ -104,6 +105,12 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def insert_into(bound: Engine | Connection, table: sa.Table) -> Any:
+    """An INSERT that knows the database's `on_conflict`. Only the dialect that is used is imported."""
+    dialect = "postgresql" if bound.dialect.name == "postgresql" else "sqlite"
+    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def current_version(engine: Engine) -> str | None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.budgets.budget import Amounts, Budget
 from proxy.ledger.database import writing
-from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_definitions, budget_spend, entries
+from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_definitions, budget_spend, counted, entries
 
 _COLUMNS = {
     "key": entries.c.key,
@@ -95,7 +95,7 @@ def _spent(connection: Connection, budget: Budget, start: int, end: int | None) 
         ),
         *[sa.func.sum(entries.c[column]).label(f"u_{unit}") for unit, column in units],
     ]
-    where = [entries.c.status != "void"]
+    where = [counted()]
     if start:
         where.append(entries.c.started_at >= start * 1_000_000)
     if end is not None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.jobs.machine import RUNNING
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
 from proxy.spool import records
@@ -112,12 +113,17 @@ class Pairing:
         if kind == "intent":
             self._open[value["id"]] = (value, record)
         elif kind in ("settle", "void"):
-            intent, _ = self._open[value["id"]]
+            job = value.get("job")  # its end brings its INTENT along
+            intent = job["intent"] if job else self._open[value["id"]][0]
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
             self.lately.append(entry)
             if not known:
                 batch.entries.append(entry)
+        elif kind == "job":
+            self._close(value["id"])
+            if not known:
+                batch.entries.append(self._running(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
         elif kind == "reserved":
@@ -180,6 +186,22 @@ class Pairing:
         self._open.clear()
         self._waiting.clear()
         self._expired.clear()
+
+    def _running(self, value: records.JobBegun) -> Entry:
+        """The entry of a job that has begun: it counts as nothing until its end."""
+        end: records.Settle = {
+            "t": "settle",
+            "id": value["id"],
+            "ended_at": value["at"],
+            "status": RUNNING,
+            "outcome": RUNNING,
+            "cost_nanousd": None,
+            "cost_source": "computed",
+            "usage_source": "none",
+            "budgets": (),
+            "job": value["job"],
+        }
+        return entry_of(value["job"]["intent"], end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
         end: records.Settle = {

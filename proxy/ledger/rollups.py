@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.ledger.schema import (
+    NOT_COUNTED,
     TOKEN_COLUMNS,
     spend_days,
     spend_hours,
@@ -98,7 +99,7 @@ def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, _Session] = {}
     for row in rows:
-        if row["status"] == "void":
+        if row["status"] in NOT_COUNTED:
             continue
         units = units_of(row["usage"]) if row["usage"] else None
         started_at, numbers = row["started_at"], _numbers(row)

@@ -12,13 +12,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.corrections import correction_of, entry_in_ledger
-from proxy.ledger.database import writing
+from proxy.jobs.apis import BY_NAME
+from proxy.jobs.machine import RUNNING, UNCONFIRMED
+from proxy.ledger import jobs
+from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
@@ -175,6 +178,16 @@ class Shipper:
         """Insert; the entries that were really new. All of them, but for a batch that repeats what is there."""
         if not shipped:
             return shipped
+        of_jobs = [entry for entry in shipped if is_of_a_job(entry)]
+        if of_jobs:
+            others = [entry for entry in shipped if not is_of_a_job(entry)]
+            return [*self._write_others(connection, others), *self._write_jobs(connection, of_jobs)]
+        return self._write_others(connection, shipped)
+
+    def _write_others(self, connection: Connection, shipped: Sequence[Entry]) -> Sequence[Entry]:
+        """Entries that are whole from the beginning."""
+        if not shipped:
+            return shipped
         values = [tuple(entry.row.values()) for entry in shipped]
         try:
             with connection.begin_nested():
@@ -192,6 +205,57 @@ class Shipper:
         ]  # what follows from them is as they are there
         new = [entry for entry in made_safe if self._write_entry(connection, entry)]
         return [*new, *self._corrections(connection, made_safe, new)]
+
+    def _write_jobs(self, connection: Connection, shipped: Sequence[Entry]) -> list[Entry]:
+        """Jobs that begin, and that end: the entry that was `running` becomes what it came to; once."""
+        counted = []
+        for each in shipped:
+            entry = each._replace(row=safe(each.row))
+            if entry.row["status"] == RUNNING:
+                if self._write_entry(connection, entry):
+                    counted.append(entry)
+                if entry not in self.rejected:
+                    jobs.begin(connection, entry)
+            elif (new := self._end_job(connection, entry)) is not None:
+                counted.append(new)
+        return counted
+
+    def _end_job(self, connection: Connection, entry: Entry) -> Entry | None:
+        """What the end of a job adds to the ledger; None where it is known."""
+        mine = (entries.c.id == entry.row["id"], entries.c.status == RUNNING)
+        ended = connection.execute(sa.update(entries).where(*mine).values(entry.row)).rowcount == 1
+        if ended or self._write_entry(connection, entry):
+            jobs.end(connection, entry, _recheck_s(entry))
+            return entry
+        if entry in self.rejected:
+            return None
+        charged = connection.execute(sa.select(entries).where(entries.c.id == entry.row["id"])).mappings().one()
+        before = jobs.known(connection, entry.row["id"])
+        revision = (entry.end["job"] or {}).get("revision")
+        if before is None or revision != before["revision"]:
+            return self._corrected(connection, entry, dict(charged), refute=True)
+        if charged["status"] == UNCONFIRMED and before["state"] == UNCONFIRMED:
+            corrected = self._corrected(connection, entry, dict(charged), refute=False)
+            if corrected is not None or entry.row["status"] == UNCONFIRMED:
+                jobs.change(connection, entry, before)
+            return corrected
+        change = change_of(entry, dict(charged), dict(before))
+        if jobs.change(connection, entry, before) and self._write_entry(connection, change):
+            return change
+        return None
+
+    def _corrected(
+        self, connection: Connection, entry: Entry, charged: dict[str, Any], *, refute: bool
+    ) -> Entry | None:
+        """An attempt that was charged at its ceiling: what it really came to."""
+        if entry.end["job"] is not None and refute:
+            return None  # made from what is known no more: somebody else settled it
+        if entry.row["outcome"] == "expired" and charged["status"] != UNCONFIRMED:
+            self.refuted.append(entry_in_ledger(charged))
+        correction = correction_of(entry, charged)
+        if correction is not None and self._write_entry(connection, correction):
+            return correction
+        return None
 
     def _write_entry(self, connection: Connection, entry: Entry) -> bool:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
@@ -244,6 +308,16 @@ class Shipper:
             connection.execute(self._set_position, positions.rows)
 
 
+_RECHECK_S = 86_400.0
+
+
+def _recheck_s(entry: Entry) -> float | None:
+    """When a job that has ended is asked for once more: a day later, where its provider may give money back."""
+    job = entry.end["job"]
+    api = None if job is None else BY_NAME.get(str(job["api"]))
+    return _RECHECK_S if api is not None and api.changes_later else None
+
+
 def _observe(observed: Observed, entry: Entry) -> None:
     try:
         observed.observe_entry(entry)
@@ -274,8 +348,7 @@ def _insert_sql(engine: Engine) -> str:
 
 def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
     """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
+    statement = insert_into(engine, table)
     keys = [column.name for column in table.primary_key]
     new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
     if adding is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.schema import entries
+from proxy.ledger.schema import counted, entries
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -48,7 +48,7 @@ def spent_by_time(engine: Engine, now_us: int, step_us: int, steps: int) -> dict
     start = (entries.c.started_at - entries.c.started_at % step_us).label("start")
     query = (
         sa.select(start, _COST, _CALLS, _UNPRICED)
-        .where(entries.c.started_at >= first, entries.c.started_at < last + step_us, entries.c.status != "void")
+        .where(entries.c.started_at >= first, entries.c.started_at < last + step_us, counted())
         .group_by(start)
     )
     with engine.connect() as connection:
@@ -61,7 +61,7 @@ def dearest(engine: Engine, by: str, since_us: int, limit: int) -> list[tuple[st
     column = _COLUMNS[by]
     query = (
         sa.select(column, _COST.label("cost"), _CALLS.label("calls"), _UNPRICED)
-        .where(entries.c.started_at >= since_us, entries.c.status != "void")
+        .where(entries.c.started_at >= since_us, counted())
         .group_by(column)
         .order_by(sa.desc("cost"), sa.desc("calls"))
         .limit(limit)
@@ -83,7 +83,7 @@ def dearest_sessions(engine: Engine, since_us: int, limit: int) -> list[SessionS
             _COST.label("cost"),
             sa.func.max(entries.c.ended_at),
         )
-        .where(entries.c.started_at >= since_us, entries.c.status != "void")
+        .where(entries.c.started_at >= since_us, counted())
         .group_by(session)
         .order_by(sa.desc("cost"), session)
         .limit(limit)

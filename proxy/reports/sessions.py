@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
 from proxy.ledger.rollups import digest
-from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, entries, spend_sessions
+from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, spend_sessions
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
@@ -89,7 +89,7 @@ def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.
             sa.func.min(entries.c.started_at).label("started_at"),
             sa.func.max(entries.c.ended_at).label("ended_at"),
         )
-        .where(of_sessions(across), span.holds(entries.c.started_at), entries.c.status != "void")
+        .where(of_sessions(across), span.holds(entries.c.started_at), counted())
         .group_by(entries.c.root_session_id)
     )
     return partly if team is None else partly.where(entries.c.team == team)
@@ -170,7 +170,7 @@ def _root_of(connection: Connection, session_id: str) -> str | None:
 
 def _parts() -> sa.Select[Any]:
     """What each agent of each session came to; void attempts count for nothing, corrections change only the cost."""
-    attempt = sa.and_(entries.c.kind == "attempt", entries.c.status != "void")
+    attempt = sa.and_(entries.c.kind == "attempt", counted())
     names = ("session_id", "parent_session_id", "agent", "parent_agent")
     return sa.select(
         *[entries.c[name] for name in names],

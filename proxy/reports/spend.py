@@ -22,6 +22,7 @@ from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, unit
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
+    counted,
     entries,
     horizon,
     spend_days,
@@ -219,7 +220,7 @@ def _add(connection: Connection, source: _Source, by: Sequence[str], spans: Sequ
     where = sa.or_(*[span.holds(time) for span in spans])
     groups = [_group(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is _ENTRIES:
-        where = sa.and_(where, entries.c.status != "void")
+        where = sa.and_(where, counted())
         _add_entries(connection, groups, where, totals)
     else:
         _add_rolled(connection, table, groups, where, totals)
@@ -240,8 +241,13 @@ def _add_entries(
     connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
 ) -> None:
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
-    for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
+    with_others = 0
+    rest = sa.func.count(entries.c.usage)
+    for row in connection.execute(sa.select(*groups, *sums, rest).where(where).group_by(*groups)):
+        with_others += row[-1]
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1])
+    if not with_others:
+        return  # to read the entries a second time is half of the work
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
     for row in connection.execute(others):
         units = totals[tuple(row[:-1])].units
@@ -288,7 +294,7 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     session = spend_sessions.c.session.label("g0")
     _add_rolled(connection, spend_sessions, [session], inside, totals)
     for some in _sessions(connection, across):
-        where = sa.and_(some, span.holds(entries.c.started_at), entries.c.status != "void")
+        where = sa.and_(some, span.holds(entries.c.started_at), counted())
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
 

@@ -8,7 +8,8 @@
 | `reserved` | an attempt that got room, or less | pairing | charged at what it says, `unconfirmed` |
 | `refused` | an attempt: a budget's or guard's no | pairing, metrics | the end: no entry |
 | `void` | an attempt, surely never sent | pairing | the end: an entry that costs nothing |
-| `settle` | an attempt, charged | pairing, metrics, stored ids | the end: its entry |
+| `settle` | an attempt, charged; whoever sees a job's end | pairing, metrics, stored ids, `jobs` | the end: its entry |
+| `job` | an attempt whose provider has begun a job | pairing, `jobs` | it runs on: an entry `running` until its end |
 | `expired` | whoever sweeps overdue reservations | pairing | the end: charged at its ceiling |
 | `tally` | `spool/tally`, once a second | metrics | the last second's counts are lost |
 | `epoch` | each worker, when a shared store begins anew | the recorder | what stands before it is counted first |
@@ -153,6 +154,16 @@ class Settle(TypedDict):
     price_version: NotRequired[str | None]
     provider_cost_nanousd: NotRequired[int | None]
     epoch: NotRequired[str | None]
+    job: NotRequired[Mapping[str, Any]]
+
+
+class JobBegun(TypedDict):
+    """A job has begun at its provider. job: `proxy.jobs.job.Job`, with its INTENT as it was reserved."""
+
+    t: Literal["job"]
+    id: str
+    at: int
+    job: Mapping[str, Any]
 
 
 class Expired(TypedDict):

@@ -437,3 +437,30 @@ async def test_a_seed_does_not_overrule_what_an_idle_counter_knows(crowded: Memo
         await crowded.charge(f"a{number}", session(f"s{number}", 0), [7])
     crowded.seed(standing_of(session("s0", 0)[0], 99))
     assert (await standing(crowded, session("s0", 0)[0])).spent == 7
+
+
+async def test_what_an_earlier_life_reserved_is_put_back_once(store: Store) -> None:
+    """A job's reservation outlives the process that made it; it counts against the limit, and ends as any other."""
+    for _ in range(2):
+        await store.restore("job", [claim(80)], [80], LATER, b"{}")
+    assert (await standing(store, claim(0))).reserved == 80
+    assert isinstance(await store.reserve("other", [claim(30)], NOW, LATER), Denied)
+    assert await store.charge("job", [claim(80)], [25]) == "settled"
+    await store.restore("job", [claim(80)], [80], LATER, b"{}")
+    assert await store.charge("job", [claim(80)], [25]) is None
+    stands = await standing(store, claim(0))
+    assert (stands.spent, stands.reserved) == (25, 0)
+
+
+async def test_what_is_put_back_too_late_is_charged_whole_and_told(store: Store) -> None:
+    await store.restore("job", [claim(80)], [80], PAST, b"{}")
+    assert await store.sweep(time.time()) == 1
+    assert [(one.reservation_id, one.charged[0][-1]) for one in await store.expired()] == [("job", 80)]
+
+
+async def test_a_change_of_what_was_charged_counts_once(store: Store) -> None:
+    """What a provider gives back after the end, under an id of its own."""
+    await store.charge("job", [claim(80)], [60])
+    for _ in range(2):
+        await store.charge("change", [claim(80)], [-20])
+    assert (await standing(store, claim(0))).spent == 40

@@ -163,11 +163,12 @@ class Member:
     async def _restore(self) -> None:
         while self._unrestored:
             some = list(islice(self._unrestored, _AT_ONCE))
-            await asyncio.gather(*[self._restore_one(name, self.held[name]) for name in some if name in self.held])
+            await asyncio.gather(*[self.restore(name, self.held[name]) for name in some if name in self.held])
             for reservation_id in some:
                 self._unrestored.pop(reservation_id, None)
 
-    async def _restore_one(self, reservation_id: str, held: Held) -> None:
+    async def restore(self, reservation_id: str, held: Held) -> None:
+        """Put a reservation into the epoch that runs, unless it is known there."""
         smaller = "" if held.nanousd is None else held.nanousd
         arguments: list[Value] = [reservation_id, repr(held.deadline_s), held.record, smaller]
         for claim, amount in zip(held.claims, held.amounts, strict=True):

@@ -132,6 +132,16 @@ class RedisStore:
             arguments += (bucket_of(claim), claim.group, end_of(claim), min(amount, MOST))
         return _ending(await self.member.end("charge", reservation_id, *arguments))
 
+    async def restore(
+        self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
+    ) -> None:
+        await self.member.restore(reservation_id, Held(claims, amounts, None, deadline_s, record))
+
+    def outlives(self, reservation_id: str) -> None:
+        """Whoever rebuilds the counters puts it back, from the ledger; unless this process has still to do that."""
+        if not self.member.must_charge(reservation_id):
+            self.member.held.pop(reservation_id, None)
+
     async def sweep(self, now_s: float) -> int:
         await self.member.deliver()
         return int((await self.member.call("sweep", self.member.epoch, _AT_ONCE))[0])

@@ -17,7 +17,7 @@ from proxy.control.metrics.quiet_sessions import Call, Session, call_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
-from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.ledger.sound import MOST, Row
 from proxy.money import NANO
 from proxy.spool import records
@@ -94,7 +94,7 @@ class Observed:
         row, end = entry.row, entry.end
         if row["kind"] == "correction":
             self._count("cost_corrections_usd", (), row["cost_nanousd"] or 0)
-        if row["status"] == "void":
+        if row["status"] in NOT_COUNTED:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from proxy.ledger.schema import NOT_COUNTED
 from proxy.ledger.sound import Row
 
 MAX_OPEN = 100_000
@@ -43,7 +44,7 @@ def call_of(row: Row) -> Call | None:
     """The entry as its session sees it; None where it says nothing of one."""
     root: str | None = row["root_session_id"]
     alone = row["session_source"] == "none" and root == row["session_id"]
-    if not root or alone or row["status"] == "void":
+    if not root or alone or row["status"] in NOT_COUNTED:
         return None
     requests = 1 if row["kind"] == "attempt" else 0
     cost = row["cost_nanousd"] or 0

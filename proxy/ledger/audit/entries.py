@@ -12,11 +12,13 @@ from typing import Any
 import orjson
 
 from pricing.money import to_nanousd
-from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.jobs.machine import RUNNING
+from proxy.ledger.corrections import CHANGED
+from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.ledger.sound import UNREADABLE, is_amount
 
 _KINDS = ("attempt", "correction")
-_STATUSES = ("settled", "unconfirmed", "void")
+_STATUSES = ("settled", "unconfirmed", "void", RUNNING)
 _EXACT = Context(prec=80)
 _CLOSE = Decimal("1e-18")  # USD: a price per 7 things has no last digit
 
@@ -69,6 +71,8 @@ def _cost_problem(row: Row, lines: Sequence[Any], repaired: bool) -> str | None:
         return f"its cost is below 0: {cost} nano-USD"
     if status == "void":
         return f"it is void, and costs {cost} nano-USD" if cost != 0 or lines else None
+    if status == RUNNING:
+        return f"it still runs, and costs {cost} nano-USD" if cost is not None or lines else None
     if status == "unconfirmed":
         if cost != row["reserved_nanousd"]:
             return f"it is unconfirmed, and costs {cost}, not the {row['reserved_nanousd']} nano-USD reserved for it"
@@ -99,8 +103,8 @@ def sum_of_lines(lines: Sequence[Mapping[str, Any]]) -> int | str:
 
 
 def _budget_problem(row: Row, budgets: Sequence[Any]) -> str | None:
-    if row["status"] == "void" and budgets:
-        return "it is void, and counted in a budget"
+    if row["status"] in NOT_COUNTED and budgets:
+        return f"it is {row['status']}, and counted in a budget"
     for item in budgets:
         if not is_amount(item):
             return "one of its budgets cannot be read"
@@ -123,10 +127,15 @@ def correction_problem(correction: Row, attempt: Row | None) -> str | None:
     """What is wrong with a correction, given the entry that it points at."""
     if attempt is None:
         return f"it corrects {correction['corrects_id']!r}, which is not in the ledger"
-    if attempt["kind"] != "attempt" or attempt["status"] != "unconfirmed":
+    changed = CHANGED in (_opened(correction["flags"]) or ())  # of a job, by its provider, after its end
+    if attempt["kind"] != "attempt" or attempt["status"] not in (
+        ("settled", "unconfirmed") if changed else ("unconfirmed",)
+    ):
         return f"it corrects {attempt['id']}, which is no unconfirmed attempt"
     if (correction["request_id"], correction["started_at"]) != (attempt["request_id"], attempt["started_at"]):
         return f"it corrects {attempt['id']}, which is of another call"
+    if changed:
+        return None  # one of several, perhaps: what they come to stands in `jobs`
     total = (attempt["cost_nanousd"] or 0) + (correction["cost_nanousd"] or 0)
     if total < 0:
         return f"with it, {attempt['id']} costs {total} nano-USD"

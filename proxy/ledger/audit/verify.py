@@ -18,9 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.units import is_token
+from proxy.ids import correction_id
+from proxy.jobs.machine import RUNNING
 from proxy.ledger.audit.entries import correction_problem, problem_of
 from proxy.ledger.audit.spool import SpoolDiffers, check_spool
-from proxy.ledger.corrections import correction_id, entry_in_ledger
+from proxy.ledger.corrections import CHANGED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
@@ -32,6 +34,7 @@ from proxy.ledger.schema import (
     budget_spend,
     entries,
     horizon,
+    jobs,
     metadata,
     metric_state,
     spend_days,
@@ -126,6 +129,7 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
     since = report.entries_since_at
     _read_entries(connection, again, report, progress)
     _check_numbering(connection)
+    report.counted["jobs"] = _check_jobs(connection)
     report.counted["budget counters"] = _compare_budgets(connection, again)
     rows = _compare(connection, again, sa.select(spend_sessions), sa.select(spend_sessions), spend_sessions, since)
     for table in _ROLLED:
@@ -179,7 +183,7 @@ def _check_corrections(connection: Connection, rows: Sequence[Mapping[str, Any]]
         if report.entries_since_at is not None and row["started_at"] < report.entries_since_at:
             continue  # being deleted, its attempt perhaps first
         problem = correction_problem(row, attempts.get(row["corrects_id"]))
-        if problem is None and row["id"] != correction_id(row["corrects_id"]):
+        if problem is None and row["id"] != correction_id(row["corrects_id"]) and CHANGED not in (row["flags"] or ""):
             problem = f"it is not the one correction that {row['corrects_id']} can have"
         if problem is not None:
             raise Differs(f"entry {row['id']}", problem)
@@ -191,6 +195,28 @@ def _check_numbering(connection: Connection) -> None:
     query = sa.select(*by, number).where(entries.c.kind == "attempt").group_by(*by).having(number > 1).limit(1)
     for request_id, attempt, count in connection.execute(query):
         raise Differs(f"request {request_id}", f"it has {count} attempts with number {attempt}")
+
+
+def _check_jobs(connection: Connection) -> int:
+    """A job's row says what its entry and that one's corrections come to; how many there are."""
+    number = int(connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one())
+    if not number:
+        return 0
+    entry = jobs.join(entries, entries.c.id == jobs.c.id)
+    runs, has_run = entries.c.status == RUNNING, jobs.c.state == RUNNING
+    query = sa.select(jobs.c.id, jobs.c.state, entries.c.status).select_from(entry).where(runs != has_run).limit(1)
+    for job_id, state, status in connection.execute(query):
+        raise Differs(f"job {job_id}", f"it is {state}, and its entry is {status}")
+    corrected = sa.select(entries.c.corrects_id, sa.func.sum(sa.func.coalesce(entries.c.cost_nanousd, 0)).label("more"))
+    more = corrected.where(entries.c.kind == "correction").group_by(entries.c.corrects_id).subquery()
+    both = entry.outerjoin(more, more.c.corrects_id == jobs.c.id)
+    total = sa.func.coalesce(entries.c.cost_nanousd, 0) + sa.func.coalesce(more.c.more, 0)
+    differs = sa.and_(jobs.c.state != RUNNING, sa.func.coalesce(jobs.c.cost_nanousd, 0) != total)
+    for job_id, cost, entered in connection.execute(
+        sa.select(jobs.c.id, jobs.c.cost_nanousd, total).select_from(both).where(differs).limit(1)
+    ):
+        raise Differs(f"job {job_id}", f"it costs {cost} nano-USD, and its entries come to {entered}")
+    return number
 
 
 # Totals

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.reports.shapes import EntryShown
-from tests.unit.control.api.conftest import Control
+from tests.unit.control.conftest import Control
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)\Z")
 

@@ -1,0 +1,54 @@
+"""What a store that is all in one process counts with: counters, reservations on them, and what is left of idle ones."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from proxy.budgets.store import CounterKey, Granted
+
+
+class Counter:
+    """open: how many reservations stand on it; without any it may be forgotten or kept as less."""
+
+    __slots__ = ("limit", "open", "reserved", "spent", "window_end")
+
+    def __init__(self, limit: int, window_end: int | None) -> None:
+        self.limit = limit
+        self.window_end = window_end
+        self.spent = 0
+        self.reserved = 0
+        self.open = 0
+
+
+class Reservation:
+    __slots__ = ("amounts", "counters", "deadline_s", "granted", "keys", "record")
+
+    def __init__(
+        self,
+        keys: list[CounterKey],
+        counters: list[Counter],
+        amounts: list[int],
+        deadline_s: float,
+        granted: Granted,
+        record: bytes,
+    ) -> None:
+        self.keys = keys
+        self.counters = counters
+        self.amounts = amounts
+        self.deadline_s = deadline_s
+        self.granted = granted
+        self.record = record
+
+
+class Idle:
+    """What is spent in the idle counters of one budget and window, by a digest of the group."""
+
+    __slots__ = ("spent", "window_end")
+
+    def __init__(self, window_end: int | None) -> None:
+        self.window_end = window_end
+        self.spent: dict[bytes, int] = {}
+
+
+def digest(group: str) -> bytes:
+    return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,40 @@
+"""What data planes ask, because only the ledger knows it; None in its place where that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.config.model import Config
+from proxy.ledger.jobs import find_jobs, take_due
+from proxy.ledger.stored import find_stored
+from proxy.reports.sessions import recalled
+from proxy.times import now_us
+
+Question = Mapping[str, Any]
+Answer = Callable[[Question], Awaitable[Any]]
+
+
+def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
+    """By the question's name: sessions (where they stand, what their trees cost), stored (where what is stored at providers
+    is), jobs (by their digests), jobs_due (whose providers are to be asked now)."""
+    return {
+        "sessions": _asking(lambda question: recalled(engine, question["names"])),
+        "stored": _asking(lambda question: find_stored(engine, question["digests"])),
+        "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
+        "jobs_due": _asking(lambda question: take_due(engine, now_us(), question["most"], config().jobs.poll_s)),
+    }
+
+
+def _asking(look: Callable[[Question], Any]) -> Answer:
+    async def answer(question: Question) -> Any:
+        try:
+            return await asyncio.to_thread(look, question)
+        except SQLAlchemyError:
+            return None
+
+    return answer

@@ -1,0 +1,127 @@
+"""A job's provider is asked for it: on behalf of a client, or because nobody else asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from proxy.access.stored_owners import digest
+from proxy.errors import stored_not_found
+from proxy.exchange.jobs.end import end_job
+from proxy.exchange.plane import Plane
+from proxy.jobs.api import Answer, JobApi
+from proxy.jobs.apis import BY_NAME
+from proxy.jobs.job import Job
+from proxy.times import now_s
+from proxy.types import Identity
+from proxy.upstream.destinations import Destination
+from proxy.upstream.pool import Response, UpstreamError
+from proxy.upstream.requests import request_head
+from proxy.wire import lenient
+
+_ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
+_ANSWER_S = 60.0
+_MAX_ANSWER_BYTES = 8 * 1024 * 1024
+_NO_HEADERS: Mapping[bytes, bytes] = {}
+
+
+def job_digest(identity: Identity, api: JobApi, provider_id: str) -> str:
+    """What a job is known by: another team's, or another API's same id has another digest."""
+    return digest(identity, f"{api.name} {provider_id}")
+
+
+async def find_job(plane: Plane, identity: Identity, api: JobApi, provider_id: str) -> Job:
+    """Raises `Refused` (404) for an id that is unknown, or another team's."""
+    key = job_digest(identity, api, provider_id)
+    found = await find_jobs(plane, [key])
+    if key not in found:
+        raise stored_not_found("id")
+    return found[key]
+
+
+async def find_jobs(plane: Plane, digests: list[str], *, patient: bool = True) -> dict[str, Job]:
+    """Those that are known here or to the ledger, by digest. patient: another worker may have made one just now."""
+    known = plane.jobs
+    for pause_s in _ASK_AGAIN_S if patient else (0,):
+        unknown = [key for key in digests if known.by_digest.get(key) is None]
+        if not unknown or known.recall is None:
+            break
+        await asyncio.sleep(pause_s)
+        for row in await known.recall(unknown) or ():
+            known.told(row)
+    return {key: job for key in digests if (job := known.by_digest.get(key)) is not None}
+
+
+def destination_of(plane: Plane, upstream: str, api: JobApi) -> Destination | None:
+    return plane.configured.destinations.get((upstream, api.family.name))
+
+
+async def send(
+    plane: Plane,
+    destination: Destination,
+    api: JobApi,
+    method: str,
+    target: str,
+    *,
+    attempt_id: str,
+    body: bytes = b"",
+    client_headers: Mapping[bytes, bytes] = _NO_HEADERS,
+    holder: str = "",
+) -> Response:
+    """Raises `UpstreamError`."""
+    head = request_head(
+        destination, method.encode(), target, len(body),
+        family_headers=api.family.headers, client_headers=client_headers, attempt_id=attempt_id,
+    )  # fmt: skip
+    return await plane.configured.upstreams.send(destination.pool, head, body, holder=holder)
+
+
+async def ask(plane: Plane, job: Job) -> None:
+    """Ask a job's provider how it stands, and settle it where it has ended. Never raises for what the provider does."""
+    api = BY_NAME.get(job.api)
+    destination = None if api is None else destination_of(plane, job.upstream, api)
+    if api is None or destination is None:
+        return  # of a version or a configuration that knew it
+    plane.jobs.asked_at[job.id] = now_s()
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            response = await send(plane, destination, api, "GET", api.poll(job), attempt_id=job.id)
+            answer = await whole(response)
+    except (UpstreamError, TimeoutError):
+        return
+    if answer is not None:
+        await seen(plane, job, answer)
+
+
+async def whole(response: Response) -> Answer | None:
+    """An answer as JSON; None where it is none, or too long."""
+    body = b""
+    while data := await response.read():
+        body += data
+        if len(body) > _MAX_ANSWER_BYTES:
+            response.abort()
+            return None
+    return answer_of(response, body)
+
+
+def answer_of(response: Response, body: bytes) -> Answer | None:
+    value = next((value for value in lenient.answer(body).values if isinstance(value, dict)), None)
+    if value is None:
+        return None
+    headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in response.headers}
+    return Answer(response.status, value, headers)
+
+
+async def seen(plane: Plane, job: Job, answer: Answer) -> None:
+    """What a provider said of a job: settle it, if that is its end and nobody is about to."""
+    api = BY_NAME[job.api]
+    if answer.status >= 300 or (job.ended and not api.changes_later):
+        return
+    ended = api.read_end(job, answer)
+    if ended is None or job.id in plane.jobs.ending:
+        return
+    plane.jobs.ending.add(job.id)
+    try:
+        await end_job(plane, job, ended)
+    finally:
+        plane.jobs.ending.discard(job.id)

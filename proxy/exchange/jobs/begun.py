@@ -1,0 +1,55 @@
+"""The answer to a call that begins a job: its id is on disk, with all that its settlement needs, before the client has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pricing.cost import Cost
+from proxy.access.stored_owners import Holder
+from proxy.exchange.jobs.asking import job_digest
+from proxy.exchange.jobs.end import end_job
+from proxy.exchange.unary import Unary
+from proxy.jobs.api import Answer, JobEndpoint
+from proxy.jobs.job import Job
+from proxy.wire import lenient
+
+
+class Begun(Unary):
+    """As any whole answer, but that one which names a job is not settled: the job is, when it ends."""
+
+    async def _settle(self, body: bytes) -> Cost | None:
+        endpoint = self.exchange.endpoint
+        assert isinstance(endpoint, JobEndpoint)
+        value = next((value for value in lenient.answer(body).values if isinstance(value, dict)), {})
+        status = self.response.status
+        job_id = endpoint.api.job_id(value) if status < 300 else None
+        if job_id is None:
+            return await super()._settle(body)
+        job = self._job(endpoint, job_id)
+        self.attempt.become(job)
+        plane, route = self.exchange.plane, self.attempt.route
+        plane.jobs.note(job)
+        plane.stored_owners.note(
+            (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
+        )
+        headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.response.headers}
+        ended = endpoint.api.read_end(job, Answer(status, value, headers))
+        if ended is not None:  # some are done at once
+            await end_job(plane, job, ended)
+        return None
+
+    def _job(self, endpoint: JobEndpoint, job_id: str) -> Job:
+        attempt, plan = self.attempt, self.attempt.plan
+        intent: Any = attempt.intent_record()
+        return Job(
+            id=attempt.id,
+            api=endpoint.api.name,
+            digest=job_digest(self.exchange.identity, endpoint.api, job_id),
+            provider_id=job_id,
+            created_at=plan.started_at,
+            deadline_at=plan.deadline_at,
+            asked=endpoint.api.asked(attempt.call),
+            attributes=dict(plan.attributes),
+            intent=intent,
+            flags=("budget_unverified",) if attempt.unverified else (),
+        )

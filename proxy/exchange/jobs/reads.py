@@ -1,0 +1,201 @@
+"""Requests about jobs that begin none: polls, lists, downloads, deletions. They cost nothing and have no entry; only what is
+the caller's own is reached, and an end that passes by is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import orjson
+
+from proxy.config.model import Config
+from proxy.downstream.client import Client
+from proxy.errors import not_found, upstream_timeout, upstream_unreachable
+from proxy.exchange.jobs.asking import answer_of, destination_of, find_job, find_jobs, job_digest, seen, send, whole
+from proxy.exchange.passed_headers import passed_headers
+from proxy.exchange.plane import Plane
+from proxy.jobs.api import Answer, JobApi, Matched
+from proxy.jobs.job import Job
+from proxy.times import now_s, now_us
+from proxy.types import Identity
+from proxy.upstream.destinations import Destination
+from proxy.upstream.inflated import plain
+from proxy.upstream.pool import Response, UpstreamError
+
+_HELD_BYTES = 8 * 1024 * 1024
+_MOST_PAGES = 20
+_MOST_SHOWN = 100
+_JSON = (b"content-type", b"application/json")
+
+
+async def serve(plane: Plane, matched: Matched, client: Client) -> None:
+    """Raises `Refused` where there is an error to tell."""
+    identity = plane.keys.identify(client.headers, now_s())
+    client.admit(identity.key_id)
+    body = await client.body()
+    client.request_id = plane.ids.new(now_us())
+    if matched.route.does == "list":
+        await _list(plane, matched, client, identity)
+        return
+    job = await find_job(plane, identity, matched.api, matched.job_id or "")
+    destination = destination_of(plane, job.upstream, matched.api)
+    if destination is None:
+        raise not_found()
+    sent_body = body if matched.route.has_body else b""
+    target = matched.target(client.query)
+    response = await _send(plane, destination, matched, client, identity, target, sent_body)
+    try:
+        if matched.route.does == "read":
+            plane.jobs.asked_at[job.id] = now_s()
+            await _read(plane, job, client, destination, response)
+        else:
+            await relay(client, destination, response)
+    except UpstreamError as error:
+        if client.started:
+            await client.drop()
+            return
+        raise _fault(error) from None
+
+
+async def _send(
+    plane: Plane,
+    destination: Destination,
+    matched: Matched,
+    client: Client,
+    identity: Identity,
+    target: str,
+    body: bytes,
+) -> Response:
+    try:
+        return await send(
+            plane, destination, matched.api, matched.route.method, target,
+            attempt_id=client.request_id, body=body, client_headers=client.headers, holder=identity.key_id,
+        )  # fmt: skip
+    except UpstreamError as error:
+        raise _fault(error) from None
+
+
+def _fault(error: UpstreamError) -> Exception:
+    return (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")
+
+
+async def relay(client: Client, destination: Destination, response: Response) -> None:
+    """Pass an answer on as it comes; an error whole, without our own credentials."""
+    body = plain(response)
+    headers = passed_headers(response.headers)
+    if response.status >= 400:
+        held = b""
+        while data := await body.read():
+            held += data[: _HELD_BYTES - len(held)]
+        headers, held = destination.told(response.status, headers, held)
+        await client.respond(response.status, headers, held)
+        return
+    await client.start(response.status, headers)
+    while data := await body.read():
+        await client.write(data)
+        if client.gone:
+            response.abort()
+            return
+    await client.end()
+
+
+async def _read(plane: Plane, job: Job, client: Client, destination: Destination, response: Response) -> None:
+    """What a job says of itself, held until its end is on disk."""
+    body, held = plain(response), b""
+    while data := await body.read():
+        held += data
+        if len(held) > _HELD_BYTES:
+            response.abort()
+            raise UpstreamError("protocol", "the upstream's answer is too long", sent=True)
+    answer = answer_of(response, held)
+    if answer is not None:
+        await seen(plane, job, answer)
+    headers, held = destination.told(response.status, passed_headers(response.headers), held)
+    await client.respond(response.status, headers, held)
+
+
+# Lists
+
+
+async def _list(plane: Plane, matched: Matched, client: Client, identity: Identity) -> None:
+    """Of what a provider lists only what is the caller's own: it is asked page by page until there is enough of that."""
+    api, query = matched.api, parse_qs(client.query.decode("latin-1"))
+    destination = destination_of(plane, home_of(plane.configured.config, api), api)
+    if destination is None:
+        raise not_found()
+    limit = _limit(query)
+    own: list[Any] = []
+    first: dict[str, Any] = {}
+    target, more = matched.target(client.query), False
+    for _ in range(_MOST_PAGES):
+        response = await _send(plane, destination, matched, client, identity, target, b"")
+        answer = await _page(response)
+        if answer is None or answer.status >= 300:
+            await client.respond(502 if answer is None else answer.status, [_JSON], _error(answer))
+            return
+        first = first or dict(answer.body)
+        page = answer.body.get(api.list_of)
+        items = [item for item in page if isinstance(item, dict)] if isinstance(page, list) else []
+        for item in await _owned(plane, identity, api, items):
+            if len(own) < limit:
+                own.append(item)
+        more = bool(api.next_page(answer.body, items))
+        if not more or len(own) >= limit:
+            break
+        target = _with(matched.route.target, {**query, **api.next_page(answer.body, items)}, matched.route.queries)
+    await client.respond(200, [_JSON], orjson.dumps(_listed(api, first, own, more=more)))
+
+
+async def _page(response: Response) -> Answer | None:
+    try:
+        return await whole(response)
+    except UpstreamError as error:
+        raise _fault(error) from None
+
+
+def _error(answer: Answer | None) -> bytes:
+    return orjson.dumps(
+        answer.body if answer is not None else {"error": {"message": "The upstream's list cannot be read."}}
+    )
+
+
+async def _owned(plane: Plane, identity: Identity, api: JobApi, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    keys = [job_digest(identity, api, api.listed_id(item)) for item in items]
+    found = await find_jobs(plane, keys, patient=False)
+    for item, key in zip(items, keys, strict=True):
+        if key in found:
+            await seen(plane, found[key], Answer(200, item))
+    return [item for item, key in zip(items, keys, strict=True) if key in found]
+
+
+def _limit(query: Mapping[str, list[str]]) -> int:
+    for name in ("limit", "pageSize", "page_size"):
+        text = query.get(name, [""])[-1]
+        if text.isascii() and text.isdigit():
+            return max(1, min(int(text), _MOST_SHOWN))
+    return _MOST_SHOWN if not query else 20
+
+
+def _with(path: str, query: Mapping[str, Any], known: frozenset[str]) -> str:
+    parts = [
+        f"{name}={quote(str(v[-1] if isinstance(v, list) else v), safe='')}"
+        for name, v in query.items()
+        if name in known
+    ]
+    return f"{path}?{'&'.join(parts)}" if parts else path
+
+
+def _listed(api: JobApi, page: Mapping[str, Any], own: list[Any], *, more: bool) -> dict[str, Any]:
+    """The provider's own page, with the caller's jobs in it and nothing that points at others'."""
+    ids = [item.get(api.id_of) for item in own] or [None]
+    ends = {"first_id": ids[0], "last_id": ids[-1], "has_more": more}
+    return {**page, **{name: value for name, value in ends.items() if name in page}, api.list_of: own}
+
+
+def home_of(config: Config, api: JobApi) -> str:
+    """The upstream that an API's lists and files are at: of those that speak its dialect the provider's own, else the first."""
+    speaking = [name for name, row in config.upstreams.items() if api.family.name in row.spoken(name)]
+    own = [name for name in speaking if config.upstreams[name].provider_name(name) in api.providers]
+    return next(iter([*own, *speaking]), "")

@@ -1,0 +1,165 @@
+"""What an API of jobs says of itself: a table of its routes, and one function that reads an end. No I/O.
+
+A new API is a file in `apis/` with one `JobApi`, and a line in `apis/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from pricing.usage import Reading
+from proxy import meters
+from proxy.dialects import Endpoint, Family
+from proxy.jobs.job import Job
+from proxy.meters.reader import Context
+from proxy.types import Call
+
+Does = Literal["create", "read", "list", "content", "forget", "refused"]
+"""create: billed, makes a job. read: what a job says of itself (get, cancel): free, and its end is seen in passing. list: of
+which only the caller's own are shown. content: what a job made, passed on as it is. forget: deletes it there. refused: with
+the reason."""
+
+_NO_HEADERS: Mapping[str, str] = {}
+_SECRET_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
+
+
+class Answer(NamedTuple):
+    """What a provider said of a job. headers: names in lower case."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = _NO_HEADERS
+
+
+class Results(NamedTuple):
+    """A file of results, line by line. path: below the upstream's base URL. line: what one says was used; None: not billed."""
+
+    path: str
+    line: Callable[[Job, Mapping[str, Any]], Reading | None]
+
+
+class Ended(NamedTuple):
+    """How a job ended. outcome: the entry's. reading: what was used; None: nobody can say, and its ceiling is charged.
+
+    at_s: when the provider says that it ended (epoch seconds). results: files whose lines say what was used, in place of
+    `reading`, which then stands in where they cannot be had. leaves: ids of what it left at its provider, its team's too.
+    """
+
+    outcome: str
+    reading: Reading | None
+    at_s: int | None = None
+    results: Sequence[Results] = ()
+    leaves: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobRoute:
+    """One path of an API. pattern: of the whole path; its group `id` is a job's. target: below the upstream's base URL, with
+    `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups. queries: names of what is
+    passed on of the query string. has_body: the request's body is passed on. why: of a refusal."""
+
+    method: str
+    pattern: re.Pattern[str]
+    does: Does
+    target: str = ""
+    endpoint: Callable[[JobApi, Mapping[str, str]], JobEndpoint] | None = None
+    queries: frozenset[str] = frozenset()
+    has_body: bool = False
+    why: str = ""
+
+
+def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """OpenAI's paging: behind the last item, while `has_more`."""
+    last = items[-1].get("id") if items else None
+    return {"after": last} if page.get("has_more") and isinstance(last, str) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class JobApi:
+    """One API. dialect: of the meter that reads its ends.
+
+    job_id: a new job's id, out of the answer to its creation. asked: what of a request its price depends on, never a prompt.
+    read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
+    list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
+    asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is.
+    """
+
+    name: str
+    family: Family
+    operation: str
+    routes: tuple[JobRoute, ...]
+    poll: Callable[[Job], str]
+    read_end: Callable[[Job, Answer], Ended | None]
+    job_id: Callable[[Mapping[str, Any]], str | None] = lambda body: text_id(body.get("id"))
+    asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
+    changes_later: bool = False
+    providers: frozenset[str] = frozenset({"openai"})
+    list_of: str = "data"
+    id_of: str = "id"
+    next_page: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Mapping[str, str]] = after_last
+
+    def listed_id(self, item: Mapping[str, Any]) -> str:
+        """A job's id as an item of a list states it, in the form that `job_id` gives; "" where it states none."""
+        return self.job_id({**item, "id": item.get(self.id_of)}) or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEndpoint(Endpoint):
+    """The path that creates a job of an API."""
+
+    api: JobApi
+
+
+class Matched(NamedTuple):
+    """A request that is about jobs, but creates none."""
+
+    api: JobApi
+    route: JobRoute
+    groups: Mapping[str, str]
+
+    @property
+    def job_id(self) -> str | None:
+        return self.groups.get("id")
+
+    def target(self, query: bytes) -> str:
+        """The path and query at the upstream; of the query only the parts that the route knows."""
+        path = self.route.target.format(**self.groups)
+        parts = [p for p in query.decode("latin-1").split("&") if p.partition("=")[0] in self.route.queries]
+        return f"{path}?{'&'.join(parts)}" if parts else path
+
+
+def text_id(value: object) -> str | None:
+    """An id as providers make them: what could be anything else in a path is none."""
+    return value if isinstance(value, str) and _SECRET_SAFE.match(value) else None
+
+
+def read_by(
+    dialect: str, job: Job, answer: Answer, *, endpoint: str = "", facts: Mapping[str, Any] | None = None
+) -> Reading:
+    """What the meter of `dialect` reads out of an answer about `job`."""
+    context = Context(
+        provider=str(job.intent["provider"]),
+        endpoint=endpoint,
+        model=job.model,
+        request=job.asked,
+        response_headers=answer.headers,
+        selector=facts or {},
+        from_client=True,
+    )
+    return meters.reader(dialect, context.provider, endpoint).whole(answer.body, context)
+
+
+def seconds(value: object) -> int | None:
+    """An epoch time in seconds, as a number or as RFC 3339 text; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        try:
+            return int(datetime.fromisoformat(value).timestamp())
+        except ValueError:
+            return None
+    return None
