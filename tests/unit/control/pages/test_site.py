@@ -136,6 +136,23 @@ def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
     assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
 
 
+def test_customers_are_the_margin_reports(control: Control) -> None:
+    wanted = control.get("/api/reports/margin", since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
+    shown = rows_of(control, f"/customers?{SINCE}&csv=customers")
+    assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
+        (item["customer"] or "", Decimal(item["cost_usd"])) for item in wanted
+    ]
+
+
+def test_the_bridge_leads_from_then_to_now(control: Control) -> None:
+    path = "/explain?since=2026-11-24&until=2026-11-25"
+    bridge = [Decimal(row["amount_usd"]) for row in rows_of(control, f"{path}&csv=bridge")]
+    report = control.get("/api/reports/explain", since="2026-11-24T00:00:00Z", until="2026-11-25T00:00:00Z")
+    assert bridge[0] == Decimal(report["previous_usd"])
+    assert sum(bridge) == Decimal(report["cost_usd"])
+    assert report["sentence"].split()[0] in control.client.get(path).text
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
