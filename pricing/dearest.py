@@ -148,14 +148,18 @@ def dearest_rates(
     """
     operator = sorted(
         (
-            OperatorRow((closeness, len(row.when), row.from_s), row, closeness < PERHAPS and _is_certain(row, call, until_s))
+            OperatorRow(
+                (closeness, len(row.when), row.from_s), row, closeness < PERHAPS and _is_certain(row, call, until_s)
+            )
             for closeness, row in operator_rows
             if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
         ),
         key=lambda one: one.rank,
         reverse=True,
     )
-    rows = tuple(row for row in book_rows if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed))
+    rows = tuple(
+        row for row in book_rows if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
+    )
     reachable = (*(one.row for one in operator), *rows)
     if not reachable:
         return None

@@ -19,9 +19,7 @@ from proxy.config.plans import Plan
 from proxy.times import instant
 
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
-LOCAL_PROVIDERS = frozenset(
-    {"local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "sglang", "tensorrt-llm"}
-)
+LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     # A provider's other names are those of pricing/data/aliases.toml.
     **dict.fromkeys(("anthropic", "claude"), ("anthropic",)),

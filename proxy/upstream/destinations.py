@@ -60,9 +60,7 @@ def destinations_of(
             destinations[name, family] = Destination(
                 pool=pool,
                 origin=origin,
-                fixed=_fixed_headers(
-                    origin, family, row.api_key, row.headers, local=is_local(row.provider_name(name))
-                ),
+                fixed=_fixed_headers(origin, family, row.api_key, row.headers, local=is_local(row.provider_name(name))),
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 base_url=base_url,
