@@ -113,7 +113,9 @@ class Book:
             missing = price_usage(other, part.usage, part.model, lines) or missing
         if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
-        total = sum((line[4] for line in lines), _ZERO)
+        total = _ZERO
+        for line in lines:
+            total += line[4]
         return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )

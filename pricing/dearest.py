@@ -75,10 +75,7 @@ class Dearest:
 
     def each(self, unit: str, input_tokens: int) -> Decimal | None:
         """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
-        reached = 0
-        for cut in self.cuts:
-            reached += input_tokens > cut
-        table = self.tables[reached]
+        table = self.tables[sum([input_tokens > cut for cut in self.cuts]) if self.cuts else 0]
         try:
             return table[unit]
         except KeyError:

@@ -22,8 +22,8 @@ from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
 from proxy.times import now_us
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
-from proxy.upstream.pool import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 

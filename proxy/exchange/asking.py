@@ -7,7 +7,7 @@ import asyncio
 import orjson
 
 from proxy.exchange.attempt import Attempt
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from proxy.upstream.requests import request_head
 
 _COUNT_TIMEOUT_S = 3.0

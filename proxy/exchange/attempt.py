@@ -352,8 +352,12 @@ class Attempt:
         """What each claim is settled with."""
         if settlement.cost is None:
             return [claim.amount for _, claim in self.claims]
-        used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
-        return [used.of(budget.measure, budget.units) for budget, _ in self.claims]
+        nanousd = settlement.cost.cost_nanousd
+        used = Amounts(nanousd, settlement.reading.usage, self.plan.requests)
+        return [
+            nanousd or 0 if budget.measure == "usd" else used.of(budget.measure, budget.units)
+            for budget, _ in self.claims
+        ]
 
 
 class NoRoomError(Exception):
