@@ -40,8 +40,9 @@ class OperatorRow(NamedTuple):
 
 @dataclass(slots=True)
 class Dearest:
-    """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is paid by GPU time, so tokens need no price. `without`: units
-    that its tokens cannot turn into. `least`: of a unit, how many are billed where there were fewer."""
+    """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is
+    paid by GPU time, so tokens need no price. `without`: units that its tokens cannot turn into. `least`: of a unit, how
+    many are billed where there were fewer."""
 
     operator: tuple[OperatorRow, ...]
     rows: tuple[Row, ...]

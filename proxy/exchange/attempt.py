@@ -40,7 +40,9 @@ class Plan(NamedTuple):
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
     the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
     dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted. known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk of the stream has a usage that only we asked for.
+    was counted.
+    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
+    of the stream has a usage that only we asked for.
     """
 
     id: str
