@@ -35,7 +35,7 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
     expected = plane.prefixes.cached(prefixes, call, route.upstream, began_s)
     if expected:
         plane.learned.cache_read(route.upstream, route.model, kept=reading.usage.get("cache_read", 0) >= expected)
-    cached = cached_by(call, route.provider, route.upstream, reading.usage, began_s)
+    cached = cached_by(call, attempt.plan.known_provider, route.upstream, reading.usage, began_s)
     plane.prefixes.count(prefixes, call, _input_tokens(reading), cached)
 
 
