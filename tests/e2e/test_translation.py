@@ -315,11 +315,11 @@ def test_a_hang_up_reaches_the_provider(rig: Rig, path: str, provider: str) -> N
     before = rig.bill().get(provider, {}).get("hung_up", 0)
     body = {"model": provider, "messages": [{"role": "user", "content": "ENDLESS"}], "max_tokens": 100, "stream": True}
     headers = {"authorization": f"Bearer {KEY}"}
-    with httpx.stream("POST", f"{rig.gateway.url}/v1/{path}", json=body, headers=headers) as answer:
+    with httpx.stream("POST", f"{rig.gateway.url}/v1/{path}", json=body, headers=headers, timeout=60) as answer:
         next(answer.iter_lines())
         request_id = answer.headers["x-taximeter-request-id"]
 
-    wait_until("the provider sees it", lambda: rig.bill().get(provider, {}).get("hung_up", 0) > before)
+    wait_until("the provider sees it", lambda: rig.bill().get(provider, {}).get("hung_up", 0) > before, 60)
     assert rig.entry(request_id)["outcome"] == "client_disconnected"
 
 
@@ -423,7 +423,11 @@ def test_a_translator_that_dies_costs_its_calls_a_clean_error_and_nothing_else(r
         "stream": True,
     }
     with httpx.stream(
-        "POST", f"{rig.gateway.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}
+        "POST",
+        f"{rig.gateway.url}/v1/chat/completions",
+        json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=60,
     ) as answer:
         lines = answer.iter_lines()
         next(lines)
