@@ -175,7 +175,7 @@ def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]
     return {"stream_options": {**options, "continuous_usage_stats": True}}, not asked
 
 
-LLAMA_CPP = frozenset({"llama.cpp", "llamacpp"})
+LLAMA_CPP = frozenset({"llama.cpp", "llamacpp", "llama-cpp"})
 _STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
 
 

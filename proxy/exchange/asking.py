@@ -33,7 +33,7 @@ def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> byte
 async def providers_count(attempt: Attempt) -> int | None:
     """Tokens that the provider says the input comes to, free of charge; None where it does not say."""
     exchange = attempt.exchange
-    counting = exchange.endpoint.counting_at(attempt.route.provider)
+    counting = exchange.endpoint.counting_at(attempt.plan.known_provider)
     if counting is None:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)
