@@ -19,13 +19,27 @@ from proxy.config.plans import Plan
 from proxy.times import instant
 
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
-LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
+LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
-    "anthropic": ("anthropic",),
-    "google": ("gemini",),
+    # A provider's other names are those of pricing/data/aliases.toml.
+    **dict.fromkeys(("anthropic", "claude"), ("anthropic",)),
+    **dict.fromkeys(
+        ("google", "gemini", "google-gla", "google-ai-studio", "google-genai", "googleai", "google-ai"), ("gemini",)
+    ),
     # vLLM 0.32, llama.cpp's server and Ollama 0.17 all answer `/v1/messages`.
-    **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "ollama"), ("openai", "anthropic")),
+    **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama"), ("openai", "anthropic")),
 }
+
+
+def plain_name(provider: str) -> str:
+    """A provider's name as tables have it: the price book reads `v_LLM` and `v-llm` as one, too."""
+    return provider.lower().replace("_", "-")
+
+
+def is_local(provider: str) -> bool:
+    """Whether it is a server of one's own, however its name is spelt."""
+    return plain_name(provider) in LOCAL_PROVIDERS
+
 
 Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
@@ -129,7 +143,7 @@ class Upstream(_Section):
             return self.dialects
         if self.dialect:
             return (self.dialect,)
-        by_provider = _DIALECTS_BY_PROVIDER.get(self.provider_name(name), ("openai",))
+        by_provider = _DIALECTS_BY_PROVIDER.get(plain_name(self.provider_name(name)), ("openai",))
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
 
     def address(self, name: str, dialect: str) -> str:
@@ -137,7 +151,7 @@ class Upstream(_Section):
         for spoken, base_url in self.base_urls.items():
             if spoken == dialect:
                 return base_url
-        if dialect == "anthropic" and self.provider_name(name) in LOCAL_PROVIDERS:
+        if dialect == "anthropic" and is_local(self.provider_name(name)):
             return self.base_url.rstrip("/").removesuffix("/v1")
         return self.base_url
 
@@ -145,7 +159,7 @@ class Upstream(_Section):
         """Whether a call is billed to its end when its client has hung up: hosted providers do, local servers stop."""
         if self.bills_after_disconnect is not None:
             return self.bills_after_disconnect
-        return self.provider_name(name) not in LOCAL_PROVIDERS
+        return not is_local(self.provider_name(name))
 
 
 class Model(_Section):

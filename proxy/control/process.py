@@ -34,6 +34,7 @@ from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, jobs, keys, raises
+from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
@@ -196,13 +197,15 @@ class _Control:
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
-        log_rows = call_logger(self.config.log.sample)
+        log_rows, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
 
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
             if self._live is not None:
                 self._live.shipped()
+                if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
+                    loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
 
         spool, bounds = self._data_dir / "spool", self.config.spool
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
@@ -124,6 +124,9 @@ class Pairing:
             self._close(value["id"])
             if not known:
                 batch.entries.append(self._running(value))
+        elif kind == "correction":
+            if not known:
+                batch.entries.append(_corrected(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
         elif kind == "reserved":
@@ -232,6 +235,15 @@ def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCa
         operator.index(value.get("window_start") or 0),
         _text((intent or _SILENT_INTENT)["root_session_id"] or ""),
     )
+
+
+def _corrected(value: records.Correction) -> Entry:
+    """A correction is written whole; a column that it does not know is empty. Raises where it is none."""
+    given = value["row"]
+    if given["kind"] != "correction" or not given["corrects_id"]:
+        raise ValueError(given["kind"])
+    row = {column.name: given.get(column.name) for column in entries.columns}
+    return Entry(row, SILENT_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
 
 
 def _text_or_none(value: Any) -> str | None:

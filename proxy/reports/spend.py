@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
@@ -136,12 +137,13 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
     for (unit, scale), amount in sorted(total.units.items()):
         scaled.setdefault(unit, []).append((scale, amount))
     usage = {unit: quantity(parts) for unit, parts in scaled.items()}
+    now_priced = int(usage.pop(NOW_PRICED, 0))
     return SpendRow(
         group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
         requests=sums["requests"],
         usage={unit: amount for unit, amount in usage.items() if amount},
         cost_nanousd=sums["cost_nanousd"],
-        unpriced_requests=sums["unpriced_requests"],
+        unpriced_requests=sums["unpriced_requests"] - now_priced,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -202,7 +203,7 @@ def row_of(rig: Rig, program: Program, number: int) -> Row:
         program, works=ran.code == 0 and (DONE in ran.output or program.calls == 1) and len(invoice) >= program.calls,
         calls=len(invoice), sessions=len(sessions_of(rig, rich)), refused=rig.refusals(poor),
         shown="Budget poor-" in refused.output or "usage limit" in refused.output, cost_equal=equal,
-        output=f"{ran.output[-3000:]}\n---- refused ----\n{refused.output[-3000:]}",
+        output=f"{json.dumps(sessions_of(rig, rich), indent=1)}\n{ran.output[-3000:]}\n---- refused ----\n{refused.output[-3000:]}",
     )  # fmt: skip
 
 

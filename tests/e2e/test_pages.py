@@ -23,6 +23,10 @@ pytestmark = pytest.mark.needs("chromium")
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 HOSTILE = "\"><img/src=x/onerror=document.title='owned'>{{7*7}}" + "x" * 60
+BEYOND = """
+[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.scroll')
+  && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.tagName + '.' + e.className).slice(0, 5)
+"""
 PATHS = [
     "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
     "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team",
@@ -190,9 +194,11 @@ def test_the_keyboard_moves_about(day: Day, page: Page) -> None:
     assert page.locator("tr[data-row]").nth(1).evaluate("row => row.classList.contains('here')")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/calls/.+"))
+    page.wait_for_load_state()
     page.keyboard.press("g")
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(r"/spend"))
+    page.wait_for_load_state()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
