@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
+from proxy.config.capacity import check_capacity
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
@@ -51,6 +52,10 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
             for row in tree["models"].values():
                 if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
                     row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
+        capacities = tree.get("capacity")
+        for row in capacities if isinstance(capacities, list) else ():
+            if isinstance(row, dict) and isinstance(row.get("upstreams"), list):
+                row["upstreams"] = [other for other in row["upstreams"] if other != name]
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -95,6 +100,7 @@ class _Rows:
     models: frozenset[str]
     keys: tuple[int, ...]
     budgets: tuple[int, ...]
+    capacity: tuple[int, ...]
 
     @classmethod
     def all_of(cls, tree: Mapping[str, Any], left_out: frozenset[tuple[str, Any]] = frozenset()) -> _Rows:
@@ -107,7 +113,7 @@ class _Rows:
             count = len(rows) if isinstance(rows, list) else 0
             return tuple(index for index in range(count) if (section, index) not in left_out)
 
-        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"))
+        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"), indices("capacity"))
 
 
 def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str | int]]) -> list[Problem]:
@@ -122,7 +128,7 @@ def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str |
             rest[section] = value
         elif section in ("upstreams", "models") and isinstance(value, dict):
             rest[section] = {name: row for name, row in value.items() if name not in bad}
-        elif section in ("keys", "budgets") and isinstance(value, list):
+        elif section in ("keys", "budgets", "capacity") and isinstance(value, list):
             rest[section] = [row for index, row in enumerate(value) if index not in bad]
     try:
         config = Config.model_validate(rest)
@@ -156,6 +162,7 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
         *_check_keys(config.keys, rows.keys),
         *_check_budgets(config.budgets, rows.budgets),
+        *check_capacity(config.capacity, rows.capacity, rows.upstreams),
         *_check_plans(config.plans),
         *_check_places(config),
     ]

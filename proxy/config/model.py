@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.capacity import Capacity
 from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
 from proxy.config.plans import Plan
 from proxy.times import instant
@@ -320,6 +321,8 @@ class Config(_Section):
     """What customers pay, for `taximeter report margin`."""
     guards: Guards = Guards()
     """Limits of every session."""
+    capacity: tuple[Capacity, ...] = ()
+    """Machines of one's own, which cost by the hour whatever they do: what each call had of that is beside its price."""
     session_guess: Literal["show", "enforce"] = "show"
     """Whether a session that is only guessed from the conversation counts in budgets and guards (`enforce`) or is only
     shown (`show`).
@@ -344,6 +347,10 @@ class Config(_Section):
     """Who is told."""
     log: Log = Log()
     """What `serve` writes to its log."""
+
+    def capacity_of(self) -> dict[str, str]:
+        """By an upstream's name, the capacity whose cost its calls share."""
+        return {upstream: row.name for row in self.capacity for upstream in row.upstreams}
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]

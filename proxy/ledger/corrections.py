@@ -43,6 +43,10 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
         "status": "settled",
         "cost_nanousd": difference,
         "budgets": json_text(budgets),
+        # It ran on after its reservation had expired: that time is in nobody's share yet.
+        "capacity": row["capacity"]
+        if charged["outcome"] == "expired" and row["ended_at"] > charged["ended_at"]
+        else None,
     }
     return Entry(corrected, entry.end, budgets)
 
@@ -74,6 +78,7 @@ def change_of(entry: Entry, charged: Mapping[str, Any], before: Mapping[str, Any
         "budgets": json_text(budgets),
         **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
         "usage": None,
+        "capacity": None,  # its machines did nothing more
     }
     return Entry(corrected, entry.end, budgets)
 
@@ -102,6 +107,7 @@ def repricing_of(
         "told_usage": None,
         **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
         "usage": json_text({NOW_PRICED: 1}) if net is None else None,
+        **dict.fromkeys(("capacity", "capacity_nanousd", "energy_millijoules", "energy_source")),  # the attempt's alone
     }
     return Entry(row, SILENT_END, budgets)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -85,6 +85,19 @@ class Pairing:
     @property
     def open_intents(self) -> int:
         return len(self._open)
+
+    def open_since(self, upstreams: Container[str], at_us: int) -> int | None:
+        """When the first of the attempts at these upstreams began that have no end, and whose deadline is not over."""
+        return min(
+            (
+                started_at
+                for intent, _ in self._open.values()
+                if intent.get("upstream") in upstreams
+                and isinstance(started_at := intent.get("started_at"), int)
+                and (not isinstance(deadline_at := intent.get("deadline_at"), int) or deadline_at > at_us)
+            ),
+            default=None,
+        )
 
     def overdue(self, at_us: int) -> int:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
@@ -333,6 +346,10 @@ def entry_row(begun: records.Intent, ended: records.Settle, instance: str) -> Ro
         "upstream_request_id": ended["upstream_request_id"],
         "client": begun["client"],
         "instance": instance,
+        "capacity": None,
+        "capacity_nanousd": None,
+        "energy_millijoules": None,
+        "energy_source": None,
     }
 
 

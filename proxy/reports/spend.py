@@ -48,6 +48,7 @@ ENTRY_SUMS = {
     "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
     "cost_nanousd": entries.c.cost_nanousd,
     **{column: entries.c[column] for column in TOKEN_COLUMNS.values()},
+    "capacity_nanousd": entries.c.capacity_nanousd,
 }
 
 
@@ -69,13 +70,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339."""
+    """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339.
+    capacity_nanousd: what it had of machines of one's own, beside its cost."""
 
     group: Mapping[str, str | None]
     requests: int
     usage: Mapping[str, int | str]
     cost_nanousd: int
     unpriced_requests: int
+    capacity_nanousd: int = 0
 
 
 class _Source(NamedTuple):
@@ -144,6 +147,7 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
         usage={unit: amount for unit, amount in usage.items() if amount},
         cost_nanousd=sums["cost_nanousd"],
         unpriced_requests=sums["unpriced_requests"] - now_priced,
+        capacity_nanousd=sums["capacity_nanousd"],
     )
 
 
