@@ -12,7 +12,7 @@ best general client costs. What a caller may rely on:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Literal, cast
 
 import httptools
@@ -72,6 +72,11 @@ class Response:
     def complete(self) -> bool:
         """Whether the whole body has arrived (some of it may still wait to be read)."""
         return self._complete
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self._complete or self._error is not None
 
     async def read(self) -> bytes:
         """The bytes that have arrived since the last call, waiting for some; b"" at the end. Raises `UpstreamError`."""
@@ -160,6 +165,7 @@ class _Connection(asyncio.Protocol):
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
         self._reading, self._writing = True, True
+        self._full: asyncio.Future[None] | None = None  # until there is room for more of a body
         self.response: Response | None = None
         self.idle_since = 0.0
         self.holder: str | None = None  # whose call it carries
@@ -185,6 +191,18 @@ class _Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(min(self._first_byte_timeout_s, self._idle_timeout_s), self._check_time)
         self._transport.write(head + body)
         return response
+
+    async def write(self, data: bytes) -> None:
+        """More of the body of a request that was begun by `send`; waits while the upstream reads slowly."""
+        assert self._transport is not None
+        self._began_at = self._loop.time()  # it is we who take our time
+        self._transport.write(data)
+        if self._full is not None:
+            await self._full
+
+    def leave_unfinished(self) -> None:
+        """The upstream has answered before it had the whole body: nothing more can go this way."""
+        self._writing = False
 
     def close(self) -> None:
         if self._transport is not None:
@@ -223,6 +241,14 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
 
+    def pause_writing(self) -> None:
+        self._full = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None and not full.done():
+            full.set_result(None)
+
     def data_received(self, data: bytes) -> None:
         response = self.response
         if response is None:  # bytes that nobody asked for: the connection's framing cannot be trusted any more
@@ -245,6 +271,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
+        self.resume_writing()
         response = self.response
         if response is not None:
             if self._needs_eof and error is None:
@@ -495,12 +522,36 @@ class UpstreamClient:
             raise
         return response
 
+    async def upload(self, name: str, head: bytes, pieces: AsyncIterator[bytes], *, holder: str = "") -> Response:
+        """Send one request whose body comes piece by piece, in chunks; await the response's head, which may come before the
+        last piece. Raises `UpstreamError`, and whatever `pieces` raises: then the upstream has got no whole request."""
+        connection = await self._pools[name].acquire(holder)
+        response = connection.send(head, b"")
+        try:
+            async for piece in pieces:
+                if response.over or response.status:
+                    connection.leave_unfinished()
+                    break
+                if piece:
+                    await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            else:
+                await connection.write(b"0\r\n\r\n")
+            await response.wait_for_head()
+        except BaseException:
+            response.abort()
+            raise
+        return response
+
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
 
 
-def encode_head(method: bytes, target: bytes, fixed: bytes, headers: Mapping[bytes, bytes], body_bytes: int) -> bytes:
-    """A request head. `fixed` is the upstream's own header block; `headers` must have passed the allow-list."""
+def encode_head(
+    method: bytes, target: bytes, fixed: bytes, headers: Mapping[bytes, bytes], body_bytes: int | None
+) -> bytes:
+    """A request head. `fixed` is the upstream's own header block; `headers` must have passed the allow-list. body_bytes None:
+    the body comes in chunks."""
     extra = b"".join([b"%s: %s\r\n" % item for item in headers.items()])
-    return b"%s %s HTTP/1.1\r\n%s%scontent-length: %d\r\n\r\n" % (method, target, fixed, extra, body_bytes)
+    length = b"transfer-encoding: chunked" if body_bytes is None else b"content-length: %d" % body_bytes
+    return b"%s %s HTTP/1.1\r\n%s%s%s\r\n\r\n" % (method, target, fixed, extra, length)
