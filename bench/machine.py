@@ -15,6 +15,7 @@ from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _STOP_S = 15.0
+_COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}  # whatever this shell says: as where it is installed
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **(env or {})},
+                env={
+                    **os.environ,
+                    "PYTHONDONTWRITEBYTECODE": "",
+                    **(env or {}),
+                },  # as where it is installed: compiled once
                 cwd=cwd,
                 start_new_session=True,
             )

@@ -63,6 +63,25 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     )
 
 
+def with_old_rows(built: Built, old: bytes) -> bytes:
+    """The new book, but that models of which the sources say different prices, unsettled, keep the rows of `old`."""
+    open_ = {(question.provider, question.model) for question in built.unsettled}
+    kept: dict[tuple[str, str], list[bytes]] = {}
+    for line in old.splitlines(keepends=True):
+        if (model := _model_of(line)) in open_:
+            kept.setdefault(model, []).append(line)
+    rows: list[bytes] = []
+    for line in built.content.splitlines(keepends=True):
+        model = _model_of(line)
+        rows += kept.pop(model, []) if model in open_ else [line]
+    return b"".join(rows)
+
+
+def _model_of(line: bytes) -> tuple[str, str]:
+    raw = orjson.loads(line)
+    return raw["provider"], raw["model"]
+
+
 def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer]:
     """Resellers' offers; where one's base prices are those of the maker, with the maker's history."""
     return [_with_history(merger, offer, at_s) for offer in offers]

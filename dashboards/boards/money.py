@@ -137,5 +137,14 @@ BOARD = Board(
             levels=((1, AMBER), (100, RED)),
             decimals=0,
         ),
+        bars(
+            "Which plans have customers at a loss?",
+            "Customers who cost more than they pay in the running month, by plan of the configuration. `taximeter report margin` names them.",
+            "short",
+            Target(f"max by (plan) ({q.select('plan_customers_at_loss')})", "{{plan}}"),
+            levels=((1, AMBER),),
+            decimals=0,
+            width=24,
+        ),
     ],
 )

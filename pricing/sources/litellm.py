@@ -90,6 +90,8 @@ _Group = tuple[tuple[str, tuple[str, ...]], ...]
 def offers(path: Path, checked: str, version: str) -> list[Offer]:
     """All models of the file."""
     data = json.loads(path.read_text(), parse_float=Decimal)
+    if not isinstance(data, dict):
+        raise ValueError(f"{path.name} is no object of models")
     made: dict[tuple[str, str], Offer] = {}
     for key, raw in data.items():
         place = _place(key, str(raw.get("litellm_provider")), raw) if isinstance(raw, dict) else None

@@ -78,8 +78,8 @@ _MORE_WORK = Rule("it makes more of the server's work than anybody meters")
 _VLLM, _SGLANG, _TRT, _LLAMA, _OLLAMA, _MLX, _LMSTUDIO, _WEBUI = range(8)
 ENGINES_BY_PROVIDER: Mapping[str, int] = {
     "vllm": _VLLM, "aphrodite": _VLLM, "sglang": _SGLANG, "tensorrt": _TRT, "tensorrt-llm": _TRT, "trtllm": _TRT,
-    "nim": _TRT, "llama.cpp": _LLAMA, "llamacpp": _LLAMA, "local": _LLAMA, "llamafile": _LLAMA, "ollama": _OLLAMA,
-    "mlx": _MLX, "mlx-lm": _MLX, "lmstudio": _LMSTUDIO, "lm-studio": _LMSTUDIO,
+    "nim": _TRT, "llama.cpp": _LLAMA, "llamacpp": _LLAMA, "llama-cpp": _LLAMA, "local": _LLAMA, "llamafile": _LLAMA,
+    "ollama": _OLLAMA, "mlx": _MLX, "mlx-lm": _MLX, "lmstudio": _LMSTUDIO, "lm-studio": _LMSTUDIO,
 }  # fmt: skip
 
 _ROWS: tuple[tuple[str, tuple[int, ...], Rule], ...] = (

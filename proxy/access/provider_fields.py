@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
 from proxy.access.public_urls import is_public
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local, plain_name
 from proxy.dialects.fields import PlainNames
 from proxy.dialects.turns import messages_of
 from proxy.errors import invalid_request, stored_not_found
@@ -95,7 +95,7 @@ _KNOWN_ROUTERS = frozenset({
 
 def is_router(provider: str) -> bool:
     """Whether a model's name here may be a way to another's."""
-    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and provider not in LOCAL_PROVIDERS
+    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and not is_local(provider)
 
 
 @cache
@@ -116,7 +116,7 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
     allowed: the provider's name of another model that the caller names, or `Refused`, where it may not be used. exact: the
     configuration has this very model, and not a pattern.
     """
-    provider = route.provider.lower()
+    provider = plain_name(route.provider)
     rules, plain, routes_on = _screen_of(provider)
     named = not plain.cover(call.body)
     if named:

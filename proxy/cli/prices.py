@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -21,6 +22,7 @@ from pricing.report import Hole, holes, winners
 from pricing.times import date_text, epoch_s
 from proxy.ceilings.learned import Learned
 from proxy.cli.options import ConfigOption, config_of, new_app
+from proxy.cli.output import fail
 from proxy.times import now_s
 
 app = new_app(help="The price book: what it says, what it lacks, and refreshing it.")
@@ -36,7 +38,8 @@ _LitellmOption = Annotated[
         exists=True,
         dir_okay=False,
         show_default=False,
-        help="LiteLLM's model_prices_and_context_window JSON, or a wheel of the package that holds it (read, never installed).",
+        help="LiteLLM's model_prices_and_context_window JSON, or a wheel of the package that holds it; by default the newest "
+        "wheel is fetched with pip. It is read, never installed.",
     ),
 ]
 
@@ -91,11 +94,10 @@ def check() -> None:
 
 @app.command()
 def diff(litellm: _LitellmOption = None) -> None:
-    """What a refresh from the installed sources would change, one row a line."""
-    changes, _ = _rebuilt(litellm)
-    for line in changes:
-        typer.echo(line)
-    if not changes:
+    """What a refresh from the newest sources would change, one row a line."""
+    rebuilt = _rebuilt(litellm)
+    _tell(rebuilt)
+    if not rebuilt.changes:
         typer.echo("The price book is up to date.")
 
 
@@ -104,25 +106,49 @@ def refresh(
     litellm: _LitellmOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
 ) -> None:
-    """Rebuild the price book from newer packages or dropped files: shows the difference and asks before it writes."""
-    changes, content = _rebuilt(litellm)
+    """Rebuild the price book from newer packages or dropped files: shows the difference and asks before it writes. A model of
+    which the sources say different prices keeps what the book says."""
+    rebuilt = _rebuilt(litellm)
+    changes = rebuilt.changes
+    _tell(rebuilt)
     if not changes:
         typer.echo("The price book is up to date.")
         return
-    for line in changes:
-        typer.echo(line)
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {len(changes)} changed rows?")):
         typer.echo("Nothing was written; --yes writes without asking.", err=True)
         raise typer.Exit(1)
     from pricing.load import DATA
 
-    (DATA / "prices.jsonl").write_bytes(content)
-    typer.echo(f"{len(changes)} rows changed; the book is now version {load_book().version}")
+    try:
+        (DATA / "prices.jsonl").write_bytes(rebuilt.content)
+    except OSError as error:
+        raise fail(f"{DATA / 'prices.jsonl'} cannot be written ({error.strerror})") from None
+    typer.echo(
+        f"{len(changes)} rows changed; the book is now version {load_book().version}. A server takes it when it is restarted."
+    )
 
 
-def _rebuilt(litellm: Path | None) -> tuple[list[str], bytes]:
-    """The rows that a rebuild would change (`+`, `-`), and the new content. Exits where sources are missing or disagree."""
-    from pricing.build import build
+class _Rebuilt(NamedTuple):
+    """The rows that a rebuild would change (`+`, `-`), the new content, and what sources say differently."""
+
+    changes: list[str]
+    content: bytes
+    unsettled: tuple[str, ...]
+
+
+def _tell(rebuilt: _Rebuilt) -> None:
+    for line in rebuilt.changes:
+        typer.echo(line)
+    for question in rebuilt.unsettled:
+        typer.echo(f"unsettled, stays as it is: {question}", err=True)
+    if rebuilt.unsettled:
+        advice = "set a price of your own under `prices`, or settle it in pricing/data/corrections.toml"
+        typer.echo(f"{len(rebuilt.unsettled)} prices on which the sources differ by more than 1 %: {advice}.", err=True)
+
+
+def _rebuilt(litellm: Path | None) -> _Rebuilt:
+    """What the sources make of the book today. Exits where one is missing."""
+    from pricing.build import build, with_old_rows
     from pricing.load import DATA
 
     old = (DATA / "prices.jsonl").read_bytes()
@@ -131,19 +157,13 @@ def _rebuilt(litellm: Path | None) -> tuple[list[str], bytes]:
         with tempfile.TemporaryDirectory() as folder:
             built = build(*_litellm_file(litellm, Path(folder)), checked, old)
     except ImportError as error:
-        typer.echo(f"The source {error.name} is not installed: pip install genai-prices model-prices", err=True)
-        raise typer.Exit(2) from None
-    except (ValueError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    if built.unsettled:
-        for question in built.unsettled:
-            typer.echo(f"unsettled: {question}", err=True)
-        typer.echo("The sources disagree by more than 1 %; settle it in pricing/data/corrections.toml.", err=True)
-        raise typer.Exit(1)
-    before, after = _without_dates(old), _without_dates(built.content)
+        raise fail(f"the source {error.name} is not installed: pip install --upgrade 'taximeter[prices]'", 2) from None
+    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+        raise fail(f"the price list cannot be read: {error}", 2) from None
+    content = with_old_rows(built, old)
+    before, after = _without_dates(old), _without_dates(content)
     changes = [f"- {line}" for line in sorted(before - after)] + [f"+ {line}" for line in sorted(after - before)]
-    return changes, built.content
+    return _Rebuilt(changes, content, tuple(map(str, built.unsettled)))
 
 
 def _without_dates(content: bytes) -> set[str]:
@@ -152,20 +172,44 @@ def _without_dates(content: bytes) -> set[str]:
 
 
 def _litellm_file(given: Path | None, folder: Path) -> tuple[Path, str]:
-    """LiteLLM's data file and its version: a JSON file, a wheel that holds it, or that of the installed package."""
+    """LiteLLM's data file and its version: a JSON file, a wheel that holds it, that of the installed package, or the newest."""
     if given is None:
         from importlib.metadata import PackageNotFoundError, distribution
 
         try:
             package = distribution("litellm")
         except PackageNotFoundError:
-            raise ValueError("name LiteLLM's data file or a wheel of it with --litellm") from None
-        return Path(str(package.locate_file(f"litellm/{_DATA_FILE}"))), package.version
+            given = _fetched(folder)
+        else:
+            return Path(str(package.locate_file(f"litellm/{_DATA_FILE}"))), package.version
     if given.suffix != ".whl":
         return given, given.stem
     with zipfile.ZipFile(given) as wheel:
         wheel.extract(f"litellm/{_DATA_FILE}", folder)
     return folder / "litellm" / _DATA_FILE, given.name.split("-")[1]
+
+
+def _fetched(folder: Path) -> Path:
+    """The newest wheel of LiteLLM, by this Python's own pip: looked into, not installed."""
+    typer.echo("Fetching the newest wheel of litellm (some 45 MB) for its list of prices …", err=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(folder),
+    ]
+    done = subprocess.run([*command, "litellm"], capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    wheels = sorted(folder.glob("litellm-*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise ValueError(f"pip cannot fetch litellm ({last}); name its data file or a wheel of it with --litellm")
+    return wheels[-1]
 
 
 _DATA_FILE = "model_prices_and_context_window_backup.json"

@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.schema import alerts, budget_bases, budget_spend
 from proxy.money import usd_text
@@ -170,6 +169,10 @@ class Alerts:
         events = [*self._crossed(entries, now), *blocks(refusals, now), *overruns(entries)]
         self._keep([event for event in events if event[:5] not in self._known], now)
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """What others found; told once, as all."""
+        self._keep([event for event in events if event[:5] not in self._known], now_s())
+
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
         counters = {(name, start, group) for entry in entries for name, group, start, _, _ in entry.budgets}
@@ -190,7 +193,6 @@ class Alerts:
     def _keep(self, events: Sequence[Event], now_s: float) -> None:
         if not events:
             return
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         now_us = int(now_s * 1e6)
         new = []
         with writing(self._engine).begin() as connection:
@@ -201,7 +203,7 @@ class Alerts:
                     "created_at": at,
                     "delivered_at": None if self._webhook(event.budget) else now_us,
                 }
-                done = connection.execute(insert(alerts).values(row).on_conflict_do_nothing())
+                done = connection.execute(insert_into(connection, alerts).values(row).on_conflict_do_nothing())
                 if done.rowcount == 1:
                     new.append(event)
         if len(self._known) > _MAX_KNOWN:

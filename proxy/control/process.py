@@ -22,17 +22,19 @@ import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
+from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, jobs, keys, raises
+from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
@@ -49,7 +51,7 @@ from proxy.spool.kept import Kept
 from proxy.times import now_s, now_us
 
 if TYPE_CHECKING:
-    from proxy.control.page.live import Live
+    from proxy.control.pages.live import Live
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -59,6 +61,7 @@ _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
+_POLL_PLANES_S = 0.005
 _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
@@ -117,14 +120,25 @@ class _Control:
             )
             await link.start()
             ending.push_async_callback(link.stop)
-            # FastAPI is the heaviest import; meanwhile the data planes get what they wait for.
+            await (
+                self._planes_serve()
+            )  # FastAPI is the heaviest import, and on a small machine the data planes need the time
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
                 ending.callback(tasks.create_task(work).cancel)
+            ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
+
+    async def _planes_serve(self) -> None:
+        """Return when every data plane has what it waits for, or (one may be waiting, or fail) after a second."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                while len(self._link.workers) < self._workers:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self._link.ask("gauges")  # answered behind the snapshot
 
     async def _open_ledger(self) -> Engine | None:
         """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
@@ -153,6 +167,7 @@ class _Control:
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
+        self._plans = PlanWatch(engine, lambda: self.config, self._alerts)
         recorder = self._recorder = self._make_recorder(engine)
         if shared is not None:
             shared.recorder = recorder
@@ -166,7 +181,10 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread and the recorder's, which ends once everything that is in the spool is shipped."""
+        """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
+        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder)
+        self._keeper.start()
+        ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
@@ -182,19 +200,22 @@ class _Control:
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
-        log_rows = call_logger(self.config.log.sample)
+        log_rows, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
 
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
             if self._live is not None:
                 self._live.shipped()
+                if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
+                    loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
 
         spool, bounds = self._data_dir / "spool", self.config.spool
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
         return Recorder(
             engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared,
             kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
+            capacity_of=lambda: self.config.capacity_of(),  # noqa: PLW0108 - a reload brings another
         )  # fmt: skip
 
     def _record(self, stopping: threading.Event) -> None:
@@ -210,8 +231,9 @@ class _Control:
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.page.home import add_page, looks  # noqa: PLC0415 - as above
-        from proxy.control.page.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.live import Live  # noqa: PLC0415 - it comes with FastAPI
+        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
         state = ControlState(
             config=lambda: self.config,
@@ -223,21 +245,18 @@ class _Control:
             refresh=self._refresh,
             budgets=self.budgets,
             alerts=self._alerts,
-            book=load_book(),
+            plans=self._plans,
+            book=self._keeper.book,
             expected_workers=self._workers,
             shared=self._shared,
+            keeper=self._keeper,
         )
-        self._live = Live(looks(state), loop)
-        app = create_app(state)
-        add_page(app, self._live)
+        self._live, app = Live(looks(state), loop), create_app(state)
+        add_pages(app, self._live)
         settings: dict[str, Any] = {
-            "ws": "none",
-            "lifespan": "off",
-            "log_config": None,
-            "access_log": False,
-            "proxy_headers": False,
-        }
-        settings["http"] = connection_class(self._limits())
+            "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
+            "http": connection_class(self._limits()),
+        }  # fmt: skip
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
 
     def _limits(self) -> Limits:

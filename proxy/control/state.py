@@ -14,8 +14,11 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
 from proxy.config.model import Config
+from proxy.config.own_prices import priced_by
 from proxy.control.alerts import Alerts
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
+from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
@@ -45,6 +48,12 @@ class ControlState:
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
+    keeper: Keeper | None = None
+    plans: PlanWatch | None = None
+
+    def own_book(self) -> Book:
+        """The price book with what the configuration says of prices."""
+        return priced_by(self.config(), self.book)
 
     def wait(self, work: Awaitable[T]) -> T:
         """Run something on the process's loop from a handler's thread. Raises `Unavailable` after 5 s."""

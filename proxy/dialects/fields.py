@@ -116,7 +116,11 @@ def integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int | No
 
 def integers(body: Mapping[str, Any], names: Iterable[str], low: int, high: int) -> tuple[int, ...]:
     """Those of `names` that are given."""
-    return tuple([value for name in names if (value := integer(body, name, low, high)) is not None])
+    values = []
+    for name in names:
+        if name in body and (value := integer(body, name, low, high)) is not None:
+            values.append(value)  # noqa: PERF401 - for two names, a call less
+    return tuple(values)
 
 
 def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:

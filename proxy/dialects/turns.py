@@ -37,6 +37,7 @@ _UNREAD_CONFIG = frozenset(
 _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
+_INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -108,6 +109,8 @@ def _unmarked_block(block: Any) -> Any:
 
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
+    if _INSTRUCTIONS.isdisjoint(call.body):
+        return b""
     instructions = [
         call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")
     ]
@@ -123,13 +126,21 @@ def turns_of(call: Call) -> list[bytes]:
     spoken: list[bytes] = []
     begun = False
     for message in messages_of(call):
-        if not isinstance(message, dict) or message.get("role") not in _SYSTEM:
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in _SYSTEM:
             begun = True
         elif begun:
             continue
-        if not _is_thought(message):
+        if role is not None and "type" not in message and type(content := message.get("content")) is str:
+            spoken.append(turn_of(message) if "tool_calls" in message else _text_turn(role, content))
+        elif not _is_thought(message):
             spoken.append(turn_of(message))
     return spoken
+
+
+def _text_turn(role: Any, content: str) -> bytes:
+    """What most turns are."""
+    return plain_bytes(["assistant" if role == "model" else role, content, [], []])
 
 
 def _is_thought(item: Any) -> bool:
@@ -149,7 +160,7 @@ def turn_of(message: Any) -> bytes:
     role = message.get("role")
     content = message.get("content")
     if isinstance(content, str) and role is not None and "tool_calls" not in message:
-        return plain_bytes(["assistant" if role == "model" else role, content, [], []])  # what most are
+        return _text_turn(role, content)
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)

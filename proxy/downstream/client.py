@@ -118,7 +118,8 @@ class Client:
                 raise too_large(limit)
             if not message.get("more_body", False):
                 body = b"".join([*chunks, chunk]) if chunks else chunk
-                self._hold(parsed_bytes(body))  # a dense one takes many times its bytes once it is parsed
+                if weight := parsed_bytes(body):
+                    self._hold(weight)  # a dense one takes many times its bytes once it is parsed
                 return body
             chunks.append(chunk)
 

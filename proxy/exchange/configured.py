@@ -11,7 +11,8 @@ from typing import NamedTuple
 from pricing.book import Book
 from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
-from proxy.config.model import AssumedPrice, Config
+from proxy.config.model import Config
+from proxy.config.own_prices import priced_by
 from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
 from proxy.jobs.api import JobEndpoint
@@ -83,15 +84,8 @@ def configure(
     return Configured(
         config=config,
         router=Router(config.models, config.upstreams),
-        book=_priced_by(config, book),
+        book=priced_by(config, book),
         budgets=BudgetIndex(compile_budgets(config.budgets, raises)),
         upstreams=upstreams,
         destinations=destinations_of(config, environ, upstreams),
     )
-
-
-def _priced_by(config: Config, book: Book) -> Book:
-    """The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
-    book = book.with_operator(config.operator_prices())
-    assumed = config.on_unpriced
-    return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book

@@ -34,14 +34,15 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
     expected = plane.prefixes.cached(prefixes, call, route.upstream, began_s)
     if expected:
         plane.learned.cache_read(route.upstream, route.model, kept=reading.usage.get("cache_read", 0) >= expected)
-    cached = cached_by(call, route.provider, route.upstream, reading.usage, began_s)
+    cached = cached_by(call, attempt.plan.known_provider, route.upstream, reading.usage, began_s)
     plane.prefixes.count(prefixes, call, _input_tokens(reading), cached)
 
 
 def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
     plane = attempt.exchange.plane
-    plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
+    if not plane.guards.idle:
+        plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
     # If it was not: `note_conversation` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens

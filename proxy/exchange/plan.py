@@ -13,7 +13,7 @@ from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
@@ -29,7 +29,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     destination = configured.destination(route, exchange.endpoint.family.name)
-    if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
+    if exchange.endpoint.local and not is_local(route.provider):
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
@@ -73,6 +73,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         started_at=started_at,
         deadline_at=started_at + longest_s * 1_000_000,
         route=route,
+        known_provider=known.provider,
         destination=destination,
         attributes=attributes,
         outgoing=outgoing,
@@ -143,7 +144,7 @@ def _prices(
         fixed,
         ceilings.impossible_units(call, body),
         factor,
-        ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
+        ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,
         call.things,
         call.free,

@@ -36,7 +36,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     body = await client.body()
-    identity = plane.keys.again(identity, now_s())  # a body may take its time
+    identity = plane.keys.again(identity, now_s)  # a body may take its time
     call = _parse(endpoint, client, body)
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:

@@ -82,14 +82,14 @@ def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> M
 
 @dataclass(frozen=True, slots=True)
 class JobApi:
-    """One API. dialect: of the meter that reads its ends.
+    """One API.
 
     job_id: a new job's id, out of the answer to its creation. asked: what of a request its price depends on, never a prompt.
     read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
-    asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned: whose
-    its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines. shown: what a client is told of
-    a job, where that would else lead it past this proxy.
+    asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
+    whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines.
+    shown: what a client is told of a job, where that would else lead it past this proxy.
     """
 
     name: str

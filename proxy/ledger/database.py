@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import os
 import sqlite3
 import tempfile
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from proxy.config.ledger_url import parse_postgres
+from proxy.ledger import capacity_schema  # noqa: F401 - its tables
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
@@ -104,6 +106,12 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def insert_into(bound: Engine | Connection, table: sa.Table) -> Any:
+    """An INSERT that knows the database's `on_conflict`. Only the dialect that is used is imported."""
+    dialect = "postgresql" if bound.dialect.name == "postgresql" else "sqlite"
+    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
 def current_version(engine: Engine) -> str | None:

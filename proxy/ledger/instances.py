@@ -9,10 +9,9 @@ import uuid
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.schema import alerts, instances, metric_state
 
 
@@ -39,8 +38,7 @@ def adopt(engine: Engine, instance: str, data_dir: Path) -> None:
 
 def beat(engine: Engine, instance: str, now_us: int) -> None:
     """This instance lives."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(instances).values(instance=instance, heartbeat_at=now_us)
+    statement = insert_into(engine, instances).values(instance=instance, heartbeat_at=now_us)
     with writing(engine).begin() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["instance"], set_={"heartbeat_at": now_us}))
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.jobs.machine import RUNNING, SETTLED, UNCONFIRMED, ask_again_s
-from proxy.ledger.database import reading, writing
+from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.schema import jobs
 
@@ -32,7 +31,7 @@ def begin(connection: Connection, entry: Entry) -> None:
     """Note a job that runs. What is known of it already is newer."""
     row = _row(entry) | {"state": RUNNING, "ended": False, "ended_at": None, "revision": 0}
     row |= {"cost_nanousd": None, "settled": None, "ask_at": entry.row["ended_at"]}
-    connection.execute(_insert(connection)(jobs).on_conflict_do_nothing(), [row])
+    connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), [row])
 
 
 def end(connection: Connection, entry: Entry, recheck_s: float | None) -> None:
@@ -51,7 +50,7 @@ def end(connection: Connection, entry: Entry, recheck_s: float | None) -> None:
         values["ask_at"] = None if recheck_s is None or unconfirmed else row["ended_at"] + int(recheck_s * _SECOND)
     done = connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(values))
     if not done.rowcount and not overdue:
-        connection.execute(_insert(connection)(jobs).on_conflict_do_nothing(), [_row(entry) | values])
+        connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), [_row(entry) | values])
 
 
 def change(connection: Connection, entry: Entry, before: Mapping[str, Any]) -> bool:
@@ -78,10 +77,6 @@ def _row(entry: Entry) -> dict[str, Any]:
         "reserved_nanousd": row["reserved_nanousd"],
         "record": orjson.dumps({**job, "settled": (), "state": RUNNING, "ended": False, "revision": 0}, default=str).decode(),
     }  # fmt: skip
-
-
-def _insert(connection: Connection) -> Any:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
 
 
 # What data planes ask

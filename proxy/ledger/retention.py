@@ -7,11 +7,11 @@ know it; what deleted entries had added to the budgets' counters is added up, so
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.capacity_books import shares_of_deleted
 from proxy.ledger.corrections import entry_in_ledger
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import budget_amounts
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention
@@ -39,13 +39,14 @@ def delete_some(engine: Engine, keep_days: int, now_us: int, at_once: int = AT_O
         ]
         if retired:
             connection.execute(upsert(engine, budget_retired, adding="amount"), retired)
+        if rows and len(rows) < at_once:
+            shares_of_deleted(connection, before - DAY_US)
     return len(rows)
 
 
 def _note(connection: Connection, before: int) -> None:
     """The horizon moves forward, never back."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(retention).values(id=1, entries_since_at=before)
+    statement = insert_into(connection, retention).values(id=1, entries_since_at=before)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["id"],

@@ -8,11 +8,10 @@ again; where they were charged at the ceiling, a correction of the difference is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -20,7 +19,7 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
@@ -91,8 +90,12 @@ class Positions(NamedTuple):
 class Shipper:
     """Writes batches for one instance. Not for several threads."""
 
-    def __init__(self, engine: Engine, instance: str, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, instance: str, metrics: Metrics, capacity_of: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        """capacity_of: by an upstream's name, the capacity whose cost its calls share."""
         self._engine = engine
+        self._capacity_of = capacity_of
         self._instance = instance
         self._metrics = metrics
         self._insert = _insert_sql(engine)
@@ -134,6 +137,7 @@ class Shipper:
             self._take_number(connection, self._number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
+            self._assign(batch.entries)
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
@@ -151,6 +155,14 @@ class Shipper:
         self._number += 1
         self._metrics.add(observed)
         return inserted
+
+    def _assign(self, shipped: Iterable[Entry]) -> None:
+        """Calls of an upstream on machines of one's own will have a share of these."""
+        capacity_of = self._capacity_of()
+        if capacity_of:
+            for entry in shipped:
+                if entry.row["status"] != "void" and entry.row["kind"] == "attempt":
+                    entry.row["capacity"] = capacity_of.get(entry.row["upstream"])
 
     def _take_number(self, connection: Connection, last: int) -> None:
         """Count one more, if `last` is the last that the database knows."""
@@ -349,8 +361,7 @@ def _insert_sql(engine: Engine) -> str:
 
 def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
     """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
+    statement = insert_into(engine, table)
     keys = [column.name for column in table.primary_key]
     new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
     if adding is not None:

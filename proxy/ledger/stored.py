@@ -11,10 +11,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Index, Table, Text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.ledger.database import reading, writing
+from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import metadata
@@ -50,8 +49,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
         for digest in _digests(entry)
     ]  # fmt: skip
     if rows:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(insert(stored).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, stored).on_conflict_do_nothing(), rows)
 
 
 def _digests(entry: Entry) -> Sequence[str]:

@@ -6,6 +6,7 @@ integer nano-USD. Nothing from a client is ever part of a statement's text: name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,10 +39,23 @@ _FILTERS = {
 FILTERS = tuple(_FILTERS)
 
 
+_LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
+_LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
+
+
 def requests(
-    engine: Engine, *, limit: int, before: str | None, filters: Mapping[str, str], since: int | None, until: int | None
+    engine: Engine,
+    *,
+    limit: int,
+    before: str | None,
+    filters: Mapping[str, str | None],
+    since: int | None,
+    until: int | None,
 ) -> list[dict[str, Any]]:
-    """Ledger entries, the latest first; `before` is the id of the last one of the page before."""
+    """Ledger entries, the latest first; `before` is the id of the last one of the page before.
+
+    filters: of `FILTERS`, `label.NAME` or `claimed.NAME`; None is what has no such value.
+    """
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(entries.c.id < before)
@@ -49,10 +63,21 @@ def requests(
         statement = statement.where(entries.c.started_at >= since)
     if until is not None:
         statement = statement.where(entries.c.started_at < until)
-    for name, value in filters.items():
-        statement = statement.where(_FILTERS[name] == value)
     with engine.connect() as connection:
+        for name, value in filters.items():
+            column = attribute(name, connection.dialect.name)
+            statement = statement.where(column.is_(None) if value is None else column == value)
         return [entry(row) for row in connection.execute(statement).mappings()]
+
+
+def attribute(name: str, dialect: str) -> Any:
+    """An attribute of an entry, or one of its labels, as an expression. Raises KeyError for what calls do not have."""
+    label = _LABEL.match(name)
+    if label is None:
+        return _FILTERS[name]
+    if dialect == "postgresql":
+        return sa.cast(_LABELS[label[1]], sa.JSON)[label[2]].as_string()
+    return sa.func.json_extract(_LABELS[label[1]], f'$."{label[2]}"')
 
 
 def request(engine: Engine, entry_id: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -35,6 +36,13 @@ log = logging.getLogger("taximeter")
 _RESTART_PAUSE_S = 0.5
 _GC_THRESHOLDS = (50_000, 20, 50)  # a call leaves no cycles behind: looking for them cost 6 % of the time
 _KILL_AFTER_S = 10.0
+
+
+_BOTH_CHILDREN = (
+    "uvloop", "pricing.load", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
+    "proxy.processes.link", "proxy.spool.kept",
+)  # fmt: skip
+"""What the control process and the data planes import alike: once, before they are forked, at the cost of one."""
 
 
 @dataclass(slots=True)
@@ -69,6 +77,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
+        for module in _BOTH_CHILDREN:
+            importlib.import_module(module)
         gc.collect()
         gc.freeze()  # what is shared stays shared: no collection touches it in the children
         for child in self._children:

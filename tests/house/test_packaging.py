@@ -3,6 +3,7 @@ environment that the lock files make runs no code of others at start-up."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,9 +38,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in ("pricing", "proxy"):
+    for name in ("pricing", "proxy", "taximeter"):
         shutil.copytree(ROOT / name, tree / name, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     done = subprocess.run(
@@ -58,28 +59,48 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     shipped = set(zipfile.ZipFile(wheel).namelist())
 
     assert [
-        name for name in tracked if name not in shipped and name not in NOT_SHIPPED and Path(name).name != "README.md"
+        name
+        for name in tracked
+        if f"taximeter/{name}" not in shipped and name not in NOT_SHIPPED and Path(name).name != "README.md"
     ] == []
-    assert {"pricing/py.typed", "proxy/py.typed"} <= shipped
+    assert {"taximeter/pricing/py.typed", "taximeter/proxy/py.typed", "taximeter/command.py"} <= shipped
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     """No tests, no tools, no leftovers of a build."""
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"pricing", "proxy"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"taximeter"}, (
+        "nobody else's names: proxy.py has a `proxy`"
+    )
+
+
+def test_the_readme_reads_without_its_repository(wheel: Path) -> None:
+    """No pictures that are not there, no links to files that are not; and all the metadata that an index shows."""
+    metadata = zipfile.ZipFile(wheel).read("taximeter-0.1.0.dist-info/METADATA").decode()
+    head, _, text = metadata.partition("\n\n")
+
+    assert "Description-Content-Type: text/markdown" in head
+    for field in ("Author", "License-Expression", "Requires-Python", "Summary", "Keywords", "Classifier"):
+        assert f"{field}: " in head
+    assert "# Taximeter" in text
+    assert "<picture" not in text
+    assert re.findall(r"\]\((?!https?://|#)[^)]*\)", text) == []
 
 
 def test_the_wheel_runs_by_itself(wheel: Path, tmp_path: Path) -> None:
     """Unpacked far from the repository, the command line answers."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import proxy.cli.main; print(proxy.cli.main.__file__); proxy.cli.main.main()"
+    other = tmp_path / "proxy"  # as PyPI's proxy.py installs it
+    other.mkdir()
+    (other / "__init__.py").write_text("raise AssertionError('another program was imported')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import taximeter.command as c; import proxy.cli.main as m; print(m.__file__); c.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(tmp_path))
+    assert done.stdout.startswith(str(tmp_path / "taximeter" / "proxy"))
     assert "serve" in done.stdout
 
 

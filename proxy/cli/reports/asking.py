@@ -25,3 +25,8 @@ def asked(form: str) -> Iterator[None]:
         yield
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
+
+
+def names_of(by: str) -> tuple[str, ...]:
+    """Names with commas between."""
+    return tuple(name.strip() for name in by.split(",") if name.strip())

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.options import ConfigOption, config_of, new_app, opened
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
+from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked, names_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
@@ -35,9 +35,10 @@ def margin(
     with asked(form):
         settings, now = config_of(config), now_s()
         question = Question(
-            by=tuple(name for name in by.split(",") if name),
+            by=names_of(by),
             since=moment(since, now) if since else None,
             until=moment(until, now) if until else None,
             zone=zone_named(zone),
         )
-        answer(margin_answer(ledger_of(settings), settings.plans, question, now_us()), form)
+        with opened(settings) as engine:
+            answer(margin_answer(engine, settings.plans, question, now_us()), form)

@@ -27,8 +27,10 @@ class Guard:
         self._server = server
 
     def admin(self, request: Request) -> None:
-        """Raises 401 without the admin key, 403 for a foreign page where none is needed."""
-        self._check(request, (self._server().admin_key,))
+        """Raises 401 without the admin key, 403 for a foreign page where none is needed. To look, the viewer's key will do."""
+        server = self._server()
+        looks = request.method in ("GET", "HEAD")
+        self._check(request, (server.admin_key, server.viewer_key if looks else None))
 
     def metrics(self, request: Request) -> None:
         """The admin key, or the token that is good for /metrics alone."""

@@ -9,12 +9,19 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from proxy.control.api.questions import Control, Span
+from proxy.ledger.rollups import DAY_US
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
+from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import MarginShown, margin_answer
+from proxy.reports.month import MonthQuestion, mark_up_of
+from proxy.reports.month_answer import MonthShown, month_answer
+from proxy.reports.months import before, month_at, month_named
+from proxy.reports.reprice import reprice as find_repricings
+from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
-from proxy.times import now_us
+from proxy.times import BadQuestion, now_s, now_us
 
 router = APIRouter(prefix="/reports")
 
@@ -26,19 +33,74 @@ class ReportQuestion(Span):
     format: Literal["json", "csv", "table"] = "json"
 
 
+class ExplainAsked(ReportQuestion):
+    """`by`: names with commas between. `against`: another period, C..D; without it the one as long just before."""
+
+    by: str = "customer,model"
+    against: Annotated[str, Field(max_length=200)] | None = None
+
+
 class MarginQuestion(ReportQuestion):
     """`by`: names with commas between, of customer, plan, team, key, label.NAME, …. Without a time: the running month."""
 
     by: str = "customer"
 
 
+@router.get("/explain", response_model=ExplainShown)
+def explain(question: Annotated[ExplainAsked, Query()], state: Control) -> Any:
+    """Why the bill changed: the difference of two periods, split so that the parts add up to it exactly."""
+    since, until = question.moments()
+    against = against_of(question.against, now_s()) if question.against else None
+    asked = ExplainQuestion(_names(question.by), since, until, against, zone_named(question.tz))
+    return _formed(explain_answer(state.engine, state.own_book(), asked, now_us()), question)
+
+
+def _names(by: str) -> tuple[str, ...]:
+    return tuple(name for name in by.split(",") if name)
+
+
 @router.get("/margin", response_model=MarginShown)
 def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     """What each customer pays and costs, those that lose most first; and each plan."""
     since, until = question.moments()
-    by = tuple(name for name in question.by.split(",") if name)
-    asked = Question(by=by, since=since, until=until, zone=zone_named(question.tz))
+    asked = Question(by=_names(question.by), since=since, until=until, zone=zone_named(question.tz))
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
+
+
+class MonthAsked(ReportQuestion):
+    """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more."""
+
+    month: Annotated[str, Field(max_length=20)] | None = None
+    by: str = "team"
+    mark_up: Annotated[str, Field(max_length=40)] = "0"
+
+
+@router.get("/month", response_model=MonthShown)
+def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
+    """What each group is charged for a month, in cents that add up. (`taximeter report month --close` closes it.)"""
+    zone, now = zone_named(question.tz), now_us()
+    since, _ = question.moments()
+    default = before(month_at(now, zone), zone) if since is None else month_at(since, zone)
+    asked = MonthQuestion(
+        month=month_named(question.month, zone) if question.month else default,
+        by=_names(question.by),
+        mark_up=mark_up_of(question.mark_up),
+        zone=zone,
+    )
+    return _formed(month_answer(state.engine, asked, now), question)
+
+
+@router.get("/reprice", response_model=RepriceShown)
+def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
+    """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
+    corrects them.)"""
+    since, until = question.moments()
+    ends = now_us() if until is None else until
+    begins = ends - DAY_US if since is None else since
+    if ends - begins > 31 * DAY_US:
+        raise BadQuestion("at most 31 days at once: every entry is priced again")
+    found = find_repricings(state.engine, state.own_book(), begins, ends)
+    return _formed(reprice_answer(found, begins, ends, applied=False), question)
 
 
 def _formed(answer: Answer, question: ReportQuestion) -> Any:

@@ -18,7 +18,13 @@ from proxy.times import now_s
 def gauges(state: ControlState) -> list[Gauge]:
     """Every gauge, as it is now."""
     answers: dict[str, Any] = state.wait(state.link.ask("gauges"))
-    return [*_pipeline(state), *_alerts(state), *_planes(answers), *(_budgets(state) if answers else ())]
+    return [
+        *_pipeline(state),
+        *_alerts(state),
+        *_plans(state),
+        *_planes(answers),
+        *(_budgets(state) if answers else ()),
+    ]
 
 
 def _pipeline(state: ControlState) -> Iterator[Gauge]:
@@ -45,6 +51,11 @@ def _version(prices: Sequence[Any]) -> str:
 def _alerts(state: ControlState) -> Iterator[Gauge]:
     for (kind, budget), count in state.alerts.counts().items():
         yield "alert_events_total", {"kind": kind, "budget": budget}, str(count)
+
+
+def _plans(state: ControlState) -> Iterator[Gauge]:
+    for plan, count in (state.plans.at_loss if state.plans else {}).items():
+        yield "plan_customers_at_loss", {"plan": plan}, str(count)
 
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:

@@ -70,6 +70,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("budget_reserved_usd", "gauge", ("budget",), "What calls in flight have reserved in a budget."),
     Metric("budget_window_end_timestamp_seconds", "gauge", ("budget",), "When a budget's current window ends."),
     Metric("budget_groups_over_threshold", "gauge", ("budget", "threshold"), "Groups of a `per` budget at or above a share of their limit."),
+    Metric("plan_customers_at_loss", "gauge", ("plan",), "Customers of a plan who cost more than they pay in the running month."),
     Metric("ledger_lag_seconds", "gauge", (), "Age of the oldest record that is not in the ledger yet."),
     Metric("ledger_dropped_total", "counter", (), "Records that could not be recorded; must stay 0."),
     Metric("intents_overdue", "gauge", (), "Attempts without an end whose deadline is over; must stay 0."),

@@ -16,8 +16,8 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s
 from proxy.types import Identity
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.upstream.requests import request_head
 from proxy.wire import lenient
 

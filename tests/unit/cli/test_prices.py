@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -73,15 +75,65 @@ def test_refresh_shows_the_difference_and_asks_before_it_writes(data: Path, lite
     assert b'"provider":"replicate","model":"meta/llama-2-70b-chat"' in (data / "prices.jsonl").read_bytes()
 
 
-def test_a_disagreement_that_nothing_settles_stops_the_rebuild(data: Path, litellm: Path) -> None:
+def test_a_disagreement_that_nothing_settles_leaves_the_model_as_it_was(data: Path, litellm: Path) -> None:
+    before = [
+        line for line in (data / "prices.jsonl").read_bytes().splitlines() if b'"openai","model":"gpt-4o",' in line
+    ]
     model = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 9e-6, "output_cost_per_token": 2e-6}
-    litellm.write_text(json.dumps({"gpt-4o": model}))
-    result = RUN.invoke(app, ["diff", "--litellm", str(litellm)])
-    assert result.exit_code == 1
-    assert "unsettled: openai/gpt-4o input: 2.5" in result.output
+    newer = json.loads(litellm.read_text()) | {"gpt-4o": model}
+    litellm.write_text(json.dumps(newer))
+    shown = RUN.invoke(app, ["diff", "--litellm", str(litellm)])
+    written = RUN.invoke(app, ["refresh", "--litellm", str(litellm), "--yes"])
+    after = [
+        line for line in (data / "prices.jsonl").read_bytes().splitlines() if b'"openai","model":"gpt-4o",' in line
+    ]
+
+    assert (shown.exit_code, written.exit_code) == (0, 0)
+    assert "unsettled, stays as it is: openai/gpt-4o input: 2.5" in shown.output
+    assert before == after != []
+    assert b'"brand-new"' in (data / "prices.jsonl").read_bytes()
 
 
-def test_diff_without_sources_says_what_to_name() -> None:
+def fake_pip(monkeypatch: pytest.MonkeyPatch, wheel: str | None, content: str) -> list[list[str]]:
+    """pip, as far as it is asked: puts a wheel into the folder, or fails."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        if wheel is None:
+            return subprocess.CompletedProcess(command, 1, "", "ERROR: no network\nERROR: No matching distribution")
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / wheel, "w") as made:
+            made.writestr("litellm/model_prices_and_context_window_backup.json", content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("proxy.cli.prices.subprocess.run", run)
+    return asked
+
+
+def test_diff_alone_fetches_the_newest_list(data: Path, litellm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fake_pip(monkeypatch, "litellm-9.9.9-py3-none-any.whl", litellm.read_text())
     result = RUN.invoke(app, ["diff"])
+
+    assert result.exit_code == 0
+    assert '+ {"provider":"acme","model":"brand-new"' in result.output
+    assert "litellm 9.9.9" in result.output
+    assert asked[0][1:4] == ["-m", "pip", "download"]
+
+
+def test_diff_without_a_network_says_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_pip(monkeypatch, None, "")
+    result = RUN.invoke(app, ["diff"])
+
     assert result.exit_code == 2
+    assert "No matching distribution" in result.output
     assert "--litellm" in result.output
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "not a wheel"])
+def test_a_list_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+    for name in ("list.json", "litellm-1-py3-none-any.whl"):
+        file = tmp_path / name
+        file.write_text(content)
+        result = RUN.invoke(app, ["diff", "--litellm", str(file)])
+        assert (result.exit_code, result.exception.__class__) == (2, SystemExit), (name, content)
+        assert result.output.startswith("error: ")

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
-from tests.unit.control.api.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
+from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
 
 Ask = Callable[..., Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.control.api.conftest import METRICS_TOKEN, Control
+from tests.unit.control.conftest import METRICS_TOKEN, Control
 
 GUARDED = ["/metrics", "/api/spend", "/api/requests", "/api/requests/x", "/api/sessions", "/api/sessions/x", "/api/budgets", "/api/budgets/day", "/api/keys", "/api/openapi.json"]  # fmt: skip
 

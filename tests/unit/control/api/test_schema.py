@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.api_routes import CONTRACT
-from tests.unit.control.api.conftest import Control
+from tests.unit.control.conftest import Control
 
 
 def operations(control: Control) -> dict[tuple[str, str], dict[str, Any]]:

@@ -1,0 +1,192 @@
+"""`/calls`, the log, and `/calls/{id}`: why a call cost what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import HTTPException
+
+from proxy.control.pages import attributes, view
+from proxy.control.pages.address import Address
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table
+from proxy.money import usd_text
+from proxy.reports import calls as reports
+from proxy.reports.calendar import spend_by, total_of
+
+_SHOWN = 50
+_MOST = 1000
+_FACETS = ("model", "team", "key", "provider")
+_FACET_ROWS = 6
+
+
+def show(asked: Asked) -> Shown:
+    """The log, the latest first. Raises `BadQuestion`."""
+    address = asked.address
+    filters = dict(address.filters)
+    attributes.check_call_filters(list(filters))
+    since, until = asked.moments()
+    rows = reports.requests(
+        asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
+    )  # fmt: skip
+    more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
+    table = table_of(rows[:_SHOWN], address, more)
+    values = {"facets": _facets(asked, since, until), "sum": _sum(asked, since, until)}
+    return Shown("calls_page", "Calls", values, (table,), api="/api/requests")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "") -> Table:
+    """Ledger entries as a table, for other pages too."""
+    columns = [
+        Column("started_at", "Time", "moment"),
+        Column("model", "Model", "name"),
+        Column("mark", "", "mark"),
+        Column("key", "Key", "name"),
+        Column("team", "Team", "name"),
+        Column("session", "Session", "mono"),
+        Column("input", "In", "tokens"),
+        Column("output", "Out", "tokens"),
+        Column("duration", "Took", "took"),
+        Column("cost", "Cost", "usd"),
+    ]
+    return Table("calls", "Calls", columns, [_row(row, address) for row in rows], more=more)
+
+
+def _row(item: Mapping[str, Any], address: Address) -> Row:
+    call = view.call(item, 9)
+    cells = {
+        "started_at": item["started_at"],
+        "model": call["model"],
+        "mark": call["mark"] or ("", ""),
+        "key": item["key"],
+        "team": item["team"],
+        "session": None if item["session_source"] == "none" else item["root_session_id"],
+        "input": call["tokens_in"],
+        "output": call["tokens_out"],
+        "duration": item["duration_ms"],
+        "cost": item["cost_nanousd"],
+    }
+    here = f"/calls/{view.part(item['id'])}"
+    links = {"started_at": here, "cost": here}
+    links |= {name: str(address.filtered(name, item[name])) for name in ("key", "team") if item[name] is not None}
+    if cells["session"] is not None:
+        links["session"] = f"/sessions/{view.part(cells['session'])}"
+    if item["model"] is not None:
+        links["model"] = str(address.filtered("model", item["model"]))
+    return Row(cells, links)
+
+
+def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str, Any]]:
+    """For each attribute that no filter fixes: its values with most calls, each a filter. From the sums, so it is quick."""
+    filters = dict(asked.address.filters)
+    if any(name not in attributes.GROUPS for name in filters):
+        return []
+    facets = []
+    for name in _FACETS:
+        if name in filters:
+            continue
+        rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
+        rows.sort(key=lambda row: -row.requests)
+        values = [
+            {
+                "name": row.group[name] or attributes.NOBODY,
+                "calls": row.requests,
+                "link": str(asked.address.filtered(name, row.group[name])),
+            }
+            for row in rows[:_FACET_ROWS]
+            if row.requests
+        ]
+        if len(values) > 1:
+            facets.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS)})
+    return facets
+
+
+def _sum(asked: Asked, since: int | None, until: int | None) -> str:
+    """What the calls of these filters come to, where sums are kept by them."""
+    filters = dict(asked.address.filters)
+    if any(name not in attributes.GROUPS for name in filters):
+        return ""
+    total = total_of(spend_by(asked.state.engine, [], since, until, only=asked.address.only))
+    cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
+    return f"{view.count(total.requests)} call{'' if total.requests == 1 else 's'}, {cost}"
+
+
+# One call
+
+
+def show_one(asked: Asked) -> Shown:
+    """A call with all its attempts. Raises 404; of another key's call, to who sees his own only, as well."""
+    rows = reports.request(asked.state.engine, asked.names["id"])
+    viewer = asked.viewer
+    if not rows or (viewer.role == "key" and any(row["key"] != viewer.key for row in rows)):
+        raise HTTPException(404, "There is no call with this id.")
+    decimals = view.decimals_for((row["cost_nanousd"] for row in rows), least=4)
+    attempts = [_attempt(row, decimals) for row in rows]
+    first = rows[0]
+    session = first["root_session_id"] if first["session_source"] != "none" else None
+    crumbs = [("Calls", "/calls")]
+    if session and viewer.role != "key":
+        crumbs.append((f"session {view.clip(session)}", f"/sessions/{view.part(session)}"))
+    values = {"attempts": attempts, "total": _total(rows)}
+    return Shown(
+        "call", f"Call {first['request_id']}", values, crumbs=tuple(crumbs), api=f"/api/requests/{first['id']}"
+    )
+
+
+def _total(rows: Sequence[Mapping[str, Any]]) -> str:
+    costs = [row["cost_nanousd"] for row in rows]
+    if any(cost is None for cost in costs):
+        return "–"
+    return view.usd(sum(costs), view.decimals_for([sum(costs)], least=4))
+
+
+def _attempt(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
+    call = view.call(item, decimals)
+    reserved, cost = item["reserved_nanousd"], item["cost_nanousd"]
+    return call | {
+        "kind": item["kind"],
+        "corrects": item["corrects_id"],
+        "status": item["status"],
+        "outcome": item["outcome"],
+        "provider": item["provider"],
+        "dialect": item["dialect"],
+        "stream": item["stream"],
+        "user": item["user"],
+        "customer": item["customer"],
+        "labels": [f"{name}={value}" for name, value in item["labels"].items()]
+        if isinstance(item["labels"], dict)
+        else [],
+        "claimed": (
+            [f"{name}={value}" for name, value in item["untrusted_labels"].items()]
+            if isinstance(item["untrusted_labels"], dict)
+            else []
+        ),
+        "overhead_ms": item["overhead_ms"],
+        "service_tier": item["service_tier"],
+        "instance": item["instance"],
+        "upstream_request_id": item["upstream_request_id"],
+        "provider_cost": None if item["provider_cost_nanousd"] is None else usd_text(item["provider_cost_nanousd"]),
+        "reserved": view.usd(reserved, decimals),
+        "reserved_share": view.share(cost, reserved) if reserved and cost is not None else None,
+        "usage": [
+            (unit.replace("_", " "), f"{quantity:,}" if isinstance(quantity, int) else str(quantity))
+            for unit, quantity in item["usage"].items()
+        ],
+        "counted": _counted(item["budgets"]),
+    }
+
+
+def _counted(budgets: Any) -> list[tuple[str, str, str]]:
+    """(budget, group, amount) of each budget that counted it."""
+    rows = []
+    for budget in budgets if isinstance(budgets, list) else ():
+        name, group, _, measure, amount = (*budget, *[None] * 5)[:5] if isinstance(budget, list) else (None,) * 5
+        if isinstance(name, str):
+            shown = view.usd(amount, 6) if measure == "usd" and isinstance(amount, int | None) else str(amount)
+            rows.append((name, str(group or ""), shown))
+    return rows
+
+
+PAGE = Page("/calls", "Calls", show, since="24h", for_keys=True, jump="c")
+ONE = Page("/calls/{id:path}", "", show_one, ranged=False, for_keys=True)

@@ -1,0 +1,151 @@
+"""`/health`: whether the numbers can be trusted now: what runs, what waits, what is estimated or has no price."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import sqlalchemy as sa
+
+from pricing.load import checked_at
+from proxy.control.pages import view
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table
+from proxy.control.state import Unavailable
+from proxy.ledger.schema import alerts, entries
+from proxy.times import moment
+
+_STALE_BOOK_S = 45 * 86_400
+_LAG_S = 5
+
+
+def show(asked: Asked) -> Shown:
+    """The parts of the server with how each is, how sure the last day's costs are, and the latest alerts."""
+    tables = (_parts(asked), _sources(asked), _alerts(asked))
+    return Shown("list", "Health", {"order": ""}, tables, api="/readyz")
+
+
+def _parts(asked: Asked) -> Table:
+    state, recorder = asked.state, asked.state.recorder
+    rows = [
+        _part("data planes", *_planes(asked)),
+        _part(
+            "ledger database",
+            recorder.database_down_since is None,
+            "answers" if recorder.database_down_since is None else "does not answer; the spool keeps everything",
+        ),
+        _part("ledger", recorder.lag_s < _LAG_S, f"{recorder.lag_s:.1f} s behind the calls"),
+        _part(
+            "spool",
+            recorder.spool_bytes < 256 * 1024 * 1024,
+            f"{view.short(recorder.spool_bytes)}B wait for the ledger",
+        ),
+        _part(
+            "records",
+            not recorder.unreadable_records,
+            f"{recorder.unreadable_records} could not be read" if recorder.unreadable_records else "all could be read",
+        ),
+        _part(
+            "calls without an end",
+            not recorder.intents_overdue,
+            f"{recorder.intents_overdue} are older than the longest call may be"
+            if recorder.intents_overdue
+            else "none",
+        ),
+        _part("budget store", *_store(asked)),
+        _part("price book", asked.now_us / 1e6 - checked_at() < _STALE_BOOK_S, _book(asked)),
+        _part("version", True, f"Taximeter {version('taximeter')}, {state.expected_workers} data plane(s)"),
+    ]
+    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
+    return Table("parts", "Parts", columns, rows)
+
+
+def _part(name: str, is_well: bool, detail: str) -> Row:
+    return Row({"part": name, "state": ("good", "well") if is_well else ("bad", "look here"), "detail": detail})
+
+
+def _planes(asked: Asked) -> tuple[bool, str]:
+    alive = len(asked.state.link.workers)
+    return alive >= asked.state.expected_workers, f"{alive} of {asked.state.expected_workers} answer"
+
+
+def _store(asked: Asked) -> tuple[bool, str]:
+    try:
+        answers = asked.state.wait(asked.state.link.ask("gauges"))
+    except Unavailable as problem:
+        return False, str(problem)
+    up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
+    flying = sum((answer or {}).get("inflight_requests", 0) for answer in answers.values())
+    return bool(up) and all(up), f"answers, {flying} calls in flight" if up and all(up) else "does not answer"
+
+
+def _book(asked: Asked) -> str:
+    days = int((asked.now_us / 1e6 - checked_at()) // 86_400)
+    return f"version {asked.state.book.version}, prices checked {days} days ago"
+
+
+def _sources(asked: Asked) -> Table:
+    """How the last day's attempts came to their costs."""
+    since = moment("24h", asked.now_us / 1e6)
+    query = (
+        sa.select(
+            entries.c.status,
+            entries.c.usage_source,
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0),
+            sa.func.sum(sa.case((entries.c.cost_nanousd.is_(None), 1), else_=0)),
+        )
+        .where(entries.c.started_at >= since, entries.c.kind == "attempt", entries.c.status != "void")
+        .group_by(entries.c.status, entries.c.usage_source)
+    )
+    with asked.state.engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+    whole = sum(int(row[2]) for row in found)
+    rows = [
+        Row(
+            {
+                "status": status,
+                "source": source,
+                "calls": int(calls),
+                "share": 100 * int(calls) / whole,
+                "cost": int(cost),
+                "unpriced": int(unpriced or 0),
+            },
+            {"calls": f"/calls?since=24h&filter.status={view.part(status)}"},
+        )
+        for status, source, calls, cost, unpriced in sorted(found, key=lambda row: -int(row[2]))
+    ]
+    columns = [
+        Column("status", "Settled as", "text"),
+        Column(
+            "source", "Usage from", "text", note="provider: it said so; estimated, partial: counted here; none: unknown"
+        ),
+        Column("calls", "Calls", "count"),
+        Column("share", "Share", "percent"),
+        Column("cost", "Cost", "usd"),
+        Column("unpriced", "Unpriced", "count"),
+    ]
+    return Table("sources", "How sure the last 24 hours are", columns, rows, empty="No call in the last 24 hours.")
+
+
+def _alerts(asked: Asked) -> Table:
+    query = sa.select(alerts).order_by(alerts.c.created_at.desc()).limit(30)
+    with asked.state.engine.connect() as connection:
+        found: list[Any] = list(connection.execute(query).mappings())
+    rows = [
+        Row(
+            {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": row["delivered_at"]},
+            {"kind": f"/budgets/{view.part(row['budget'])}"} if row["budget"] else {},
+        )
+        for row in found
+    ]
+    columns = [
+        Column("at", "Time", "moment"),
+        Column("kind", "What", "text"),
+        Column("text", "", "name"),
+        Column("delivered", "Sent to the webhook", "moment"),
+    ]
+    return Table("alerts", "Latest alerts", columns, rows, empty="No alert yet.")
+
+
+PAGE = Page("/health", "Health", show, ranged=False, jump="h")

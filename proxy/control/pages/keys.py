@@ -1,0 +1,127 @@
+"""`/keys`: who may call, what each spent; making, rotating and revoking the keys that are made at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from proxy.control.api import keys as api
+from proxy.control.pages import view
+from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table
+from proxy.ledger import keys as ledger_keys
+from proxy.reports.calendar import spend_by
+from proxy.reports.key_use import key_use, keys_shown
+from proxy.reports.spend import SpendRow
+from proxy.times import BadQuestion, moment, rfc3339
+
+_ATTRIBUTES = ("team", "user", "customer")
+_GRACE_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
+
+
+def show(asked: Asked) -> Shown:
+    """Every key, the configuration's too."""
+    return _page(asked)
+
+
+def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
+    engine = asked.state.engine
+    since = moment("30d", asked.now_us / 1e6)
+    spent = {row.group["key"]: row for row in spend_by(engine, ["key"], since, None)}
+    rows = list(keys_shown(asked.state.config().keys, ledger_keys.list_keys(engine), key_use(engine)))
+    lines = [_row(row, spent.get(row["name"])) for row in rows]
+    known = {row["name"] for row in rows}
+    lines += [
+        Row(
+            {"name": name, "state": "deleted", "cost": _cost(row), "calls": row.requests},
+            {"cost": _spend_link(name)},
+            muted=True,
+        )
+        for name, row in spent.items()
+        if name is not None and name not in known
+    ]
+    columns = [
+        Column("name", "Key", "name"),
+        Column("state", "", "text"),
+        *[Column(name, name.capitalize(), "name") for name in _ATTRIBUTES],
+        Column("models", "Models", "name"),
+        Column("expires", "Expires", "moment"),
+        Column("used", "Last call", "text"),
+        Column("calls", "Calls, 30 days", "count"),
+        Column("cost", "Spent, 30 days", "usd"),
+    ]
+    table = Table(
+        "keys", "Keys", columns, lines, empty="There is no key yet, so every call is refused. Make the first one."
+    )
+    ours = [{"id": row["id"], "name": row["name"]} for row in rows if row["id"]]
+    return Shown("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
+
+
+def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
+    at = datetime.fromisoformat(key["expires"]) if key["expires"] else None
+    cells = {
+        "name": key["name"],
+        "state": "made here" if key["id"] else "configuration",
+        **{name: key[name] for name in _ATTRIBUTES},
+        "models": "all" if key["models"] is None else ", ".join(key["models"]),
+        "expires": None if at is None else int(at.timestamp() * 1e6),
+        "used": key["last_used"],
+        "calls": spent.requests if spent else 0,
+        "cost": _cost(spent) if spent else 0,
+    }
+    link = _spend_link(key["name"])
+    return Row(cells, {"name": link, "cost": link, "calls": f"/calls?since=30d&filter.key={view.part(key['name'])}"})
+
+
+def _cost(spent: SpendRow) -> int | None:
+    """None where no call has a price."""
+    is_unknown = spent.requests and spent.unpriced_requests == spent.requests and not spent.cost_nanousd
+    return None if is_unknown else spent.cost_nanousd
+
+
+def _spend_link(name: str) -> str:
+    return f"/spend?by=model&since=30d&filter.key={view.part(name)}"
+
+
+# Changes
+
+
+def _create(asked: Asked) -> Shown:
+    """Make a key; its secret is on this one answer and nowhere else."""
+    form = asked.form
+    fields = {"name": form.get("name", "")} | {name: form[name] for name in _ATTRIBUTES if form.get(name)}
+    models = [name.strip() for name in form.get("models", "").split(",") if name.strip()]
+    if form.get("expires"):
+        fields["expires"] = form["expires"] + ("T00:00:00Z" if len(form["expires"]) == 10 else "")
+    try:
+        new = api.NewKey.model_validate(fields | ({"models": models} if models else {}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise BadQuestion(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+    made = api.create_key(new, asked.state)
+    return _page(asked, {"name": made.name, "key": made.key, "old": None})
+
+
+def _revoke(asked: Asked) -> str:
+    api.revoke_key(asked.names["id"], asked.state)
+    return "/keys"
+
+
+def _rotate(asked: Asked) -> Shown:
+    """Another secret for a key; the old one works until the time of grace is over."""
+    grace_s = _GRACE_S.get(asked.form.get("grace", "24h"))
+    if grace_s is None:
+        raise BadQuestion(f"grace: one of {', '.join(_GRACE_S)}")
+    made = api.rotate_key(asked.names["id"], api.Rotation(grace_s=grace_s), asked.state)
+    return _page(asked, {"name": made.name, "key": made.key, "old": rfc3339(asked.now_us + grace_s * 1_000_000)})
+
+
+PAGE = Page("/keys", "Keys", show, ranged=False, jump="k")
+ACTIONS = (
+    Action("/keys/new", _create),
+    Action("/keys/{id}/revoke", _revoke),
+    Action("/keys/{id}/rotate", _rotate),
+)

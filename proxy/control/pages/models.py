@@ -1,0 +1,129 @@
+"""`/models`: what each model really cost here, beside what its price rows say and where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pricing.catalog import price_text
+from pricing.report import winners
+from proxy.control.pages import attributes, view
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table
+from proxy.reports.calendar import spend_by
+from proxy.reports.spend import SpendRow
+from proxy.times import BadQuestion
+
+_INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
+_OUTPUT = ("output", "reasoning")
+_MOST = 500
+
+
+def show(asked: Asked) -> Shown:
+    """Models with calls in this time, the dearest first; what has no price is named. Raises `BadQuestion`."""
+    filters = dict(asked.address.filters)
+    if wrong := [name for name in filters if name not in attributes.GROUPS]:
+        raise BadQuestion(f"filter.{wrong[0][:60]}: there are {', '.join(attributes.GROUPS)}")
+    since, until = asked.moments()
+    rows = spend_by(asked.state.engine, ["provider", "model"], since, until, only=asked.address.only)
+    columns = [
+        Column("model", "Model", "name"),
+        Column("provider", "Provider", "name"),
+        Column("cost", "Cost", "usd"),
+        Column("calls", "Calls", "count"),
+        Column("each", "Each call", "rate"),
+        Column("rate", "$ / M tokens", "rate", note="what a million tokens came to, cached ones too"),
+        Column("cached", "Cached", "percent", note="share of the input that a cache had"),
+        Column("thought", "Reasoning", "percent", note="share of the output that was reasoning"),
+        Column("input_price", "Input price", "text", note="of a plain call now, USD per million tokens"),
+        Column("output_price", "Output price", "text", note="of a plain call now, USD per million tokens"),
+        Column("source", "Price from", "name"),
+        Column("unpriced", "Unpriced", "count"),
+    ]
+    lines = [_row(asked, row) for row in rows[:_MOST]]
+    unpriced = [row for row in rows if row.unpriced_requests]
+    tables = (Table("models", "Models and prices", columns, lines), _next_changes(asked, rows))
+    values = {"unpriced": [_own_price(row) for row in unpriced[:5]], "version": asked.state.book.version}
+    return Shown("models", "Models", values, tables, api="/api/spend")
+
+
+def _row(asked: Asked, row: SpendRow) -> Row:
+    usage = {unit: int(row.usage.get(unit, 0)) for unit in (*_INPUT, *_OUTPUT)}
+    read, written = sum(usage[unit] for unit in _INPUT), sum(usage[unit] for unit in _OUTPUT)
+    priced = row.requests - row.unpriced_requests
+    provider, model = row.group["provider"], row.group["model"]
+    address = asked.address.at("/calls").filtered("model", model)
+    cells = {
+        "model": model,
+        "provider": provider,
+        "cost": row.cost_nanousd if priced > 0 or row.cost_nanousd else None,
+        "calls": row.requests,
+        "each": row.cost_nanousd // priced if priced > 0 else None,
+        "rate": row.cost_nanousd * 1_000_000 // (read + written) if read + written and priced > 0 else None,
+        "cached": 100 * usage["cache_read"] / read if read else None,
+        "thought": 100 * usage["reasoning"] / written if written else None,
+        "unpriced": row.unpriced_requests,
+        **_prices(asked, provider or "", model or ""),
+    }
+    return Row(cells, {"model": str(address.at("/spend", by=("key",))), "cost": str(address), "calls": str(address)})
+
+
+def _prices(asked: Asked, provider: str, model: str) -> dict[str, str | None]:
+    """The input's and output's price of a plain call now, and who says so; the operator's own row comes first."""
+    own = next((row for row in asked.state.config().prices if _is_of(row, provider, model)), None)
+    if isinstance(own, Mapping):
+        prices = {unit: str(own[unit]) if unit in own else None for unit in ("input", "output")}
+        return {"input_price": prices["input"], "output_price": prices["output"], "source": "your configuration"}
+    catalog, at_s = asked.state.book.catalog, asked.now_us // 1_000_000
+    canonical = catalog.canonical(provider)
+    known = catalog.find(canonical, model.lower(), at_s)
+    if known is None:
+        return {"input_price": None, "output_price": None, "source": None}
+    best = winners((*known.rows, *catalog.common_rows(canonical)), at_s)
+    shown = {unit: price_text(best[unit][1], unit) if unit in best else None for unit in ("input", "output")}
+    sources = dict.fromkeys(
+        f"{row.source} ({row.checked})" if row.checked else row.source for row, _ in best.values() if row.source
+    )
+    return {"input_price": shown["input"], "output_price": shown["output"], "source": ", ".join(sources) or None}
+
+
+def _is_of(row: object, provider: str, model: str) -> bool:
+    if not isinstance(row, Mapping):
+        return False
+    pairs = ((row.get("provider", "*"), provider), (row.get("model", "*"), model))
+    return all(fnmatchcase(name.lower(), str(pattern).lower()) for pattern, name in pairs)
+
+
+def _own_price(row: SpendRow) -> dict[str, Any]:
+    """A line for the configuration, for a model that has none."""
+    provider, model = row.group["provider"] or "", row.group["model"] or ""
+    line = {"provider": provider, "model": model, "input": "?", "output": "?"}
+    return {"model": view.clip(model), "calls": row.unpriced_requests, "line": json.dumps(line, ensure_ascii=False)}
+
+
+def _next_changes(asked: Asked, rows: list[SpendRow]) -> Table:
+    """Price changes that the book knows of, of the models in use."""
+    columns = [Column("at", "From", "moment"), Column("model", "Model", "name"), Column("change", "Prices", "text")]
+    changes = sorted(
+        {
+            change
+            for row in rows[:_MOST]
+            for change in _changes(asked, row.group["provider"] or "", row.group["model"] or "")
+        }
+    )
+    lines = [Row({"at": at * 1_000_000, "model": model, "change": text}) for at, model, text in changes[:50]]
+    return Table("changes", "Known changes", columns, lines, empty="The book knows of no change to come.")
+
+
+def _changes(asked: Asked, provider: str, model: str) -> Iterator[tuple[int, str, str]]:
+    catalog, at_s = asked.state.book.catalog, asked.now_us // 1_000_000
+    known = catalog.find(catalog.canonical(provider), model.lower(), at_s)
+    for row in known.rows if known is not None else ():
+        if row.from_s > at_s:
+            prices = ", ".join(f"{unit} {price_text(price, unit)}" for unit, price in sorted(row.prices.items()))
+            yield row.from_s, known.name if known else model, prices
+
+
+PAGE = Page("/models", "Models", show, since="30d", jump="m")

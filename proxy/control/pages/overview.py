@@ -1,0 +1,191 @@
+"""`/`, the overview: what this month comes to, what moved, which budgets are at risk; and what happens now, live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.control.api.standings import budgets_as_they_stand
+from proxy.control.pages import first, view
+from proxy.control.pages.calls import table_of
+from proxy.control.pages.explain import explained_of, main_part
+from proxy.control.pages.live import Look
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import nano
+from proxy.control.state import ControlState
+from proxy.money import NANO
+from proxy.reports import calls as queries
+from proxy.reports import overview
+from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.explain import ExplainQuestion
+from proxy.times import now_s, now_us
+
+_CALLS_SHOWN = 25
+_ROWS_SHOWN = 8
+_RATE_MINUTES = 5
+_MOVERS = 5
+_WEEK_US = 7 * overview.DAY_US
+
+
+def show(asked: Asked) -> Shown:
+    """The overview; for the holder of a virtual key his own calls, for an empty ledger what to do first."""
+    if asked.viewer.role == "key":
+        return _own(asked)
+    latest = queries.requests(asked.state.engine, limit=1, before=None, filters={}, since=None, until=None)
+    if not latest:
+        return first.show(asked)
+    return Shown("overview", "Overview", {"month": _month(asked), "movers": _moved(asked), "live": True})
+
+
+def _own(asked: Asked) -> Shown:
+    engine, address = asked.state.engine, asked.address
+    month, now = _month_start(asked), asked.now_us
+    sums = {
+        "Today": spend_by(engine, [], _midnight(now), None, only=address.only),
+        "This month": spend_by(engine, [], month, None, only=address.only),
+    }
+    tiles = []
+    for title, rows in sums.items():
+        total = total_of(rows)
+        tiles.append({"title": title, "big": _big(total.cost_nanousd), "small": f"{view.count(total.requests)} calls"})
+    latest = queries.requests(
+        engine, limit=_CALLS_SHOWN, before=None, filters=dict(address.filters), since=None, until=None
+    )
+    return Shown("own", "Your key", {"tiles": tiles}, (table_of(latest, address.at("/calls")),))
+
+
+def _month_start(asked: Asked) -> int:
+    zone = asked.address.zone
+    first = datetime.fromtimestamp(asked.now_us / 1e6, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return int(first.timestamp()) * 1_000_000
+
+
+def _month(asked: Asked) -> dict[str, Any]:
+    """Spent since the month began, and where it ends if the rest goes on as the last seven days did."""
+    now, start = asked.now_us, _month_start(asked)
+    first = datetime.fromtimestamp(start / 1e6, asked.address.zone)
+    end = int((first + timedelta(days=32)).replace(day=1).timestamp()) * 1_000_000
+    spent = total_of(spend_by(asked.state.engine, [], start, None)).cost_nanousd
+    week = total_of(spend_by(asked.state.engine, [], now - _WEEK_US, None)).cost_nanousd
+    forecast = spent + week * (end - now) // _WEEK_US
+    return {
+        "name": f"{first:%B %Y}",
+        "spent": _big(spent),
+        "forecast": _big(forecast),
+        "link": f"/spend?by=model&since={first:%Y-%m-%d}&tz={asked.address.tz}",
+    }
+
+
+def _moved(asked: Asked) -> list[dict[str, Any]]:
+    """What moved the bill of the last seven days against the seven before, each with the reason that weighs most."""
+    now = asked.now_us
+    question = ExplainQuestion(("model",), now - _WEEK_US, now, None, asked.address.zone)
+    movers = explained_of(asked, question).movers[:_MOVERS]
+    changes = [nano(mover.difference_usd) or 0 for mover in movers]
+    decimals = view.decimals_for(changes)
+    moved = []
+    for mover, change in zip(movers, changes, strict=True):
+        name = (mover.__pydantic_extra__ or {}).get("model")
+        moved.append(
+            {
+                "name": name or "no model",
+                "change": ("+" if change > 0 else "") + view.usd(change, decimals),
+                "up": change > 0,
+                "reason": main_part(mover.parts.model_dump()),
+                "link": f"/spend?by=key&since=7d&filter.model={view.part(name or '')}&compare=1",
+            }
+        )
+    return moved
+
+
+def looks(state: ControlState) -> list[list[Look]]:
+    """What the page shows: a lane of what is soon found out, and one of what takes the longer the more calls a day has."""
+    return [
+        [
+            Look("latest calls", lambda: _latest(state)),
+            Look("last hour", lambda: _hour(state, now_us())),
+            Look("budgets", lambda: _planes(state)),
+        ],
+        [
+            Look("day", lambda: _day(state, now_us())),
+            Look("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
+            Look("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
+            Look("sessions", lambda: {"sessions": _sessions(state, now_us())}),
+        ],
+    ]
+
+
+def _latest(state: ControlState) -> dict[str, Any]:
+    items = queries.requests(
+        state.engine, limit=_CALLS_SHOWN, before=None, filters={}, since=None, until=None
+    )  # by primary key, whatever the ledger's length
+    decimals = view.decimals_for((item["cost_nanousd"] for item in items), least=4)
+    return {"calls": view.render("calls", {"calls": [view.call(item, decimals) for item in items]})}
+
+
+def _hour(state: ControlState, now_us: int) -> dict[str, Any]:
+    minutes = overview.spent_by_time(state.engine, now_us, overview.MINUTE_US, 60)
+    costs = [spent.cost_nanousd for spent in minutes.values()]
+    calls, cost = sum(spent.calls for spent in minutes.values()), sum(costs)
+    rate = sum(costs[-_RATE_MINUTES:]) * 60 // _RATE_MINUTES
+    values = {"rate": _big(rate), "cost": _big(cost), "calls": calls, "each": _big(cost // calls) if calls else ""}
+    about = f"{_big(cost)} in the last 60 minutes, by minute"
+    return {"hour": view.render("hour", values), "minutes": _series(minutes, overview.MINUTE_US, about)}
+
+
+def _day(state: ControlState, now_us: int) -> dict[str, Any]:
+    hours = overview.spent_by_time(state.engine, now_us, overview.HOUR_US, 24)
+    today = [spent for at, spent in hours.items() if at >= _midnight(now_us)]
+    values = {
+        "cost": _big(sum(spent.cost_nanousd for spent in today)),
+        "calls": sum(spent.calls for spent in today),
+        "unpriced": sum(spent.unpriced for spent in today),
+    }
+    about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
+    return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
+
+
+def _midnight(now_us: int) -> int:
+    return now_us - now_us % overview.DAY_US
+
+
+def _ranking(state: ControlState, by: str, title: str, nobody: str, now_us: int) -> str:
+    rows = [(name, *spent) for name, spent in overview.dearest(state.engine, by, _midnight(now_us), _ROWS_SHOWN)]
+    return view.render("ranking", view.ranking(title, rows, nobody))
+
+
+def _sessions(state: ControlState, now_us: int) -> str:
+    sessions = overview.dearest_sessions(state.engine, _midnight(now_us), _ROWS_SHOWN)
+    decimals = view.decimals_for(session.cost_nanousd for session in sessions)
+    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in sessions]
+    return view.render("sessions", {"sessions": rows})
+
+
+def _planes(state: ControlState) -> dict[str, Any]:
+    answers = state.wait(state.link.ask("gauges"))
+    values = {
+        "calls": sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()),
+        "lag_s": state.recorder.lag_s,
+        "down": state.recorder.database_down_since is not None,
+    }
+    rows, counts = state.fullest(view.GROUPS_SHOWN)
+    items = budgets_as_they_stand(state.budgets(), rows, now_s())
+    return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
+
+
+def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> dict[str, Any]:
+    """For the chart: floats will do where nobody adds up."""
+    return {
+        "step_s": step_us // 1_000_000,
+        "at": [at // 1_000_000 for at in spent],
+        "usd": [stretch.cost_nanousd / NANO for stretch in spent.values()],
+        "about": about,
+    }
+
+
+def _big(nanousd: int) -> str:
+    return view.usd(nanousd, view.decimals_for([nanousd]))
+
+
+PAGE = Page("/", "Overview", show, ranged=False, for_keys=True, jump="o")

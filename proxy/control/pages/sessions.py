@@ -1,0 +1,231 @@
+"""`/sessions`, the list, and `/sessions/{id}`: what an agent's run cost, step by step, and what its budgets have left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from fastapi import HTTPException
+
+from proxy.control.api.standings import budgets_as_they_stand
+from proxy.control.pages import view
+from proxy.control.pages.calls import table_of
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table
+from proxy.control.state import Unavailable
+from proxy.reports import sessions as reports
+from proxy.reports.session_tree import Node
+from proxy.times import BadQuestion
+
+_SHOWN = 50
+_NODES = 300
+_BARS = 400
+_FILTERS = {"team"}
+
+
+def show(asked: Asked) -> Shown:
+    """The session trees with a call in this time, the latest or the dearest first. Raises `BadQuestion`."""
+    address = asked.address
+    filters = dict(address.filters)
+    if wrong := [name for name in filters if name not in _FILTERS]:
+        raise BadQuestion(f"filter.{wrong[0][:60]}: sessions are filtered by team")
+    sort = address.get("sort", "latest")
+    if sort not in ("latest", "cost"):
+        raise BadQuestion(f"sort: {sort[:40]!r} is none of latest, cost")
+    order: reports.Order = "cost" if sort == "cost" else "latest"
+    since, until = asked.moments()
+    rows = reports.sessions(
+        asked.state.engine, limit=_SHOWN + 1, order=order, after=address.get("next") or None, since=since, until=until,
+        team=filters.get("team"),
+    )  # fmt: skip
+    more = str(address.having(next=reports.place_of(rows[_SHOWN - 1], order))) if len(rows) > _SHOWN else ""
+    columns = [
+        Column("session", "Session", "mono"),
+        Column("team", "Team", "name"),
+        Column("latest", "Last call", "moment", sort=True),
+        Column("duration", "Lasted", "took"),
+        Column("calls", "Calls", "count"),
+        Column("input", "Input", "tokens"),
+        Column("cached", "Cached", "percent", note="share of the input that a cache had"),
+        Column("output", "Output", "tokens"),
+        Column("cost", "Cost", "usd", sort=True),
+        Column("unpriced", "Unpriced", "count"),
+    ]
+    table = Table("sessions", "Sessions", columns, [_row(row, asked) for row in rows[:_SHOWN]], more=more)
+    return Shown("list", "Sessions", {"order": order}, (table,), api="/api/sessions")
+
+
+def _row(row: reports.SessionRow, asked: Asked) -> Row:
+    cached, read, written = _tokens(row.usage)
+    link = "" if row.session is None else f"/sessions/{view.part(row.session)}"
+    cells = {
+        "session": row.session,
+        "team": row.team,
+        "latest": row.ended_at,
+        "duration": (row.ended_at - row.started_at) / 1000,
+        "calls": row.requests,
+        "input": read,
+        "cached": 100 * cached / (cached + read) if cached + read else None,
+        "output": written,
+        "cost": None if row.requests and row.unpriced_requests == row.requests else row.cost_nanousd,
+        "unpriced": row.unpriced_requests,
+    }
+    links = {"session": link, "cost": link, "calls": str(asked.address.at("/calls").filtered("session", row.session))}
+    if row.team is not None:
+        links["team"] = str(asked.address.filtered("team", row.team))
+    return Row(cells, links)
+
+
+def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
+    """(cached, other input, output)"""
+    cached = int(usage.get("cache_read", 0))
+    read = sum(int(usage.get(unit, 0)) for unit in ("input", "cache_write_5m", "cache_write_30m", "cache_write_1h"))
+    return cached, read, sum(int(usage.get(unit, 0)) for unit in ("output", "reasoning"))
+
+
+# One session
+
+
+def show_one(asked: Asked) -> Shown:
+    """A session's tree, its calls over time, and its budgets. Raises 404."""
+    name = asked.names["id"]
+    found = reports.session(asked.state.engine, name)
+    if found is None:
+        raise HTTPException(404, "There is no session with this id.")
+    about, tree = found
+    nodes = list(tree.walk())
+    calls = sorted((call for _, node in nodes for call in node.calls), key=lambda call: call["id"])
+    tables = (_tree_table(nodes[:_NODES], tree), table_of(calls, asked.address.at("/calls")))
+    crumbs = [("Sessions", "/sessions")]
+    if about.root_session != name:
+        crumbs.append((f"started by {view.clip(about.root_session)}", f"/sessions/{view.part(about.root_session)}"))
+    values = {
+        "about": about,
+        "tree": tree,
+        "tiles": _tiles(tree),
+        "bars": _waterfall(calls, tree),
+        "left_out": max(0, len(nodes) - _NODES),
+        "calls_shown": len(calls),
+        "budgets": _budgets(asked, about.root_session),
+        "all_calls": f"/calls?since=&filter.session={view.part(about.root_session)}",
+    }
+    api = f"/api/sessions/{view.part(name)}"
+    return Shown("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)
+
+
+def _tiles(tree: Node) -> list[dict[str, str]]:
+    cached, read, written = _tokens(tree.usage)
+    lasted = (tree.ended_at - tree.started_at) / 1000 if tree.started_at is not None and tree.ended_at else None
+    cost = tree.cost_nanousd
+    return [
+        {
+            "title": "Cost",
+            "big": view.usd(cost, view.decimals_for([cost])),
+            "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
+        },
+        {
+            "title": "Calls",
+            "big": view.count(tree.requests),
+            "small": f"of {view.count(_agents(tree))} agents or sessions",
+        },
+        {
+            "title": "Input",
+            "big": view.short(cached + read),
+            "small": f"{100 * cached / (cached + read):.1f} % from a cache" if cached + read else "",
+        },
+        {"title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
+    ]
+
+
+def _agents(tree: Node) -> int:
+    return sum(1 for _ in tree.walk())
+
+
+def _tree_table(nodes: list[tuple[int, Node]], tree: Node) -> Table:
+    columns = [
+        Column("agent", "Agent or session", "name"),
+        Column("calls", "Own calls", "count"),
+        Column("own_cost", "Own cost", "usd"),
+        Column("cost", "With all below", "usd"),
+        Column("share", "Share", "percent"),
+        Column("cached", "Cached", "percent", note="share of the input that a cache had, of all below"),
+        Column("output", "Output", "tokens"),
+        Column("duration", "Lasted", "took"),
+    ]
+    rows = []
+    for depth, node in nodes:
+        cached, read, written = _tokens(node.usage)
+        lasted = None if node.started_at is None or node.ended_at is None else (node.ended_at - node.started_at) / 1000
+        cells = {
+            "agent": node.agent or node.session,
+            "calls": node.own_requests,
+            "own_cost": node.own_cost_nanousd,
+            "cost": node.cost_nanousd,
+            "share": 100 * node.cost_nanousd / tree.cost_nanousd if tree.cost_nanousd else None,
+            "cached": 100 * cached / (cached + read) if cached + read else None,
+            "output": written,
+            "duration": lasted,
+        }
+        link = {} if node.session == tree.session else {"agent": f"/sessions/{view.part(node.session)}"}
+        rows.append(Row(cells, link, depth=min(depth, 12), bar=view.share(node.cost_nanousd, tree.cost_nanousd)))
+    return Table("tree", "Agents", columns, rows)
+
+
+def _waterfall(calls: list[Mapping[str, Any]], tree: Node) -> list[dict[str, Any]]:
+    """Each call as a bar from its begin to its end, in percent of the session; a loop shows as a row of equal ones."""
+    if tree.started_at is None or tree.ended_at is None:
+        return []
+    whole = max(1, tree.ended_at - tree.started_at)
+    dearest = max((call["cost_nanousd"] or 0 for call in calls), default=0)
+    bars = []
+    for call in calls[:_BARS]:
+        cost = call["cost_nanousd"]
+        begins = 100 * (call["started_at"] - tree.started_at) / whole
+        length = max(0.25, 100 * (call["ended_at"] - call["started_at"]) / whole)
+        bars.append(
+            {
+                "x": round(min(begins, 99.75), 3),
+                "width": round(min(length, 100 - min(begins, 99.75)), 3),
+                "state": "over" if call["outcome"] != "ok" else "high" if cost and 2 * cost >= dearest else "calm",
+                "link": f"/calls/{view.part(call['id'])}",
+                "title": f"{view.clip(call['model'])} {view.usd(cost, 6)}, {view.took(call['duration_ms'])}",
+                "agent": view.clip(call["agent"] or ""),
+            }
+        )
+    return bars
+
+
+def _budgets(asked: Asked, root: str) -> list[dict[str, Any]]:
+    """Where budgets for each session stand for this one, with what is left."""
+    per_session = [budget for budget in asked.state.budgets() if tuple(budget.per) == ("session",)]
+    if not per_session:
+        return []
+    try:
+        items = budgets_as_they_stand(per_session, asked.state.standings(), asked.now_us / 1e6)
+    except Unavailable:
+        return []
+    rows = []
+    for item in items:
+        unit = next(unit for unit in ("usd", "tokens", "requests") if f"limit_{unit}" in item)
+        group = next((group for group in item["groups"] if group["group"] == root), None)
+        limit = Decimal((group or item)[f"limit_{unit}"])
+        spent = Decimal(group[f"spent_{unit}"]) if group else Decimal(0)
+        reserved = Decimal(group[f"reserved_{unit}"]) if group else Decimal(0)
+        rows.append(
+            {
+                "name": item["name"],
+                "link": f"/budgets/{view.part(item['name'])}?group={view.part(root)}",
+                "action": item["action"],
+                "bar": view.bar(
+                    {f"limit_{unit}": limit, f"spent_{unit}": spent, f"reserved_{unit}": reserved}, unit, None
+                ),
+                "left": view.amount(max(Decimal(0), limit - spent - reserved), unit, limit),
+                "unit": unit,
+            }
+        )
+    return rows
+
+
+PAGE = Page("/sessions", "Sessions", show, since="7d", jump="e")
+ONE = Page("/sessions/{id:path}", "", show_one, ranged=False)

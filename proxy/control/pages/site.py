@@ -1,0 +1,336 @@
+"""The pages' routes: sign-in, each page with its tables as CSV, each form's action, the files, and how a page fails.
+
+The files are open to everyone who reaches the port, because they say nothing; all else needs the door's leave.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, quote
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from sqlalchemy.exc import DataError, SQLAlchemyError
+
+from proxy.control.api.auth import Guard
+from proxy.control.pages import (
+    budgets,
+    calls,
+    customers,
+    explain,
+    first,
+    health,
+    keys,
+    models,
+    overview,
+    sessions,
+    spend,
+    view,
+)
+from proxy.control.pages.address import Address, query, ranges, read
+from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
+from proxy.control.pages.live import Live
+from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.tables import csv_of, lines
+from proxy.control.state import ControlState, Unavailable
+from proxy.ledger import keys as ledger_keys
+from proxy.times import BadQuestion, now_s, now_us
+from proxy.types import Identity
+
+log = logging.getLogger("taximeter.page")
+
+PAGES: tuple[Page, ...] = (
+    overview.PAGE,
+    spend.PAGE,
+    calls.PAGE,
+    calls.ONE,
+    sessions.PAGE,
+    sessions.ONE,
+    budgets.PAGE,
+    budgets.ONE,
+    customers.PAGE,
+    models.PAGE,
+    keys.PAGE,
+    explain.PAGE,
+    health.PAGE,
+)
+ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS)
+
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_MOST_FORM_BYTES = 64 * 1024
+
+
+def add_pages(app: FastAPI, live: Live) -> None:
+    """Every page, action and file, for the application that `create_app` made."""
+    state: ControlState = app.state.control
+    guard: Guard = app.state.guard
+    door = Door(state.config, lambda: _runtime_keys(state), guard)
+    router = APIRouter(include_in_schema=False)
+    for page in PAGES:
+        router.add_api_route(page.path, _shown(page, state, door), methods=["GET"], response_model=None)
+    for action in ACTIONS:
+        router.add_api_route(action.path, _done(action, state, door), methods=["POST"], response_model=None)
+    _add_door(router, door)
+
+    @router.get("/page/live")
+    async def stream(request: Request) -> StreamingResponse:
+        if not _may_watch(door, request):
+            raise HTTPException(401, "Sign in, or send the admin key as `Authorization: Bearer …`.")
+        return StreamingResponse(_events(request, door, live), media_type="text/event-stream")
+
+    _add_files(router)
+    app.include_router(router)
+
+
+def _runtime_keys(state: ControlState) -> list[Identity]:
+    return [Identity(**fields) for fields in ledger_keys.identities(state.engine)]
+
+
+def _add_files(router: APIRouter) -> None:
+    static = view.FOLDER / "static"
+    files = {path.name: path.read_bytes() for path in static.iterdir() if path.suffix in _TYPES}
+
+    @router.get("/page/{name}")
+    async def file(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "There is no such file.")
+        return Response(files[name], media_type=_TYPES[name[name.rindex(".") :]])
+
+
+# Signing in and out
+
+
+async def _form(request: Request) -> Mapping[str, str]:
+    """The fields of a form; of one that is larger than any of ours, or that is none, nothing."""
+    if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
+        return {}
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_FORM_BYTES:
+            raise HTTPException(413, "The form is too large.")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
+
+
+Form = Annotated[Mapping[str, str], Depends(_form)]
+
+
+def _add_door(router: APIRouter, door: Door) -> None:
+    @router.get("/sign-in")
+    def ask(request: Request) -> Response:
+        if door.viewer(request, now_s()) is not None:
+            return RedirectResponse(_inside(request.query_params.get("to", "")), 303)
+        return _door_page(request.query_params.get("to", ""), "")
+
+    @router.post("/sign-in")
+    def enter(request: Request, form: Form) -> Response:
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return _door_page("", "Another site sent this form.", 403)
+        cookie = door.sign_in(form.get("key", "").strip(), now_s()) if door.is_locked else None
+        if cookie is None:
+            return _door_page(form.get("to", ""), "That key opens nothing here.", 401)
+        answer = RedirectResponse(_inside(form.get("to", "")), 303)
+        is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
+        answer.set_cookie(COOKIE, cookie, max_age=LIFE_S, httponly=True, samesite="strict", secure=is_secure)
+        return answer
+
+    @router.post("/sign-out")
+    def leave(request: Request, form: Form) -> Response:
+        viewer = door.viewer(request, now_s())
+        if viewer is not None and not door.is_own_form(request, viewer, form.get("csrf", "")):
+            raise HTTPException(403, "This form was not sent from a page of Taximeter.")
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+
+def _door_page(to: str, wrong: str, status: int = 200) -> Response:
+    return HTMLResponse(view.render("door", {"to": _inside(to), "wrong": wrong}), status)
+
+
+def _inside(to: str) -> str:
+    """Only a path of ours is gone to."""
+    return to if to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable() else "/"
+
+
+# Pages
+
+
+def _shown(page: Page, state: ControlState, door: Door) -> Callable[..., Response]:
+    def endpoint(request: Request) -> Response:
+        def answer(viewer: Viewer) -> Response:
+            address = _scoped(read(request.url.path, request.query_params.multi_items(), page.since), viewer)
+            asked = Asked(state, viewer, address.without("csv"), now_us(), request.path_params)
+            shown = page.show(asked)
+            if name := address.get("csv"):
+                return _csv(shown, name)
+            return _html(page, asked, shown)
+
+        return _guarded(request, door, page.for_keys, answer)
+
+    return endpoint
+
+
+def _done(action: Action, state: ControlState, door: Door) -> Callable[..., Response]:
+    def endpoint(request: Request, form: Form) -> Response:
+        def answer(viewer: Viewer) -> Response:
+            if not viewer.may_change:
+                raise HTTPException(403, "With this key you may look, and change nothing.")
+            if not door.is_own_form(request, viewer, form.get("csrf", "")):
+                raise HTTPException(
+                    403, "This form was not sent from a page of Taximeter, or is too old: load it again."
+                )
+            fields = {name: value.strip() for name, value in form.items() if name != "csrf"}
+            asked = Asked(state, viewer, Address(request.url.path), now_us(), request.path_params, fields)
+            done = action.do(asked)
+            if isinstance(done, str):
+                return RedirectResponse(_inside(done), 303)
+            return _html(Page(action.path, "", lambda _: done, ranged=False), asked, done)
+
+        return _guarded(request, door, for_keys=False, answer=answer)
+
+    return endpoint
+
+
+def _guarded(request: Request, door: Door, for_keys: bool, answer: Callable[[Viewer], Response]) -> Response:
+    """The answer, for whom the door lets in; what goes wrong is told on a page."""
+    viewer = None
+    try:
+        viewer = door.viewer(request, now_s())
+        if viewer is None:
+            if not door.is_locked:
+                raise HTTPException(403, "Without server.admin_key only this machine may ask.")
+            path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            to = path if request.method == "GET" else "/"
+            return RedirectResponse(f"/sign-in?to={_quoted(to)}", 303)
+        if viewer.role == "key" and not for_keys:
+            raise HTTPException(403, "With a virtual key only its own spend and calls are shown.")
+        return answer(viewer)
+    except HTTPException as error:
+        return _problem(viewer, error.status_code, str(error.detail))
+    except BadQuestion as error:
+        return _problem(viewer, 400, f"{error}.")
+    except Unavailable as error:
+        return _problem(viewer, 503, str(error))
+    except DataError:
+        return _problem(viewer, 400, "A value is one that the ledger database cannot hold, such as a text with a NUL.")
+    except SQLAlchemyError as error:
+        log.warning("the page %s: the ledger database does not answer (%s)", request.url.path, type(error).__name__)
+        return _problem(viewer, 503, "The ledger database does not answer.")
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/")
+
+
+def _scoped(address: Address, viewer: Viewer) -> Address:
+    """The holder of a virtual key asks about that key, whatever the address says."""
+    return address.filtered("key", viewer.key) if viewer.role == "key" else address
+
+
+def _csv(shown: Shown, name: str) -> Response:
+    table = next((table for table in shown.tables if table.name == name), None)
+    if table is None:
+        raise HTTPException(404, f"This page has no table {name[:40]!r}.")
+    headers = {"content-disposition": f'attachment; filename="taximeter-{table.name}.csv"'}
+    return Response(csv_of(table), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _html(page: Page, asked: Asked, shown: Shown) -> Response:
+    address = asked.address
+    tables = {
+        table.name: {
+            "table": table,
+            "lines": lines(table),
+            "csv": str(address.having(csv=table.name)),
+            "sorts": {
+                column.name: str(address.without("next").having(sort=column.name))
+                for column in table.columns
+                if column.sort
+            },
+            "sorted": address.get("sort"),
+        }
+        for table in shown.tables
+    }
+    values = {
+        "page": page,
+        "shown": shown,
+        "tables": tables,
+        "address": address,
+        "viewer": asked.viewer,
+        "nav": _nav(asked.viewer, asked.address),
+        "ranges": _ranges(address, asked.now_us) if page.ranged else [],
+        "chips": _chips(address, asked.viewer),
+        "curl": _curl(shown, address) if shown.api else "",
+        **shown.values,
+    }
+    return HTMLResponse(view.render(shown.template, values))
+
+
+def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
+    """The pages that this viewer may see; time and zone go with him."""
+    first = "/" + address.path.split("/")[1]
+    return [
+        {
+            "word": page.word,
+            "link": str(Address(page.path, address.since, address.until, address.tz) if page.ranged else page.path),
+            "here": page.path == first,
+            "jump": page.jump,
+        }
+        for page in PAGES
+        if page.word and (page.for_keys or viewer.role != "key")
+    ]
+
+
+def _ranges(address: Address, now_us: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": range_.title,
+            "link": str(address.within(range_)),
+            "here": (range_.since, range_.until) == (address.since, address.until),
+        }
+        for range_ in ranges(address.zone, now_us / 1e6)
+    ]
+
+
+def _chips(address: Address, viewer: Viewer) -> list[dict[str, str]]:
+    """The filters in force, each with the link that ends it."""
+    return [
+        {"name": name, "value": value or "(none)", "end": str(address.unfiltered(name))}
+        for name, value in address.filters
+        if not (viewer.role == "key" and name == "key")
+    ]
+
+
+def _curl(shown: Shown, address: Address) -> str:
+    pairs = {"by": ",".join(address.by), "since": address.since, "until": address.until} | query(dict(address.filters))
+    asked = "&".join(f"{name}={_quoted(value)}" for name, value in pairs.items() if value)
+    return f"{shown.api}?{asked}" if asked else shown.api
+
+
+def _problem(viewer: Viewer | None, status: int, text: str) -> Response:
+    values = {
+        "text": text,
+        "status": status,
+        "nav": _nav(viewer, Address("/problem")) if viewer else [],
+        "viewer": viewer,
+    }
+    return HTMLResponse(view.render("problem", values), status)
+
+
+# What changes while it is looked at
+
+
+def _may_watch(door: Door, request: Request) -> bool:
+    viewer = door.viewer(request, now_s())
+    return viewer is not None and viewer.role != "key"
+
+
+async def _events(request: Request, door: Door, live: Live) -> AsyncIterator[bytes]:
+    async for parts in live.watch():
+        if not _may_watch(door, request):  # signed out by a reload of the configuration, or by the clock
+            return
+        yield b"data: " + orjson.dumps(parts) + b"\n\n"

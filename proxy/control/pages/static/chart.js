@@ -1,0 +1,231 @@
+'use strict';
+// Spend over time, as bars. Colours come from the style sheet, so that light and dark have one source.
+
+class SpendChart {
+  /** box: where it is drawn; readout: where the bar under the pointer is told. */
+  constructor(box, readout) {
+    this.box = box;
+    this.readout = readout;
+    this.series = null;
+    this.plot = null;
+    this.stepS = 60;
+    new ResizeObserver(() => this.resize()).observe(box);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.rebuild());
+    document.addEventListener('themechange', () => this.rebuild());
+  }
+
+  /** series: {step_s, at: [epoch s], usd: [number], about: text} */
+  show(series) {
+    const step = this.series && this.series.step_s;
+    this.series = series;
+    this.box.setAttribute('aria-label', series.about);
+    if (!this.plot || step !== series.step_s) this.rebuild();
+    else this.plot.setData(this.data());
+    this.tell(null);
+  }
+
+  forget() {
+    if (this.plot) this.plot.destroy();
+    this.plot = this.series = null;
+    this.readout.textContent = '';
+  }
+
+  data() {
+    return [this.series.at.map((at) => at + this.series.step_s / 2), this.series.usd];
+  }
+
+  size() {
+    return { width: this.box.clientWidth, height: Math.max(200, this.box.clientHeight) };
+  }
+
+  resize() {
+    if (this.plot && this.box.clientWidth) this.plot.setSize(this.size());
+  }
+
+  rebuild() {
+    if (!this.series || !this.box.clientWidth) return;
+    if (this.plot) this.plot.destroy();
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const axis = {
+      stroke: colour('--muted'),
+      font: '12px system-ui, sans-serif',
+      grid: { stroke: colour('--line'), width: 1 },
+      ticks: { show: false },
+    };
+    this.plot = new uPlot(
+      {
+        ...this.size(),
+        padding: [8, 6, 0, 0],
+        legend: { show: false },
+        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+        scales: {
+          x: { range: () => [this.series.at[0], this.series.at[this.series.at.length - 1] + this.series.step_s] },
+          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+        },
+        axes: [
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
+          { ...axis, size: (_plot, values) => 18 + 7 * Math.max(2, ...(values || []).map((text) => text.length)),
+            values: (_plot, marks) => axisDollars(marks) },
+        ],
+        series: [
+          {},
+          { stroke: colour('--accent'), fill: colour('--accent'), width: 0, points: { show: false },
+            paths: uPlot.paths.bars({ size: [0.72, 48], radius: 0.15 }) },
+        ],
+        hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx)] },
+      },
+      this.data(),
+      this.box,
+    );
+  }
+
+  tell(index) {
+    const { at, usd, about } = this.series;
+    this.readout.textContent = index == null ? about : `${clockTime(at[index])}  ${dollars(usd[index])}`;
+  }
+}
+
+/** Groups over time, stacked or as lines. A click on a bar opens the calls of that group and time. */
+class StackedChart {
+  /** data: {metric, money, stacked, step, at: [epoch s], labels, series: [{name, link, values}], about} */
+  constructor(box, readout, data) {
+    this.box = box;
+    this.readout = readout;
+    this.data = data;
+    this.plot = null;
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(box);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+    document.addEventListener('themechange', () => this.draw());
+    box.addEventListener('click', () => this.open());
+  }
+
+  size() {
+    return { width: this.box.clientWidth, height: 260 };
+  }
+
+  /** Each series on top of those below it; the topmost first, so that the ones below are drawn over it. */
+  rows() {
+    const { series, stacked } = this.data;
+    if (!stacked) return series.map((one) => one.values);
+    const sums = this.data.at.map(() => 0);
+    return series.map((one) => one.values.map((value, index) => (sums[index] += value ?? 0))).reverse();
+  }
+
+  draw() {
+    if (this.plot) this.plot.destroy();
+    if (!this.data.at.length || !this.box.clientWidth) return;
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const { at, stacked, money } = this.data;
+    const paint = (index) => colour(`--series-${index % 9}`);
+    const drawn = this.data.series.map((_, index) => index);
+    if (stacked) drawn.reverse();
+    const axis = { stroke: colour('--muted'), font: '12px system-ui, sans-serif', grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+    const step = { hour: 3600, day: 86400, week: 7 * 86400, month: 30 * 86400 }[this.data.step];
+    const half = step / 2;
+    this.plot = new uPlot(
+      {
+        ...this.size(),
+        padding: [8, 6, 0, 0],
+        legend: { show: false },
+        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+        scales: {
+          x: { range: () => [Math.min(at[0], this.data.from ?? at[0]) - half, Math.max(at[at.length - 1], this.data.to - step) + half] },
+          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+        },
+        axes: [
+          { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, splits: this.data.step === 'hour' ? undefined : (_plot, _axis, low, high) => this.marks(low, high, step), values: (_plot, marks) => marks.map((mark) => this.label(mark)) },
+          { ...axis, size: 70, values: (_plot, marks) => (money ? axisDollars(marks) : marks.map((mark) => short(mark))) },
+        ],
+        series: [
+          {},
+          ...drawn.map((index) => (stacked
+            ? { stroke: paint(index), fill: paint(index), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 60] }) }
+            : { stroke: paint(index), width: 2, points: { show: at.length < 3 } })),
+        ],
+        hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx)] },
+      },
+      [at, ...this.rows()],
+      this.box,
+    );
+  }
+
+  /** Where the axis is marked: whole periods counted from the first, as many as there is room for. */
+  marks(low, high, step) {
+    const first = this.data.at[0];
+    const every = step * Math.max(1, Math.ceil((high - low) / step / Math.max(1, this.box.clientWidth / 90)));
+    const marks = [];
+    for (let mark = first - Math.floor((first - low) / every) * every; mark <= high; mark += every) marks.push(mark);
+    return marks;
+  }
+
+  label(mark) {
+    const when = new Date(mark * 1000);
+    return this.data.step === 'hour'
+      ? when.toLocaleString([], { day: 'numeric', month: 'short', hour: '2-digit', hourCycle: 'h23' })
+      : when.toLocaleDateString([], { day: 'numeric', month: 'short' });
+  }
+
+  /** Which series lies under the pointer; null where none does. */
+  under(index) {
+    const { series, stacked } = this.data;
+    const y = this.plot.posToVal(this.plot.cursor.top, 'y');
+    let sum = 0;
+    for (const one of series) {
+      const value = one.values[index] ?? 0;
+      sum = stacked ? sum + value : value;
+      if (value && y <= sum) return one;
+    }
+    return null;
+  }
+
+  tell(index) {
+    if (!this.readout) return;
+    if (index == null) {
+      this.readout.textContent = '';
+      return;
+    }
+    const { labels, series, stacked, money } = this.data;
+    const show = (value) => (money ? dollars(value) : short(value));
+    const one = this.under(index);
+    const total = series.reduce((sum, each) => sum + (each.values[index] ?? 0), 0);
+    const parts = [labels[index]];
+    if (one) parts.push(`${one.name} ${show(one.values[index])}`);
+    if (stacked) parts.push(`${show(total)} in all`);
+    this.readout.textContent = parts.join(' · ');
+  }
+
+  open() {
+    const index = this.plot?.cursor.idx;
+    if (index == null) return;
+    const one = this.under(index);
+    if (!one || !one.link) return;
+    const { at } = this.data;
+    const next = at[index + 1] ?? at[index] + (at.length > 1 ? at[1] - at[0] : 86400);
+    const url = new URL(one.link, location.href);
+    url.searchParams.set('since', new Date(at[index] * 1000).toISOString());
+    url.searchParams.set('until', new Date(next * 1000).toISOString());
+    location.href = url;
+  }
+}
+
+function short(value) {
+  return value >= 1e6 ? `${(value / 1e6).toFixed(1)}M` : value >= 1e3 ? `${(value / 1e3).toFixed(1)}k` : String(Math.round(value * 100) / 100);
+}
+
+function clockTime(at) {
+  return new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+}
+
+/** One more or one fewer decimal, so that an amount shows three digits. */
+function dollars(amount) {
+  const decimals = amount >= 10 || amount === 0 ? 2 : amount >= 0.01 ? 4 : 6;
+  return '$' + amount.toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+}
+
+/** The marks of an axis with the decimals that tell neighbours apart. */
+function axisDollars(marks) {
+  const step = marks.length > 1 ? marks[1] - marks[0] : 1;
+  const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  return marks.map((mark) => '$' + mark.toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+}

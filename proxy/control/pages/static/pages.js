@@ -1,0 +1,81 @@
+'use strict';
+// What every page can do: times in the reader's zone, charts, the keyboard, light and dark. Without it the pages still work.
+(() => {
+  const JUMP_MS = 1200;
+
+  for (const time of document.querySelectorAll('time[data-show=moment]')) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.textContent = at.toLocaleString([], { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+    time.title = time.dateTime;
+  }
+
+  for (const box of document.querySelectorAll('[data-chart]')) {
+    const chart = new StackedChart(box, document.getElementById('readout'), JSON.parse(box.dataset.chart));
+    chart.draw();
+  }
+
+  document.getElementById('theme')?.addEventListener('click', () => {
+    const isDark = getComputedStyle(document.documentElement).getPropertyValue('--is-dark').trim() === '1';
+    document.documentElement.dataset.theme = isDark ? 'light' : 'dark';
+    localStorage.setItem('theme', document.documentElement.dataset.theme);
+    document.dispatchEvent(new Event('themechange'));
+  });
+
+  for (const form of document.querySelectorAll('form[data-confirm]')) {
+    form.addEventListener('submit', (event) => {
+      if (!confirm(form.dataset.confirm)) event.preventDefault();
+    });
+  }
+
+  // The keyboard
+
+  let jumpUntil = 0;
+  const rows = () => [...document.querySelectorAll('tr[data-row], .calls-list > li')];
+
+  function move(step) {
+    const all = rows();
+    if (!all.length) return;
+    const now = all.findIndex((row) => row.classList.contains('here'));
+    const next = all[Math.min(all.length - 1, Math.max(0, now < 0 ? (step > 0 ? 0 : all.length - 1) : now + step))];
+    if (now >= 0) all[now].classList.remove('here');
+    next.classList.add('here');
+    next.scrollIntoView({ block: 'nearest' });
+    (next.querySelector('a, summary') || next).focus({ preventScroll: true });
+  }
+
+  function first(selector) {
+    const field = document.querySelector(selector);
+    if (field) field.focus();
+    return Boolean(field);
+  }
+
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, select, textarea, [contenteditable]')) return;
+    if (Date.now() < jumpUntil) {
+      jumpUntil = 0;
+      const link = document.querySelector(`a[data-jump="${CSS.escape(event.key)}"]`);
+      if (link) {
+        event.preventDefault();
+        link.click();
+      }
+      return;
+    }
+    const keys = {
+      g: () => { jumpUntil = Date.now() + JUMP_MS; },
+      j: () => move(1),
+      k: () => move(-1),
+      t: () => {
+        const details = document.querySelector('#range details');
+        if (details) details.open = true;
+        first('#range input');
+      },
+      '/': () => first('main input[type=search], main form.choose input:not([type=hidden]), main input:not([type=hidden])'),
+      '?': () => document.getElementById('help')?.showModal(),
+    };
+    if (keys[event.key]) {
+      event.preventDefault();
+      keys[event.key]();
+    }
+  });
+})();

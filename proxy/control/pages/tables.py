@@ -1,0 +1,145 @@
+"""A table, on the page and as CSV, from the same rows. Pure.
+
+Cells are values as the reports have them: nano-USD, epoch microseconds, counts, milliseconds; None is unknown and drawn "–",
+never 0. On the page amounts of a column have the same decimals; in the CSV they are exact.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+from proxy.control.pages import view
+from proxy.money import NANO, usd_text
+from proxy.reports.sheets import harmless
+from proxy.times import rfc3339
+
+Kind = Literal["name", "mono", "text", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
+_NUMBERS = ("usd", "rate", "count", "tokens", "percent", "took")
+
+
+class Column(NamedTuple):
+    """kind: `usd` and `rate` are nano-USD, `percent` is 0 to 100, `took` is milliseconds, `moment` epoch microseconds;
+    `name` and `mono` may be a client's words; `mark` is (how it looks, what it says).
+
+    sort: it may be sorted by. note: what it is, where the title leaves that open.
+    """
+
+    name: str
+    title: str
+    kind: Kind = "text"
+    sort: bool = False
+    note: str = ""
+
+
+class Row(NamedTuple):
+    """cells: column -> value. links: column -> where it leads. depth: how far it is set in. muted: no row like the others.
+    bad: columns whose values are a loss."""
+
+    cells: Mapping[str, Any]
+    links: Mapping[str, str] = {}
+    depth: int = 0
+    muted: bool = False
+    bar: float | None = None
+    bad: Sequence[str] = ()
+
+
+class Table(NamedTuple):
+    """total: the last row. more: where the next page is. empty: what stands there instead of rows."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    total: Row | None = None
+    more: str = ""
+    empty: str = "Nothing here in this time."
+
+
+class Cell(NamedTuple):
+    """text, as it is shown; full: all of it, or more exactly; at: for `<time datetime>`."""
+
+    text: str
+    css: str
+    link: str = ""
+    full: str = ""
+    at: str = ""
+
+
+def nano(usd: str | None) -> int | None:
+    """USD as the reports write them, as nano-USD; below a nano-dollar it is rounded."""
+    return None if usd is None else round(Decimal(usd) * NANO)
+
+
+class Line(NamedTuple):
+    cells: Sequence[Cell]
+    depth: int
+    muted: bool
+    bar: float | None
+
+
+def lines(table: Table) -> list[Line]:
+    """The rows as the template draws them, the total last."""
+    rows = [*table.rows, *([table.total] if table.total else [])]
+    decimals = {
+        column.name: view.decimals_for(row.cells.get(column.name) for row in rows)
+        for column in table.columns
+        if column.kind in ("usd", "rate")
+    }
+    return [
+        Line([_cell(column, row, decimals) for column in table.columns], row.depth, row.muted, row.bar) for row in rows
+    ]
+
+
+def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
+    value, link = row.cells.get(column.name), row.links.get(column.name, "")
+    css: str = "num" if column.kind in _NUMBERS else column.kind
+    if value is None:
+        return Cell("–", f"{css} muted", link)
+    if column.name in row.bad:
+        css += " bad"
+    match column.kind:
+        case "usd" | "rate":
+            return Cell(view.usd(value, decimals[column.name]), css, link, f"${usd_text(value)}")
+        case "count":
+            return Cell(view.count(value), css, link)
+        case "tokens":
+            return Cell(view.short(value), css, link, view.count(value))
+        case "percent":
+            return Cell(f"{value:.1f} %", css, link)
+        case "took":
+            return Cell(view.took(value), css, link)
+        case "moment":
+            return Cell(view.clock(value), css, link, at=view.moment(value))
+        case "mark":
+            return Cell(value[1], f"pill {value[0]}", link)
+        case _:
+            return Cell(view.clip(str(value)), css, link, str(value) if len(str(value)) > view.LONGEST else "")
+
+
+def csv_of(table: Table) -> str:
+    """Every row with a header of column names, amounts in USD; without the total, which a sheet can make itself."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([_header(column) for column in table.columns])
+    for row in table.rows:
+        writer.writerow([_plain(column, row.cells.get(column.name)) for column in table.columns])
+    return text.getvalue()
+
+
+def _header(column: Column) -> str:
+    suffix = {"usd": "_usd", "rate": "_usd", "took": "_ms", "percent": "_percent"}.get(column.kind, "")
+    return column.name + ("" if column.name.endswith(suffix) else suffix)
+
+
+def _plain(column: Column, value: Any) -> Any:
+    if value is None:
+        return ""
+    if column.kind in ("usd", "rate"):
+        return usd_text(value)
+    if column.kind == "moment":
+        return rfc3339(value)
+    return harmless(value[1] if column.kind == "mark" else value)

@@ -1,0 +1,71 @@
+"""Looks every minute which customers cost more this month than they pay: a metric, and an alert for each of them, once a month.
+
+Nothing is asked where the configuration has no `plans`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.config.model import Config
+from proxy.control.alerts import Alerts, Event
+from proxy.money import usd_text
+from proxy.reports.margin import Economy, Margins, Question, at_loss, margins
+from proxy.times import BadQuestion, now_us
+
+log = logging.getLogger("taximeter.plans")
+
+_EVERY_S = 60.0
+
+
+class PlanWatch:
+    """`at_loss`: plan -> how many of its customers cost more than they pay in the running month (UTC)."""
+
+    def __init__(self, engine: Engine, config: Callable[[], Config], alerts: Alerts) -> None:
+        self._engine = engine
+        self._config = config
+        self._alerts = alerts
+        self.at_loss: Mapping[str, int] = {}
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.to_thread(self.look, now_us())
+            await asyncio.sleep(_EVERY_S)
+
+    def look(self, now_us: int) -> None:
+        """Once. What cannot be known now stays as it was."""
+        plans = self._config().plans
+        if not plans:
+            self.at_loss = {}
+            return
+        try:
+            found = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
+            losers = at_loss(found)
+            self._alerts.tell(_events(found, losers))
+        except (SQLAlchemyError, BadQuestion) as error:
+            log.error("which customers cost more than they pay is not known now: %s", type(error).__name__)
+            return
+        self.at_loss = {plan.name: len(losers.get(plan.name, ())) for plan in plans}
+
+
+def _events(found: Margins, losers: Mapping[str, list[Economy]]) -> list[Event]:
+    start_s = found.month.start // 1_000_000
+    return [
+        Event("plan_loss", "", payer.group["customer"] or "", start_s, plan, _text(payer, plan, found.month.name))
+        for plan, payers in sorted(losers.items())
+        for payer in payers
+    ]
+
+
+def _text(payer: Economy, plan: str, month: str) -> str:
+    paid = usd_text((payer.revenue or 0) - payer.fee)
+    return (
+        f"Customer {payer.group['customer']} passed its plan's revenue: ${usd_text(payer.spent)} of cost in {month}, "
+        f"${paid} are left of what plan {plan} brings in."
+    )

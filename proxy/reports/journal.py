@@ -1,0 +1,41 @@
+"""What happened to a budget: thresholds, refusals and raises, the latest first; every answer is bounded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.ledger.schema import alerts, raises
+
+
+class Happening(NamedTuple):
+    """kind: an alert's (`block`, `threshold` …), or `raise`. amount: of a raise, in the budget's measure. Times in µs."""
+
+    at: int
+    kind: str
+    group: str | None
+    text: str
+    amount: int | None = None
+    until_at: int | None = None
+    raise_id: str | None = None
+
+
+def of_budget(engine: Engine, name: str, group: str | None = None, limit: int = 100) -> list[Happening]:
+    """The latest of one budget, or of one group of it (with what concerns all groups)."""
+    told = sa.select(alerts).where(alerts.c.budget == name).order_by(alerts.c.created_at.desc()).limit(limit)
+    made = sa.select(raises).where(raises.c.budget == name).order_by(raises.c.created_at.desc()).limit(limit)
+    if group is not None:
+        told = told.where(alerts.c.group.in_([group, ""]))
+        made = made.where(sa.or_(raises.c.group == group, raises.c.group.is_(None)))
+    with engine.connect() as connection:
+        rows = [
+            Happening(row["created_at"], row["kind"], row["group"] or None, row["text"])
+            for row in connection.execute(told).mappings()
+        ]
+        rows += [
+            Happening(row["created_at"], "raise", row["group"], "", row["by_amount"], row["until_at"], row["id"])
+            for row in connection.execute(made).mappings()
+        ]
+    return sorted(rows, key=lambda row: -row.at)[:limit]

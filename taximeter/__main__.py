@@ -1,0 +1,5 @@
+"""`python -m taximeter` is `taximeter`."""
+
+from proxy.cli.main import main
+
+main()

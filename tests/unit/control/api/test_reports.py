@@ -1,0 +1,56 @@
+"""The named reports by the API: their contract's names, and the same in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.unit.control.conftest import Control
+
+NAMES = {
+    "margin": {"items", "plans", "projection", "about"},
+    "month": {
+        "month", "closed", "closed_at", "total_usd", "cost_usd", "items_usd", "adjustments_usd", "mark_up", "items",
+        "adjustments", "about",
+    },
+    "reprice": {"items", "difference_usd", "applied", "left_out", "about"},
+    "explain": {
+        "cost_usd", "previous_usd", "difference_usd", "parts", "movers", "sentence", "previous", "unpriced_requests", "about",
+    },
+}  # fmt: skip
+
+
+FIRST = {"margin": "customer", "explain": "customer", "month": "month", "reprice": "id"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_answers_in_every_form(control: Control, name: str) -> None:
+    shown = control.get(f"/api/reports/{name}", since="2026-11-20", until="2026-11-30")
+    table = control.client.get(
+        f"/api/reports/{name}", params={"format": "table", "since": "2026-11-20", "until": "2026-11-30"}
+    )
+    sheet = control.client.get(
+        f"/api/reports/{name}", params={"format": "csv", "since": "2026-11-20", "until": "2026-11-30"}
+    )
+
+    assert set(shown) == NAMES[name]
+    assert shown["about"]["timezone"] == "UTC"
+    assert shown["about"]["sources"]
+    assert table.text.split()[0] == next(csv.reader(io.StringIO(sheet.text)))[0] == FIRST[name]
+    assert sheet.headers["content-type"] == "text/csv; charset=utf-8"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [({"by": "weather"}, "weather"), ({"tz": "Mars"}, "Mars"), ({"since": "soon"}, "soon"), ({"format": "pdf"}, "format"), ({"x": "1"}, "x")],
+)  # fmt: skip
+def test_what_makes_no_sense_is_a_400(control: Control, name: str, asked: dict[str, str], said: str) -> None:
+    if name == "reprice" and set(asked) & {"by", "tz"}:
+        asked, said = {"since": "2020-01-01"}, "31 days"
+    answer = control.client.get(f"/api/reports/{name}", params=asked)
+
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]

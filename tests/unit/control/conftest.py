@@ -1,0 +1,128 @@
+"""The API and the pages without a server: FastAPI's test client on a filled ledger, with a data plane that answers from a table."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
+
+from pricing.book import Book
+from pricing.load import load_book
+from proxy.budgets.budget import Budget, compile_budgets
+from proxy.config.model import Config
+from proxy.control.api.app import create_app
+from proxy.control.metrics.series import MetricState
+from proxy.control.pages.live import Live
+from proxy.control.pages.site import add_pages
+from proxy.control.state import ControlState
+from proxy.ledger import raises
+from proxy.ledger.database import open_ledger
+from tests.support.made_up import fill, made_up
+
+ADMIN_KEY = "the-admin-key"
+METRICS_TOKEN = "for-metrics-alone"
+
+
+class Link:
+    """A data plane that answers: question -> answer. None: none is there."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] | None = {
+            "gauges": {"inflight_requests": 3, "store_up": True},
+            "standing": [],
+            "totals": [],
+            "fullest": {"rows": [], "counts": {}},
+        }
+
+    @property
+    def workers(self) -> list[str]:
+        return [] if self.answers is None else ["data-0"]
+
+    async def ask(self, name: str, payload: object = None) -> dict[str, Any]:
+        return {} if self.answers is None else {"data-0": self.answers[name]}
+
+
+@dataclass
+class Control:
+    """A client with the admin key, and what stands behind the API."""
+
+    client: TestClient
+    engine: Engine
+    link: Link
+    recorder: SimpleNamespace
+    refreshed: list[float] = field(default_factory=list)
+
+    def get(self, path: str, **params: Any) -> Any:
+        answer = self.client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+CONFIG: dict[str, Any] = {
+    "server": {"admin_key": ADMIN_KEY, "metrics_token": METRICS_TOKEN},
+    "keys": [{"name": "configured", "key": "sk-of-the-file", "team": "ops"}],
+    "budgets": [
+        {"name": "day", "limit_usd": "5", "window": "day"},
+        {"name": "teams", "per": ["team"], "limit_tokens": 1000, "window": "total"},
+        {"name": "calls", "limit_requests": 7, "window": "hour", "action": "warn"},
+    ],
+}
+
+
+def _book() -> Book:
+    book = load_book().with_operator(())
+    book.version = "v"
+    return book
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('api')}/ledger.db")
+    fill(engine, made_up(300))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The control process's loop: handlers in threads wait for what runs on it."""
+    running = asyncio.new_event_loop()
+    thread = threading.Thread(target=running.run_forever)
+    thread.start()
+    yield running
+    running.call_soon_threadsafe(running.stop)
+    thread.join()
+    running.close()
+
+
+@pytest.fixture
+def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]:
+    config = Config.model_validate(CONFIG)
+    link, refreshed = Link(), []
+    recorder = SimpleNamespace(
+        database_down_since=None, lag_s=0.25, unreadable_records=0, intents_overdue=0, spool_bytes=123
+    )
+
+    async def refresh() -> None:
+        refreshed.append(1.0)
+
+    def budgets() -> tuple[Budget, ...]:
+        return compile_budgets(config.budgets, raises.as_raises(raises.in_force(ledger)))
+
+    state = ControlState(
+        config=lambda: config, engine=ledger, link=link, metrics=MetricState.load(ledger, "made-up"),  # type: ignore[arg-type]  # as far as it is asked
+        recorder=recorder, loop=loop, refresh=refresh, budgets=budgets,  # type: ignore[arg-type]  # as above
+        alerts=SimpleNamespace(counts=dict), book=_book(),  # type: ignore[arg-type]  # as above
+    )  # fmt: skip
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    app = create_app(state)
+    add_pages(app, Live([], loop))
+    with TestClient(app, headers=headers, raise_server_exceptions=False) as client:
+        yield Control(client, ledger, link, recorder, refreshed)

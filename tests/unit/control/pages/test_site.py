@@ -1,0 +1,303 @@
+"""Every page by its URL: each answers, its numbers are the API's, its tables come as CSV, and changes need a form of ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from proxy.control.pages.door import COOKIE
+from proxy.control.pages.site import ACTIONS, PAGES
+from proxy.ledger import keys, raises
+from tests.unit.control.conftest import ADMIN_KEY, Control
+
+SINCE = "since=2026-11-23&until=2026-11-26"
+ALL = [page.path for page in PAGES if "{" not in page.path]
+
+
+def rows_of(control: Control, path: str) -> list[dict[str, str]]:
+    answer = control.client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def signed_in(control: Control, secret: str = ADMIN_KEY) -> TestClient:
+    """A browser: no authorization header, but a cookie."""
+    browser = TestClient(control.client.app, follow_redirects=False)
+    answer = browser.post("/sign-in", data={"key": secret, "to": "/spend"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/spend"), answer.text
+    return browser
+
+
+def token(page: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_page_answers_and_leads_to_every_other(control: Control, path: str) -> None:
+    answer = control.client.get(path)
+    assert answer.status_code == 200, answer.text
+    for page in PAGES:
+        if page.word:
+            assert f">{page.word}</a>" in answer.text
+
+
+@pytest.mark.parametrize("path", [*ALL, "/calls/x", "/sessions/x", "/budgets/day"])
+def test_nobody_sees_a_page_without_signing_in(control: Control, path: str) -> None:
+    answer = TestClient(control.client.app, follow_redirects=False).get(path + "?since=7d")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/sign-in?to=")
+    assert "%3Fsince%3D7d" in answer.headers["location"]
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])
+def test_signing_in_leads_nowhere_else(control: Control, to: str) -> None:
+    answer = TestClient(control.client.app, follow_redirects=False).post("/sign-in", data={"key": ADMIN_KEY, "to": to})
+    assert answer.headers["location"] == "/"
+
+
+def test_signing_out_ends_it(control: Control) -> None:
+    browser = signed_in(control)
+    page = browser.get("/spend").text
+    assert browser.post("/sign-out", data={"csrf": "0" * 64}).status_code == 403
+    assert browser.post("/sign-out", data={"csrf": token(page)}).status_code == 303
+    assert COOKIE not in browser.cookies
+
+
+@pytest.mark.parametrize(
+    "by", ["model", "team", "key", "customer", "user", "agent", "provider", "session", "label.tier"]
+)
+def test_the_explorers_csv_is_the_apis_answer(control: Control, by: str) -> None:
+    wanted = control.get("/api/spend", by=by, since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
+    shown = rows_of(control, f"/spend?{SINCE}&by={by}&top=200&csv=spend")
+    costs = {row[by]: Decimal(row["cost_usd"] or 0) for row in shown}
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for item in wanted:
+        name = item[by] or "(none)"
+        sums[name if name in costs else "other"] += Decimal(item["cost_usd"])
+    rest = [name for name in costs if name.startswith("other (")]
+    assert costs == {(rest[0] if name == "other" else name): cost for name, cost in sums.items()}
+
+
+def test_what_is_not_shown_is_summed_so_that_the_table_adds_up(control: Control) -> None:
+    few = rows_of(control, f"/spend?{SINCE}&by=key,model&top=5&csv=spend")
+    every = rows_of(control, f"/spend?{SINCE}&by=key,model&top=200&csv=spend")
+    assert few[-1]["key"] == f"other ({len(every) - 5})"
+    assert sum(Decimal(row["cost_usd"] or 0) for row in few) == sum(Decimal(row["cost_usd"] or 0) for row in every)
+    assert sum(int(row["calls"]) for row in few) == sum(int(row["calls"]) for row in every)
+
+
+def test_filters_narrow_and_an_empty_one_is_what_has_none(control: Control) -> None:
+    teams = {row["team"]: row for row in rows_of(control, f"/spend?{SINCE}&by=team&csv=spend")}
+    one = rows_of(control, f"/spend?{SINCE}&by=team&filter.team=payments&csv=spend")
+    none = rows_of(control, f"/spend?{SINCE}&by=team&filter.team=&csv=spend")
+    assert [row["calls"] for row in one] == [teams["payments"]["calls"]]
+    assert [row["calls"] for row in none] == [teams["(none)"]["calls"]]
+
+
+def test_a_number_leads_to_the_calls_that_make_it(control: Control) -> None:
+    (row,) = rows_of(control, f"/spend?{SINCE}&by=model&filter.model=big&csv=spend")
+    page = control.client.get(f"/spend?{SINCE}&by=model&filter.model=big").text
+    link = re.search(r'<td class="num"[^>]*><a href="(/calls[^"]+)"', page)
+    assert link
+    calls, following = 0, link[1].replace("&amp;", "&")
+    while following:
+        calls += len(
+            [one for one in rows_of(control, following + "&csv=calls") if one["mark"] not in ("correction", "not sent")]
+        )
+        more = re.search(r'href="([^"]+)" rel="next"', control.client.get(following).text)
+        following = more[1].replace("&amp;", "&") if more else ""
+    assert calls == int(row["calls"])
+
+
+def test_a_call_says_why_it_cost_what_it_did(control: Control) -> None:
+    item = next(item for item in control.get("/api/requests", limit=200)["items"] if len(item["cost_lines"]) > 1)
+    page = control.client.get(f"/calls/{item['id']}").text
+    for line in item["cost_lines"]:
+        assert line["unit"].replace("_", " ") in page
+    assert "Ceiling, reservation, settlement" in page
+    assert control.client.get(f"/calls/{item['request_id']}").status_code == 200
+
+
+def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
+    item = next(item for item in control.get("/api/sessions", order="cost")["items"] if item["session"])
+    tree = rows_of(control, f"/sessions/{item['session']}?csv=tree")
+    assert Decimal(tree[0]["cost_usd"]) == Decimal(item["cost_usd"])
+    calls = rows_of(control, f"/sessions/{item['session']}?csv=calls")
+    assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
+
+
+def test_customers_are_the_margin_reports(control: Control) -> None:
+    wanted = control.get("/api/reports/margin", since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
+    shown = rows_of(control, f"/customers?{SINCE}&csv=customers")
+    assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
+        (item["customer"] or "", Decimal(item["cost_usd"])) for item in wanted
+    ]
+
+
+def test_the_bridge_leads_from_then_to_now(control: Control) -> None:
+    path = "/explain?since=2026-11-24&until=2026-11-25"
+    bridge = [Decimal(row["amount_usd"]) for row in rows_of(control, f"{path}&csv=bridge")]
+    report = control.get("/api/reports/explain", since="2026-11-24T00:00:00Z", until="2026-11-25T00:00:00Z")
+    assert bridge[0] == Decimal(report["previous_usd"])
+    assert sum(bridge) == Decimal(report["cost_usd"])
+    assert report["sentence"].split()[0] in control.client.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/spend?by=weather", 400, "by: &#39;weather&#39; cannot be grouped by"),
+        ("/spend?by=team,model,key", 400, "a group and a subgroup"),
+        ("/spend?filter.taem=x", 400, "filter.taem"),
+        ("/spend?metric=luck", 400, "metric"),
+        ("/spend?top=7", 400, "top"),
+        ("/spend?step=eon", 400, "step"),
+        ("/spend?since=soon", 400, "soon"),
+        ("/spend?tz=Mars", 400, "Mars"),
+        ("/spend?csv=nothing", 404, "no table"),
+        ("/calls?filter.colour=red", 400, "filter.colour"),
+        ("/calls?filter.model=%00", 200, "Calls"),
+        ("/calls/none", 404, "no call"),
+        ("/sessions/none", 404, "no session"),
+        ("/sessions?sort=luck", 400, "sort"),
+        ("/sessions?next=nowhere", 400, "no place"),
+        ("/budgets/none", 404, "no budget"),
+        ("/models?filter.x=1", 400, "filter.x"),
+    ],
+)
+def test_what_makes_no_sense_is_told_on_a_page(control: Control, path: str, status: int, said: str) -> None:
+    answer = control.client.get(path)
+    assert answer.status_code == status
+    assert said in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{ 7*7 }}", "x" * 400, "\u202egnp.exe"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_asked_is_shown_as_text(control: Control, name: str) -> None:
+    answer = control.client.get("/spend", params={"by": "team", "filter.team": name})
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.text
+    assert "<img src=x" not in answer.text
+    assert ">49<" not in answer.text
+
+
+# Changes
+
+
+def test_a_key_is_made_shown_once_rotated_and_revoked(control: Control) -> None:
+    browser = signed_in(control)
+    csrf = token(browser.get("/keys").text)
+    made = browser.post("/keys/new", data={"csrf": csrf, "name": "by the page", "team": "ops", "models": "gpt-5*, big"})
+    (secret,) = re.findall(r"sk-tx-[\w-]{40,}", made.text)
+    assert secret not in browser.get("/keys").text
+    (row,) = [row for row in keys.list_keys(control.engine) if row["name"] == "by the page"]
+    assert (row["team"], row["models"]) == ("ops", ["gpt-5*", "big"])
+
+    rotated = browser.post(f"/keys/{row['id']}/rotate", data={"csrf": csrf, "grace": "1h"})
+    (other,) = re.findall(r"sk-tx-[\w-]{40,}", rotated.text)
+    assert other != secret
+    both = [row for row in keys.list_keys(control.engine) if row["name"] == "by the page"]
+    assert [bool(row["expires"]) for row in both] == [True, False]
+    assert {row["team"] for row in both} == {"ops"}
+
+    for row in both:
+        assert browser.post(f"/keys/{row['id']}/revoke", data={"csrf": csrf}).status_code == 303
+    assert [row for row in keys.list_keys(control.engine) if row["name"] == "by the page"] == []
+    assert len(control.refreshed) == 4
+
+
+def test_a_budget_is_raised_from_its_page(control: Control) -> None:
+    browser = signed_in(control)
+    csrf = token(browser.get("/budgets/day").text)
+    answer = browser.post("/budgets/day/raise", data={"csrf": csrf, "by": "2.50"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/budgets/day")
+    mine = [row for row in raises.in_force(control.engine) if row["budget"] == "day"]
+    assert [row["by_amount"] for row in mine] == [2_500_000_000]
+    assert "raise" in browser.get("/budgets/day").text
+    raises.end_raise(control.engine, mine[0]["id"], mine[0]["created_at"] / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "said"),
+    [
+        ("/budgets/day/raise", {"by": "much"}, "must be a number"),
+        ("/budgets/day/raise", {"by": "-1"}, "must be above 0"),
+        ("/budgets/day/raise", {"by": "NaN"}, ""),
+        ("/budgets/day/raise", {"by": "1", "until": "soon"}, ""),
+        ("/budgets/teams/raise", {"by": "1"}, "name a group"),
+        ("/budgets/teams/raise", {"by": "1", "group": "nobody knows"}, "no group"),
+        ("/keys/new", {"name": ""}, ""),
+        ("/keys/new", {"name": "configured"}, "has this name"),
+        ("/keys/new", {"name": "x", "expires": "soon"}, "expires"),
+    ],
+)
+def test_a_form_that_makes_no_sense_changes_nothing(
+    control: Control, path: str, fields: dict[str, str], said: str
+) -> None:
+    browser = signed_in(control)
+    before = raises.in_force(control.engine), keys.list_keys(control.engine)
+    answer = browser.post(path, data={"csrf": token(browser.get("/budgets/day").text)} | fields)
+    assert answer.status_code in (400, 409)
+    assert said in answer.text
+    assert (raises.in_force(control.engine), keys.list_keys(control.engine)) == before
+
+
+@pytest.mark.parametrize("action", [action.path.format(name="day", id="x") for action in ACTIONS])
+@pytest.mark.parametrize("csrf", ["", "0" * 64])
+def test_no_change_without_the_forms_token(control: Control, action: str, csrf: str) -> None:
+    before = raises.in_force(control.engine), keys.list_keys(control.engine)
+    answer = signed_in(control).post(action, data={"csrf": csrf, "by": "1", "name": "x"})
+    assert answer.status_code == 403
+    assert (raises.in_force(control.engine), keys.list_keys(control.engine)) == before
+
+
+def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Control) -> None:
+    row, secret = keys.create_key(control.engine, "checkout")
+    browser = signed_in(control, secret)
+    try:
+        shown = browser.get(f"/spend?{SINCE}&by=key&filter.key=search&csv=spend")
+        assert [line["key"] for line in csv.DictReader(io.StringIO(shown.text))] == ["checkout"]
+        calls = list(csv.DictReader(io.StringIO(browser.get(f"/calls?{SINCE}&csv=calls").text)))
+        assert {line["key"] for line in calls} == {"checkout"}
+        others = next(item for item in control.get("/api/requests", key="search")["items"])
+        assert browser.get(f"/calls/{others['id']}").status_code == 404
+        assert browser.get("/").status_code == 200
+        for path in ("/sessions", "/budgets", "/keys", "/models", "/health", "/budgets/day"):
+            assert browser.get(path).status_code == 403
+        csrf = token(browser.get("/").text)
+        assert browser.post("/keys/new", data={"csrf": csrf, "name": "mine"}).status_code == 403
+        assert browser.get("/page/live").status_code == 401
+        assert browser.get("/api/spend").status_code == 401
+    finally:
+        keys.revoke_key(control.engine, row["id"])
+    assert browser.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("name", ["..%2findex.html", "layout.html", "uPlot.LICENSE"])
+def test_only_the_pages_files_are_served(control: Control, name: str) -> None:
+    assert control.client.get(f"/page/{name}").status_code == 404
+
+
+def test_a_form_that_is_too_large_is_refused(control: Control) -> None:
+    answer = signed_in(control).post("/keys/new", data={"name": "x" * 70_000})
+    assert answer.status_code == 413
+
+
+def test_what_the_data_plane_does_not_answer_is_told(control: Control) -> None:
+    control.link.answers = None
+    answer: Any = control.client.get("/budgets")
+    assert answer.status_code == 503
+    assert "No data plane answers" in answer.text
