@@ -11,6 +11,8 @@ from typing import Literal, Protocol, cast
 
 import httptools
 
+from proxy.upstream.writing import Writing
+
 _HIGH_WATER = 256 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_INFORMATIONAL = 16
@@ -164,14 +166,12 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Writing):
     """One connection to one origin; carries one response at a time."""
 
     __slots__ = (
-        "_began_at",
         "_closed",
         "_first_byte_timeout_s",
-        "_full",
         "_head_bytes",
         "_headers",
         "_idle_timeout_s",
@@ -179,7 +179,6 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_last_at",
         "_looks_at",
-        "_loop",
         "_message_complete",
         "_needs_eof",
         "_owner",
@@ -187,8 +186,6 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_shortest_s",
         "_timer",
-        "_transport",
-        "_writing",
         "holder",
         "idle_since",
         "response",
@@ -198,7 +195,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
+        self._transport = None
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = 0.0  # when the timer looks at the clock
@@ -210,7 +207,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
         self._reading, self._writing = True, True
-        self._full: asyncio.Future[None] | None = None  # until there is room for more of a body
+        self._full = None
         self.response: Response | None = None
         self.idle_since = 0.0
         self.holder: str | None = None  # whose call it carries
@@ -240,18 +237,6 @@ class Connection(asyncio.Protocol):
         self._look_at(now + self._shortest_s)
         self._transport.write(head + body)
         return response
-
-    async def write(self, data: bytes) -> None:
-        """More of the body of a request that was begun by `send`; waits while the upstream reads slowly."""
-        assert self._transport is not None
-        self._began_at = self._loop.time()  # it is we who take our time
-        self._transport.write(data)
-        if self._full is not None:
-            await self._full
-
-    def leave_unfinished(self) -> None:
-        """The upstream has answered before it had the whole body: nothing more can go this way."""
-        self._writing = False
 
     def close(self) -> None:
         if self._transport is not None:
@@ -289,14 +274,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
-
-    def pause_writing(self) -> None:
-        self._full = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        full, self._full = self._full, None
-        if full is not None and not full.done():
-            full.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         response = self.response

@@ -33,8 +33,8 @@ from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.jobs.api import Matched
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Identity, Route
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.upstream.requests import request_head
 from proxy.wire.multipart import FormError, Part
 from proxy.wire.multipart_stream import FormReader
@@ -289,8 +289,8 @@ class _Upload:
         plan = Plan(
             id=plane.ids.new(started_at), call=_CALL, number=1, requests=1, started_at=started_at,
             deadline_at=started_at + configured.config.server.max_call_s * 1_000_000, route=route,
-            destination=destination,
-            attributes=attributes, outgoing=Outgoing(b""), changes={}, usage_each=False, body_bytes=0,
+            known_provider=route.provider, destination=destination, attributes=attributes,
+            outgoing=Outgoing(b""), changes={}, usage_each=False, body_bytes=0,
             bound=Ceiling(0, 0, 1, fees={}), price=price, ordinary=None, ceiling_nanousd=0, claims=(),
         )  # fmt: skip
         return Attempt.of(exchange, plan)

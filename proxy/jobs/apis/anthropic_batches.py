@@ -1,7 +1,7 @@
 """Anthropic's message batches: up to 100,000 messages in one body, answered within a day at half the price.
 
 Billed are the lines that succeeded; errored, cancelled and expired ones are free. Their usage stands in the results alone
-(anthropic SDK 2.12 `types/messages/message_batch.py`, `message_batch_individual_response.py`).
+(anthropic SDK 2.12: `MessageBatch`, `MessageBatchIndividualResponse`).
 """
 
 from __future__ import annotations

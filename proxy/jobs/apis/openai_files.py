@@ -1,6 +1,6 @@
 """OpenAI's files, as far as batches and inputs need them. They are free; what they come to as a batch is bounded as they pass.
 
-Types: openai SDK 3.54 `types/file_object.py`, `resources/files.py`.
+Types: openai SDK 3.54 `FileObject`.
 """
 
 from __future__ import annotations
