@@ -206,8 +206,7 @@ class Connection(Writing):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
-        self._reading, self._writing = True, True
-        self._full = None
+        self._reading, self._writing, self._full = True, True, None
         self.response: Response | None = None
         self.idle_since = 0.0
         self.holder: str | None = None  # whose call it carries

@@ -6,7 +6,7 @@ import asyncio
 
 
 class Writing(asyncio.Protocol):
-    """The writing side of a connection. _full: until there is room for more of a body. _writing: whether it may be used again."""
+    """The writing side of a connection. _full: until there is room for more of a body. _writing: it may be used again."""
 
     __slots__ = ("_began_at", "_full", "_loop", "_transport", "_writing")
 
