@@ -78,9 +78,14 @@ def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
     if isinstance(config := rest.get("generationConfig"), dict):
         rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
     try:
-        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in shown]
+        return orjson.dumps(rest), [_unmarked_bytes(message) for message in shown]
     except TypeError:
         return None
+
+
+def _unmarked_bytes(message: Any) -> bytes:
+    written = orjson.dumps(message)
+    return orjson.dumps(_unmarked_blocks(message)) if b'"cache_control"' in written else written
 
 
 def _in_blocks(message: Any) -> Any:

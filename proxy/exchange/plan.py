@@ -20,6 +20,7 @@ from proxy.exchange.attempt import Plan
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.jobs.bounds import Bounds, bounds_of
+from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -43,7 +44,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     another = partial(_another, exchange, route)
-    call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
+    guarded = partial(_guarded, exchange, route)
+    call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider)
     if renamed := name_cap(call, known.provider):
@@ -169,6 +171,19 @@ def _another(exchange: Exchange, route: Route, model: str) -> str:
     if not configured.facts_of(other.provider, other.model, now_s()).priced:
         raise model_not_priced(model, configured.config.server.budget_status)
     return other.model
+
+
+def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
+    """Whether a field could get its sender past a price or a list of models: a budget that blocks counts on the price of
+    the call's own model, and without the router's own word nobody would know of another."""
+    configured, identity = exchange.configured, exchange.identity
+    if charge_of(route.provider) in ("", "?"):
+        return True
+    attributes = attributes_of(identity, route, exchange.attribution)
+    budgets = configured.budgets.candidates(identity, route, attributes)
+    if any(budget.hard and (not budget.match or budget.matches(attributes)) for budget in budgets):
+        return True
+    return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
 
 
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
