@@ -47,7 +47,7 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "Are ceilings raised?",
+            "How far are ceilings raised?",
             "The most that bills have raised a model's ceilings by; 1 is not at all. At 100 it rises no further, and falls by half a day; then calls may overrun.",
             "short",
             f"max({q.select('ceiling_factor')}) or vector(1)",
