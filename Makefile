@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 # What `serve` imports, compiled when it is installed: the first start is as quick as the others.
-SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.first
+SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick check bench torture fuzz wheel agents clean
