@@ -66,6 +66,7 @@ wheel: .venv/installed ## Build the wheel and try it: clean environments, beside
 agents: .venv/installed .clients/installed ## Run 25 agent programs and frameworks before it, and print how each fares; half an hour
 	$(BIN)/python -m pytest -m agents tests/agents
 	$(BIN)/python -m tests.agents.table $(NAMES)
+	$(BIN)/python -m tests.agents.restart
 
 clean: ## Remove .venv and what tools left behind; data stays
 	rm -rf .venv .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
