@@ -77,7 +77,7 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
             {"name": "all", "limit_usd": 1000, "window": "total"},
             {"name": "poor", "match": {"team": "poor"}, "limit_usd": "1", "window": "total"},
         ],
-        "jobs": {"poll_s": 0.5},
+        "jobs": {"poll_s": 0.5, "recheck_s": 1},
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
         "data_dir": str(folder / "data"),
     } | changes

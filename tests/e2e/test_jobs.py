@@ -13,6 +13,8 @@ import openai
 import pytest
 
 from tests.e2e.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
@@ -50,6 +52,25 @@ def test_a_video_that_nobody_asks_for_is_settled_all_the_same(rig: JobsRig, end:
     (entry,) = rig.settled(f"alone-{end}")
     assert Decimal(entry["cost_usd"]) == rig.billed()[f"alone{end}"]
     assert entry["status"] == "settled"
+
+
+def test_what_is_given_back_after_the_end_is_a_correction(rig: JobsRig) -> None:
+    client = sdk(rig, session="refund")
+    made = video(client, "nonce=refund end=refunded later=0.5", seconds="4")
+    assert client.videos.retrieve(made.id).status == "completed"
+    entries = rig.settled("refund", 2)
+    assert sorted(Decimal(entry["cost_usd"]) for entry in entries) == [Decimal(-2), Decimal(2)]
+    assert [entry["flags"] for entry in entries if entry["kind"] == "correction"] == [["changed_later"]]
+    assert rig.billed()["refund"] == 0
+
+
+def test_jobs_are_listed_with_what_they_came_to(rig: JobsRig) -> None:
+    made = video(sdk(rig, session="listed"), "nonce=listed after=600")
+    (job,) = [one for one in rig.get("/api/jobs", state="running")["items"] if one["session_id"] == "listed"]
+    assert (job["api"], job["team"], job["reserved_usd"], job["cost_usd"]) == ("openai.videos", "blue", "2", None)
+    assert made.id not in str(job)
+    assert rig.get("/api/jobs", limit="1")["next"]
+    assert 'taximeter_jobs{state="running"}' in get(f"{rig.gateway.admin_url}/metrics", ADMIN_KEY)[1]
 
 
 def test_what_is_another_teams_is_not_there(rig: JobsRig) -> None:

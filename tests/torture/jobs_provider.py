@@ -163,7 +163,7 @@ class Requests(Handler):
 
     def video(self, job: Job) -> dict[str, Any]:
         status = job.status()
-        told = {"running": "in_progress", "done": "completed", "refunded": "completed"}.get(status, "failed")
+        told = {"running": "in_progress", "forgotten": "in_progress", "done": "completed"}.get(status, "failed")
         return {
             "id": job.id, "object": "video", "model": job.body["model"], "status": told, "progress": 0,
             "created_at": int(job.created), "seconds": str(job.body.get("seconds", "4")),
