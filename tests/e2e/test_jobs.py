@@ -68,7 +68,9 @@ def test_what_is_given_back_after_the_end_is_a_correction(rig: JobsRig) -> None:
 
 def test_jobs_are_listed_with_what_they_came_to(rig: JobsRig) -> None:
     made = video(sdk(rig, session="listed"), "nonce=listed after=600")
-    (job,) = [one for one in rig.get("/api/jobs", state="running")["items"] if one["session_id"] == "listed"]
+    (job,) = eventually(
+        lambda: [one for one in rig.get("/api/jobs", state="running")["items"] if one["session_id"] == "listed"], bool
+    )
     assert (job["api"], job["team"], job["reserved_usd"], job["cost_usd"]) == ("openai.videos", "blue", "2", None)
     assert made.id not in str(job)
     assert rig.get("/api/jobs", limit="1")["next"]
