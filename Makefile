@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 # What `serve` imports, compiled when it is installed: the first start is as quick as the others.
-SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.first
+SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick check bench torture fuzz wheel agents clean
@@ -66,6 +66,7 @@ wheel: .venv/installed ## Build the wheel and try it: clean environments, beside
 agents: .venv/installed .clients/installed ## Run 25 agent programs and frameworks before it, and print how each fares; half an hour
 	$(BIN)/python -m pytest -m agents tests/agents
 	$(BIN)/python -m tests.agents.table $(NAMES)
+	$(BIN)/python -m tests.agents.restart
 
 clean: ## Remove .venv and what tools left behind; data stays
 	rm -rf .venv .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,11 +61,13 @@ def _never(value: Any) -> bool:
 
 
 class Rule(NamedTuple):
-    """why: the reason, for who sent the field. harmless: values that pass all the same. drop: left out, not refused."""
+    """why: the reason, for who sent the field. harmless: values that pass all the same. drop: left out, not refused. evades:
+    what it gets past, "price" or "models", so that it passes where nothing of that kind stands; "": it never does."""
 
     why: str
     harmless: Harmless = is_off
     drop: bool = False
+    evades: str = ""
 
 
 _CODE = Rule("it has the server load or run something of the sender's choice")

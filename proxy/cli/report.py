@@ -10,6 +10,7 @@ REPORTS = {
     "margin": ("margin", "Which customers and plans earn money, and which lose it."),
     "month": ("month", "What each team or cost centre is charged for a month, to the cent."),
     "reprice": ("reprice", "Entries whose price was wrong or missing, and their corrections."),
+    "what-if": ("what_if", "The period's calls at other models', tiers' or lists' prices."),
 }
 
 

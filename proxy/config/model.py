@@ -288,6 +288,8 @@ class Spool(_Section):
 class Jobs(_Section):
     poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
     """How often the provider of a job is asked that nobody asks for."""
+    max_file_mb: PositiveInt = 512
+    """Largest file that is uploaded; it is passed on as it comes, and never whole in memory."""
     max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
     """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
     `unconfirmed`, still asked for, and corrected when it ends.

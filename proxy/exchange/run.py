@@ -18,6 +18,7 @@ from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
+from proxy.exchange.jobs.batches import bounded
 from proxy.exchange.limits import limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
@@ -40,6 +41,8 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
+    if isinstance(endpoint, JobEndpoint):
+        call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint.family.name)
     client.request_id = plane.ids.new(now_us())

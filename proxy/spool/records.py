@@ -151,6 +151,7 @@ class Settle(TypedDict):
     upstream_request_id: NotRequired[str | None]
     stored: NotRequired[Sequence[str]]
     stored_model: NotRequired[str]
+    stored_facts: NotRequired[Mapping[str, Any]]
     cost_lines: NotRequired[Sequence[Line]]
     price_version: NotRequired[str | None]
     provider_cost_nanousd: NotRequired[int | None]

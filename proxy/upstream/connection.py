@@ -11,6 +11,8 @@ from typing import Literal, Protocol, cast
 
 import httptools
 
+from proxy.upstream.writing import Writing
+
 _HIGH_WATER = 256 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_INFORMATIONAL = 16
@@ -68,6 +70,11 @@ class Response:
     def complete(self) -> bool:
         """Whether the whole body has arrived (some of it may still wait to be read)."""
         return self._complete
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self._complete or self._error is not None
 
     async def read(self) -> bytes:
         """The bytes that have arrived since the last call, waiting for some; b"" at the end. Raises `UpstreamError`."""
@@ -159,11 +166,10 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Writing):
     """One connection to one origin; carries one response at a time."""
 
     __slots__ = (
-        "_began_at",
         "_closed",
         "_first_byte_timeout_s",
         "_head_bytes",
@@ -173,7 +179,6 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_last_at",
         "_looks_at",
-        "_loop",
         "_message_complete",
         "_needs_eof",
         "_owner",
@@ -181,8 +186,6 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_shortest_s",
         "_timer",
-        "_transport",
-        "_writing",
         "holder",
         "idle_since",
         "response",
@@ -192,7 +195,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
+        self._transport = None
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = 0.0  # when the timer looks at the clock
@@ -203,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
-        self._reading, self._writing = True, True
+        self._reading, self._writing, self._full = True, True, None
         self.response: Response | None = None
         self.idle_since = 0.0
         self.holder: str | None = None  # whose call it carries
@@ -294,6 +297,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._closed = True
         self._stop_timer()
+        self.resume_writing()
         response = self.response
         if response is not None:
             if self._needs_eof and error is None:

@@ -11,7 +11,7 @@ best general client costs. What a caller may rely on:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from proxy.upstream.connect import Origin, open_transport
 from proxy.upstream.connection import Connection, Response, UpstreamError
@@ -173,12 +173,37 @@ class UpstreamClient:
             raise
         return response
 
+    async def upload(self, name: str, head: bytes, pieces: AsyncIterator[bytes], *, holder: str = "") -> Response:
+        """Send one request whose body comes piece by piece, in chunks; await the response's head, which may come before the
+        last piece. Raises `UpstreamError`, and whatever `pieces` raises: then the upstream has got no whole request."""
+        connection = await self._pools[name].acquire(holder)
+        response = connection.send(head, b"")
+        try:
+            async for piece in pieces:
+                if response.over or response.status:
+                    connection.leave_unfinished()
+                    break
+                if piece:
+                    await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            else:
+                await connection.write(b"0\r\n\r\n")
+            await response.wait_for_head()
+        except BaseException:
+            response.abort()
+            raise
+        return response
+
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
 
 
-def encode_head(method: bytes, target: bytes, fixed: bytes, headers: Mapping[bytes, bytes], body_bytes: int) -> bytes:
-    """A request head. `fixed` is the upstream's own header block; `headers` must have passed the allow-list."""
+def encode_head(
+    method: bytes, target: bytes, fixed: bytes, headers: Mapping[bytes, bytes], body_bytes: int | None
+) -> bytes:
+    """A request head. `fixed` is the upstream's own header block; `headers` must have passed the allow-list. body_bytes None:
+    the body comes in chunks."""
     extra = b"".join([b"%s: %s\r\n" % item for item in headers.items()])
+    if body_bytes is None:
+        return b"%s %s HTTP/1.1\r\n%s%stransfer-encoding: chunked\r\n\r\n" % (method, target, fixed, extra)
     return b"%s %s HTTP/1.1\r\n%s%scontent-length: %d\r\n\r\n" % (method, target, fixed, extra, body_bytes)

@@ -14,14 +14,15 @@ def request_head(
     destination: Destination,
     method: bytes,
     path: str,
-    body_bytes: int,
+    body_bytes: int | None,
     *,
     family_headers: Mapping[bytes, bytes],
     client_headers: Mapping[bytes, bytes],
     attempt_id: str,
     content_type: bytes | None = None,
 ) -> bytes:
-    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON."""
+    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON. body_bytes None:
+    it comes in chunks."""
     passed = {**family_headers, b"x-client-request-id": attempt_id.encode()}
     if not _FORWARDED_HEADERS.isdisjoint(client_headers):
         passed |= {name: client_headers[name] for name in sorted(_FORWARDED_HEADERS) if name in client_headers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from proxy.control.api.questions import Control, Span
 from proxy.ledger.rollups import DAY_US
+from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
 from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
@@ -21,6 +23,7 @@ from proxy.reports.months import before, month_at, month_named
 from proxy.reports.reprice import reprice as find_repricings
 from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
+from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
 from proxy.times import BadQuestion, now_s, now_us
 
 router = APIRouter(prefix="/reports")
@@ -94,6 +97,7 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
 def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
     """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
     corrects them.)"""
+    zone_named(question.tz)  # its times need none, and a wrong one is told all the same
     since, until = question.moments()
     ends = now_us() if until is None else until
     begins = ends - DAY_US if since is None else since
@@ -101,6 +105,29 @@ def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any
         raise BadQuestion("at most 31 days at once: every entry is priced again")
     found = find_repricings(state.engine, state.own_book(), begins, ends)
     return _formed(reprice_answer(found, begins, ends, applied=False), question)
+
+
+class WhatIfAsked(ReportQuestion):
+    """`swap`: FROM=TO, several with commas between. `tier`: batch, flex or priority. `cache`: the share of the input that is
+    read from a cache. Without a time: the last 30 days."""
+
+    swap: Annotated[str, Field(max_length=4000)] = ""
+    tier: Annotated[str, Field(max_length=40)] | None = None
+    cache: Annotated[str, Field(max_length=40)] | None = None
+
+
+@router.get("/what-if", response_model=WhatIfShown)
+def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
+    """What the period's calls would have cost otherwise. (`taximeter report what-if --prices FILE` takes a price list.)"""
+    zone_named(question.tz)  # as above
+    now, book = now_us(), state.own_book()
+    since, until = question.moments()
+    ends = now if until is None else until
+    begins = ends - 30 * DAY_US if since is None else since
+    swaps = tuple(swap_of(text, book, min(ends, now) // 1_000_000) for text in _names(question.swap))
+    change = Change(swaps, question.tier, cache_share(question.cache))
+    learned = learned_ratios(Path(state.config().data_dir))
+    return _formed(what_if_answer(state.engine, book, change, begins, ends, learned, now), question)
 
 
 def _formed(answer: Answer, question: ReportQuestion) -> Any:

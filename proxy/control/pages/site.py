@@ -25,10 +25,12 @@ from proxy.control.pages import (
     health,
     keys,
     models,
+    month,
     overview,
     sessions,
     spend,
     view,
+    what_if,
 )
 from proxy.control.pages.address import Address, query, ranges, read
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
@@ -52,12 +54,14 @@ PAGES: tuple[Page, ...] = (
     budgets.PAGE,
     budgets.ONE,
     customers.PAGE,
+    month.PAGE,
     models.PAGE,
     keys.PAGE,
     explain.PAGE,
+    what_if.PAGE,
     health.PAGE,
 )
-ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS)
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
