@@ -121,6 +121,7 @@ class Keeper:
             self._try(lambda: self._say(now_us(), EVER))
 
     def _run(self) -> None:
+        self._try(self.step)  # the books begin before the first call
         while not self._stopping.wait(_TICK_S):
             self._try(self.step)
 
