@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pricing.load import checked_at
+from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
 from proxy.control.state import ControlState
@@ -22,6 +23,7 @@ def gauges(state: ControlState) -> list[Gauge]:
     return [
         *_pipeline(state),
         *_alerts(state),
+        *capacity_gauges(state),
         *_plans(state),
         *_planes(answers),
         *(_budgets(state) if answers else ()),
