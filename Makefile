@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 # What `serve` imports, compiled when it is installed: the first start is as quick as the others.
-SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.page.home
+SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick check bench torture fuzz wheel agents clean
@@ -63,8 +63,10 @@ torture: .venv/installed ## Crash it under load and compare its ledger with an i
 wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
 
-agents: .venv/installed .clients/installed ## Run Claude Code, Codex and opencode before it: sessions, sub-agents, refusals
+agents: .venv/installed .clients/installed ## Run 25 agent programs and frameworks before it, and print how each fares; half an hour
 	$(BIN)/python -m pytest -m agents tests/agents
+	$(BIN)/python -m tests.agents.table $(NAMES)
+	$(BIN)/python -m tests.agents.restart
 
 clean: ## Remove .venv and what tools left behind; data stays
 	rm -rf .venv .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -83,12 +85,8 @@ clean: ## Remove .venv and what tools left behind; data stays
 	@$(BIN)/python -c 'import $(SERVED)'
 	@touch $@
 
-# The real programs, 450 MB of them, of the versions that the tests were written for; needs npm. The only script of theirs
-# that is run here is opencode's, which puts the program for this machine in its place.
-.clients/installed: Makefile | .venv/installed
+# The real programs, 5 GB of them, of the versions that the tests were written for; needs npm.
+.clients/installed: tests/agents/programs.py tests/agents/install.py | .venv/installed
 	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm" >&2; exit 1; }
-	@mkdir -p .clients
-	@npm install --prefix .clients --no-audit --no-fund --ignore-scripts --loglevel=error @openai/codex@0.169.0 opencode-ai@1.18.33
-	@cd .clients/node_modules/opencode-ai && node postinstall.mjs
-	@$(BIN)/pip install --quiet --no-deps --upgrade --target .clients/python claude-agent-sdk==0.2.187
+	@$(BIN)/python -m tests.agents.install
 	@touch $@

@@ -12,9 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.asked import dearest_asked, that_count
-from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model, simpler_names
 from pricing.cost import Cost, CostLine
-from pricing.dearest import Dearest, dearest_rates
+from pricing.dearest import PERHAPS, Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd, to_nanousd_up
@@ -113,7 +113,9 @@ class Book:
             missing = price_usage(other, part.usage, part.model, lines) or missing
         if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
-        total = sum((line[4] for line in lines), _ZERO)
+        total = _ZERO
+        for line in lines:
+            total += line[4]
         return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
@@ -329,6 +331,25 @@ class Book:
             if _is_provider(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
         ]
 
+    def _rows_of_snapshots(
+        self, provider: str, canonical: str, names: tuple[str, ...], listed: Model | None, at_s: int
+    ) -> list[tuple[int, Row]]:
+        """The operator's rows for names by which the model itself may answer: none comes before them then."""
+        rows = []
+        for row in self._rows:
+            name = row.model.rstrip("*")
+            if (
+                name
+                and _is_provider(row.provider, provider, canonical)
+                and closest(names, row.model) is None
+                and (
+                    not set(names).isdisjoint(simpler_names(name))
+                    or (listed is not None and self.catalog.find(canonical, name, at_s) is listed)
+                )
+            ):
+                rows.append((PERHAPS, row))
+        return rows
+
     def _find_dearest(
         self,
         provider: str,
@@ -350,6 +371,7 @@ class Book:
         mine = self._operator_rows(provider.lower(), canonical, names)
         if not mine and not own and self._assumed is not None:
             own = (self._assumed,)
+        mine += self._rows_of_snapshots(provider.lower(), canonical, names, listed, from_s)
         return dearest_rates(
             Call(canonical, names, facts, attributes, from_s),
             mine,

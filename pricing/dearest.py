@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from pricing.clock import Schedule
 from pricing.price import Multiplier, Row, specificity
@@ -13,6 +14,9 @@ from pricing.units import UNITS, lineage
 
 _ONE = Decimal(1)
 _ZERO = Decimal(0)
+
+# The closeness of a row that is for another name of the model, by which it may answer or not.
+PERHAPS = 2**40
 
 # What only the client can ask for: not reached unless it is known to be asked. Everything else the provider may choose.
 _ASKED_FOR = frozenset({"processing", "speed", "endpoint", "cache_retention", "hardware"})
@@ -26,11 +30,21 @@ _BECOMES: dict[str, tuple[str, ...]] = {
 _BECOMES |= {unit: (unit, *_BECOMES["input"]) for unit in ("audio_in", "image_in", "video_in")}
 
 
+class OperatorRow(NamedTuple):
+    """A row of the operator's. rank: as settlement orders them; certain: it holds whatever the provider chooses."""
+
+    rank: tuple[int, int, int]
+    row: Row
+    certain: bool
+
+
 @dataclass(slots=True)
 class Dearest:
-    """Dearest prices of one kind of call. `by_time`: it is paid by GPU time, so tokens need no price. `without`: units
-    that its tokens cannot turn into. `least`: of a unit, how many are billed where there were fewer."""
+    """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is
+    paid by GPU time, so tokens need no price. `without`: units that its tokens cannot turn into. `least`: of a unit, how
+    many are billed where there were fewer."""
 
+    operator: tuple[OperatorRow, ...]
     rows: tuple[Row, ...]
     multipliers: tuple[Multiplier, ...]
     cuts: tuple[float, ...]
@@ -62,10 +76,7 @@ class Dearest:
 
     def each(self, unit: str, input_tokens: int) -> Decimal | None:
         """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
-        reached = 0
-        for cut in self.cuts:
-            reached += input_tokens > cut
-        table = self.tables[reached]
+        table = self.tables[sum([input_tokens > cut for cut in self.cuts]) if self.cuts else 0]
         try:
             return table[unit]
         except KeyError:
@@ -80,18 +91,22 @@ class Dearest:
     def _priciest(self, unit: str, input_tokens: int) -> Decimal | None:
         """The highest price of a unit in any row and reachable tier; its parent's where no row names it."""
         for name in lineage(unit):
-            prices = [
-                price.usd / price.per
-                for row in self.rows
-                for price in (
-                    row.prices.get(name),
-                    *(tier.prices.get(name) for tier in row.tiers if tier.reached(input_tokens)),
-                )
-                if price is not None
-            ]
+            prices = [price for row in self._that_may_price(name) for price in _prices_of(row, name, input_tokens)]
             if prices:
                 return max(prices) * self._factor(unit)
         return None
+
+    def _that_may_price(self, name: str) -> Iterator[Row]:
+        """The rows that settlement may take a unit's price from: none behind a row of the operator's that surely holds."""
+        least = None
+        for row in self.operator:
+            if least is not None and row.rank < least:
+                return
+            if row.certain and name in row.row.prices:
+                least = row.rank
+            yield row.row
+        if least is None:
+            yield from self.rows
 
     def _factor(self, unit: str) -> Decimal:
         factors: dict[str, Decimal] = {}
@@ -109,6 +124,12 @@ class Dearest:
         return not multiplier.when and multiplier.from_s <= self.from_s and multiplier.to_s > self.to_s
 
 
+def _prices_of(row: Row, unit: str, input_tokens: int) -> Iterator[Decimal]:
+    for prices in (row.prices, *(tier.prices for tier in row.tiers if tier.reached(input_tokens))):
+        if (price := prices.get(unit)) is not None:
+            yield price.usd / price.per
+
+
 def dearest_rates(
     call: Call,
     operator_rows: Sequence[tuple[int, Row]],
@@ -119,11 +140,25 @@ def dearest_rates(
     fixed: frozenset[str],
     without: frozenset[str] = frozenset(),
 ) -> Dearest | None:
-    """The dearest prices of a call in [call.at_s, until_s]; None where nothing prices it then."""
-    rows = [*(row for _, row in operator_rows), *book_rows]
-    reachable = tuple(
-        row for row in rows if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
+    """The dearest prices of a call in [call.at_s, until_s]; None where nothing prices it then.
+
+    operator_rows: with their closeness, as settlement compares them; the operator's price wins here where it wins there.
+    """
+    operator = sorted(
+        (
+            OperatorRow(
+                (closeness, len(row.when), row.from_s), row, closeness < PERHAPS and _is_certain(row, call, until_s)
+            )
+            for closeness, row in operator_rows
+            if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
+        ),
+        key=lambda one: one.rank,
+        reverse=True,
     )
+    rows = tuple(
+        row for row in book_rows if _reachable(row.from_s, row.to_s, row.when, call, schedules, until_s, fixed)
+    )
+    reachable = (*(one.row for one in operator), *rows)
     if not reachable:
         return None
     factors = tuple(
@@ -138,7 +173,11 @@ def dearest_rates(
     by_time = any("gpu_second" in row.prices for row in reachable)
     tables: tuple[dict[str, Decimal | None], ...] = tuple({} for _ in range(len(cuts) + 1))
     least = _least_quantities(reachable)
-    return Dearest(reachable, factors, cuts, tables, by_time, call.at_s, until_s, without, least)
+    return Dearest(tuple(operator), rows, factors, cuts, tables, by_time, call.at_s, until_s, without, least)
+
+
+def _is_certain(row: Row, call: Call, until_s: int) -> bool:
+    return not row.when and row.from_s <= call.at_s and row.to_s > until_s
 
 
 def _least_quantities(rows: Iterable[Row]) -> dict[str, Decimal]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pricing.cost import CostLine
-from pricing.resolve import Plan, Rate
+from pricing.resolve import Plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS
 from pricing.usage import Quantity, Reading, Usage
 
@@ -21,15 +21,11 @@ def price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLin
         if rate is None:
             missing = missing or (quantity > 0 and not _included(plan, unit, usage))
             continue
-        lines.append(_line(rate, unit, quantity, model))
+        usd, per, at_least, source, each_usd, _ = rate
+        billed = at_least if at_least and quantity < at_least else quantity
+        amount = each_usd * billed if each_usd is not None else usd * billed / per
+        lines.append(CostLine(unit, billed, usd, per, amount, model, source))
     return missing
-
-
-def _line(rate: Rate, unit: str, quantity: Quantity, model: str | None) -> CostLine:
-    if rate.at_least and quantity < rate.at_least:
-        quantity = rate.at_least
-    amount = rate.each_usd * quantity if rate.each_usd is not None else rate.price_usd * quantity / rate.per
-    return CostLine(unit, quantity, rate.price_usd, rate.per, amount, model, rate.source)
 
 
 def _included(plan: Plan, unit: str, usage: Usage) -> bool:

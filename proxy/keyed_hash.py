@@ -33,26 +33,21 @@ class KeyedHash:
         running = self._keyed.copy()
         _update(running, begin)
         digests = []
+        update, digest = running.update, running.digest
         for part in parts:
-            _update(running, (part,))
-            digests.append(running.digest())
+            update(b"%d:%b" % (len(part), part))
+            digests.append(digest())
         return Chain(digests, running)
 
     def digest(self, parts: Sequence[bytes]) -> bytes:
         """The digest of the whole row."""
         running = self._keyed.copy()
-        _update(running, parts)
+        for part in parts:
+            running.update(b"%d:%b" % (len(part), part))
         return running.digest()
-
-
-_SMALL_BYTES = 4096  # a copy of it costs less than another call
 
 
 def _update(running: hashlib.blake2b, parts: Sequence[bytes]) -> None:
     """Each part with its length in front: no two rows of parts read alike."""
     for part in parts:
-        if len(part) < _SMALL_BYTES:
-            running.update(b"%d:%b" % (len(part), part))
-        else:
-            running.update(b"%d:" % len(part))
-            running.update(part)
+        running.update(b"%d:%b" % (len(part), part))

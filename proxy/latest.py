@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -12,20 +13,18 @@ V = TypeVar("V")
 class Latest(Generic[K, V]):
     """A table of at most `most` entries. Setting an entry makes it the latest; reading one does not."""
 
-    __slots__ = ("_most", "_table")
+    __slots__ = ("_most", "_table", "get")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._table: OrderedDict[K, V] = OrderedDict()
+        self.get: Callable[[K], V | None] = self._table.get
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __contains__(self, key: K) -> bool:
         return key in self._table
-
-    def get(self, key: K) -> V | None:
-        return self._table.get(key)
 
     def __setitem__(self, key: K, value: V) -> None:
         table = self._table

@@ -44,14 +44,17 @@ _clock = Clock()
 not_before = _clock.not_before
 
 
+_now = _clock.now
+
+
 def now_us() -> int:
     """Epoch microseconds, which never go back while this process lives."""
-    return _clock.now() // 1000
+    return _now() // 1000
 
 
 def now_s() -> float:
     """As `now_us`, in seconds."""
-    return _clock.now() / 1e9
+    return _now() / 1e9
 
 
 def moment(text: str, now_s: float) -> int:

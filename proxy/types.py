@@ -70,6 +70,7 @@ class Call(NamedTuple):
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
     mentioned: ids that stand beside all that they stand for. urls: what the server that answers may fetch.
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
+    bounds: of a batch, what its lines come to (`proxy.jobs.bounds.Bounds`).
     """
 
     dialect: str
@@ -100,6 +101,7 @@ class Call(NamedTuple):
     urls: tuple[str, ...] = ()
     form: Form | None = None
     opaque_bytes: int = 0
+    bounds: Mapping[str, Any] | None = None
 
 
 class Attribution(NamedTuple):

@@ -61,11 +61,13 @@ def _never(value: Any) -> bool:
 
 
 class Rule(NamedTuple):
-    """why: the reason, for who sent the field. harmless: values that pass all the same. drop: left out, not refused."""
+    """why: the reason, for who sent the field. harmless: values that pass all the same. drop: left out, not refused. evades:
+    what it gets past, "price" or "models", so that it passes where nothing of that kind stands; "": it never does."""
 
     why: str
     harmless: Harmless = is_off
     drop: bool = False
+    evades: str = ""
 
 
 _CODE = Rule("it has the server load or run something of the sender's choice")
@@ -78,8 +80,8 @@ _MORE_WORK = Rule("it makes more of the server's work than anybody meters")
 _VLLM, _SGLANG, _TRT, _LLAMA, _OLLAMA, _MLX, _LMSTUDIO, _WEBUI = range(8)
 ENGINES_BY_PROVIDER: Mapping[str, int] = {
     "vllm": _VLLM, "aphrodite": _VLLM, "sglang": _SGLANG, "tensorrt": _TRT, "tensorrt-llm": _TRT, "trtllm": _TRT,
-    "nim": _TRT, "llama.cpp": _LLAMA, "llamacpp": _LLAMA, "local": _LLAMA, "llamafile": _LLAMA, "ollama": _OLLAMA,
-    "mlx": _MLX, "mlx-lm": _MLX, "lmstudio": _LMSTUDIO, "lm-studio": _LMSTUDIO,
+    "nim": _TRT, "llama.cpp": _LLAMA, "llamacpp": _LLAMA, "llama-cpp": _LLAMA, "local": _LLAMA, "llamafile": _LLAMA,
+    "ollama": _OLLAMA, "mlx": _MLX, "mlx-lm": _MLX, "lmstudio": _LMSTUDIO, "lm-studio": _LMSTUDIO,
 }  # fmt: skip
 
 _ROWS: tuple[tuple[str, tuple[int, ...], Rule], ...] = (

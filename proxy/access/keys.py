@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from proxy.config.model import Key
 from proxy.errors import invalid_key
@@ -77,9 +77,10 @@ class KeyRing:
             raise invalid_key()
         return _valid(identity, now_s)
 
-    def again(self, identity: Identity, now_s: float) -> Identity:
+    def again(self, identity: Identity, clock: Callable[[], float]) -> Identity:
         """The same key some time later. Raises `Refused` (401) where it was revoked or has expired since."""
-        return _valid(self._by_id.get(identity.key_id), now_s)
+        known = self._by_id.get(identity.key_id)
+        return known if known is not None and known.expires_at is None else _valid(known, clock())
 
 
 def _valid(identity: Identity | None, now_s: float) -> Identity:

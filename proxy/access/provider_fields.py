@@ -2,7 +2,9 @@
 
 By provider, not by dialect: what one ignores another obeys. A provider that no table here knows may be a router or a server
 of one's own, so that all tables hold for it. Each field has its reason; it is refused by name, or, where an answer does not
-need it, left out. Runs once an attempt, before anything is recorded. Pure.
+need it, left out. What only says who answers or for how much passes where no budget blocks, where the router itself states
+its charge, and, if another model may answer, where any model may be asked for. Runs once an attempt, before anything is
+recorded. Pure.
 
 Sources: openrouter.ai/docs (routing, presets, plug-ins, variants); google-genai 3.6 (routing). Engines: `engine_fields.py`.
 """
@@ -15,8 +17,9 @@ from typing import Any
 
 from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
 from proxy.access.public_urls import is_public
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local, plain_name
 from proxy.dialects.fields import PlainNames
+from proxy.dialects.references import BOOKKEEPING
 from proxy.dialects.turns import messages_of
 from proxy.errors import invalid_request, stored_not_found
 from proxy.types import Call, Route
@@ -42,6 +45,7 @@ _ROUTING_IS_FINE = frozenset(
     {"data_collection", "zdr", "require_parameters", "enforce_distillable_text", "max_price", "allow_fallbacks"}
 )
 _PLUGINS_ARE_FINE = frozenset({"response-healing"})
+_PLUGINS_COST = frozenset({"response-healing", "web", "file-parser", "context-compression"})
 _VARIANTS_COST = ("online", "nitro")
 _MODELS = "models"
 
@@ -57,22 +61,33 @@ def _are_fine_plugins(value: Any) -> bool:
     )
 
 
-_ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices")
+def _are_plugins_of_one_model(value: Any) -> bool:
+    """Searches and readers of files: they cost, and no other model answers."""
+    return isinstance(value, list) and all(isinstance(one, dict) and one.get("id") in _PLUGINS_COST for one in value)
+
+
+_ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices", evades="models")
 
 ROUTER: Mapping[str, Rule] = {
     "route": _ANOTHER_MODEL, "preset": _ANOTHER_MODEL, "fallbacks": _ANOTHER_MODEL, "fallback_models": _ANOTHER_MODEL,
     "context_window_fallbacks": _ANOTHER_MODEL, "context_window_fallback_dict": _ANOTHER_MODEL,
     "content_policy_fallbacks": _ANOTHER_MODEL, "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
-    "provideroptions": Rule("it says who answers, and for how much"),
-    "provider_options": Rule("it says who answers, and for how much"),
-    "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing),
-    "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins),
+    "provideroptions": Rule("it says who answers, and for how much", evades="models"),
+    "provider_options": Rule("it says who answers, and for how much", evades="models"),
+    "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing, evades="price"),
+    "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins, evades="models"),
 }  # fmt: skip
 
 # Other models by Google's own word.
 _GEMINI_CONFIG: Mapping[str, Rule] = {
     "routingconfig": _ANOTHER_MODEL, "modelselectionconfig": _ANOTHER_MODEL, "modelconfig": _ANOTHER_MODEL,
 }  # fmt: skip
+# A server of one's own that keeps conversations would go on with whoever's it is.
+_PERHAPS_READ: Mapping[str, Rule] = {
+    spelling: Rule("a server may go on with somebody else's", drop=True)
+    for name in BOOKKEEPING
+    for spelling in (name, name.replace("_", ""))
+}
 _NO_RULES: Mapping[str, Rule] = {}
 
 
@@ -83,7 +98,7 @@ def _rules_of(provider: str) -> Mapping[str, Rule]:
     engine = ENGINES_BY_PROVIDER.get(provider)
     if engine is not None:
         return ENGINES[engine]
-    return ROUTER if provider in _KNOWN_ROUTERS else {**ALL_ENGINES, **ROUTER}
+    return ROUTER if provider in _KNOWN_ROUTERS else {**ALL_ENGINES, **ROUTER, **_PERHAPS_READ}
 
 
 _KNOWN_ROUTERS = frozenset({
@@ -95,7 +110,11 @@ _KNOWN_ROUTERS = frozenset({
 
 def is_router(provider: str) -> bool:
     """Whether a model's name here may be a way to another's."""
-    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and provider not in LOCAL_PROVIDERS
+    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and not is_local(provider)
+
+
+def _always(kind: str) -> bool:
+    return True
 
 
 @cache
@@ -109,20 +128,23 @@ def is_self_hosted(provider: str) -> bool:
     return provider not in HOSTED and provider not in _KNOWN_ROUTERS
 
 
-def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool) -> Call:
+def screen(
+    call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool, guarded: Callable[[str], bool] = _always
+) -> Call:
     """The call without what this provider would read of its body and this key may not ask for. Raises `Refused` (400), by name,
     where an answer would need it.
 
     allowed: the provider's name of another model that the caller names, or `Refused`, where it may not be used. exact: the
-    configuration has this very model, and not a pattern.
+    configuration has this very model, and not a pattern. guarded: whether there is a "price" or a list of "models" that the
+    caller could get past; asked only for fields that could.
     """
-    provider = route.provider.lower()
+    provider = plain_name(route.provider)
     rules, plain, routes_on = _screen_of(provider)
     named = not plain.cover(call.body)
     if named:
-        call = _without(call, rules, plain)
+        call = _without(call, rules, plain, guarded)
     if routes_on:
-        call = _screen_models(call, route, allowed, exact=exact, named=named)
+        call = _screen_models(call, route, allowed, guarded, exact=exact, named=named)
     if call.urls and is_self_hosted(provider):
         _refuse_inner_urls(call, bare_names=provider not in ENGINES_BY_PROVIDER)
     if provider in _QWEN:
@@ -137,7 +159,7 @@ def screen(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bo
 _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
 
 
-def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames) -> Call:
+def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames, guarded: Callable[[str], bool]) -> Call:
     names = []
     for name in call.body:
         if name.lower() in rules:
@@ -149,12 +171,18 @@ def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames) -> Call:
         rule = rules[name.lower()]
         if rule.harmless(call.body[name]) or (name, call.operation) in _COUNTED:
             continue
+        if rule.evades and not guarded(_evaded_by(rule, name, call.body[name])):
+            continue
         if not rule.drop or call.form is not None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
         dropped.add(name)
     if not dropped:
         return call
     return call._replace(body={name: value for name, value in call.body.items() if name not in dropped})
+
+
+def _evaded_by(rule: Rule, name: str, value: Any) -> str:
+    return "price" if name.lower() == "plugins" and _are_plugins_of_one_model(value) else rule.evades
 
 
 def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
@@ -164,9 +192,17 @@ def _refuse(config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
             raise invalid_request(f"The field {name!r} is not accepted here: {rule.why}.", name)
 
 
-def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, exact: bool, named: bool) -> Call:
+def _screen_models(
+    call: Call,
+    route: Route,
+    allowed: Callable[[str], str],
+    guarded: Callable[[str], bool],
+    *,
+    exact: bool,
+    named: bool,
+) -> Call:
     """Whatever model a body names beside its own must be one that the caller may use. named: it may name some."""
-    if not exact and ("@preset" in route.model or _is_dear_variant(route.model)):
+    if not exact and _is_past(route.model, guarded):
         name = route.model.partition(":")[0]
         raise invalid_request(
             f"A variant or a preset of {name[:100]!r} is not accepted here: it may cost more than the model.", "model"
@@ -182,9 +218,14 @@ def _screen_models(call: Call, route: Route, allowed: Callable[[str], str], *, e
     tools = call.body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(kind, str) and ":" in kind:
+        if isinstance(kind, str) and ":" in kind and guarded("price"):
             raise invalid_request("A router's own tools are not accepted here: nobody meters them.", "tools")
     return call._replace(body={**call.body, **models_named}) if models_named else call
+
+
+def _is_past(model: str, guarded: Callable[[str], bool]) -> bool:
+    """Whether a model's name brings along what its own price does not have."""
+    return ("@preset" in model and guarded("models")) or (_is_dear_variant(model) and guarded("price"))
 
 
 def _is_dear_variant(model: str) -> bool:

@@ -59,6 +59,10 @@ class Router:
         """Whether the configuration has this very name, and no pattern that it fits."""
         return model in self._exact
 
+    def any_at(self, upstream: str) -> Model | None:
+        """The row that lets any name of a model through to that upstream."""
+        return next((row for pattern, row in self._patterns if pattern == "*" and row.upstream == upstream), None)
+
     def visible(self, identity: Identity) -> Iterable[Route]:
         """The models with exact names that a key may use, for /v1/models."""
         for name, route in self._exact.items():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.dialects.references import NAMES, made_by
 from proxy.errors import stored_not_found
@@ -21,11 +21,15 @@ _MAX_IDS_OF_ONE = 256
 
 
 class Holder(NamedTuple):
-    """Where something is stored: the upstream, the name of the model by which a client reached it, and in which session."""
+    """Where something is stored: the upstream, the name of the model by which a client reached it, and in which session.
+
+    facts: of a file, what a batch of it may cost (`proxy.jobs.bounds.Bounds`).
+    """
 
     upstream: str
     model: str
     session_id: str = ""
+    facts: Mapping[str, Any] | None = None
 
 
 class StoredOwners:

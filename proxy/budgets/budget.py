@@ -140,7 +140,9 @@ class Budget:
 
     def limit_for(self, group: str, now_s: float) -> int:
         """The group's limit, with what it is raised by at that time."""
-        limit = self.overrides.get(group, self.limit) if self.overrides else self.limit
+        if not self.overrides and not self.raises:
+            return self.limit
+        limit = self.overrides.get(group, self.limit)
         for raised in self.raises:
             if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
                 limit += raised.by
@@ -246,10 +248,11 @@ def claims(
     taken = []
     for budget in budgets:
         if not budget.match or budget.matches(attributes):
-            group = budget.group(attributes)
+            group = budget.group(attributes) if budget.per else ""
             start, end = budget.window_now(now_s)
-            amount = amounts.of(budget.measure, budget.bounded_by)
+            measure = budget.measure
+            amount = amounts.nanousd or 0 if measure == "usd" else amounts.of(measure, budget.bounded_by)
             limit = budget.limit_for(group, now_s)
-            claim = Claim(budget.name, group, start, end, limit, amount, budget.measure, budget.hard, budget.clamp)
+            claim = Claim(budget.name, group, start, end, limit, amount, measure, budget.hard, budget.clamp)
             taken.append((budget, claim))
     return taken

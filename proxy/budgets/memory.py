@@ -331,7 +331,8 @@ class MemoryStore(InProcess):
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        counter = self._counters.get(counter_key(claim))
+        budget, group, start, _, _, _, measure, _, _, _ = claim
+        counter = self._counters.get((budget, group, measure, start))
         if counter is None:
             return self._standing(claim).remaining
         return max(0, claim.limit - counter.spent - counter.reserved)

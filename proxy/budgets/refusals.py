@@ -1,7 +1,7 @@
 """What a refused client is told: which budget, what it allows, what is spent, when it resets. Pure.
 
-Statuses follow what real clients do with them (proxy/CONTRACT.md#refusals): a 402 with `x-should-retry: false` makes the
-SDKs and agent CLIs stop at once and show the message, but Codex needs its own 429 to do the same.
+Statuses follow what real clients do with them (docs/clients.md#refusals): a 402 with `x-should-retry: false` makes the SDKs
+and agent CLIs stop at once and show the message, but Codex needs its own 429 to do the same, and aider these words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from typing import Any
 from proxy.budgets.store import Standing
 from proxy.errors import Refusal
 from proxy.money import usd_text
+
+# aider 0.86.2 (aider/exceptions.py) asks again and again, but where the error's text has both of these; it tells itself by no
+# header, so that whoever uses OpenAI's SDK for Python gets them too. Tried 2026-11-29: 8 requests in 32 s without, 1 with them.
+_FOR_AIDER = ' (insufficient credits, "code":402)'
+_AIDER_S_SDKS = frozenset({"openai-python", "litellm"})
 
 
 def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, status: int) -> Refusal:
@@ -29,8 +34,11 @@ def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, sta
             429, "usage_limit_reached", _message(standing, ceiling), kind="usage_limit_reached", retry_after_s=wait,
             final=True, **_counter(standing), detail=detail,
         )  # fmt: skip
+    message = _message(standing, ceiling)
+    if status == 402 and client in _AIDER_S_SDKS:
+        message += _FOR_AIDER
     return Refusal(
-        status, "budget_exceeded", _message(standing, ceiling), kind="insufficient_quota", retry_after_s=wait,
+        status, "budget_exceeded", message, kind="insufficient_quota", retry_after_s=wait,
         final=True, **_counter(standing), detail={"budget": _facts(standing)},
     )  # fmt: skip
 

@@ -41,6 +41,9 @@ class CountedPrefixes:
         self._keyed = keyed
         self._counted: Latest[bytes, Counted] = Latest(most)
 
+    def __len__(self) -> int:
+        return len(self._counted)
+
     def prefixes(self, call: Call, whose: str, model: str) -> Prefixes:
         """model: the provider's, with its name; another one may count the same text otherwise."""
         read = turns.read_by_model(call)

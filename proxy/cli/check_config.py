@@ -1,25 +1,58 @@
-"""`taximeter check-config`: everything that is wrong with a configuration, each with its key path."""
+"""`taximeter check-config`: everything that is wrong with a configuration, each with its key path and line."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
+from collections.abc import Iterator
 
 import typer
 
 from proxy.cli.options import ConfigOption, new_app
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError, Problem
+from proxy.config.file import ConfigError, Problem, read_lines
+from proxy.config.model import Config
+from proxy.times import now_s
 
 app = new_app()
 
 
 @app.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
-    """Say everything that is wrong with a configuration, each with its key path; exit 2 if anything is."""
+    """Say everything that is wrong with a configuration, each with its key path and line; exit 2 if anything is. What is
+    legal and hardly meant is a warning."""
     if config is None:
         raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])
     loaded, warnings = load_config(config, os.environ)
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    lines = read_lines(config)
+    for warning in (*warnings, *_unpriced(loaded)):
+        path, colon, text = warning.partition(": ")
+        known = lines.of(path) if colon and " " not in path else None
+        typer.echo(f"warning: {warning if known is None else f'{path} (line {known}): {text}'}", err=True)
     counts = f"{len(loaded.upstreams)} upstreams, {len(loaded.models)} models, {len(loaded.budgets)} budgets"
     typer.echo(f"{config} is fine: {counts}")
+
+
+def _unpriced(config: Config) -> Iterator[str]:
+    """Models that every call would be refused of, for want of a price."""
+    if config.on_unpriced != "refuse":
+        return
+    from pricing.load import load_book
+
+    catalog, at_s = load_book().catalog, int(now_s())
+    for name, row in config.models.items():
+        upstream = config.upstreams.get(row.upstream)
+        served = (row.model or name).lower()
+        if upstream is None or served.endswith("*"):
+            continue
+        provider = upstream.provider_name(row.upstream)
+        own = [price for price in config.prices if isinstance(price, dict)]
+        if any(_fits(price, provider, served) for price in own):
+            continue
+        if catalog.find(catalog.canonical(provider), served, at_s) is None:
+            yield f"models.{name}: {served} of {provider} has no price, so its calls are refused; give it one under `prices`"
+
+
+def _fits(price: dict[str, object], provider: str, model: str) -> bool:
+    wanted = (("provider", provider.lower()), ("model", model))
+    return all(fnmatch.fnmatchcase(value, str(price.get(field, "*")).lower()) for field, value in wanted)

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-from pricing.catalog import Model, plain
+from pricing.catalog import Catalog, Model, plain
 from pricing.load import load_book
 from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.report import Hole, holes, winners
@@ -49,7 +49,7 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, con
     """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
     at_s = _moment(at)
     catalog = load_book().catalog
-    names = [catalog.canonical(provider)] if provider else sorted(catalog.lines)
+    names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
     models = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
     own = [row for row in config_of(config).prices if _names(row, model.lower(), provider)]
     for row in own:
@@ -59,7 +59,8 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, con
     if not models:
         where = f" at {provider}" if provider else ""
         typer.echo(
-            f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration",
+            f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration"
+            f"{_meant(catalog, names, model)}",
             err=True,
         )
         raise typer.Exit(1)
@@ -71,6 +72,23 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, con
             typer.echo(f"  {unit:<16} {_price(price):<14} {_why(row)}")
         for line in _others(known, at_s):
             typer.echo(f"    {line}")
+
+
+def _makers_first(provider: str) -> tuple[bool, str]:
+    """Who makes models comes before who sells those of others."""
+    return provider not in _MAKERS, provider
+
+
+_MAKERS = frozenset(
+    {"openai", "anthropic", "google", "mistral", "deepseek", "xai", "x-ai", "cohere", "moonshotai", "dashscope"}
+)
+
+
+def _meant(catalog: Catalog, providers: Sequence[str], model: str) -> str:
+    """ "; did you mean x?", where a model of these providers has a name like it."""
+    from proxy.config.wording import meant
+
+    return meant(model, (name for provider in providers for name in catalog.provider(provider).models if name != "*"))
 
 
 def _names(row: object, model: str, provider: str | None) -> bool:

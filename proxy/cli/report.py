@@ -8,6 +8,9 @@ from proxy.cli.options import new_app
 REPORTS = {
     "explain": ("explain", "Why the bill changed between two periods, split exactly."),
     "margin": ("margin", "Which customers and plans earn money, and which lose it."),
+    "month": ("month", "What each team or cost centre is charged for a month, to the cent."),
+    "reprice": ("reprice", "Entries whose price was wrong or missing, and their corrections."),
+    "what-if": ("what_if", "The period's calls at other models', tiers' or lists' prices."),
 }
 
 

@@ -100,12 +100,13 @@ def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: 
     if form == "csv":
         units = list(total["usage"])
         flat = [_without_usage(row) | {unit: row["usage"].get(unit, 0) for unit in units} for row in shown]
-        show(flat, form, (*names, "requests", *units, "cost_usd", "share_percent", "unpriced_requests"))
+        show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
     if names and len(items) > 1:
         shown.append(dict(total) | {names[0]: "total", "share_percent": 100.0})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
-    show(flat, form, (*names, "requests", "usage", "cost_usd", "share_percent", "unpriced_requests"))
+    of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own
+    show(flat, form, (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests"))
 
 
 def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:

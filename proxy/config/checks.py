@@ -17,17 +17,27 @@ from pydantic import ValidationError
 
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
-from proxy.config.file import ConfigError, Expansion, Problem, load
+from proxy.config.capacity import check_capacity
+from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
-from proxy.config.model import ATTRIBUTES, AssumedPrice, Budget, Config, Key, Upstream, override_limit
+from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
 from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
 from proxy.config.suspicions import suspicions
+from proxy.config.wording import meant, problems_of
+from proxy.times import now_s
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
-    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems."""
-    return build(load(path, environ) if path else Expansion({}, [], []))
+    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems, each with its line."""
+    if path is None:
+        return build(Expansion({}, [], []))
+    expansion = load(path, environ)
+    try:
+        return build(expansion)
+    except ConfigError as error:
+        lines = read_lines(path)
+        raise ConfigError([lines.put(problem) for problem in error.problems]) from None
 
 
 def build(expansion: Expansion) -> tuple[Config, list[str]]:
@@ -42,16 +52,21 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
             for row in tree["models"].values():
                 if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
                     row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
+        capacities = tree.get("capacity")
+        for row in capacities if isinstance(capacities, list) else ():
+            if isinstance(row, dict) and isinstance(row.get("upstreams"), list):
+                row["upstreams"] = [other for other in row["upstreams"] if other != name]
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems += [Problem(_path(item["loc"]), _message(item)) for item in error.errors(include_url=False)]
-        problems += _checks_of_the_rest(tree, [item["loc"] for item in error.errors(include_url=False)])
-        raise ConfigError(problems) from None
-    problems += _cross_checks(config, _Rows.all_of(tree))
+        errors = error.errors(include_url=False)
+        formal = problems_of(Config, errors)
+        rest = _checks_of_the_rest(tree, [item["loc"] for item in errors])
+        raise ConfigError(_first_causes(expansion.problems, [*formal, *rest])) from None
+    problems = _first_causes(problems, _cross_checks(config, _Rows.all_of(tree)))
     if problems:
         raise ConfigError(problems)
-    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *suspicions(config)]
+    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *suspicions(config, now_s())]
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -85,6 +100,7 @@ class _Rows:
     models: frozenset[str]
     keys: tuple[int, ...]
     budgets: tuple[int, ...]
+    capacity: tuple[int, ...]
 
     @classmethod
     def all_of(cls, tree: Mapping[str, Any], left_out: frozenset[tuple[str, Any]] = frozenset()) -> _Rows:
@@ -97,7 +113,7 @@ class _Rows:
             count = len(rows) if isinstance(rows, list) else 0
             return tuple(index for index in range(count) if (section, index) not in left_out)
 
-        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"))
+        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"), indices("capacity"))
 
 
 def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str | int]]) -> list[Problem]:
@@ -112,7 +128,7 @@ def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str |
             rest[section] = value
         elif section in ("upstreams", "models") and isinstance(value, dict):
             rest[section] = {name: row for name, row in value.items() if name not in bad}
-        elif section in ("keys", "budgets") and isinstance(value, list):
+        elif section in ("keys", "budgets", "capacity") and isinstance(value, list):
             rest[section] = [row for index, row in enumerate(value) if index not in bad]
     try:
         config = Config.model_validate(rest)
@@ -126,23 +142,16 @@ def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str,
     return [(k, v) for k, v in rows.items() if isinstance(v, dict)] if isinstance(rows, dict) else []
 
 
-def _path(location: Sequence[str | int]) -> str:
-    path = ""
-    for part in location:
-        if isinstance(part, str) and ("[" in part or part == AssumedPrice.__name__):
-            continue  # pydantic's name for a branch, not a key of the file
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def _message(item: Mapping[str, Any]) -> str:
-    if item["type"] == "extra_forbidden" and tuple(item["loc"]) == ("model_list",):
-        return "is a setting of LiteLLM; here hosts stand under `upstreams` and names under `models` (docs/configuration.md)"
-    if item["type"] == "extra_forbidden":
-        return "is not a setting; check its spelling"
-    if item["type"] == "missing":
-        return "is required"
-    return str(item["msg"]).removeprefix("Value error, ")
+def _first_causes(unset: Sequence[Problem], found: Sequence[Problem]) -> list[Problem]:
+    """All problems, but for those that are only there because a variable is not set, or the file is another program's."""
+    gone = [problem.path for problem in unset]
+    theirs = [problem.path for problem in found if problem.message.startswith("is a setting of LiteLLM")]
+    rest = [problem for problem in found if not any(path.startswith(f"{problem.path}.") for path in gone)]
+    return (
+        [problem for problem in unset if not problem.path.startswith(tuple(theirs))] + rest
+        if theirs
+        else [*unset, *rest]
+    )
 
 
 def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
@@ -153,6 +162,7 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
         *_check_keys(config.keys, rows.keys),
         *_check_budgets(config.budgets, rows.budgets),
+        *check_capacity(config.capacity, rows.capacity, rows.upstreams),
         *_check_plans(config.plans),
         *_check_places(config),
     ]
@@ -230,12 +240,15 @@ def _check_models(config: Config, rows: _Rows) -> list[Problem]:
         if model.upstream not in rows.upstreams:
             known = ", ".join(sorted(rows.upstreams)) or "none"
             problems.append(
-                Problem(f"models.{name}.upstream", f"{model.upstream!r} is not an upstream (there are: {known})")
+                Problem(
+                    f"models.{name}.upstream",
+                    f"{model.upstream!r} is not an upstream (there are: {known}){meant(model.upstream, rows.upstreams)}",
+                )
             )
         if "*" in name[:-1]:
             problems.append(Problem(f"models.{name}", "may have a * only at its end"))
         problems += [
-            Problem(f"models.{name}.fallbacks[{index}]", f"{fallback!r} is not a model")
+            Problem(f"models.{name}.fallbacks[{index}]", f"{fallback!r} is not a model{meant(fallback, rows.models)}")
             for index, fallback in enumerate(model.fallbacks)
             if fallback not in rows.models
         ]
@@ -294,7 +307,12 @@ def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path:
     for attribute in (*match, *per):
         if not known_attribute(attribute):
             where = f"{path}.match" if attribute in match else f"{path}.per"
-            problems.append(Problem(where, f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME"))
+            problems.append(
+                Problem(
+                    where,
+                    f"{attribute!r} is not one of {', '.join(ATTRIBUTES)} or label.NAME{meant(attribute, ATTRIBUTES)}",
+                )
+            )
     for attribute, patterns in match.items():
         if not patterns:
             problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so it would never count"))

@@ -6,9 +6,10 @@ sees all of them at once. The environment is an argument: only `load` touches th
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ _MAX_SECRET_FILE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a configuration: where (`models.smart.upstream`), and what to do about it."""
+    """One thing that is wrong in a configuration: where (`models.smart.upstream`, and on which line of the file, where that is
+    known), and what to do about it."""
 
     path: str
     message: str
+    line: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        where = self.path if self.line is None else f"{self.path} (line {self.line})"
+        return f"{where}: {self.message}" if self.path else self.message
 
 
 class ConfigError(Exception):
@@ -100,6 +104,47 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
 
 # What a key may do: an empty value must not come out as "everything" or "for ever".
 _LIMITS_OF_A_KEY = (("models",), ("expires",))
+
+
+class Lines:
+    """On which line of the file each key path stands."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[str, int] = {}
+        self._known: set[int] = set()
+        with contextlib.suppress(yaml.YAMLError):  # which has its own line, and is told by `parse_yaml`
+            self._read(yaml.compose(text, Loader=yaml.SafeLoader), "")
+
+    def _read(self, node: yaml.Node | None, path: str) -> None:
+        if id(node) in self._known:
+            return  # an alias: what it stands for was read where it stands
+        self._known.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                below = f"{path}.{key.value}" if path else str(key.value)
+                self._lines[below] = key.start_mark.line + 1
+                self._read(value, below)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._lines[f"{path}[{index}]"] = value.start_mark.line + 1
+                self._read(value, f"{path}[{index}]")
+
+    def of(self, path: str) -> int | None:
+        """The line of this path, or, of what is not there, of the nearest above it."""
+        while path and path not in self._lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self._lines.get(path)
+
+    def put(self, problem: Problem) -> Problem:
+        return replace(problem, line=self.of(problem.path))
+
+
+def read_lines(path: Path) -> Lines:
+    """Of the file at `path`; none where it cannot be read."""
+    try:
+        return Lines(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return Lines("")
 
 
 class _UnsetError(Exception):

@@ -14,18 +14,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
+from proxy.config.capacity import Capacity
 from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
 from proxy.config.plans import Plan
 from proxy.times import instant
 
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
-LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "ollama", "sglang", "tensorrt-llm"})
+LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "sglang", "tensorrt-llm"})
 _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
-    "anthropic": ("anthropic",),
-    "google": ("gemini",),
+    # A provider's other names are those of pricing/data/aliases.toml.
+    **dict.fromkeys(("anthropic", "claude"), ("anthropic",)),
+    **dict.fromkeys(
+        ("google", "gemini", "google-gla", "google-ai-studio", "google-genai", "googleai", "google-ai"), ("gemini",)
+    ),
     # vLLM 0.32, llama.cpp's server and Ollama 0.17 all answer `/v1/messages`.
-    **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "ollama"), ("openai", "anthropic")),
+    **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama"), ("openai", "anthropic")),
 }
+
+
+def plain_name(provider: str) -> str:
+    """A provider's name as tables have it: the price book reads `v_LLM` and `v-llm` as one, too."""
+    return provider.lower().replace("_", "-")
+
+
+def is_local(provider: str) -> bool:
+    """Whether it is a server of one's own, however its name is spelt."""
+    return plain_name(provider) in LOCAL_PROVIDERS
+
 
 Dialect = Literal["openai", "anthropic", "gemini"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
@@ -129,7 +144,7 @@ class Upstream(_Section):
             return self.dialects
         if self.dialect:
             return (self.dialect,)
-        by_provider = _DIALECTS_BY_PROVIDER.get(self.provider_name(name), ("openai",))
+        by_provider = _DIALECTS_BY_PROVIDER.get(plain_name(self.provider_name(name)), ("openai",))
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
 
     def address(self, name: str, dialect: str) -> str:
@@ -137,7 +152,7 @@ class Upstream(_Section):
         for spoken, base_url in self.base_urls.items():
             if spoken == dialect:
                 return base_url
-        if dialect == "anthropic" and self.provider_name(name) in LOCAL_PROVIDERS:
+        if dialect == "anthropic" and is_local(self.provider_name(name)):
             return self.base_url.rstrip("/").removesuffix("/v1")
         return self.base_url
 
@@ -145,7 +160,7 @@ class Upstream(_Section):
         """Whether a call is billed to its end when its client has hung up: hosted providers do, local servers stop."""
         if self.bills_after_disconnect is not None:
             return self.bills_after_disconnect
-        return self.provider_name(name) not in LOCAL_PROVIDERS
+        return not is_local(self.provider_name(name))
 
 
 class Model(_Section):
@@ -273,6 +288,8 @@ class Spool(_Section):
 class Jobs(_Section):
     poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
     """How often the provider of a job is asked that nobody asks for."""
+    max_file_mb: PositiveInt = 512
+    """Largest file that is uploaded; it is passed on as it comes, and never whole in memory."""
     max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
     """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
     `unconfirmed`, still asked for, and corrected when it ends.
@@ -306,6 +323,8 @@ class Config(_Section):
     """What customers pay, for `taximeter report margin`."""
     guards: Guards = Guards()
     """Limits of every session."""
+    capacity: tuple[Capacity, ...] = ()
+    """Machines of one's own, which cost by the hour whatever they do: what each call had of that is beside its price."""
     session_guess: Literal["show", "enforce"] = "show"
     """Whether a session that is only guessed from the conversation counts in budgets and guards (`enforce`) or is only
     shown (`show`).
@@ -334,6 +353,10 @@ class Config(_Section):
     """Who is told."""
     log: Log = Log()
     """What `serve` writes to its log."""
+
+    def capacity_of(self) -> dict[str, str]:
+        """By an upstream's name, the capacity whose cost its calls share."""
+        return {upstream: row.name for row in self.capacity for upstream in row.upstreams}
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]

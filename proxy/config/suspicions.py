@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config.model import Config
+from proxy.config.wording import meant
 
 
-def suspicions(config: Config) -> Iterator[str]:
+def suspicions(config: Config, now_s: float) -> Iterator[str]:
     """A warning a line, with its key path."""
     server = config.server
     if server.port and server.port == server.admin_port and server.host == server.admin_host:
@@ -20,10 +21,17 @@ def suspicions(config: Config) -> Iterator[str]:
     for index, row in enumerate(config.prices):
         provider = row.get("provider") if isinstance(row, dict) else None
         if isinstance(provider, str) and provider.rstrip("*") and not any(_fits(provider, name) for name in providers):
-            yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing"
+            near = meant(provider, providers)
+            yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing{near}"
         if isinstance(row, dict) and str(row.get("multiplier")) in ("0", "0.0"):
             yield f"prices[{index}].multiplier: 0 makes everything free"
     yield from _idle_budgets(config)
+    for index, key in enumerate(config.keys):
+        strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
+        if strange and config.models:
+            yield f"keys[{index}].models: {strange[0]!r} is no model of this file{meant(strange[0], config.models)}"
+        if key.expires is not None and key.expires.timestamp() <= now_s:
+            yield f"keys[{index}].expires: is over already, so the key is refused"
     for name, model in config.models.items():
         if name in _reached(config, model.fallbacks):
             yield f"models.{name}.fallbacks: come back to {name} itself"
@@ -56,7 +64,7 @@ def _idle_budgets(config: Config) -> Iterator[str]:
     }
     yield from (
         f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "
-        "the budget limits nothing"
+        f"the budget limits nothing{meant(pattern, known[attribute])}"
         for index, budget in enumerate(config.budgets)
         for attribute, patterns in budget.match.items()
         if known.get(attribute)  # else they are all made at run time

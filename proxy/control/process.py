@@ -22,18 +22,19 @@ import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, jobs, keys, raises
+from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
@@ -180,7 +181,10 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread and the recorder's, which ends once everything that is in the spool is shipped."""
+        """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
+        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder)
+        self._keeper.start()
+        ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
@@ -196,19 +200,22 @@ class _Control:
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
-        log_rows = call_logger(self.config.log.sample)
+        log_rows, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
 
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
             if self._live is not None:
                 self._live.shipped()
+                if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
+                    loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
 
         spool, bounds = self._data_dir / "spool", self.config.spool
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
         return Recorder(
             engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared,
             kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
+            capacity_of=lambda: self.config.capacity_of(),  # noqa: PLW0108 - a reload brings another
         )  # fmt: skip
 
     def _record(self, stopping: threading.Event) -> None:
@@ -239,21 +246,17 @@ class _Control:
             budgets=self.budgets,
             alerts=self._alerts,
             plans=self._plans,
-            book=load_book(),
+            book=self._keeper.book,
             expected_workers=self._workers,
             shared=self._shared,
+            keeper=self._keeper,
         )
-        self._live = Live(looks(state), loop)
-        app = create_app(state)
+        self._live, app = Live(looks(state), loop), create_app(state)
         add_pages(app, self._live)
         settings: dict[str, Any] = {
-            "ws": "none",
-            "lifespan": "off",
-            "log_config": None,
-            "access_log": False,
-            "proxy_headers": False,
-        }
-        settings["http"] = connection_class(self._limits())
+            "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
+            "http": connection_class(self._limits()),
+        }  # fmt: skip
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
 
     def _limits(self) -> Limits:

@@ -16,6 +16,7 @@ from proxy.budgets.totals import Totals
 from proxy.config.model import Config
 from proxy.config.own_prices import priced_by
 from proxy.control.alerts import Alerts
+from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
@@ -47,6 +48,7 @@ class ControlState:
     book: Book
     expected_workers: int = 1
     shared: SharedBudgets | None = None
+    keeper: Keeper | None = None
     plans: PlanWatch | None = None
 
     def own_book(self) -> Book:

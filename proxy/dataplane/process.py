@@ -35,6 +35,7 @@ from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
+from proxy.dataplane.repricings import charge_repricings
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.configured import configure
@@ -75,6 +76,7 @@ class _DataPlane:
         self._book = load_book()
         self._raises: list[Raise] = []
         self._readying: asyncio.Task[None] | None = None
+        self._charging: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         config = self._config
@@ -151,6 +153,10 @@ class _DataPlane:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_raises(snapshot["raises"])
+        if "charges" in snapshot:
+            task = asyncio.create_task(charge_repricings(self._plane, snapshot["charges"]))
+            self._charging.add(task)
+            task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
             self._take_seeds(snapshot["seeds"])
         if self._plane.ready or self._server.should_exit or self._readying is not None:

@@ -47,7 +47,8 @@ def parse_chat(raw: bytes) -> Call:
         if isinstance(message.get("audio"), dict):
             media.append(Medium(""))  # what the model said before: the provider keeps it
     referred = references.of(body, references.OPENAI)
-    fields.integer(body, "top_logprobs", 0, 20)
+    if "top_logprobs" in body:
+        fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
         raise invalid_request(
             "`best_of` is no field of this API; some servers would make answers that nobody sees.", "best_of"
@@ -60,7 +61,7 @@ def parse_chat(raw: bytes) -> Call:
         stream=fields.boolean(body, "stream"),
         size_bytes=len(raw),
         output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
-        sequences=fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1,
+        sequences=(fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1) if "n" in body else 1,
         wants_usage=_ask_for_usage(body),
         media_items=len(media) + len(referred.held),
         media=tuple(media),
@@ -147,6 +148,8 @@ def _prompts(body: dict[str, Any], name: str) -> int:
 
 def _ask_for_usage(body: dict[str, Any]) -> bool:
     """Make the stream end with its usage; say whether the client asked for that itself."""
+    if not body.get("stream") and "stream_options" not in body:
+        return False
     options = fields.mapping(body, "stream_options")
     asked = options is not None and fields.boolean(options, "include_usage")
     if body.get("stream"):
@@ -172,7 +175,7 @@ def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]
     return {"stream_options": {**options, "continuous_usage_stats": True}}, not asked
 
 
-LLAMA_CPP = frozenset({"llama.cpp", "llamacpp"})
+LLAMA_CPP = frozenset({"llama.cpp", "llamacpp", "llama-cpp"})
 _STREAMS_USAGE = frozenset({"openai.chat", "openai.completions"})
 
 

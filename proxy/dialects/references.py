@@ -31,6 +31,14 @@ _OWN = """
 """
 # A tracer's and a tokenizer's; `litellm_session_id`, `stop_token_ids`.
 _OWN_ENDINGS = ("sessionid", "traceid", "spanid", "litellmcallid", "tokenid", "tokenids")
+# Fields beside a call's own that chat programs send for their own books (Open WebUI, LibreChat, LangGraph, n8n), and that no
+# provider of these dialects reads. A server that nobody knows does not see them: `access/provider_fields.py`.
+BOOKKEEPING = (
+    "conversation_id", "chat_id", "message_id", "parent_message_id", "thread_id", "run_id", "parent_run_id", "task_id",
+    "job_id", "workflow_id", "execution_id", "interaction_id", "event_id", "node_id", "step_id", "transaction_id",
+    "tracking_id",
+)  # fmt: skip
+_BOOKKEEPING = frozenset(name.replace("_", "") for name in BOOKKEEPING)
 _STORED_NAMES = "container conversation vectorstores"
 _HOLDERS = "audio voice file vectorstore skill agent assistant thread"
 _CLOSED_NAMES = """
@@ -189,7 +197,7 @@ def _walk(body: Any, names: Names) -> _Found:
                     kind = names.kind_of(name)
                 if kind == _CLOSED or inner is None:
                     continue
-                if kind != _PLAIN:
+                if kind != _PLAIN and not (value is body and squashed(name) in _BOOKKEEPING):
                     _note(noted, names, kind, value, name)
                 if type(inner) is dict or type(inner) is list:
                     stack.append(inner)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from proxy.dialects.reminders import without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 
@@ -37,6 +38,7 @@ _UNREAD_CONFIG = frozenset(
 _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
+_INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -77,9 +79,14 @@ def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
     if isinstance(config := rest.get("generationConfig"), dict):
         rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
     try:
-        return orjson.dumps(rest), [orjson.dumps(_unmarked_blocks(message)) for message in shown]
+        return orjson.dumps(rest), [_unmarked_bytes(message) for message in shown]
     except TypeError:
         return None
+
+
+def _unmarked_bytes(message: Any) -> bytes:
+    written = orjson.dumps(message)
+    return orjson.dumps(_unmarked_blocks(message)) if b'"cache_control"' in written else written
 
 
 def _in_blocks(message: Any) -> Any:
@@ -108,6 +115,8 @@ def _unmarked_block(block: Any) -> Any:
 
 def system_of(call: Call) -> bytes:
     """What the conversation is told about itself: it begins a thread of its own."""
+    if _INSTRUCTIONS.isdisjoint(call.body):
+        return b""
     instructions = [
         call.body.get(name) for name in ("system", "instructions", "systemInstruction", "system_instruction")
     ]
@@ -118,18 +127,29 @@ def turns_of(call: Call) -> list[bytes]:
     """The conversation's turns, without what clients move, drop or add on the way.
 
     That is what a model thought, which some send back and others do not; and a reminder from the system behind the
-    conversation's beginning, which some put last in each call (aider).
+    conversation's beginning, which some put last in each call (aider), or into what the user says (`<system-reminder>`).
     """
     spoken: list[bytes] = []
     begun = False
     for message in messages_of(call):
-        if not isinstance(message, dict) or message.get("role") not in _SYSTEM:
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in _SYSTEM:
             begun = True
         elif begun:
             continue
-        if not _is_thought(message):
+        if role == "user" and (message := without_reminders(message)) is None:
+            continue
+        if role is not None and "type" not in message and type(content := message.get("content")) is str:
+            calls = "tool_calls" in message or "function_call" in message
+            spoken.append(turn_of(message) if calls else _text_turn(role, content))
+        elif not _is_thought(message):
             spoken.append(turn_of(message))
     return spoken
+
+
+def _text_turn(role: Any, content: str) -> bytes:
+    """What most turns are."""
+    return plain_bytes(["assistant" if role == "model" else role, content, [], []])
 
 
 def _is_thought(item: Any) -> bool:
@@ -148,12 +168,15 @@ def turn_of(message: Any) -> bytes:
         return plain_bytes(message)
     role = message.get("role")
     content = message.get("content")
-    if isinstance(content, str) and role is not None and "tool_calls" not in message:
-        return plain_bytes(["assistant" if role == "model" else role, content, [], []])  # what most are
+    legacy = message.get("function_call")  # before there were tool_calls
+    if isinstance(content, str) and role is not None and "tool_calls" not in message and legacy is None:
+        return _text_turn(role, content)
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)
     calls = [_call(one) for one in _list(message.get("tool_calls")) if isinstance(one, dict)]
+    if isinstance(legacy, dict):
+        calls.append(_call({"function": legacy}))
     kind = message.get("type")
     if kind == "function_call":
         role, calls = "assistant", [[message.get("name"), meaning(message.get("arguments"))]]
@@ -208,7 +231,9 @@ def _said(content: Any, depth: int = 0) -> Any:
 
 
 def _call(call: Mapping[str, Any]) -> list[Any]:
-    function = call.get("function")
+    function, custom = call.get("function"), call.get("custom")
+    if isinstance(custom, dict):  # a tool that takes a text of any form
+        return [custom.get("name"), custom.get("input")]
     return [function.get("name"), meaning(function.get("arguments"))] if isinstance(function, dict) else [None, None]
 
 
@@ -261,7 +286,12 @@ def _chat_text(events: Iterable[Any]) -> str | None:
         if len(choices) > 1 or type(choice) is not dict or choice.get("index") not in _FIRST:
             return None
         said = choice.get("delta") or choice.get("message") or {}
-        if type(said) is not dict or said.get("tool_calls") or event.get("object") == "response":
+        if (
+            type(said) is not dict
+            or said.get("tool_calls")
+            or said.get("function_call")
+            or event.get("object") == "response"
+        ):
             return None
         spoke = True
         text = said.get("content")
@@ -277,6 +307,8 @@ class _Pieces(list[str]):
 
 
 def _joined(call: Mapping[str, Any]) -> dict[str, Any]:
+    if "custom" in call:
+        return {"custom": {**call["custom"], "input": "".join(call["custom"]["input"])}}
     function = call["function"]
     return {"function": {**function, "arguments": "".join(function["arguments"])}}
 
@@ -303,19 +335,24 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         return
     if isinstance(delta.get("content"), str):
         message["content"].append({"type": "text", "text": delta["content"]})
-    for position, part in enumerate(_list(delta.get("tool_calls"))):
-        function = part.get("function") if isinstance(part, dict) else None
-        if not isinstance(function, dict):
+    parts = _list(delta.get("tool_calls"))
+    if isinstance(legacy := delta.get("function_call"), dict):
+        parts = [*parts, {"index": 0, "function": legacy}]
+    for position, part in enumerate(parts):
+        kind = "custom" if isinstance(part, dict) and isinstance(part.get("custom"), dict) else "function"
+        said = part.get(kind) if isinstance(part, dict) else None
+        if not isinstance(said, dict):
             continue
         index = part.get("index", position)
         calls = message["tool_calls"]
         if not isinstance(index, int) or not 0 <= index < 256:
             continue
         calls += [{} for _ in range(index + 1 - len(calls))]
-        so_far = calls[index].setdefault("function", {"name": None, "arguments": _Pieces()})
-        so_far["name"] = function.get("name") or so_far["name"]
-        if isinstance(arguments := function.get("arguments"), str):
-            so_far["arguments"].append(arguments)
+        text = "input" if kind == "custom" else "arguments"
+        so_far = calls[index].setdefault(kind, {"name": None, text: _Pieces()})
+        so_far["name"] = said.get("name") or so_far["name"]
+        if isinstance(piece := said.get(text), str):
+            so_far[text].append(piece)
 
 
 def _add_anthropic(message: dict[str, Any], event: Mapping[str, Any]) -> bool:

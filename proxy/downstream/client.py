@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from proxy.dialects import Family
@@ -118,9 +118,29 @@ class Client:
                 raise too_large(limit)
             if not message.get("more_body", False):
                 body = b"".join([*chunks, chunk]) if chunks else chunk
-                self._hold(parsed_bytes(body))  # a dense one takes many times its bytes once it is parsed
+                if weight := parsed_bytes(body):
+                    self._hold(weight)  # a dense one takes many times its bytes once it is parsed
                 return body
             chunks.append(chunk)
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""
+        if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
+            raise unsupported_encoding()
+        stated = self.headers.get(b"content-length", b"")
+        if stated.isdigit() and int(stated) > limit:
+            raise too_large(limit)
+        total, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise HungUp
+            chunk: bytes = message.get("body", b"")
+            total += len(chunk)
+            if total > limit:
+                raise too_large(limit)
+            more = message.get("more_body", False)
+            yield chunk
 
     def admit(self, holder: str) -> None:
         """Count the call as `holder`'s, whoever that is: the key's id. Raises `Refused` where it has enough of them."""

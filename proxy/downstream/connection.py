@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import httptools
 import orjson
@@ -83,7 +83,6 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
-        self._unset_keepalive_if_required()
         self.unframed_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -105,7 +104,8 @@ class Connection(HttpToolsProtocol):
         self.part, self.since = "head", self.loop.time()
         self.had_request = True
         self.body_bytes = 0
-        cast(dict[str, Any], self.scope)["extensions"] = {"taximeter.connection": self}
+        scope: Any = self.scope
+        scope["extensions"] = {"taximeter.connection": self}
 
     def on_headers_complete(self) -> None:
         if self._head_too_large():
@@ -118,7 +118,8 @@ class Connection(HttpToolsProtocol):
         self.headers = []  # what comes after the head (trailers) is none of what the application was given
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows such a request is never read as HTTP
-        cast(dict[str, Any], self.scope)["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet
+        scope: Any = self.scope
+        scope["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet
 
     def on_body(self, body: bytes) -> None:
         self.unframed_bytes = 0
@@ -135,8 +136,13 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """As uvicorn's, but without a timer for each call: `check_time` closes what is idle for too long."""
         self.since = self.loop.time()  # what was sent behind the request is waited for from here on
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
 
     def _head_too_large(self) -> bool:
         """Whether the head that is complete is beyond a limit; looked at closely only where what came could be."""

@@ -12,7 +12,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
@@ -22,8 +22,8 @@ from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
 from proxy.times import now_us
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
-from proxy.upstream.pool import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 
@@ -75,7 +75,7 @@ class Answering:
             given = await providers_count(attempt)
         return await counted(
             stated, events, route.model, attempt.call.body,
-            share=share, all_seen=all_seen, given=given, by_pieces=route.provider in LOCAL_PROVIDERS and attempt.call.stream,
+            share=share, all_seen=all_seen, given=given, by_pieces=is_local(route.provider) and attempt.call.stream,
         )  # fmt: skip
 
     def price(self, reading: Reading) -> Cost:

@@ -7,7 +7,7 @@ import asyncio
 import orjson
 
 from proxy.exchange.attempt import Attempt
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from proxy.upstream.requests import request_head
 
 _COUNT_TIMEOUT_S = 3.0
@@ -33,7 +33,7 @@ def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> byte
 async def providers_count(attempt: Attempt) -> int | None:
     """Tokens that the provider says the input comes to, free of charge; None where it does not say."""
     exchange = attempt.exchange
-    counting = exchange.endpoint.counting_at(attempt.route.provider)
+    counting = exchange.endpoint.counting_at(attempt.plan.known_provider)
     if counting is None:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)

@@ -40,7 +40,9 @@ class Plan(NamedTuple):
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
     the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
     dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted. usage_each: every chunk of the stream has a usage that only we asked for.
+    was counted.
+    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
+    of the stream has a usage that only we asked for.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Plan(NamedTuple):
     started_at: int
     deadline_at: int
     route: Route
+    known_provider: str
     destination: Destination
     attributes: Mapping[str, str | None]
     outgoing: Outgoing
@@ -250,8 +253,7 @@ class Attempt:
     def cap_output(self, tokens: int) -> None:
         """Send a cap along: without it the ceiling would be a hope."""
         exchange = self.exchange
-        provider = exchange.configured.book.catalog.canonical(self.route.provider)
-        self.changes |= exchange.endpoint.cap_output(self.call.body, tokens, provider)
+        self.changes |= exchange.endpoint.cap_output(self.call.body, tokens, self.plan.known_provider)
 
     def reserved(self, nanousd: int | None) -> None:
         """The reservation was granted; where that was after a wait or for less than the INTENT says, the spool is told
@@ -354,8 +356,12 @@ class Attempt:
         """What each claim is settled with."""
         if settlement.cost is None:
             return [claim.amount for _, claim in self.claims]
-        used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
-        return [used.of(budget.measure, budget.units) for budget, _ in self.claims]
+        nanousd = settlement.cost.cost_nanousd
+        used = Amounts(nanousd, settlement.reading.usage, self.plan.requests)
+        return [
+            nanousd or 0 if budget.measure == "usd" else used.of(budget.measure, budget.units)
+            for budget, _ in self.claims
+        ]
 
 
 class NoRoomError(Exception):

@@ -14,6 +14,7 @@ from proxy.dialects.turns import answer_turns
 from proxy.exchange.attempt import Attempt
 from proxy.times import now_s
 
+_FAR_CALLS = 100
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
 
@@ -25,7 +26,7 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
         session_id = exchange.attribution.session_id
         names = plane.chains.answered(exchange.conversation, answer_turns(events()), session_id)
         plane.store.note_session(names, session_id)
-    if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES:
+    if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES or _is_far(attempt):
         return
     prefixes = attempt.prefixes
     if prefixes is None:
@@ -34,14 +35,21 @@ def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], l
     expected = plane.prefixes.cached(prefixes, call, route.upstream, began_s)
     if expected:
         plane.learned.cache_read(route.upstream, route.model, kept=reading.usage.get("cache_read", 0) >= expected)
-    cached = cached_by(call, route.provider, route.upstream, reading.usage, began_s)
+    cached = cached_by(call, attempt.plan.known_provider, route.upstream, reading.usage, began_s)
     plane.prefixes.count(prefixes, call, _input_tokens(reading), cached)
+
+
+def _is_far(attempt: Attempt) -> bool:
+    """Whether so many such calls still fit into every budget that could refuse one, that no closer bound is missed."""
+    remaining = attempt.exchange.plane.store.remaining
+    return all(remaining(claim) > _FAR_CALLS * claim.amount for _, claim in attempt.claims if claim.hard)
 
 
 def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
     plane = attempt.exchange.plane
-    plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
+    if not plane.guards.idle:
+        plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
     # If it was not: `note_conversation` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local
 from proxy.exchange.exchange import Exchange
 from proxy.types import Route
 from proxy.upstream.requests import request_head
@@ -16,7 +16,7 @@ _MAX_BYTES = 1024 * 1024
 
 async def limited(exchange: Exchange, route: Route) -> Route:
     """The route with the context that its server states, where the operator says none."""
-    if route.context_tokens is not None or route.provider not in LOCAL_PROVIDERS or exchange.call.free:
+    if route.context_tokens is not None or not is_local(route.provider) or exchange.call.free:
         return route
     configured = exchange.configured
     destination = configured.destinations.get((route.upstream, "openai"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,12 +13,14 @@ from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange.attempt import Plan
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
+from proxy.jobs.bounds import Bounds, bounds_of
+from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -27,7 +30,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     destination = configured.destination(route, exchange.endpoint.family.name)
-    if exchange.endpoint.local and route.provider not in LOCAL_PROVIDERS:
+    if exchange.endpoint.local and not is_local(route.provider):
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
@@ -41,7 +44,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     another = partial(_another, exchange, route)
-    call = screen(call, route, another, exact=configured.router.is_exact(route.requested))
+    guarded = partial(_guarded, exchange, route)
+    call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider)
     if renamed := name_cap(call, known.provider):
@@ -55,9 +59,14 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
     usage = bound.usage
     ceiling_nanousd = price(usage) if priced and usage else None
+    lines = None if call.bounds is None else bounds_of(call.bounds)
+    if lines is not None:  # nothing of a batch can be made smaller
+        bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
     matching = configured.budgets.candidates(exchange.identity, route, attributes)
     claimed = claims(matching, attributes, Amounts(ceiling_nanousd, usage, requests), began_s)
-    _require_bounds(exchange, route, claimed, bound, ceiling_nanousd)
+    if lines is not None and len(lines.models) > 1:
+        claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
+    _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
     return Plan(
         id=plane.ids.new(started_at),
         call=call,
@@ -66,6 +75,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         started_at=started_at,
         deadline_at=started_at + longest_s * 1_000_000,
         route=route,
+        known_provider=known.provider,
         destination=destination,
         attributes=attributes,
         outgoing=outgoing,
@@ -78,6 +88,35 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _missing(bound: ceilings.Ceiling, usage: Mapping[str, int], lines: Bounds | None) -> str:
+    """Why nothing bounds its usage; "" where something does."""
+    if lines is not None:
+        return lines.missing
+    return "" if usage else bound.missing or "nothing says what it uses"
+
+
+def _claims_of_others(
+    exchange: Exchange,
+    route: Route,
+    attributes: Mapping[str, str | None],
+    claimed: Sequence[tuple[Budget, Claim]],
+    lines: Bounds,
+    began_s: float,
+) -> list[tuple[Budget, Claim]]:
+    """A batch of several models counts, whole, in the budgets of each: rather too much than past one of them."""
+    index, amounts = exchange.configured.budgets, Amounts(lines.nanousd, lines.tokens)
+    known = {(claim.budget, claim.group) for _, claim in claimed}
+    more = []
+    for model in lines.models:
+        as_it = replace(route, requested=model)
+        named = {**attributes, "model": model}
+        for budget, claim in claims(index.candidates(exchange.identity, as_it, named), named, amounts, began_s):
+            if (claim.budget, claim.group) not in known:
+                known.add((claim.budget, claim.group))
+                more.append((budget, claim))
+    return more
 
 
 def _prices(
@@ -102,12 +141,12 @@ def _prices(
         route.provider,
         route.model,
         at_s,
-        at_s + configured.config.server.max_call_s,
+        at_s + configured.longest_s(exchange.endpoint),
         attributes,
         fixed,
         ceilings.impossible_units(call, body),
         factor,
-        ceilings.physical(call, route, bound, *limits) if factor > 1 else {},
+        ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,
         call.things,
         call.free,
@@ -132,6 +171,19 @@ def _another(exchange: Exchange, route: Route, model: str) -> str:
     if not configured.facts_of(other.provider, other.model, now_s()).priced:
         raise model_not_priced(model, configured.config.server.budget_status)
     return other.model
+
+
+def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
+    """Whether a field could get its sender past a price or a list of models: a budget that blocks counts on the price of
+    the call's own model, and without the router's own word nobody would know of another."""
+    configured, identity = exchange.configured, exchange.identity
+    if charge_of(route.provider) in ("", "?"):
+        return True
+    attributes = attributes_of(identity, route, exchange.attribution)
+    budgets = configured.budgets.candidates(identity, route, attributes)
+    if any(budget.hard and (not budget.match or budget.matches(attributes)) for budget in budgets):
+        return True
+    return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
 
 
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
@@ -167,14 +219,14 @@ def _require_bounds(
     exchange: Exchange,
     route: Route,
     claimed: list[tuple[Budget, Claim]],
-    bound: ceilings.Ceiling,
+    missing: str,
     ceiling_nanousd: int | None,
 ) -> None:
     """A blocking budget can only count what has a bound, and a price where it counts money."""
-    if ceiling_nanousd is not None and bound.input_tokens is not None:
+    if ceiling_nanousd is not None and not missing:
         return
     hard = {claim.measure for _, claim in claimed if claim.hard}
-    if not bound.usage and hard & {"usd", "tokens"}:
-        raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {bound.missing}.")
+    if missing and hard & {"usd", "tokens"}:
+        raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {missing}.")
     if "usd" in hard and ceiling_nanousd is None:
         raise model_not_priced(route.requested, exchange.configured.config.server.budget_status)

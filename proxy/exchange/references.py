@@ -25,21 +25,26 @@ async def recall_stored(plane: Plane, identity: Identity, call: Call) -> None:
     owners = plane.stored_owners
     stateless = call.body.get("store") is False
     digests = {digest(identity, stored_id): stored_id for stored_id in call.mentioned}
-    asked = [digest(identity, stored_id) for stored_id in call.held] + ([] if stateless else list(digests))
-    unknown = owners.unknown(asked)
-    for pause_s in _ASK_AGAIN_S:
-        if not unknown or plane.recall_stored is None:
-            break
-        await asyncio.sleep(pause_s)
-        for start in range(0, len(unknown), _ASKED_AT_ONCE):
-            for row in await plane.recall_stored(unknown[start : start + _ASKED_AT_ONCE]) or ():
-                owners.note((row["digest"],), Holder(row["upstream"], row["model"], row["session_id"]))
-        unknown = owners.unknown(unknown)
+    await recall_ids(plane, identity, [*call.held, *(() if stateless else call.mentioned)])
     foreign = frozenset(digests[key] for key in owners.unknown(digests))
     if foreign and not stateless:
         raise stored_not_found("input")
     if foreign:
         forget_ids(call.body, foreign)
+
+
+async def recall_ids(plane: Plane, identity: Identity, ids: Iterable[str], *, patient: bool = True) -> None:
+    """Ask the ledger about those of these that are not known here. patient: another worker may have made one just now."""
+    owners = plane.stored_owners
+    unknown = owners.unknown(digest(identity, one) for one in ids)
+    for pause_s in _ASK_AGAIN_S if patient else _ASK_AGAIN_S[:1]:
+        if not unknown or plane.recall_stored is None:
+            return
+        await asyncio.sleep(pause_s)
+        for start in range(0, len(unknown), _ASKED_AT_ONCE):
+            for row in await plane.recall_stored(unknown[start : start + _ASKED_AT_ONCE]) or ():
+                owners.note((row["digest"],), Holder(row["upstream"], row["model"], row["session_id"], row["facts"]))
+        unknown = owners.unknown(unknown)
 
 
 def note_stored(attempt: Attempt, answer: Iterable[object]) -> Sequence[str]:

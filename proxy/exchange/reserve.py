@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from proxy.budgets import refusals
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
-from proxy.config.model import LOCAL_PROVIDERS
+from proxy.config.model import is_local
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened
@@ -46,7 +46,7 @@ async def reserve(attempt: Attempt) -> None:
 def _that_fit(attempt: Attempt, tokens: int) -> int:
     """A cap that nobody asked for: where the input would leave less room, a local server might refuse it."""
     context, given = attempt.route.context_tokens, attempt.bound.input_tokens
-    if attempt.call.output_caps or attempt.route.provider not in LOCAL_PROVIDERS or context is None or given is None:
+    if attempt.call.output_caps or not is_local(attempt.route.provider) or context is None or given is None:
         return tokens
     return min(tokens, max(context - given, attempt.call.least_output_tokens))
 

@@ -18,6 +18,7 @@ from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
+from proxy.exchange.jobs.batches import bounded
 from proxy.exchange.limits import limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
@@ -35,11 +36,13 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     body = await client.body()
-    identity = plane.keys.again(identity, now_s())  # a body may take its time
+    identity = plane.keys.again(identity, now_s)  # a body may take its time
     call = _parse(endpoint, client, body)
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
+    if isinstance(endpoint, JobEndpoint):
+        call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint.family.name)
     client.request_id = plane.ids.new(now_us())

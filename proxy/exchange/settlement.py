@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pricing.book import Book
 from pricing.cost import Cost, CostLine
@@ -26,7 +26,8 @@ class Timings(NamedTuple):
 
 class Settlement(NamedTuple):
     """`cost` None: nothing could be read, the ceiling is charged (`unconfirmed`). stored: digests of what the call left at
-    the provider, for as long as that keeps it. lines: what is known of the cost where that is not all of it."""
+    the provider, for as long as that keeps it; stored_facts: what has to be known of it.
+    lines: what is known of the cost where that is not all of it."""
 
     outcome: str
     http_status: int | None
@@ -37,6 +38,7 @@ class Settlement(NamedTuple):
     upstream_request_id: str | None = None
     stored: Sequence[str] = ()
     lines: Sequence[CostLine] = ()
+    stored_facts: Mapping[str, Any] | None = None
 
 
 def charge(book: Book, route: Route, endpoint: str, attributes: Mapping[str, str | None], reading: Reading) -> Cost:
@@ -93,6 +95,8 @@ def settle_record(
     }
     if settlement.stored:
         record["stored"], record["stored_model"] = settlement.stored, route.requested
+        if settlement.stored_facts is not None:
+            record["stored_facts"] = settlement.stored_facts
     if lines := cost.lines if cost is not None else settlement.lines:
         record["cost_lines"] = [
             {

@@ -45,7 +45,7 @@ def cache_is_trusted(attempt: Attempt) -> bool:
     """Whether a ceiling may count on the provider's prompt cache; if it holds anything of this call is another question."""
     route = attempt.route
     return (
-        may_be_read(attempt.call, route.provider)
+        may_be_read(attempt.call, attempt.plan.known_provider)
         and attempt.exchange.plane.learned.trusts_cache(route.upstream, route.model)
         and _calibrated_will_do(attempt)
     )
@@ -62,7 +62,7 @@ async def _counts(
     prefixes = attempt.prefixes
     if prefixes is not None:
         bounds = attempt.exchange.plane.prefixes
-        known = bounds.bound(prefixes, attempt.call, attempt.route.provider, attempt.bound.each)
+        known = bounds.bound(prefixes, attempt.call, attempt.plan.known_provider, attempt.bound.each)
         if known is not None:
             yield known + overhead(attempt.call)
     measured = len(attempt.bound.each) == attempt.call.media_items and attempt.call.form is None

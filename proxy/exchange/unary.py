@@ -17,12 +17,16 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024  # a body up to this size waits until it is metered
 _METERED_BYTES = 64 * 1024 * 1024  # a body beyond this passes, but its usage is not read
+
+
+def _says_failure(value: object) -> bool:
+    return isinstance(value, dict) and is_failure(value)
 
 
 class Unary(Answering):
@@ -73,7 +77,7 @@ class Unary(Answering):
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.answer(answer, self.context)
         refused = status >= 300
-        failed = refused or any(isinstance(value, dict) and is_failure(value) for value in values)
+        failed = refused or any(map(_says_failure, values))
         if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
             self.stored = note_stored(self.attempt, values)
         if not body and not refused and self.client.gone and self.stops_when_left:

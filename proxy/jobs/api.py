@@ -6,7 +6,7 @@ A new API is a file in `apis/` with one `JobApi`, and a line in `apis/__init__.p
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -18,10 +18,10 @@ from proxy.jobs.job import Job
 from proxy.meters.reader import Context
 from proxy.types import Call
 
-Does = Literal["create", "read", "list", "content", "forget", "refused"]
-"""create: billed, makes a job. read: what a job says of itself (get, cancel): free, and its end is seen in passing. list: of
-which only the caller's own are shown. content: what a job made, passed on as it is. forget: deletes it there. refused: with
-the reason."""
+Does = Literal["create", "upload", "read", "list", "content", "forget", "refused"]
+"""create: billed, makes a job. upload: a file, free. read: what a job says of itself (get, cancel): free, and its end is seen
+in passing. list: of which only the caller's own are shown. content: what a job made, passed on as it is. forget: deletes it
+there. refused: with the reason."""
 
 _NO_HEADERS: Mapping[str, str] = {}
 _SECRET_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
@@ -36,10 +36,12 @@ class Answer(NamedTuple):
 
 
 class Results(NamedTuple):
-    """A file of results, line by line. path: below the upstream's base URL. line: what one says was used; None: not billed."""
+    """A file of results, line by line. path: below the upstream's base URL. line: what one says was used; None: not billed.
+    at_least: how many lines there have to be."""
 
     path: str
     line: Callable[[Job, Mapping[str, Any]], Reading | None]
+    at_least: int | None = None
 
 
 class Ended(NamedTuple):
@@ -80,12 +82,14 @@ def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> M
 
 @dataclass(frozen=True, slots=True)
 class JobApi:
-    """One API. dialect: of the meter that reads its ends.
+    """One API.
 
     job_id: a new job's id, out of the answer to its creation. asked: what of a request its price depends on, never a prompt.
     read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
-    asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is.
+    asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
+    whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines.
+    shown: what a client is told of a job, where that would else lead it past this proxy.
     """
 
     name: str
@@ -100,6 +104,9 @@ class JobApi:
     providers: frozenset[str] = frozenset({"openai"})
     list_of: str = "data"
     id_of: str = "id"
+    owned: Literal["job", "stored"] = "job"
+    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    of_file: Callable[[Call], str] | None = None
     next_page: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Mapping[str, str]] = after_last
 
     def listed_id(self, item: Mapping[str, Any]) -> str:
@@ -112,6 +119,8 @@ class JobEndpoint(Endpoint):
     """The path that creates a job of an API."""
 
     api: JobApi
+    lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None
+    """Of a batch whose lines stand in its body: the path that each calls, and its own body, which may be changed."""
 
 
 class Matched(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -14,6 +14,12 @@ from proxy.ledger.sound import Row, json_text
 
 CHANGED = "changed_later"
 """A flag: what a provider changed of a job's bill after its end."""
+
+REPRICED = "repriced"
+"""A flag: an entry whose price was wrong or missing, at the price of its day."""
+NOW_PRICED = "repriced_request"
+"""Of a correction's usage: it gives an attempt a price that had none. Sums take it off the calls without a price."""
+_REPRICINGS = 1_000_000  # apart from the numbers of jobs' changes
 
 
 def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
@@ -37,6 +43,10 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
         "status": "settled",
         "cost_nanousd": difference,
         "budgets": json_text(budgets),
+        # It ran on after its reservation had expired: that time is in nobody's share yet.
+        "capacity": row["capacity"]
+        if charged["outcome"] == "expired" and row["ended_at"] > charged["ended_at"]
+        else None,
     }
     return Entry(corrected, entry.end, budgets)
 
@@ -68,5 +78,44 @@ def change_of(entry: Entry, charged: Mapping[str, Any], before: Mapping[str, Any
         "budgets": json_text(budgets),
         **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
         "usage": None,
+        "capacity": None,  # its machines did nothing more
     }
     return Entry(corrected, entry.end, budgets)
+
+
+def repricing_of(
+    charged: Mapping[str, Any], cost: Mapping[str, Any], cost_nanousd: int, net: int | None, number: int
+) -> Entry:
+    """An entry at its right price: the entry of the difference, which takes from and gives to budgets what that is.
+
+    charged: the attempt's row. cost: its cost's columns (`cost_lines`, `price_version`). net: what it and its corrections come
+    to so far (None: it has no price); number: how many times it was repriced before.
+    """
+    difference = cost_nanousd - (net or 0)
+    measured = [tuple(item) for item in orjson.loads(charged["budgets"] or "[]") if item[3] == "usd"]
+    budgets = [(*item[:4], difference) for item in measured]
+    row = dict(charged) | {
+        "id": correction_id(charged["id"], _REPRICINGS + number),
+        "kind": "correction",
+        "corrects_id": charged["id"],
+        "cost_nanousd": difference,
+        "cost_source": "computed",
+        "cost_lines": cost["cost_lines"],
+        "price_version": cost["price_version"],
+        "flags": json_text([REPRICED]),
+        "budgets": json_text(budgets),
+        "told_usage": None,
+        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
+        "usage": json_text({NOW_PRICED: 1}) if net is None else None,
+        **dict.fromkeys(("capacity", "capacity_nanousd", "energy_millijoules", "energy_source")),  # the attempt's alone
+    }
+    return Entry(row, SILENT_END, budgets)
+
+
+def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
+    """Of those that are repricings: the id, and what it takes from or gives to budgets."""
+    return [
+        [entry.row["id"], [list(item) for item in entry.budgets]]
+        for entry in shipped
+        if entry.row["kind"] == "correction" and REPRICED in (entry.row["flags"] or "")
+    ]

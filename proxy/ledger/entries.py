@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
@@ -100,6 +100,19 @@ class Pairing:
     def open_intents(self) -> int:
         return len(self._open)
 
+    def open_since(self, upstreams: Container[str], at_us: int) -> int | None:
+        """When the first of the attempts at these upstreams began that have no end, and whose deadline is not over."""
+        return min(
+            (
+                started_at
+                for intent, _ in self._open.values()
+                if intent.get("upstream") in upstreams
+                and isinstance(started_at := intent.get("started_at"), int)
+                and (not isinstance(deadline_at := intent.get("deadline_at"), int) or deadline_at > at_us)
+            ),
+            default=None,
+        )
+
     def overdue(self, at_us: int) -> int:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
@@ -140,6 +153,9 @@ class Pairing:
             self._close(value["id"])
             if not known:
                 batch.entries.append(self._running(value))
+        elif kind == "correction":
+            if not known:
+                batch.entries.append(_corrected(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
         elif kind == "reserved":
@@ -260,6 +276,15 @@ def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCa
     )
 
 
+def _corrected(value: records.Correction) -> Entry:
+    """A correction is written whole; a column that it does not know is empty. Raises where it is none."""
+    given = value["row"]
+    if given["kind"] != "correction" or not given["corrects_id"]:
+        raise ValueError(given["kind"])
+    row = {column.name: given.get(column.name) for column in entries.columns}
+    return Entry(row, SILENT_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
+
+
 def _text_or_none(value: Any) -> str | None:
     return None if value is None else _text(value)
 
@@ -347,6 +372,10 @@ def entry_row(begun: records.Intent, ended: records.Settle, instance: str) -> Ro
         "upstream_request_id": ended["upstream_request_id"],
         "client": begun["client"],
         "instance": instance,
+        "capacity": None,
+        "capacity_nanousd": None,
+        "energy_millijoules": None,
+        "energy_source": None,
     }
 
 

@@ -11,7 +11,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,7 @@ _FULL = (
 _RETRY_S = 0.5
 _CHECK_EVERY_S = 1.0
 _DROP_EVERY_S = 5.0
+_INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it began at most
 
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -92,9 +93,11 @@ class Recorder:
         on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
         gate: Gate | None = None,
         kept: Kept | None = None,
+        capacity_of: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._folder = folder
-        self._shipper = Shipper(engine, instance, metrics)
+        self._shipper = Shipper(engine, instance, metrics, capacity_of)
+        self._capacity_of = capacity_of
         self._metrics = metrics
         self._on_shipped = on_shipped
         self._gate = gate
@@ -109,6 +112,7 @@ class Recorder:
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
+        self.complete_until = 0  # epoch microseconds: calls on capacities that began before are in the ledger, and over
 
     def run(self, stop: threading.Event) -> None:
         """Ship until `stop` is set and everything that is there by then is shipped."""
@@ -126,7 +130,9 @@ class Recorder:
         if self._gate is not None and not self._gate.may_ship():
             return 0
         try:
-            return self._step()
+            count = self._step()
+            self._note_complete()
+            return count
         except LedgerMovedError as error:
             log.error(
                 "the ledger database is another copy than before (a fail-over to a standby that lags?): %s; its positions "
@@ -136,6 +142,14 @@ class Recorder:
             if self._gate is not None:
                 self._gate.moved()
             return 1
+
+    def _note_complete(self) -> None:
+        if upstreams := self._capacity_of():
+            now = now_us()
+            opened = [run.pairing.open_since(upstreams, now) for run in self._runs]
+            self.complete_until = min(
+                [int(self.caught_up_at * 1e6) - _INTENT_AFTER_US, *(at for at in opened if at is not None)]
+            )
 
     def _step(self) -> int:
         while not self._begun:

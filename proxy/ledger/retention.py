@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.capacity_books import shares_of_deleted
 from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import budget_amounts
@@ -38,6 +39,8 @@ def delete_some(engine: Engine, keep_days: int, now_us: int, at_once: int = AT_O
         ]
         if retired:
             connection.execute(upsert(engine, budget_retired, adding="amount"), retired)
+        if rows and len(rows) < at_once:
+            shares_of_deleted(connection, before - DAY_US)
     return len(rows)
 
 

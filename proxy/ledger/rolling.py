@@ -31,7 +31,7 @@ _PAGE = 5000
 ROLLED_COLUMNS = (
     *(entries.c[name] for name in ("id", "kind", "status", "started_at", "ended_at", "root_session_id")),
     *(entries.c[name] for name in ("key", "team", "user", "customer", "model", "provider", "upstream", "agent")),
-    *(entries.c[name] for name in (*TOKEN_COLUMNS.values(), "usage", "cost_nanousd")),
+    *(entries.c[name] for name in (*TOKEN_COLUMNS.values(), "usage", "cost_nanousd", "capacity_nanousd")),
 )
 
 

@@ -116,7 +116,7 @@ def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
 def _numbers(row: Mapping[str, Any]) -> Numbers:
     cost = row["cost_nanousd"]
     request = row["kind"] == "attempt"
-    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row))
+    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row), row["capacity_nanousd"] or 0)
 
 
 def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:

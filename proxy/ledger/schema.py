@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0010"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0012"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -22,14 +22,24 @@ TOKEN_COLUMNS = {
     for unit in ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "output", "reasoning")
 }
 
-
+# Indexes of some rows alone.
 _CHILD_SESSION = Index("entries_child_session", "session_id")
+_CAPACITY = Index("entries_capacity", "capacity", "started_at")
+_CAPACITY_OPEN = Index("entries_capacity_open", "capacity")
+_ROWS = {
+    _CHILD_SESSION.name: "parent_session_id IS NOT NULL",  # few are: most sessions are roots
+    _CAPACITY.name: "capacity IS NOT NULL",
+    _CAPACITY_OPEN.name: "capacity IS NOT NULL AND capacity_nanousd IS NULL",  # those of the last minutes
+}
 
 
-@sa.event.listens_for(_CHILD_SESSION, "before_create")
-def _of_children_alone(index: Index, connection: Connection, **_: object) -> None:
-    """Few sessions have a parent. Said only to the database's own dialect: to name others is to import them, 10 MB each."""
-    index.dialect_options[connection.dialect.name]["where"] = sa.text("parent_session_id IS NOT NULL")
+def _of_some_rows(index: Index, connection: Connection, **_: object) -> None:
+    """Said only to the database's own dialect: to name others is to import them, 10 MB each."""
+    index.dialect_options[connection.dialect.name]["where"] = sa.text(_ROWS[index.name])
+
+
+for _index in (_CHILD_SESSION, _CAPACITY, _CAPACITY_OPEN):
+    sa.event.listen(_index, "before_create", _of_some_rows)
 
 
 entries = Table(
@@ -84,7 +94,14 @@ entries = Table(
     Column("upstream_request_id", Text),
     Column("client", Text),
     Column("instance", Text),
+    # What it had of machines of one's own (proxy/capacity): NULL until that is known for good.
+    Column("capacity", Text),
+    Column("capacity_nanousd", BigInteger),
+    Column("energy_millijoules", BigInteger),
+    Column("energy_source", Text),
     Index("entries_started_at", "started_at"),
+    _CAPACITY,
+    _CAPACITY_OPEN,
     Index("entries_root_session", "root_session_id"),
     _CHILD_SESSION,
 )
@@ -198,9 +215,16 @@ raises = Table(
 # What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
 # customers, of whom there may be as many as calls; with them by day and by seven days; and by session tree. `group` is a
 # digest of the names.
-SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values())
+SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values(), "capacity_nanousd")
 NAMES = ("provider", "upstream", "agent", "key", "team", "model")
 PEOPLE = ("key", "team", "model", "user", "customer")
+
+
+def _sums() -> list[Column[int]]:
+    return [
+        Column(name, BigInteger, nullable=False, server_default="0" if name == "capacity_nanousd" else None)
+        for name in SUMS
+    ]
 
 
 def _rollup(name: str, names: tuple[str, ...]) -> Table:
@@ -211,7 +235,7 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
         Column("start_at", BigInteger, primary_key=True),
         Column("group", Text, primary_key=True),
         *[Column(one, Text) for one in names],
-        *[Column(one, BigInteger, nullable=False) for one in SUMS],
+        *_sums(),
         sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
     )
 
@@ -228,7 +252,7 @@ spend_sessions = Table(
     Column("group", Text, primary_key=True),
     Column("session", Text),
     Column("team", Text),
-    *[Column(one, BigInteger, nullable=False) for one in SUMS],
+    *_sums(),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),

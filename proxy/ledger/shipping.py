@@ -8,7 +8,7 @@ again; where they were charged at the ceiling, a correction of the difference is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -90,8 +90,12 @@ class Positions(NamedTuple):
 class Shipper:
     """Writes batches for one instance. Not for several threads."""
 
-    def __init__(self, engine: Engine, instance: str, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, instance: str, metrics: Metrics, capacity_of: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        """capacity_of: by an upstream's name, the capacity whose cost its calls share."""
         self._engine = engine
+        self._capacity_of = capacity_of
         self._instance = instance
         self._metrics = metrics
         self._insert = _insert_sql(engine)
@@ -133,6 +137,7 @@ class Shipper:
             self._take_number(connection, self._number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
+            self._assign(batch.entries)
             inserted = self._write_entries(connection, batch.entries)
             for entry in inserted:
                 _observe(observed, entry)
@@ -150,6 +155,14 @@ class Shipper:
         self._number += 1
         self._metrics.add(observed)
         return inserted
+
+    def _assign(self, shipped: Iterable[Entry]) -> None:
+        """Calls of an upstream on machines of one's own will have a share of these."""
+        capacity_of = self._capacity_of()
+        if capacity_of:
+            for entry in shipped:
+                if entry.row["status"] != "void" and entry.row["kind"] == "attempt":
+                    entry.row["capacity"] = capacity_of.get(entry.row["upstream"])
 
     def _take_number(self, connection: Connection, last: int) -> None:
         """Count one more, if `last` is the last that the database knows."""

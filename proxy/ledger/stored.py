@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Index, Table, Text
 from sqlalchemy.engine import Connection, Engine
@@ -16,6 +17,7 @@ from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import metadata
+from proxy.ledger.sound import json_text
 
 KEEP_DAYS = 31
 _MOST = 256  # things of one answer
@@ -30,6 +32,7 @@ stored = Table(
     Column("model", Text, nullable=False),
     Column("session_id", Text, nullable=False),
     Column("stored_at", BigInteger, nullable=False),
+    Column("facts", Text),
     Index("stored_stored_at", "stored_at"),
 )
 
@@ -40,6 +43,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
         {
             "digest": digest, "upstream": entry.row["upstream"], "model": entry.end["stored_model"] or "",
             "session_id": entry.row["session_id"] or "", "stored_at": entry.row["started_at"],
+            "facts": json_text(entry.end["stored_facts"]),
         }
         for entry in entries
         for digest in _digests(entry)
@@ -56,11 +60,12 @@ def _digests(entry: Entry) -> Sequence[str]:
 
 
 def find_stored(engine: Engine, digests: Sequence[str]) -> list[dict[str, Any]]:
-    """Those that are known: digest, upstream, model, session_id."""
-    names = ("digest", "upstream", "model", "session_id")
+    """Those that are known: digest, upstream, model, session_id, facts (an object, or None)."""
+    names = ("digest", "upstream", "model", "session_id", "facts")
     query = sa.select(*(stored.c[name] for name in names)).where(stored.c.digest.in_(digests[:_MOST]))
     with reading(engine).connect() as connection:
-        return [dict(zip(names, row, strict=True)) for row in connection.execute(query)]
+        rows = [dict(zip(names, row, strict=True)) for row in connection.execute(query)]
+    return [row | {"facts": orjson.loads(row["facts"]) if row["facts"] else None} for row in rows]
 
 
 def forget_stored(engine: Engine, now_us: int) -> int:

@@ -280,8 +280,10 @@ def _thinks_in_total_only(context: Context) -> bool:
 def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
     """The served model and tier, which stand beside the usage."""
     tally.model = text(response.get("model"))
-    note_tier(tally, response.get("service_tier"))
-    note_tier(tally, mapping(response.get("usage")).get("service_tier"))
+    if "service_tier" in response:
+        note_tier(tally, response["service_tier"])
+    if "service_tier" in (usage := mapping(response.get("usage"))):
+        note_tier(tally, usage["service_tier"])
 
 
 def usage_in(response: Mapping[str, Any]) -> Any:

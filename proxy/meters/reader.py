@@ -91,7 +91,8 @@ class Reader:
         if self.facts or context.selector:
             for name, value in {**self.facts, **context.selector}.items():
                 tally.condition(name, value)
-        note_tier(tally, context.service_tier)
+        if context.service_tier is not None:
+            note_tier(tally, context.service_tier)
         body = mapping(response)
         self.read(body, context, tally)
         if not tally.found and (_was_refused(context) or (is_failure(body) and not wrote(body))):

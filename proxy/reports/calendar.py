@@ -108,13 +108,16 @@ def _named(row: SpendRow, name: str, finest: str, zone: ZoneInfo) -> str | None:
 
 def _added(so_far: SpendRow | None, row: SpendRow, group: Mapping[str, str | None]) -> SpendRow:
     if so_far is None:
-        return SpendRow(group, row.requests, dict(row.usage), row.cost_nanousd, row.unpriced_requests)
+        return SpendRow(
+            group, row.requests, dict(row.usage), row.cost_nanousd, row.unpriced_requests, row.capacity_nanousd
+        )
     return SpendRow(
         group,
         so_far.requests + row.requests,
         _summed(so_far.usage, row.usage),
         so_far.cost_nanousd + row.cost_nanousd,
         so_far.unpriced_requests + row.unpriced_requests,
+        so_far.capacity_nanousd + row.capacity_nanousd,
     )
 
 

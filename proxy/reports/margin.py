@@ -57,6 +57,11 @@ class Economy:
     unpriced: int = 0
     running: int = 0
 
+    def add_capacity(self, nanousd: int) -> None:
+        """What it had of machines of one's own; where it had nothing of any, that is not known to be 0."""
+        if nanousd:
+            self.capacity = (self.capacity or 0) + nanousd
+
     @property
     def spent(self) -> int:
         return self.cost + (self.capacity or 0)
@@ -143,10 +148,11 @@ def _add_month(
         group = tuple((plan.name if plan else None) if name == "plan" else row.group[name] for name in by)
         cell = payer.cells.setdefault(group, Economy({}, None))
         cell.cost += row.cost_nanousd
+        cell.add_capacity(row.capacity_nanousd)
         cell.calls += row.requests
         cell.unpriced += row.unpriced_requests
         if month.name == running:
-            cell.running += row.cost_nanousd
+            cell.running += row.cost_nanousd + row.capacity_nanousd
         payer.called[month.name] = payer.called.get(month.name, 0) + row.requests
         if plan is not None:
             payer.prices[month.name] = int(plan.usd_per_month * NANO)
@@ -225,6 +231,7 @@ def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
     whole = Economy({"customer": payer.value}, payer.plan.name if payer.plan else None, revenue, fee)
     for cell in cells:
         whole.cost += cell.cost
+        whole.add_capacity(cell.capacity or 0)
         whole.calls += cell.calls
     return whole
 
@@ -251,6 +258,7 @@ def _grouped(payers: Iterable[_Payer], by: Sequence[str]) -> list[Economy]:
                 item.revenue = (item.revenue or 0) + cell.revenue
             item.fee += cell.fee
             item.cost += cell.cost
+            item.add_capacity(cell.capacity or 0)
             item.calls += cell.calls
             item.unpriced += cell.unpriced
             item.running += cell.running

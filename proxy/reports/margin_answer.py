@@ -192,7 +192,7 @@ def _projection(found: Margins, now_us: int) -> Projection:
 
 
 def _sources(found: Margins, plans: Sequence[Plan]) -> list[str]:
-    sources = ["cost and calls: the ledger's roll-ups, the edges and labels from its entries"]
+    sources = ["cost (price, and own capacity) and calls: the ledger's roll-ups, the edges and labels from its entries"]
     if plans:
         sources.append("revenue: `plans` of the configuration, a price for each month in which a customer called")
     if found.has_rows:

@@ -36,6 +36,9 @@ class SpendShown(BaseModel):
     requests: int
     usage: Usage
     cost_usd: str
+    capacity_usd: str = Field(
+        description="What it had of machines of one's own, beside its cost, as far as that is known."
+    )
     unpriced_requests: int
 
     @model_serializer(mode="wrap")
@@ -49,6 +52,7 @@ class SpendTotal(Shown):
     requests: int
     usage: Usage
     cost_usd: str
+    capacity_usd: str
     unpriced_requests: int
 
 
@@ -102,6 +106,10 @@ class EntryShown(Shown):
     upstream_request_id: str | None
     client: str | None
     instance: str | None
+    capacity: str | None
+    capacity_usd: str | None
+    energy_millijoules: int | None
+    energy_source: str | None
     cost_nanousd: int | None
 
 
@@ -158,6 +166,7 @@ def spend_shown(row: SpendRow) -> SpendShown:
         requests=row.requests,
         usage=dict(row.usage),
         cost_usd=usd_text(row.cost_nanousd),
+        capacity_usd=usd_text(row.capacity_nanousd),
         unpriced_requests=row.unpriced_requests,
         **row.group,
     )
@@ -168,6 +177,7 @@ def total_shown(row: SpendRow) -> SpendTotal:
         requests=row.requests,
         usage=dict(row.usage),
         cost_usd=usd_text(row.cost_nanousd),
+        capacity_usd=usd_text(row.capacity_nanousd),
         unpriced_requests=row.unpriced_requests,
     )
 

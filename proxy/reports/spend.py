@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
 from proxy.ledger.schema import (
@@ -47,6 +48,7 @@ ENTRY_SUMS = {
     "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
     "cost_nanousd": entries.c.cost_nanousd,
     **{column: entries.c[column] for column in TOKEN_COLUMNS.values()},
+    "capacity_nanousd": entries.c.capacity_nanousd,
 }
 
 
@@ -68,13 +70,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339."""
+    """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339.
+    capacity_nanousd: what it had of machines of one's own, beside its cost."""
 
     group: Mapping[str, str | None]
     requests: int
     usage: Mapping[str, int | str]
     cost_nanousd: int
     unpriced_requests: int
+    capacity_nanousd: int = 0
 
 
 class _Source(NamedTuple):
@@ -136,12 +140,14 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
     for (unit, scale), amount in sorted(total.units.items()):
         scaled.setdefault(unit, []).append((scale, amount))
     usage = {unit: quantity(parts) for unit, parts in scaled.items()}
+    now_priced = int(usage.pop(NOW_PRICED, 0))
     return SpendRow(
         group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
         requests=sums["requests"],
         usage={unit: amount for unit, amount in usage.items() if amount},
         cost_nanousd=sums["cost_nanousd"],
-        unpriced_requests=sums["unpriced_requests"],
+        unpriced_requests=sums["unpriced_requests"] - now_priced,
+        capacity_nanousd=sums["capacity_nanousd"],
     )
 
 

@@ -13,6 +13,10 @@ from proxy.sessions.trees import Node
 from proxy.types import Attribution, Identity
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,200}\Z")
+_OWN_HEADERS = frozenset({
+    b"x-taximeter-session-id", b"x-taximeter-parent-session-id", b"x-taximeter-agent", b"x-taximeter-user",
+    b"x-taximeter-customer", b"x-taximeter-labels",
+})  # fmt: skip
 _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
@@ -22,6 +26,8 @@ def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, 
 
     A call that names nothing but a parent is a session of its own (`own_id`) below that one.
     """
+    if _OWN_HEADERS.isdisjoint(headers):
+        return clients.find(headers, body, client)
     parent = _text(headers, b"x-taximeter-parent-session-id")
     agent = _text(headers, b"x-taximeter-agent")
     own = _text(headers, b"x-taximeter-session-id")
@@ -48,9 +54,12 @@ def attribute(
     budgeted: str,
 ) -> Attribution:
     """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
-    claimed_user = _text(headers, b"x-taximeter-user")
-    claimed_customer = _text(headers, b"x-taximeter-customer") or _claimed_in_body(body)
-    claimed = _labels(headers)
+    claimed_user = claimed_customer = own_agent = None
+    claimed: dict[str, str] = {}
+    if not _OWN_HEADERS.isdisjoint(headers):
+        claimed_user, claimed_customer = _text(headers, b"x-taximeter-user"), _text(headers, b"x-taximeter-customer")
+        claimed, own_agent = _labels(headers), _text(headers, b"x-taximeter-agent")
+    claimed_customer = claimed_customer or _claimed_in_body(body)
     trusted = identity.trust_labels
     untrusted = dict(claimed) if not trusted else {}
     if not trusted:
@@ -64,7 +73,7 @@ def attribute(
         root_session_id=node.root,
         budgeted_session_id=budgeted,
         parent_session_id=node.parent,
-        agent=(session.agent if session else None) or _text(headers, b"x-taximeter-agent"),
+        agent=(session.agent if session else None) or own_agent,
         parent_agent=session.parent_agent if session else None,
         user=identity.user or (claimed_user if trusted else None),
         customer=identity.customer or (claimed_customer if trusted else None),

@@ -32,6 +32,10 @@ _NO_TOOLS = b",[],[]]"  # as `turns` writes one without
 _OPENING = 48  # bytes of a turn that say how its text begins
 
 
+def _is_text(turn: bytes) -> bool:
+    return turn.endswith(_NO_TOOLS)
+
+
 class Kept(Protocol):
     """Where sessions by name outlive the process."""
 
@@ -82,9 +86,15 @@ class Chains:
             if turn.startswith(_REPLY)
         ]
         chain = self._keyed.chain(begin, spoken)
-        first = next((number for number, turn in enumerate(spoken) if not turn.startswith(_SYSTEM)), len(spoken))
+        first = 0
+        while first < len(spoken) and spoken[first].startswith(_SYSTEM):
+            first += 1
         system = chain.digests[first - 1] if first else self._keyed.digest(begin)
-        pairs = [(spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
+        pairs: list[tuple[bytes, bytes]] = []
+        if replies:
+            pairs = [
+                (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
+            ]
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
     def session(self, conversation: Conversation) -> str | None:
@@ -106,7 +116,7 @@ class Chains:
         chain = conversation.chain
         if not chain.digests or not answer:
             return []
-        opening = b"" if any(not turn.endswith(_NO_TOOLS) for turn in answer) else answer[0][:_OPENING]
+        opening = answer[0][:_OPENING] if all(map(_is_text, answer)) else b""
         names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer).hex()]
         if opening and conversation.asked.startswith(_QUESTION):
             names.append(self._pair(conversation.system, conversation.asked, answer[0]))

@@ -81,6 +81,8 @@ _ASKED_FOR_MORE = frozenset({"codex", "pi"})
 # Who means one run by a `prompt_cache_key`; to others it may be one key for all that they do.
 _BY_CACHE_KEY = frozenset({"pi", "kimi-code", "copilot"})
 _OWN_SESSION_HEADER = frozenset({"opencode", "kilo"})
+_TITLE = "title-"
+_KILO_TITLE = f"{_TITLE}ses_"
 
 
 class Found(NamedTuple):
@@ -208,6 +210,10 @@ def _opencode(headers: Headers, body: Body, client: str) -> Found | None:
     if session is None:
         return None
     source = client if client in _OWN_SESSION_HEADER else "header"
+    if client == "kilo" and session.startswith(
+        _KILO_TITLE
+    ):  # 7.7.7 asks for a title under a name made of the session's
+        return Found(session.removeprefix(_TITLE), source, agent="title")
     return Found(session, source, _header(headers, b"x-parent-session-id"))
 
 

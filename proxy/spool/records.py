@@ -11,6 +11,7 @@
 | `settle` | an attempt, charged; whoever sees a job's end | pairing, metrics, stored ids, `jobs` | the end: its entry |
 | `job` | an attempt whose provider has begun a job | pairing, `jobs` | it runs on: an entry `running` until its end |
 | `expired` | whoever sweeps overdue reservations | pairing | the end: charged at its ceiling |
+| `correction` | `taximeter report reprice --apply` | pairing | its entry is there, or comes with the next start |
 | `tally` | `spool/tally`, once a second | metrics | the last second's counts are lost |
 | `epoch` | each worker, when a shared store begins anew | the recorder | what stands before it is counted first |
 
@@ -153,6 +154,7 @@ class Settle(TypedDict):
     upstream_request_id: NotRequired[str | None]
     stored: NotRequired[Sequence[str]]
     stored_model: NotRequired[str]
+    stored_facts: NotRequired[Mapping[str, Any]]
     cost_lines: NotRequired[Sequence[Line]]
     price_version: NotRequired[str | None]
     provider_cost_nanousd: NotRequired[int | None]
@@ -176,6 +178,14 @@ class Expired(TypedDict):
     at: int
     epoch: str
     intent: Intent
+
+
+class Correction(TypedDict):
+    """An entry of the ledger, whole, that changes the sum of an earlier one."""
+
+    t: Literal["correction"]
+    row: Mapping[str, Any]
+    budgets: Amounts
 
 
 class Tally(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.config.model import LOCAL_PROVIDERS, Config
+from proxy.config.model import Config, is_local
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
@@ -60,9 +60,7 @@ def destinations_of(
             destinations[name, family] = Destination(
                 pool=pool,
                 origin=origin,
-                fixed=_fixed_headers(
-                    origin, family, row.api_key, row.headers, local=row.provider_name(name) in LOCAL_PROVIDERS
-                ),
+                fixed=_fixed_headers(origin, family, row.api_key, row.headers, local=is_local(row.provider_name(name))),
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 base_url=base_url,

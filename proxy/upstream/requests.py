@@ -7,24 +7,25 @@ from collections.abc import Mapping
 from proxy.upstream.destinations import Destination
 from proxy.upstream.pool import encode_head
 
-_FORWARDED_HEADERS = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent")
+_FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
 
 
 def request_head(
     destination: Destination,
     method: bytes,
     path: str,
-    body_bytes: int,
+    body_bytes: int | None,
     *,
     family_headers: Mapping[bytes, bytes],
     client_headers: Mapping[bytes, bytes],
     attempt_id: str,
     content_type: bytes | None = None,
 ) -> bytes:
-    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON."""
-    passed = dict(family_headers)
-    passed |= {name: client_headers[name] for name in _FORWARDED_HEADERS if name in client_headers}
-    passed[b"x-client-request-id"] = attempt_id.encode()
+    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON. body_bytes None:
+    it comes in chunks."""
+    passed = {**family_headers, b"x-client-request-id": attempt_id.encode()}
+    if not _FORWARDED_HEADERS.isdisjoint(client_headers):
+        passed |= {name: client_headers[name] for name in sorted(_FORWARDED_HEADERS) if name in client_headers}
     fixed = destination.fixed
     if content_type is not None:
         fixed = fixed.replace(b"content-type: application/json", b"content-type: " + content_type, 1)

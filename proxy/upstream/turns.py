@@ -20,6 +20,10 @@ class Turns:
     def waiting(self) -> int:
         return sum(len(turns) for turns in self._waiting.values())
 
+    def take_now(self, holder: str) -> bool:
+        """Whether there was a place that nobody has to wait for; then it is `holder`'s."""
+        return self._shares.take(holder) == "granted"
+
     async def take(self, holder: str, within_s: float) -> None:
         """A place for `holder`, which gives it back with `give`. Raises TimeoutError."""
         if self._shares.take(holder) == "granted":
@@ -38,6 +42,8 @@ class Turns:
 
     def give(self, holder: str) -> None:
         self._shares.give(holder)
+        if not self._waiting:
+            return
         for waiting in list(self._waiting):
             if self._shares.total >= self._shares.capacity:
                 return

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 MAX_PARTS = 64
 
-_FIRST_LINE = re.compile(rb"--([A-Za-z0-9_.'-]{1,70})\r\n")
+FIRST_LINE = re.compile(rb"--([A-Za-z0-9_.'-]{1,70})\r\n")
 _DISPOSITION = re.compile(rb'form-data; ?name="([^"\r\n\\]{1,100})"(?:; ?filename="([^"\r\n\\]{0,300})")?\Z')
 _CONTENT_TYPE = re.compile(
     rb"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}(?:; ?charset=[A-Za-z0-9_-]{1,30})?\Z"
@@ -45,7 +45,7 @@ class Form(NamedTuple):
 
 def parse(raw: bytes) -> Form:
     """Raises `FormError`."""
-    first = _FIRST_LINE.match(raw)
+    first = FIRST_LINE.match(raw)
     if first is None:
         raise FormError("the body is not multipart/form-data")
     boundary = first[1]
@@ -54,10 +54,10 @@ def parse(raw: bytes) -> Form:
         raise FormError(f"the form has more than {MAX_PARTS} fields")
     if len(pieces) < 3 or pieces[-1] not in (b"--", b"--\r\n"):
         raise FormError("the form has no end, or something stands after it")
-    return Form(boundary, tuple([_part(piece) for piece in pieces[1:-1]]))
+    return Form(boundary, tuple([part_of(piece) for piece in pieces[1:-1]]))
 
 
-def _part(piece: bytes) -> Part:
+def part_of(piece: bytes) -> Part:
     head, blank, data = piece.partition(b"\r\n\r\n")
     if not head.startswith(b"\r\n") or not blank:
         raise FormError("a field of the form has no head")

@@ -142,7 +142,7 @@ def _pi(api: str, model: str) -> Callable[[At], Command]:
 
 
 def cline(at: At) -> Command:
-    script = f'"$0" auth -p openai -b "{at.url}/v1" -k "$KEY" -m {CHAT} >/dev/null && exec "$0" -y "$1"'
+    script = f'"$0" auth -p openai -b "{at.url}/v1" -k "$KEY" -m {CHAT} >/dev/null && exec "$0" "$1"'
     return Command(["sh", "-c", script, str(BIN / "cline"), at.task], {"KEY": at.key})
 
 
@@ -241,8 +241,8 @@ PROGRAMS = (
     Program("Copilot", ("@github/copilot@1.0.102",), _copilot("anthropic", "completions", CLAUDE), dialect="messages"),
     Program("Kimi Code", ("@moonshot-ai/kimi-code@2.1.0",), _kimi("openai", CHAT)),
     Program("Kimi Code", ("@moonshot-ai/kimi-code@2.1.0",), _kimi("openai_responses", RESPONSES), dialect="responses"),
-    Program("aider", ("aider-chat==0.86.2",), aider),
-    Program("mini-swe-agent", ("mini-swe-agent==2.4.6",), mini_swe_agent),
+    Program("aider", ("aider-chat==0.86.2",), aider, refused=7),  # a question each, refused once each
+    Program("mini-swe-agent", ("mini-swe-agent==2.4.6",), mini_swe_agent, refused=6),
     Program("llm", ("llm==0.36",), llm),
     Program("LangGraph", ("langgraph==1.2.24", "langchain-openai==1.7.4", "langchain"), _script("run_langgraph.py", "langgraph")),
     Program("LangGraph", ("langgraph==1.2.24", "langchain-openai==1.7.4", "langchain"), _script("run_langgraph_responses.py", "langgraph"), dialect="responses"),

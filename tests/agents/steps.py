@@ -36,17 +36,15 @@ class Usage(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What matters of a request, whatever its dialect: tools by name with their schemas, and results so far."""
+    """What matters of a request, whatever its dialect: which run it is of, and tools by name with their schemas."""
 
-    text: str
+    file: str
     tools: dict[str, dict[str, Any]]
-    results: int
 
 
 class Step(NamedTuple):
     """What the model does next: a tool with its arguments as text, or nothing more."""
 
-    number: int
     tool: str | None
     arguments: str
 
@@ -58,6 +56,7 @@ class Invoice:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self.costs: dict[str, list[int]] = {}
+        self._steps: dict[str, int] = {}
 
     def take(self, run: str) -> tuple[int, Usage]:
         with self._lock:
@@ -66,6 +65,13 @@ class Invoice:
             cost = usage.fresh * PRICES_NANO["input"] + usage.cached * PRICES_NANO["cache_read"]
             self.costs.setdefault(run, []).append(cost + usage.output * PRICES_NANO["output"])
             return number, usage
+
+    def step(self, run: str) -> int:
+        """How many tools the run was told to call before; not read from its messages, of which programs drop old ones."""
+        with self._lock:
+            done = self._steps.get(run, 0)
+            self._steps[run] = done + 1
+            return done
 
 
 INVOICE = Invoice()
@@ -106,16 +112,29 @@ def play(asked: Asked) -> Step:
         name.lower().rpartition("-")[2]: name for name in asked.tools
     }  # Semantic Kernel's have their plugin's before
     tool = next((by_name[name] for name in _HARMLESS if name in by_name), None)
-    if tool is None or asked.results >= STEPS or "FILE=" not in asked.text:
-        return Step(asked.results, None, "")
-    file = _FILE.search(asked.text)
+    step = STEPS if tool is None or not asked.file else INVOICE.step(asked.file)
+    if tool is None or step >= STEPS:
+        return _end(asked) if asked.file else Step(None, "")
     # another file each step: programs take the same call again for a loop
-    path = file[1].replace("notes", f"notes-{asked.results}") if file else "notes.txt"
-    arguments = _arguments(asked.tools[tool], path)
+    arguments = _arguments(asked.tools[tool], asked.file.replace("notes", f"notes-{step}"))
     if "number" in arguments:
-        arguments["number"] = asked.results
-    separators = (", ", ": ") if asked.results % 2 else (",", ":")
-    return Step(asked.results, tool, json.dumps(arguments, separators=separators))
+        arguments["number"] = step
+    return Step(tool, json.dumps(arguments, separators=(", ", ": ") if step % 2 else (",", ":")))
+
+
+def _end(asked: Asked) -> Step:
+    """Words; but two of the programs end by a tool: smolagents, and mini-swe-agent, whose only one is a shell."""
+    if "final_answer" in asked.tools:
+        return Step("final_answer", json.dumps({"answer": DONE}))
+    if set(asked.tools) == {"bash"}:
+        return Step("bash", json.dumps({"command": f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo {DONE}"}))
+    return Step(None, "")
+
+
+def file_of(messages: Any) -> str:
+    """The file that the run's task names; "" where there is none."""
+    named = _FILE.search(json.dumps(messages))
+    return named[1] if named else ""
 
 
 # ---- chat completions --------------------------------------------------------------------------------------------------
@@ -123,13 +142,8 @@ def play(asked: Asked) -> Step:
 
 def chat_asked(body: dict[str, Any]) -> Asked:
     functions = [tool["function"] for tool in body.get("tools") or [] if tool.get("type") == "function"]
-    results = sum(
-        message.get("role") == "tool"
-        or "Observation:" in json.dumps(message.get("content"))  # as smolagents writes it back
-        for message in body["messages"]
-    )
     tools = {function["name"]: function.get("parameters") or {} for function in functions}
-    return Asked(json.dumps(body["messages"]), tools, results)
+    return Asked(file_of(body["messages"]), tools)
 
 
 def chat(body: dict[str, Any], step: Step, number: int, usage: Usage) -> bytes:
@@ -163,14 +177,12 @@ def chat(body: dict[str, Any], step: Step, number: int, usage: Usage) -> bytes:
 
 
 def responses_asked(body: dict[str, Any]) -> Asked:
-    items = body["input"] if isinstance(body["input"], list) else [{"role": "user", "content": body["input"]}]
     tools: dict[str, dict[str, Any]] = {}
     for tool in body.get("tools") or []:
         for one in tool.get("tools") or [tool]:
             if one.get("type") == "function":
                 tools[one["name"]] = one.get("parameters") or {}
-    results = sum(item.get("type") in ("function_call_output", "custom_tool_call_output") for item in items)
-    return Asked(json.dumps(items), tools, results)
+    return Asked(file_of(body["input"]), tools)
 
 
 def responses(body: dict[str, Any], step: Step, number: int, usage: Usage) -> bytes:
@@ -227,11 +239,7 @@ def responses(body: dict[str, Any], step: Step, number: int, usage: Usage) -> by
 
 def messages_asked(body: dict[str, Any]) -> Asked:
     tools = {tool["name"]: tool.get("input_schema") or {} for tool in body.get("tools") or []}
-    parts = [
-        part for message in body["messages"] if isinstance(message["content"], list) for part in message["content"]
-    ]
-    results = sum(part.get("type") == "tool_result" for part in parts)
-    return Asked(json.dumps(body["messages"]), tools, results)
+    return Asked(file_of(body["messages"]), tools)
 
 
 def messages(body: dict[str, Any], step: Step, number: int, usage: Usage) -> bytes:
@@ -279,8 +287,7 @@ def gemini_asked(body: dict[str, Any]) -> Asked:
             tools[function["name"]] = json.loads(
                 re.sub(r'"(STRING|OBJECT|INTEGER|NUMBER|BOOLEAN|ARRAY)"', lambda m: m[0].lower(), json.dumps(schema))
             )
-    parts = [part for content in body["contents"] for part in content.get("parts") or []]
-    return Asked(json.dumps(body["contents"]), tools, sum("functionResponse" in part for part in parts))
+    return Asked(file_of(body["contents"]), tools)
 
 
 def gemini(model: str, step: Step, usage: Usage, *, stream: bool) -> bytes:
@@ -320,8 +327,7 @@ class Model(Handler):
         if path.endswith(("count_tokens", "countTokens", "input_tokens")):
             self.send_json({"input_tokens": 120, "totalTokens": 120})
             return
-        named = _FILE.search(json.dumps(body))
-        number, usage = INVOICE.take(named[1] if named else "")
+        number, usage = INVOICE.take(file_of(body))
         if path in DIALECTS:
             read, write = DIALECTS[path]
             data = write(body, play(read(body)), number, usage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -86,8 +87,13 @@ class Rig:
         counted = re.findall(rf'^taximeter_refusals_total\{{.*budget="{budget}".*\}} (\d+)', text, re.MULTILINE)
         return sum(map(int, counted))
 
-    def run(self, program: Program, key: str, name: str, seconds: float, **env: str) -> tuple[Ran, Path]:
-        """The program in a home and a folder of its own, with nothing of ours in its environment; and the file of its task."""
+    def run(
+        self, program: Program, key: str, name: str, seconds: float, feed: Path | None = None, **env: str
+    ) -> tuple[Ran, Path]:
+        """The program in a home and a folder of its own, with nothing of ours in its environment; and the file of its task.
+
+        feed: what it reads comes in two parts, the second when this file has been there and is gone.
+        """
         home, work = self.folder / name / "home", self.folder / name / "work"
         for folder in (home, work):
             folder.mkdir(parents=True)
@@ -111,8 +117,17 @@ class Rig:
             command.arguments, cwd=work, env=around | dict(command.env) | env, stdin=subprocess.PIPE, text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        said = command.stdin.splitlines(keepends=True)
+        if feed is not None and said:
+            assert process.stdin is not None
+            process.stdin.write("".join(said[:3]))
+            process.stdin.flush()
+            feed.touch()
+            with contextlib.suppress(TooLateError):
+                wait_until("the second part may come", lambda: not feed.exists(), seconds)
+            said = said[3:]
         try:
-            output, _ = process.communicate(command.stdin, timeout=seconds)
+            output, _ = process.communicate("".join(said), timeout=seconds)
             return Ran(process.returncode, output), file
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
@@ -202,7 +217,7 @@ def row_of(rig: Rig, program: Program, number: int) -> Row:
         program, works=ran.code == 0 and (DONE in ran.output or program.calls == 1) and len(invoice) >= program.calls,
         calls=len(invoice), sessions=len(sessions_of(rig, rich)), refused=rig.refusals(poor),
         shown="Budget poor-" in refused.output or "usage limit" in refused.output, cost_equal=equal,
-        output=f"{ran.output[-3000:]}\n---- refused ----\n{refused.output[-3000:]}",
+        output=f"{json.dumps(sessions_of(rig, rich), indent=1)}\n{ran.output[-3000:]}\n---- refused ----\n{refused.output[-3000:]}",
     )  # fmt: skip
 
 

@@ -152,6 +152,28 @@ async def test_ids_of_the_clients_own_pass(tmp_path: Path, operation: str, field
     assert len(house.sent) == 1
 
 
+_BOOKS = [{"conversation_id": "c"}, {"chat_id": "c", "message_id": "m"}, {"parentMessageId": "m"}, {"thread_id": "t"}, {"parent_run_id": "r"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", ["chat", "responses", "messages"])
+@pytest.mark.parametrize("fields", _BOOKS)
+async def test_a_clients_own_books_pass_and_no_unknown_server_reads_them(
+    tmp_path: Path, operation: str, fields: dict[str, Any]
+) -> None:
+    house = house_of(tmp_path, operation, "openai")
+    assert (await ask(house, operation, **fields)).status == 200
+    assert house.sent[0][1].items() >= fields.items()
+    house = house_of(tmp_path / "unknown", operation, "acme")
+    assert (await ask(house, operation, **fields)).status == 200
+    assert house.sent[0][1].keys().isdisjoint(fields)
+
+
+async def test_what_stands_deeper_is_nobodys_books(tmp_path: Path) -> None:
+    house = house_of(tmp_path, "chat", "openai")
+    told = await ask(house, "chat", tools=[{"type": "x", "conversation_id": "c"}])
+    assert told.status == 404
+
+
 async def test_an_id_that_nobody_vouches_for_does_not_go_along(tmp_path: Path) -> None:
     """A client that has nothing stored sends items whole; what only helps to diagnose is left out."""
     house = house_of(tmp_path, "responses")

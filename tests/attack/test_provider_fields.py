@@ -18,6 +18,7 @@ ONLY = {
     "models": {"m": {"upstream": "up"}, "n": {"upstream": "up", "model": "maker/n"}, "p*": {"upstream": "up"}},
     "keys": [{"name": "k", "key": KEY, "models": ["m", "n", "p*"]}],
 }
+BLOCKS = {"budgets": [{"name": "b", "limit_usd": "100", "window": "day"}]}
 
 
 @pytest.mark.parametrize("provider", ROUTERS)
@@ -44,9 +45,9 @@ ONLY = {
     ],
 )
 async def test_no_router_is_told_to_ask_another_model(tmp_path: Path, provider: str, fields: dict[str, Any]) -> None:
-    house = house_of(tmp_path, "chat", provider, **ONLY)
+    house = house_of(tmp_path, "chat", provider, **(ONLY | BLOCKS))
     told = await ask(house, "chat", **fields)
-    assert told.status in (400, 404), told.body
+    assert told.status in (400, 402, 404), told.body
     assert house.sent == []
 
 
@@ -66,6 +67,55 @@ async def test_a_router_is_told_what_the_key_may(tmp_path: Path, fields: dict[st
     assert (await ask(house, "chat", **fields)).status == 200
     if "m" in (fields.get("models") or ()):
         assert house.sent[0][1]["models"] == ["m", "maker/n"]
+
+
+OPEN = {"models": {"m": {"upstream": "up"}, "*": {"upstream": "up"}}, "keys": [{"name": "k", "key": KEY}]}
+DEARER: list[dict[str, Any]] = [
+    {"provider": {"order": ["dear"], "allow_fallbacks": False}},
+    {"provider": {"sort": "throughput"}},
+    {"provider": {"only": ["dear"], "quantizations": ["fp8"]}},
+    {"plugins": [{"id": "web", "max_results": 10}]},
+    {"model": "p/a:nitro"},
+]
+ANOTHER: list[dict[str, Any]] = [
+    {"route": "fallback"},
+    {"preset": "dear"},
+    {"plugins": [{"id": "auto-router", "allowed_models": ["*"]}]},
+    {"model": "p/a@preset/dear"},
+]
+
+
+@pytest.mark.parametrize("fields", [*DEARER, *ANOTHER])
+async def test_where_nothing_blocks_a_router_may_be_told_who_answers(tmp_path: Path, fields: dict[str, Any]) -> None:
+    house = house_of(tmp_path, "chat", "openrouter", **OPEN)
+    assert (await ask(house, "chat", **fields)).status == 200
+    assert house.sent[0][1].items() >= fields.items()
+
+
+@pytest.mark.parametrize(
+    ("provider", "settings"),
+    [
+        ("openrouter", OPEN | BLOCKS),  # the budget counts on the price of the call's own model
+        ("some-gateway", OPEN),  # it does not say what it charged
+    ],
+)
+@pytest.mark.parametrize("fields", [*DEARER, *ANOTHER])
+async def test_where_a_budget_blocks_or_the_charge_is_not_told_it_may_not(
+    tmp_path: Path, provider: str, settings: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    house = house_of(tmp_path, "chat", provider, **settings)
+    assert (await ask(house, "chat", **fields)).status == 400
+    assert house.sent == []
+
+
+@pytest.mark.parametrize("fields", ANOTHER)
+@pytest.mark.parametrize("settings", [ONLY, OPEN | {"models": {"m": {"upstream": "up"}, "p*": {"upstream": "up"}}}])
+async def test_a_list_of_models_is_not_got_past_by_a_router(
+    tmp_path: Path, settings: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    house = house_of(tmp_path, "chat", "openrouter", **settings)
+    assert (await ask(house, "chat", **fields)).status == 400
+    assert house.sent == []
 
 
 async def test_other_models_have_to_be_priced(tmp_path: Path) -> None:

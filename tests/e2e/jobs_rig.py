@@ -58,8 +58,12 @@ class JobsRig:
 def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
     return {
         "server": server(),
-        "upstreams": {"openai": {"base_url": f"{provider_url}/v1", "api_key": "sk-real-openai"}},
-        "models": {name: {"upstream": "openai"} for name in ("film-1", "film-2")},
+        "upstreams": {
+            "openai": {"base_url": f"{provider_url}/v1", "api_key": "sk-real-openai"},
+            "anthropic": {"base_url": provider_url, "api_key": "sk-real-anthropic"},
+        },
+        "models": {name: {"upstream": "openai"} for name in ("film-1", "film-2", "gpt-5", "gpt-5-mini")}
+        | {"claude-haiku-4-5": {"upstream": "anthropic"}, "fast": {"upstream": "openai", "model": "gpt-5-mini"}},
         "prices": [
             {"provider": "openai", "model": "film-1", "video_second": {"usd": "0.50", "per": 1}},
             {"provider": "openai", "model": "film-2", "video_second": {"usd": "0.125", "per": 1}},

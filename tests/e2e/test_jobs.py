@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
 from tests.e2e.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
@@ -77,6 +80,139 @@ def test_racing_videos_never_pass_a_hard_budget(rig: JobsRig) -> None:
     assert set(got) <= {"made", "budget_exceeded", "budget_busy"}
     rig.settled("poor", 2)
     assert sum(usd for nonce, usd in rig.billed().items() if nonce.startswith("poor")) == Decimal(1)
+
+
+# Files and batches
+
+
+def line(number: int, text: str, model: str = "gpt-5-mini", **fields: Any) -> dict[str, Any]:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 50} | fields
+    return {"custom_id": f"c{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def file_of(lines: list[dict[str, Any]]) -> tuple[str, bytes]:
+    return "lines.jsonl", b"\n".join(json.dumps(one).encode() for one in lines)
+
+
+def batch(client: openai.OpenAI, lines: list[dict[str, Any]], **orders: str) -> Any:
+    file = client.files.create(file=file_of(lines), purpose="batch")
+    return client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata=orders
+    )
+
+
+def test_a_batch_is_reserved_by_its_lines_and_settled_by_its_results(rig: JobsRig) -> None:
+    client = sdk(rig, session="b-1")
+    lines = [line(n, f"line=ok in={100 + n} out={n}") for n in range(30)] + [line(99, "line=failed")]
+    made = batch(client, lines, nonce="b1", after="2")
+    running = eventually(lambda: {one["operation"]: one for one in rig.entries(session="b-1")}.get("batch"), bool)
+    assert (running["status"], running["cost_usd"]) == ("running", None)
+    done = eventually(lambda: client.batches.retrieve(made.id), lambda one: one.status == "completed")
+    assert len(client.files.content(done.output_file_id).text.splitlines()) == 30
+    entry = next(one for one in rig.settled("b-1", 2) if one["operation"] == "batch")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["b1"] > 0
+    assert entry["usage"]["input"] == sum(100 + n for n in range(30))
+    assert Decimal(entry["reserved_usd"]) >= Decimal(entry["cost_usd"])
+
+
+@pytest.mark.parametrize("end", ["expired", "failed"])
+def test_a_batch_that_ends_early_costs_the_lines_that_were_answered(rig: JobsRig, end: str) -> None:
+    lines = [line(n, "line=ok in=1000 out=50", model="fast") for n in range(10)]  # by another name here
+    batch(sdk(rig, session=f"b-{end}"), lines, nonce=f"b{end}", end=end, ready="4")
+    entry = next(one for one in rig.settled(f"b-{end}", 2) if one["operation"] == "batch")
+    assert (
+        Decimal(entry["cost_usd"]) == rig.billed()[f"b{end}"] == (Decimal(0) if end == "failed" else Decimal("0.0007"))
+    )
+
+
+def test_a_cancelled_batch_costs_what_was_answered_by_then(rig: JobsRig) -> None:
+    client = sdk(rig, session="b-cancel")
+    made = batch(client, [line(n, "in=1000 out=50") for n in range(5)], nonce="bcancel", after="60", ready="2")
+    assert client.batches.cancel(made.id).status == "cancelled"
+    entry = next(one for one in rig.settled("b-cancel", 2) if one["operation"] == "batch")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["bcancel"] == Decimal("0.00035")
+
+
+def test_files_and_batches_are_their_teams_own(rig: JobsRig) -> None:
+    mine, others = sdk(rig), sdk(rig, OTHER_KEY)
+    made = batch(mine, [line(1, "in=1 out=1")], nonce="bown")
+    for call in (
+        lambda: others.batches.retrieve(made.id), lambda: others.batches.cancel(made.id),
+        lambda: others.files.content(made.input_file_id), lambda: others.files.delete(made.input_file_id),
+        lambda: others.batches.create(
+            input_file_id=made.input_file_id, endpoint="/v1/chat/completions", completion_window="24h"
+        ),
+    ):  # fmt: skip
+        with pytest.raises(openai.NotFoundError):
+            call()
+    assert made.id in [one.id for one in mine.batches.list()]
+    assert [one.id for one in others.batches.list()] == []
+    assert made.input_file_id in [one.id for one in mine.files.list()]
+    assert [one.id for one in others.files.list()] == []
+    assert mine.files.delete(made.input_file_id).deleted
+
+
+def test_a_line_without_a_bound_is_refused_by_its_number(rig: JobsRig) -> None:
+    lines = [line(1, "in=1"), line(2, "in=1", tools=[{"type": "brand_new_tool_of_theirs"}])]
+    for wrong, code in (
+        ([line(1, "x"), line(2, "x", model="gpt-5")], "invalid_request_error"),
+        ([line(1, "x", stream=True)], "invalid_request_error"),
+        ([line(1, "x", model="nobody-has-this")], "model_not_found"),
+        ([line(1, "x", temperature=0) | {"url": "/v1/audio/speech"}], "invalid_request_error"),
+    ):
+        with pytest.raises(openai.APIStatusError) as refused:
+            sdk(rig).files.create(file=file_of(wrong), purpose="batch")
+        assert refused.value.response.json()["error"]["code"] == code
+        assert refused.value.response.json()["error"]["message"].startswith("Line ")
+    assert lines
+
+
+def test_a_batch_that_a_budget_does_not_afford_is_refused(rig: JobsRig) -> None:
+    client = sdk(rig, POOR_KEY)
+    lines = [line(n, "in=1 out=1", max_tokens=100_000) for n in range(20)]
+    with pytest.raises(openai.APIStatusError) as refused:
+        batch(client, lines, nonce="bpoor")
+    assert refused.value.response.json()["error"]["code"] == "budget_exceeded"
+    assert "bpoor" not in rig.billed()
+
+
+# Anthropic
+
+
+def messages(rig: JobsRig, key: str = KEY, session: str = "") -> anthropic.Anthropic:
+    headers = {"x-taximeter-session-id": session} if session else {}
+    return anthropic.Anthropic(base_url=rig.url, api_key=key, default_headers=headers, max_retries=0)
+
+
+def asked(number: int, text: str) -> Any:
+    message = {"role": "user", "content": text}
+    return {"custom_id": f"c{number}", "params": {"model": "claude-haiku-4-5", "max_tokens": 60, "messages": [message]}}
+
+
+def test_a_message_batch_costs_the_lines_that_succeeded(rig: JobsRig) -> None:
+    client = messages(rig, session="a-1")
+    lines = [asked(n, f"nonce=a1 after=0.3 in={200 + n} out={n}") for n in range(20)]
+    made = client.messages.batches.create(requests=[*lines, asked(99, "line=failed")])
+    done = eventually(lambda: client.messages.batches.retrieve(made.id), lambda one: one.processing_status == "ended")
+    assert [one.result.type for one in client.messages.batches.results(done.id)].count("succeeded") == 20
+    (entry,) = rig.settled("a-1")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["a1"] > 0
+    assert (entry["operation"], entry["model"]) == ("batch", "claude-haiku-4-5")
+
+
+def test_a_message_batch_is_its_teams_own_and_can_be_cancelled_and_deleted(rig: JobsRig) -> None:
+    client, others = messages(rig, session="a-2"), messages(rig, OTHER_KEY)
+    made = client.messages.batches.create(
+        requests=[asked(n, "nonce=a2 after=60 ready=1 in=1000 out=10") for n in range(3)]
+    )
+    with pytest.raises(anthropic.NotFoundError):
+        others.messages.batches.retrieve(made.id)
+    assert [one.id for one in others.messages.batches.list()] == []
+    client.messages.batches.cancel(made.id)
+    assert made.id in [one.id for one in client.messages.batches.list()]
+    (entry,) = rig.settled("a-2")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["a2"] == Decimal("0.000525")
+    assert client.messages.batches.delete(made.id).type == "message_batch_deleted"
 
 
 def test_nothing_differs_when_all_have_ended(rig: JobsRig) -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from proxy.spool.writer import SpoolUnavailable
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
 
 

@@ -15,7 +15,7 @@ from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import find
 from proxy.exchange import asking
 from proxy.times import now_s
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
 TEXT = (
@@ -32,7 +32,7 @@ def at(provider: str, model: str, limit: str, **budget: Any) -> dict[str, Any]:
                 "base_url": "http://127.0.0.1:1/v1",
                 "api_key": "sk-up",
                 "provider": provider,
-                "dialect": dialects.get(provider, "openai"),
+                **({"dialect": dialects[provider]} if provider in dialects else {}),
             }
         },
         "models": {"m": {"upstream": "up", "model": model, "context_tokens": 400_000}},
@@ -86,6 +86,12 @@ async def test_the_providers_own_count_is_asked_for_where_there_is_no_tokenizer(
     assert asked.keys() == {"model", "messages", "system"}
     assert asked["model"] == "claude-x"
     assert house.records()[2]["reserved_nanousd"] < 170_000_000
+
+
+async def test_a_provider_is_asked_by_whatever_name_the_configuration_calls_it(build: Build) -> None:
+    house = build(**at("Claude", "claude-x", "0.25", ceiling="strict"))
+    assert (await messages(house, counted(input_tokens=16_000), anthropic_answer())).status == 200
+    assert paths(house) == ["/v1/v1/messages/count_tokens", "/v1/v1/messages"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.exchange import unseen
-from proxy.upstream.pool import UpstreamError
+from proxy.upstream.connection import UpstreamError
 from tests.flow.house import Answer, Build, House, Line, whole
 from tests.flow.test_hangups import settled, talk
 

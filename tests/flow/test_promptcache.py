@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.flow.house import Answer, Build, House
 
@@ -17,11 +18,11 @@ LIMIT = 800_000_000
 class Talk:
     """One conversation, marked at its end with every turn, with a provider that has a cache."""
 
-    def __init__(self, build: Build, **budget: Any) -> None:
+    def __init__(self, build: Build, provider: str = "anthropic", **budget: Any) -> None:
         self.house: House = build(
-            upstreams={"up": {"base_url": "http://127.0.0.1:1", "api_key": "sk-up", "provider": "anthropic"}},
+            upstreams={"up": {"base_url": "http://127.0.0.1:1", "api_key": "sk-up", "provider": provider}},
             models={"m": {"upstream": "up", "model": "claude-x", "context_tokens": 400_000}},
-            prices=[{"provider": "anthropic", "model": "claude-x", "input": "10", "cache_read": "1", "cache_write_5m": "12.5", "cache_write_1h": "20", "output": "10"}],
+            prices=[{"provider": provider, "model": "claude-x", "input": "10", "cache_read": "1", "cache_write_5m": "12.5", "cache_write_1h": "20", "output": "10"}],
             budgets=[{"name": "b", "limit_usd": "0.80", "window": "total"} | budget],
         )  # fmt: skip
         self.house.answering = self._answer
@@ -58,8 +59,9 @@ class Talk:
         raise AssertionError("nothing stops it")
 
 
-async def test_what_the_cache_holds_is_bounded_at_the_price_of_reading_it(build: Build) -> None:
-    talk = Talk(build)
+@pytest.mark.parametrize("provider", ["anthropic", "claude", "Anthropic"])
+async def test_what_the_cache_holds_is_bounded_at_the_price_of_reading_it(build: Build, provider: str) -> None:
+    talk = Talk(build, provider)
     await talk.until_refused()
     assert LIMIT - 2 * TOKENS * READ - 1024 * OUTPUT < talk.billed <= LIMIT
 

@@ -192,6 +192,20 @@ async def test_a_conversation_that_was_counted_is_bounded_by_its_count(build: Bu
     assert 16_000_000 < reserved["reserved_nanousd"] < 17_000_000
 
 
+@pytest.mark.parametrize(("limit_usd", "counted"), [("0.08", 1), ("80", 0)])
+async def test_a_conversation_is_counted_once_its_money_could_run_short(
+    limit_usd: str, counted: int, build: Build
+) -> None:
+    house = build(
+        budgets=[{"name": "b", "limit_usd": limit_usd, "window": "total"}],
+        models={"m": {"upstream": "up", "context_tokens": 200_000}},
+    )
+    history = [{"role": "user", "content": "The quick brown fox. " * 1000}]
+    usage = {"prompt_tokens": 5_000, "completion_tokens": 10, "total_tokens": 5_010}
+    told = await house.ask(whole(usage=usage), messages=history, headers={"x-taximeter-session-id": "s"})
+    assert (told.status, len(house.plane.prefixes)) == (200, counted)
+
+
 # After a restart: what the ledger has of a session
 
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from proxy.upstream import pool as upstream
+from proxy.upstream import connection as upstream
 from proxy.upstream.connect import Origin, origin_of
-from proxy.upstream.pool import UpstreamClient, UpstreamError, encode_head
+from proxy.upstream.connection import UpstreamError
+from proxy.upstream.pool import UpstreamClient, encode_head
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -23,6 +23,7 @@ from proxy.exchange import gate as relay
 from proxy.ledger import shipping
 from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
+from proxy.upstream import connection as upstream_connection
 from proxy.upstream import pool as upstream
 
 from .points import FOLDER
@@ -90,15 +91,15 @@ def _set_up_data() -> None:
             reached(f"after-{kind}")
 
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
-    send = upstream._Connection.send
+    send = upstream_connection.Connection.send
 
-    def sending(connection: upstream._Connection, head: bytes, body: bytes) -> upstream.Response:
+    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> upstream_connection.Response:
         reached("before-send")
         response = send(connection, head, body)
         reached("after-send")
         return response
 
-    upstream._Connection.send = sending  # type: ignore[method-assign]  # that is the point
+    upstream_connection.Connection.send = sending  # type: ignore[method-assign]  # that is the point
     _around(attempt.Attempt, "reserve", after="after-reserve")
     _around(upstream.UpstreamClient, "send", after="after-head")
     _around(relay.StreamGate, "feed", before="mid-stream")

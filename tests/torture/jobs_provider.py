@@ -1,4 +1,5 @@
-"""A fake provider of jobs, with a bill of its own: video in OpenAI's form. It shares no code with the product.
+"""A fake provider of jobs, with a bill of its own: OpenAI's video, files and batches, Anthropic's batches. It shares no code with
+the product.
 
 What becomes of a job stands in its prompt, so that a test and not the proxy decides it: `end=done; after=0.2; nonce=7`.
 
@@ -8,6 +9,9 @@ What becomes of a job stands in its prompt, so that a test and not the proxy dec
 | `failed`, `cancelled`, `expired` | it ends without a result | nothing |
 | `refunded` | done; `later` seconds after that the money is given back | nothing, in the end |
 | `forgotten` | after `after` seconds nobody knows its id any more | seconds x rate |
+
+A line of a batch orders its own end and usage in its text (`line=ok in=100 out=20`; `line=failed`), the batch the rest in its
+metadata (OpenAI) or in its first line. A batch that expires or is cancelled has answered the first `ready` lines.
 
 The bill is a file of JSON lines, `{"nonce", "id", "usd", "why"}`, on disk before any answer that follows from it.
 """
@@ -19,6 +23,7 @@ import json
 import re
 import threading
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +31,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_server import Handler
+
+PER_MILLION_USD = {"gpt-5-mini": ("0.125", "1.00"), "gpt-5": ("0.625", "5.00"), "claude-haiku-4-5": ("0.50", "2.50")}
+"""USD for a million tokens in a batch, in and out, by model: the half of the list price."""
 
 RATE_USD = {"film-1": Decimal("0.50"), "film-2": Decimal("0.125")}
 """USD a second, by model."""
@@ -76,14 +84,15 @@ class Provider:
         self.bill = bill.open("a", encoding="utf-8")
         self.jobs: dict[str, Job] = {}
         self.requests: dict[str, int] = {}
+        self.files: dict[str, dict[str, Any]] = {}
+        self.most_at_once = 0
 
     def begin(self, kind: str, body: dict[str, Any], text: str, usd: Decimal) -> Job:
         """A new job. What it will be billed is settled here, by the provider's own rule, and written down."""
         with _LOCK:
             job = Job(len(self.jobs) + 1, kind, body, text)
             self.jobs[job.id] = job
-            billed = usd if job.end in ("done", "forgotten") else Decimal(0)
-            self.write(job, billed, job.end)
+            self.write(job, usd, job.end)
         return job
 
     def write(self, job: Job, usd: Decimal, why: str) -> None:
@@ -103,8 +112,25 @@ class Requests(Handler):
             self.send_json(provider.requests)
         elif path.startswith("/videos"):
             self.videos(path.split("/")[2:])
+        elif path.startswith("/files"):
+            self.files(path.split("/")[2:])
+        elif path.startswith("/batches"):
+            self.batches(path.split("/")[2:])
+        elif path.startswith("/messages/batches"):
+            self.message_batches(path.split("/")[3:])
         else:
             self.missing()
+
+    def read_body(self) -> bytes:
+        """With a length, or in chunks."""
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return super().read_body()
+        pieces = []
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
     def missing(self) -> None:
         self.send_json({"error": {"message": "there is no such thing", "code": "not_found"}}, status=404)
@@ -115,7 +141,9 @@ class Requests(Handler):
         if self.command == "POST":
             body = self.fields()
             seconds = int(body.get("seconds", "4")) * int(body.get("n", 1))
-            job = self.provider.begin("video", body, str(body["prompt"]), RATE_USD[body["model"]] * seconds)
+            billed = orders_in(str(body["prompt"])).get("end", "done") in ("done", "forgotten")
+            usd = RATE_USD[body["model"]] * seconds if billed else Decimal(0)
+            job = self.provider.begin("video", body, str(body["prompt"]), usd)
             self.send_json(self.video(job))
             return
         if not rest:
@@ -143,6 +171,122 @@ class Requests(Handler):
             "error": {"code": status, "message": status} if told == "failed" else None,
         }  # fmt: skip
 
+    # Files and batches in OpenAI's form
+
+    def files(self, rest: list[str]) -> None:
+        known = self.provider.files
+        if self.command == "POST":
+            body = self.fields()
+            data = body["file"].encode()
+            with _LOCK:
+                number = len(known) + 1
+                file = {"id": f"file_{number:08d}", "object": "file", "bytes": len(data), "purpose": body["purpose"],
+                        "filename": "lines.jsonl", "created_at": int(time.time()), "status": "processed"}  # fmt: skip
+                known[file["id"]] = file | {"data": data}
+            self.send_json(file)
+        elif not rest:
+            self.page([{k: v for k, v in file.items() if k != "data"} for file in known.values()])
+        elif rest[0] not in known:
+            self.missing()
+        elif self.command == "DELETE":
+            del known[rest[0]]
+            self.send_json({"id": rest[0], "deleted": True, "object": "file"})
+        elif rest[1:] == ["content"]:
+            self.send(known[rest[0]]["data"], kind="application/octet-stream")
+        else:
+            self.send_json({k: v for k, v in known[rest[0]].items() if k != "data"})
+
+    def batches(self, rest: list[str]) -> None:
+        if self.command == "POST" and not rest:
+            body = json.loads(self.read_body())
+            lines = [
+                json.loads(line) for line in self.provider.files[body["input_file_id"]]["data"].splitlines() if line
+            ]
+            text = " ".join(f"{name}={value}" for name, value in (body.get("metadata") or {}).items())
+            job = self.provider.begin("batch", body | {"lines": lines}, text, _batch_usd(lines, orders_in(text)))
+            self.send_json(self.batch(job))
+            return
+        if not rest:
+            self.page([self.batch(job) for job in list(self.provider.jobs.values()) if job.id.startswith("batch")])
+            return
+        job = self.provider.jobs.get(rest[0])
+        if job is None or job.status() == "forgotten":
+            self.missing()
+            return
+        if rest[1:] == ["cancel"] and job.status() == "running":
+            job.cancelled = True
+            self.provider.write(job, _batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
+        self.send_json(self.batch(job))
+
+    def batch(self, job: Job) -> dict[str, Any]:
+        status = job.status()
+        told = {"running": "in_progress", "done": "completed"}.get(status, status)
+        answered = _answered(job.body["lines"], job.orders | {"end": status})
+        good = [line for line in answered if _orders_of(line).get("line") != "failed"]
+        output = None
+        if status != "running" and good:
+            output = f"file_out_{job.id}"
+            data = "".join(json.dumps(_output_line(line)) + "\n" for line in answered if line in good)
+            self.provider.files[output] = {"id": output, "object": "file", "bytes": len(data), "purpose": "batch_output",
+                                           "filename": "out.jsonl", "created_at": 0, "data": data.encode()}  # fmt: skip
+        ended = int(job.due) if status != "running" else None
+        return {
+            "id": job.id, "object": "batch", "endpoint": job.body["endpoint"], "input_file_id": job.body["input_file_id"],
+            "completion_window": "24h", "status": told, "created_at": int(job.created), "output_file_id": output,
+            "error_file_id": None, f"{told}_at": ended, "metadata": job.body.get("metadata"),
+            "request_counts": {"total": len(job.body["lines"]), "completed": len(good) if ended else 0,
+                               "failed": len(answered) - len(good) if ended else 0},
+        }  # fmt: skip
+
+    # Batches in Anthropic's form
+
+    def message_batches(self, rest: list[str]) -> None:
+        if self.command == "POST" and not rest:
+            requests = json.loads(self.read_body())["requests"]
+            lines = [{"custom_id": one["custom_id"], "body": one["params"]} for one in requests]
+            orders = _orders_of(lines[0])
+            text = " ".join(f"{name}={value}" for name, value in orders.items())
+            job = self.provider.begin("msgbatch", {"lines": lines}, text, _batch_usd(lines, orders))
+            self.send_json(self.message_batch(job))
+            return
+        if not rest:
+            mine = [
+                self.message_batch(job) for job in list(self.provider.jobs.values()) if job.id.startswith("msgbatch")
+            ]
+            self.send_json({"data": mine, "has_more": False, "first_id": None, "last_id": None})
+            return
+        job = self.provider.jobs.get(rest[0])
+        if job is None or job.status() == "forgotten":
+            self.missing()
+        elif self.command == "DELETE":
+            job.deleted = True
+            self.send_json({"id": job.id, "type": "message_batch_deleted"})
+        elif rest[1:] == ["results"]:
+            answered = _answered(job.body["lines"], job.orders | {"end": job.status()})
+            self.send("".join(json.dumps(_result(line, line in answered)) + "\n" for line in job.body["lines"]).encode(),
+                      kind="application/binary")  # fmt: skip
+        else:
+            if rest[1:] == ["cancel"] and job.status() == "running":
+                job.cancelled = True
+                self.provider.write(job, _batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
+            self.send_json(self.message_batch(job))
+
+    def message_batch(self, job: Job) -> dict[str, Any]:
+        status, lines = job.status(), job.body["lines"]
+        answered = _answered(lines, job.orders | {"end": status}) if status != "running" else []
+        failed = [line for line in answered if _orders_of(line).get("line") == "failed"]
+        left = len(lines) - len(answered) if status != "running" else 0
+        host = "https://provider.invalid"  # as the real one names its own
+        return {
+            "id": job.id, "type": "message_batch", "processing_status": "in_progress" if status == "running" else "ended",
+            "request_counts": {"processing": len(lines) if status == "running" else 0, "errored": len(failed),
+                               "succeeded": len(answered) - len(failed), "canceled": left if status == "cancelled" else 0,
+                               "expired": left if status == "expired" else 0},
+            "created_at": _rfc3339(job.created), "expires_at": _rfc3339(job.created + 86400), "archived_at": None,
+            "cancel_initiated_at": None, "ended_at": None if status == "running" else _rfc3339(job.due),
+            "results_url": None if status == "running" else f"{host}/v1/messages/batches/{job.id}/results",
+        }  # fmt: skip
+
     def page(self, items: list[dict[str, Any]]) -> None:
         """OpenAI's paging, the newest first."""
         query = {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
@@ -160,8 +304,70 @@ class Requests(Handler):
         raw = self.read_body()
         if not raw.startswith(b"--"):
             return dict(json.loads(raw))
-        found = re.findall(rb'name="(\w+)"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', raw, re.DOTALL)
-        return {name.decode(): value.decode() for name, value in found}
+        boundary = raw.partition(b"\r\n")[0]
+        found = {}
+        for piece in raw.split(boundary)[1:-1]:
+            head, _, data = piece.partition(b"\r\n\r\n")
+            name = re.search(rb'name="(\w+)"', head)
+            assert name is not None
+            found[name[1].decode()] = data.removesuffix(b"\r\n").decode()
+        return found
+
+
+def _orders_of(line: dict[str, Any]) -> dict[str, str]:
+    return orders_in(json.dumps(line["body"]))
+
+
+def _answered(lines: list[dict[str, Any]], orders: dict[str, str]) -> list[dict[str, Any]]:
+    """The lines that a batch with this end has answered."""
+    end = orders.get("end", "done")
+    if end in ("failed", "running"):
+        return []
+    return lines[: int(orders.get("ready", "0"))] if end in ("expired", "cancelled") else lines
+
+
+def _tokens(line: dict[str, Any]) -> tuple[int, int]:
+    orders = _orders_of(line)
+    return int(orders.get("in", "10")), int(orders.get("out", "5"))
+
+
+def _batch_usd(lines: list[dict[str, Any]], orders: dict[str, str]) -> Decimal:
+    """What the answered lines come to, to the nano-dollar."""
+    total = Decimal(0)
+    for line in _answered(lines, orders):
+        if _orders_of(line).get("line") != "failed":
+            given, taken = _tokens(line)
+            in_usd, out_usd = PER_MILLION_USD[line["body"]["model"]]
+            total += (given * Decimal(in_usd) + taken * Decimal(out_usd)) / 1_000_000
+    return total.quantize(Decimal("1e-9"))
+
+
+def _output_line(line: dict[str, Any]) -> dict[str, Any]:
+    given, taken = _tokens(line)
+    body: dict[str, Any] = {"id": "r", "model": line["body"]["model"]}
+    if line["url"] == "/v1/responses":
+        body |= {"object": "response", "status": "completed", "output": [],
+                 "usage": {"input_tokens": given, "output_tokens": taken, "total_tokens": given + taken}}  # fmt: skip
+    else:
+        body |= {"object": "chat.completion", "choices": [],
+                 "usage": {"prompt_tokens": given, "completion_tokens": taken, "total_tokens": given + taken}}  # fmt: skip
+    return {"id": "l", "custom_id": line["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
+
+
+def _result(line: dict[str, Any], answered: bool) -> dict[str, Any]:
+    given, taken = _tokens(line)
+    result: dict[str, Any] = {"type": "expired"}
+    if answered and _orders_of(line).get("line") == "failed":
+        result = {"type": "errored", "error": {"type": "error", "error": {"type": "api_error", "message": "no"}}}
+    elif answered:
+        message = {"id": "m", "type": "message", "role": "assistant", "model": line["body"]["model"], "content": [],
+                   "stop_reason": "end_turn", "usage": {"input_tokens": given, "output_tokens": taken}}  # fmt: skip
+        result = {"type": "succeeded", "message": message}
+    return {"custom_id": line["custom_id"], "result": result}
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ BUGS: tuple[Bug, ...] = (
          "stops = not destination.bills_after_disconnect", "stops = False", _HANGUPS),
     _bug("usage of each choice is taken for all", "proxy/dialects/openai.py", "call.sequences > 1", "call.sequences > 9",
          _HANGUPS),
-    _bug("what we break off passes for whole", "proxy/upstream/pool.py",
+    _bug("what we break off passes for whole", "proxy/upstream/connection.py",
          '        self._fail("reset", "the answer was broken off here")', "        self.close()",
          f"{_FLOW}test_upstream.py"),
     # streams

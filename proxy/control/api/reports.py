@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -9,13 +10,21 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from proxy.control.api.questions import Control, Span
+from proxy.ledger.rollups import DAY_US
+from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
 from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import MarginShown, margin_answer
+from proxy.reports.month import MonthQuestion, mark_up_of
+from proxy.reports.month_answer import MonthShown, month_answer
+from proxy.reports.months import before, month_at, month_named
+from proxy.reports.reprice import reprice as find_repricings
+from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
-from proxy.times import now_s, now_us
+from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
+from proxy.times import BadQuestion, now_s, now_us
 
 router = APIRouter(prefix="/reports")
 
@@ -59,6 +68,66 @@ def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     since, until = question.moments()
     asked = Question(by=_names(question.by), since=since, until=until, zone=zone_named(question.tz))
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
+
+
+class MonthAsked(ReportQuestion):
+    """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more."""
+
+    month: Annotated[str, Field(max_length=20)] | None = None
+    by: str = "team"
+    mark_up: Annotated[str, Field(max_length=40)] = "0"
+
+
+@router.get("/month", response_model=MonthShown)
+def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
+    """What each group is charged for a month, in cents that add up. (`taximeter report month --close` closes it.)"""
+    zone, now = zone_named(question.tz), now_us()
+    since, _ = question.moments()
+    default = before(month_at(now, zone), zone) if since is None else month_at(since, zone)
+    asked = MonthQuestion(
+        month=month_named(question.month, zone) if question.month else default,
+        by=_names(question.by),
+        mark_up=mark_up_of(question.mark_up),
+        zone=zone,
+    )
+    return _formed(month_answer(state.engine, asked, now), question)
+
+
+@router.get("/reprice", response_model=RepriceShown)
+def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
+    """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
+    corrects them.)"""
+    zone_named(question.tz)  # its times need none, and a wrong one is told all the same
+    since, until = question.moments()
+    ends = now_us() if until is None else until
+    begins = ends - DAY_US if since is None else since
+    if ends - begins > 31 * DAY_US:
+        raise BadQuestion("at most 31 days at once: every entry is priced again")
+    found = find_repricings(state.engine, state.own_book(), begins, ends)
+    return _formed(reprice_answer(found, begins, ends, applied=False), question)
+
+
+class WhatIfAsked(ReportQuestion):
+    """`swap`: FROM=TO, several with commas between. `tier`: batch, flex or priority. `cache`: the share of the input that is
+    read from a cache. Without a time: the last 30 days."""
+
+    swap: Annotated[str, Field(max_length=4000)] = ""
+    tier: Annotated[str, Field(max_length=40)] | None = None
+    cache: Annotated[str, Field(max_length=40)] | None = None
+
+
+@router.get("/what-if", response_model=WhatIfShown)
+def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
+    """What the period's calls would have cost otherwise. (`taximeter report what-if --prices FILE` takes a price list.)"""
+    zone_named(question.tz)  # as above
+    now, book = now_us(), state.own_book()
+    since, until = question.moments()
+    ends = now if until is None else until
+    begins = ends - 30 * DAY_US if since is None else since
+    swaps = tuple(swap_of(text, book, min(ends, now) // 1_000_000) for text in _names(question.swap))
+    change = Change(swaps, question.tier, cache_share(question.cache))
+    learned = learned_ratios(Path(state.config().data_dir))
+    return _formed(what_if_answer(state.engine, book, change, begins, ends, learned, now), question)
 
 
 def _formed(answer: Answer, question: ReportQuestion) -> Any:

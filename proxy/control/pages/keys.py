@@ -36,7 +36,7 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
     known = {row["name"] for row in rows}
     lines += [
         Row(
-            {"name": name, "state": "deleted", "cost": row.cost_nanousd, "calls": row.requests},
+            {"name": name, "state": "deleted", "cost": _cost(row), "calls": row.requests},
             {"cost": _spend_link(name)},
             muted=True,
         )
@@ -70,10 +70,16 @@ def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
         "expires": None if at is None else int(at.timestamp() * 1e6),
         "used": key["last_used"],
         "calls": spent.requests if spent else 0,
-        "cost": spent.cost_nanousd if spent else 0,
+        "cost": _cost(spent) if spent else 0,
     }
     link = _spend_link(key["name"])
     return Row(cells, {"name": link, "cost": link, "calls": f"/calls?since=30d&filter.key={view.part(key['name'])}"})
+
+
+def _cost(spent: SpendRow) -> int | None:
+    """None where no call has a price."""
+    is_unknown = spent.requests and spent.unpriced_requests == spent.requests and not spent.cost_nanousd
+    return None if is_unknown else spent.cost_nanousd
 
 
 def _spend_link(name: str) -> str:

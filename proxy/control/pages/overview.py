@@ -9,13 +9,16 @@ from typing import Any
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import first, view
 from proxy.control.pages.calls import table_of
+from proxy.control.pages.explain import explained_of, main_part
 from proxy.control.pages.live import Look
 from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import nano
 from proxy.control.state import ControlState
 from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.explain import ExplainQuestion
 from proxy.times import now_s, now_us
 
 _CALLS_SHOWN = 25
@@ -75,44 +78,25 @@ def _month(asked: Asked) -> dict[str, Any]:
 
 
 def _moved(asked: Asked) -> list[dict[str, Any]]:
-    """The models whose cost changed most between the last seven days and the seven before, each with the larger reason."""
+    """What moved the bill of the last seven days against the seven before, each with the reason that weighs most."""
     now = asked.now_us
-    engine = asked.state.engine
-    after = {row.group["model"]: row for row in spend_by(engine, ["model"], now - _WEEK_US, None)}
-    before = {row.group["model"]: row for row in spend_by(engine, ["model"], now - 2 * _WEEK_US, now - _WEEK_US)}
+    question = ExplainQuestion(("model",), now - _WEEK_US, now, None, asked.address.zone)
+    movers = explained_of(asked, question).movers[:_MOVERS]
+    changes = [nano(mover.difference_usd) or 0 for mover in movers]
+    decimals = view.decimals_for(changes)
     moved = []
-    for name in after.keys() | before.keys():
-        new, old = after.get(name), before.get(name)
-        cost, earlier = (new.cost_nanousd if new else 0), (old.cost_nanousd if old else 0)
-        calls, calls_before = (new.requests if new else 0), (old.requests if old else 0)
-        moved.append((cost - earlier, name, _reason(cost, earlier, calls, calls_before)))
-    moved.sort(key=lambda item: (-abs(item[0]), item[1] or ""))
-    decimals = view.decimals_for(change for change, _, _ in moved[:_MOVERS])
-    return [
-        {
-            "name": name or "no model",
-            "change": ("+" if change > 0 else "") + view.usd(change, decimals),
-            "up": change > 0,
-            "reason": reason,
-            "link": f"/spend?by=key&since=7d&filter.model={view.part(name or '')}&compare=1",
-        }
-        for change, name, reason in moved[:_MOVERS]
-        if change
-    ]
-
-
-def _reason(cost: int, earlier: int, calls: int, calls_before: int) -> str:
-    """What most of a change comes from: how many calls there were, or what each cost."""
-    if not calls_before:
-        return f"new: {view.count(calls)} call{'' if calls == 1 else 's'}"
-    if not calls:
-        return f"gone: {view.count(calls_before)} calls before"
-    by_calls = (calls - calls_before) * (cost * calls_before + earlier * calls)
-    by_each = (cost * calls_before - earlier * calls) * (calls + calls_before)
-    if abs(by_calls) >= abs(by_each):
-        return f"calls {100 * (calls - calls_before) / calls_before:+.0f} %"
-    each, each_before = cost / calls, earlier / calls_before
-    return f"each call {100 * (each - each_before) / each_before:+.0f} %" if each_before else "calls have a price now"
+    for mover, change in zip(movers, changes, strict=True):
+        name = (mover.__pydantic_extra__ or {}).get("model")
+        moved.append(
+            {
+                "name": name or "no model",
+                "change": ("+" if change > 0 else "") + view.usd(change, decimals),
+                "up": change > 0,
+                "reason": main_part(mover.parts.model_dump()),
+                "link": f"/spend?by=key&since=7d&filter.model={view.part(name or '')}&compare=1",
+            }
+        )
+    return moved
 
 
 def looks(state: ControlState) -> list[list[Look]]:

@@ -16,7 +16,22 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response, Streamin
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from proxy.control.api.auth import Guard
-from proxy.control.pages import budgets, calls, first, health, keys, models, overview, sessions, spend, view
+from proxy.control.pages import (
+    budgets,
+    calls,
+    customers,
+    explain,
+    first,
+    health,
+    keys,
+    models,
+    month,
+    overview,
+    sessions,
+    spend,
+    view,
+    what_if,
+)
 from proxy.control.pages.address import Address, query, ranges, read
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
 from proxy.control.pages.live import Live
@@ -38,11 +53,15 @@ PAGES: tuple[Page, ...] = (
     sessions.ONE,
     budgets.PAGE,
     budgets.ONE,
-    keys.PAGE,
+    customers.PAGE,
+    month.PAGE,
     models.PAGE,
+    keys.PAGE,
+    explain.PAGE,
+    what_if.PAGE,
     health.PAGE,
 )
-ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS)
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024

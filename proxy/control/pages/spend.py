@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from proxy.control.pages import attributes, view
@@ -317,6 +317,7 @@ def _chart(asked: Asked, choice: _Choice, shown: Sequence[Key]) -> dict[str, Any
         "from": None if choice.since is None else choice.since // 1_000_000,
         "to": choice.until // 1_000_000,
         "at": [_at(time, address) for time in times],
+        "ends": [_end(time, choice.step, address) for time in times],
         "labels": [time[:16].replace("T", " ") for time in times],
         "series": [
             {
@@ -341,6 +342,18 @@ def _at(time: str, address: Address) -> int:
     text = f"{time}-01" if len(time) == 7 else time
     moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=address.zone)).timestamp())
+
+
+def _end(time: str, step: str, address: Address) -> int:
+    """Epoch seconds of the next period's begin, by the calendar of the reader's zone."""
+    begin = datetime.fromtimestamp(_at(time, address), address.zone)
+    if step == "hour":
+        return int(begin.timestamp()) + 3600
+    if step == "month":
+        following = (begin + timedelta(days=32)).replace(day=1)
+    else:
+        following = begin + timedelta(days=7 if step == "week" else 1)
+    return int(following.timestamp())
 
 
 def totals(rows: Sequence[SpendRow]) -> _Sums:

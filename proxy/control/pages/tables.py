@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from proxy.control.pages import view
-from proxy.money import usd_text
+from proxy.money import NANO, usd_text
 from proxy.reports.sheets import harmless
 from proxy.times import rfc3339
 
@@ -35,13 +36,15 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """cells: column -> value. links: column -> where it leads. depth: how far it is set in. muted: no row like the others."""
+    """cells: column -> value. links: column -> where it leads. depth: how far it is set in. muted: no row like the others.
+    bad: columns whose values are a loss."""
 
     cells: Mapping[str, Any]
     links: Mapping[str, str] = {}
     depth: int = 0
     muted: bool = False
     bar: float | None = None
+    bad: Sequence[str] = ()
 
 
 class Table(NamedTuple):
@@ -66,6 +69,11 @@ class Cell(NamedTuple):
     at: str = ""
 
 
+def nano(usd: str | None) -> int | None:
+    """USD as the reports write them, as nano-USD; below a nano-dollar it is rounded."""
+    return None if usd is None else round(Decimal(usd) * NANO)
+
+
 class Line(NamedTuple):
     cells: Sequence[Cell]
     depth: int
@@ -88,9 +96,11 @@ def lines(table: Table) -> list[Line]:
 
 def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
     value, link = row.cells.get(column.name), row.links.get(column.name, "")
-    css = "num" if column.kind in _NUMBERS else column.kind
+    css: str = "num" if column.kind in _NUMBERS else column.kind
     if value is None:
         return Cell("–", f"{css} muted", link)
+    if column.name in row.bad:
+        css += " bad"
     match column.kind:
         case "usd" | "rate":
             return Cell(view.usd(value, decimals[column.name]), css, link, f"${usd_text(value)}")

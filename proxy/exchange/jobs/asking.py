@@ -6,21 +6,24 @@ import asyncio
 from collections.abc import Mapping
 
 from proxy.access.stored_owners import digest
+from proxy.config.model import Config
 from proxy.errors import stored_not_found
-from proxy.exchange.jobs.end import end_job
+from proxy.exchange.jobs.end import end_job, note_leaves
+from proxy.exchange.jobs.results import Priced, read_results
 from proxy.exchange.plane import Plane
-from proxy.jobs.api import Answer, JobApi
+from proxy.jobs.api import Answer, Ended, JobApi
 from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s
 from proxy.types import Identity
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
-from proxy.upstream.pool import Response, UpstreamError
 from proxy.upstream.requests import request_head
 from proxy.wire import lenient
 
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
 _ANSWER_S = 60.0
+_RESULTS_S = 3600.0
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _NO_HEADERS: Mapping[bytes, bytes] = {}
 
@@ -54,6 +57,13 @@ async def find_jobs(plane: Plane, digests: list[str], *, patient: bool = True) -
 
 def destination_of(plane: Plane, upstream: str, api: JobApi) -> Destination | None:
     return plane.configured.destinations.get((upstream, api.family.name))
+
+
+def home_of(config: Config, api: JobApi) -> str:
+    """The upstream that an API's lists and files are at: of those that speak its dialect the provider's own, else the first."""
+    speaking = [name for name, row in config.upstreams.items() if api.family.name in row.spoken(name)]
+    own = [name for name in speaking if config.upstreams[name].provider_name(name) in api.providers]
+    return next(iter([*own, *speaking]), "")
 
 
 async def send(
@@ -90,7 +100,7 @@ async def ask(plane: Plane, job: Job) -> None:
     except (UpstreamError, TimeoutError):
         return
     if answer is not None:
-        await seen(plane, job, answer)
+        await seen(plane, job, answer, wait=True)
 
 
 async def whole(response: Response) -> Answer | None:
@@ -112,8 +122,9 @@ def answer_of(response: Response, body: bytes) -> Answer | None:
     return Answer(response.status, value, headers)
 
 
-async def seen(plane: Plane, job: Job, answer: Answer) -> None:
-    """What a provider said of a job: settle it, if that is its end and nobody is about to."""
+async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) -> None:
+    """What a provider said of a job: settle it, if that is its end and nobody is about to. Results are read behind the
+    caller's back, unless it waits."""
     api = BY_NAME[job.api]
     if answer.status >= 300 or (job.ended and not api.changes_later):
         return
@@ -121,7 +132,44 @@ async def seen(plane: Plane, job: Job, answer: Answer) -> None:
     if ended is None or job.id in plane.jobs.ending:
         return
     plane.jobs.ending.add(job.id)
+    if not ended.results:
+        await _end(plane, job, ended)
+        return
+    if ended.leaves:  # its client may fetch them before they were read here
+        note_leaves(plane, job, ended.leaves)
+    task = asyncio.create_task(_end(plane, job, ended))
+    plane.jobs.tasks.add(task)
+    task.add_done_callback(plane.jobs.tasks.discard)
+    if wait:
+        await task
+
+
+async def _end(plane: Plane, job: Job, ended: Ended) -> None:
     try:
-        await end_job(plane, job, ended)
+        if not ended.results:
+            await end_job(plane, job, ended)
+            return
+        priced = await _priced(plane, job, ended)
+        if priced is not None:
+            await end_job(plane, job, ended, priced.cost, priced.reading)
+        elif (ended.reading is not None and ended.reading.source != "none") or now_s() > job.deadline_at / 1e6:
+            await end_job(plane, job, ended)
     finally:
         plane.jobs.ending.discard(job.id)
+
+
+async def _priced(plane: Plane, job: Job, ended: Ended) -> Priced | None:
+    api = BY_NAME[job.api]
+    destination = destination_of(plane, job.upstream, api)
+    if destination is None:
+        return None
+    at_s = max(min(ended.at_s or int(now_s()), int(now_s())), job.created_at // 1_000_000)
+
+    async def fetch(path: str) -> Response:
+        return await send(plane, destination, api, "GET", path, attempt_id=job.id)
+
+    try:
+        async with asyncio.timeout(_RESULTS_S):
+            return await read_results(plane, job, fetch, ended.results, at_s)
+    except (UpstreamError, TimeoutError):
+        return None

@@ -6,8 +6,7 @@ from typing import Any
 
 from pricing.cost import Cost
 from proxy.access.stored_owners import Holder
-from proxy.exchange.jobs.asking import job_digest
-from proxy.exchange.jobs.end import end_job
+from proxy.exchange.jobs.asking import job_digest, seen
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, JobEndpoint
 from proxy.jobs.job import Job
@@ -33,9 +32,7 @@ class Begun(Unary):
             (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
         )
         headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.response.headers}
-        ended = endpoint.api.read_end(job, Answer(status, value, headers))
-        if ended is not None:  # some are done at once
-            await end_job(plane, job, ended)
+        await seen(plane, job, Answer(status, value, headers))  # some are done at once
         return None
 
     def _job(self, endpoint: JobEndpoint, job_id: str) -> Job:

@@ -52,7 +52,7 @@ async def end_job(
     if step.action == "nothing":
         return job
     amounts = _amounts(plane, job, cost, reading)
-    leaves = _leaves(plane, job, ended.leaves)
+    leaves = note_leaves(plane, job, ended.leaves)
     _write(plane, job, ended, cost, reading or Reading(), amounts, leaves)
     settled = job._replace(
         state=step.state, ended=True, revision=job.revision + 1, settled=amounts,
@@ -94,7 +94,7 @@ def _amounts(plane: Plane, job: Job, cost: Cost | None, reading: Reading | None)
     return amounts
 
 
-def _leaves(plane: Plane, job: Job, ids: Sequence[str]) -> Sequence[str]:
+def note_leaves(plane: Plane, job: Job, ids: Sequence[str]) -> Sequence[str]:
     """What it left at its provider is its team's; digests for the ledger."""
     digests = [digest(job.owner, one) for one in ids]
     if digests:

@@ -10,19 +10,32 @@ from urllib.parse import parse_qs, quote
 
 import orjson
 
-from proxy.config.model import Config
+from proxy.access.stored_owners import digest
 from proxy.downstream.client import Client
 from proxy.errors import not_found, upstream_timeout, upstream_unreachable
-from proxy.exchange.jobs.asking import answer_of, destination_of, find_job, find_jobs, job_digest, seen, send, whole
+from proxy.exchange.jobs.asking import (
+    answer_of,
+    destination_of,
+    find_job,
+    find_jobs,
+    home_of,
+    job_digest,
+    seen,
+    send,
+    whole,
+)
+from proxy.exchange.jobs.uploads import serve_upload
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
+from proxy.exchange.references import recall_ids
 from proxy.jobs.api import Answer, JobApi, Matched
+from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s, now_us
 from proxy.types import Identity
+from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.inflated import plain
-from proxy.upstream.pool import Response, UpstreamError
 
 _HELD_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 20
@@ -32,6 +45,9 @@ _JSON = (b"content-type", b"application/json")
 
 async def serve(plane: Plane, matched: Matched, client: Client) -> None:
     """Raises `Refused` where there is an error to tell."""
+    if matched.route.does == "upload":
+        await serve_upload(plane, matched, client)
+        return
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     body = await client.body()
@@ -39,15 +55,21 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
     if matched.route.does == "list":
         await _list(plane, matched, client, identity)
         return
-    job = await find_job(plane, identity, matched.api, matched.job_id or "")
-    destination = destination_of(plane, job.upstream, matched.api)
+    job, upstream = None, ""
+    if matched.api.owned == "stored":
+        await recall_ids(plane, identity, [matched.job_id or ""])
+        upstream = plane.stored_owners.find(identity, matched.job_id or "").upstream
+    else:
+        job = await find_job(plane, identity, matched.api, matched.job_id or "")
+        upstream = job.upstream
+    destination = destination_of(plane, upstream, matched.api)
     if destination is None:
         raise not_found()
     sent_body = body if matched.route.has_body else b""
     target = matched.target(client.query)
     response = await _send(plane, destination, matched, client, identity, target, sent_body)
     try:
-        if matched.route.does == "read":
+        if matched.route.does == "read" and job is not None:
             plane.jobs.asked_at[job.id] = now_s()
             await _read(plane, job, client, destination, response)
         else:
@@ -112,6 +134,9 @@ async def _read(plane: Plane, job: Job, client: Client, destination: Destination
     answer = answer_of(response, held)
     if answer is not None:
         await seen(plane, job, answer)
+        shown = BY_NAME[job.api].shown
+        if shown is not None and answer.status < 300:
+            held = orjson.dumps(shown(answer.body))
     headers, held = destination.told(response.status, passed_headers(response.headers), held)
     await client.respond(response.status, headers, held)
 
@@ -140,7 +165,7 @@ async def _list(plane: Plane, matched: Matched, client: Client, identity: Identi
         items = [item for item in page if isinstance(item, dict)] if isinstance(page, list) else []
         for item in await _owned(plane, identity, api, items):
             if len(own) < limit:
-                own.append(item)
+                own.append(api.shown(item) if api.shown is not None else item)
         more = bool(api.next_page(answer.body, items))
         if not more or len(own) >= limit:
             break
@@ -162,6 +187,11 @@ def _error(answer: Answer | None) -> bytes:
 
 
 async def _owned(plane: Plane, identity: Identity, api: JobApi, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if api.owned == "stored":
+        ids = [api.listed_id(item) for item in items]
+        await recall_ids(plane, identity, ids, patient=False)
+        unknown = set(plane.stored_owners.unknown(digest(identity, one) for one in ids))
+        return [item for item, one in zip(items, ids, strict=True) if digest(identity, one) not in unknown]
     keys = [job_digest(identity, api, api.listed_id(item)) for item in items]
     found = await find_jobs(plane, keys, patient=False)
     for item, key in zip(items, keys, strict=True):
@@ -192,10 +222,3 @@ def _listed(api: JobApi, page: Mapping[str, Any], own: list[Any], *, more: bool)
     ids = [item.get(api.id_of) for item in own] or [None]
     ends = {"first_id": ids[0], "last_id": ids[-1], "has_more": more}
     return {**page, **{name: value for name, value in ends.items() if name in page}, api.list_of: own}
-
-
-def home_of(config: Config, api: JobApi) -> str:
-    """The upstream that an API's lists and files are at: of those that speak its dialect the provider's own, else the first."""
-    speaking = [name for name, row in config.upstreams.items() if api.family.name in row.spoken(name)]
-    own = [name for name in speaking if config.upstreams[name].provider_name(name) in api.providers]
-    return next(iter([*own, *speaking]), "")

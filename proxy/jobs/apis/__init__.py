@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
-from proxy.jobs.apis import openai_videos
+from proxy.jobs.apis import anthropic_batches, openai_batches, openai_files, openai_videos
 
-APIS: tuple[JobApi, ...] = (openai_videos.API,)
+APIS: tuple[JobApi, ...] = (openai_videos.API, openai_files.API, openai_batches.API, anthropic_batches.API)
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from pricing.money import to_nanousd
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.corrections import CHANGED
+from proxy.ledger.corrections import CHANGED, REPRICED
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.ledger.sound import UNREADABLE, is_amount
 
@@ -127,7 +127,8 @@ def correction_problem(correction: Row, attempt: Row | None) -> str | None:
     """What is wrong with a correction, given the entry that it points at."""
     if attempt is None:
         return f"it corrects {correction['corrects_id']!r}, which is not in the ledger"
-    changed = CHANGED in (_opened(correction["flags"]) or ())  # of a job, by its provider, after its end
+    flags = _opened(correction["flags"]) or ()
+    changed = CHANGED in flags or REPRICED in flags  # a job's, by its provider, after its end; or at another price
     if attempt["kind"] != "attempt" or attempt["status"] not in (
         ("settled", "unconfirmed") if changed else ("unconfirmed",)
     ):
@@ -135,7 +136,7 @@ def correction_problem(correction: Row, attempt: Row | None) -> str | None:
     if (correction["request_id"], correction["started_at"]) != (attempt["request_id"], attempt["started_at"]):
         return f"it corrects {attempt['id']}, which is of another call"
     if changed:
-        return None  # one of several, perhaps: what they come to stands in `jobs`
+        return None  # one of several, perhaps: what a job's come to stands in `jobs`
     total = (attempt["cost_nanousd"] or 0) + (correction["cost_nanousd"] or 0)
     if total < 0:
         return f"with it, {attempt['id']} costs {total} nano-USD"

@@ -22,7 +22,7 @@ from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.audit.entries import correction_problem, problem_of
 from proxy.ledger.audit.spool import SpoolDiffers, check_spool
-from proxy.ledger.corrections import CHANGED, entry_in_ledger
+from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
@@ -183,7 +183,8 @@ def _check_corrections(connection: Connection, rows: Sequence[Mapping[str, Any]]
         if report.entries_since_at is not None and row["started_at"] < report.entries_since_at:
             continue  # being deleted, its attempt perhaps first
         problem = correction_problem(row, attempts.get(row["corrects_id"]))
-        if problem is None and row["id"] != correction_id(row["corrects_id"]) and CHANGED not in (row["flags"] or ""):
+        several = any(flag in (row["flags"] or "") for flag in (CHANGED, REPRICED))
+        if problem is None and row["id"] != correction_id(row["corrects_id"]) and not several:
             problem = f"it is not the one correction that {row['corrects_id']} can have"
         if problem is not None:
             raise Differs(f"entry {row['id']}", problem)

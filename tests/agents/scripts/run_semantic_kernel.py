@@ -2,6 +2,7 @@ import asyncio
 
 from openai import AsyncOpenAI
 from semantic_kernel.agents import ChatCompletionAgent
+from semantic_kernel.connectors.ai import FunctionChoiceBehavior
 from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
 from semantic_kernel.functions import kernel_function
 from task import KEY, MODEL, TASK, URL
@@ -16,7 +17,15 @@ class Plugin:
 
 async def main() -> None:
     service = OpenAIChatCompletion(ai_model_id=MODEL, async_client=AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY))
-    print((await ChatCompletionAgent(service=service, name="six", plugins=[Plugin()]).get_response(TASK)).content)
+    choice = FunctionChoiceBehavior.Auto()
+    choice.maximum_auto_invoke_attempts = 10
+    print(
+        (
+            await ChatCompletionAgent(
+                service=service, name="six", plugins=[Plugin()], function_choice_behavior=choice
+            ).get_response(TASK)
+        ).content
+    )
 
 
 asyncio.run(main())

@@ -42,6 +42,11 @@ def test_check_finds_no_holes_today_and_some_when_the_book_has_aged() -> None:
     assert kinds == {"expired schedule", "stale source"}
 
 
+def test_a_misspelt_model_is_guessed_and_makers_come_first() -> None:
+    assert "did you mean gpt-5?" in RUN.invoke(app, ["show", "gpt5"]).output
+    assert RUN.invoke(app, ["show", "gpt-5"]).output.startswith("openai/gpt-5")
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the book's files to write to."""

@@ -11,6 +11,7 @@ from pricing.clock import Schedule
 from pricing.cost import Cost, CostLine
 from pricing.load import load_book
 from pricing.price import Multiplier
+from pricing.units import UNITS
 from pricing.usage import Part, Reading
 from tests.support.prices import at, book, price, with_rows
 
@@ -199,6 +200,38 @@ def test_a_discount_lowers_the_ceiling_only_where_it_is_certain() -> None:
         book(PLAIN), {"provider": "acme", "model": "*", "multiplier": "0.5", "to": "2026-11-23T12:05:00Z"}
     )
     assert ceiling(ending, {"output": 10}) == 80_000
+
+
+MINE = {"provider": "acme", "model": "m", "input": "1", "output": "2"}
+
+
+def test_the_operators_own_price_bounds_a_call_wherever_it_settles_it() -> None:
+    """A negotiated price is a third of the list price: so is the ceiling."""
+    mine = with_rows(book(PLAIN, PRIORITY), MINE)
+    assert ceiling(mine, {"output": 10}) == 20_000  # the book's priority tier is not asked
+    assert ceiling(mine, {"input": 10}) == 25_000  # what a cache write costs, only the book says
+    writes = frozenset(unit for unit in UNITS if unit.startswith("cache_write"))
+    assert ceiling(mine, {"input": 10}, without=writes) == 10_000
+    rough = with_rows(book(PLAIN), MINE, MINE | {"model": "*", "output": "50"})
+    assert ceiling(rough, {"output": 10}) == 20_000  # a closer row of his comes before a rougher one
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"to": "2026-11-23T12:05:00Z"},
+        {"from": "2026-11-23T12:05:00Z"},
+        {"when": {"service_tier": "flex"}},
+        {"when": {"region": "eu"}},
+    ],
+)
+def test_a_price_of_the_operators_that_may_not_hold_lowers_no_ceiling(row: dict[str, object]) -> None:
+    assert ceiling(with_rows(book(PLAIN), MINE | row), {"output": 10}) == 80_000
+
+
+def test_a_row_of_the_operators_for_a_snapshot_counts_because_that_may_answer() -> None:
+    rows = MINE, MINE | {"model": "m-2026-01-01", "output": "30"}
+    assert ceiling(with_rows(book(PLAIN), *rows), {"output": 10}) == 300_000
 
 
 @pytest.mark.parametrize("kind", ["provisioned-model", "inference-profile"])

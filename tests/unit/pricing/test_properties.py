@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing.load import load_book
+from pricing.operator import parse_rows
 from pricing.usage import Reading
 from tests.support.prices import at
 
@@ -106,5 +107,60 @@ def test_no_bill_is_above_its_ceiling(
     usage = dict.fromkeys(kinds, share) | {made: taken}
     reading = Reading(usage=usage, source="provider", conditions=conditions)
     bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s + later).cost_nanousd
+    assert bill is not None
+    assert bill <= ceiling
+
+
+PRICES = st.sampled_from(["0.01", "0.4", "1", "3", "40"])
+OWN_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"model": st.sampled_from(["exact", "*", "begin"]), "output": PRICES},
+        optional={
+            "input": PRICES,
+            "cache_read": PRICES,
+            "cache_write_1h": PRICES,
+            "from": st.sampled_from(["2025-01-01T00:30:00Z", "2026-12-01T00:20:00Z"]),
+            "to": st.sampled_from(["2026-12-01T00:10:00Z", "2027-06-01T00:59:00Z"]),
+            "when": st.sampled_from([{"service_tier": "priority"}, {"geo": "us"}]),
+        },
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from([*FLAT, *TIERED]),
+    OWN_ROWS,
+    st.integers(0, 400_000),
+    st.integers(0, 100_000),
+    st.sampled_from(["cache_read", "cache_write_5m", "cache_write_1h", "input"]),
+    st.sampled_from(MOMENTS),
+    st.integers(0, 3600),
+    tiers,
+    st.sampled_from([None, "-2026-05-01"]),
+)
+def test_no_bill_is_above_its_ceiling_by_the_operators_own_prices(
+    name: tuple[str, str],
+    rows: list[dict[str, object]],
+    given_tokens: int,
+    taken: int,
+    kind: str,
+    at_s: int,
+    later: int,
+    conditions: dict[str, str],
+    snapshot: str | None,
+) -> None:
+    provider, model = name
+    patterns = {"exact": model, "*": "*", "begin": model[:4] + "*"}
+    own = [row | {"provider": provider, "model": patterns[str(row["model"])]} for row in rows]
+    book = BOOK.with_operator(parse_rows(own)[0])
+    usage = {"input": given_tokens, "output": taken}
+    ceiling = book.ceiling_nanousd(usage, provider=provider, model=model, at_s=at_s, until_s=at_s + 3600)
+    assert ceiling is not None
+    served = model + snapshot if snapshot is not None else None
+    reading = Reading({kind: given_tokens, "output": taken}, source="provider", model=served, conditions=conditions)
+    bill = book.cost(reading, provider=provider, model=model, at_s=at_s + later).cost_nanousd
     assert bill is not None
     assert bill <= ceiling

@@ -145,6 +145,18 @@ def test_an_unpriced_call_costs_what_nobody_knows(ledger: Engine) -> None:
     assert any("5 calls have no price" in caveat for caveat in shown.about.caveats)
 
 
+def test_own_capacity_is_a_cost_beside_the_price(ledger: Engine) -> None:
+    made = calls(10)
+    for entry in made:
+        entry.row["capacity_nanousd"] = 100_000_000
+    fill(ledger, made)
+
+    (item,) = answered(ledger, [PRO]).items
+
+    assert (item.cost_usd, item.capacity_usd, item.margin_usd, item.cost_per_call_usd) == ("1", "1", "18", "0.2")
+    assert (item.break_even_calls, item.projected_cost_usd) == (100, "4")
+
+
 @pytest.mark.parametrize("by", [("team",), ("label.plan",), ("plan",), ("team", "model"), ()])
 def test_however_it_is_grouped_the_revenue_adds_up(ledger: Engine, by: tuple[str, ...]) -> None:
     made = [*calls(7), *calls(3, "0.37", team="desk"), *calls(11, "0.01", customer="beta", model="big")]

@@ -66,6 +66,7 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
         Found("ses_child", "opencode", "ses_4f2a"),
     ),
     ("_opencode", "Kilo-Code/7.7.7 ai-sdk/openai-compatible/3.0.37", {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, Found("ses_4f2a", "kilo")),
+    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "title-ses_4f2a", "x-session-affinity": "title-ses_4f2a"}, {}, Found("ses_4f2a", "kilo", agent="title")),
     ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {}, Found("ses_child", "kilo", "ses_4f2a")),
     ("_opencode", "my-own-agent/1", {"x-session-id": "run-1"}, {}, Found("run-1", "header")),
     ("_pi", "pi/1.6.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "pi")),

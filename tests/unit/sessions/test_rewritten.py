@@ -12,6 +12,7 @@ import pytest
 from proxy.budgets.guards import repeated_tool, request_digest
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.dialects import tool_arguments
+from proxy.dialects.reminders import without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.dialects.turns import answer_turns, turn_of
 from proxy.keyed_hash import KeyedHash
@@ -290,3 +291,100 @@ def test_what_a_client_that_rewrites_all_asks_is_bounded() -> None:
     assert len(names) == len(set(names)) <= len(talk) + 64
     assert len(known.asked_elsewhere(conversation)) == 64
     assert known.asked_elsewhere(known.conversation(call_of("chat", talk[:1]), "k")) == []
+
+
+@pytest.mark.parametrize("where", ["block before", "block behind", "in the text", "a message"])
+@pytest.mark.parametrize("kind", ["chat", "messages"])
+def test_a_reminder_in_what_the_user_says_may_move(kind: str, where: str) -> None:
+    """As Claude Code and those that follow it: the reminder stands with the latest question, and is gone from those before."""
+    known = Chains(KeyedHash(b"secret"))
+    said: list[str] = []
+    sessions = []
+    for number in range(TOOLS):
+        said.append(f"do {number}")
+        history: list[Any] = []
+        for place, text in enumerate(said):
+            content: Any = text if where in ("in the text", "a message") else [{"type": "text", "text": text}]
+            reminder = f"<system-reminder>\nTodo list of call {number}\n</system-reminder>"
+            last = place == number
+            if last and where == "in the text":
+                content = f"{reminder}\n{text}"
+            if last and where.startswith("block"):
+                content.insert(0 if where == "block before" else 1, {"type": "text", "text": reminder})
+            history.append({"role": "user", "content": content})
+            if last and where == "a message":
+                history.append({"role": "user", "content": reminder})
+            if not last:
+                history.append({"role": "assistant", "content": f"done {place}"})
+        conversation = known.conversation(call_of(kind, history), "k")
+        sessions.append(known.session(conversation) or f"session-{number}")
+        known.answered(conversation, answer_turns(chat(f"done {number}")), sessions[-1])
+    assert set(sessions) == {"session-0"}
+
+
+@pytest.mark.parametrize(
+    "text", ["<system-reminder>", "</system-reminder> a <system-reminder>", "<system-reminder>" * 9, "a"]
+)
+def test_what_is_no_whole_reminder_stays(text: str) -> None:
+    message = {"role": "user", "content": text}
+    assert without_reminders(message) == message
+
+
+def test_many_openings_cost_their_bytes_once() -> None:
+    text = "<system-reminder>" * 200_000
+    assert without_reminders({"role": "user", "content": text})["content"] == text
+
+
+def legacy(text: str, number: int) -> dict[str, Any]:
+    return {"function_call": {"name": "look", "arguments": text}}
+
+
+def custom(text: str, number: int) -> dict[str, Any]:
+    return {
+        "tool_calls": [
+            {"index": 0, "id": f"call_{number}", "type": "custom", "custom": {"name": "look", "input": text}}
+        ]
+    }
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("call", [legacy, custom])
+def test_older_and_custom_tools_are_one_session_and_told_apart(
+    call: Callable[[str, int], dict[str, Any]], streamed: bool
+) -> None:
+    known = Chains(KeyedHash(b"secret"))
+    history: list[Any] = [{"role": "user", "content": "go"}]
+    sessions = []
+    for number in range(TOOLS):
+        conversation = known.conversation(call_of("chat", history), "k")
+        sessions.append(known.session(conversation) or f"session-{number}")
+        text = json.dumps({"step": number}, separators=(",", ":"))
+        events: list[Any] = [
+            {"choices": [{"index": 0, "message": {"role": "assistant", "content": None, **call(text, number)}}]}
+        ]
+        if streamed:
+            pieces = [call(text[:4], number), call(text[4:], number)]
+            events = [{"choices": [{"index": 0, "delta": {"content": None, **piece}}]} for piece in pieces]
+        known.answered(conversation, answer_turns(events), sessions[-1])
+        back = (
+            json.dumps({"step": number}) if call is legacy else text
+        )  # a custom tool's input has no form to be rewritten in
+        result = (
+            {"role": "function", "name": "look"}
+            if call is legacy
+            else {"role": "tool", "tool_call_id": f"call_{number}"}
+        )
+        history += [{"role": "assistant", "content": None, **call(back, number)}, {**result, "content": f"r {number}"}]
+    assert set(sessions) == {"session-0"}
+    other = [*history[:1], {"role": "assistant", "content": None, **call('{"step": 99}', 0)}, *history[2:3]]
+    assert known.session(known.conversation(call_of("chat", other), "k")) is None
+
+
+def test_a_guard_tells_older_calls_apart() -> None:
+    history: list[Any] = [{"role": "user", "content": "go"}]
+    turns = {turn_of({"role": "assistant", "content": None, **legacy(f'{{"n":{n}}}', n)}) for n in range(3)}
+    assert len(turns) == 3
+    assert (
+        len({request_digest(call_of("chat", [*history, {"role": "assistant", **legacy(str(n), n)}])) for n in range(3)})
+        == 3
+    )

@@ -87,7 +87,7 @@ class SpendChart {
 
 /** Groups over time, stacked or as lines. A click on a bar opens the calls of that group and time. */
 class StackedChart {
-  /** data: {metric, money, stacked, step, at: [epoch s], labels, series: [{name, link, values}], about} */
+  /** data: {metric, money, stacked, step, at: [epoch s], ends, labels, series: [{name, link, values}], about} */
   constructor(box, readout, data) {
     this.box = box;
     this.readout = readout;
@@ -200,11 +200,10 @@ class StackedChart {
     if (index == null) return;
     const one = this.under(index);
     if (!one || !one.link) return;
-    const { at } = this.data;
-    const next = at[index + 1] ?? at[index] + (at.length > 1 ? at[1] - at[0] : 86400);
+    const { at, ends } = this.data;
     const url = new URL(one.link, location.href);
     url.searchParams.set('since', new Date(at[index] * 1000).toISOString());
-    url.searchParams.set('until', new Date(next * 1000).toISOString());
+    url.searchParams.set('until', new Date(ends[index] * 1000).toISOString());
     location.href = url;
   }
 }

@@ -44,10 +44,12 @@
     (next.querySelector('a, summary') || next).focus({ preventScroll: true });
   }
 
-  function first(selector) {
-    const field = document.querySelector(selector);
-    if (field) field.focus();
-    return Boolean(field);
+  /** The first that there is, in this order. */
+  function focus(...selectors) {
+    for (const selector of selectors) {
+      const field = document.querySelector(selector);
+      if (field) return field.focus();
+    }
   }
 
   document.addEventListener('keydown', (event) => {
@@ -68,9 +70,9 @@
       t: () => {
         const details = document.querySelector('#range details');
         if (details) details.open = true;
-        first('#range input');
+        focus('#range input');
       },
-      '/': () => first('main input[type=search], main form.choose input:not([type=hidden]), main input:not([type=hidden])'),
+      '/': () => focus('main input[type=search]', 'main form.choose input:not([type=hidden])', 'main input:not([type=hidden])'),
       '?': () => document.getElementById('help')?.showModal(),
     };
     if (keys[event.key]) {

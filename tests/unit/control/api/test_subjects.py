@@ -22,7 +22,15 @@ def test_spend_has_the_groups_beside_the_sums(control: Control) -> None:
 
     assert list(answer) == ["items", "next", "total", "entries_since"]
     assert (answer["next"], answer["entries_since"]) == (None, None)
-    assert list(answer["items"][0]) == ["team", "label.plan", "requests", "usage", "cost_usd", "unpriced_requests"]
+    assert list(answer["items"][0]) == [
+        "team",
+        "label.plan",
+        "requests",
+        "usage",
+        "cost_usd",
+        "capacity_usd",
+        "unpriced_requests",
+    ]
     costs = [Decimal(item["cost_usd"]) for item in answer["items"]]
     assert costs == sorted(costs, reverse=True)
     assert sum(costs) == Decimal(total["cost_usd"]) > 0
@@ -78,7 +86,7 @@ def test_a_filter_or_zone_that_is_none_is_told(control: Control, params: dict[st
 def test_an_empty_span_is_a_total_of_nothing(control: Control) -> None:
     (total,) = control.get("/api/spend", since="2001-01-01", until="2001-01-02")["items"]
 
-    assert total == {"requests": 0, "usage": {}, "cost_usd": "0", "unpriced_requests": 0}
+    assert total == {"requests": 0, "usage": {}, "cost_usd": "0", "capacity_usd": "0", "unpriced_requests": 0}
 
 
 def test_requests_come_in_pages_without_a_gap(control: Control) -> None:

@@ -136,6 +136,54 @@ def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
     assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
 
 
+def test_customers_are_the_margin_reports(control: Control) -> None:
+    wanted = control.get("/api/reports/margin", since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
+    shown = rows_of(control, f"/customers?{SINCE}&csv=customers")
+    assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
+        (item["customer"] or "", Decimal(item["cost_usd"])) for item in wanted
+    ]
+
+
+def test_the_bridge_leads_from_then_to_now(control: Control) -> None:
+    path = "/explain?since=2026-11-24&until=2026-11-25"
+    bridge = [Decimal(row["amount_usd"]) for row in rows_of(control, f"{path}&csv=bridge")]
+    report = control.get("/api/reports/explain", since="2026-11-24T00:00:00Z", until="2026-11-25T00:00:00Z")
+    assert bridge[0] == Decimal(report["previous_usd"])
+    assert sum(bridge) == Decimal(report["cost_usd"])
+    assert report["sentence"].split()[0] in control.client.get(path).text
+
+
+def test_a_month_is_the_month_reports_and_its_cents_add_up(control: Control) -> None:
+    wanted = control.get("/api/reports/month", month="2026-11", by="team", mark_up="0.10")
+    shown = rows_of(control, "/month?month=2026-11&by=team&mark_up=0.10&csv=month")
+    assert [(row["team"], Decimal(row["charge_usd"])) for row in shown] == [
+        (item["team"] or "(none)", Decimal(item["charge_usd"])) for item in wanted["items"]
+    ]
+    assert sum(Decimal(row["charge_usd"]) for row in shown) == Decimal(wanted["items_usd"])
+
+
+def test_a_month_is_closed_once_it_is_over(control: Control) -> None:
+    browser = signed_in(control)
+    fields = {"csrf": token(browser.get("/keys").text), "by": "key", "mark_up": "0.10", "tz": "UTC"}
+    assert browser.post("/month/2099-01/close", data=fields).status_code == 400
+    answer = browser.post("/month/2026-09/close", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/month?by=key&month=2026-09&mark_up=0.10")
+    assert "it no longer changes" in browser.get(answer.headers["location"]).text
+
+
+def test_what_if_says_what_it_would_cost_and_how_sure_it_is(control: Control) -> None:
+    path = "/what-if?since=2026-11-23&until=2026-11-26&tier=batch"
+    report = control.get(
+        "/api/reports/what-if", since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z", tier="batch"
+    )
+    shown = rows_of(control, f"{path}&csv=what-if")
+    assert [row["what_if_usd"] for row in shown] == [item["what_if_usd"] for item in report["items"]]
+    left_out = rows_of(control, f"{path}&csv=left-out")
+    assert len(left_out) == len(report["left_out"])
+    for caveat in report["about"]["caveats"]:
+        assert caveat.split("`")[0].split("'")[0][:40] in control.client.get(path).text
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
@@ -238,7 +286,7 @@ def test_a_form_that_makes_no_sense_changes_nothing(
     assert (raises.in_force(control.engine), keys.list_keys(control.engine)) == before
 
 
-@pytest.mark.parametrize("action", [action.path.format(name="day", id="x") for action in ACTIONS])
+@pytest.mark.parametrize("action", [action.path.format(name="day", id="x", month="2026-09") for action in ACTIONS])
 @pytest.mark.parametrize("csrf", ["", "0" * 64])
 def test_no_change_without_the_forms_token(control: Control, action: str, csrf: str) -> None:
     before = raises.in_force(control.engine), keys.list_keys(control.engine)

@@ -1,0 +1,229 @@
+"""Closes a minute: what the machines cost in it, whose that was, and what the next minutes have to know of it. Pure.
+
+Tokens that a server counted and no call explains are somebody else's (`outside`). A call's tokens are spread evenly over its
+time, and a server counts when it likes, so at the edge of a minute the two differ by what calls there have in hand: what is
+unexplained is carried over to the next minute until it cannot be theirs any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from proxy.capacity.rates import Rates
+from proxy.capacity.runs import Run, tokens_within
+from proxy.capacity.server_metrics import Passed
+from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
+
+_LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
+_FEW = 50  # tokens: below it no ratio is worth measuring
+_WINDOW = 60  # minutes over which it is
+_PRECISION = 1000
+_WELL_METERED = 0.9
+_SUMMED = (
+    "prompt", "cached", "computed", "output", "prefill_us", "decode_us", "drafts", "drafted", "accepted", "preemptions",
+    "steps",
+)  # fmt: skip
+
+
+class Terms(NamedTuple):
+    """What the operator says of a capacity. milliwatts: of one unit, while something runs and while nothing does; None where
+    there is a meter, or nothing is known. metered: energy is what the meter says."""
+
+    rates: Rates
+    share: Share = "tokens"
+    milliwatts: tuple[int, int] | None = None
+    metered: bool = False
+    nanousd_per_kwh: int = 0
+
+
+class Carried(NamedTuple):
+    """From minute to minute. prompt, output: tokens that the server counted more than calls explain (less where negative).
+    The others: times and tokens of the last hour, of which older ones count less; microseconds and thousandths of tokens."""
+
+    prompt: int = 0
+    output: int = 0
+    prefill_us: int = 0
+    computed: int = 0
+    decode_us: int = 0
+    written: int = 0
+
+
+class Closed(NamedTuple):
+    """One minute in the books. server: what its counters came to; empty where nobody could ask it."""
+
+    split: Split
+    weights: Weights
+    server: Mapping[str, float]
+
+
+def close(
+    minute: Span,
+    terms: Terms,
+    runs: Iterable[Run],
+    samples: Sequence[Passed],
+    observed: Sequence[Span] | None,
+    carried: Carried,
+) -> tuple[Closed, Carried]:
+    """samples: of this minute, in order. runs: all that touch it. observed: when somebody looked; None is always."""
+    ours = [run for run in runs if run.start < minute.end and run.end > minute.start]
+    server = _summed(samples)
+    carried = _timed(carried, server)
+    weights = weights_of(carried)
+    others, carried = _others(minute, ours, samples, server, carried)
+    made = split(
+        minute,
+        terms.rates,
+        ours,
+        share=terms.share,
+        weights=weights,
+        others=others,
+        observed=observed,
+        power=_power(minute, terms, ours, others, samples),
+        nanousd_per_kwh=terms.nanousd_per_kwh,
+    )
+    return Closed(made, weights, server), carried
+
+
+def _summed(samples: Sequence[Passed]) -> dict[str, float]:
+    """Sums of the counters; means of the gauges by time."""
+    sums: dict[str, float] = {}
+    for name in _SUMMED:
+        known = [value for one in samples if (value := getattr(one, name)) is not None]
+        if known:
+            sums[name] = sum(known)
+    for name in ("running", "waiting", "kv_used"):
+        known = [(value, one.end - one.start) for one in samples if (value := getattr(one, name)) is not None]
+        if time := sum(length for _, length in known):
+            sums[name] = sum(value * length for value, length in known) / time
+    return sums
+
+
+def _timed(carried: Carried, server: Mapping[str, float]) -> Carried:
+    """The last hour's times and tokens, with this minute's."""
+
+    def moved(was: int, name: str, scale: int = 1) -> int:
+        return was * (_WINDOW - 1) // _WINDOW + round(server.get(name, 0) * scale)
+
+    if "prefill_us" not in server or "decode_us" not in server:
+        return carried
+    return carried._replace(
+        prefill_us=moved(carried.prefill_us, "prefill_us"),
+        computed=moved(carried.computed, "computed", _PRECISION),
+        decode_us=moved(carried.decode_us, "decode_us"),
+        written=moved(carried.written, "output", _PRECISION),
+    )
+
+
+def weights_of(carried: Carried) -> Weights:
+    """What a token of input and one of output take, in nanoseconds by the server's own times; else 1 : 4."""
+    few = _FEW * _PRECISION
+    if carried.computed < few or carried.written < few or carried.prefill_us <= 0 or carried.decode_us <= 0:
+        return Weights()
+    scale = 1000 * _PRECISION
+    return Weights(
+        max(1, carried.prefill_us * scale // carried.computed),
+        max(1, carried.decode_us * scale // carried.written),
+        True,
+    )
+
+
+def _others(
+    minute: Span, runs: Sequence[Run], samples: Sequence[Passed], server: Mapping[str, float], carried: Carried
+) -> tuple[Others, Carried]:
+    if "prompt" not in server and "output" not in server:
+        return Others(), carried._replace(prompt=0, output=0)
+    before = [tokens_within(run, min(run.start, minute.start), minute.end) for run in runs]
+    whole = [(run.input + run.cache_read, run.output) for run in runs]
+    within = [tokens_within(run, *minute) for run in runs]
+    at_the_edge = [run.end > minute.end - _LAG_US for run in runs]
+    unexplained, left = [], []
+    for which, name in enumerate(("prompt", "output")):
+
+        def amounts(tokens: Sequence[tuple[int, ...]], which: int = which) -> list[int]:
+            return [part[0] + part[1] if which == 0 else part[2] for part in tokens]
+
+        difference = carried[which] + round(server.get(name, 0)) - sum(amounts(within))
+        seen = amounts(before)
+        # Of calls at the edge: what the server may have counted already, and what it may not have counted yet.
+        ahead = sum(total[which] - part for total, part, edge in zip(whole, seen, at_the_edge, strict=True) if edge)
+        behind = sum(part for part, edge in zip(seen, at_the_edge, strict=True) if edge)
+        sure = max(0, difference - ahead)
+        unexplained.append(sure)
+        left.append(max(difference - sure, -behind))
+    carried = carried._replace(prompt=left[0], output=left[1])
+    if not any(unexplained):
+        return Others(), carried
+    prompt = round(server.get("prompt", 0))
+    computed = round(server.get("computed", prompt))
+    fresh = unexplained[0] * computed // prompt if prompt else 0
+    return Others(_spans(minute, runs, samples), fresh, unexplained[1]), carried
+
+
+def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list[tuple[Span, int]]:
+    """When others were served, and how many at once: the server worked, and fewer calls of ours ran than it says."""
+    spans = []
+    for one in samples:
+        span = Span(max(one.start, minute.start), min(one.end, minute.end))
+        if span.start >= span.end or not (one.prompt or one.output):
+            continue
+        ran = sum(overlap(span, [Span(run.start, run.end)]) for run in runs) / (span.end - span.start)
+        count = round((one.running or 0) - ran) if ran else max(1, round(one.running or 1))
+        if count > 0:
+            spans.append((span, count))
+    return spans
+
+
+def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samples: Sequence[Passed]) -> Power | None:
+    busy = union(
+        [Span(max(run.start, minute.start), min(run.end, minute.end)) for run in runs] + [s for s, _ in others.spans]
+    )
+    if terms.metered:
+        return _metered(minute, busy, samples)
+    if terms.milliwatts is None:
+        return None
+    working, waiting = terms.milliwatts
+    active = idle = 0
+    for piece in terms.rates.pieces(*minute):
+        used = overlap(Span(piece.start, piece.end), busy)
+        active += used * piece.units * working
+        idle += (piece.end - piece.start - used) * piece.units * waiting
+    return Power(active // 1_000_000, idle // 1_000_000)
+
+
+def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Passed]) -> Power | None:
+    active = idle = metered = 0
+    for one in samples:
+        if one.millijoules is None or one.start >= one.end:
+            continue
+        used = one.millijoules * overlap(Span(one.start, one.end), busy) // (one.end - one.start)
+        active += used
+        idle += one.millijoules - used
+        metered += overlap(Span(one.start, one.end), [minute])
+    return Power(active, idle, True) if metered >= _WELL_METERED * (minute.end - minute.start) else None
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """The same times, in order and apart."""
+    made: list[Span] = []
+    for span in sorted(span for span in spans if span.start < span.end):
+        if made and span.start <= made[-1].end:
+            made[-1] = Span(made[-1].start, max(made[-1].end, span.end))
+        else:
+            made.append(span)
+    return made
+
+
+class Late(NamedTuple):
+    """What a call has of a minute that was closed before it was known: of its idle time, and of nothing that others have."""
+
+    time_us: int
+    idle_us: int
+    nanousd: int
+
+
+def late(run: Run, minute: Span, *, idle_us: int, idle_nanousd: int) -> Late:
+    """A call that came late is taken to have run in the minute's idle time as far as there is some."""
+    time_us = overlap(minute, [Span(run.start, run.end)])
+    taken = min(time_us, idle_us)
+    return Late(time_us, taken, idle_nanousd * taken // idle_us if idle_us else 0)

@@ -1,0 +1,169 @@
+"""What a server's own counters say, whichever engine it is: one table of names, and the difference between two readings.
+
+Sources: vLLM 0.32 and llama.cpp's server, read from running ones (2026-11-28); SGLang: the page "Production Metrics" of its
+documentation; TensorRT-LLM: metrics of `trtllm-serve` as the Gateway API inference extension's protocol 003 and its own names
+for tokens have them. vLLM counts a waiting request again at each step in `prefix_cache_queries` and `…_hits`: not used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+Labels = Mapping[str, str]
+Sample = tuple[str, Labels, float]
+
+COUNTERS = (
+    "prompt", "cached", "computed", "output", "prefill_us", "decode_us", "drafts", "drafted", "accepted", "preemptions",
+    "steps", "millijoules",
+)  # fmt: skip
+GAUGES = ("running", "waiting", "kv_used")
+
+
+class Source(NamedTuple):
+    """A series that adds to one of ours: `scale` of ours for one of its; only with `label`, where one is named."""
+
+    name: str
+    scale: int = 1
+    label: tuple[str, str] | None = None
+
+
+# Of a name that has had others, the newest comes first; the first that a server has is taken.
+_Names = Mapping[str, str | Source]
+_VLLM: _Names = {
+    "prompt": "vllm:prompt_tokens_total",
+    "output": "vllm:generation_tokens_total",
+    "prefill_us": Source("vllm:request_prefill_time_seconds_sum", 1_000_000),
+    "decode_us": Source("vllm:request_decode_time_seconds_sum", 1_000_000),
+    "drafts": "vllm:spec_decode_num_drafts_total",
+    "drafted": "vllm:spec_decode_num_draft_tokens_total",
+    "accepted": "vllm:spec_decode_num_accepted_tokens_total",
+    "preemptions": "vllm:num_preemptions_total",
+    "steps": "vllm:iteration_tokens_total_count",
+    "running": "vllm:num_requests_running",
+    "waiting": "vllm:num_requests_waiting",
+}
+_LLAMA_CPP: _Names = {
+    "computed": "llamacpp:prompt_tokens_total",  # without what was cached
+    "cached": "llamacpp:prompt_tokens_cached_total",
+    "output": "llamacpp:tokens_predicted_total",
+    "prefill_us": Source("llamacpp:prompt_seconds_total", 1_000_000),
+    "decode_us": Source("llamacpp:tokens_predicted_seconds_total", 1_000_000),
+    "drafts": "llamacpp:spec_decode_num_drafts_total",
+    "drafted": "llamacpp:spec_decode_num_draft_tokens_total",
+    "accepted": "llamacpp:spec_decode_num_accepted_tokens_total",
+    "steps": "llamacpp:n_decode_total",
+    "running": "llamacpp:requests_processing",
+    "waiting": "llamacpp:requests_deferred",
+}
+_SGLANG: _Names = {
+    "prompt": "sglang:prompt_tokens_total",
+    "cached": "sglang:cached_tokens_total",
+    "output": "sglang:generation_tokens_total",
+    "preemptions": "sglang:num_retracted_requests_total",
+    "running": "sglang:num_running_reqs",
+    "waiting": "sglang:num_queue_reqs",
+    "kv_used": "sglang:token_usage",
+}
+_TENSORRT_LLM: _Names = {
+    "prompt": "trtllm_prompt_tokens_total",
+    "output": "trtllm_generation_tokens_total",
+    "running": "trtllm_num_requests_running",
+    "waiting": "trtllm_num_requests_waiting",
+    "kv_used": "trtllm_kv_cache_utilization",
+}
+_SEVERAL: tuple[tuple[str, tuple[Source, ...]], ...] = (
+    ("cached", (
+        Source("vllm:prompt_tokens_by_source_total", 1, ("source", "local_cache_hit")),
+        Source("vllm:prompt_tokens_by_source_total", 1, ("source", "external_kv_transfer")),
+    )),
+    ("kv_used", (Source("vllm:kv_cache_usage_perc"), Source("vllm:gpu_cache_usage_perc"))),
+)  # fmt: skip
+# NVIDIA's DCGM exporter: the energy of each GPU since it was started, in millijoules.
+_DCGM: _Names = {"millijoules": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"}
+
+
+def _table() -> dict[str, list[tuple[str, Source]]]:
+    table: dict[str, list[tuple[str, Source]]] = {}
+    for engine in (_VLLM, _LLAMA_CPP, _SGLANG, _TENSORRT_LLM, _DCGM):
+        for ours, theirs in engine.items():
+            source = theirs if isinstance(theirs, Source) else Source(theirs)
+            table.setdefault(source.name, []).append((ours, source))
+    for ours, sources in _SEVERAL:
+        for source in sources:
+            table.setdefault(source.name, []).append((ours, source))
+    return table
+
+
+_TABLE = _table()
+_Series = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+class Reading(NamedTuple):
+    """All that one reading said, at a moment (epoch microseconds): counters by series (a server may have several engines, each
+    with its own), gauges added up (`kv_used`: the fullest engine's)."""
+
+    at: int
+    counters: Mapping[_Series, float]
+    gauges: Mapping[str, float]
+
+
+def reading(at: int, samples: Iterable[Sample]) -> Reading:
+    """What of an exposition we know. Empty where that is nothing."""
+    counters: dict[_Series, float] = {}
+    gauges: dict[str, float] = {}
+    for name, labels, value in samples:
+        # The parser gives every counter the ending that OpenMetrics wants of it.
+        for ours, source in _TABLE.get(name) or _TABLE.get(name.removesuffix("_total")) or ():
+            if not 0 <= value < 1e18:
+                continue
+            if source.label is not None and labels.get(source.label[0]) != source.label[1]:
+                continue
+            if ours in GAUGES:
+                known = gauges.get(ours, 0.0)
+                gauges[ours] = max(known, value) if ours == "kv_used" else known + value
+            else:
+                counters[ours, name, tuple(sorted(labels.items()))] = value * source.scale
+    return Reading(at, counters, gauges)
+
+
+class Passed(NamedTuple):
+    """What happened between two readings. None: this server does not say. cached + computed = prompt."""
+
+    start: int
+    end: int
+    prompt: int | None = None
+    cached: int | None = None
+    computed: int | None = None
+    output: int | None = None
+    prefill_us: int | None = None
+    decode_us: int | None = None
+    drafts: int | None = None
+    drafted: int | None = None
+    accepted: int | None = None
+    preemptions: int | None = None
+    steps: int | None = None
+    millijoules: int | None = None
+    running: float | None = None
+    waiting: float | None = None
+    kv_used: float | None = None
+
+
+def passed(before: Reading, now: Reading) -> Passed:
+    """The difference. A counter that fell was started again, and has counted what it says since then; one that was not there
+    before has begun at 0 if others of its kind were there, else nothing is known of what it had."""
+    sums: dict[str, float] = {}
+    kinds = {ours for ours, _, _ in before.counters}
+    for series, value in now.counters.items():
+        ours = series[0]
+        was = before.counters.get(series)
+        if was is None and ours not in kinds:
+            continue
+        sums[ours] = sums.get(ours, 0.0) + (value - was if was is not None and value >= was else value)
+    whole = {name: round(amount) for name, amount in sums.items()}
+    if "computed" in whole and "prompt" not in whole:
+        whole["prompt"] = whole["computed"] + whole.get("cached", 0)
+    elif "prompt" in whole and "computed" not in whole:
+        whole["computed"] = max(0, whole["prompt"] - whole.get("cached", 0))
+    gauges = {name: (before.gauges.get(name, value) + value) / 2 for name, value in now.gauges.items()}
+    return Passed(before.at, now.at, *(whole.get(name) for name in COUNTERS), *(gauges.get(name) for name in GAUGES))

@@ -1,0 +1,1 @@
+"""What keeps the books of one's own machines: who closes minutes, and who asks the servers for their counters."""

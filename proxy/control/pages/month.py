@@ -1,0 +1,120 @@
+"""`/month`: what each group is charged for a month, closing it, and what changed since it was closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.reports.month import MonthQuestion, mark_up_of
+from proxy.reports.month_answer import MonthShown, close_month, month_answer
+from proxy.reports.months import before, month_at, month_named
+from proxy.times import BadQuestion
+
+_CHOICES = ("team", "customer", "key", "user", "label.cost_centre", "model")
+_MONTHS_OFFERED = 12
+
+
+def show(asked: Asked) -> Shown:
+    """`?month=2026-11`, else the running one; `?by=`, `?mark_up=0.10`. Raises `BadQuestion`."""
+    if asked.address.filters:
+        raise BadQuestion("filter: a month is charged as a whole; group it by `by`")
+    question = _question(asked, asked.address.get("month"), asked.address.by, asked.address.get("mark_up"))
+    month: Any = month_answer(asked.state.engine, question, asked.now_us).shown
+    assert isinstance(month, MonthShown)
+    zone = asked.address.zone
+    running = month_at(asked.now_us, zone)
+    names = [running.name]
+    earlier = running
+    for _ in range(_MONTHS_OFFERED):
+        earlier = before(earlier, zone)
+        names.append(earlier.name)
+    previous = before(question.month, zone)
+    values = {
+        "month": month,
+        "by": ",".join(question.names),
+        "choices": _CHOICES,
+        "months": [(name, str(asked.address.having(month=name)), name == month.month) for name in names],
+        "is_over": question.month.end <= asked.now_us,
+        "mark_up": asked.address.get("mark_up"),
+        "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
+        "previous": previous.name,
+    }
+    tables = (_items(asked, question, month), _adjustments(question, month))
+    return Shown("month", f"Month {month.month}", values, tables, api="/api/reports/month")
+
+
+def _question(asked: Asked, month: str, by: tuple[str, ...], mark_up: str) -> MonthQuestion:
+    zone = asked.address.zone
+    return MonthQuestion(
+        month=month_named(month, zone) if month else month_at(asked.now_us, zone),
+        by=by or ("team",),
+        mark_up=mark_up_of(mark_up or "0"),
+        zone=zone,
+    )
+
+
+def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
+    names = question.names
+    columns = [
+        *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
+        Column("cost", "Cost", "usd"),
+        Column("charge", "Charged", "usd", note="in whole cents, with the mark-up; the cents add up to the total"),
+        Column("share", "Share", "percent"),
+        Column("change", "Against the month before", "usd"),
+    ]
+    first, last = f"{month.month}-01", f"{_after(question)}-01"
+    rows = []
+    for item in month.items:
+        group = item.__pydantic_extra__ or {}
+        calls = asked.address.at("/spend", by=("model",))._replace(since=first, until=last)
+        for name in names:
+            calls = calls.filtered(name, group.get(name))
+        cells = {name: group.get(name) or "(none)" for name in names} | {
+            "cost": nano(item.cost_usd),
+            "charge": nano(item.charge_usd),
+            "share": 100 * float(item.share),
+            "change": nano(item.change_usd),
+        }
+        rows.append(Row(cells, {names[0]: str(calls), "cost": str(calls)}))
+    total = Row({names[0]: "total", "cost": nano(month.cost_usd), "charge": nano(month.items_usd)})
+    return Table("month", "Charge-back", columns, rows, total if rows else None, empty="No call in this month.")
+
+
+def _after(question: MonthQuestion) -> str:
+    return month_at(question.month.end, question.zone).name
+
+
+def _adjustments(question: MonthQuestion, month: MonthShown) -> Table:
+    columns = [
+        Column("month", "Of", "text"),
+        *[Column(name, name.replace(".", " ").capitalize(), "name") for name in question.names],
+        Column("cost", "Cost", "usd"),
+        Column("charge", "Charged", "usd"),
+    ]
+    rows = [
+        Row(
+            {name: (item.__pydantic_extra__ or {}).get(name) or "(none)" for name in question.names}
+            | {"month": item.month, "cost": nano(item.cost_usd), "charge": nano(item.charge_usd)}
+        )
+        for item in month.adjustments
+    ]
+    empty = "None: no month that is closed has changed since."
+    return Table("adjustments", "Adjustments of closed months", columns, rows, empty=empty)
+
+
+def _close(asked: Asked) -> str:
+    """Keep a month that is over as it is now; what comes later is an adjustment in the next."""
+    by = tuple(name for name in asked.form.get("by", "").split(",") if name)
+    month, mark_up = asked.names["month"], asked.form.get("mark_up", "")
+    zoned = asked._replace(address=asked.address._replace(tz=asked.form.get("tz") or "UTC"))
+    question = _question(zoned, month, by, mark_up)
+    if question.month.end > asked.now_us:
+        raise BadQuestion(f"{month} is not over; it can be closed from its end on")
+    close_month(asked.state.engine, question, asked.now_us)
+    address = zoned.address._replace(path="/month", by=by)
+    return str(address.having(month=month, mark_up=mark_up))
+
+
+PAGE = Page("/month", "Month", show, ranged=False, jump="n")
+ACTIONS = (Action("/month/{month}/close", _close),)

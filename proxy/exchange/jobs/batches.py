@@ -1,0 +1,49 @@
+"""What a batch may cost at most, before it is made: of the file that it names, or of the lines in its own body."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.errors import invalid_request, unbounded_cost
+from proxy.exchange.configured import Configured
+from proxy.exchange.jobs.lines import Lines
+from proxy.exchange.plane import Plane
+from proxy.jobs.api import JobEndpoint
+from proxy.jobs.bounds import bounds_of
+from proxy.types import Call, Identity
+
+_LINES_AT_ONCE = 20
+
+
+async def bounded(plane: Plane, configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call) -> Call:
+    """The call with what its lines come to. Raises `Refused` where one of them may not be."""
+    if endpoint.lines is not None:
+        return await _of_its_body(plane, configured, identity, endpoint, call)
+    if endpoint.api.of_file is None:
+        return call
+    holder = plane.stored_owners.find(identity, endpoint.api.of_file(call))
+    bounds = bounds_of(holder.facts)
+    if bounds is None:
+        raise unbounded_cost(
+            "This file is no batch's, or was uploaded when its lines were not read; upload it again.", "input_file_id"
+        )
+    endpoint_asked = call.body.get("endpoint")
+    if not isinstance(endpoint_asked, str) or endpoint_asked.rstrip("/").removeprefix("/v1/").replace("/", ".") not in (
+        bounds.path, f"{bounds.path}.completions",
+    ):  # fmt: skip
+        raise invalid_request("`endpoint` must be the path that the file's lines call.", "endpoint")
+    return call._replace(bounds=bounds.record(), model=bounds.models[0])
+
+
+async def _of_its_body(
+    plane: Plane, configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call
+) -> Call:
+    assert endpoint.lines is not None
+    lines = Lines(plane, configured, identity)
+    for number, (path, body) in enumerate(endpoint.lines(call), 1):
+        sent = lines.add(path, body)
+        body.clear()
+        body.update(sent)
+        if number % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # other calls go on meanwhile
+    return call._replace(bounds=lines.bounds.record(), model=lines.bounds.models[0])

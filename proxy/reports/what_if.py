@@ -1,0 +1,225 @@
+"""What a period's calls would have cost otherwise: other models, tiers, cache shares, price lists.
+
+Up to so many calls each is priced by itself, with the service tier that it was served at. Beyond that the roll-ups answer: each
+provider's and model's calls as so many mean calls. No number comes without what it rests on; what cannot be compared is named.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.engine import Engine
+
+from pricing.book import Book
+from proxy.ceilings.learned import Learned
+from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
+from proxy.money import usd_text
+from proxy.reports.alternatives import TIERS, Alternative, Change, Kind, alternative
+from proxy.reports.answers import About, Answer, about
+from proxy.reports.spend import SpendRow, spend
+from proxy.times import BadQuestion, rfc3339
+
+EACH_UP_TO = 50_000  # calls
+FAMILIES = ("claude-4.7", "claude", "gemini", "mistral", "open", "other")  # tokenizers' families: pricing/tokens.py
+_COLUMNS = ("model", "to", "cost_usd", "what_if_usd", "low_usd", "high_usd", "caveats")
+_MEAN = "priced as so many mean calls: tiers by the length of a single call are not seen"
+
+
+class WhatIfItem(BaseModel):
+    """The calls of one model. low_usd to high_usd: the band where tokenizers differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None
+    to: str
+    cost_usd: str
+    what_if_usd: str
+    low_usd: str
+    high_usd: str
+    caveats: list[str]
+
+
+class WhatIfShown(BaseModel):
+    """Sums of the items. left_out: what cannot be compared, each `MODEL (COST USD): why`; its cost is in no sum here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cost_usd: str
+    what_if_usd: str
+    low_usd: str
+    high_usd: str
+    items: list[WhatIfItem]
+    left_out: list[str]
+    about: About
+
+
+class _Sum(NamedTuple):
+    cost: int
+    alternative: Alternative
+
+
+def learned_ratios(data_dir: Path) -> dict[str, float]:
+    """Tokenizer family -> the most tokens for one of o200k that this installation's bills have shown."""
+    ratios: dict[str, float] = {}
+    for path in sorted(data_dir.glob("learned-*.json")):
+        learned = Learned(path)
+        for name in FAMILIES:
+            ratios[name] = learned.ratio(name, ratios.get(name, 1.0))
+    return ratios
+
+
+def cache_share(text: str | None) -> Decimal | None:
+    """Raises `BadQuestion`."""
+    if text is None:
+        return None
+    try:
+        share = Decimal(text)
+    except InvalidOperation:
+        share = Decimal("NaN")
+    if not share.is_finite() or not 0 <= share <= 1:
+        raise BadQuestion(f"{text!r} is no share of the input: write one from 0 to 1, such as 0.8")
+    return share
+
+
+def check_change(change: Change) -> None:
+    """Raises `BadQuestion`."""
+    if not change.swaps and change.tier is None and change.cache is None and change.file is None:
+        raise BadQuestion("say what would be otherwise: swap (FROM=TO), tier, cache or prices")
+    if change.tier is not None and change.tier not in TIERS:
+        raise BadQuestion(f"{change.tier!r} is no tier; there are {', '.join(TIERS)}")
+
+
+def what_if_answer(
+    engine: Engine, book: Book, change: Change, since: int, until: int, learned: Mapping[str, float], now_us: int
+) -> Answer:
+    """book: with the operator's own prices; learned: tokenizer ratios that bills have shown. Raises `BadQuestion`."""
+    check_change(change)
+    rows = [row for row in spend(engine, ["provider", "model"], since, until) if row.requests or row.cost_nanousd]
+    calls = sum(row.requests for row in rows)
+    at_s = min(until, now_us) // 1_000_000 - 1
+    each = calls <= EACH_UP_TO
+    kinds = list(_single(engine, since, until) if each else map(_mean, rows))
+    sums: dict[tuple[str, str], list[_Sum]] = defaultdict(list)
+    left_out: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows:
+        if row.unpriced_requests:
+            why = f"{row.unpriced_requests} calls have no price of their own"
+            left_out[row.group["model"] or "(none)", why] += 0
+    untouched = _untouched(change)
+    for kind in kinds:
+        if not kind.usage:
+            left_out[kind.model, "corrections, and calls of which nothing is known"] += kind.cost
+            continue
+        found = alternative(kind, change, book, learned, at_s)
+        if isinstance(found, Alternative) and untouched and found.to == kind.model:
+            same = Fraction(kind.cost)
+            found = Alternative(kind.model, same, same, same, ["not swapped: as it was"])
+        if isinstance(found, str):
+            left_out[kind.model, found] += kind.cost
+        else:
+            sums[kind.model, found.to].append(_Sum(kind.cost, found))
+    return _answer(sums, left_out, [] if each else [_MEAN], (since, until), at_s)
+
+
+def _untouched(change: Change) -> bool:
+    """Whether only swaps change anything, so that all other models stay as they are."""
+    return change.tier is None and change.cache is None and change.file is None
+
+
+def _mean(row: SpendRow) -> Kind:
+    priced = max(0, row.requests - row.unpriced_requests)
+    calls = row.requests or 1
+    usage = {unit: Decimal(amount) / calls for unit, amount in row.usage.items() if Decimal(amount) > 0}
+    return Kind(
+        row.group["provider"] or "", row.group["model"] or "", {}, usage if priced else {}, priced, row.cost_nanousd
+    )
+
+
+def _single(engine: Engine, since: int, until: int) -> Iterator[Kind]:
+    """Every priced call; corrections belong to the model's calls that say nothing of what they used."""
+    columns = [entries.c[name] for name in ("provider", "model", "service_tier", "usage", "cost_nanousd", "kind")]
+    columns += [entries.c[column] for column in TOKEN_COLUMNS.values()]
+    query = sa.select(*columns).where(
+        entries.c.started_at >= since, entries.c.started_at < until, counted(), entries.c.cost_nanousd.is_not(None)
+    )
+    with engine.connect() as connection:
+        for row in connection.execute(query).mappings():
+            usage: dict[str, Decimal] = {
+                unit: Decimal(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]
+            }
+            usage |= _others(row["usage"])
+            tier = {"service_tier": row["service_tier"]} if row["service_tier"] else {}
+            is_call = row["kind"] == "attempt"
+            yield Kind(
+                row["provider"] or "", row["model"] or "", tier, usage if is_call else {}, 1, int(row["cost_nanousd"])
+            )
+
+
+def _others(text: str | None) -> dict[str, Decimal]:
+    others = {}
+    for unit, amount in orjson.loads(text or "{}").items():
+        try:
+            others[unit] = Decimal(str(amount))
+        except InvalidOperation:
+            continue
+    return others
+
+
+def _answer(
+    sums: Mapping[tuple[str, str], list[_Sum]],
+    left_out: Mapping[tuple[str, str], int],
+    caveats: list[str],
+    span: tuple[int, int],
+    at_s: int,
+) -> Answer:
+    priced_at = f"prices of {(rfc3339(at_s * 1_000_000) or '')[:10]}"
+    items, totals = [], [0, 0, 0, 0]
+    for (model, to), parts in sorted(sums.items(), key=lambda item: -sum(part.cost for part in item[1])):
+        cost = sum(part.cost for part in parts)
+        whole = [
+            round(sum((getattr(part.alternative, name) for part in parts), Fraction(0)))
+            for name in ("likely", "low", "high")
+        ]
+        said = dict.fromkeys(caveat for part in parts for caveat in part.alternative.caveats)
+        for place, amount in enumerate((cost, *whole)):
+            totals[place] += amount
+        items.append(
+            WhatIfItem(
+                model=model or None,
+                to=to,
+                cost_usd=usd_text(cost),
+                what_if_usd=usd_text(whole[0]),
+                low_usd=usd_text(whole[1]),
+                high_usd=usd_text(whole[2]),
+                caveats=[*said, *caveats, priced_at],
+            )
+        )
+    named = [f"{model or '(none)'} ({usd_text(cost)} USD): {why}" for (model, why), cost in sorted(left_out.items())]
+    sources = ["usage and cost: the ledger", f"{priced_at}: price book, configuration, or the file that was named"]
+    shown = WhatIfShown(
+        cost_usd=usd_text(totals[0]),
+        what_if_usd=usd_text(totals[1]),
+        low_usd=usd_text(totals[2]),
+        high_usd=usd_text(totals[3]),
+        items=items,
+        left_out=named,
+        about=about(*span, "UTC", sources, caveats),
+    )
+    rows = [item.model_dump() | {"caveats": "; ".join(item.caveats)} for item in items]
+    rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
+    return Answer(shown, rows, _COLUMNS, _said(shown))
+
+
+def _said(shown: WhatIfShown) -> list[str]:
+    band = "" if shown.low_usd == shown.high_usd else f" (${shown.low_usd} to ${shown.high_usd})"
+    said: list[Any] = [f"What cost ${shown.cost_usd} would have cost ${shown.what_if_usd}{band}."]
+    said += [f"Left out: {name}." for name in shown.left_out]
+    return said + [f"From: {source}." for source in shown.about.sources]

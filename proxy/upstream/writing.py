@@ -1,0 +1,37 @@
+"""A request body on its way to an upstream, piece by piece: no faster than that reads."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Writing(asyncio.Protocol):
+    """The writing side of a connection. _full: until there is room for more of a body. _writing: it may be used again."""
+
+    __slots__ = ("_began_at", "_full", "_loop", "_transport", "_writing")
+
+    _began_at: float
+    _full: asyncio.Future[None] | None
+    _loop: asyncio.AbstractEventLoop
+    _transport: asyncio.Transport | None
+    _writing: bool
+
+    async def write(self, data: bytes) -> None:
+        """More of the body of a request that was begun by `send`; waits while the upstream reads slowly."""
+        assert self._transport is not None
+        self._began_at = self._loop.time()  # it is we who take our time
+        self._transport.write(data)
+        if self._full is not None:
+            await self._full
+
+    def leave_unfinished(self) -> None:
+        """The upstream has answered before it had the whole body: nothing more can go this way."""
+        self._writing = False
+
+    def pause_writing(self) -> None:
+        self._full = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None and not full.done():
+            full.set_result(None)

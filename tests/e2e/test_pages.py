@@ -1,0 +1,242 @@
+"""Every page in the real Chromium: links, filters, back and reload, CSV against the API, hostile names, widths, axe, scripts off."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import chromium
+from tests.support.day import Day, running
+from tests.support.gateway import ADMIN_KEY
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.needs("chromium")
+
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+HOSTILE = "\"><img/src=x/onerror=document.title='owned'>{{7*7}}" + "x" * 60
+BEYOND = """
+[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.scroll')
+  && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.tagName + '.' + e.className).slice(0, 5)
+"""
+PATHS = [
+    "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
+    "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
+    with running(tmp_path_factory.mktemp("pages")) as made:
+        made.call("ci", agent="codex")
+        answer = made.call("summaries", model=HOSTILE, session_id=HOSTILE, agent="codex")
+        assert answer.status_code == 200, answer.text
+        wait_until(
+            "the calls are in the ledger",
+            lambda: any(
+                item["model"] == HOSTILE
+                for item in httpx.get(made.url + "api/requests?limit=5", headers=ADMIN).json()["items"]
+            ),
+        )
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(day: Day, browser: Browser) -> Iterator[Page]:
+    made = signed_in(day, browser)
+    yield made
+    made.context.close()
+
+
+def signed_in(day: Day, browser: Browser, **shape: Any) -> Page:
+    page = browser.new_context(**shape).new_page()
+    page.goto(day.url + "sign-in?to=/health")
+    page.get_by_label("server.admin_key").fill(ADMIN_KEY)
+    page.get_by_role("button", name="Open").click()
+    expect(page).to_have_url(day.url + "health")
+    return page
+
+
+def rows_of(day: Day, path: str) -> list[dict[str, str]]:
+    answer = httpx.get(day.url + path, headers=ADMIN)
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_fault_that_axe_knows(day: Day, browser: Browser, scheme: Any) -> None:
+    page = signed_in(day, browser, color_scheme=scheme)
+    found = {}
+    session = page.request.get(day.url + "api/sessions?order=cost", headers=ADMIN).json()["items"][0]["session"]
+    call = page.request.get(day.url + "api/requests?limit=1", headers=ADMIN).json()["items"][0]["id"]
+    for path in [*PATHS, f"sessions/{session}", f"calls/{call}", "sign-in"]:
+        if path == "sign-in":
+            page.context.clear_cookies()
+        page.goto(day.url + path)
+        if path == "":
+            expect(page.locator("#part-sessions li").first).to_be_visible()
+        violations = Axe().run(page).response["violations"]
+        if violations:
+            found[path] = [(item["id"], [node["html"][:120] for node in item["nodes"][:3]]) for item in violations]
+    page.context.close()
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_no_page_is_wider_than_the_window_and_none_complains(day: Day, browser: Browser, width: int) -> None:
+    page = signed_in(day, browser, viewport={"width": width, "height": 800})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    wide = []
+    for path in PATHS:
+        page.goto(day.url + path)
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            wide.append(path)
+    page.context.close()
+    assert (wide, complaints) == ([], [])
+
+
+def test_what_clients_send_is_text_on_every_page(day: Day, page: Page) -> None:
+    session = rows_of(day, "calls?since=24h&filter.key=summaries&csv=calls")[0]["session"]
+    for path in [
+        *PATHS,
+        f"sessions/{httpx.URL('/', params={'x': session}).query.decode()[2:]}",
+        "spend?by=session&since=24h",
+    ]:
+        page.goto(day.url + path)
+        assert page.title() != "owned"
+        assert page.locator("main img, main script, main iframe").count() == 0
+
+
+def test_back_reload_and_a_shared_link_show_the_same(day: Day, page: Page, browser: Browser) -> None:
+    page.goto(day.url + "spend?since=24h")
+    page.get_by_label("by", exact=True).fill("team")
+    page.get_by_role("button", name="Show", exact=True).first.click()
+    page.get_by_role("rowheader", name="research").get_by_role("link").click()
+    expect(page.get_by_text("team = research")).to_be_visible()
+    shown = page.locator("tbody").inner_text()
+    link = page.url
+    page.reload()
+    assert page.locator("tbody").inner_text() == shown
+    page.get_by_role("link", name="30 days").click()
+    expect(page).to_have_url(re.compile("since=30d"))
+    page.go_back()
+    assert page.locator("tbody").inner_text() == shown
+    other = signed_in(day, browser)
+    other.goto(link)
+    assert other.locator("tbody").inner_text() == shown
+    other.context.close()
+    page.get_by_label("End the filter team").click()
+    expect(page.get_by_text("team = research")).to_have_count(0)
+
+
+def test_the_tables_csv_is_the_apis_and_the_ledgers(day: Day, page: Page) -> None:
+    page.goto(day.url + "spend?since=24h&by=key")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    with download.value.path().open(newline="") as file:
+        shown = {row["key"]: Decimal(row["cost_usd"] or 0) for row in csv.DictReader(file)}
+    items = httpx.get(day.url + "api/spend", params={"by": "key", "since": "24h"}, headers=ADMIN).json()["items"]
+    wanted = {item["key"]: Decimal(item["cost_usd"]) for item in items}
+    assert shown.keys() == wanted.keys()
+    assert sum(shown.values()) == pytest.approx(
+        sum(wanted.values()), abs=Decimal("0.2")
+    )  # the day moves on between the two
+
+
+def test_a_bar_opens_exactly_its_calls(day: Day, page: Page) -> None:
+    page.goto(day.url + "spend?since=30d&by=team&step=month")
+    over = page.locator(".plot .u-over")
+    box = over.bounding_box()
+    assert box
+    bars = page.evaluate(
+        "(() => { const data = JSON.parse(document.querySelector('[data-chart]').dataset.chart);"
+        " return [data.at, data.series.map((one) => [one.name, one.values])]; })()"
+    )
+    name, values = bars[1][0]
+    last = len(bars[0]) - 1
+    assert values[last]
+    expect(over).to_be_visible()
+    for part in (0.99, 0.97, 0.95, 0.9, 0.85):  # near the foot of the last bar
+        over.hover(position={"x": box["width"] * part, "y": box["height"] - 8})
+        if f"{name} $" in page.locator("#readout").inner_text():
+            break
+    else:
+        pytest.fail(f"no bar of {name} under the pointer: {page.locator('#readout').inner_text()}")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(rf"/calls\?.*filter\.team={name}.*"))
+    expect(page.get_by_text(f"team = {name}")).to_be_visible()
+    cells = page.locator("tbody tr td:nth-child(5)").all_inner_texts()
+    assert set(cells) == {name}
+
+
+def test_the_keyboard_moves_about(day: Day, page: Page) -> None:
+    page.goto(day.url + "calls")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.locator("tr.here")).to_have_count(1)
+    assert page.locator("tr[data-row]").nth(1).evaluate("row => row.classList.contains('here')")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/calls/.+"))
+    page.wait_for_load_state()
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    expect(page).to_have_url(re.compile(r"/spend"))
+    page.wait_for_load_state()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.matches('input, select')")
+
+
+def test_light_and_dark_can_be_chosen_and_stay(day: Day, page: Page) -> None:
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+    page.goto(day.url + "spend")
+    light = ground()
+    page.get_by_role("button", name="Light or dark").click()
+    dark = ground()
+    assert dark != light
+    page.goto(day.url + "calls")
+    assert ground() == dark
+
+
+def test_a_stuck_session_is_raised_in_three_clicks(day: Day, page: Page) -> None:
+    page.goto(day.url)
+    page.get_by_role("link", name="Sessions").click()
+    page.get_by_role("link", name=re.compile("^Cost")).click()
+    page.locator("tr[data-row] th a").first.click()
+    page.get_by_label(re.compile("Raise it by")).fill("2")
+    page.get_by_role("button", name="Raise").click()
+    expect(page).to_have_url(re.compile(r"/budgets/every-session\?group="))
+    expect(page.get_by_role("rowheader").first).to_be_visible()
+    expect(page.get_by_text("by $2.00")).to_be_visible()
+    expect(page.get_by_role("cell", name="$5.00")).to_be_visible()
+
+
+def test_without_scripts_every_page_still_works(day: Day, browser: Browser) -> None:
+    page = signed_in(day, browser, java_script_enabled=False)
+    for path in PATHS:
+        assert page.goto(day.url + path).status == 200  # type: ignore[union-attr]
+    page.goto(day.url + "spend?since=24h&by=team")
+    page.get_by_role("link", name="7 days").click()
+    expect(page.get_by_role("rowheader", name="research")).to_be_visible()
+    page.context.close()

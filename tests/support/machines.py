@@ -1,0 +1,205 @@
+"""A day of machines of one's own, simulated: bursts, an idle night, instances that are killed and come back, hang-ups, calls
+that take longer than anybody waits for. What goes into the ledger goes the way that it always does: records, batches, minutes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.capacity.closing import Terms
+from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step
+from proxy.control.metrics.series import MetricState
+from proxy.ids import Ids
+from proxy.ledger.capacity_books import close_minutes, keep, open_books
+from proxy.ledger.capacity_schema import capacity_minutes
+from proxy.ledger.database import writing
+from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.schema import entries
+from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.watch import Life, final_until, lives, say
+
+MORNING = 1_795_392_000_000_000  # 2026-11-23, midnight
+POOL = "pool"
+TERMS = Terms(Rates([Step(0, 2_500_000_000)], [Step(0, 4)]), milliwatts=(700_000, 80_000))
+_MAX_CALL_US = HOUR_US
+_NIGHT = range(60, 360)  # minutes of the day without a call
+
+
+@dataclass(slots=True)
+class Instance:
+    """One of those on the ledger: what it has not shipped yet, and its lives."""
+
+    name: str
+    shipper: Shipper
+    life: Life | None = None
+    waiting: list[tuple[int, Entry]] = field(default_factory=list)  # by when it ends
+
+
+@dataclass(slots=True)
+class Day:
+    """What came of it. Times are seconds of this program."""
+
+    calls: int = 0
+    late: int = 0
+    killed: int = 0
+    shipping_s: float = 0.0
+    closing_s: float = 0.0
+
+
+def simulate(
+    engine: Engine,
+    calls: int,
+    *,
+    seed: int = 1,
+    minutes: int = 1440,
+    instances: int = 2,
+    terms: Terms = TERMS,
+    open_from: int = 10**9,
+) -> Day:
+    """Fill an empty ledger. The instances take turns in closing; each is killed some times, with calls in flight.
+    open_from: from that minute on nobody closes any."""
+    chance = random.Random(seed)
+    day, ids = Day(), Ids()
+    crew = [
+        Instance(f"i{n}", Shipper(engine, f"i{n}", MetricState.load(engine, f"i{n}"), lambda: {"gpu": POOL}))
+        for n in range(instances)
+    ]
+    away = {
+        (number, at)
+        for number in range(instances)
+        for begin in chance.sample(range(min(10, minutes - 3), minutes), 3)
+        for at in range(begin, begin + chance.choice([1, 3, 90]))
+    }
+    night = range(_NIGHT.start * minutes // 1440, _NIGHT.stop * minutes // 1440)
+    plan = _plan(calls, minutes, night, chance)
+    with writing(engine).begin() as connection:
+        open_books(connection, POOL, MORNING)
+    for minute in range(minutes):
+        now = MORNING + (minute + 1) * MINUTE_US
+        for number, one in enumerate(crew):
+            if (number, minute) in away:
+                day.killed += one.life is not None
+                _kill(one, now - MINUTE_US, chance)
+                continue
+            for at in plan.get(minute, ())[number::instances]:
+                entry, ended_at = _call(at, one.name, ids, chance)
+                one.waiting.append((ended_at, entry))
+                day.calls += 1
+            began = time.perf_counter()
+            _ship(one, now)
+            day.shipping_s += time.perf_counter() - began
+        began = time.perf_counter()
+        _close(engine, crew, minute, min(now, MORNING + open_from * MINUTE_US), terms)
+        day.closing_s += time.perf_counter() - began
+    return day
+
+
+def _plan(calls: int, minutes: int, night: range, chance: random.Random) -> dict[int, list[int]]:
+    """When calls begin: half of them in bursts."""
+    plan: dict[int, list[int]] = {}
+    awake = [minute for minute in range(minutes) if minute not in night]
+    bursts = chance.sample(awake, max(1, len(awake) // 20))
+    for _ in range(calls):
+        minute = chance.choice(bursts if chance.random() < 0.5 else awake)
+        plan.setdefault(minute, []).append(MORNING + minute * MINUTE_US + chance.randrange(MINUTE_US))
+    return plan
+
+
+def _call(at: int, instance: str, ids: Ids, chance: random.Random) -> tuple[Entry, int]:
+    length = int(chance.lognormvariate(15.2, 1.1))  # a median of four seconds
+    if chance.random() < 0.0005:
+        length = chance.randrange(2 * HOUR_US)
+    ended_at = at + length
+    intent = {
+        "t": "intent", "id": ids.new(at), "request_id": ids.new(at), "attempt": 1, "started_at": at, "dialect": "openai",
+        "operation": "chat", "stream": True, "upstream": "gpu" if chance.random() < 0.97 else "elsewhere", "provider": "vllm",
+        "model_requested": "m", "model": "m", "key": "k", "key_id": "0" * 64, "team": chance.choice(["a", "b", None]),
+        "labels": {}, "untrusted_labels": {}, "session_id": "s", "session_source": "header", "root_session_id": "s",
+        "client": "other", "reserved_nanousd": 5000, "budgets": [], "price_version": "v",
+    }  # fmt: skip
+    if chance.random() < 0.01:
+        return entry_of(intent, {"t": "void", "id": intent["id"], "ended_at": at + 5, "outcome": "x"}, instance), at + 5
+    usage = {"input": chance.randrange(1, 4000), "cache_read": chance.randrange(2000), "output": chance.randrange(900)}
+    end: dict[str, Any] = {
+        "t": "settle", "id": intent["id"], "ended_at": ended_at, "status": "settled", "http_status": 200, "model": "m",
+        "outcome": chance.choice(["ok", "ok", "ok", "client_disconnected"]), "usage": usage, "usage_source": "provider",
+        "cost_nanousd": 400, "cost_source": "computed", "flags": [], "budgets": [], "cost_lines": [], "price_version": "v",
+        "duration_ms": length / 1000, "overhead_ms": 1.5, "ttft_ms": min(length / 1000, 250.0),
+    }  # fmt: skip
+    return entry_of(intent, end, instance), ended_at
+
+
+def _kill(one: Instance, now: int, chance: random.Random) -> None:
+    """What is in flight crashes; what has ended is in the spool, and is shipped after the next start."""
+    one.life = None
+    for position, (ended_at, entry) in enumerate(one.waiting):
+        if ended_at > now and entry.row["outcome"] != "crashed":
+            row = entry.row | {"outcome": "crashed", "status": "unconfirmed", "cost_nanousd": 5000, "duration_ms": None}
+            one.waiting[position] = (
+                now,
+                entry._replace(row=row | {"usage": None, "output_tokens": 0, "input_tokens": 0}),
+            )
+
+
+def _ship(one: Instance, now: int) -> None:
+    crashed = [entry for _, entry in one.waiting if entry.row["outcome"] == "crashed"]
+    for entry in crashed:
+        entry.row["ended_at"] = max(entry.row["started_at"], now)  # when that is found out
+    ended = [entry for ended_at, entry in one.waiting if ended_at <= now]
+    one.waiting = [(ended_at, entry) for ended_at, entry in one.waiting if ended_at > now]
+    one.shipper.ship(Batch(entries=ended), Positions([], []))
+    opened = [entry.row["started_at"] for _, entry in one.waiting if entry.row["started_at"] > now - _MAX_CALL_US]
+    if one.life is None:
+        one.life = Life(one.name, now - MINUTE_US, now, 0)
+    one.life = one.life._replace(until_at=now, complete_until=min([now, *opened]))
+
+
+def _close(engine: Engine, crew: Sequence[Instance], minute: int, now: int, terms: Terms) -> None:
+    """By whoever's turn it is; and by the other one too, which finds nothing to do."""
+    with writing(engine).begin() as connection:
+        for one in crew:
+            if one.life is not None:
+                say(connection, one.life)
+        known = lives(connection, now)
+        keep(connection, POOL, crew[minute % len(crew)].name, now, now + 15_000_000)
+    for _ in crew:
+        while close_minutes(engine, POOL, terms, final_until(known, now, _MAX_CALL_US)) is not None:
+            pass
+
+
+def finish(engine: Engine, until: int, terms: Terms = TERMS) -> None:
+    """Long after: everybody has left, and every minute is closed."""
+    while close_minutes(engine, POOL, terms, until) is not None:
+        pass
+
+
+def sums(engine: Engine) -> dict[str, int]:
+    """What the minutes and the entries come to."""
+    c = capacity_minutes.c
+    names = (
+        "cost_nanousd",
+        "busy_nanousd",
+        "idle_nanousd",
+        "outside_nanousd",
+        "late_nanousd",
+        "unobserved_us",
+        "time_us",
+    )
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(sa.func.count(), *[sa.func.sum(c[name]) for name in names])).one()
+        shared = connection.execute(sa.select(sa.func.sum(entries.c.capacity_nanousd))).scalar()
+        open_ones = connection.execute(
+            sa.select(sa.func.count()).where(entries.c.capacity.is_not(None), entries.c.capacity_nanousd.is_(None))
+        ).scalar()
+    values = dict(zip(("minutes", *names), map(int, row), strict=True))
+    return values | {"shares_nanousd": int(shared or 0), "open": int(open_ones or 0)}
+
+
+__all__ = ["DAY_US", "MORNING", "POOL", "TERMS", "Day", "finish", "simulate", "sums"]

@@ -1,0 +1,124 @@
+"""Servers' own counters: every engine by its names, several engines behind one address, and counters that begin again."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.capacity.server_metrics import Reading, passed, reading
+
+# As running servers wrote it (vLLM 0.32.0, xllamacpp 2026.10); SGLang's and TensorRT-LLM's by their documentation.
+VLLM = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="tiny"} 2.0
+vllm:num_requests_running{engine="1",model_name="tiny"} 1.0
+vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="tiny"} 0.5
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{engine="0",model_name="tiny"} 1000.0
+vllm:prompt_tokens_total{engine="1",model_name="tiny"} 500.0
+vllm:prompt_tokens_created{engine="0",model_name="tiny"} 1.795e+09
+vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny",source="local_compute"} 360.0
+vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny",source="local_cache_hit"} 640.0
+vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny",source="external_kv_transfer"} 0.0
+vllm:prompt_tokens_by_source_total{engine="1",model_name="tiny",source="local_compute"} 400.0
+vllm:prompt_tokens_by_source_total{engine="1",model_name="tiny",source="local_cache_hit"} 0.0
+vllm:prompt_tokens_by_source_total{engine="1",model_name="tiny",source="external_kv_transfer"} 100.0
+vllm:generation_tokens_total{engine="0",model_name="tiny"} 250.0
+vllm:generation_tokens_total{engine="1",model_name="tiny"} 50.0
+vllm:request_prefill_time_seconds_sum{engine="0",model_name="tiny"} 6.21
+vllm:request_decode_time_seconds_sum{engine="0",model_name="tiny"} 9.68
+vllm:iteration_tokens_total_count{engine="0",model_name="tiny"} 41
+vllm:spec_decode_num_drafts_total{engine="0",model_name="tiny"} 71
+vllm:spec_decode_num_draft_tokens_total{engine="0",model_name="tiny"} 213
+vllm:spec_decode_num_accepted_tokens_total{engine="0",model_name="tiny"} 155
+vllm:num_preemptions_total{engine="0",model_name="tiny"} 3
+"""
+LLAMA_CPP = """# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total 300
+llamacpp:prompt_tokens_cached_total 100
+llamacpp:prompt_seconds_total 1.5
+llamacpp:tokens_predicted_total 40
+llamacpp:tokens_predicted_seconds_total 2.5
+llamacpp:n_decode_total 44
+llamacpp:requests_processing 1
+"""
+SGLANG = """sglang:prompt_tokens_total{model_name="m"} 8128902
+sglang:generation_tokens_total{model_name="m"} 7557572
+sglang:cached_tokens_total{model_name="m",cache_source="device"} 1000
+sglang:cached_tokens_total{model_name="m",cache_source="host"} 10
+sglang:num_running_reqs{model_name="m"} 7
+sglang:token_usage{model_name="m"} 0.28
+"""
+TENSORRT_LLM = """trtllm_prompt_tokens_total{model_name="m"} 100
+trtllm_generation_tokens_total{model_name="m"} 30
+trtllm_num_requests_running{model_name="m"} 3
+trtllm_kv_cache_utilization{model_name="m"} 0.4
+"""
+DCGM = """# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter
+DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",UUID="a"} 1000000
+DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="1",UUID="b"} 2000000
+DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="a"} 593
+"""
+NOTHING = Reading(0, {}, {})
+
+
+def read(text: str, at: int = 0) -> Reading:
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return reading(at, [(sample.name, sample.labels, float(sample.value)) for sample in samples])
+
+
+def zeroed(made: Reading) -> Reading:
+    return made._replace(counters=dict.fromkeys(made.counters, 0.0))
+
+
+def test_vllm_with_two_engines() -> None:
+    now = read(VLLM, 5)
+    made = passed(zeroed(now), now)
+
+    assert (made.prompt, made.cached, made.computed, made.output) == (1500, 740, 760, 300)
+    assert (made.prefill_us, made.decode_us, made.steps) == (6_210_000, 9_680_000, 41)
+    assert (made.drafts, made.drafted, made.accepted, made.preemptions) == (71, 213, 155, 3)
+    assert (made.running, made.kv_used) == (3.0, 0.5)
+    assert made.millijoules is None
+
+
+def test_llama_cpp_states_what_it_computed_and_the_prompt_is_that_and_what_was_cached() -> None:
+    now = read(LLAMA_CPP)
+    made = passed(zeroed(now), now)
+
+    assert (made.prompt, made.cached, made.computed, made.output) == (400, 100, 300, 40)
+    assert (made.prefill_us, made.decode_us, made.running) == (1_500_000, 2_500_000, 1.0)
+
+
+def test_the_others_by_their_names() -> None:
+    now = read(SGLANG)
+    made = passed(zeroed(now), now)
+    assert (made.prompt, made.cached, made.output, made.running) == (8_128_902, 1010, 7_557_572, 7.0)
+    now = read(TENSORRT_LLM)
+    made = passed(zeroed(now), now)
+    assert (made.prompt, made.computed, made.output, made.running, made.kv_used) == (100, 100, 30, 3.0, 0.4)
+    now = read(DCGM)
+    assert passed(zeroed(now), now).millijoules == 3_000_000
+
+
+def test_a_counter_that_fell_began_again_each_engine_by_itself() -> None:
+    before = read(VLLM)
+    restarted = VLLM.replace(
+        'prompt_tokens_total{engine="1",model_name="tiny"} 500.0',
+        'prompt_tokens_total{engine="1",model_name="tiny"} 20.0',
+    )
+
+    made = passed(before, read(restarted.replace("1000.0", "1007.0"), 5))
+
+    assert made.prompt == 7 + 20
+    assert made.output == 0
+
+
+def test_an_engine_that_is_new_began_at_nothing_and_of_a_server_that_is_new_nothing_is_known() -> None:
+    one = "\n".join(line for line in VLLM.splitlines() if 'engine="1"' not in line) + "\n"
+
+    assert passed(read(one), read(VLLM)).prompt == 500
+    assert passed(NOTHING, read(VLLM)).prompt is None
+
+
+def test_what_is_no_count_is_not_taken() -> None:
+    assert read('vllm:prompt_tokens_total{engine="0"} NaN\nvllm:generation_tokens_total -5\n').counters == {}

@@ -1,0 +1,70 @@
+"""Problems of form in a person's words: what was meant, on which line, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config.checks import load_config
+from proxy.config.file import ConfigError, Lines
+
+
+def told(folder: Path, text: str) -> list[str]:
+    file = folder / "taximeter.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(file, {})
+    return [str(problem) for problem in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("serverr: {}", "serverr (line 1): is not a setting; did you mean server?"),
+        ("server: {prot: 1}", "server.prot (line 1): is not a setting; did you mean port?"),
+        ("upstreams:\n  a:\n    base_url: http://x\n    dialekt: openai", "upstreams.a.dialekt (line 4): is not a setting; did you mean dialect?"),
+        ("upstreams: {a: {base_url: 'http://x'}}\nmodels: {m: {upstream: a, fallback: []}}", "models.m.fallback (line 2): is not a setting; did you mean fallbacks?"),
+        ("keys:\n- {name: a, key: sk-0123456789abcdef, modells: [x]}", "keys[0].modells (line 2): is not a setting; did you mean models?"),
+        ("guards: {loop: {repeats: 3, within_s: 1, within: 2}}", "guards.loop.within (line 1): is not a setting; did you mean within_s?"),
+        ("zzz: 1", "zzz (line 1): is not a setting; check its spelling"),
+        ("budgets:\n- {name: a, per: session, limit_usd: 1, window: day}", "budgets[0].per (line 2): must be a list: write [session]"),
+        ("budgets: {a: {}}", "budgets (line 1): must be a list: each row begins with `- `, and its name stands in it as `name: …`"),
+        ("models: []", "models (line 1): must be a mapping: `name: value`, and no list"),
+        ("budgets:\n- {name: a, limit_usd: 1, window: mounth}", "budgets[0].window (line 2): must be one of minute, hour, day, week, month, total; did you mean month?"),
+        ("on_unpriced: zero", "on_unpriced (line 1): must be refuse, allow, or a price to assume such as {input: '15', output: '75'}"),
+        ("keys: [{name: a, key: '${NO_SUCH}'}]", "keys[0].key (line 1): the environment variable NO_SUCH is not set; set it, or write ${NAME:-default}"),
+        ("upstreams: {openai: {base_url: 'http://x'}}\nmodels:\n  m: {upstream: openia}", "models.m.upstream (line 3): 'openia' is not an upstream (there are: openai); did you mean openai?"),
+        ("budgets: [{name: a, per: [temas], limit_usd: 1, window: day}]", "is not one of key, team, user, customer, model, upstream, provider, agent, session or label.NAME; did you mean team?"),
+    ],
+)  # fmt: skip
+def test_one_fault_is_one_line_that_says_what_was_meant(tmp_path: Path, text: str, says: str) -> None:
+    (problem,) = told(tmp_path, text)
+
+    assert problem.endswith(says)
+
+
+def test_a_file_of_litellm_s_is_called_that(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        "model_list:\n- {model_name: m, litellm_params: {api_key: os.environ/NO_SUCH}}\ngeneral_settings: {}\nrouter_settings: {}",
+    )
+
+    assert len(lines) == 3
+    assert all("is a setting of LiteLLM" in line for line in lines)
+
+
+def test_every_path_has_its_line_and_what_is_missing_that_of_its_row() -> None:
+    lines = Lines("a:\n  b: &x\n  - c: 1\n  - d: 2\ne: *x\n'f.g': 1\n")
+
+    assert [lines.of(path) for path in ("a", "a.b", "a.b[0].c", "a.b[1].d", "a.b[1].z", "e", "f.g", "z", "")] == [
+        1, 2, 3, 4, 4, 5, 6, None, None,
+    ]  # fmt: skip
+
+
+def test_aliases_of_aliases_are_read_once() -> None:
+    levels = "\n".join(f"l{n}: &l{n} [*l{n - 1}, *l{n - 1}, *l{n - 1}]" for n in range(1, 40))
+
+    assert Lines(f"l0: &l0 [x]\n{levels}").of("l39") == 40
+    assert Lines("a: &a [*a]").of("a") == 1
+    assert Lines("{ not: yaml").of("not") is None

@@ -1,0 +1,243 @@
+"""Who keeps the books: minutes close while calls come, servers are asked, and one that cannot be asked costs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.capacity.rates import MINUTE_US
+from proxy.config.checks import build
+from proxy.config.file import Expansion
+from proxy.config.model import Config
+from proxy.control.capacity import keeper as keeping
+from proxy.control.capacity.asking import ask
+from proxy.control.capacity.keeper import Keeper
+from proxy.ledger.capacity_books import read_books
+from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
+from proxy.ledger.database import open_ledger
+from proxy.ledger.watch import EVER
+from tests.support.machines import MORNING
+
+
+@dataclasses.dataclass
+class Recorded:
+    """A recorder that has everything."""
+
+    complete_until: int = 0
+
+    def has_runs(self) -> bool:
+        return False
+
+
+class Exporter:
+    """A server that says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.text: str | None = ""
+        self.keys: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.keys.append(self.headers.get("authorization"))
+                self.send_response(200 if outer.text is not None else 503)
+                self.end_headers()
+                self.wfile.write((outer.text or "").encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/metrics"
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def counts(self, prompt: int, output: int, running: int = 1) -> None:
+        self.text = (
+            f'vllm:prompt_tokens_total{{engine="0"}} {prompt}\nvllm:generation_tokens_total{{engine="0"}} {output}\n'
+            f'vllm:num_requests_running{{engine="0"}} {running}\n'
+        )
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = MORNING
+        monkeypatch.setattr(keeping, "now_us", lambda: self.now)
+        monkeypatch.setattr("proxy.control.capacity.asking.now_us", lambda: self.now)
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    made = Exporter()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def config(*rows: dict[str, Any]) -> Config:
+    tree = {"upstreams": {"v": {"base_url": "http://127.0.0.1:1/v1"}}, "capacity": list(rows)}
+    return build(Expansion(tree, [], []))[0]
+
+
+def pool(**more: Any) -> dict[str, Any]:
+    return {"name": "pool", "upstreams": ["v"], "usd_per_hour": 6, **more}
+
+
+def make(engine: Engine, settings: Config, name: str = "i") -> tuple[Keeper, Recorded]:
+    recorded = Recorded()
+    return Keeper(engine, name, lambda: settings, recorded), recorded
+
+
+def minutes(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(capacity_minutes).order_by(capacity_minutes.c.minute_at)))
+
+
+def go_on(keeper: Keeper, recorded: Recorded, clock: Clock, seconds: int) -> None:
+    for _ in range(0, seconds, 5):
+        clock.now += 5_000_000
+        recorded.complete_until = clock.now
+        keeper.step()
+
+
+def test_without_a_capacity_it_writes_nothing(engine: Engine, clock: Clock) -> None:
+    keeper, _ = make(engine, config())
+    keeper.step()
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(capacity_watch)).scalar() == 0
+
+
+def test_minutes_close_as_time_goes_on_and_a_stop_leaves(engine: Engine, clock: Clock) -> None:
+    keeper, recorded = make(engine, config(pool()))
+    keeper.step()
+    go_on(keeper, recorded, clock, 180)
+
+    assert [row.idle_nanousd for row in minutes(engine)] == [100_000_000] * 3
+    assert sum(row.unobserved_us for row in minutes(engine)) == 0
+    keeper.start()
+    keeper.stop()
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(capacity_watch.c.complete_until)).scalar() == EVER
+
+
+def test_what_the_server_did_for_others_is_outside(engine: Engine, clock: Clock, exporter: Exporter) -> None:
+    keeper, recorded = make(engine, config(pool(metrics_url=exporter.url, metrics_key="secret")))
+    exporter.counts(0, 0)
+    keeper.step()
+    for step in range(1, 25):
+        exporter.counts(100 * min(step, 6), 10 * min(step, 6))
+        go_on(keeper, recorded, clock, 5)
+
+    first, second = minutes(engine)
+    assert (first.outside_nanousd, first.idle_nanousd) == (50_000_000, 50_000_000)  # half of it: 30 s of 5 each
+    assert (second.outside_nanousd, second.idle_nanousd) == (0, 100_000_000)
+    assert set(exporter.keys) == {"Bearer secret"}
+    assert keeper.problems() == {}
+
+
+def test_a_server_that_cannot_be_asked_is_named_and_the_books_go_on(
+    engine: Engine, clock: Clock, exporter: Exporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper, recorded = make(engine, config(pool(metrics_url=exporter.url)))
+    exporter.text = None
+    keeper.step()
+    go_on(keeper, recorded, clock, 125)
+
+    assert len(minutes(engine)) == 2
+    assert keeper.problems() == {"pool": "it does not answer (503)"}
+    assert sum("does not answer" in record.message for record in caplog.records) == 1
+
+
+def test_a_process_that_was_away_did_not_look(engine: Engine, clock: Clock) -> None:
+    keeper, recorded = make(engine, config(pool()))
+    keeper.step()
+    go_on(keeper, recorded, clock, 60)
+    clock.now += 10 * MINUTE_US
+    recorded.complete_until = clock.now
+    go_on(keeper, recorded, clock, 60)
+
+    rows = minutes(engine)
+    assert len(rows) == 12
+    assert sum(row.time_us for row in rows) == 12 * MINUTE_US
+    assert sum(row.unobserved_us for row in rows) == 10 * MINUTE_US + 5_000_000
+
+
+def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
+    settings = config(pool())
+    (first, recorded), (second, other) = make(engine, settings, "a"), make(engine, settings, "b")
+    for _ in range(24):
+        for keeper, seen in ((first, recorded), (second, other)):
+            seen.complete_until = clock.now
+            keeper.step()
+        clock.now += 5_000_000
+    assert (first.kept, second.kept) == (("pool",), ())
+    other.complete_until = clock.now
+    clock.now += 60_000_000
+    go_on(second, other, clock, 60)  # the first is gone, and left nothing behind that was not in the ledger
+    assert second.kept == ("pool",)
+    assert len({row.minute_at for row in minutes(engine)}) == len(minutes(engine)) >= 2
+
+
+def test_books_end_with_the_configuration_and_go_on_when_it_is_back(engine: Engine, clock: Clock) -> None:
+    settings = [config(pool())]
+    recorded = Recorded()
+    keeper = Keeper(engine, "i", lambda: settings[0], recorded)
+    keeper.step()
+    go_on(keeper, recorded, clock, 120)
+    settings[0] = config()
+    go_on(keeper, recorded, clock, 600)
+    settings[0] = config(pool())
+    go_on(keeper, recorded, clock, 120)
+
+    with engine.connect() as connection:
+        books = read_books(connection, "pool")
+    assert books is not None
+    assert books.ended_at is None
+    assert sum(row.time_us for row in minutes(engine)) < 5 * MINUTE_US
+
+
+def test_a_failure_is_told_and_the_next_round_is_made(
+    engine: Engine, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper, recorded = make(engine, config(pool()))
+    keeper.step()
+    with engine.begin() as connection:
+        connection.execute(sa.update(capacities).values(totals="no JSON"))
+    clock.now += 2 * MINUTE_US
+    recorded.complete_until = clock.now
+    keeper._try(keeper.step)
+    assert any("books of capacities" in record.message for record in caplog.records)
+
+
+def test_answers_that_are_none(exporter: Exporter) -> None:
+    exporter.text = "this is { no exposition"
+    assert "no Prometheus exposition" in ask(exporter.url).problem
+    exporter.text = "up 1\n"
+    assert "none of the counters" in ask(exporter.url).problem
+    exporter.counts(1, 2)
+    assert ask(exporter.url).reading is not None
+    assert ask("http://127.0.0.1:1/metrics").problem.startswith("it does not answer")

@@ -1,0 +1,222 @@
+"""The books of a capacity, on both databases: each second once, whatever happens to those who keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.capacity.rates import HOUR_US, MINUTE_US
+from proxy.control.metrics.series import MetricState
+from proxy.ids import Ids
+from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
+from proxy.ledger.capacity_schema import capacity_minutes
+from proxy.ledger.corrections import correction_of
+from proxy.ledger.database import open_ledger, writing
+from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.schema import entries
+from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.watch import EVER, Life, final_until, lives, say
+from proxy.reports.spend import spend
+from tests.support.machines import MORNING, POOL, TERMS, finish, simulate, sums
+
+IDS = Ids()
+BY_TIME = TERMS._replace(share="time", milliwatts=None)
+A_MINUTE = 4 * 2_500_000_000 // 60
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    made = open_ledger(database)
+    with writing(made).begin() as connection:
+        open_books(connection, POOL, MORNING)
+    yield made
+    made.dispose()
+
+
+def call(start_s: float, end_s: float, **fields: Any) -> Entry:
+    started_at, ended_at = (MORNING + int(second * 1_000_000) for second in (start_s, end_s))
+    intent: Any = {
+        "t": "intent", "id": IDS.new(started_at), "request_id": IDS.new(started_at), "attempt": 1, "started_at": started_at,
+        "upstream": "gpu", "team": "a", "root_session_id": "s", "reserved_nanousd": 9,
+    }  # fmt: skip
+    end: Any = {
+        "t": "settle", "ended_at": ended_at, "status": "settled", "outcome": "ok", "usage": {"input": 10, "output": 10},
+        "cost_nanousd": 7, "cost_source": "computed", "usage_source": "provider",
+    } | fields  # fmt: skip
+    return entry_of(intent, end, "i")
+
+
+def ship(engine: Engine, *made: Entry) -> None:
+    shipper = Shipper(engine, "i", MetricState.load(engine, "i"), lambda: {"gpu": POOL})
+    shipper.ship(Batch(entries=list(made)), Positions([], []))
+
+
+def shares(engine: Engine) -> list[int | None]:
+    with engine.connect() as connection:
+        return list(
+            connection.execute(
+                sa.select(entries.c.capacity_nanousd).order_by(entries.c.started_at, entries.c.ended_at)
+            ).scalars()
+        )
+
+
+def minutes(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(capacity_minutes).order_by(capacity_minutes.c.minute_at)))
+
+
+def adds_up(engine: Engine, length_us: int) -> dict[str, int]:
+    made = sums(engine)
+    assert made["cost_nanousd"] == TERMS.rates.cost(MORNING, MORNING + length_us)
+    assert made["busy_nanousd"] + made["idle_nanousd"] + made["outside_nanousd"] == made["cost_nanousd"]
+    assert made["shares_nanousd"] == made["busy_nanousd"]
+    assert (made["time_us"], made["open"]) == (length_us, 0)
+    return made
+
+
+def test_a_simulated_day_in_small(database: str) -> None:
+    """Bursts, a night, two instances that are killed and come back, calls longer than anybody waits for."""
+    made = open_ledger(database)
+    day = simulate(made, 600, minutes=200)
+    finish(made, MORNING + 200 * MINUTE_US)
+
+    assert day.killed
+    assert adds_up(made, 200 * MINUTE_US)["idle_nanousd"] > 0
+    (total,) = spend(made, [], None, None)
+    assert total.capacity_nanousd == sums(made)["shares_nanousd"]
+    by_team = spend(made, ["team"], None, None)
+    assert sum(row.capacity_nanousd for row in by_team) == total.capacity_nanousd
+    assert spend(made, ["team"], None, None, rolled=False) == by_team
+    made.dispose()
+
+
+def test_a_call_of_several_minutes_gets_its_share_when_the_last_is_over(engine: Engine) -> None:
+    ship(engine, call(30, 150), call(60, 120))
+    for minute in (1, 2):
+        close_minutes(engine, POOL, BY_TIME, MORNING + minute * MINUTE_US)
+    assert [share is None for share in shares(engine)] == [True, False]
+    finish(engine, MORNING + 3 * MINUTE_US, BY_TIME)
+
+    first, second = shares(engine)
+    assert (first, second) == (250_000_001, 83_333_333)  # of half a minute, a whole one less half, and half a one
+    adds_up(engine, 3 * MINUTE_US)
+
+
+def test_closing_again_changes_nothing(engine: Engine) -> None:
+    ship(engine, call(0, 30))
+    finish(engine, MORNING + MINUTE_US)
+    before = minutes(engine), shares(engine)
+    finish(engine, MORNING + MINUTE_US)
+    assert (minutes(engine), shares(engine)) == before
+
+
+def test_a_call_that_comes_late_has_what_was_idle_and_nobody_loses(engine: Engine) -> None:
+    ship(engine, call(0, 20))
+    finish(engine, MORNING + 2 * MINUTE_US, BY_TIME)
+    ship(engine, call(10, 70), call(130, 140))
+    finish(engine, MORNING + 3 * MINUTE_US, BY_TIME)
+
+    made = adds_up(engine, 3 * MINUTE_US)
+    first, late, usual = shares(engine)
+    assert (first, usual) == (A_MINUTE // 3, A_MINUTE // 6 + 1)
+    assert late == made["late_nanousd"]
+    assert abs(late - A_MINUTE * 5 // 6) <= 2  # of its minute, ten seconds were another's
+    row = minutes(engine)[0]
+    assert (row.requests, row.busy_us, row.calls_us) == (2, 60_000_000, 70_000_000)
+
+
+def test_a_call_that_expired_goes_on_where_it_was_charged(engine: Engine) -> None:
+    """Longer than a day: it is charged when its reservation expires, and its machines are still its own until it ends."""
+    charged = call(0, 3600, status="unconfirmed", outcome="expired", cost_nanousd=9, usage={})
+    ship(engine, charged)
+    finish(engine, MORNING + 60 * MINUTE_US, BY_TIME)
+    finish(engine, MORNING + 25 * HOUR_US, BY_TIME)
+    settled = call(0, 25 * 3600)
+    late = correction_of(settled._replace(row=settled.row | {"id": charged.row["id"], "capacity": POOL}), charged.row)
+    assert late is not None
+    ship(engine, settled._replace(row=settled.row | {"id": charged.row["id"]}))
+    finish(engine, MORNING + 26 * HOUR_US, BY_TIME)
+
+    made = adds_up(engine, 26 * HOUR_US)
+    assert shares(engine) == [3600 * 10 * 10**9 // 3600, 24 * 10 * 10**9]
+    assert made["idle_nanousd"] == 10 * 10**9
+
+
+def test_a_process_that_was_killed_had_its_calls_until_it_was_last_heard_of(engine: Engine) -> None:
+    with writing(engine).begin() as connection:
+        say(connection, Life("i", MORNING, MORNING + 40_000_000, MORNING + 10_000_000))
+        say(connection, Life("i", MORNING + 170_000_000, MORNING + 240_000_000, EVER))
+    ship(engine, call(10, 170, outcome="crashed", status="unconfirmed", usage={}, cost_nanousd=9))
+    finish(engine, MORNING + 4 * MINUTE_US, BY_TIME)
+
+    adds_up(engine, 4 * MINUTE_US)
+    assert shares(engine) == [A_MINUTE // 2]
+    assert [row.unobserved_us for row in minutes(engine)] == [20_000_000, 60_000_000, 50_000_000, 0]
+
+
+def test_books_begin_and_go_on_in_the_middle_of_a_minute(database: str) -> None:
+    engine = open_ledger(database)
+    with writing(engine).begin() as connection:
+        open_books(connection, POOL, MORNING + 45_000_000)
+        open_books(connection, POOL, MORNING + 50_000_000)  # they are begun
+    finish(engine, MORNING + 2 * MINUTE_US)
+    with writing(engine).begin() as connection:
+        end_books(connection, [], MORNING + 2 * MINUTE_US)
+        open_books(connection, POOL, MORNING + 10 * MINUTE_US + 30_000_000)
+    finish(engine, MORNING + 11 * MINUTE_US)
+
+    assert [row.time_us for row in minutes(engine)] == [15_000_000, 60_000_000, 30_000_000]
+    assert sum(row.cost_nanousd for row in minutes(engine)) in (A_MINUTE * 105 // 60, A_MINUTE * 105 // 60 + 1)
+    engine.dispose()
+
+
+def test_one_keeps_the_books_at_a_time_and_another_when_that_one_is_gone(engine: Engine) -> None:
+    with writing(engine).begin() as connection:
+        assert keep(connection, POOL, "a", 100, 115)
+        assert not keep(connection, POOL, "b", 110, 125)
+        assert keep(connection, POOL, "a", 112, 127)
+        assert keep(connection, POOL, "b", 128, 143)
+        assert not keep(connection, POOL, "a", 129, 144)
+
+
+def test_minutes_wait_for_calls_that_are_open_and_for_who_was_killed_as_long_as_a_call_may_take(engine: Engine) -> None:
+    hour, now = HOUR_US, MORNING + 30 * MINUTE_US
+    alive, waiting = Life("a", 0, now, now - 5), Life("b", 0, now, now - 600_000_000)
+    left, killed = Life("c", 0, now - hour // 4, EVER), Life("d", 0, now - hour // 4, now - hour // 3)
+
+    assert final_until([alive], now, hour) == now - 5
+    assert final_until([alive, waiting], now, hour) == now - 600_000_000
+    assert final_until([alive, left], now, hour) == now - 5
+    assert final_until([alive, killed], now, hour) == now - hour // 3
+    assert final_until([alive, killed], now, hour // 5) == now - 5
+    assert final_until([killed, killed._replace(since_at=1, until_at=now, complete_until=now)], now, hour) == now
+
+
+def test_lives_are_read_back_each_instances_last_one_in_any_case(engine: Engine) -> None:
+    told = [Life("a", 1, 5, 5), Life("a", 10, 20, 20), Life("b", 2, 3, 3)]
+    with writing(engine).begin() as connection:
+        for life in told:
+            say(connection, life)
+        say(connection, told[1]._replace(until_at=30))
+        assert lives(connection, 25) == [told[2], told[1]._replace(until_at=30)]
+        assert lives(connection, 4) == [told[0], told[2], told[1]._replace(until_at=30)]
+
+
+def test_the_sums_of_the_books_never_fall(engine: Engine) -> None:
+    ship(engine, call(0, 20))
+    finish(engine, MORNING + MINUTE_US, BY_TIME)
+    with engine.connect() as connection:
+        books = read_books(connection, POOL)
+        assert books is not None
+        before = dict(books.totals)
+    ship(engine, call(30, 40))
+    finish(engine, MORNING + 2 * MINUTE_US, BY_TIME)
+    with engine.connect() as connection:
+        books = read_books(connection, POOL)
+        assert books is not None
+    assert all(books.totals[name] >= amount for name, amount in before.items())
+    assert books.totals["late"] == A_MINUTE // 6
