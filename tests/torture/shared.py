@@ -100,10 +100,11 @@ def killed_stampede(folder: Path, *, times: int, limit_usd: str = "0.5", seed: i
         calls=100_000, concurrency=24, retry_busy=True, until_402=True, stream=0.3, models={"tm-odd": 1.0},
         kinds={"chat": 1.0}, out=(1, 16), words=(2, 10), delay=(0, 0.02), cap_slack=(0, 30), timeout_s=20,
     )  # fmt: skip
+    changes: dict[str, Any] = {"server": {"max_call_s": 6}}  # what nobody could end is over then
     (folder / "redis").mkdir(parents=True)
     with (
         RedisServer(folder / "redis") as server,
-        Rig(folder, budgets=budgets, changes={"store": server.url}, options=("--workers", "4")) as rig,
+        Rig(folder, budgets=budgets, changes=changes | {"store": server.url}, options=("--workers", "4")) as rig,
     ):
         loads = [rig.begin_load(replace(wanted, seed=seed * 1000 + number)) for number in range(2)]
         for _ in range(times):
