@@ -27,7 +27,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check bench torture fuzz wheel agents clean
+.PHONY: help install translate run test quick check bench torture fuzz wheel agents clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,13 @@ help: ## List what can be made
 install: .venv/installed ## Create .venv from the lock files
 	@:
 
+translate: .venv/translate ## Add LiteLLM, which translates between providers' APIs (docs/translation.md)
+	@:
+
 run: .venv/installed ## Start Taximeter on 127.0.0.1:4100 with everything embedded
 	@exec $(BIN)/taximeter serve
 
-test: .venv/installed ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/unit: only these)
+test: .venv/installed .venv/translate ## Run all tests (INSTALL=1: install the servers that they need; TESTS=tests/unit: only these)
 	@PYTHON=$(BIN)/python tests/support/install.sh
 	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS) || $(ALONE)
 
@@ -83,6 +86,12 @@ clean: ## Remove .venv and what tools left behind; data stays
 	&& pip="$(BIN)/pip install --quiet --no-deps" \
 	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
 	@$(BIN)/python -c 'import $(SERVED)'
+	@touch $@
+
+# The same versions of what both locks have: certificates, HTTP, JSON.
+.venv/translate: requirements-translate.lock .venv/installed
+	@uv="$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes" && $$uv -r requirements-translate.lock \
+	|| $(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-translate.lock
 	@touch $@
 
 # The real programs, 5 GB of them, of the versions that the tests were written for; needs npm.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+
 
 class Ids:
     """UUIDv7 as text (RFC 9562): 48 bits of milliseconds, 74 random bits."""
@@ -14,11 +16,9 @@ class Ids:
 
     def new(self, now_us: int) -> str:
         """An id for an event at `now_us` (epoch microseconds)."""
-        ms, bits = now_us // 1000, self._bits(74)
-        return (
-            f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{bits >> 62:03x}-"
-            f"{0x8000 | bits >> 48 & 0x3FFF:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
-        )
+        time = (now_us // 1000).to_bytes(6, "big").hex()
+        rest = self._bits(76).to_bytes(10, "big").hex()  # a nibble is 0, and of another one two bits are used
+        return f"{time[:8]}-{time[8:]}-7{rest[1:4]}-{_VARIANT[rest[4]]}{rest[5:8]}-{rest[8:]}"
 
 
 def correction_id(attempt_id: str, number: int = 0) -> str:

@@ -28,10 +28,15 @@ class KeyedHash:
     def __init__(self, secret: bytes) -> None:
         self._keyed = hashlib.blake2b(key=secret, digest_size=_DIGEST_BYTES)
 
-    def chain(self, begin: Sequence[bytes], parts: Sequence[bytes]) -> Chain:
-        """The digests of `parts`, one after another, behind `begin`."""
+    def begun(self, begin: Sequence[bytes]) -> hashlib.blake2b:
+        """The hash of a row that begins so: to be copied."""
         running = self._keyed.copy()
         _update(running, begin)
+        return running
+
+    def chain(self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes]) -> Chain:
+        """The digests of `parts`, one after another, behind `begin`."""
+        running = self.begun(begin) if isinstance(begin, Sequence) else begin.copy()
         digests = []
         update, digest = running.update, running.digest
         for part in parts:
@@ -39,12 +44,12 @@ class KeyedHash:
             digests.append(digest())
         return Chain(digests, running)
 
-    def digest(self, parts: Sequence[bytes]) -> bytes:
-        """The digest of the whole row."""
-        running = self._keyed.copy()
-        for part in parts:
-            running.update(b"%d:%b" % (len(part), part))
-        return running.digest()
+
+def name_behind(begun: hashlib.blake2b, *parts: bytes) -> str:
+    """The digest of the row that begins so, with `parts` behind it, as hex."""
+    running = begun.copy()
+    _update(running, parts)
+    return running.hexdigest()
 
 
 def _update(running: hashlib.blake2b, parts: Sequence[bytes]) -> None:

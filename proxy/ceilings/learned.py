@@ -19,6 +19,7 @@ log = logging.getLogger("taximeter.data")
 
 _MAX_FACTOR = 100.0
 _MAX_MODELS = 10_000
+_MAX_TOLD = 500
 _DAY_S = 86_400.0
 _FORGOTTEN = 1.01  # a factor below it is none
 _LOOK_EVERY_S = 60.0
@@ -53,6 +54,15 @@ class Learned:
     def factors(self, now_s: float) -> dict[str, float]:
         """Every factor that is above 1, by `whose provider/model`."""
         return {name: left for name in self._factors if (left := self._left(name, now_s)) > 1}
+
+    def most_raised(self, now_s: float) -> list[tuple[str, str, float]]:
+        """Provider, model and factor of what is raised most, whoever it is raised for; some hundreds of models at most."""
+        most: dict[tuple[str, str], float] = {}
+        for name, factor in self.factors(now_s).items():
+            provider, _, model = name.partition(" ")[2].partition("/")
+            most[provider, model] = max(factor, most.get((provider, model), 1.0))
+        largest = sorted(most.items(), key=lambda item: -item[1])[:_MAX_TOLD]
+        return [(provider, model, factor) for (provider, model), factor in largest]
 
     def _left(self, name: str, now_s: float) -> float:
         known = self._factors.get(name)

@@ -200,6 +200,9 @@ def _check_upstreams(config: Config) -> list[Problem]:
     for name, upstream in config.upstreams.items():
         here = f"upstreams.{name}"
         problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := _wrong_with_url(url))]
+        others = bool(upstream.dialect or upstream.dialects or upstream.base_urls)
+        wrong = upstream.problems(upstream.base_url, speaks_others=others)
+        problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
         if upstream.dialect and upstream.dialects:
             problems.append(Problem(f"{here}.dialect", "is short for dialects; give one of the two"))
         if upstream.api_key and not _fits_a_header(upstream.api_key):
@@ -213,7 +216,8 @@ def _check_upstreams(config: Config) -> list[Problem]:
 
 
 def _urls(upstream: Upstream) -> list[tuple[str, str]]:
-    return [("base_url", upstream.base_url), *((f"base_urls.{name}", url) for name, url in upstream.base_urls.items())]
+    own = [("base_url", upstream.base_url)] if upstream.base_url else []
+    return [*own, *((f"base_urls.{name}", url) for name, url in upstream.base_urls.items())]
 
 
 def _wrong_with_url(url: str) -> str | None:

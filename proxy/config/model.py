@@ -17,6 +17,7 @@ from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
 from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
 from proxy.config.plans import Plan
+from proxy.config.translation import TranslatedUpstream, Translator
 from proxy.times import instant
 
 ATTRIBUTES = ("key", "team", "user", "customer", "model", "upstream", "provider", "agent", "session")
@@ -103,9 +104,9 @@ class Server(_Section):
     """A session's metrics are taken when it has made no call for so long."""
 
 
-class Upstream(_Section):
-    base_url: str
-    """What the provider's own SDK takes: `https://api.openai.com/v1`."""
+class Upstream(TranslatedUpstream):
+    base_url: str = ""
+    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, but with `via`."""
     api_key: str | None = Field(None, repr=False)
     """Credential sent to the upstream. Where it comes from an unset `${VAR}`, the upstream is left out with a warning."""
     provider: str | None = None
@@ -116,7 +117,7 @@ class Upstream(_Section):
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
-    base_urls: dict[Dialect, str] = {}
+    base_urls: dict[Dialect, str] = Field(default_factory=dict)
     """Another base URL for some of its dialects."""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Headers added to every request."""
@@ -139,7 +140,9 @@ class Upstream(_Section):
         return self.provider or name
 
     def spoken(self, name: str) -> tuple[str, ...]:
-        """The dialects that this host answers, by what is written here, else by its provider."""
+        """The dialects that this host answers itself, by what is written here, else by its provider."""
+        if self.via:
+            return ()
         if self.dialects:
             return self.dialects
         if self.dialect:
@@ -347,6 +350,8 @@ class Config(_Section):
     """Folder of the spool and of what is learned; one running instance each, closed to other users."""
     spool: Spool = Spool()
     """The records on their way to the ledger."""
+    translate: Translator = Translator()
+    """The process that speaks providers' own APIs for callers of another dialect."""
     jobs: Jobs = Jobs()
     """Calls whose work goes on after their answer: batches, video, predictions."""
     alerts: Alerts = Alerts()
@@ -360,6 +365,11 @@ class Config(_Section):
 
     def operator_prices(self) -> tuple[OperatorPrice, ...]:
         return parse_rows(self.prices)[0]
+
+    @property
+    def translates(self) -> bool:
+        """Whether any upstream needs the translator."""
+        return any(upstream.translated() for upstream in self.upstreams.values())
 
 
 def override_limit(budget: Budget, limit: Any) -> Decimal | int:

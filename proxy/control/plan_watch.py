@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ from proxy.times import BadQuestion, now_us
 log = logging.getLogger("taximeter.plans")
 
 _EVERY_S = 60.0
+_REST = 50  # times as long as it took: plans that go by labels read every entry of the month
 
 
 class PlanWatch:
@@ -35,8 +37,9 @@ class PlanWatch:
 
     async def watch(self) -> None:
         while True:
+            began = time.monotonic()
             await asyncio.to_thread(self.look, now_us())
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(max(_EVERY_S, _REST * (time.monotonic() - began)))
 
     def look(self, now_us: int) -> None:
         """Once. What cannot be known now stays as it was."""

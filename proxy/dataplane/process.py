@@ -208,6 +208,7 @@ class _DataPlane:
             "inflight_requests": plane.calls_in_flight,
             "bytes_in_flight": plane.load.bytes.total,
             "store_up": plane.store.up,
+            "raised": plane.learned.most_raised(now_s()),
         }
 
     def _reload(self, config: Config) -> None:

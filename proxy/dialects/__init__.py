@@ -71,6 +71,11 @@ class Endpoint:
     counting: tuple[Counting, ...] = ()
     local: bool = False
 
+    @property
+    def translatable(self) -> str:
+        """The word of `upstreams.*.translate` for it; "" where nobody translates it."""
+        return _TRANSLATABLE.get((self.family.name, self.operation), "")
+
     def counting_at(self, provider: str) -> Counting | None:
         """How this provider counts such a call's input, if it does."""
         return next((counting for counting in self.counting if provider in counting.providers), None)
@@ -83,6 +88,13 @@ class Endpoint:
         passed = [part for part in query.decode("latin-1").split("&") if part in self.queries]
         return f"{target}?{'&'.join(passed)}" if passed else target
 
+
+_TRANSLATABLE = {
+    ("openai", "chat"): "openai",
+    ("openai", "embeddings"): "openai",
+    ("openai", "responses"): "responses",
+    ("anthropic", "messages"): "anthropic",
+}
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
 RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)

@@ -21,6 +21,7 @@ from proxy.exchange.estimated import counted, implausible, priced_part
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
+from proxy.meters.translated import HEADER, translated
 from proxy.times import now_us
 from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
@@ -42,13 +43,19 @@ class Answering:
         self.response = response
         self.body = body
         target = exchange.endpoint.target
-        self.reader: Reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
+        said = {}
+        if attempt.plan.destination.translated:
+            self.reader: Reader = translated
+            said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
+        else:
+            self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
         self.context = Context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
             request=attempt.call.body,
             from_client=True,
+            response_headers=said,
             selector={"base_url": attempt.plan.destination.base_url},
         )
         self.ended = 0.0

@@ -10,6 +10,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.upstream.connection import UpstreamError
 from proxy.upstream.requests import request_head
 
+MOST_OUTPUT = b"x-translate-most-output"  # to the translator
 _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
 
@@ -17,13 +18,16 @@ _MAX_COUNT_BYTES = 64 * 1024
 def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> bytes:
     """The head of a request on behalf of this attempt."""
     exchange = attempt.exchange
-    form = attempt.call.form
+    form, destination = attempt.call.form, attempt.plan.destination
+    more = exchange.endpoint.family.headers
+    if destination.translated:  # what the ceiling rests on: nothing that is sent in the end may ask for more
+        more = {**more, MOST_OUTPUT: b"%d" % attempt.most_output_tokens()}
     return request_head(
-        attempt.plan.destination,
+        destination,
         method,
         path,
         body_bytes,
-        family_headers=exchange.endpoint.family.headers,
+        family_headers=more,
         client_headers=exchange.client.headers,
         attempt_id=attempt.id,
         content_type=form.content_type if form is not None else None,
@@ -34,7 +38,7 @@ async def providers_count(attempt: Attempt) -> int | None:
     """Tokens that the provider says the input comes to, free of charge; None where it does not say."""
     exchange = attempt.exchange
     counting = exchange.endpoint.counting_at(attempt.plan.known_provider)
-    if counting is None:
+    if counting is None or attempt.plan.destination.translated:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)
     path = path.replace("{model}", attempt.route.model)

@@ -31,6 +31,7 @@ from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.destinations import Destination
 
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
@@ -249,6 +250,11 @@ class Attempt:
         self.reserved_nanousd = self.price(bound.usage)
         amounts = Amounts(self.reserved_nanousd, bound.usage, self.plan.requests)
         self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
+
+    def most_output_tokens(self) -> int:
+        """The most that each sequence may write by its ceiling, or by the cap that is sent along if that is less."""
+        caps = [value for name in _CAPS if type(value := self.changes.get(name)) is int]
+        return min([*caps, self.bound.output_tokens])
 
     def cap_output(self, tokens: int) -> None:
         """Send a cap along: without it the ceiling would be a hope."""

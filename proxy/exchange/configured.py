@@ -18,7 +18,7 @@ from proxy.errors import dialect_not_supported
 from proxy.jobs.api import JobEndpoint
 from proxy.latest import Latest
 from proxy.types import Route
-from proxy.upstream.destinations import Destination, destinations_of
+from proxy.upstream.destinations import TRANSLATION, Destination, destinations_of
 from proxy.upstream.pool import UpstreamClient
 from proxy.upstream.server_limits import ServerLimits
 
@@ -48,9 +48,13 @@ class Configured:
     facts: Latest[tuple[str, str], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
     limits: ServerLimits = field(default_factory=ServerLimits)
 
-    def destination(self, route: Route, family: str) -> Destination:
-        """Raises `Refused` (400) where the upstream does not speak the dialect."""
-        destination = self.destinations.get((route.upstream, family))
+    def destination(self, route: Route, endpoint: Endpoint) -> Destination:
+        """Raises `Refused` (400) where the upstream does not speak the dialect and nobody translates for it."""
+        family = endpoint.family.name
+        destination = None
+        if endpoint.translatable:
+            destination = self.destinations.get((route.upstream, TRANSLATION + endpoint.translatable))
+        destination = destination or self.destinations.get((route.upstream, family))
         if destination is None:
             raise dialect_not_supported(route.requested, family)
         return destination

@@ -14,7 +14,8 @@ from proxy.upstream.connection import Response, UpstreamError
 
 
 async def forward(attempt: Attempt) -> Response:
-    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for."""
+    """Send it. An upstream that was surely not reached voids the attempt; one that may have been is charged for. Whatever else
+    is raised leaves the attempt open, for `abandon`."""
     exchange, destination, body = attempt.exchange, attempt.plan.destination, attempt.body()
     client, endpoint = exchange.client, exchange.endpoint
     head = head_of(attempt, endpoint.method, endpoint.target_of(attempt.route.model, client.query), len(body))
@@ -38,9 +39,6 @@ async def forward(attempt: Attempt) -> Response:
         else:
             await attempt.void(outcome)
         raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
-    except BaseException:
-        await attempt.settle(unconfirmed("cut", None, _timings(attempt)))
-        raise
 
 
 async def abandon(attempt: Attempt) -> None:

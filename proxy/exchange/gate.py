@@ -16,6 +16,7 @@ from proxy.dialects.streams import CHAT, StreamForm
 from proxy.exchange.usage_watch import UsageWatch
 from proxy.meters.failures import is_failure
 from proxy.meters.reader import Context, Reader
+from proxy.meters.translated import FIELD
 from proxy.wire import lenient, sse
 
 _LAST = b"[DONE]\n\n"
@@ -185,6 +186,8 @@ class StreamGate:
 
     def _usage_block(self, event: dict[str, Any], block: bytes) -> bytes:
         self.watch.note(event)
+        if self.watch.translated and FIELD in event:
+            return b""
         if self._strip_usage and event.get("choices") == []:
             return b""
         if self._strip_each and event.get("choices"):

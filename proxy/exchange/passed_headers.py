@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _PASSED = frozenset({
     b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms", b"openai-processing-ms", b"openai-version",
+    b"x-taximeter-dropped-fields",
 })  # fmt: skip
 _PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 

@@ -29,7 +29,7 @@ from proxy.types import Attribution, Call, Claim, Identity, Route
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
-    destination = configured.destination(route, exchange.endpoint.family.name)
+    destination = configured.destination(route, exchange.endpoint)
     if exchange.endpoint.local and not is_local(route.provider):
         raise invalid_request(
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
@@ -51,12 +51,15 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if renamed := name_cap(call, known.provider):
         changes |= renamed
     body = outgoing.written(changes)
-    size = rendered_size(call, body, known.provider)
+    size = rendered_size(call, body, known.provider) + destination.added_tokens
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
+    if destination.translated:
+        bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price, ordinary = _prices(
-        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s)
-    )
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
+        translated=destination.translated,
+    )  # fmt: skip
     usage = bound.usage
     ceiling_nanousd = price(usage) if priced and usage else None
     lines = None if call.bounds is None else bounds_of(call.bounds)
@@ -88,6 +91,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:
+    """The bound with its cap sent along where the client has none: the translator would say what it takes for the model's."""
+    known = route.max_output_tokens or facts.max_output_tokens
+    return bound._replace(inject=True) if known and not call.output_caps else bound
 
 
 def _missing(bound: ceilings.Ceiling, usage: Mapping[str, int], lines: Bounds | None) -> str:
@@ -130,6 +139,7 @@ def _prices(
     attributes: dict[str, str | None],
     body: bytes,
     at_s: int,
+    translated: bool,
 ) -> tuple[CallPrice, CallPrice | None]:
     """What usage of this call costs at most; and that at the ordinary service tier, where we may ask for it."""
     configured = exchange.configured
@@ -144,7 +154,7 @@ def _prices(
         at_s + configured.longest_s(exchange.endpoint),
         attributes,
         fixed,
-        ceilings.impossible_units(call, body),
+        ceilings.impossible_units(call, body, translated=translated),
         factor,
         ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,

@@ -44,7 +44,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     if isinstance(endpoint, JobEndpoint):
         call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
-    configured.destination(route, endpoint.family.name)
+    configured.destination(route, endpoint)
     client.request_id = plane.ids.new(now_us())
     attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id

@@ -12,6 +12,7 @@ from proxy.dialects.streams import StreamForm
 from proxy.meters.failures import is_failure
 from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
+from proxy.meters.translated import FIELD, translated
 from proxy.wire import lenient
 
 _KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
@@ -37,6 +38,7 @@ class UsageWatch:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self.timed = reader is llama_chat
+        self.translated = reader is translated
         self.events = 0
         self.bytes_seen = 0
         self.final = False
@@ -58,6 +60,9 @@ class UsageWatch:
 
     def note(self, event: dict[str, Any]) -> None:
         """An event in which usage is looked for: whether it says what the stream has come to by now, or in all."""
+        if self.translated and FIELD in event:
+            self._stated_at, self.final = self.events, True
+            return
         self.last = event
         if self._several and event.get("choices"):
             return  # vLLM's, with `continuous_usage_stats` or `--enable-force-include-usage`

@@ -119,3 +119,9 @@ def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
         for entry in shipped
         if entry.row["kind"] == "correction" and REPRICED in (entry.row["flags"] or "")
     ]
+
+
+def record_of(correction: Entry) -> bytes:
+    """A correction as the spool has it. (The names of a row from the database are no plain strings, which orjson refuses.)"""
+    row = {str(name): value for name, value in correction.row.items()}
+    return orjson.dumps({"t": "correction", "row": row, "budgets": [list(item) for item in correction.budgets]})

@@ -27,6 +27,7 @@ from proxy.config.without_file import keys_of_ours, local_tree, needs_local_mode
 from proxy.processes.descriptors import take_all
 from proxy.processes.orders import Orders
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
+from proxy.upstream.destinations import translate_socket
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -68,9 +69,26 @@ class Supervisor:
         self._stop_by = 0.0
         self._reloading = False
         self._reload_asked = False
+        self._translating = False
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
+
+    def add_translators(self) -> list[Child]:
+        """The processes that translate, once: where the configuration has upstreams for them. Raises ConfigError."""
+        if self._translating or not self.config.translates:
+            return []
+        listener = listen_at(Path(translate_socket(self.config.data_dir)))
+        self._translating = True
+
+        def translate(orders: Orders) -> None:
+            from proxy.translate.process import run  # 200 MB, and only this child needs it
+
+            run(self.config, listener, orders)
+
+        made = [Child(f"translate-{number}", translate) for number in range(self.config.translate.workers)]
+        self._children += made
+        return made
 
     def run(self) -> int:
         """Fork, watch, stop. The exit code: 0 after a stop that was asked for."""
@@ -211,6 +229,11 @@ class Supervisor:
         for child in self._children:
             if child.pid:  # one that is not there yet is forked with the new configuration
                 child.orders.send(config)
+        try:
+            for child in self.add_translators():
+                self._fork(child)
+        except ConfigError as error:
+            log.error("translated upstreams do not work before a new start: %s", error)
         log.info("the new configuration is in force")
 
 
@@ -222,6 +245,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     """The settings that differ and that a reload does not bring into force."""
     changed = [name for name in _READ_AT_START if getattr(old, name) != getattr(new, name)]
     server = [name for name in _READ_AT_START_OF_SERVER if getattr(old.server, name) != getattr(new.server, name)]
+    if old.translate.workers != new.translate.workers:
+        changed.append("translate.workers")
     return changed + [f"server.{name}" for name in server]
 
 
@@ -252,6 +277,21 @@ def listen(host: str, port: int, path: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError([Problem(path, f"cannot listen on {host}:{port}: {error.strerror}")]) from None
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def listen_at(path: Path) -> socket.socket:
+    """A listening unix socket that only this user can reach. Raises ConfigError where its path cannot be one."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ConfigError([Problem("data_dir", f"cannot hold the socket {path}: {error}")]) from None
+    path.chmod(0o600)
     listener.listen(2048)
     listener.set_inheritable(True)
     return listener
@@ -307,4 +347,5 @@ def _serve(
     supervisor.add("control", control)
     for number in range(workers):
         supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
+    supervisor.add_translators()
     return supervisor.run()

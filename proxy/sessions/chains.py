@@ -10,17 +10,19 @@ a guess.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
 from proxy.dialects import turns
-from proxy.keyed_hash import Chain, KeyedHash
+from proxy.keyed_hash import Chain, KeyedHash, name_behind
 from proxy.latest import Latest
 from proxy.types import Call
 
 _MAX_NAMES = 300_000  # at most three for each call
 _MAX_ASKED = 64
+_MAX_BEGINNINGS, _SHORT_SYSTEM = 1000, 1024  # of conversations, remembered; bytes of a system prompt
 _LATEST_TURNS = 32
 _LATEST_REPLIES = 8
 _LATEST_PAIRS = 8
@@ -71,6 +73,8 @@ class Chains:
 
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
+        self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
+        self._begun: Latest[tuple[str, str, bytes], hashlib.blake2b] = Latest(_MAX_BEGINNINGS)
         self._sessions: Latest[str, str] = Latest(most)
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
@@ -78,24 +82,34 @@ class Chains:
 
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
-        begin = (b"turns", whose.encode(), call.dialect.encode(), turns.system_of(call))
+        begun = self._begun_of(whose, call.dialect, turns.system_of(call))
         spoken = turns.turns_of(call)
         replies = [
             (number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b"")
             for number, turn in enumerate(spoken)
             if turn.startswith(_REPLY)
         ]
-        chain = self._keyed.chain(begin, spoken)
+        chain = self._keyed.chain(begun, spoken)
         first = 0
         while first < len(spoken) and spoken[first].startswith(_SYSTEM):
             first += 1
-        system = chain.digests[first - 1] if first else self._keyed.digest(begin)
+        system = chain.digests[first - 1] if first else begun.digest()
         pairs: list[tuple[bytes, bytes]] = []
         if replies:
             pairs = [
                 (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
             ]
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
+
+    def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
+        """The hash of a conversation before its first turn; those of short system prompts are remembered."""
+        key = (whose, dialect, system)
+        begun = self._begun.get(key)
+        if begun is None:
+            begun = self._keyed.begun((b"turns", whose.encode(), dialect.encode(), system))
+            if len(system) <= _SHORT_SYSTEM:
+                self._begun[key] = begun
+        return begun
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""
@@ -152,7 +166,7 @@ class Chains:
         """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
         line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
         text = answer.removesuffix(b'"' + _NO_TOOLS).rstrip(b"\\n ")
-        return self._keyed.digest((b"pair", system, line, text)).hex()
+        return name_behind(self._pairs, system, line, text)
 
     def _without_answer(self, digest: bytes, opening: bytes) -> str:
-        return self._keyed.digest((b"asked", digest, opening)).hex()
+        return name_behind(self._asked, digest, opening)

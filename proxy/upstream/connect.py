@@ -26,13 +26,15 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an upstream lives, by configuration alone. `path` is the base path without a slash at its end."""
+    """Where an upstream lives, by configuration alone. `path` is the base path without a slash at its end; `socket` a unix
+    socket in place of host and port."""
 
     host: str
     port: int
     tls: bool
     path: str = ""
     proxy: Proxy | None = None
+    socket: str = ""
 
     @property
     def authority(self) -> str:
@@ -84,7 +86,9 @@ async def open_transport(origin: Origin, factory: Callable[[], asyncio.Protocol]
     loop = asyncio.get_running_loop()
     context = _tls_context() if origin.tls else None
     proxy = origin.proxy
-    if proxy is None:
+    if origin.socket:
+        await loop.create_unix_connection(factory, origin.socket)
+    elif proxy is None:
         await loop.create_connection(
             factory, origin.host, origin.port, ssl=context, server_hostname=origin.host if context else None
         )

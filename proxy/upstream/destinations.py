@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
-from proxy.config.model import Config, is_local
+from proxy.ceilings.ceiling import TRANSLATED_TOKENS
+from proxy.config.model import Config, Upstream, is_local
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
 USER_AGENT = b"taximeter/0.1"
+TRANSLATION = "translated:"
+_TRANSLATE_SOCKET = "translate.sock"
+
+
+def translate_socket(data_dir: str) -> str:
+    """Where the translator listens."""
+    return str(Path(data_dir) / _TRANSLATE_SOCKET)
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads."""
+    """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads.
+
+    translated: it is asked through the translator, which hands back what the provider's own bytes said of usage.
+    """
 
     pool: str
     origin: Origin
@@ -23,6 +37,12 @@ class Destination:
     first_byte_timeout_s: float
     base_url: str
     secrets: tuple[bytes, ...] = ()
+    translated: bool = False
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens that a translation may add to the input."""
+        return TRANSLATED_TOKENS if self.translated else 0
 
     def told(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
@@ -41,9 +61,15 @@ class Destination:
 def destinations_of(
     config: Config, environ: Mapping[str, str], client: UpstreamClient
 ) -> dict[tuple[str, str], Destination]:
-    """A destination for every upstream and dialect family that it speaks; opens their (empty) pools in `client`."""
+    """A destination for every upstream and dialect family that it speaks, and for every dialect that is translated for it
+    (`TRANSLATION` and its name); opens their (empty) pools in `client`."""
     destinations = {}
     for name, row in config.upstreams.items():
+        if row.translated():
+            translation = _translation(config, name, row, client)
+            destinations.update(
+                dict.fromkeys([(name, TRANSLATION + dialect) for dialect in row.translated()], translation)
+            )
         for family in row.spoken(name):
             base_url = row.address(name, family)
             origin = origin_of(base_url, environ)
@@ -69,6 +95,35 @@ def destinations_of(
     return destinations
 
 
+def _translation(config: Config, name: str, row: Upstream, client: UpstreamClient) -> Destination:
+    """The way to an upstream through the translator: its credentials stay there, but are looked for in what comes back."""
+    origin = Origin(
+        "translator", 80, tls=False, path=f"/{quote(name, safe='')}", socket=translate_socket(config.data_dir)
+    )
+    pool = f"{name}/{TRANSLATION}"
+    client.add(
+        pool,
+        origin,
+        max_connections=row.max_connections,
+        connect_timeout_s=row.connect_timeout_s,
+        first_byte_timeout_s=row.first_byte_timeout_s,
+        idle_timeout_s=row.idle_timeout_s,
+        reuse_after_stream=row.bills_hung_up(name),
+    )
+    hidden = {key: value for key, value in row.params.items() if isinstance(value, str) and _SECRET.search(key)}
+    return Destination(
+        pool=pool,
+        origin=origin,
+        fixed=_fixed_headers(origin, "", None, {}, local=False),
+        bills_after_disconnect=row.bills_hung_up(name),
+        first_byte_timeout_s=row.first_byte_timeout_s,
+        base_url=row.base_url,
+        secrets=_secrets(row.api_key, {**row.headers, **hidden}),
+        translated=True,
+    )
+
+
+_SECRET = re.compile("key|secret|token|password|credential", re.IGNORECASE)
 _LEAST_SECRET = 8  # characters: shorter values are words
 
 

@@ -95,3 +95,15 @@ def test_the_operator_takes_it_back_from_a_running_server(tmp_path: Path) -> Non
     assert running.factor("team:t", "p", "m", now + 61) == 1
     assert running.factor("team:t", "p", "other", now + 61) > 8
     assert "p/m" not in cli.invoke(app, arguments).output
+
+
+def test_what_is_raised_most_is_told_by_model_and_of_nobody() -> None:
+    """As a metric has it: the most of any team, and no team's name."""
+    learned = Learned()
+    learned.overran("a", "acme", "maker/m", 300, 100, 1000.0)
+    learned.overran("b b", "acme", "maker/m", 200, 100, 1000.0)
+    learned.overran("a", "acme", "n", 10**9, 1, 1000.0)
+    assert learned.most_raised(1000.0) == [("acme", "n", 100.0), ("acme", "maker/m", 3.0)]
+    for number in range(1000):
+        learned.overran("a", "acme", f"m{number}", 200, 100, 1000.0)
+    assert len(learned.most_raised(1000.0)) == 500

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from proxy.config import translation
 from proxy.config.checks import load_config
 from tests.house.source import ROOT, product
 
@@ -242,8 +243,11 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("document", "text"), examples(), ids=lambda value: value if value.endswith(".md") else "")
-def test_a_configuration_that_a_document_shows_is_one(document: str, text: str, tmp_path: Path) -> None:
-    """Each can be pasted as it is, once the environment has what it names."""
+def test_a_configuration_that_a_document_shows_is_one(
+    document: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each can be pasted as it is, once the environment has what it names, and the extra that it needs is installed."""
+    monkeypatch.setattr(translation, "installed", lambda: True)
     file = tmp_path / "taximeter.yaml"
     file.write_text(text, encoding="utf-8")
     named = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a-secret-that-is-long-enough")

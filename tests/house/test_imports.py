@@ -36,6 +36,7 @@ LAYERS = [
         "proxy.ledger",
         "proxy.reports",
         "proxy.processes",
+        "proxy.translate",
         "proxy.dataplane",
         "proxy.control",
         "proxy.serve",
@@ -46,6 +47,8 @@ LAYERS = [
 APART = (
     (("proxy.exchange", "proxy.dataplane"), ("proxy.ledger", "proxy.reports", "proxy.control")),
     (("proxy.ledger", "proxy.reports"), ("proxy.exchange",)),
+    (("proxy.translate",), ("proxy.exchange", "proxy.dataplane", "proxy.budgets", "proxy.ledger", "proxy.spool")),
+    (("proxy.exchange", "proxy.dataplane", "proxy.control"), ("proxy.translate",)),
     (("proxy.control",), ("proxy.exchange", "proxy.upstream", "proxy.dataplane")),
 )
 
@@ -79,6 +82,10 @@ PURE = (
     "proxy.jobs",
     "proxy.spool.records",
     "proxy.exchange.retry",
+    "proxy.translate.providers",
+    "proxy.translate.accepted",
+    "proxy.translate.native",
+    "proxy.translate.answers",
     "proxy.exchange.gate",
     "proxy.ledger.entries",
     "proxy.ledger.corrections",

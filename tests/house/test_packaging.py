@@ -130,7 +130,9 @@ def test_nothing_unknown_runs_at_start_up() -> None:
     assert found - set(KNOWN_PTH) == set()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock", "requirements-nodeps.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-build.lock", "requirements-nodeps.lock", "requirements-translate.lock"]
+)
 def test_lock_files_pin_everything_and_name_no_server(name: str) -> None:
     """Each requirement is one exact version with hashes, and where it comes from is left to whoever installs it."""
     text = (ROOT / name).read_text(encoding="utf-8")

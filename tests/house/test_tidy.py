@@ -186,6 +186,8 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/control/capacity/keeper.py:Keeper._try": "the books wait for the next round; calls and the ledger go on: logged",
         "proxy/control/process.py:_Control._record": "a thread's last word: it is logged and the process ends with it",
         "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
+        "proxy/translate/native.py:Observed.feed": "the observer must not break the observed",
+        "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",
         "proxy/dataplane/application.py:Application.__call__": "the outermost boundary of a call: answered as our fault, without its text",
     },
     secret_shown: {
@@ -198,6 +200,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/serve/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli/options.py": "the composition root of the commands beside serve",
         "proxy/dataplane/process.py": "the composition root of a data plane",
+        "proxy/translate/process.py": "the composition root of the translator",
     },
     silenced_without_reason: {},
     unfinished: {},

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import sqlalchemy as sa
 import typer
 from sqlalchemy.engine import Engine
@@ -21,6 +20,7 @@ from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.config.own_prices import priced_by
 from proxy.control.metrics.series import MetricState
+from proxy.ledger.corrections import record_of
 from proxy.ledger.entries import Batch, Entry
 from proxy.ledger.instances import name_of
 from proxy.ledger.schema import entries
@@ -95,8 +95,7 @@ def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry]) -> No
         writer = SpoolWriter(folder / "spool", "reprice")
         try:
             for entry in corrections:
-                record = {"t": "correction", "row": entry.row, "budgets": [list(item) for item in entry.budgets]}
-                writer.append(orjson.dumps(record))
+                writer.append(record_of(entry))
         finally:
             writer.close()
     except (SpoolUnavailable, OSError) as error:

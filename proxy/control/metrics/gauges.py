@@ -10,6 +10,7 @@ from typing import Any
 
 from pricing.load import checked_at
 from proxy.control.metrics.exposition import Gauge, decimal
+from proxy.control.metrics.table import MAX_MODELS
 from proxy.control.state import ControlState
 from proxy.money import NANO
 from proxy.times import now_s
@@ -62,6 +63,12 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
+    raised: dict[tuple[str, str], float] = {}
+    for answer in answers.values():
+        for provider, model, factor in (answer or {}).get("raised", ()):
+            raised[provider, model] = max(factor, raised.get((provider, model), 1.0))
+    for (provider, model), factor in sorted(raised.items(), key=lambda item: -item[1])[:MAX_MODELS]:
+        yield "ceiling_factor", {"provider": provider, "model": model}, f"{factor:g}"
 
 
 def _budgets(state: ControlState) -> Iterator[Gauge]:

@@ -74,6 +74,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("ledger_lag_seconds", "gauge", (), "Age of the oldest record that is not in the ledger yet."),
     Metric("ledger_dropped_total", "counter", (), "Records that could not be recorded; must stay 0."),
     Metric("intents_overdue", "gauge", (), "Attempts without an end whose deadline is over; must stay 0."),
+    Metric("ceiling_factor", "gauge", ("provider", "model"), "What a model's ceilings are raised by, where bills exceeded them: the most of any team."),
     Metric("spool_bytes", "gauge", (), "Bytes in the spool that are not in the ledger yet."),
     Metric("budget_store_up", "gauge", (), "1 while the budget store answers."),
     Metric("price_book_timestamp_seconds", "gauge", (), "When the price book's prices were last checked."),

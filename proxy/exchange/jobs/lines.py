@@ -17,7 +17,7 @@ from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import ENDPOINTS, Endpoint
 from proxy.dialects import find as find_endpoint
-from proxy.errors import Refused, invalid_request, model_not_found, model_not_priced
+from proxy.errors import Refused, dialect_not_supported, invalid_request, model_not_found, model_not_priced
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane
 from proxy.jobs.bounds import Bounds
@@ -70,7 +70,10 @@ class Lines:
     def _route(self, call: Call, endpoint: Endpoint) -> Route:
         configured = self._configured
         route = configured.router.route(call.model, self._identity)
-        configured.destination(route, endpoint.family.name)
+        if configured.destination(
+            route, endpoint
+        ).translated:  # a batch runs at its provider, in the provider's own form
+            raise dialect_not_supported(route.requested, endpoint.family.name)
         if self.route is None:
             self.route = route
         if route.upstream != self.route.upstream:

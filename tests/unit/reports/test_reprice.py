@@ -16,6 +16,7 @@ from pricing.operator import parse_rows
 from proxy.cli.main import app
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
+from proxy.ledger.corrections import record_of
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, Pairing
 from proxy.ledger.instances import name_of
@@ -141,8 +142,7 @@ def test_a_correction_comes_through_the_spool_whole(ledger: Engine, tmp_path: Pa
     corrections = [item.correction for item in found(ledger).items]
     writer = SpoolWriter(tmp_path, "reprice")
     for entry in corrections:
-        record = {"t": "correction", "row": entry.row, "budgets": [list(item) for item in entry.budgets]}
-        writer.append(json.dumps(record).encode())
+        writer.append(record_of(entry))
     writer.append(b'{"t":"correction","row":{"kind":"attempt"},"budgets":[]}')
     writer.close()
     (run,) = runs(tmp_path)

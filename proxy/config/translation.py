@@ -1,0 +1,78 @@
+"""What the configuration says of translation: of one upstream, and of the process that does it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Translated = Literal["openai", "responses", "anthropic"]
+ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
+_MISSING = "needs LiteLLM: pip install 'taximeter[translate]' (from a clone: make translate)"
+# What is said of each call, and what would make more calls than one, or none, of it.
+_NOT_PARAMS = frozenset(
+    {"model", "messages", "input", "stream", "mock_response", "num_retries", "max_retries", "fallbacks"}
+)
+
+
+def installed() -> bool:
+    """Whether the translator's package is there; it is not imported for that."""
+    return importlib.util.find_spec("litellm") is not None
+
+
+class TranslatedUpstream(BaseModel):
+    """The part of an upstream's row that is about translation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    via: Literal["litellm"] | None = None
+    """`litellm`: calls go through the translator, which speaks the provider's own API. Needs
+    `pip install 'taximeter[translate]'`, from a clone `make translate`.
+    """
+    params: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """What the translator is told of this upstream, by LiteLLM's names: `aws_region_name`, `vertex_project`, `api_version`, …
+    Beside them `deployments`: the provider's own names of models, `{gpt-5-mini: my-deployment}`; and `route`: `converse` or
+    `invoke`, for Bedrock.
+    """
+    translate: tuple[Translated, ...] = ()
+    """Dialects that are translated for it, as it does not speak them itself: `openai` (chat completions, embeddings),
+    `responses`, `anthropic`. Default: none; with `via` all of them.
+    """
+
+    def translated(self) -> tuple[Translated, ...]:
+        """The dialects that the translator speaks for it."""
+        return self.translate or (ALL_TRANSLATED if self.via else ())
+
+    def problems(self, base_url: str, *, speaks_others: bool) -> Iterator[tuple[str, str]]:
+        """What is wrong with the row, each as the setting below it and what to do. speaks_others: it names dialects or
+        base URLs of them."""
+        if not self.via and not base_url:
+            yield "base_url", "is required"
+        if self.via and speaks_others:
+            yield "via", "goes without dialects and base_urls; `translate` says which dialects are translated"
+        if self.params and not self.translated():
+            yield "params", "goes with `via` or `translate`: nobody else reads it"
+        for name in sorted(_NOT_PARAMS & self.params.keys()):
+            yield f"params.{name}", "is not to be set here: it is each call's own"
+        if self.params.get("route") not in (None, "converse", "invoke"):
+            yield "params.route", "must be `converse` or `invoke`"
+        deployments = self.params.get("deployments", {})
+        if not isinstance(deployments, dict) or not all(isinstance(name, str) for name in deployments.values()):
+            yield "params.deployments", "must map models to the provider's own names of them"
+        if self.translated() and not installed():
+            yield "via" if self.via else "translate", _MISSING
+
+
+class Translator(BaseModel):
+    """The process that translates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """Processes that translate; each takes a core when it is busy and 300 MB of memory. Started only where an upstream has
+    `via` or `translate`.
+    """
+    max_calls: Annotated[int, Field(gt=0, strict=True)] = 500
+    """Calls in flight of one of them; more get 503 with `Retry-After`."""

@@ -1,0 +1,132 @@
+"""LiteLLM's answers as they go to the caller, in its dialect, beside what was read of the provider's own usage. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from pricing.units import INPUT_SIDE
+from pricing.usage import Reading
+
+_DONE = b"data: [DONE]\n\n"
+
+
+def whole(operation: str, fields: dict[str, Any]) -> bytes:
+    """One whole answer."""
+    return orjson.dumps(_tidy(operation, fields), default=str)
+
+
+def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: bool) -> bytes:
+    """One event of a stream, of chat completions and Responses; b"" where it is nothing to the caller."""
+    if operation == "responses":
+        fields["sequence_number"] = number
+        return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
+    if not fields.get("choices") and not wants_usage:
+        return b""
+    if fields.get("choices") and not wants_usage:
+        fields.pop("usage", None)
+    return b"data: %b\n\n" % orjson.dumps(_tidy(operation, fields), default=str)
+
+
+_LAST_RESPONSES = (b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
+
+
+def ends(operation: str, block: bytes) -> bool:
+    """Whether this event is a stream's last one."""
+    if operation == "responses":
+        return block.startswith(_LAST_RESPONSES)
+    return operation == "messages" and block.startswith(b"event: message_stop")
+
+
+def stream_end(operation: str) -> bytes:
+    """What follows the last event."""
+    return _DONE if operation == "chat" else b""
+
+
+def _tidy(operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Without LiteLLM's own additions, and with the nulls that the dialect's clients look for."""
+    usage = fields.get("usage")
+    if isinstance(usage, dict):
+        usage.pop("cost", None)  # by LiteLLM's price list, not by the operator's
+    if operation == "chat":
+        for choice in fields.get("choices") or ():
+            choice.setdefault("finish_reason", None)
+            for part in ("message", "delta"):
+                if isinstance(content := choice.get(part), dict):
+                    content.pop("provider_specific_fields", None)
+            if isinstance(message := choice.get("message"), dict):
+                message.setdefault("content", None)
+        fields.pop("citations", None)
+    for name in [name for name in fields if name.startswith("_")]:
+        del fields[name]
+    return fields
+
+
+def usage_in(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The usage that an answer, or an event, states in the caller's dialect."""
+    for value in (fields.get("usage"), _get(fields.get("response"), "usage"), _get(fields.get("message"), "usage")):
+        if isinstance(value, dict) and value:
+            return value
+    return None
+
+
+def _get(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def settled(operation: str, native: Reading, stated: Mapping[str, Any] | None) -> Reading:
+    """What is charged: the provider's own word; LiteLLM's, flagged, where no meter could read that.
+
+    stated: the translated answer's usage, None where it has none.
+    """
+    if native.source == "none":
+        return _translated(operation, stated)
+    theirs = _totals(operation, stated)
+    if theirs is None or theirs == _sides(native):
+        return native
+    return native._replace(flags=tuple(dict.fromkeys((*native.flags, "translation_differs"))))
+
+
+def _sides(reading: Reading) -> tuple[int, int, int]:
+    """Input, output and cached input tokens of a reading."""
+    cached = sum(int(count) for unit, count in reading.usage.items() if unit.startswith("cache_read"))
+    given = sum(int(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
+    taken = sum(
+        int(count) for unit, count in reading.usage.items() if unit in ("output", "reasoning", "audio_out", "image_out")
+    )
+    return given, taken, cached
+
+
+def _totals(operation: str, stated: Mapping[str, Any] | None) -> tuple[int, int, int] | None:
+    if not stated:
+        return None
+    if operation in ("chat", "embeddings"):
+        details = stated.get("prompt_tokens_details")
+        cached = _count(details, "cached_tokens")
+        return _count(stated, "prompt_tokens"), _count(stated, "completion_tokens"), cached
+    if operation == "responses":
+        cached = _count(stated.get("input_tokens_details"), "cached_tokens")
+        return _count(stated, "input_tokens"), _count(stated, "output_tokens"), cached
+    cached = _count(stated, "cache_read_input_tokens")
+    written = _count(stated, "cache_creation_input_tokens")
+    return _count(stated, "input_tokens") + cached + written, _count(stated, "output_tokens"), cached
+
+
+def _count(value: object, name: str) -> int:
+    count = value.get(name) if isinstance(value, dict) else None
+    return count if type(count) is int and count > 0 else 0
+
+
+def _translated(operation: str, stated: Mapping[str, Any] | None) -> Reading:
+    """LiteLLM's own word of the usage."""
+    totals = _totals(operation, stated)
+    if totals is None:
+        return Reading()
+    given, taken, cached = totals
+    cached = min(cached, given)
+    usage = {
+        unit: count for unit, count in (("input", given - cached), ("cache_read", cached), ("output", taken)) if count
+    }
+    return Reading(usage=usage, source="provider", flags=("translated_usage",))

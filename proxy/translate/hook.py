@@ -1,0 +1,135 @@
+"""The hook in httpx: every request that LiteLLM makes on behalf of a call passes here, and its answer's bytes are read along.
+
+It also keeps what the ceiling rests on: one billed request a call, of no higher output cap than was reserved for, and nothing
+fetched from elsewhere on a caller's word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+
+from proxy.errors import Refusal, Refused, invalid_request, unbounded_cost
+from proxy.translate.native import Observed
+
+# Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
+_CAPS = (
+    ("max_tokens",), ("max_completion_tokens",), ("max_output_tokens",), ("generationConfig", "maxOutputTokens"),
+    ("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"), ("parameters", "max_new_tokens"),
+    ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
+)  # fmt: skip
+_LOGIN = "application/x-www-form-urlencoded"  # OAuth's token requests, which no provider bills
+_GROWTH, _SLACK_BYTES = (
+    3,
+    64 * 1024,
+)  # how much larger than the caller's a request may be: JSON says the same at greater length
+
+
+class Tap:
+    """What one call had sent, and what came back of it.
+
+    most_output: tokens that the ceiling allows. body_bytes: what the caller sent. refusal: why nothing was sent.
+    """
+
+    def __init__(self, provider: str, model: str, *, most_output: int | None, body_bytes: int) -> None:
+        self._provider, self._model = provider, model
+        self._most_output, self._body_bytes = most_output, body_bytes
+        self.observed: Observed | None = None
+        self.refusal: Refusal | None = None
+
+    def begin(self, request: httpx.Request, body: bytes) -> Observed:
+        """A request is about to be sent. Raises `Refused` where it must not be."""
+        try:
+            self.observed = self._allowed(request, body)
+        except Refused as refused:
+            self.refusal = refused.refusal
+            raise
+        return self.observed
+
+    def _allowed(self, request: httpx.Request, body: bytes) -> Observed:
+        if request.method != "POST":
+            raise invalid_request("This provider takes no URLs of files here; send what they stand for as data.", "url")
+        if self.observed is not None:
+            raise invalid_request("This call would take more than one request to the provider.")
+        value = _object(body)
+        for path in _CAPS:
+            cap = _at(value, path)
+            if self._most_output is not None and type(cap) is int and cap > self._most_output:
+                message = (
+                    f"This call needs an output cap of {cap} tokens at its provider, and its ceiling has {self._most_output}: "
+                    "raise its cap, or ask for less thinking."
+                )
+                raise unbounded_cost(message)
+        if len(body) > _GROWTH * self._body_bytes + _SLACK_BYTES:
+            raise unbounded_cost(
+                "The translated request is much larger than what was sent, so its ceiling would not hold."
+            )
+        return Observed(self._provider, request.url.path, self._model, value)
+
+
+TAP: ContextVar[Tap | None] = ContextVar("tap", default=None)
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+class _Read(httpx.AsyncByteStream):
+    """An answer on its way to LiteLLM."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, observed: Observed) -> None:
+        self._stream, self._observed = stream, observed
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            self._observed.feed(data)
+            yield data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def install() -> None:
+    """From now on requests of calls are observed. Once a process, before LiteLLM makes its clients."""
+    send = httpx.AsyncHTTPTransport.handle_async_request
+    send_sync = httpx.HTTPTransport.handle_request
+
+    async def observed_send(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        tap = TAP.get()
+        if tap is None or request.headers.get("content-type", "").startswith(_LOGIN):
+            return await send(self, request)
+        observed = tap.begin(request, await request.aread())
+        request.headers["accept-encoding"] = "identity"  # so that what is read along is plain
+        response = await send(self, request)
+        observed.began(response.status_code, dict(response.headers))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _Read(response.stream, observed)
+        return response
+
+    def no_sync_send(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        """Where LiteLLM asks in the old way: for a token, or for files that a call names."""
+        tap = TAP.get()
+        if tap is not None and not request.headers.get("content-type", "").startswith(_LOGIN):
+            tap.begin(request, b"" if request.method == "GET" else request.read())
+        return send_sync(self, request)
+
+    _replace(httpx.AsyncHTTPTransport, "handle_async_request", observed_send)
+    _replace(httpx.HTTPTransport, "handle_request", no_sync_send)
+
+
+def _replace(owner: type, name: str, by: Callable[..., Any]) -> None:
+    setattr(owner, name, by)

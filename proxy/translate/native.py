@@ -1,0 +1,118 @@
+"""The provider's own usage, from the bytes of its wire: which meter reads what LiteLLM asked, and reading it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pricing.usage import Reading
+from proxy.meters import registry
+from proxy.meters.reader import Context, Reader, StreamReader
+from proxy.wire import aws_event_stream, lenient, sse
+
+# What of a path says whose format is spoken there; the first that fits. None: as the upstream's provider speaks it there.
+_FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"/converse(-stream)?\Z"), "bedrock.converse"),
+    (re.compile(r"/invoke(-with-response-stream)?\Z"), "bedrock.invoke"),
+    (re.compile(r":(rawPredict|streamRawPredict)\Z"), "anthropic.messages"),
+    (re.compile(r":(generateContent|streamGenerateContent)\Z"), "gemini"),
+    (re.compile(r":(embedContent|batchEmbedContents|predict)\Z"), "gemini.embed"),
+    (re.compile(r"/messages\Z"), "anthropic.messages"),
+    (re.compile(r"/responses\Z"), "openai.responses"),
+    (re.compile(r"/v[12]/embed\Z"), "cohere.embed"),
+)
+_KEPT_BYTES = 64 * 1024 * 1024
+
+
+def meter_of(provider: str, path: str) -> Reader | None:
+    """Whose format the answer of `path` is in; None where no meter knows it."""
+    for pattern, dialect in _FORMATS:
+        if pattern.search(path):
+            return registry.reader(dialect)
+    for ending in ("/chat/completions", "/embeddings", "/chat"):
+        if path.endswith(ending):
+            return registry.reader(None, provider, ending)
+    return None
+
+
+class Observed:
+    """The provider's answer to one request, read as it passes.
+
+    provider: whose prices hold. path: what was asked. request: its body. The answer may be whole, events, or AWS's frames.
+    """
+
+    def __init__(self, provider: str, path: str, model: str, request: Mapping[str, Any]) -> None:
+        self.reader = meter_of(provider, path)
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._provider, self._path, self._model, self._request = provider, path, model, request
+        self._stream: StreamReader | None = None
+        self._splitter: sse.Splitter | None = None
+        self._frames: aws_event_stream.Framer | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._broken = False
+
+    def began(self, status: int, headers: Mapping[str, str]) -> None:
+        """headers: with lower-case names."""
+        self.status, self.headers = status, headers
+        kind = headers.get("content-type", "")
+        if self.reader is None or status >= 300:
+            return
+        if kind.startswith("text/event-stream"):
+            self._splitter = sse.Splitter()
+        elif kind.startswith("application/vnd.amazon.eventstream"):
+            self._frames = aws_event_stream.Framer()
+        if self._splitter is not None or self._frames is not None:
+            self._stream = self.reader.stream(self._context())
+
+    def _context(self) -> Context:
+        return Context(
+            provider=self._provider, endpoint=self._path, model=self._model, request=self._request, from_client=True,
+            response_headers=self.headers,
+        )  # fmt: skip
+
+    def feed(self, data: bytes) -> None:
+        """Some bytes of the answer. Never raises: who reads along must not break what is read."""
+        try:
+            self._feed(data)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer passes; there is no usage then
+            self._broken = True
+
+    def _feed(self, data: bytes) -> None:
+        if self._stream is None or self.reader is None:
+            self._size += len(data)
+            if self._size <= _KEPT_BYTES:
+                self._chunks.append(data)
+        elif self._splitter is not None:
+            for block in self._splitter.feed(data):
+                self._event(block)
+        elif self._frames is not None:
+            for message in self._frames.feed(data):
+                if self.reader.wants(message.json):
+                    for value in lenient.values_of(message.json):
+                        self._stream.event(value)
+
+    def _event(self, block: bytes) -> None:
+        assert self.reader is not None
+        assert self._stream is not None
+        payload = sse.payload(block)
+        if payload is not None and (self.reader.wants(block) or b'"error"' in block):
+            for value in lenient.values_of(payload):
+                self._stream.event(value)
+
+    @property
+    def body(self) -> bytes:
+        """The answer, where it came in one piece."""
+        return b"".join(self._chunks)
+
+    def reading(self) -> Reading:
+        """What has been said of usage by now."""
+        if self.reader is None or self._broken:
+            return Reading()
+        if self._stream is not None:
+            return self._stream.finish()
+        if self._size > _KEPT_BYTES:
+            return Reading()
+        return self.reader.answer(lenient.answer(self.body), self._context())

@@ -1,0 +1,65 @@
+"""Which of LiteLLM's providers stands for an upstream, and what it is told of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config.model import Upstream
+
+# By the names that providers have here (proxy/access/provider_fields.py has the same families): LiteLLM's own, as of 1.110.2.
+_LITELLM = {
+    **dict.fromkeys(
+        ("aws", "bedrock", "amazon-bedrock", "aws-bedrock", "amazon", "bedrock-converse", "bedrock-mantle"), "bedrock"
+    ),
+    **dict.fromkeys(
+        ("google-vertex", "vertex", "vertex-ai", "vertexai", "google-vertexai", "google-cloud"), "vertex_ai"
+    ),
+    **dict.fromkeys(
+        ("google", "gemini", "google-gla", "google-ai-studio", "google-genai", "googleai", "google-ai"), "gemini"
+    ),
+    **dict.fromkeys(("azure", "azure-openai", "azureopenai"), "azure"),
+    **dict.fromkeys(("azure-ai", "azure-ai-foundry", "azure-foundry", "microsoft-foundry"), "azure_ai"),
+    **dict.fromkeys(("anthropic", "claude"), "anthropic"),
+    **dict.fromkeys(("cohere", "cohere-chat"), "cohere_chat"),
+    **dict.fromkeys(("mistral", "mistralai", "mistral-ai"), "mistral"),
+    **dict.fromkeys(("sagemaker", "aws-sagemaker", "amazon-sagemaker"), "sagemaker_chat"),
+    "openai": "openai",
+    "watsonx": "watsonx",
+    "databricks": "databricks",
+}
+# A host that speaks OpenAI's chat, and of which nothing more is known.
+_OPENAI_LIKE = "custom_openai"
+_EMBEDS_AS = {"cohere_chat": "cohere", "sagemaker_chat": "sagemaker"}
+_OURS = ("deployments", "route")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What LiteLLM is told of one call's upstream. model: with LiteLLM's prefix. provider: LiteLLM's. options: its arguments,
+    credentials among them."""
+
+    model: str
+    provider: str
+    options: Mapping[str, Any]
+
+
+def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:
+    """Where a call of `operation` to `model` (the name that is priced) goes."""
+    known = row.provider_name(name).lower()
+    provider = str(row.params.get("custom_llm_provider") or _LITELLM.get(known, _OPENAI_LIKE))
+    if operation == "embeddings":
+        provider = _EMBEDS_AS.get(provider, provider)
+    options = {key: value for key, value in row.params.items() if key not in (*_OURS, "custom_llm_provider")}
+    if row.api_key:
+        options["api_key"] = row.api_key
+    elif provider == _OPENAI_LIKE:
+        options["api_key"] = "none"  # a server of one's own; without any LiteLLM would look for OpenAI's
+    if row.base_url:
+        options["api_base"] = row.base_url
+    if row.headers:
+        options["extra_headers"] = dict(row.headers)
+    deployed = row.params.get("deployments", {}).get(model, model)
+    route = row.params.get("route")
+    return Target("/".join(part for part in (provider, route, deployed) if part), provider, options)

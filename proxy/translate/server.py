@@ -1,0 +1,240 @@
+"""The translator's HTTP side: an ASGI application on a unix socket, asked by the data planes of this installation alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from proxy.config.model import Config
+from proxy.dialects import ANTHROPIC, OPENAI, RESPONSES, Family
+from proxy.errors import Refusal, Refused
+from proxy.meters import translated
+from proxy.translate import adapter, answers, refusing
+from proxy.translate.accepted import accepted
+from proxy.translate.hook import TAP, Tap
+from proxy.translate.providers import target_of
+from proxy.wire import sse
+
+log = logging.getLogger("taximeter.translate")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_ENDPOINTS: Mapping[str, tuple[str, Family]] = {
+    "/chat/completions": ("chat", OPENAI),
+    "/embeddings": ("embeddings", OPENAI),
+    "/responses": ("responses", RESPONSES),
+    "/v1/messages": ("messages", ANTHROPIC),
+}
+_MOST_OUTPUT = b"x-translate-most-output"
+_JSON, _EVENTS = b"application/json", b"text/event-stream"
+
+
+class _MidStreamError(Exception):
+    """A stream that began, and cannot go on."""
+
+
+class Translation:
+    """The application. `config` is replaced whole at a reload."""
+
+    def __init__(self, config: Config, litellm: adapter.Adapter) -> None:
+        self.config = config
+        self._litellm = litellm
+        self._calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        upstream, _, path = scope["raw_path"].decode("latin-1").partition("?")[0].removeprefix("/").partition("/")
+        operation, family = _ENDPOINTS.get(f"/{path}", ("", OPENAI))
+        call = _Call(self, unquote(upstream), operation, family, dict(scope["headers"]), send)
+        self._calls += 1
+        try:
+            if self._calls > self.config.translate.max_calls:
+                await call.refuse(
+                    Refusal(503, "overloaded", "The translator is busy; try again.", "server_error", retry_after_s=1)
+                )
+                return
+            await self._until_gone(call, await _body(receive), receive)
+        finally:
+            self._calls -= 1
+
+    async def _until_gone(self, call: _Call, body: bytes, receive: Receive) -> None:
+        """Run the call; end it, and the provider's connection with it, when its caller leaves."""
+        running = asyncio.create_task(call.run(body, self._litellm))
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            running.cancel()
+            await asyncio.gather(running, gone, return_exceptions=True)
+
+
+class _Call:
+    def __init__(
+        self,
+        owner: Translation,
+        upstream: str,
+        operation: str,
+        family: Family,
+        headers: Mapping[bytes, bytes],
+        send: Send,
+    ) -> None:
+        self._config = owner.config
+        self._upstream, self._operation, self._family = upstream, operation, family
+        self._headers, self._send = headers, send
+        self._tap = Tap("", "", most_output=None, body_bytes=0)
+        self._dropped: list[str] = []
+        self._started = False
+
+    async def run(self, raw: bytes, litellm: adapter.Adapter) -> None:
+        try:
+            await self._run(orjson.loads(raw), len(raw), litellm)
+        except Exception as error:  # noqa: BLE001 - LiteLLM's exceptions have no root but this
+            refusal = refusing.refusal_of(error, self._tap)
+            if refusal.status >= 500:
+                log.warning("upstream %s: a translated call failed (%s)", self._upstream, type(error).__name__)
+            await self.refuse(refusal)
+
+    async def _run(self, body: dict[str, Any], size: int, litellm: adapter.Adapter) -> None:
+        row = self._config.upstreams.get(self._upstream)
+        if row is None or not self._operation:
+            raise Refused(
+                Refusal(503, "overloaded", "The translator does not know this upstream yet.", retry_after_s=1)
+            )
+        model = str(body["model"])
+        passed, self._dropped = accepted(self._operation, body)
+        most = self._headers.get(_MOST_OUTPUT)
+        provider = row.provider_name(self._upstream)
+        self._tap = Tap(provider, model, most_output=int(most) if most else None, body_bytes=size)
+        TAP.set(self._tap)
+        target = target_of(self._upstream, row, model, self._operation)
+        answer, unknown = await litellm.call(self._operation, target, passed)
+        self._dropped += unknown
+        if body.get("stream"):
+            await self._stream(answer, wants_usage=self._wants_usage(body))
+        else:
+            await self._whole(answer)
+
+    def _wants_usage(self, body: Mapping[str, Any]) -> bool:
+        options = body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    async def _whole(self, answer: Any) -> None:
+        fields = adapter.fields_of(answer)
+        reading = self._reading(answers.usage_in(fields))
+        body = answers.whole(self._operation, fields)
+        header = (translated.HEADER.encode(), translated.encode(reading))
+        await self._start(200, _JSON, [header, *self._told()])
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _reading(self, stated: Mapping[str, Any] | None) -> Any:
+        observed = self._tap.observed
+        native = observed.reading() if observed is not None else translated.NOTHING
+        return answers.settled(self._operation, native, stated)
+
+    async def _stream(self, answer: AsyncIterator[Any], *, wants_usage: bool) -> None:
+        stated: Mapping[str, Any] | None = None
+        sent = last = b""
+        try:
+            async for out, usage in self._blocks(answer, wants_usage=wants_usage):
+                stated = usage or stated
+                if usage is not None and (reading := translated.event(self._reading(stated))) != sent:
+                    sent = reading
+                    await self._write(reading)
+                if answers.ends(self._operation, out):
+                    last = out
+                elif out:
+                    await self._write(out)
+            reading = translated.event(self._reading(stated))
+            end = (reading if reading != sent else b"") + last + answers.stream_end(self._operation)
+            await self._write(b"")
+            await self._send(
+                {"type": "http.response.body", "body": end}
+            )  # with the last event the end, for clients leave then
+        finally:
+            with contextlib.suppress(Exception):
+                await adapter.close(answer)
+
+    async def _blocks(
+        self, answer: AsyncIterator[Any], *, wants_usage: bool
+    ) -> AsyncIterator[tuple[bytes, Mapping[str, Any] | None]]:
+        """The events as they go out, each with the usage that it states."""
+        splitter, number = sse.Splitter(), 0
+        async for item in answer:
+            if isinstance(item, bytes | str):  # Anthropic's, written already
+                for block in splitter.feed(item.encode() if isinstance(item, str) else item):
+                    if block.startswith(b"event: error"):
+                        raise _MidStreamError  # LiteLLM's words for it have what was sent, and its own source, in them
+                    yield block, answers.usage_in(_payload(block)) if b'"usage"' in block else None
+                continue
+            fields = adapter.fields_of(item)
+            usage = answers.usage_in(fields)
+            yield answers.event(self._operation, fields, number, wants_usage=wants_usage), usage
+            number += 1
+
+    async def _write(self, data: bytes) -> None:
+        if not self._started:
+            await self._start(200, _EVENTS, self._told())
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _told(self) -> list[tuple[bytes, bytes]]:
+        headers = refusing.headers_of(self._tap.observed)
+        if self._dropped:
+            names = ", ".join(dict.fromkeys(self._dropped))[:1000]
+            headers.append((b"x-taximeter-dropped-fields", names.encode("ascii", "replace")))
+        return headers
+
+    async def _start(self, status: int, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self._started = True
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *headers]}
+        )
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Say no, in the caller's dialect; in the middle of a stream as its last event, behind what is known of the usage."""
+        if self._started:
+            reading = translated.event(self._reading(None))
+            end = reading + self._family.stream_end(refusal)
+            await self._send({"type": "http.response.body", "body": end})
+            return
+        headers = self._told()
+        if refusal.retry_after_s is not None and not any(name == b"retry-after" for name, _ in headers):
+            headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
+        await self._start(refusal.status, _JSON, headers)
+        await self._send({"type": "http.response.body", "body": self._family.refusal_body(refusal)})
+
+
+def _payload(block: bytes) -> dict[str, Any]:
+    """The data of an event that is one line of JSON."""
+    _, _, data = block.partition(b"data: ")
+    try:
+        value = orjson.loads(data.strip())
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(chunks)
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
