@@ -109,6 +109,26 @@ async def calls_in_between(plane: Plane) -> None:
     await calls(plane, "x")
 
 
+async def test_a_report_that_arrives_after_the_next_one_changes_nothing(plane: Plane, control: RedisStore) -> None:
+    """A server that was frozen reads the old connection after the new one."""
+    await calls(plane, "abc")
+    report = plane.store.leases.report()
+    assert report is not None
+    assert await plane.store._tell()
+    await calls(plane, "d")
+    assert await plane.store._tell()
+    before = await standing(control)
+    await control.member.call("lease", control.epoch, *plane.store._words(report))
+    assert await standing(control) == before
+
+
+async def test_what_costs_nothing_is_refused_where_a_budget_is_spent(plane: Plane, control: RedisStore) -> None:
+    """Its lease is used up, and the store would refuse it, too."""
+    await control.charge("theirs", [claim(20_000)], [20_000])
+    await calls(plane, "abcdefghijklmnopqrst", used=10)
+    assert plane.store.leases.grant("free", [claim(0)], NOW, LATER, b"") is None
+
+
 async def test_a_report_that_is_lost_is_told_again(plane: Plane, control: RedisStore) -> None:
     await calls(plane, "abc")
     plane.loses = "request"
@@ -141,7 +161,7 @@ async def test_a_lease_that_is_not_heard_of_is_charged_until_it_is(plane: Plane,
     leased = (await standing(control))[1]
     await calls(plane, "a")
     member = control.member
-    await member.command("ZADD", member.name("deadlines"), 0, "lease:run-1")
+    await member.command("ZADD", member.name("leases"), 0, "lease:run-1")
     await control.sweep(0)
     assert await standing(control) == (leased, 0)
     assert await plane.store._tell()

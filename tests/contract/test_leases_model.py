@@ -220,10 +220,8 @@ class Instances(RuleBasedStateMachine):
 
         async def expire() -> None:
             member = self._control.member
-            names = await member.command("ZRANGE", member.name("deadlines"), 0, -1)
-            for name in names:
-                if name.startswith("lease:"):
-                    await member.command("ZADD", member.name("deadlines"), 0, name)
+            for name in await member.command("ZRANGE", member.name("leases"), 0, -1):
+                await member.command("ZADD", member.name("leases"), 0, name)
             await member.call("sweep", member.epoch, 1000)
 
         self.wait(expire())

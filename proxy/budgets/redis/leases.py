@@ -138,7 +138,7 @@ class Leases:
                     return None
             lease.asked(claim)
             leases.append(lease)
-            if lease.free < claim.amount:
+            if lease.free < max(1, claim.amount):  # what costs nothing is not granted where nothing is left
                 enough = False
                 self.hurried = self.hurried or (lease.wanted > 0 and not lease.short)
             elif now_s < claim.window_start + _NEAR_END_S or (

@@ -6,6 +6,7 @@
 --   buckets     bucket -> window end ("" where it has none)
 --   a:<id>      a reservation: open, or what is remembered of its end
 --   deadlines   ids of open reservations by deadline     expired   ids of expired ones that are not written yet
+--   leases      leases by deadline
 --   lease:<run> what a data plane has leased: amounts by counter, and the number of its last report
 --   f:<bucket>  what of it is free, of all leases, by group
 --   clock       the latest time that was seen here, to the second
@@ -151,10 +152,10 @@ end
 local function save_lease(name, lease, deadline)
   if next(lease.held) then
     redis.call('SET', base .. name, cmsgpack.pack(lease))
-    redis.call('ZADD', base .. 'deadlines', string.format('%.6f', deadline), name)
+    redis.call('ZADD', base .. 'leases', string.format('%.6f', deadline), name)
   else
     redis.call('SET', base .. name, cmsgpack.pack(lease), 'EX', REMEMBERED_S)
-    redis.call('ZREM', base .. 'deadlines', name)
+    redis.call('ZREM', base .. 'leases', name)
   end
 end
 
@@ -172,7 +173,7 @@ local function expire(name)
   move_held(lease, 'r:', 's:')
   lease.expired = true
   redis.call('SET', base .. name, cmsgpack.pack(lease))
-  redis.call('ZREM', base .. 'deadlines', name)
+  redis.call('ZREM', base .. 'leases', name)
 end
 
 local function revive(lease)
@@ -180,20 +181,19 @@ local function revive(lease)
   lease.expired = nil
 end
 
--- Charge at most `most` reservations whose deadline is over.
+-- Charge at most `most` reservations whose deadline is over; leases too, which are not counted.
 local function sweep(now, most)
   local due = redis.call('ZRANGEBYSCORE', base .. 'deadlines', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
   for _, id in ipairs(due) do
-    if string.sub(id, 1, 6) == 'lease:' then
-      expire(id)
-    else
-      local reservation = load(id)
-      finish(reservation, reservation[6])
-      reservation[1] = 'expired'
-      redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation))
-      redis.call('RPUSH', base .. 'expired', id)
-      redis.call('ZREM', base .. 'deadlines', id)
-    end
+    local reservation = load(id)
+    finish(reservation, reservation[6])
+    reservation[1] = 'expired'
+    redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation))
+    redis.call('RPUSH', base .. 'expired', id)
+    redis.call('ZREM', base .. 'deadlines', id)
+  end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)) do
+    expire(name)
   end
   return #due
 end

@@ -3,13 +3,13 @@
 -- each counter: bucket, group, window start, window end ("" for none), limit, used, in flight, kept free, wanted free.
 -- What is used, in flight and kept is so in any case; beyond what is kept, only as much as is free to give.
 -- Returns {"leased", now, then for each counter: free, spent, reserved}; {"over"} where the run is known to be over; {"closed"}.
--- The same report again gives the same answer and changes nothing.
+-- The same report again gives the same answer and changes nothing; nor does an older one, which was on its way for long.
 if state() ~= 'open' then return {'closed'} end
 local now, name, number, share = clock(), lease_name(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local ROOM_PART = 8 -- of what is left of a budget, one lease gets no more: so leases shrink as it is used up
 local lease = load_lease(name)
 if lease.over then return {'over'} end
-if lease.number == number then return lease.answer end
+if number <= lease.number then return lease.answer end
 if lease.expired then revive(lease) end
 
 local answer = {'leased', string.format('%.6f', now)}
