@@ -27,7 +27,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
-.PHONY: help install translate run test quick check bench torture fuzz wheel agents clean
+.PHONY: help install translate run test quick check bench torture fuzz wheel focus agents vllm clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,13 +66,19 @@ torture: .venv/installed ## Crash it under load and compare its ledger with an i
 wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
 
+focus: .venv/installed ## Have a public validator check the FOCUS export (fetches packages)
+	@PYTHON=$(BIN)/python tests/support/try_focus.sh
+
 agents: .venv/installed .clients/installed ## Run 25 agent programs and frameworks before it, and print how each fares; half an hour
 	$(BIN)/python -m pytest -m agents tests/agents
 	$(BIN)/python -m tests.agents.table $(NAMES)
 	$(BIN)/python -m tests.agents.restart
 
+vllm: .venv/installed .vllm/installed ## Run the tests of local servers and their price against a real vLLM on this machine's CPU
+	$(BIN)/python -m pytest -m vllm -s tests/e2e/test_local_matrix.py
+
 clean: ## Remove .venv and what tools left behind; data stays
-	rm -rf .venv .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: $(LOCKS) requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Taximeter needs Python 3.11 or later. If you have one by another name: make PYTHON=/path/to/python3" >&2; exit 1; }

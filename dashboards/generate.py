@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from dashboards.board import Board
-from dashboards.boards import budgets, health, latency, money, overview, sessions
+from dashboards.boards import budgets, capacity, health, latency, money, overview, sessions
 
 FOLDER = Path(__file__).parent / "grafana"
 BOARDS: tuple[Board, ...] = (
@@ -20,6 +20,7 @@ BOARDS: tuple[Board, ...] = (
     sessions.BOARD,
     latency.BOARD,
     health.BOARD,
+    capacity.BOARD,
 )
 
 

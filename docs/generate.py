@@ -178,6 +178,8 @@ def unit_of(metric: Metric) -> str:
         ("_timestamp_seconds", "epoch seconds"),
         ("_seconds", "seconds"),
         ("_bytes", "bytes"),
+        ("_joules", "joules"),
+        ("_ratio", "0 to 1"),
         ("_info", "1"),
     ):
         if name.endswith(ending):

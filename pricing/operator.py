@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.resolve import OPERATORS
 from pricing.times import epoch_s
 from pricing.units import UNITS, default_per
 
@@ -83,7 +84,7 @@ def _parse_row(raw: Any, path: str, problems: list[Problem]) -> OperatorPrice | 
     source = path
     row = Row(provider, model, prices, tiers, from_s, to_s, when, source) if prices or tiers else None
     multiplier = (
-        Multiplier(provider, model, factor, from_s, to_s, match, when, everything=True, source=source, group="operator")
+        Multiplier(provider, model, factor, from_s, to_s, match, when, everything=True, source=source, group=OPERATORS)
         if factor is not None
         else None
     )

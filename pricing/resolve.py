@@ -17,6 +17,7 @@ from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, specificity
 from pricing.units import TOKENS, lineage
 
 _ONE = Decimal(1)
+OPERATORS = "operator"  # the group of all the operator's own factors
 
 
 class Rate(NamedTuple):
@@ -80,10 +81,15 @@ class Plan:
     def _rate(self, unit: str, price: Price, row: Row, of_operator: bool) -> Rate:
         factor = _ONE
         for multiplier in self.multipliers:
-            if touches(multiplier, unit):
+            if touches(multiplier, unit) and not (of_operator and _knows(row, multiplier)):
                 factor *= multiplier.factor
         usd = price.usd * factor if factor != _ONE else price.usd
         return Rate(usd, price.per, price.at_least, row.source, each(usd, price.per), of_operator)
+
+
+def _knows(row: Row, multiplier: Multiplier) -> bool:
+    """Whether a row of the operator's is the price under a condition of the provider's factor, which is in it then."""
+    return multiplier.group != OPERATORS and not row.when.keys().isdisjoint(multiplier.when)
 
 
 def each(usd: Decimal, per: int) -> Decimal | None:

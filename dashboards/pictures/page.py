@@ -1,4 +1,4 @@
-"""Take the pictures of the page: `python -m dashboards.pictures.page [FOLDER]`. Look at them before they are committed."""
+"""Take the pictures of the pages: `python -m dashboards.pictures.page [FOLDER]`. Look at them before they are committed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.support.browser import chromium
 from tests.support.day import Day, running
@@ -56,7 +56,21 @@ def _take(browser: Browser, day: Day, folder: Path) -> None:
         page.mouse.move(0, 0)
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=folder / f"page-{name}.png")
+        if name != "phone":
+            _more(page, day, folder, name)
         page.close()
+
+
+def _more(page: Page, day: Day, folder: Path, name: str) -> None:
+    """The explorer, and an agent's run."""
+    page.set_viewport_size({"width": 1360, "height": 1100})
+    page.goto(day.url + "spend?by=team,model&since=24h&step=hour")
+    page.locator(".plot canvas").wait_for()
+    page.screenshot(path=folder / f"spend-{name}.png")
+    page.goto(day.url + "sessions?sort=cost")
+    page.locator("tr[data-row] th a").first.click()
+    page.locator(".fall").wait_for()
+    page.screenshot(path=folder / f"session-{name}.png")
 
 
 def main(folder: Path = HERE) -> None:

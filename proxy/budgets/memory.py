@@ -321,8 +321,8 @@ class MemoryStore(InProcess):
             idle = self._idle.get(window)
             if idle is not None:
                 named = {digest(group): group for group in totals.named}
-                for digest, spent in idle.spent.items():
-                    totals.add(named.get(digest, IDLE), spent, 0)
+                for key, spent in idle.spent.items():
+                    totals.add(named.get(key, IDLE), spent, 0)
         return list(by_window.values())
 
     def _as_it_stands(self, key: CounterKey) -> Standing:

@@ -7,6 +7,7 @@ from proxy.cli.options import new_app
 
 REPORTS = {
     "explain": ("explain", "Why the bill changed between two periods, split exactly."),
+    "focus": ("focus", "Cost and usage rows in the FinOps format FOCUS, as CSV or Parquet."),
     "margin": ("margin", "Which customers and plans earn money, and which lose it."),
     "month": ("month", "What each team or cost centre is charged for a month, to the cent."),
     "reprice": ("reprice", "Entries whose price was wrong or missing, and their corrections."),

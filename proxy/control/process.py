@@ -182,7 +182,7 @@ class _Control:
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
         """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
-        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder)
+        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder, self._data_dir)
         self._keeper.start()
         ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
         self._alerts.start()

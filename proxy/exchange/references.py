@@ -43,7 +43,9 @@ async def recall_ids(plane: Plane, identity: Identity, ids: Iterable[str], *, pa
         await asyncio.sleep(pause_s)
         for start in range(0, len(unknown), _ASKED_AT_ONCE):
             for row in await plane.recall_stored(unknown[start : start + _ASKED_AT_ONCE]) or ():
-                owners.note((row["digest"],), Holder(row["upstream"], row["model"], row["session_id"], row["facts"]))
+                owners.note(
+                    (row["digest"],), Holder(row["upstream"], row["model"], row["session_id"], row.get("facts"))
+                )
         unknown = owners.unknown(unknown)
 
 

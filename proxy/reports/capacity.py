@@ -26,7 +26,7 @@ from proxy.ledger.capacity_calls import Pending
 from proxy.ledger.capacity_schema import capacity_minutes, capacity_shares
 from proxy.ledger.database import reading
 from proxy.ledger.schema import entries
-from proxy.ledger.watch import lives
+from proxy.ledger.watch import ALIVE_US, lives
 from proxy.reports.calls import GROUPS
 from proxy.reports.elsewhere import prices_of
 from proxy.times import BadQuestion
@@ -148,6 +148,13 @@ def capacity_report(
     return report
 
 
+def closed_report(connection: Connection, name: str, since: int, until: int) -> CapacityReport:
+    """What the closed minutes of a span come to, without groups and comparison."""
+    report = CapacityReport(name, since, until)
+    _add_closed(connection, report, since, until)
+    return report
+
+
 # Minutes
 
 
@@ -201,7 +208,12 @@ def _open_minutes(
     books = read_books(connection, row.name)
     if books is None:
         return None
-    known = lives(connection, books.closed_until - MINUTE_US)
+    known = [
+        life._replace(until_at=max(life.until_at, until))
+        if until - life.until_at < ALIVE_US
+        else life  # it will say so
+        for life in lives(connection, books.closed_until - MINUTE_US)
+    ]
     outcome = work_out(connection, books, row.terms(), until, known)
     for closed, began in outcome.minutes:
         made = closed.split

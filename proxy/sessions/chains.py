@@ -22,7 +22,7 @@ from proxy.types import Call
 
 _MAX_NAMES = 300_000  # at most three for each call
 _MAX_ASKED = 64
-_MAX_BEGINNINGS, _SHORT_SYSTEM = 1000, 1024  # of conversations, remembered; bytes of a system prompt
+_MAX_BEGINNINGS = 1000
 _LATEST_TURNS = 32
 _LATEST_REPLIES = 8
 _LATEST_PAIRS = 8
@@ -74,7 +74,7 @@ class Chains:
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
-        self._begun: Latest[tuple[str, str, bytes], hashlib.blake2b] = Latest(_MAX_BEGINNINGS)
+        self._begun: Latest[tuple[str, str], hashlib.blake2b] = Latest(_MAX_BEGINNINGS)
         self._sessions: Latest[str, str] = Latest(most)
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
@@ -102,14 +102,13 @@ class Chains:
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
     def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
-        """The hash of a conversation before its first turn; those of short system prompts are remembered."""
-        key = (whose, dialect, system)
-        begun = self._begun.get(key)
+        """The hash of a conversation before its first turn. What is remembered of it has no text."""
+        begun = self._begun.get((whose, dialect))
         if begun is None:
-            begun = self._keyed.begun((b"turns", whose.encode(), dialect.encode(), system))
-            if len(system) <= _SHORT_SYSTEM:
-                self._begun[key] = begun
-        return begun
+            begun = self._begun[whose, dialect] = self._keyed.begun((b"turns", whose.encode(), dialect.encode()))
+        with_system = begun.copy()
+        with_system.update(b"%d:%b" % (len(system), system))
+        return with_system
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""

@@ -9,8 +9,11 @@ import pytest
 
 from proxy.access import provider_fields
 from proxy.access.public_urls import is_public
+from proxy.errors import Refused
+from proxy.types import Route
 from tests.attack.houses import ask, house_of
 from tests.flow.house import KEY
+from tests.support.calls import call_of
 
 ROUTERS = ("openrouter", "litellm", "some-gateway")
 ENGINES = ("vllm", "sglang", "tensorrt-llm", "llama.cpp", "ollama", "my-own-server")
@@ -292,3 +295,17 @@ async def test_a_text_that_names_a_stored_file_is_not_found(tmp_path: Path) -> N
 async def test_google_is_told_no_other_model(tmp_path: Path, where: dict[str, Any]) -> None:
     house = house_of(tmp_path, "generate", "google")
     assert (await ask(house, "generate", **where)).status == 400
+
+
+def test_a_name_that_one_provider_need_not_be_asked_about_is_refused_at_another_all_the_same() -> None:
+    call = call_of("chat", [{"role": "user", "content": "hi"}])
+    call = call._replace(body={**call.body, "preset": "@preset/x"})
+
+    def screened(provider: str) -> None:
+        provider_fields.screen(call, Route("m", "up", provider, "m"), str, exact=True)
+
+    for _ in range(2):  # the second time its names are known
+        screened("openai")
+        with pytest.raises(Refused) as refused:
+            screened("openrouter")
+        assert refused.value.refusal.param == "preset"

@@ -1,7 +1,8 @@
-"""Server × call kind: what the ledger has is what llama.cpp's own counters say, hang-ups and those in prefill included.
+"""Server × call kind: what the ledger has is what the server's own counters say, hang-ups and those in prefill included; and
+what its machine cost is what the calls had of it and what was idle.
 
-The server is the embedded one; its provider's name decides what is asked of it, as for one that somebody else started. Its
-limits are not configured: it is asked for them.
+The server is the embedded llama.cpp, and with `make vllm` a real vLLM. Its provider's name decides what is asked of it, as for
+one that somebody else started. Its limits are not configured: it is asked for them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +21,8 @@ import httpx
 import orjson
 import pytest
 
-from proxy.serve.local_model import CONTEXT_TOKENS, MODEL_NAME, LocalModel, start_local_model
-from tests.e2e.llama_counters import LlamaCounters, read_counters
 from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
+from tests.support.own_servers import Counters, LlamaCpp, OwnServer, Vllm
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
@@ -60,31 +63,32 @@ KINDS = {
 @dataclass(slots=True)
 class Rig:
     gateway: Gateway
-    model: LocalModel
+    server: OwnServer
     calls: int = 0
 
-    def counters(self) -> LlamaCounters:
-        return read_counters(self.model.base_url, self.model.api_key)
+    def counters(self) -> Counters:
+        return self.server.counters()
+
+    def api(self, path: str, **params: str) -> Any:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return httpx.get(f"{self.gateway.admin_url}{path}", params=params, headers=headers).raise_for_status().json()
 
     def session(self) -> str:
         self.calls += 1
         return f"matrix-{self.calls}"
 
     def entry(self, session: str) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-
         def ask() -> list[dict[str, Any]]:
-            answer = httpx.get(f"{self.gateway.admin_url}/api/requests", params={"session": session}, headers=headers)
-            items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+            items: list[dict[str, Any]] = self.api("/api/requests", session=session)["items"]
             return items
 
         (entry,) = eventually(ask, bool)
         return entry
 
-    def settled_counters(self, before: LlamaCounters) -> LlamaCounters:
+    def settled_counters(self, before: Counters) -> Counters:
         """What it has counted since then, when it counts no more."""
 
-        def ask() -> tuple[LlamaCounters, bool]:
+        def ask() -> tuple[Counters, bool]:
             now = self.counters()
             time.sleep(0.3)  # a step of the model; two readings apart say that it has stopped
             return now - before, not _busy(self) and now == self.counters()
@@ -92,14 +96,25 @@ class Rig:
         return eventually(ask, lambda seen: seen[1])[0]
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+@pytest.fixture(scope="module", params=["llama.cpp", pytest.param("vllm", marks=pytest.mark.vllm)])
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("matrix")
-    model = start_local_model(folder)
+    own = LlamaCpp(folder) if request.param == "llama.cpp" else Vllm(folder, "--enable-prompt-tokens-details")
     config = {
-        "upstreams": {"own": {"base_url": model.base_url, "api_key": model.api_key, "provider": "llama.cpp"}},
-        "models": {MODEL_NAME: {"upstream": "own"}},
-        "prices": [{"provider": "llama.cpp", "model": "*", "input": "0.1", "cache_read": "0.01", "output": "0.4"}],
+        "upstreams": {"own": {"base_url": own.base_url, "api_key": own.api_key, "provider": own.provider}},
+        "models": {own.model: {"upstream": "own"}},
+        "prices": [{"provider": own.provider, "model": "*", "input": "0.1", "cache_read": "0.01", "output": "0.4"}],
+        "capacity": [
+            {
+                "name": "machine",
+                "upstreams": ["own"],
+                "usd_per_hour": "3.60",
+                "metrics_url": own.metrics_url,
+                "metrics_key": own.api_key,
+                "power": {"watts": 65, "idle_watts": 10},
+                "compare": ["openai/gpt-5-mini"],
+            },
+        ],
         "server": server(),
         "keys": [{"name": "me", "key": KEY}],
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
@@ -107,24 +122,24 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     }
     try:
         with gateway(folder, config) as made:
-            rig = Rig(made, model)
+            rig = Rig(made, own)
             for name in KINDS:  # it knows the server's pace from then on
                 _whole(rig, name, "One, two, three,", rig.session())
             yield rig
     finally:
-        model.stop()
+        own.stop()
 
 
-def usage_of(entry: dict[str, Any]) -> LlamaCounters:
+def usage_of(entry: dict[str, Any]) -> Counters:
     used = {unit: int(count) for unit, count in entry["usage"].items()}
-    return LlamaCounters(used.get("input", 0), used.get("cache_read", 0), used.get("output", 0))
+    return Counters(used.get("input", 0), used.get("cache_read", 0), used.get("output", 0))
 
 
 def _whole(rig: Rig, name: str, text: str, session: str, **fields: Any) -> None:
     """A whole answer of a few tokens, read to its end."""
     kind = KINDS[name]
     headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
-    body = {"model": MODEL_NAME, **kind.body(text, CAP), **fields}
+    body = {"model": rig.server.model, **kind.body(text, CAP), **fields}
     answer = httpx.post(rig.gateway.url + kind.path, json=body, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
 
@@ -138,7 +153,7 @@ class Talking:
         headers = {
             "authorization": f"Bearer {KEY}", "content-type": "application/json", "x-taximeter-session-id": session,
         }  # fmt: skip
-        self._connection.request("POST", kind.path, orjson.dumps({"model": MODEL_NAME, **body}), headers)
+        self._connection.request("POST", kind.path, orjson.dumps({"model": rig.server.model, **body}), headers)
         self._response: http.client.HTTPResponse | None = None
 
     def read_data(self, events: int) -> None:
@@ -148,6 +163,11 @@ class Talking:
             line = self._response.readline()
             assert line
             events -= line.startswith(b"data:")
+
+    def read_to_the_end(self) -> None:
+        assert self._response is not None
+        self._response.read()
+        self._connection.close()
 
     def leave(self) -> None:
         if self._response is not None:
@@ -168,7 +188,7 @@ def test_an_answer_costs_what_the_server_counted(rig: Rig, name: str, stream: bo
 def test_completions_without_a_cap_end_where_their_reservation_does(rig: Rig) -> None:
     session = rig.session()
     headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
-    body = {"model": MODEL_NAME, "prompt": "One, two, three, four, five,"}
+    body = {"model": rig.server.model, "prompt": "One, two, three, four, five,"}
     assert httpx.post(f"{rig.gateway.url}/v1/completions", json=body, headers=headers, timeout=60).status_code == 200
     assert int(rig.entry(session)["usage"]["output"]) <= 16
 
@@ -202,22 +222,111 @@ def test_who_leaves_before_anything_came_stops_the_server(rig: Rig, name: str, s
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
     assert counted.predicted < 100  # it stopped
-    assert used.predicted == 0 if stream else used.predicted < 200
-    assert counted.prompt <= CONTEXT_TOKENS
-    assert used.prompt + used.cached <= CONTEXT_TOKENS
+    # The two layers of vLLM's model have read a long prompt before anybody can leave.
+    assert used.predicted == 0 if stream and rig.server.provider == "llama.cpp" else used.predicted < 200
+    assert counted.prompt <= rig.server.context_tokens
+    assert used.prompt + used.cached <= rig.server.context_tokens
 
 
 def _busy(rig: Rig) -> bool:
-    headers = {"authorization": f"Bearer {rig.model.api_key}"}
-    text = httpx.get(rig.model.base_url.removesuffix("/v1") + "/metrics", headers=headers).raise_for_status().text
-    return "llamacpp:requests_processing 0" not in text
+    return rig.server.busy()
+
+
+def test_what_the_server_has_cached_is_told_as_that(rig: Rig) -> None:
+    text = f"{rig.session()} {LONG[:2000]}"
+    _whole(rig, "chat", text, rig.session())
+    before, session = rig.counters(), rig.session()
+    _whole(rig, "chat", text, session)
+    used = usage_of(rig.entry(session))
+    assert used == rig.settled_counters(before)
+    assert used.cached > 100
+
+
+def test_several_at_once_of_which_half_are_left(rig: Rig) -> None:
+    before, kind = rig.counters(), KINDS["chat"]
+    sessions = [rig.session() for _ in range(4)]
+
+    def talk(number: int) -> None:
+        body = kind.body(f"{sessions[number]}: {STORY}", 60) | {"stream": True}
+        talking = Talking(rig, kind, sessions[number], body)
+        talking.read_data(10 if number % 2 else 3)
+        if number % 2:
+            talking.leave()
+        else:
+            talking.read_to_the_end()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(talk, range(4)))
+    used = [usage_of(rig.entry(session)) for session in sessions]
+    counted = rig.settled_counters(before)
+    assert sum(one.prompt + one.cached for one in used) == counted.prompt + counted.cached
+    assert -4 <= counted.predicted - sum(one.predicted for one in used) <= 100
+
+
+def test_two_sequences_of_one_call(rig: Rig) -> None:
+    """llama.cpp states the first one's tokens alone: it is not asked for more than one."""
+    before, session, kind = rig.counters(), rig.session(), KINDS["chat"]
+    headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
+    body = {"model": rig.server.model, "n": 2, **kind.body("Name two animals.", CAP)}
+    answer = httpx.post(rig.gateway.url + kind.path, json=body, headers=headers, timeout=60)
+    if rig.server.provider == "llama.cpp":
+        assert answer.status_code == 400
+        return
+    assert answer.status_code == 200, answer.text
+    used, counted = usage_of(rig.entry(session)), rig.settled_counters(before)
+    assert used.predicted == counted.predicted
+    assert (
+        2 * (used.prompt + used.cached) == counted.prompt + counted.cached
+    )  # it reads the prompt for each, and tells it once
 
 
 def test_a_limit_that_nobody_configured_is_the_servers(rig: Rig) -> None:
     """Reserved is a context of 2,048, and no 16,384 that nobody asked for."""
     session = rig.session()
     headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
-    body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": "Say yes."}], "stop": ["."]}
+    body = {"model": rig.server.model, "messages": [{"role": "user", "content": "Say yes."}], "stop": ["."]}
     answer = httpx.post(f"{rig.gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=120)
     assert answer.status_code == 200, answer.text
-    assert float(rig.entry(session)["reserved_usd"]) <= CONTEXT_TOKENS * 0.5e-6 + 1e-9
+    assert float(rig.entry(session)["reserved_usd"]) <= rig.server.context_tokens * 0.5e-6 + 1e-9
+
+
+def test_the_machine_costs_what_calls_had_what_others_had_and_what_was_idle(rig: Rig) -> None:
+    """Over all of the calls before, hang-ups among them, to the nano-dollar; closed or not."""
+    shown = rig.api("/api/capacity/machine", by="session,model")
+    parts = [Decimal(shown[f"{part}_usd"]) for part in ("busy", "idle", "outside")]
+    assert sum(parts) == Decimal(shown["cost_usd"]) > 0
+    assert sum(Decimal(group["capacity_usd"]) for group in shown["groups"]) == parts[0] > 0
+    seconds = (datetime.fromisoformat(shown["until"]) - datetime.fromisoformat(shown["since"])).total_seconds()
+    assert 0 < Decimal(shown["cost_usd"]) <= Decimal("0.001") * Decimal(seconds)
+    entries = rig.api("/api/requests", limit="1000", until=shown["until"])["items"]
+    used = [usage_of(entry) for entry in entries if entry["status"] != "void"]
+    told = shown["usage"]
+    assert told["output"] == sum(one.predicted for one in used)
+    assert told["input"] + told.get("cache_read", 0) == sum(one.prompt + one.cached for one in used)
+    assert shown["server"]["minutes"] >= 1
+    assert shown["joules"] > 0
+    assert {level["calls_at_once"] for level in shown["levers"]["batching"]} >= {1, 2}
+
+
+def test_what_it_costs_at_each_number_of_calls_at_once(rig: Rig) -> None:
+    """$ per million tokens of output while so many ran, beside the same by the clock on the wall; printed with -s."""
+    for calls in (1, 2, 4, 8) if rig.server.provider == "vllm" else (1, 2):  # the embedded server has few slots
+        before = {level["calls_at_once"]: level for level in _levels(rig)}
+        began = time.monotonic()
+        with ThreadPoolExecutor(calls) as pool:
+            list(pool.map(lambda _: _whole(rig, "chat", f"{rig.session()}: {STORY}", rig.session()), range(calls)))
+        wall = time.monotonic() - began
+        after = {level["calls_at_once"]: level for level in _levels(rig)}
+        level, was = after.get(calls), before.get(calls)
+        if level is not None:
+            seconds = level["seconds"] - (was["seconds"] if was else 0)
+            tokens = level["output_tokens"] - (was["output_tokens"] if was else 0)
+            print(f"{rig.server.provider}: {calls} at once: {seconds:.2f} s of {wall:.2f} s, {tokens} tokens of output")
+            assert seconds <= wall + 0.5
+        else:
+            assert calls > 1  # a busy machine may not have had them all at once
+
+
+def _levels(rig: Rig) -> list[dict[str, Any]]:
+    levels: list[dict[str, Any]] = rig.api("/api/capacity/machine")["levers"]["batching"]
+    return levels

@@ -138,7 +138,7 @@ def test_grafana_finds_its_data_and_its_dashboards(compose: Any) -> None:
     assert source["jsonData"]["timeInterval"] == settings["global"]["scrape_interval"]
     assert provider["options"]["path"] == "/etc/grafana/dashboards"
     assert (dashboards / Path(home).name).exists()
-    assert len(list(dashboards.glob("*.json"))) == 6
+    assert len(list(dashboards.glob("*.json"))) == 7
 
 
 def test_ports_are_open_on_this_machine_only(compose: Any) -> None:

@@ -23,7 +23,7 @@ _DURATION = "4m44s"  # stands for $__rate_interval, and for nothing else
 UNITS = {
     "none", "string", "short", "percent", "percentunit", "currencyUSD", "bytes", "decbytes", "Bps", "dateTimeAsIso",
     "dateTimeFromNow", "dateTimeAsSystem", "ns", "µs", "ms", "s", "m", "h", "d", "dtdurations", "cps", "ops", "reqps", "rps",
-    "bool", "bool_yes_no", "bool_on_off",
+    "joule", "bool", "bool_yes_no", "bool_on_off",
 }  # fmt: skip
 
 

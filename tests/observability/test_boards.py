@@ -14,7 +14,7 @@ from proxy.control.metrics.table import METRICS
 from tests.observability import boards
 from tests.observability.boards import Json, Query, matchers, selectors, substituted
 
-UIDS = [f"taximeter-{name}" for name in ("budgets", "health", "latency", "money", "overview", "sessions")]
+UIDS = [f"taximeter-{name}" for name in ("budgets", "capacity", "health", "latency", "money", "overview", "sessions")]
 BOARDS = boards.boards()
 PANELS = [(uid, panel) for uid, board in BOARDS.items() for panel in board["panels"]]
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)

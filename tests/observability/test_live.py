@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.ledger.database import connect
 from tests.observability import boards
 from tests.observability.boards import Query, Rule, selectors, substituted
 from tests.observability.servers import Prometheus, Receiver, Series, alertmanager, prometheus, receiver
 from tests.observability.traffic import Calls, gateway
 from tests.support.gateway import ADMIN_KEY
+from tests.support.machines import has_worked
 from tests.support.waiting import wait_until
 from tests.torture.harness import Gateway, Rig
 from tests.torture.tariff import PRICES, price_pico
@@ -81,6 +83,13 @@ def _sessions_quiet(gateway: Gateway) -> None:
     )
 
 
+def _machines_have_worked(gateway: Gateway) -> None:
+    """A minute of machines takes longer than all that is seen here."""
+    engine = connect(gateway.ledger)
+    wait_until("the books have begun", lambda: has_worked(engine, "gpu-pool", time.time_ns() // 1000), 30)
+    engine.dispose()
+
+
 def _change_prices(gateway: Gateway) -> None:
     changed = yaml.safe_load(gateway.config_file.read_text())
     changed["prices"][0]["output"] = "0.7"
@@ -102,6 +111,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         target = rig.gateway.admin_url.removeprefix("http://")
         with prometheus(folder, target, ADMIN_KEY, address, INTERVAL_S) as asked:
             wait_until("the gateway is scraped", lambda: asked.value("count(up == 1)") == 1, 30)
+            _machines_have_worked(rig.gateway)
             _scraped(asked)
             start = time.time()
             calls = Calls(rig.gateway.url)

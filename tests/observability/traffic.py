@@ -42,6 +42,16 @@ CHANGES: dict[str, Any] = {
         }
         for name in (*tariff.PRICES, "made-up-*")
     },
+    "capacity": [
+        {
+            "name": "gpu-pool",
+            "upstreams": ["torture-b"],
+            "usd_per_hour": "2.50",
+            "units": 4,
+            "power": {"watts": 700},
+            "compare": ["openai/gpt-5-mini"],
+        },
+    ],
     "prices": [row for row in tariff.price_rows("torture") if row["model"] != UNPRICED],
 }
 _numbers = count(1)

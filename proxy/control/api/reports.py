@@ -13,8 +13,9 @@ from proxy.control.api.questions import Control, Span
 from proxy.ledger.rollups import DAY_US
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
-from proxy.reports.calendar import zone_named
+from proxy.reports.calendar import UTC, zone_named
 from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
+from proxy.reports.focus_rows import FocusQuestion, FocusShown, focus_answer
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import MarginShown, margin_answer
 from proxy.reports.month import MonthQuestion, mark_up_of
@@ -70,6 +71,29 @@ def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
 
 
+class FocusAsked(ReportQuestion):
+    """`version`: of FOCUS. `tags`: labels that become tags, with commas between. `ahead`: 1.5 writes the token classes as its
+    draft names them. Days are UTC. Without a time: the running month."""
+
+    version: Literal["1.4", "1.2"] = "1.4"
+    tags: Annotated[str, Field(max_length=1000)] = ""
+    ahead: Literal["1.5"] | None = None
+    format: Literal["json", "csv", "table"] = "csv"
+
+
+@router.get("/focus", response_model=FocusShown, responses={200: {"content": {"text/csv": {}}}})
+def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
+    """Cost and usage rows in the FinOps format FOCUS, as CSV unless another form is asked for."""
+    zone_named(question.tz)  # its days are UTC, as FOCUS wants them, and a wrong zone is told all the same
+    now = now_us()
+    since, until = question.moments()
+    ends = now if until is None else until
+    begins = month_at(ends - 1, UTC).start if since is None else since
+    _check_length(begins, ends)
+    asked = FocusQuestion(question.version, begins, ends, _names(question.tags), ahead=question.ahead is not None)
+    return _formed(focus_answer(state.engine, asked, now), question)
+
+
 class MonthAsked(ReportQuestion):
     """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more."""
 
@@ -101,8 +125,7 @@ def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any
     since, until = question.moments()
     ends = now_us() if until is None else until
     begins = ends - DAY_US if since is None else since
-    if ends - begins > 31 * DAY_US:
-        raise BadQuestion("at most 31 days at once: every entry is priced again")
+    _check_length(begins, ends)
     found = find_repricings(state.engine, state.own_book(), begins, ends)
     return _formed(reprice_answer(found, begins, ends, applied=False), question)
 
@@ -128,6 +151,11 @@ def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
     change = Change(swaps, question.tier, cache_share(question.cache))
     learned = learned_ratios(Path(state.config().data_dir))
     return _formed(what_if_answer(state.engine, book, change, begins, ends, learned, now), question)
+
+
+def _check_length(begins: int, ends: int) -> None:
+    if ends - begins > 31 * DAY_US:
+        raise BadQuestion("at most 31 days at once: every entry is read")
 
 
 def _formed(answer: Answer, question: ReportQuestion) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import orjson
@@ -27,13 +28,15 @@ from proxy.capacity.server_metrics import Passed, Reading, passed
 from proxy.config.capacity import Capacity
 from proxy.config.model import Config
 from proxy.control.capacity.asking import Answer, ask
-from proxy.ledger.capacity_books import Outcome, close_minutes, end_books, keep, open_books
+from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books
+from proxy.ledger.capacity_prices import records_of, share_prices
 from proxy.ledger.capacity_schema import capacities, capacity_samples
 from proxy.ledger.database import writing
 from proxy.ledger.shipping import upsert
 from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
 from proxy.reports.elsewhere import prices_of
 from proxy.seldom import Seldom
+from proxy.spool.writer import SpoolWriter
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.capacity")
@@ -42,6 +45,7 @@ _TICK_S = 2.0
 _ASK_EVERY_US = 5_000_000
 _KEEP_US = 15_000_000
 _GAP_US = 30_000_000  # a process that says nothing for so long (or whose clock jumped) has not looked
+_LOOK_BACK_US = 7 * 86_400_000_000  # after a start: shares of so long may not have become prices
 _REMEMBERED_US = 30 * 86_400_000_000
 _warnings = Seldom(log, logging.WARNING)
 
@@ -75,16 +79,19 @@ class _Kept:
 class Keeper:
     """For one instance. `kept` names the capacities whose minutes it closes."""
 
-    def __init__(self, engine: Engine, instance: str, config: Callable[[], Config], recorder: Recorded) -> None:
+    def __init__(
+        self, engine: Engine, instance: str, config: Callable[[], Config], recorder: Recorded, data_dir: Path
+    ) -> None:
         self._engine = engine
         self._instance = instance
         self._config = config
         self._recorder = recorder
+        self._data_dir = data_dir
         self._life: Life | None = None
         self._capacities: dict[str, _Kept] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="capacity", daemon=True)
-        self.on_closed: Callable[[Capacity, Outcome], None] | None = None
+        self._priced_since: dict[str, int] = {}  # `price: capacity`: from where on shares may not be prices yet
 
     @cached_property
     def book(self) -> Book:
@@ -114,6 +121,7 @@ class Keeper:
             self._try(lambda: self._say(now_us(), EVER))
 
     def _run(self) -> None:
+        self._try(self.step)  # the books begin before the first call
         while not self._stopping.wait(_TICK_S):
             self._try(self.step)
 
@@ -229,9 +237,26 @@ class Keeper:
         while not self._stopping.is_set():
             outcome = close_minutes(self._engine, row.name, row.terms(), until, elsewhere=elsewhere.nanousd)
             if outcome is None:
-                return
-            if self.on_closed is not None:
-                self.on_closed(row, outcome)
+                break
+            if row.price == "capacity":
+                began = [call.row["started_at"] for call, _ in outcome.finished()]
+                self._priced_since[row.name] = min([self._priced_since.get(row.name, now - _LOOK_BACK_US), *began])
+        if row.price == "capacity":
+            self._price(row.name, self._priced_since.setdefault(row.name, now - _LOOK_BACK_US))
+
+    def _price(self, name: str, since: int) -> None:
+        """Through the spool, as every change of what budgets count; what is on its way is found there again by its id."""
+        with self._engine.connect() as connection:
+            corrections = share_prices(connection, name, since)
+        if corrections:
+            writer = SpoolWriter(self._data_dir / "spool", "capacity")
+            try:
+                for record in records_of(corrections):
+                    writer.append(orjson.dumps(record))
+            finally:
+                writer.close()
+        else:
+            self._priced_since[name] = now_us() - MINUTE_US * 5
 
     def _is_behind(self, connection: Connection, name: str, now: int) -> bool:
         """Whether there is a minute to close at all."""

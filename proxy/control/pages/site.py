@@ -19,6 +19,7 @@ from proxy.control.api.auth import Guard
 from proxy.control.pages import (
     budgets,
     calls,
+    capacity,
     customers,
     explain,
     first,
@@ -56,6 +57,7 @@ PAGES: tuple[Page, ...] = (
     customers.PAGE,
     month.PAGE,
     models.PAGE,
+    capacity.PAGE,
     keys.PAGE,
     explain.PAGE,
     what_if.PAGE,

@@ -37,7 +37,7 @@ from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.inflated import plain
 
-_HELD_BYTES = 8 * 1024 * 1024
+_HELD_BYTES = 64 * 1024 * 1024
 _MOST_PAGES = 20
 _MOST_SHOWN = 100
 _JSON = (b"content-type", b"application/json")

@@ -67,6 +67,10 @@ class Control:
 
 CONFIG: dict[str, Any] = {
     "server": {"admin_key": ADMIN_KEY, "metrics_token": METRICS_TOKEN},
+    "upstreams": {"own": {"base_url": "http://127.0.0.1:1/v1", "provider": "vllm"}},
+    "capacity": [
+        {"name": "pool", "upstreams": ["own"], "usd_per_hour": "2.50", "units": 2, "compare": ["openai/gpt-5-mini"]}
+    ],
     "keys": [{"name": "configured", "key": "sk-of-the-file", "team": "ops"}],
     "budgets": [
         {"name": "day", "limit_usd": "5", "window": "day"},

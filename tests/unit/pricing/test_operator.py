@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pricing.operator import parse_rows
+from pricing.price import Multiplier
 from tests.support.prices import at, book, price, with_rows
 
 BASE = {"prices": {"input": "2", "cache_read": "1", "output": "8", "web_search": "10/1000"}}
@@ -141,6 +142,30 @@ def test_own_prices_win_over_a_reported_cost_and_a_multiplier_never_touches_it()
     assert price(own, {"output": 1_000_000}, reported="2").cost_usd == 2
     discount = with_rows(book(BASE), {"provider": "acme", "model": "*", "multiplier": "0.5"})
     assert price(discount, {"input": 1_000_000}, reported="2").cost_usd == 2
+
+
+@pytest.mark.parametrize("gap", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value", "factor"),
+    [
+        ("processing", "batch", "0.5"),
+        ("service_tier", "priority", "1.75"),
+        ("region", "eu", "1.1"),
+        ("speed", "fast", "6"),
+    ],
+)
+def test_an_own_row_that_knows_a_condition_is_the_price_under_it(gap: bool, name: str, value: str, factor: str) -> None:
+    listed = Multiplier("acme", "*", Decimal(factor), when={name: (value,)}, gap=gap, group="listed")
+    own = {"provider": "acme", "model": "m", "input": "3", "when": {name: value}}
+    prices = with_rows(book(BASE, multipliers=(listed,)), own)
+    assert price(prices, {"input": 1_000_000}, **{name: value}).cost_usd == 3
+    # What the row doesn't price, and a row that knows nothing of the condition, stay with the provider's factor.
+    assert price(prices, {"output": 1_000_000}, **{name: value}).cost_usd == 8 * Decimal(factor)
+    plain = with_rows(book(BASE, multipliers=(listed,)), {"provider": "acme", "model": "m", "input": "3"})
+    assert price(plain, {"input": 1_000_000}, **{name: value}).cost_usd == 3 * Decimal(factor)
+    # The operator's own factor is meant for his own rows, too.
+    discount = {"provider": "acme", "model": "*", "multiplier": "0.9", "when": {name: value}}
+    assert price(with_rows(prices, own, discount), {"input": 1_000_000}, **{name: value}).cost_usd == Decimal("2.7")
 
 
 def test_gpu_time_pays_for_the_tokens() -> None:

@@ -239,3 +239,12 @@ def test_a_strange_message_is_a_turn_too(odd: Any) -> None:
 )  # fmt: skip
 def test_a_strange_answer_breaks_nothing(events: list[Any]) -> None:
     assert isinstance(answer_turns(events), list)
+
+
+def test_what_is_remembered_of_one_key_is_no_other_keys() -> None:
+    known, fresh = Chains(KeyedHash(b"secret")), Chains(KeyedHash(b"secret"))
+    said = call_of("chat", [{"role": "user", "content": "hi"}])
+    for whose in ("a curl", "b curl", "a codex", "a curl"):
+        assert known.conversation(said, whose).chain.digests == fresh.conversation(said, whose).chain.digests
+        fresh = Chains(KeyedHash(b"secret"))
+    assert known.conversation(said, "a curl").chain.digests != known.conversation(said, "b curl").chain.digests

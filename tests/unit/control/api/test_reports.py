@@ -10,6 +10,7 @@ import pytest
 from tests.unit.control.conftest import Control
 
 NAMES = {
+    "focus": {"version", "rows", "billed_usd", "price_usd", "capacity_usd", "about"},
     "margin": {"items", "plans", "projection", "about"},
     "month": {
         "month", "closed", "closed_at", "total_usd", "cost_usd", "items_usd", "adjustments_usd", "mark_up", "items",
@@ -23,14 +24,21 @@ NAMES = {
 }  # fmt: skip
 
 
-FIRST = {"margin": "customer", "explain": "customer", "month": "month", "reprice": "id", "what-if": "model"}
+FIRST = {
+    "focus": "BillingAccountId",
+    "margin": "customer",
+    "explain": "customer",
+    "month": "month",
+    "reprice": "id",
+    "what-if": "model",
+}
 NEEDED = {"what-if": {"tier": "batch"}}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_report_answers_in_every_form(control: Control, name: str) -> None:
     asked = {"since": "2026-11-20", "until": "2026-11-30"} | NEEDED.get(name, {})
-    shown = control.get(f"/api/reports/{name}", **asked)
+    shown = control.get(f"/api/reports/{name}", **asked, format="json")
     table = control.client.get(f"/api/reports/{name}", params=asked | {"format": "table"})
     sheet = control.client.get(f"/api/reports/{name}", params=asked | {"format": "csv"})
 
@@ -47,9 +55,19 @@ def test_a_report_answers_in_every_form(control: Control, name: str) -> None:
     [({"by": "weather"}, "weather"), ({"tz": "Mars"}, "Mars"), ({"since": "soon"}, "soon"), ({"format": "pdf"}, "format"), ({"x": "1"}, "x")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_a_400(control: Control, name: str, asked: dict[str, str], said: str) -> None:
-    if "by" in asked and name in ("reprice", "what-if"):
+    if "by" in asked and name in ("focus", "reprice", "what-if"):
         said = "by"  # which they do not take
     answer = control.client.get(f"/api/reports/{name}", params=NEEDED.get(name, {}) | asked)
 
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+def test_focus_is_csv_unless_another_form_is_asked_for(control: Control) -> None:
+    asked = {"since": "2026-11-20", "until": "2026-11-30", "version": "1.2"}
+    sheet = control.client.get("/api/reports/focus", params=asked)
+    too_long = control.client.get("/api/reports/focus", params={"since": "2026-01-01", "until": "2026-11-30"})
+
+    assert sheet.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "PublisherName" in sheet.text.split("\r\n", 1)[0]
+    assert too_long.status_code == 400

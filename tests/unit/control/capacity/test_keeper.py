@@ -20,10 +20,18 @@ from proxy.config.model import Config
 from proxy.control.capacity import keeper as keeping
 from proxy.control.capacity.asking import ask
 from proxy.control.capacity.keeper import Keeper
+from proxy.control.metrics.series import MetricState
+from proxy.ids import Ids
+from proxy.ledger.audit.verify import verify
 from proxy.ledger.capacity_books import read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
 from proxy.ledger.database import open_ledger
+from proxy.ledger.entries import Batch, entry_of
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.schema import budget_spend, entries
+from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
+from proxy.reports.spend import spend
 from tests.support.machines import MORNING
 
 
@@ -109,7 +117,7 @@ def pool(**more: Any) -> dict[str, Any]:
 
 def make(engine: Engine, settings: Config, name: str = "i") -> tuple[Keeper, Recorded]:
     recorded = Recorded()
-    return Keeper(engine, name, lambda: settings, recorded), recorded
+    return Keeper(engine, name, lambda: settings, recorded, Path(str(engine.url.database)).parent), recorded
 
 
 def minutes(engine: Engine) -> list[Any]:
@@ -205,7 +213,7 @@ def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
 def test_books_end_with_the_configuration_and_go_on_when_it_is_back(engine: Engine, clock: Clock) -> None:
     settings = [config(pool())]
     recorded = Recorded()
-    keeper = Keeper(engine, "i", lambda: settings[0], recorded)
+    keeper = Keeper(engine, "i", lambda: settings[0], recorded, Path("unused"))
     keeper.step()
     go_on(keeper, recorded, clock, 120)
     settings[0] = config()
@@ -241,3 +249,44 @@ def test_answers_that_are_none(exporter: Exporter) -> None:
     exporter.counts(1, 2)
     assert ask(exporter.url).reading is not None
     assert ask("http://127.0.0.1:1/metrics").problem.startswith("it does not answer")
+
+
+def test_a_share_becomes_the_price_where_it_is_to_be(engine: Engine, clock: Clock, tmp_path: Path) -> None:
+    """A call of 30 seconds for $6 an hour, listed at 7 nano-dollars: it costs its half a minute, and so does its budget."""
+    keeper, recorded = make(engine, config(pool(price="capacity")))
+    keeper.step()
+    started_at = clock.now + 5_000_000
+    intent: Any = {
+        "t": "intent", "id": Ids().new(started_at), "request_id": "r", "attempt": 1, "started_at": started_at,
+        "upstream": "v", "team": "a", "root_session_id": "s", "reserved_nanousd": 9,
+    }  # fmt: skip
+    end: Any = {
+        "t": "settle", "ended_at": started_at + 30_000_000, "status": "settled", "outcome": "ok", "usage": {"output": 10},
+        "cost_nanousd": 7, "cost_source": "computed", "usage_source": "provider", "budgets": [["b", "", 0, "usd", 7]],
+        "cost_lines": [{"unit": "output", "quantity": "10", "price_usd": "0.0007", "per": 1_000_000, "cost_usd": "0.000000007"}],
+    }  # fmt: skip
+    shipper = Shipper(engine, "i", MetricState.load(engine, "i"), lambda: {"v": "pool"})
+    shipper.ship(Batch(entries=[entry_of(intent, end, "i")]), Positions([], []))
+    go_on(keeper, recorded, clock, 120)
+    recorder = Recorder(engine, tmp_path / "spool", instance="i", metrics=MetricState.load(engine, "i"))
+    while recorder.step():
+        pass
+    go_on(keeper, recorded, clock, 60)
+    while recorder.step():
+        pass
+
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(entries).order_by(entries.c.kind)).mappings().all()
+        spent = connection.execute(sa.select(budget_spend.c.amount)).scalars().all()
+    attempt, correction = rows
+    assert attempt["capacity_nanousd"] == 50_000_000
+    assert (correction["kind"], correction["cost_nanousd"], correction["capacity_nanousd"]) == (
+        "correction",
+        49_999_993,
+        None,
+    )
+    assert list(spent) == [50_000_000]
+    (total,) = spend(engine, [], None, None)
+    assert (total.cost_nanousd, total.capacity_nanousd, total.requests) == (50_000_000, 50_000_000, 1)
+    report = verify(str(engine.url), tmp_path)
+    assert report.difference is None

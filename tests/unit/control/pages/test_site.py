@@ -184,6 +184,16 @@ def test_what_if_says_what_it_would_cost_and_how_sure_it_is(control: Control) ->
         assert caveat.split("`")[0].split("'")[0][:40] in control.client.get(path).text
 
 
+def test_a_capacitys_numbers_are_the_apis(control: Control) -> None:
+    span = {"since": "2026-11-24T00:00:00Z", "until": "2026-11-25T00:00:00Z"}
+    (report,) = control.get("/api/capacity", **span)["items"]
+    (shown,) = rows_of(control, "/capacity?since=2026-11-24&until=2026-11-25&csv=capacity")
+    assert [Decimal(shown[f"{name}_usd"]) for name in ("cost", "busy", "idle", "outside")] == [
+        Decimal(report[f"{name}_usd"]) for name in ("cost", "busy", "idle", "outside")
+    ]
+    assert control.client.get("/capacity?by=weather").status_code == 400
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [

@@ -1,0 +1,180 @@
+"""What a unary call costs the data plane by itself: from request bytes to response bytes, in one process, without sockets.
+
+    python -m bench.steps [--calls 4000]
+    python -m bench.steps --instructions [--calls 200]
+
+The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
+has to be there): the same on a busy machine, so that two commits can be compared at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+from uvicorn.server import ServerState
+
+from bench.peers import ROOT
+from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
+from pricing.load import load_book
+from proxy.config.model import Config
+from proxy.dataplane.application import Application
+from proxy.dataplane.process import build_plane
+from proxy.downstream.connection import Limits, connection_class
+from proxy.upstream import pool
+from proxy.upstream.connection import Connection
+
+_PARTS = 20
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(UNARY_ANSWER),
+    UNARY_ANSWER,
+)
+
+
+class _Transport:
+    """Nothing between two programs: what is written goes to `on_write`."""
+
+    def __init__(self, on_write: Callable[[bytes], object]) -> None:
+        self.write = on_write
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+def _config(folder: Path) -> Config:
+    fields: dict[str, Any] = {
+        "upstreams": {"unary": {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up", "provider": "fake"}},
+        "models": {MODEL: {"upstream": "unary"}},
+        "prices": [{"provider": "fake", "model": MODEL, "input": "0.15", "cache_read": "0.075", "output": "0.60"}],
+        "keys": [{"name": "bench", "key": KEY, "team": "bench", "user": "load"}],
+        "budgets": [
+            {"name": "company", "limit_usd": 1_000_000, "window": "month"},
+            {"name": "team", "match": {"team": "bench"}, "limit_usd": 1_000_000, "window": "day"},
+            {"name": "every-key", "per": ["key"], "limit_usd": 1_000_000, "window": "total"},
+        ],
+        "data_dir": str(folder),
+    }
+    return Config(**fields)
+
+
+class _Upstream(Connection):
+    """A connection that answers each request in the loop's next turn."""
+
+    def __init__(self, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(owner, loop)
+        transport = _Transport(lambda _: loop.call_soon(self.data_received, _ANSWER))
+        self.connection_made(cast(asyncio.Transport, transport))
+
+
+class _Caller:
+    """One client connection, which calls and waits for its answer."""
+
+    def __init__(self, app: Application) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[bytes] = self._loop.create_future()
+        protocol: Any = connection_class(Limits())
+        config = uvicorn.Config(
+            cast(Any, app), http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            server_header=False, date_header=False,
+        )  # fmt: skip
+        config.load()
+        self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)
+        self._connection.connection_made(_Transport(self._take))
+        self._request = request(UNARY_BODY)
+
+    def _take(self, data: bytes) -> None:
+        self._answered.set_result(data)
+
+    async def call(self) -> None:
+        self._answered = self._loop.create_future()
+        self._connection.data_received(self._request)
+        answer = await self._answered
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"bench.steps: {answer[:300]!r}")
+
+
+async def _measure(calls: int, pid: int | None) -> None:
+    async def connect(self: Any) -> Connection:
+        return _Upstream(self, asyncio.get_running_loop())
+
+    pool._Pool._connect = connect  # type: ignore[method-assign]  # noqa: SLF001 - that is the point
+    with tempfile.TemporaryDirectory() as folder:
+        plane = build_plane(_config(Path(folder)), "0", os.environ, load_book())
+        plane.ready = True
+        caller = _Caller(Application(plane))
+        for _ in range(50):
+            await caller.call()
+        if pid is not None:
+            _count(pid, on=True)
+            for _ in range(calls):
+                await caller.call()
+            _count(pid, on=False)
+            return
+        parts = []
+        for _ in range(_PARTS):
+            began = time.process_time()
+            for _ in range(calls // _PARTS):
+                await caller.call()
+            parts.append((time.process_time() - began) / (calls // _PARTS) * 1e6)
+        print(f"CPU a call: best {min(parts):.0f} µs, median {statistics.median(parts):.0f} µs")
+
+
+def _count(pid: int, *, on: bool) -> None:
+    subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
+
+
+def _instructions(calls: int) -> None:
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise SystemExit("bench.steps: there is no valgrind here")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "counts"
+        command = [valgrind, "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}", sys.executable]
+        done = subprocess.run(
+            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls)],
+            check=False, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True,
+        )  # fmt: skip
+        total = re.search(r"^totals: (\d+)", out.read_text(), re.MULTILINE) if out.exists() else None
+        if total is None:
+            raise SystemExit(f"bench.steps: {done.stderr[-500:]}")
+        print(f"instructions a call: {int(total[1]) // calls:,}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.steps", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--calls", type=int)
+    parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
+    parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.instructions:
+        _instructions(given.calls or 200)
+    else:
+        uvloop.run(_measure(given.calls or 4000, os.getpid() if given.counted else None))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""`taximeter report focus`: cost and usage rows in the FinOps format, into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.output import FormatOption, answer, fail
+from proxy.cli.reports.asking import SinceOption, UntilOption, asked, names_of
+from proxy.reports.answers import Answer
+from proxy.reports.focus_rows import FocusQuestion, focus_answer, version_named
+from proxy.reports.parquet import NoParquet, write_parquet
+from proxy.reports.sheets import csv_text
+from proxy.times import moment, now_s, now_us
+
+app = new_app()
+
+
+@app.command("focus")
+def focus(
+    *,
+    version: Annotated[str, typer.Option(help="Of FOCUS: 1.4 or 1.2.")] = "1.4",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, show_default=False, help="FILE.csv or FILE.parquet."),
+    ] = None,
+    tags: Annotated[str, typer.Option(help="Labels that become tags; several with commas between.")] = "",
+    ahead: Annotated[
+        str | None, typer.Option(metavar="1.5", show_default=False, help="Token classes under the draft's own names.")
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    config: ConfigOption = None,
+    form: FormatOption = "csv",
+) -> None:
+    """Cost and usage rows in the FinOps format FOCUS: a row a day (UTC), owner, model and unit; the running month by default.
+
+    They add up to the ledger to the nano-dollar. Corrections, unpriced calls and own machines are rows of their own.
+    """
+    with asked(form):
+        if out is not None and out.suffix not in (".csv", ".parquet"):
+            raise fail("--out must end in .csv or .parquet", 2)
+        if ahead not in (None, "1.5"):
+            raise fail("--ahead must be 1.5", 2)
+        settings, now = config_of(config), now_s()
+        question = FocusQuestion(
+            version_named(version),
+            moment(since, now) if since else None,
+            moment(until, now) if until else None,
+            names_of(tags),
+            ahead=ahead is not None,
+        )
+        with opened(settings) as engine:
+            given = focus_answer(engine, question, now_us())
+    if out is None:
+        answer(given, form)
+        return
+    _write(out, given)
+    for sentence in given.said:
+        typer.echo(sentence)
+
+
+def _write(out: Path, given: Answer) -> None:
+    try:
+        if out.suffix == ".parquet":
+            write_parquet(out, given.rows, given.columns)
+        else:
+            out.write_text(csv_text(given.rows, given.columns), "utf-8", newline="")
+    except NoParquet as missing:
+        raise fail(str(missing)) from None
+    except OSError as error:
+        raise fail(f"{out} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,62 @@
+"""Machines of one's own at a scrape: the sums of their books, and the last hour. Only where this instance keeps the books, so
+that several on one ledger say it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.engine import Connection
+
+from proxy.capacity.rates import HOUR_US
+from proxy.control.metrics.exposition import Gauge, decimal
+from proxy.control.state import ControlState
+from proxy.ledger.capacity_books import Books, read_books
+from proxy.money import NANO
+from proxy.reports.capacity import closed_report
+from proxy.reports.capacity_shapes import PerMillion, capacity_shown
+
+_MJ = 1000
+
+
+def capacity_gauges(state: ControlState) -> Iterator[Gauge]:
+    """Of every capacity that this instance keeps."""
+    kept = () if state.keeper is None else state.keeper.kept
+    rows = [row for row in state.config().capacity if row.name in kept]
+    if not rows:
+        return
+    with state.engine.connect() as connection:
+        for row in rows:
+            books = read_books(connection, row.name)
+            if books is not None:
+                yield from _sums(books)
+                yield from _lately(connection, books)
+
+
+def _sums(books: Books) -> Iterator[Gauge]:
+    totals, name = books.totals, books.name
+    parts = {
+        "busy": totals.get("busy", 0) + totals.get("late", 0),
+        "idle": totals.get("idle", 0),
+        "outside": totals.get("outside", 0),
+    }
+    for part, nanousd in parts.items():
+        yield "capacity_cost_usd_total", {"capacity": name, "part": part}, decimal(nanousd, NANO)
+    if "millijoules" in totals:
+        yield "capacity_energy_joules_total", {"capacity": name}, decimal(totals["millijoules"], _MJ)
+    saved = {"capacity": name, "lever": "prefix_cache"}
+    yield "capacity_saved_usd_total", saved, decimal(totals.get("saved", 0), NANO)
+    for model, nanousd in sorted(totals.get("elsewhere", {}).items()):
+        yield "capacity_compared_usd_total", {"capacity": name, "model": model}, decimal(nanousd, NANO)
+
+
+def _lately(connection: Connection, books: Books) -> Iterator[Gauge]:
+    shown = capacity_shown(closed_report(connection, books.name, books.closed_until - HOUR_US, books.closed_until))
+    if shown.busy_ratio is not None:
+        yield "capacity_busy_ratio", {"capacity": books.name}, f"{shown.busy_ratio:.6f}"
+    for basis in ("use", "whole"):
+        prices: PerMillion = getattr(shown.usd_per_million, basis)
+        for unit in ("input", "output", "all"):
+            price = getattr(prices, unit)
+            if price is not None:
+                yield "capacity_usd_per_million_tokens", {"capacity": books.name, "basis": basis, "unit": unit}, price

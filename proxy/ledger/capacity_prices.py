@@ -1,0 +1,62 @@
+"""`price: capacity`: what a call had of the machines becomes its price. Its cost was reserved and settled by what its model is
+listed at; the difference is an entry of its own, as any repricing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from proxy.ledger.corrections import repricing_of
+from proxy.ledger.entries import Entry
+from proxy.ledger.schema import entries
+from proxy.ledger.sound import json_text
+from proxy.money import usd_text
+
+_NUMBER = 1_000_000  # a call has one, and not among those of `report reprice`
+_LOOK_UP = 500
+
+
+def share_prices(connection: Connection, capacity: str, since: int) -> list[Entry]:
+    """The corrections that are not in the ledger yet, of settled calls that began at `since` or later."""
+    e = entries.c
+    shared = sa.select(entries).where(
+        e.capacity == capacity, e.started_at >= since, e.capacity_nanousd.is_not(None), e.kind == "attempt",
+        e.status == "settled",
+    )  # fmt: skip
+    made = [
+        _share_price({str(name): value for name, value in row.items()})
+        for row in connection.execute(shared.order_by(e.id)).mappings()
+    ]
+    known = _known(connection, [entry.row["id"] for entry in made])
+    return [entry for entry in made if entry.row["id"] not in known]
+
+
+def _known(connection: Connection, ids: list[str]) -> set[str]:
+    known: set[str] = set()
+    for first in range(0, len(ids), _LOOK_UP):
+        query = sa.select(entries.c.id).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
+        known.update(connection.execute(query).scalars())
+    return known
+
+
+def _share_price(row: Mapping[str, Any]) -> Entry:
+    share = int(row["capacity_nanousd"])
+    usd = usd_text(share)
+    line = {
+        "unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd, "model": row["capacity"],
+        "source": f"capacity/{row['capacity']}",
+    }  # fmt: skip
+    cost = {"cost_lines": json_text([line]), "price_version": row["price_version"]}
+    return repricing_of(row, cost, share, row["cost_nanousd"], _NUMBER)
+
+
+def records_of(corrections: Iterable[Entry]) -> list[dict[str, Any]]:
+    """As the spool has them."""
+    return [
+        {"t": "correction", "row": entry.row, "budgets": [list(item) for item in entry.budgets]}
+        for entry in corrections
+    ]

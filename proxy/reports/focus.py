@@ -1,0 +1,187 @@
+"""The ledger as FOCUS cost and usage: a charge for each day (UTC), owner, model and unit, from the entries' cost lines.
+
+What an entry cost is dealt out to its lines by largest remainder, so that BilledCost adds up to the ledger to the nano-dollar,
+while ListCost and ContractedCost are the exact product of unit price and quantity. What has no unit price (a ceiling, a
+provider's own sum, a correction, a share of a machine) is a charge without a SkuPriceId, and carries its tokens beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from pricing.units import TOKENS
+from proxy.ledger.capacity_schema import capacity_minutes
+from proxy.ledger.database import reading
+from proxy.ledger.rolling import pages
+from proxy.ledger.rollups import DAY_US
+from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS, entries
+from proxy.money import NANO
+from proxy.reports.dealing import to_whole
+
+_COLUMNS = tuple(
+    entries.c[name]
+    for name in (
+        "id", "kind", "started_at", "status", "upstream", "provider", "model", "model_requested", "service_tier", "key", "team",
+        "user", "customer", "labels", *TOKEN_COLUMNS.values(), "usage", "cost_nanousd", "cost_source", "cost_lines", "capacity",
+        "capacity_nanousd",
+    )
+)  # fmt: skip
+
+
+class Owner(NamedTuple):
+    """Whose calls these are: the provider's account (our upstream's name), who asked, and for whom."""
+
+    upstream: str | None
+    key: str | None
+    team: str | None
+    consumer: str | None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class Kind(NamedTuple):
+    """What is charged. source: price, provider, ceiling, unpriced, correction, capacity, idle or outside. unit, price, per:
+    where the charge is a quantity at a unit price. model: of a machine's charges, its capacity's name."""
+
+    day_at: int
+    source: str
+    provider: str | None
+    model: str | None
+    tier: str | None
+    owner: Owner
+    unit: str | None = None
+    price: Decimal | None = None
+    per: int = 1
+
+
+@dataclass(slots=True)
+class Amount:
+    """nanousd: as the ledger has it. quantity: of the unit. tokens: of a charge without a unit price."""
+
+    nanousd: int = 0
+    quantity: Decimal = Decimal(0)
+    tokens: int = 0
+
+
+class _Line(NamedTuple):
+    unit: str
+    model: str | None
+    quantity: Decimal
+    price: Decimal
+    per: int
+    cost: Decimal
+
+
+Charges = dict[Kind, Amount]
+
+
+def charges(engine: Engine, since: int, until: int, tags: Sequence[str] = ()) -> Charges:
+    """Of all entries that began in [since, until). tags: labels that tell charges apart too."""
+    found: Charges = {}
+    with reading(engine).connect() as connection:
+        for row in _entries(connection, since, until):
+            owner = _owner(row, tags)
+            for kind, nanousd, quantity, tokens in _parts(row, owner):
+                amount = found.setdefault(kind, Amount())
+                amount.nanousd += nanousd
+                amount.quantity += quantity
+                amount.tokens += tokens
+        for kind, nanousd in _machines(connection, since, until):
+            found.setdefault(kind, Amount()).nanousd += nanousd
+    return found
+
+
+def _entries(connection: Connection, since: int, until: int) -> Iterator[Mapping[str, Any]]:
+    for rows in pages(connection, _COLUMNS, since):
+        for row in rows:
+            if row["started_at"] < until and row["status"] not in NOT_COUNTED:
+                yield row
+
+
+def _owner(row: Mapping[str, Any], tags: Sequence[str]) -> Owner:
+    labels = orjson.loads(row["labels"] or "{}") if tags else {}
+    tagged = tuple((name, str(labels[name])) for name in tags if name in labels)
+    return Owner(row["upstream"], row["key"], row["team"], row["customer"] or row["user"], tagged)
+
+
+_Part = tuple[Kind, int, Decimal, int]
+
+
+def _parts(row: Mapping[str, Any], owner: Owner) -> Iterator[_Part]:
+    """kind, nano-USD, quantity, tokens."""
+    day_at = row["started_at"] - row["started_at"] % DAY_US
+    model = row["model"] or row["model_requested"]
+    cost = row["cost_nanousd"]
+    lines = _lines(row["cost_lines"]) if row["kind"] == "attempt" and cost is not None else []
+    if lines and abs(sum(line.cost for line in lines) * NANO - cost) <= 1:
+        exact = [Fraction(line.cost) * NANO for line in lines]
+        for line, nanousd in zip(lines, to_whole(cost, exact), strict=True):
+            kind = Kind(
+                day_at, "provider" if row["cost_source"] == "provider" else "price", row["provider"], line.model or model,
+                row["service_tier"], owner, line.unit, line.price.normalize(), line.per,
+            )  # fmt: skip
+            yield kind, nanousd, line.quantity, 0
+    else:
+        whole = Kind(day_at, _source(row), row["provider"], model, row["service_tier"], owner)
+        yield whole, cost or 0, Decimal(0), _tokens(row)
+    if row["capacity_nanousd"]:
+        yield Kind(day_at, "capacity", None, row["capacity"], None, owner), row["capacity_nanousd"], Decimal(0), 0
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    if row["kind"] != "attempt":
+        return "correction"
+    if row["cost_nanousd"] is None:
+        return "unpriced"
+    if row["status"] == "unconfirmed":
+        return "ceiling"
+    return "provider" if row["cost_source"] == "provider" else "price"
+
+
+def _lines(text: str | None) -> list[_Line]:
+    """None of them where any is not a quantity at a price: the entry is one charge then."""
+    try:
+        lines = [
+            _Line(
+                str(line["unit"]),
+                line.get("model"),
+                Decimal(str(line["quantity"])),
+                Decimal(str(line["price_usd"])),
+                int(line["per"]),
+                Decimal(str(line["cost_usd"])),
+            )
+            for line in orjson.loads(text or "[]")
+        ]
+    except (InvalidOperation, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return lines if all(_is_product(line) for line in lines) else []
+
+
+def _is_product(line: _Line) -> bool:
+    known = all(number.is_finite() for number in (line.quantity, line.price, line.cost))
+    return known and line.per > 0 and line.price >= 0 and line.quantity * line.price == line.cost * line.per
+
+
+def _tokens(row: Mapping[str, Any]) -> int:
+    others = orjson.loads(row["usage"] or "{}")
+    more = (amount for unit, amount in others.items() if unit in TOKENS and type(amount) is int)
+    return sum(row[column] or 0 for column in TOKEN_COLUMNS.values()) + sum(more)
+
+
+def _machines(connection: Connection, since: int, until: int) -> Iterator[tuple[Kind, int]]:
+    """What one's own machines cost while nobody used them, or somebody that is not seen here."""
+    minutes = capacity_minutes.c
+    day_at = (minutes.minute_at - minutes.minute_at % DAY_US).label("day_at")
+    sums = (sa.func.sum(minutes.idle_nanousd), sa.func.sum(minutes.outside_nanousd))
+    query = sa.select(minutes.capacity, day_at, *sums).where(minutes.minute_at >= since, minutes.minute_at < until)
+    for name, day, *amounts in connection.execute(query.group_by(minutes.capacity, day_at)):
+        for source, nanousd in zip(("idle", "outside"), amounts, strict=True):
+            if nanousd:
+                yield Kind(int(day), source, None, name, None, Owner(None, None, None, None)), int(nanousd)
