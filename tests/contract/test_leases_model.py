@@ -182,7 +182,9 @@ class Instances(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), what=st.sampled_from(["request", "answer"]))
     def loses_a_report(self, who: int, what: str) -> None:
+        self.calls_end(who, 4, 50, 1)
         self.planes[who].loses = what
+        self.reports(who)
         self.reports(who)
 
     @rule(who=st.integers(0, 2), what=st.sampled_from(["request", "answer"]))
@@ -194,7 +196,8 @@ class Instances(RuleBasedStateMachine):
         """Some of its ends are told, some may be, and some are not."""
         self.is_lively(who, count, 20)
         self.calls_end(who, count // 2, 60, 1)
-        self.loses_a_report(who, what)
+        self.planes[who].loses = what
+        self.reports(who)
         self.calls_begin(who, 3, 20, 3)
         self.calls_end(who, 2, 60, 1)
         self.dies(who)
