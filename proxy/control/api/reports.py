@@ -117,6 +117,13 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
     return _formed(month_answer(state.engine, asked, now), question)
 
 
+@router.get("/reconcile")
+def reconcile(question: Annotated[ReportQuestion, Query()]) -> None:
+    """A provider's export is a file: `taximeter report reconcile PROVIDER FILE` compares it. Here it is always a 400."""
+    zone_named(question.tz)
+    raise BadQuestion("a provider's export is needed: run `taximeter report reconcile PROVIDER FILE` beside the server")
+
+
 @router.get("/reprice", response_model=RepriceShown)
 def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
     """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
