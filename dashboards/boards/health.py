@@ -10,6 +10,8 @@ VARIABLES = ("provider", "upstream")
 q = Queries(VARIABLES)
 FAILED = 'outcome!="ok"'
 
+JOB_STATES = 'state=~"running|overdue"'
+
 BOARD = Board(
     uid="taximeter-health",
     title="Taximeter: pipeline health",
@@ -44,6 +46,14 @@ BOARD = Board(
             "short",
             f"max(max_over_time({q.select('intents_overdue')}[$__range]))",
             levels=((1, RED),),
+            decimals=0,
+        ),
+        stat(
+            "How many jobs run?",
+            "Batches, videos and the like that have not ended, by state. Those that are overdue are charged at their ceilings.",
+            "short",
+            f"max by (state) ({q.select('jobs', JOB_STATES)})",
+            legend="{{state}}",
             decimals=0,
         ),
         stat(

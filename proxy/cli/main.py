@@ -18,6 +18,7 @@ COMMANDS = {
     "budgets": ("budgets", "Where each budget stands, and raising one for a while."),
     "spend": ("spend", "What was spent, by whatever you ask for."),
     "capacity": ("capacity", "What machines of your own cost, and whose that was."),
+    "jobs": ("jobs", "Batches, videos, predictions: what runs, and what the others came to."),
     "report": ("report", "Margins, why the bill changed, what it would cost elsewhere, a month's charge-back."),
     "revenue": ("revenue", "What customers pay, for the margin report."),
     "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),

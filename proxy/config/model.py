@@ -291,6 +291,8 @@ class Spool(_Section):
 class Jobs(_Section):
     poll_s: Annotated[float, Field(gt=0, le=86_400)] = 60
     """How often the provider of a job is asked that nobody asks for."""
+    recheck_s: Annotated[float, Field(gt=0)] = 86_400
+    """How long after its end a job is asked for once more, where its provider may have given money back."""
     max_file_mb: PositiveInt = 512
     """Largest file that is uploaded; it is passed on as it comes, and never whole in memory."""
     max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800

@@ -39,7 +39,9 @@ class Application:
         plane.calls_in_flight += 1
         try:
             method = scope["method"]
-            endpoint = find(method, client.path, client.query) or find_job_path(method, client.path)
+            endpoint = find(method, client.path, client.query) or find_job_path(
+                method, client.path, google=b"x-goog-api-key" in client.headers
+            )
             if endpoint is None:
                 await self._serve_own(method, client)
             elif not plane.ready:

@@ -53,7 +53,10 @@ def parse(raw: bytes) -> Call:
     if body.get("n") is not None:
         raise invalid_request("`n` is not a field of this API; some servers would make several answers of it.", "n")
     if fields.boolean(body, "background"):
-        raise invalid_request("Background responses cannot be metered here yet; leave `background` out.", "background")
+        if fields.boolean(body, "stream"):
+            raise invalid_request("A background response is asked for by its id here; leave `stream` out.", "stream")
+        if body.get("store") is False:
+            raise invalid_request("A background response is stored: its end is asked for by its id.", "store")
     call = _call(body, len(raw), "openai.responses", "responses")
     bounds = _tool_bounds(body)
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:

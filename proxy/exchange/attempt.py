@@ -347,11 +347,13 @@ class Attempt:
         elif self.claims:
             await store.settle(self.id, amounts)
 
-    def become(self, job: Job) -> None:
+    def become(self, job: Job, stored: Sequence[str] = ()) -> None:
         """The provider has begun a job: the reservation stands until that ends, whoever sees it; this attempt is over."""
         self.closed = self.charged = True
         plane = self.exchange.plane
         begun: records.JobBegun = {"t": "job", "id": self.id, "at": now_us(), "job": job.record()}
+        if stored:
+            begun["stored"], begun["stored_model"] = stored, self.route.requested
         plane.spool.append_end(orjson.dumps(begun, default=str))
         if self.claims:
             plane.store.outlives(self.id)

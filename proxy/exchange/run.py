@@ -26,6 +26,7 @@ from proxy.exchange.references import recall_stored
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.jobs.api import JobEndpoint
+from proxy.jobs.apis.openai_background import endpoint_of
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity, Route
 
@@ -38,6 +39,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     body = await client.body()
     identity = plane.keys.again(identity, now_s)  # a body may take its time
     call = _parse(endpoint, client, body)
+    endpoint = endpoint_of(endpoint, call)
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)

@@ -9,6 +9,7 @@ from pricing.usage import Reading
 from proxy.downstream.client import Header
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.jobs.passing import seen_in_passing
 from proxy.exchange.learn import note_conversation
 from proxy.exchange.measured import measured
 from proxy.exchange.passed_headers import passed_headers
@@ -83,6 +84,8 @@ class Unary(Answering):
         if not body and not refused and self.client.gone and self.stops_when_left:
             # llama.cpp's last word to who hung up is a 200 with nothing in it.
             return await self.settle(await unseen(self.attempt, breaks_down=False), "client_disconnected")
+        if self.attempt.call.operation in ("responses.get", "responses.cancel"):
+            await seen_in_passing(self.attempt, self.response, values)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse

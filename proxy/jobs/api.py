@@ -49,6 +49,7 @@ class Ended(NamedTuple):
 
     at_s: when the provider says that it ended (epoch seconds). results: files whose lines say what was used, in place of
     `reading`, which then stands in where they cannot be had. leaves: ids of what it left at its provider, its team's too.
+    lines: what each line of a batch used, where its answer says so itself; in place of `reading`.
     """
 
     outcome: str
@@ -56,6 +57,7 @@ class Ended(NamedTuple):
     at_s: int | None = None
     results: Sequence[Results] = ()
     leaves: Sequence[str] = ()
+    lines: Sequence[Reading] = ()
 
 
 @dataclass(frozen=True, slots=True)

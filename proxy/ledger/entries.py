@@ -216,6 +216,8 @@ class Pairing:
             "usage_source": "none",
             "budgets": (),
             "job": value["job"],
+            "stored": value.get("stored") or (),
+            "stored_model": value.get("stored_model") or "",
         }
         return entry_of(value["job"]["intent"], end, self._instance)
 

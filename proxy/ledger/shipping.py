@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from proxy.jobs.apis import BY_NAME
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
@@ -321,14 +320,10 @@ class Shipper:
             connection.execute(self._set_position, positions.rows)
 
 
-_RECHECK_S = 86_400.0
-
-
 def _recheck_s(entry: Entry) -> float | None:
-    """When a job that has ended is asked for once more: a day later, where its provider may give money back."""
-    job = entry.end["job"]
-    api = None if job is None else BY_NAME.get(str(job["api"]))
-    return _RECHECK_S if api is not None and api.changes_later else None
+    """When a job that has ended is asked for once more: where its provider may give money back."""
+    seconds = (entry.end["job"] or {}).get("recheck_s")
+    return seconds if isinstance(seconds, int | float) else None
 
 
 def _observe(observed: Observed, entry: Entry) -> None:

@@ -166,6 +166,8 @@ class JobBegun(TypedDict):
     id: str
     at: int
     job: Mapping[str, Any]
+    stored: NotRequired[Sequence[str]]
+    stored_model: NotRequired[str]
 
 
 class Expired(TypedDict):

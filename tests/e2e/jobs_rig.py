@@ -61,9 +61,11 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
         "upstreams": {
             "openai": {"base_url": f"{provider_url}/v1", "api_key": "sk-real-openai"},
             "anthropic": {"base_url": provider_url, "api_key": "sk-real-anthropic"},
+            "google": {"base_url": provider_url, "api_key": "sk-real-google"},
         },
         "models": {name: {"upstream": "openai"} for name in ("film-1", "film-2", "gpt-5", "gpt-5-mini")}
-        | {"claude-haiku-4-5": {"upstream": "anthropic"}, "fast": {"upstream": "openai", "model": "gpt-5-mini"}},
+        | {"claude-haiku-4-5": {"upstream": "anthropic"}, "fast": {"upstream": "openai", "model": "gpt-5-mini"}}
+        | {name: {"upstream": "google"} for name in ("veo-3.0-generate-001", "gemini-2.5-flash")},
         "prices": [
             {"provider": "openai", "model": "film-1", "video_second": {"usd": "0.50", "per": 1}},
             {"provider": "openai", "model": "film-2", "video_second": {"usd": "0.125", "per": 1}},
@@ -77,7 +79,7 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
             {"name": "all", "limit_usd": 1000, "window": "total"},
             {"name": "poor", "match": {"team": "poor"}, "limit_usd": "1", "window": "total"},
         ],
-        "jobs": {"poll_s": 0.5},
+        "jobs": {"poll_s": 0.5, "recheck_s": 1},
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
         "data_dir": str(folder / "data"),
     } | changes

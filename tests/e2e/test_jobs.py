@@ -9,10 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
+from google import genai
 
 from tests.e2e.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
@@ -50,6 +54,27 @@ def test_a_video_that_nobody_asks_for_is_settled_all_the_same(rig: JobsRig, end:
     (entry,) = rig.settled(f"alone-{end}")
     assert Decimal(entry["cost_usd"]) == rig.billed()[f"alone{end}"]
     assert entry["status"] == "settled"
+
+
+def test_what_is_given_back_after_the_end_is_a_correction(rig: JobsRig) -> None:
+    client = sdk(rig, session="refund")
+    made = video(client, "nonce=refund end=refunded later=0.5", seconds="4")
+    assert client.videos.retrieve(made.id).status == "completed"
+    entries = rig.settled("refund", 2)
+    assert sorted(Decimal(entry["cost_usd"]) for entry in entries) == [Decimal(-2), Decimal(2)]
+    assert [entry["flags"] for entry in entries if entry["kind"] == "correction"] == [["changed_later"]]
+    assert rig.billed()["refund"] == 0
+
+
+def test_jobs_are_listed_with_what_they_came_to(rig: JobsRig) -> None:
+    made = video(sdk(rig, session="listed"), "nonce=listed after=600")
+    (job,) = eventually(
+        lambda: [one for one in rig.get("/api/jobs", state="running")["items"] if one["session_id"] == "listed"], bool
+    )
+    assert (job["api"], job["team"], job["reserved_usd"], job["cost_usd"]) == ("openai.videos", "blue", "2", None)
+    assert made.id not in str(job)
+    assert rig.get("/api/jobs", limit="1")["next"]
+    assert 'taximeter_jobs{state="running"}' in get(f"{rig.gateway.admin_url}/metrics", ADMIN_KEY)[1]
 
 
 def test_what_is_another_teams_is_not_there(rig: JobsRig) -> None:
@@ -213,6 +238,79 @@ def test_a_message_batch_is_its_teams_own_and_can_be_cancelled_and_deleted(rig: 
     (entry,) = rig.settled("a-2")
     assert Decimal(entry["cost_usd"]) == rig.billed()["a2"] == Decimal("0.000525")
     assert client.messages.batches.delete(made.id).type == "message_batch_deleted"
+
+
+# Background responses
+
+
+def test_a_background_response_is_settled_when_it_has_ended(rig: JobsRig) -> None:
+    client = sdk(rig, session="r-1")
+    made = client.responses.create(
+        model="gpt-5-mini", input="nonce=r1 in=900 out=40 after=0.3", background=True, max_output_tokens=100
+    )
+    assert made.status == "in_progress"
+    eventually(lambda: client.responses.retrieve(made.id).status, lambda status: status == "completed")
+    (entry,) = eventually(
+        lambda: [one for one in rig.entries(session="r-1") if one["operation"] == "responses"],
+        lambda found: [one["status"] for one in found] == ["settled"],
+    )
+    assert Decimal(entry["cost_usd"]) == rig.billed()["r1"] == Decimal("0.000305")
+    with pytest.raises(openai.NotFoundError):
+        sdk(rig, OTHER_KEY).responses.retrieve(made.id)
+
+
+def test_a_background_response_that_nobody_asks_for_is_settled_too(rig: JobsRig) -> None:
+    sdk(rig, session="r-2").responses.create(
+        model="gpt-5-mini", input="nonce=r2 end=failed after=0.2", background=True, max_output_tokens=100
+    )
+    (entry,) = rig.settled("r-2")
+    assert (Decimal(entry["cost_usd"]), entry["outcome"]) == (rig.billed()["r2"], "upstream_error")
+
+
+# Gemini
+
+
+def google(rig: JobsRig, key: str = KEY, session: str = "") -> Any:
+    headers = {"x-taximeter-session-id": session} if session else {}
+    return genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=rig.url, headers=headers))
+
+
+def test_veo_costs_the_seconds_that_were_made(rig: JobsRig) -> None:
+    """By HTTP, as ai.google.dev has it: the SDK (google-genai 3.4) makes videos through Vertex alone."""
+    headers = {"x-goog-api-key": KEY, "x-taximeter-session-id": "g-1"}
+    asked = {"sampleCount": 3, "durationSeconds": 6, "resolution": "720p"}
+    body = {"instances": [{"prompt": "nonce=g1 filtered=1 after=0.3"}], "parameters": asked}
+    with httpx.Client(base_url=rig.url, headers=headers) as client:
+        made = (
+            client.post("/v1beta/models/veo-3.0-generate-001:predictLongRunning", json=body).raise_for_status().json()
+        )
+        path = f"/v1beta/{made['name']}"
+        done = eventually(lambda: client.get(path).raise_for_status().json(), lambda one: bool(one.get("done")))
+        videos = done["response"]["generateVideoResponse"]["generatedSamples"]
+        assert len(videos) == 2
+        file = videos[0]["video"]["uri"].partition("/v1beta")[2]
+        assert client.get(f"/v1beta{file}").raise_for_status().content.startswith(b"\x00veo")
+        for foreign in (path, f"/v1beta{file}"):
+            assert client.get(foreign, headers={"x-goog-api-key": OTHER_KEY}).status_code == 404
+    (entry,) = rig.settled("g-1")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["g1"] == Decimal("4.80")
+
+
+def test_a_gemini_batch_costs_what_its_responses_used(rig: JobsRig) -> None:
+    client = google(rig, session="g-2")
+    requests = [
+        {"contents": [{"role": "user", "parts": [{"text": f"nonce=g2 after=0.3 in={500 + n} out={n}"}]}],
+         "config": {"max_output_tokens": 50}}
+        for n in range(10)
+    ]  # fmt: skip
+    made = client.batches.create(model="gemini-2.5-flash", src=requests)
+    eventually(lambda: client.batches.get(name=made.name).state.name, lambda state: state == "JOB_STATE_SUCCEEDED")
+    assert made.name in [one.name for one in client.batches.list()]
+    other = google(rig, OTHER_KEY)
+    assert [one.name for one in other.batches.list()] == []
+    (entry,) = rig.settled("g-2")
+    assert Decimal(entry["cost_usd"]) == rig.billed()["g2"] > 0
+    assert entry["usage"]["input"] == sum(500 + n for n in range(10))
 
 
 def test_nothing_differs_when_all_have_ended(rig: JobsRig) -> None:

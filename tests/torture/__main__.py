@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.processes import RigError
 from tests.support.waiting import TooLateError
 
-from . import disks, fuzz_sse, moved, networks, power_loss, scenarios, shared
+from . import disks, fuzz_sse, jobs, moved, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -41,6 +41,7 @@ RUNS: dict[str, Run] = {
     "kill-control": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed, whom="control"),
     "crash": lambda folder, seed, a: scenarios.crash_points(folder, each=max(1, a.kills // 20), seed=seed),
     "stop": lambda folder, seed, a: scenarios.rolling_stops(folder, times=max(1, a.kills // 2), seed=seed),
+    "jobs": lambda folder, seed, a: jobs.killed_jobs(folder, number=a.calls, kills=a.kills, seed=seed),
     "leave": lambda folder, seed, a: scenarios.leaving_callers(folder, calls=a.calls, seed=seed),
     "leave-unbilled": lambda f, seed, a: scenarios.leaving_callers(f, calls=a.calls, seed=seed, bills_on=False),
     "workers": lambda folder, seed, a: shared.clean_workers(folder, calls=a.calls, seed=seed),

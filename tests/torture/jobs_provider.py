@@ -32,8 +32,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_server import Handler
 
-PER_MILLION_USD = {"gpt-5-mini": ("0.125", "1.00"), "gpt-5": ("0.625", "5.00"), "claude-haiku-4-5": ("0.50", "2.50")}
+PER_MILLION_USD = {"gpt-5-mini": ("0.125", "1.00"), "gpt-5": ("0.625", "5.00"), "claude-haiku-4-5": ("0.50", "2.50"),
+                   "gemini-2.5-flash": ("0.15", "1.25")}  # fmt: skip
 """USD for a million tokens in a batch, in and out, by model: the half of the list price."""
+
+RESPONSE_USD = {"gpt-5-mini": ("0.25", "2.00")}
+"""USD for a million tokens of a response that is no batch's."""
+
+VEO_USD = {"720p": Decimal("0.40"), "1080p": Decimal("0.40")}
+"""USD a second of veo-3.0-generate-001, by resolution."""
 
 RATE_USD = {"film-1": Decimal("0.50"), "film-2": Decimal("0.125")}
 """USD a second, by model."""
@@ -112,6 +119,10 @@ class Requests(Handler):
             self.send_json(provider.requests)
         elif path.startswith("/videos"):
             self.videos(path.split("/")[2:])
+        elif path.startswith("/responses"):
+            self.background(path.split("/")[2:])
+        elif path.startswith("beta/"):
+            self.gemini("/" + path.partition("beta/")[2])
         elif path.startswith("/files"):
             self.files(path.split("/")[2:])
         elif path.startswith("/batches"):
@@ -163,13 +174,94 @@ class Requests(Handler):
 
     def video(self, job: Job) -> dict[str, Any]:
         status = job.status()
-        told = {"running": "in_progress", "done": "completed", "refunded": "completed"}.get(status, "failed")
+        told = {"running": "in_progress", "forgotten": "in_progress", "done": "completed"}.get(status, "failed")
         return {
             "id": job.id, "object": "video", "model": job.body["model"], "status": told, "progress": 0,
             "created_at": int(job.created), "seconds": str(job.body.get("seconds", "4")),
             "size": job.body.get("size", "720x1280"), "completed_at": int(job.due) if told == "completed" else None,
             "error": {"code": status, "message": status} if told == "failed" else None,
         }  # fmt: skip
+
+    # What goes on in the background
+
+    def background(self, rest: list[str]) -> None:
+        if self.command == "POST" and not rest:
+            body = json.loads(self.read_body())
+            orders = orders_in(json.dumps(body["input"]))
+            job = self.provider.begin("resp", body, json.dumps(body["input"]), _response_usd(body["model"], orders))
+            self.send_json(self.response(job))
+            return
+        job = self.provider.jobs.get(rest[0])
+        if job is None:
+            self.missing()
+            return
+        if rest[1:] == ["cancel"]:
+            job.cancelled = True
+        self.send_json(self.response(job))
+
+    def response(self, job: Job) -> dict[str, Any]:
+        status = job.status()
+        told = {"running": "in_progress", "done": "completed"}.get(status, status)
+        given, taken = int(job.orders.get("in", "10")), int(job.orders.get("out", "5"))
+        usage = {"input_tokens": given, "output_tokens": taken, "total_tokens": given + taken}
+        return {"id": job.id, "object": "response", "status": told, "model": job.body["model"], "background": True,
+                "created_at": int(job.created), "output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+                "usage": usage if told == "completed" else None}  # fmt: skip
+
+    # Video and batches in the form of Gemini
+
+    def gemini(self, path: str) -> None:
+        model, _, action = path.removeprefix("/models/").partition(":")
+        if self.command == "POST" and action == "predictLongRunning":
+            body = json.loads(self.read_body())
+            orders = orders_in(json.dumps(body["instances"]))
+            asked = body["parameters"]
+            made = asked["sampleCount"] - int(orders.get("filtered", "0")) if orders.get("end", "done") == "done" else 0
+            usd = VEO_USD[asked.get("resolution", "720p")] * asked["durationSeconds"] * made
+            job = self.provider.begin("operation", body | {"made": made}, json.dumps(body["instances"]), usd)
+            self.send_json({"name": f"models/{model}/operations/{job.id}"})
+        elif self.command == "POST" and action == "batchGenerateContent":
+            body = json.loads(self.read_body())
+            requests = body["batch"]["inputConfig"]["requests"]["requests"]
+            lines = [
+                {"custom_id": n, "body": {"model": model, "text": one["request"]}} for n, one in enumerate(requests)
+            ]
+            orders = _orders_of(lines[0])
+            text = " ".join(f"{name}={value}" for name, value in orders.items())
+            job = self.provider.begin("gbatch", {"lines": lines}, text, _batch_usd(lines, orders))
+            self.send_json(self.gemini_batch(job))
+        elif "/operations/" in path:
+            job = self.provider.jobs.get(path.rpartition("/")[2])
+            self.missing() if job is None else self.send_json(self.operation(path.removeprefix("/"), job))
+        elif path == "/batches":
+            mine = [self.gemini_batch(job) for job in list(self.provider.jobs.values()) if job.id.startswith("gbatch")]
+            self.send_json({"operations": mine})
+        elif path.startswith("/batches/"):
+            job = self.provider.jobs.get(path.rpartition("/")[2])
+            self.missing() if job is None else self.send_json(self.gemini_batch(job))
+        elif path.startswith("/files/"):
+            self.send(b"\x00veo" * 500, kind="video/mp4")
+        else:
+            self.missing()
+
+    def operation(self, name: str, job: Job) -> dict[str, Any]:
+        status = job.status()
+        if status == "running":
+            return {"name": name}
+        if status != "done":
+            return {"name": name, "done": True, "error": {"code": 3, "message": status}}
+        host = "https://provider.invalid/v1beta/files"
+        samples = [{"video": {"uri": f"{host}/{job.id}-{n}:download?alt=media"}} for n in range(job.body["made"])]
+        return {"name": name, "done": True, "response": {"generateVideoResponse": {"generatedSamples": samples}}}
+
+    def gemini_batch(self, job: Job) -> dict[str, Any]:
+        status = job.status()
+        state = {"running": "RUNNING", "done": "SUCCEEDED"}.get(status, status.upper())
+        told: dict[str, Any] = {"name": f"batches/{job.id}", "metadata": {"state": f"BATCH_STATE_{state}"}}
+        if status == "done":
+            answers = [_gemini_answer(line) for line in job.body["lines"]]
+            told |= {"done": True, "response": {"inlinedResponses": {"inlinedResponses": answers}}}
+        return told
 
     # Files and batches in OpenAI's form
 
@@ -340,6 +432,29 @@ def _batch_usd(lines: list[dict[str, Any]], orders: dict[str, str]) -> Decimal:
             in_usd, out_usd = PER_MILLION_USD[line["body"]["model"]]
             total += (given * Decimal(in_usd) + taken * Decimal(out_usd)) / 1_000_000
     return total.quantize(Decimal("1e-9"))
+
+
+def _response_usd(model: str, orders: dict[str, str]) -> Decimal:
+    if orders.get("end", "done") != "done":
+        return Decimal(0)
+    in_usd, out_usd = RESPONSE_USD[model]
+    given, taken = int(orders.get("in", "10")), int(orders.get("out", "5"))
+    return (given * Decimal(in_usd) + taken * Decimal(out_usd)) / 1_000_000
+
+
+def _gemini_answer(line: dict[str, Any]) -> dict[str, Any]:
+    given, taken = _tokens(line)
+    if _orders_of(line).get("line") == "failed":
+        return {"error": {"code": 3, "message": "no"}}
+    usage = {"promptTokenCount": given, "candidatesTokenCount": taken, "totalTokenCount": given + taken}
+    content = {"role": "model", "parts": [{"text": "ok"}]}
+    return {
+        "response": {
+            "candidates": [{"content": content}],
+            "usageMetadata": usage,
+            "modelVersion": line["body"]["model"],
+        }
+    }
 
 
 def _output_line(line: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import moved, points, scenarios, shared
+from . import jobs, moved, points, scenarios, shared
 from .disks import Limited, full_disk, full_spool
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -160,3 +160,10 @@ def test_hostile_tenants_cost_an_honest_one_no_call_and_no_money(tmp_path: Path)
 
     assert outcome.facts["bill"]["invoiced_nano"] == outcome.facts["bill"]["booked_nano"] > 0
     assert outcome.facts["beside"]["calls"] == 200
+
+
+def test_jobs_of_a_gateway_that_is_killed_are_each_billed_once(tmp_path: Path) -> None:
+    outcome = jobs.killed_jobs(tmp_path, number=60, kills=2, max_s=6)
+
+    assert outcome.wrong == [], str(outcome)
+    assert outcome.facts["jobs at the provider"] > 20

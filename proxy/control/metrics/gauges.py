@@ -8,13 +8,16 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from pricing.load import checked_at
 from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
 from proxy.control.state import ControlState
+from proxy.ledger.jobs import states
 from proxy.money import NANO
-from proxy.times import now_s
+from proxy.times import now_s, now_us
 
 
 def gauges(state: ControlState) -> list[Gauge]:
@@ -26,6 +29,7 @@ def gauges(state: ControlState) -> list[Gauge]:
         *capacity_gauges(state),
         *_plans(state),
         *_planes(answers),
+        *_jobs(state),
         *(_budgets(state) if answers else ()),
     ]
 
@@ -59,6 +63,16 @@ def _alerts(state: ControlState) -> Iterator[Gauge]:
 def _plans(state: ControlState) -> Iterator[Gauge]:
     for plan, count in (state.plans.at_loss if state.plans else {}).items():
         yield "plan_customers_at_loss", {"plan": plan}, str(count)
+
+
+def _jobs(state: ControlState) -> Iterator[Gauge]:
+    try:
+        with state.engine.connect() as connection:
+            counted = states(connection, now_us())
+    except SQLAlchemyError:
+        return  # what is not known is not 0
+    for name, count in counted.items():
+        yield "jobs", {"state": name}, str(count)
 
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:

@@ -61,6 +61,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("session_cost_usd", "histogram", ("team", "client"), "Cost of one session in USD, when it has gone quiet.", NANO, _SESSION_DOLLARS),
     Metric("session_requests", "histogram", ("team", "client"), "Attempts of one session, when it has gone quiet.", 1, _SESSION_REQUESTS),
     Metric("sessions_active", "gauge", (), "Sessions that have not gone quiet."),
+    Metric("jobs", "gauge", ("state",), "Jobs by state; `overdue` are those past their deadline without an end."),
     Metric("reservation_error_usd", "histogram", (), "Reserved minus settled, where more was reserved.", NANO, _RESERVATION),
     Metric("overrun_usd_total", "counter", (), "What calls cost beyond their reservations.", NANO),
     Metric("label_overflow_total", "counter", ("label",), "Values that did not become labels because there are too many."),

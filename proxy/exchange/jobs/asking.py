@@ -9,7 +9,7 @@ from proxy.access.stored_owners import digest
 from proxy.config.model import Config
 from proxy.errors import stored_not_found
 from proxy.exchange.jobs.end import end_job, note_leaves
-from proxy.exchange.jobs.results import Priced, read_results
+from proxy.exchange.jobs.results import Priced, price_lines, read_results
 from proxy.exchange.plane import Plane
 from proxy.jobs.api import Answer, Ended, JobApi
 from proxy.jobs.apis import BY_NAME
@@ -24,7 +24,7 @@ from proxy.wire import lenient
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
 _ANSWER_S = 60.0
 _RESULTS_S = 3600.0
-_MAX_ANSWER_BYTES = 8 * 1024 * 1024
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _NO_HEADERS: Mapping[bytes, bytes] = {}
 
 
@@ -105,13 +105,13 @@ async def ask(plane: Plane, job: Job) -> None:
 
 async def whole(response: Response) -> Answer | None:
     """An answer as JSON; None where it is none, or too long."""
-    body = b""
+    body = bytearray()
     while data := await response.read():
         body += data
         if len(body) > _MAX_ANSWER_BYTES:
             response.abort()
             return None
-    return answer_of(response, body)
+    return answer_of(response, bytes(body))
 
 
 def answer_of(response: Response, body: bytes) -> Answer | None:
@@ -146,16 +146,26 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
 
 async def _end(plane: Plane, job: Job, ended: Ended) -> None:
     try:
+        if ended.lines:
+            priced = await price_lines(plane, job, ended.lines, _end_s(job, ended))
+            await end_job(plane, job, ended, priced.cost, priced.reading)
+            return
         if not ended.results:
             await end_job(plane, job, ended)
             return
-        priced = await _priced(plane, job, ended)
-        if priced is not None:
-            await end_job(plane, job, ended, priced.cost, priced.reading)
+        read = await _priced(plane, job, ended)
+        if read is not None:
+            await end_job(plane, job, ended, read.cost, read.reading)
         elif (ended.reading is not None and ended.reading.source != "none") or now_s() > job.deadline_at / 1e6:
             await end_job(plane, job, ended)
     finally:
         plane.jobs.ending.discard(job.id)
+
+
+def _end_s(job: Job, ended: Ended) -> int:
+    """When it ended (epoch seconds): between its beginning and now."""
+    now = int(now_s())
+    return max(min(ended.at_s or now, now), job.created_at // 1_000_000)
 
 
 async def _priced(plane: Plane, job: Job, ended: Ended) -> Priced | None:
@@ -163,13 +173,12 @@ async def _priced(plane: Plane, job: Job, ended: Ended) -> Priced | None:
     destination = destination_of(plane, job.upstream, api)
     if destination is None:
         return None
-    at_s = max(min(ended.at_s or int(now_s()), int(now_s())), job.created_at // 1_000_000)
 
     async def fetch(path: str) -> Response:
         return await send(plane, destination, api, "GET", path, attempt_id=job.id)
 
     try:
         async with asyncio.timeout(_RESULTS_S):
-            return await read_results(plane, job, fetch, ended.results, at_s)
+            return await read_results(plane, job, fetch, ended.results, _end_s(job, ended))
     except (UpstreamError, TimeoutError):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 from pricing.cost import Cost
 from proxy.access.stored_owners import Holder
 from proxy.exchange.jobs.asking import job_digest, seen
+from proxy.exchange.references import note_stored
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, JobEndpoint
 from proxy.jobs.job import Job
@@ -25,7 +26,8 @@ class Begun(Unary):
         if job_id is None:
             return await super()._settle(body)
         job = self._job(endpoint, job_id)
-        self.attempt.become(job)
+        stored = note_stored(self.attempt, (value,)) if endpoint.holds(self.attempt.call) else ()
+        self.attempt.become(job, stored)
         plane, route = self.exchange.plane, self.attempt.route
         plane.jobs.note(job)
         plane.stored_owners.note(

@@ -20,6 +20,7 @@ from proxy.exchange.plane import Plane
 from proxy.exchange.settlement import Settlement, Timings, settle_record
 from proxy.ids import correction_id
 from proxy.jobs.api import Ended
+from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.jobs.machine import RUNNING, after
 from proxy.times import now_s, now_us
@@ -131,7 +132,8 @@ def _write(
         flags=job.flags,
     )
     record["overhead_ms"] = None
-    record["job"] = job.record()
+    jobs = plane.configured.config.jobs
+    record["job"] = {**job.record(), "recheck_s": jobs.recheck_s if BY_NAME[job.api].changes_later else None}
     if plane.store.epoch:
         record["epoch"] = plane.store.epoch
     plane.spool.append_end(orjson.dumps(record, default=str))

@@ -88,6 +88,16 @@ class Sums:
         return Priced(Reading(usage=self._usage, source="provider", flags=tuple(self._flags)), cost, self.lines)
 
 
+async def price_lines(plane: Plane, job: Job, lines: Sequence[Reading], at_s: int) -> Priced:
+    """What lines that are read already come to."""
+    sums = Sums(plane, job, at_s)
+    for number, reading in enumerate(lines, 1):
+        sums.add(reading)
+        if number % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # calls go on meanwhile
+    return sums.priced()
+
+
 async def read_results(
     plane: Plane, job: Job, fetch: Callable[[str], Awaitable[Response]], results: Sequence[Results], at_s: int
 ) -> Priced | None:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from proxy.dialects import GEMINI
 from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
-from proxy.jobs.apis import anthropic_batches, openai_batches, openai_files, openai_videos
+from proxy.jobs.apis import (
+    anthropic_batches,
+    gemini_operations,
+    openai_background,
+    openai_batches,
+    openai_files,
+    openai_videos,
+)
 
-APIS: tuple[JobApi, ...] = (openai_videos.API, openai_files.API, openai_batches.API, anthropic_batches.API)
+APIS: tuple[JobApi, ...] = (
+    openai_videos.API,
+    openai_files.API,
+    openai_batches.API,
+    openai_background.API,
+    anthropic_batches.API,
+    gemini_operations.VIDEO,
+    gemini_operations.BATCHES,
+    gemini_operations.FILES,
+)
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 
 
-def find(method: str, path: str) -> JobEndpoint | Matched | None:
-    """Where a request goes that is about jobs; None where it is about none. Raises `Refused` (405, or what the route says)."""
+def find(method: str, path: str, *, google: bool = False) -> JobEndpoint | Matched | None:
+    """Where a request goes that is about jobs; None where it is about none. Raises `Refused` (405, or what the route says).
+
+    google: the caller's key came as Google's SDKs send it. `/v1/batches` is OpenAI's and Gemini's alike.
+    """
     allowed: list[str] = []
-    for api in APIS:
+    for api in sorted(APIS, key=lambda api: api.family is not GEMINI) if google else APIS:
         for route in api.routes:
             match = route.pattern.match(path)
             if match is None:

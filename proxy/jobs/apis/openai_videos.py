@@ -108,4 +108,5 @@ API = JobApi(
     poll=lambda job: f"/videos/{job.provider_id}",
     read_end=read_end,
     asked=asked,
+    changes_later=True,
 )

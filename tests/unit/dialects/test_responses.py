@@ -31,7 +31,7 @@ def test_bounded_numbers_must_be_whole_and_in_range(name: str, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n", 2), ("n", 1), ("background", True), ("background", "yes"), ("Max_Output_Tokens", 5), ("chat_template", "x"),
+    [("n", 2), ("n", 1), ("background", "yes"), ("Max_Output_Tokens", 5), ("chat_template", "x"),
      ("input", 5), ("input", ["hi"]), ("stream", 1), ("tools", {}), ("previous_response_id", 5)],
 )  # fmt: skip
 def test_priced_and_bounded_fields_are_read_strictly(name: str, value: Any) -> None:
@@ -132,3 +132,11 @@ def test_ids_belong_to_the_team_that_made_them() -> None:
 def test_a_cut_stream_ends_as_a_failed_response() -> None:
     event = orjson.loads(responses.stream_end(Refusal(402, "budget_exceeded", "why")).split(b"data: ")[1])
     assert (event["type"], event["response"]["error"]["code"]) == ("response.failed", "budget_exceeded")
+
+
+@pytest.mark.parametrize(("name", "value"), [("stream", True), ("store", False)])
+def test_a_background_response_is_asked_for_by_its_id(name: str, value: bool) -> None:
+    assert (refusal(background=True, **{name: value}).status, refusal(background=True, **{name: value}).param) == (
+        400,
+        name,
+    )

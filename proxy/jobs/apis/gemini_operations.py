@@ -1,0 +1,233 @@
+"""Gemini's long-running work: video (`:predictLongRunning`) and batches (`:batchGenerateContent`).
+
+Video says nothing of its price: the seconds of what was made, by resolution; what was filtered is not billed. A batch has no
+usage of its own: each response in it has (google-genai 3.4; ai.google.dev/gemini-api/docs/batch-api).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from pricing.usage import Reading
+from proxy.dialects import GEMINI, fields, openai
+from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.errors import invalid_request
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, read_by, seconds
+from proxy.jobs.job import Job
+from proxy.types import Call
+
+_NAME = re.compile(r"(?:models/[A-Za-z0-9._-]{1,200}/)?operations/[A-Za-z0-9_-]{1,200}\Z")
+_BATCH = re.compile(r"batches/[A-Za-z0-9_-]{1,200}\Z")
+_FILE = re.compile(r"/files/([A-Za-z0-9_-]{1,100})(?::download)?(?:\?|\Z)")
+_DEFAULT_SECONDS, _MAX_SECONDS, _MAX_VIDEOS = 8, 60, 4
+_ASKED = ("durationSeconds", "resolution", "sampleCount", "generateAudio", "aspectRatio")
+_STATES = {"SUCCEEDED": "ok", "FAILED": "upstream_error", "CANCELLED": "upstream_error", "EXPIRED": "upstream_error"}
+
+
+# Video
+
+
+def parse_video(model: str, raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, frozenset({"instances", "parameters", "model"}))
+    if len(fields.objects(body, "instances")) != 1:
+        raise invalid_request("`instances` must have one item; ask for more videos by `sampleCount`.", "instances")
+    asked = fields.mapping(body, "parameters") or {}
+    for name in [name for name in asked if "_" in name]:  # proto JSON takes both spellings
+        head, *rest = name.split("_")
+        asked[head + "".join(part.capitalize() for part in rest)] = asked.pop(name)
+    if isinstance(length := asked.get("durationSeconds"), str) and length.isascii() and length.isdigit():
+        asked["durationSeconds"] = int(length)
+    length = fields.integer(asked, "durationSeconds", 1, _MAX_SECONDS) or _DEFAULT_SECONDS
+    asked["durationSeconds"] = length
+    count = fields.integer(asked, "sampleCount", 1, _MAX_VIDEOS) or 1
+    asked["sampleCount"] = count
+    if any(isinstance(asked.get(name), str) and asked[name] for name in ("storageUri", "pubsubTopic")):
+        raise invalid_request("A video goes to whoever asked for it, not into a bucket of the account.", "parameters")
+    body["parameters"] = asked
+    resolution = fields.text(asked, "resolution")
+    return Call(
+        dialect="gemini.video", operation="video", model=model, body=body, stream=False, size_bytes=len(raw),
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things={"video_second": length * count},
+        fixed={"resolution": resolution.lower()} if resolution else {},
+    )  # fmt: skip
+
+
+def asked_video(call: Call) -> Mapping[str, Any]:
+    parameters = call.body["parameters"]
+    return {"parameters": {name: parameters[name] for name in _ASKED if name in parameters}}
+
+
+def read_video(job: Job, answer: Answer) -> Ended | None:
+    body = answer.body
+    if body.get("done") is not True:
+        return None
+    if isinstance(body.get("error"), dict):
+        return Ended("upstream_error", Reading(source="provider"))
+    return Ended(
+        "ok", read_by("gemini.video", job, answer), leaves=list(dict.fromkeys(_files_in(body.get("response"))))
+    )
+
+
+def _files_in(value: Any) -> Iterable[str]:
+    """The ids of files that an answer names by their URIs."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            stack += one.values()
+        elif isinstance(one, list):
+            stack += one
+        elif isinstance(one, str) and (match := _FILE.search(one)):
+            yield match[1]
+
+
+def _named(pattern: re.Pattern[str], body: Mapping[str, Any]) -> str | None:
+    name = body.get("name", body.get("id"))
+    return name if isinstance(name, str) and pattern.match(name) else None
+
+
+# Batches
+
+
+def parse_batch(model: str, raw: bytes) -> Call:
+    body = fields.parse_object(raw)
+    for one in _requests(body):
+        if fields.mapping(one, "request") is None:
+            raise invalid_request("`request` of one of the batch's requests is missing.", "batch")
+    return Call(
+        dialect="gemini.batch", operation="batch", model=model, body=body, stream=False, size_bytes=len(raw),
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS,
+    )  # fmt: skip
+
+
+def _requests(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    batch = fields.mapping(body, "batch") or {}
+    config = fields.mapping(batch, "inputConfig") or fields.mapping(batch, "input_config") or {}
+    if config.get("fileName") or config.get("file_name"):
+        raise invalid_request("Send the batch's requests inline: files of this API are not served here.", "batch")
+    return fields.objects(fields.mapping(config, "requests") or {}, "requests")
+
+
+def lines(call: Call) -> Iterable[tuple[str, dict[str, Any]]]:
+    for one in _requests(call.body):
+        yield f"/v1beta/models/{call.model}:generateContent", one["request"]
+
+
+def read_batch(job: Job, answer: Answer) -> Ended | None:
+    body = answer.body
+    metadata = body.get("metadata")
+    about: Mapping[str, Any] = metadata if isinstance(metadata, dict) else body
+    state = str(about.get("state", "")).rpartition("_")[2]
+    outcome = _STATES.get(state)
+    if outcome is None:
+        return None
+    answers = [
+        one for source in (body.get("response"), about.get("output"), about.get("dest")) for one in _inlined(source)
+    ]
+    readings = [
+        read_by("gemini.batch", job, Answer(200, one)) for one in answers if isinstance(one.get("response"), dict)
+    ]
+    at_s = seconds(about.get("endTime"))
+    if not readings:
+        return Ended(outcome, Reading(source="none" if outcome == "ok" else "provider"), at_s)
+    return Ended(outcome, Reading(), at_s, lines=readings)
+
+
+def _inlined(source: Any) -> list[dict[str, Any]]:
+    """`{"inlinedResponses": {"inlinedResponses": [...]}}`, or the list itself."""
+    value = source.get("inlinedResponses") if isinstance(source, dict) else None
+    value = value.get("inlinedResponses") if isinstance(value, dict) else value
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+# Tables
+
+
+def _video_endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
+    model = groups["model"]
+    return JobEndpoint(
+        GEMINI, "video", "/v1beta/models/{model}:predictLongRunning", partial(parse_video, model), openai.cap_nothing,
+        encode=_encode, api=api,
+    )  # fmt: skip
+
+
+def _batch_endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
+    model = groups["model"]
+    return JobEndpoint(
+        GEMINI, "batch", "/v1beta/models/{model}:batchGenerateContent", partial(parse_batch, model), openai.cap_nothing,
+        encode=_encode, api=api, lines=lines,
+    )  # fmt: skip
+
+
+def _encode(call: Call, model: str) -> Outgoing:
+    return json_body(call.body)
+
+
+def next_page(page: Mapping[str, Any], items: object) -> Mapping[str, str]:
+    token = page.get("nextPageToken")
+    return {"pageToken": token} if isinstance(token, str) and token else {}
+
+
+_MODEL = r"/(?:v1beta|v1)/models/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,199})"
+_OPERATION = r"/(?:v1beta|v1)/(?P<id>(?:models/[A-Za-z0-9._-]{1,200}/)?operations/[A-Za-z0-9_-]{1,200})"
+_BATCHES = r"/(?:v1beta|v1)/(?P<id>batches/[A-Za-z0-9_-]{1,200})"
+_GOOGLE = frozenset({"google"})
+
+VIDEO = JobApi(
+    name="gemini.video",
+    family=GEMINI,
+    operation="video",
+    routes=(
+        JobRoute("POST", re.compile(_MODEL + r":predictLongRunning\Z"), "create", endpoint=_video_endpoint),
+        JobRoute("GET", re.compile(_OPERATION + r"\Z"), "read", "/v1beta/{id}"),
+    ),
+    poll=lambda job: f"/v1beta/{job.provider_id}",
+    read_end=read_video,
+    job_id=partial(_named, _NAME),
+    asked=asked_video,
+    providers=_GOOGLE,
+)
+BATCHES = JobApi(
+    name="gemini.batches",
+    family=GEMINI,
+    operation="batch",
+    routes=(
+        JobRoute("POST", re.compile(_MODEL + r":batchGenerateContent\Z"), "create", endpoint=_batch_endpoint),
+        JobRoute(
+            "GET",
+            re.compile(r"/(?:v1beta|v1)/batches\Z"),
+            "list",
+            "/v1beta/batches",
+            queries=frozenset({"pageSize", "pageToken"}),
+        ),
+        JobRoute("GET", re.compile(_BATCHES + r"\Z"), "read", "/v1beta/{id}"),
+        JobRoute("POST", re.compile(_BATCHES + r":cancel\Z"), "read", "/v1beta/{id}:cancel"),
+        JobRoute("DELETE", re.compile(_BATCHES + r"\Z"), "forget", "/v1beta/{id}"),
+    ),
+    poll=lambda job: f"/v1beta/{job.provider_id}",
+    read_end=read_batch,
+    job_id=partial(_named, _BATCH),
+    providers=_GOOGLE,
+    list_of="operations",
+    id_of="name",
+    next_page=next_page,
+)
+FILES = JobApi(
+    name="gemini.files",
+    family=GEMINI,
+    operation="files",
+    routes=(
+        JobRoute(
+            "GET", re.compile(r"/(?:v1beta|v1)/files/(?P<id>[A-Za-z0-9_-]{1,100}):download\Z"), "content",
+            "/v1beta/files/{id}:download", queries=frozenset({"alt"}),
+        ),
+    ),
+    poll=lambda job: "",
+    read_end=lambda job, answer: None,
+    providers=_GOOGLE,
+    owned="stored",
+)  # fmt: skip
