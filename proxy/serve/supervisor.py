@@ -237,7 +237,7 @@ class Supervisor:
         log.info("the new configuration is in force")
 
 
-_READ_AT_START = ("store", "ledger", "data_dir")
+_READ_AT_START = ("store", "store_lease_share", "ledger", "data_dir")
 _READ_AT_START_OF_SERVER = ("host", "port", "admin_host", "admin_port")
 
 
