@@ -12,9 +12,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from proxy.cli.options import new_app
+from proxy.cli.options import config_of, new_app
 from proxy.cli.output import fail
-from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.from_litellm import TABLES, moved
 
@@ -72,7 +71,7 @@ def litellm(
     counts = ", ".join(f"{len(ours.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets"))
     typer.echo(f"{out}: {counts}; {len(left)} not taken")
     try:
-        load_config(out, os.environ)
+        config_of(out)
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(f"to be mended: {problem}", err=True)
