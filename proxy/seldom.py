@@ -42,3 +42,21 @@ class Seldom:
                 self._told_at[text] = now
             else:
                 del self._told_at[text]
+
+
+FAULTS = Seldom(logging.getLogger("taximeter.faults"), logging.ERROR)
+
+
+def seldom_tracebacks(record: logging.LogRecord) -> bool:
+    """A filter for loggers of faults that a request may provoke: one traceback of a kind passes, then `FAULTS` counts.
+
+    A kind is the error's type and the line that raised it: nothing of what the request said.
+    """
+    fault = record.exc_info[1] if record.exc_info else None
+    if fault is None:
+        return True
+    frame = fault.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame is not None else "nowhere"
+    return FAULTS.note(f"a fault: {type(fault).__name__} in {where}")

@@ -30,7 +30,7 @@ from tests.support.gateway import ADMIN_KEY, Gateway
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RENDERER = ROOT / "tests" / "observability" / "picture"
-CHART = ROOT / "proxy" / "control" / "page" / "static"
+CHART = ROOT / "proxy" / "control" / "pages" / "static"
 STEP_S = 5
 _MARKS = {"Alerts": "red", "Price changes": "blue"}
 

@@ -227,7 +227,10 @@ def shown(name: object, reading: Reading, cost: Cost) -> dict[str, Any]:
     for part in reading.parts:
         for unit, quantity in part.usage.items():
             usage[unit] = usage.get(unit, 0) + quantity
-    partial = cost.status == "priced" and (reading.source == "partial" or "input_unknown" in reading.flags)
+    part_only = reading.source == "partial" or (
+        reading.source == "none" and bool(reading.usage.keys() - {"gpu_second"})
+    )
+    partial = cost.status == "priced" and (part_only or "input_unknown" in reading.flags)
     return {
         "id": name,
         "status": "partial" if partial else cost.status,

@@ -10,6 +10,7 @@ REPORTS = {
     "focus": ("focus", "Cost and usage rows in the FinOps format FOCUS, as CSV or Parquet."),
     "margin": ("margin", "Which customers and plans earn money, and which lose it."),
     "month": ("month", "What each team or cost centre is charged for a month, to the cent."),
+    "reconcile": ("reconcile", "Ours against a provider's own export, and what makes the difference."),
     "reprice": ("reprice", "Entries whose price was wrong or missing, and their corrections."),
     "what-if": ("what_if", "The period's calls at other models', tiers' or lists' prices."),
 }

@@ -16,9 +16,11 @@ from proxy.exchange.plane import Plane
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
+from proxy.seldom import seldom_tracebacks
 from proxy.times import now_s
 
 log = logging.getLogger("taximeter.data")
+log.addFilter(seldom_tracebacks)
 
 _JSON = (b"content-type", b"application/json")
 

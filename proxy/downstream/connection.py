@@ -18,7 +18,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
-from proxy.seldom import Seldom
+from proxy.seldom import FAULTS, Seldom
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 
@@ -252,6 +252,7 @@ def check_times(connections: Iterable[Any], now: float) -> None:
     for connection in [one for one in connections if isinstance(one, Connection)]:
         connection.check_time(now)
     _strange.tell()
+    FAULTS.tell()
 
 
 def _answer(refusal: Refusal) -> bytes:

@@ -50,6 +50,7 @@ class StreamGate:
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
     sequences: of the answer.
+    secrets: our own credentials: taken out of every event that is an error, or no event at all, by `redact`.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class StreamGate:
         on_usage: Callable[[dict[str, Any], bytes], bytes] | None = None,
         form: StreamForm = CHAT,
         sequences: int = 1,
+        secrets: tuple[bytes, ...] = (),
+        redact: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._form = form
         self._end_mark = form.end_mark
@@ -72,6 +75,8 @@ class StreamGate:
         self._strip_each = strip_each
         self._before_done = before_done
         self._on_usage = on_usage
+        self._secrets = secrets
+        self._redact = redact
         self.watch = UsageWatch(reader, context, form, several=sequences > 1)
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
@@ -116,7 +121,7 @@ class StreamGate:
         self.phase = Phase.DONE
         failed = any(isinstance(value, dict) and is_failure(value) for value in answer.values)
         self.fault = Fault.SAID if failed else Fault.NONE
-        return body
+        return self._redact(body) if failed else body
 
     def finish(self, too_early: bytes) -> bytes:
         """As `close`, where the upstream ended as it should; `too_early` follows where it did so in the middle.
@@ -142,11 +147,20 @@ class StreamGate:
             or (b'"error"' in data and _SAYS_ERROR.search(data) is not None)
             or self.watch.may_be_in(data)
             or (self._typed and data.endswith(_LAST))
+            or self._holds_secret(data)
         )
+
+    def _holds_secret(self, data: bytes) -> bool:
+        for secret in self._secrets:  # one, nearly always: this runs for every read of a stream
+            if secret in data:
+                return True
+        return False
 
     def _pass(self, block: bytes) -> bytes:
         self.watch.events += 1
         self.watch.keep(block)
+        if self._holds_secret(block) and not _is_written(block):
+            block = self._redact(block)
         if self.phase is Phase.UNOBSERVED:
             return block
         try:
@@ -219,3 +233,10 @@ def _is_torn(block: bytes) -> bool:
     if payload.strip() == b"[DONE]":
         return False
     return not lenient.values_of(payload)
+
+
+def _is_written(block: bytes) -> bool:
+    """Whether an event is a piece of an answer: no error, and nothing that only looks like an event."""
+    payload = sse.payload(block)
+    values = lenient.values_of(payload) if payload is not None else []
+    return bool(values) and not any(isinstance(value, dict) and is_failure(value) for value in values)

@@ -44,6 +44,8 @@ class Streamed(Answering):
             on_usage=self._with_cost if wish == "usage" else None,
             form=self.exchange.endpoint.form,
             sequences=call.sequences,
+            secrets=attempt.plan.destination.shortest_secrets,
+            redact=attempt.plan.destination.redacted,
         )
         self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
         self._first_at = self._last_at = 0.0

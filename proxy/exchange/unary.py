@@ -37,6 +37,7 @@ class Unary(Answering):
         super().__init__(attempt, response, body)
         self._hold = hold and response.status in RETRIED
         self._chunks: list[bytes] = []
+        self._failed = False
 
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
@@ -63,7 +64,7 @@ class Unary(Answering):
             await client.end()
             return None
         destination = self.attempt.plan.destination
-        headers, body = destination.told(response.status, passed_headers(response.headers), body)
+        headers, body = destination.told(response.status, passed_headers(response.headers), body, failed=self._failed)
         if self._hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
@@ -78,7 +79,7 @@ class Unary(Answering):
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.answer(answer, self.context)
         refused = status >= 300
-        failed = refused or any(map(_says_failure, values))
+        failed = self._failed = refused or any(map(_says_failure, values))
         if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
             self.stored = note_stored(self.attempt, values)
         if not body and not refused and self.client.gone and self.stops_when_left:

@@ -32,6 +32,7 @@ class UsageWatch:
         self._form = form
         self._several = several
         self._mark = form.usage_mark if reader.hint is None else reader.hint
+        self._also = reader.also
         self._stream = reader.stream(context)
         self._whole: lenient.Answer | None = None
         self._stated_at = 0
@@ -46,7 +47,7 @@ class UsageWatch:
 
     def may_be_in(self, data: bytes) -> bool:
         """Whether there may be usage in `data`: searches of its bytes, no parsing."""
-        return self._mark in data and self._reader.wants(data)
+        return (self._mark in data or (self._also != b"" and self._also in data)) and self._reader.wants(data)
 
     def keep(self, data: bytes) -> None:
         """Keep the stream's first megabyte."""

@@ -107,10 +107,11 @@ def open_books(connection: Connection, name: str, now: int) -> None:
         connection.execute(sa.update(capacities).where(capacities.c.name == name).values(**begin))
 
 
-def end_books(connection: Connection, names: Sequence[str], now: int) -> None:
-    """Those of capacities that are configured no more end now: what is not closed yet still will be."""
+def end_books(connection: Connection, names: Sequence[str], now: int, unkept_since: int) -> None:
+    """Books that nobody keeps any more, as nobody has their capacity in its configuration, end; what was not closed by then is
+    not in them."""
     c = capacities.c
-    gone = sa.update(capacities).where(c.ended_at.is_(None), c.name.not_in(names), c.keeper_until < now)
+    gone = sa.update(capacities).where(c.ended_at.is_(None), c.name.not_in(names), c.keeper_until < unkept_since)
     connection.execute(gone.values(ended_at=now))
 
 

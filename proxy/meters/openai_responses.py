@@ -2,25 +2,31 @@
 
 The usage stands in `response.completed`, `.incomplete` or `.failed`; null before those. Of web search calls only
 `search` actions are billed, not the opening of pages; `tool_usage.web_search.num_requests`, if given, is the bill.
+Some servers leave `output` out of a stream's last event: its calls stand in `response.output_item.done` only.
 Shapes: openai SDK 3.54 `types/responses/response.py` (`ToolUsage`), `response_usage.py`, `types/batch_usage.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pricing.usage import Part
 from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
-from proxy.meters.reader import Context, Reader, first_mapping
+from proxy.meters.reader import Context, Reader, first_mapping, note_asked
 from proxy.meters.tally import Tally, items, mapping, text
 
-# The terminal event is the only one whose usage is not null.
-MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"type"\s*:\s*"response\.(?:completed|incomplete|failed|done)"')
+# The terminal event is the only one whose usage is not null; calls of hosted tools are billed by themselves.
+MARKS = re.compile(
+    rb'"(?:usage|error)"\s*:\s*\{|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|done)"'
+    rb'|(?:web_search|file_search|code_interpreter|shell)_call")'
+)
 
 _OVER = {"failed", "cancelled"}
 _CONTAINER_CALLS = {"code_interpreter_call", "shell_call"}
+_BILLED_CALLS = {"web_search_call", "file_search_call", *_CONTAINER_CALLS}
+_PASSED = "calls that passed"  # in a stream's state: those of its items that are billed, by their id
 DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
 
 
@@ -34,16 +40,18 @@ def responses_reader(dialect: str, own: Host | None = None, facts: Mapping[str, 
         usage = body.get("usage")
         if isinstance(usage, dict):
             read_usage(usage, context, tally, own or host_of(context.provider))
-            _read_tools(body, tally)
+            _read_tools(body, context, tally)
         elif text(body.get("status")) in _OVER:
             tally.found = True  # ended before any work: nothing is billed
+        else:
+            _read_tools(body, context, tally)  # its tokens are unknown, and counted by those who can
 
-    return Reader(dialect, read, fold_event, marks=MARKS, facts=facts or {})
+    return Reader(dialect, read, fold_event, marks=MARKS, also=b"_call", facts=facts or {})
 
 
-def _read_tools(response: Mapping[str, Any], tally: Tally) -> None:
+def _read_tools(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Hosted tools. Hosts that count them in their usage object have added theirs already."""
-    output = [mapping(item) for item in items(response.get("output"))]
+    output = _output(response)
     stated = mapping(response.get("tool_usage"))
     billed = tally.maybe(mapping(stated.get("web_search")), "num_requests")
     if "web_search" not in tally.usage:
@@ -52,9 +60,24 @@ def _read_tools(response: Mapping[str, Any], tally: Tally) -> None:
         tally.add("file_search", sum(item.get("type") == "file_search_call" for item in output))
     tally.add("code_session", len({box for item in output if (box := _container(item))}))
     tools = [mapping(tool) for tool in items(response.get("tools"))]
-    if any((text(tool.get("type")) or "").startswith("web_search_preview") for tool in tools):
+    if _have_preview(tools):
         tally.condition("web_search", "preview")
+    elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
+        note_asked(tally, context, "web_search", "preview")
     _read_image_tool(mapping(stated.get("image_gen")), tools, tally)
+
+
+def _output(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The items of a response, and those that passed in its stream and that it leaves out."""
+    output = [mapping(item) for item in items(response.get("output"))]
+    if passed := mapping(response.get(_PASSED)):
+        kinds = {text(item.get("type")) for item in output}
+        output += [item for item in passed.values() if item["type"] not in kinds]
+    return output
+
+
+def _have_preview(tools: Iterable[Mapping[str, Any]]) -> bool:
+    return any((text(tool.get("type")) or "").startswith("web_search_preview") for tool in tools)
 
 
 def _is_search(item: Mapping[str, Any]) -> bool:
@@ -64,10 +87,13 @@ def _is_search(item: Mapping[str, Any]) -> bool:
 
 
 def _container(item: Mapping[str, Any]) -> str | None:
-    """The container that a call ran in; each is billed once however many calls it serves."""
-    if text(item.get("type")) not in _CONTAINER_CALLS:
+    """The container that a call ran in; each is billed once however many calls it serves. Code runs in none but the
+    provider's, whether it is named or not; a shell may be the client's own."""
+    kind = text(item.get("type"))
+    if kind not in _CONTAINER_CALLS:
         return None
-    return text(item.get("container_id")) or text(mapping(item.get("environment")).get("container_id"))
+    named = text(item.get("container_id")) or text(mapping(item.get("environment")).get("container_id"))
+    return named or ("unnamed" if kind == "code_interpreter_call" else None)
 
 
 def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], tally: Tally) -> None:
@@ -84,7 +110,7 @@ def read_delegated(response: Mapping[str, Any], context: Context, tally: Tally) 
     """Usage of another model's response inside a session, as a part at that model's price."""
     inner = Tally()
     read_usage(mapping(response.get("usage")), context, inner)
-    _read_tools(response, inner)
+    _read_tools(response, context, inner)
     tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
     tally.found = tally.found or inner.found
     return Part(text(response.get("model")) or "unknown-delegated-model", inner.usage) if inner.usage else None
@@ -99,11 +125,24 @@ def _cached_images(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A stream event. Servers that put the response itself, or chat-like chunks, into events are understood too."""
+    if event.get("type") == "response.output_item.done":
+        _note_call(state, event)
+        return
     inner = event if event.get("object") == "response" else event.get("response")
     if isinstance(inner, dict):
         state.update({name: value for name, value in inner.items() if value is not None})
     else:
         fold_chunk(state, event)
+
+
+def _note_call(state: dict[str, Any], event: Mapping[str, Any]) -> None:
+    item = mapping(event.get("item"))
+    if (kind := text(item.get("type"))) not in _BILLED_CALLS:
+        return
+    passed: dict[str, Any] = state.setdefault(_PASSED, {})
+    name = text(item.get("id")) or f"output {event.get('output_index', len(passed))}"
+    kept = ("status", "action", "container_id", "environment")
+    passed[name] = {"type": kind, **{field: item[field] for field in kept if field in item}}
 
 
 responses = responses_reader("openai.responses")

@@ -66,6 +66,7 @@ class Reader:
     marks: finds, in the bytes of an event, what may be usage; events without it need not be parsed.
     hint: stands in every such event, for a search that costs less than that of `marks`; None where that is the word for
         usage in the dialect of the stream. b"": nothing does.
+    also: stands in events that are billed beside the usage (calls of tools); b"": there are none.
     usage_key: where a usage object stands that was cut out of its response.
     facts: conditions that the dialect itself implies (batch results are batch-processed).
     """
@@ -76,6 +77,7 @@ class Reader:
     usage_key: str = "usage"
     marks: re.Pattern[bytes] | None = None
     hint: bytes | None = None
+    also: bytes = b""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, response: object, context: Context = NO_CONTEXT) -> Reading:
@@ -152,7 +154,7 @@ class StreamReader:
     def finish(self) -> Reading:
         """What the stream said, however it ended. May be called again after more events."""
         reading = self._reader.whole(self._state, self._context)
-        if reading.source != "none" or self._last is None:
+        if reading.source != "none" or reading.usage or self._last is None:
             return reading
         if self._failed:  # an error before any work is known to cost nothing
             return reading if self._wrote else reading._replace(source="provider")

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from proxy.money import usd_text
+from proxy.seldom import seldom_tracebacks
 
 _QUIET = ("uvicorn.error", "alembic", "asyncio")
 
@@ -40,6 +41,7 @@ def set_up() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(seldom_tracebacks)
 
 
 def call_logger(sample: float) -> Callable[[Sequence[Mapping[str, Any]]], None]:

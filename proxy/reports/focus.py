@@ -7,7 +7,7 @@ provider's own sum, a correction, a share of a machine) is a charge without a Sk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -82,13 +82,20 @@ class _Line(NamedTuple):
 Charges = dict[Kind, Amount]
 
 
-def charges(engine: Engine, since: int, until: int, tags: Sequence[str] = ()) -> Charges:
-    """Of all entries that began in [since, until). tags: labels that tell charges apart too."""
+def utc_day(at_us: int) -> int:
+    return at_us - at_us % DAY_US
+
+
+def charges(
+    engine: Engine, since: int, until: int, tags: Sequence[str] = (), day_of: Callable[[int], int] = utc_day
+) -> Charges:
+    """Of all entries that began in [since, until). tags: labels that tell charges apart too. day_of: where the day of an
+    instant begins; idle machines go by days of UTC."""
     found: Charges = {}
     with reading(engine).connect() as connection:
         for row in _entries(connection, since, until):
             owner = _owner(row, tags)
-            for kind, nanousd, quantity, tokens in _parts(row, owner):
+            for kind, nanousd, quantity, tokens in _parts(row, owner, day_of(row["started_at"])):
                 amount = found.setdefault(kind, Amount())
                 amount.nanousd += nanousd
                 amount.quantity += quantity
@@ -114,9 +121,8 @@ def _owner(row: Mapping[str, Any], tags: Sequence[str]) -> Owner:
 _Part = tuple[Kind, int, Decimal, int]
 
 
-def _parts(row: Mapping[str, Any], owner: Owner) -> Iterator[_Part]:
+def _parts(row: Mapping[str, Any], owner: Owner, day_at: int) -> Iterator[_Part]:
     """kind, nano-USD, quantity, tokens."""
-    day_at = row["started_at"] - row["started_at"] % DAY_US
     model = row["model"] or row["model_requested"]
     cost = row["cost_nanousd"]
     lines = _lines(row["cost_lines"]) if row["kind"] == "attempt" and cost is not None else []

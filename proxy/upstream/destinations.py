@@ -27,6 +27,7 @@ def translate_socket(data_dir: str) -> str:
 class Destination:
     """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads.
 
+    secrets: what its answers must not tell; shortest_secrets: one of these is in whatever holds any of them.
     translated: it is asked through the translator, which hands back what the provider's own bytes said of usage.
     """
 
@@ -37,6 +38,7 @@ class Destination:
     first_byte_timeout_s: float
     base_url: str
     secrets: tuple[bytes, ...] = ()
+    shortest_secrets: tuple[bytes, ...] = ()
     translated: bool = False
 
     @property
@@ -45,14 +47,18 @@ class Destination:
         return TRANSLATED_TOKENS if self.translated else 0
 
     def told(
-        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, failed: bool = False
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """An answer as clients get it: an error without our own credentials, for some upstreams repeat what they got."""
-        if status < 400:
-            return headers, body
-        return [(name, self._redacted(value)) for name, value in headers], self._redacted(body)
+        """An answer as clients get it: an error without our own credentials, for some upstreams repeat what they got.
 
-    def _redacted(self, data: bytes) -> bytes:
+        failed: it says that it is an error, whatever its status.
+        """
+        if status < 400 and not failed:
+            return headers, body
+        return [(name, self.redacted(value)) for name, value in headers], self.redacted(body)
+
+    def redacted(self, data: bytes) -> bytes:
+        """`data` without our own credentials."""
         for secret in self.secrets:
             data = data.replace(secret, b"[redacted]")
         return data
@@ -90,7 +96,8 @@ def destinations_of(
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 base_url=base_url,
-                secrets=_secrets(row.api_key, row.headers),
+                secrets=(secrets := _secrets(row.api_key, row.headers)),
+                shortest_secrets=_shortest(secrets),
             )
     return destinations
 
@@ -118,7 +125,8 @@ def _translation(config: Config, name: str, row: Upstream, client: UpstreamClien
         bills_after_disconnect=row.bills_hung_up(name),
         first_byte_timeout_s=row.first_byte_timeout_s,
         base_url=row.base_url,
-        secrets=_secrets(row.api_key, {**row.headers, **hidden}),
+        secrets=(secrets := _secrets(row.api_key, {**row.headers, **hidden})),
+        shortest_secrets=_shortest(secrets),
         translated=True,
     )
 
@@ -133,6 +141,10 @@ def _secrets(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ..
     words = [word for value in values for word in (value, value.rpartition(" ")[2]) if len(word) >= _LEAST_SECRET]
     spellings = {form for word in words for form in (word.encode("utf-8"), word.encode("latin-1", "replace"))}
     return tuple(sorted(spellings, key=len, reverse=True))
+
+
+def _shortest(secrets: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(one for one in secrets if not any(other in one for other in secrets if other != one))
 
 
 def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapping[str, str], *, local: bool) -> bytes:

@@ -330,6 +330,12 @@ _BOUNDED = {
     ("asking.py", "answer"): "64 KB at most",
     ("limits.py", "answer"): "1 MB at most, of a server of one's own, once a minute",
     ("connect.py", "_answer"): "a proxy's head, bounded there",
+    ("uploads.py", ""): "a form's fields: _MAX_FIELDS_BYTES",
+    ("uploads.py", "collected"): "a bytearray",
+    ("asking.py", "body"): "a bytearray",
+    ("reads.py", "collected"): "a bytearray",
+    ("uploads.py", "head"): "of one field, from parts that are bounded",
+    ("multipart_stream.py", "_rest"): "what one piece leaves: a head, or a boundary that may have begun",
 }
 
 

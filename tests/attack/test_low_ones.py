@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from proxy import seldom
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.model import Server
 from proxy.control.api.auth import Guard
+from proxy.seldom import Seldom
 from proxy.sessions.known_clients import canonical, find
 from tests.flow.house import Answer, Build
 
@@ -89,6 +92,65 @@ async def test_an_upstreams_error_does_not_tell_our_secrets(build: Build, status
     assert b"secret" not in got.body
     assert b"dXNl" not in got.body
     assert "secret" not in got.headers["x-ratelimit-reset"]
+
+
+ERRORS = {
+    "OpenAI": 'data: {"error": {"message": "no such key: %s, sorry"}}',
+    "Anthropic": 'event: error\ndata: {"type": "error", "error": {"type": "authentication_error", "message": "%s, sorry"}}',
+    "Responses": 'data: {"type": "response.failed", "response": {"object": "response", "status": "failed", "x": "%s, sorry"}}',
+    "FastAPI": 'data: {"detail": "no such key: %s, sorry"}',
+    "DashScope": 'data: {"code": "InvalidApiKey", "message": "%s, sorry"}',
+    "text": "event: error\ndata: no such key: %s, sorry",
+    "comment": ": no such key: %s, sorry",
+}
+TOLD = ["sk-upstream-secret", "Bearer sk-upstream-secret", "Basic dXNlcjpwYXNzd29yZA=="]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.parametrize("told", TOLD)
+@pytest.mark.parametrize("before", [b"", b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'])
+async def test_an_error_in_a_stream_does_not_tell_our_secrets(
+    build: Build, name: str, told: str, before: bytes
+) -> None:
+    event = (ERRORS[name] % told).encode() + b"\n\n"
+    for pieces in ([before + event], [before + event[:40], event[40:]]):
+        got = await build(upstreams=SECRETS).ask(Answer(*pieces, kind=b"text/event-stream"), stream=True)
+        assert (got.status, b"sorry" in got.body) == (200, True)
+        assert b"secret" not in got.body
+        assert b"dXNl" not in got.body
+
+
+@pytest.mark.parametrize("told", TOLD)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_error_of_status_200_does_not_tell_our_secrets(build: Build, told: str, stream: bool) -> None:
+    body = orjson.dumps({"error": {"message": f"no such key: {told}, sorry"}})
+    kind = b"text/event-stream" if stream else b"application/json"
+    got = await build(upstreams=SECRETS).ask(Answer(body, kind=kind), stream=stream)
+    assert b"sorry" in got.body
+    assert b"secret" not in got.body
+    assert b"dXNl" not in got.body
+
+
+async def test_what_a_model_wrote_is_passed_on_as_it_is(build: Build) -> None:
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "sk-upstream-secret"}}]}\n\n'
+    got = await build(upstreams=SECRETS).ask(Answer(event, kind=b"text/event-stream"), stream=True)
+    assert event in got.body
+
+
+async def test_a_fault_of_ours_is_told_once_a_minute_with_its_count(
+    build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house, now = build(), 0.0
+    faults = Seldom(logging.getLogger("taximeter.faults"), logging.ERROR, lambda: now)
+    monkeypatch.setattr(seldom, "FAULTS", faults)
+    monkeypatch.setattr(house.plane.keys, "identify", lambda *_: {}["what a client said"])
+    for _ in range(50):
+        assert (await house.ask()).status == 500
+    assert caplog.text.count("Traceback") == 1
+    now = 61.0
+    faults.tell()
+    assert caplog.messages[-1].endswith(": 49 times more in 61 s")
+    assert "what a client said" not in caplog.messages[-1]
 
 
 async def test_an_error_without_end_is_cut(build: Build) -> None:

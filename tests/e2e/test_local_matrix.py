@@ -132,7 +132,8 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def usage_of(entry: dict[str, Any]) -> Counters:
     used = {unit: int(count) for unit, count in entry["usage"].items()}
-    return Counters(used.get("input", 0), used.get("cache_read", 0), used.get("output", 0))
+    computed = sum(count for unit, count in used.items() if unit == "input" or unit.startswith("cache_write"))
+    return Counters(computed, used.get("cache_read", 0), used.get("output", 0))
 
 
 def _whole(rig: Rig, name: str, text: str, session: str, **fields: Any) -> None:
@@ -203,6 +204,10 @@ def test_a_stream_that_is_left_costs_what_the_server_had_counted(rig: Rig, name:
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
     assert counted.predicted < 800
+    if (rig.server.provider, name) == ("vllm", "responses"):  # the one stream that states nothing before its end
+        assert entry["usage_source"] == "estimated"
+        assert abs(counted.prompt + counted.cached - used.prompt - used.cached) <= 10
+        return
     # It computes some steps that nobody gets: two, or as many as a busy machine takes to tell it.
     assert -2 <= counted.predicted - used.predicted <= 100
     assert used.prompt + used.cached == counted.prompt + counted.cached
@@ -214,16 +219,18 @@ def test_who_leaves_before_anything_came_stops_the_server(rig: Rig, name: str, s
     """In prefill of a long prompt, when the server has begun with it: charged is the prompt, and of a whole answer what may
     have been written by then; never the ceiling."""
     before, session, kind = rig.counters(), rig.session(), KINDS[name]
-    text = f"{session} {LONG}"
-    talking = Talking(rig, kind, session, kind.body(text, 500) | {"stream": stream})
+    # vLLM's model of two layers reads 1,400 tokens in no time: it is left while it writes, of which it has more to do.
+    in_prefill = rig.server.provider == "llama.cpp"
+    text, cap = (f"{session} {LONG}", 500) if in_prefill else (f"{session} {STORY}", 1900)
+    talking = Talking(rig, kind, session, kind.body(text, cap) | {"stream": stream})
     eventually(lambda: _busy(rig), bool)
     talking.leave()
     entry, counted = rig.entry(session), rig.settled_counters(before)
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
-    assert counted.predicted < 100  # it stopped
-    # The two layers of vLLM's model have read a long prompt before anybody can leave.
-    assert used.predicted == 0 if stream and rig.server.provider == "llama.cpp" else used.predicted < 200
+    assert counted.predicted < (100 if in_prefill else cap)  # it stopped
+    if in_prefill:
+        assert used.predicted == 0 if stream else used.predicted < 200
     assert counted.prompt <= rig.server.context_tokens
     assert used.prompt + used.cached <= rig.server.context_tokens
 
@@ -314,7 +321,7 @@ def test_what_it_costs_at_each_number_of_calls_at_once(rig: Rig) -> None:
         before = {level["calls_at_once"]: level for level in _levels(rig)}
         began = time.monotonic()
         with ThreadPoolExecutor(calls) as pool:
-            list(pool.map(lambda _: _whole(rig, "chat", f"{rig.session()}: {STORY}", rig.session()), range(calls)))
+            list(pool.map(lambda _: _written(rig), range(calls)))
         wall = time.monotonic() - began
         after = {level["calls_at_once"]: level for level in _levels(rig)}
         level, was = after.get(calls), before.get(calls)
@@ -325,6 +332,11 @@ def test_what_it_costs_at_each_number_of_calls_at_once(rig: Rig) -> None:
             assert seconds <= wall + 0.5
         else:
             assert calls > 1  # a busy machine may not have had them all at once
+
+
+def _written(rig: Rig) -> None:
+    tokens = 400 if rig.server.provider == "vllm" else CAP
+    _whole(rig, "chat", f"{rig.session()}: {STORY}", rig.session(), max_tokens=tokens)
 
 
 def _levels(rig: Rig) -> list[dict[str, Any]]:

@@ -288,6 +288,26 @@ async def test_a_responses_stream_ends_with_or_without_usage(build: Build, name:
     assert (told.body, end_of(house)["outcome"]) == (body, "ok")
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("usage", [TOLD, None])
+async def test_a_search_is_billed_streamed_and_whole(build: Build, streamed: bool, usage: Any) -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    text = {"type": "message", "id": "m_1", "content": [{"type": "output_text", "text": "hello"}]}
+    at_openai = {"base_url": "http://127.0.0.1:1/v1", "provider": "openai"}
+    house = build(upstreams={"up": at_openai}, models={"m": {"upstream": "up", "model": "gpt-4o"}}, prices=[])
+    body = named({"type": "response.output_item.done", "output_index": 0, "item": search})
+    body += named({"type": "response.output_text.delta", "delta": "hello"})
+    body += named({"type": "response.completed", "response": RESPONSE | {"usage": usage}})
+    if not streamed:
+        body = json.dumps(RESPONSE | {"output": [search, text], "usage": usage}).encode()
+    told = await asked(house, body, stream=streamed, path="/v1/responses")
+    assert told.status == 200, told.body
+    end = end_of(house)
+    assert (end["usage"]["web_search"], end["status"]) == (1, "settled")
+    costs = {line["unit"]: Decimal(line["cost_usd"]) for line in end["cost_lines"]}
+    assert costs["web_search"] == Decimal("0.01")
+
+
 @pytest.mark.parametrize("missing", ["message_stop", "nothing"])
 async def test_a_message_that_has_said_why_it_stops_is_whole(build: Build, missing: str) -> None:
     house = build(upstreams=DIALECTS)

@@ -49,6 +49,13 @@ def _config(folder: Path, provider_port: int) -> dict[str, Any]:
             row[4]: {"upstream": row[3], "context_tokens": 200_000, "max_output_tokens": 16_000} for row in KEYS.values()
         },
         "prices": [{"provider": "vllm", "model": "*", "input": "0.10", "output": "0.40"}],
+        "capacity": [
+            {
+                "name": "h100-pool", "upstreams": ["vllm"], "usd_per_hour": "2.50", "units": 2,
+                "power": {"watts": 700, "idle_watts": 80}, "co2": {"country": "DEU"},
+                "compare": ["openai/gpt-5-mini", "deepseek/deepseek-chat"],
+            },
+        ],
         "on_unpriced": "allow",
         "guards": {"loop": {"repeats": 5, "within_s": 120}},
         "keys": [{"name": name, "key": f"sk-virtual-{name}"} | ({"team": row[0]} if row[0] else {}) for name, row in KEYS.items()],

@@ -35,7 +35,7 @@ def capacities(question: Annotated[CapacityQuestion, Query()], state: Control) -
     return Page(items=[_report(state, row, question) for row in state.config().capacity])
 
 
-@router.get("/capacity/{name}", responses=NOT_FOUND)
+@router.get("/capacity/{name:path}", responses=NOT_FOUND)
 def capacity(name: str, question: Annotated[CapacityQuestion, Query()], state: Control) -> CapacityShown:
     """One capacity."""
     for row in state.config().capacity:

@@ -21,6 +21,7 @@ from proxy.reports.margin_answer import MarginShown, margin_answer
 from proxy.reports.month import MonthQuestion, mark_up_of
 from proxy.reports.month_answer import MonthShown, month_answer
 from proxy.reports.months import before, month_at, month_named
+from proxy.reports.reconcile_answer import ReconcileShown
 from proxy.reports.reprice import reprice as find_repricings
 from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
@@ -115,6 +116,13 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
         zone=zone,
     )
     return _formed(month_answer(state.engine, asked, now), question)
+
+
+@router.get("/reconcile", response_model=ReconcileShown)
+def reconcile(question: Annotated[ReportQuestion, Query()]) -> Any:
+    """A provider's export is a file: `taximeter report reconcile PROVIDER FILE` compares it. Here it is always a 400."""
+    zone_named(question.tz)
+    raise BadQuestion("a provider's export is needed: run `taximeter report reconcile PROVIDER FILE` beside the server")
 
 
 @router.get("/reprice", response_model=RepriceShown)

@@ -44,6 +44,7 @@ log = logging.getLogger("taximeter.capacity")
 _TICK_S = 2.0
 _ASK_EVERY_US = 5_000_000
 _KEEP_US = 15_000_000
+_ENDED_AFTER_US = 300_000_000  # what nobody has configured for so long has ended; a restart takes less
 _GAP_US = 30_000_000  # a process that says nothing for so long (or whose clock jumped) has not looked
 _LOOK_BACK_US = 7 * 86_400_000_000  # after a start: shares of so long may not have become prices
 _REMEMBERED_US = 30 * 86_400_000_000
@@ -159,7 +160,7 @@ class Keeper:
                 if keep(connection, row.name, self._instance, now, now + _KEEP_US):
                     kept.append(row.name)
             if complete_until != EVER:
-                end_books(connection, [row.name for row in configured], now - _KEEP_US)
+                end_books(connection, [row.name for row in configured], now, now - _ENDED_AFTER_US)
             forget(connection, now - _REMEMBERED_US)
         self._life = life
         self._capacities = {name: self._capacities.get(name) or _Kept() for name in kept}
@@ -232,6 +233,10 @@ class Keeper:
             if not self._is_behind(connection, row.name, now):
                 return
         until = final_until(known, now, self._config().server.max_call_s * 1_000_000)
+        kept = self._capacities[row.name]
+        for watched in (kept.server, kept.meter):  # what answers is read once more before a minute is closed
+            if watched.last is not None and not watched.problem and now - watched.last.at < _GAP_US:
+                until = min(until, watched.last.at)
         book = self.book.with_operator(self._config().operator_prices())
         elsewhere = prices_of(book, row.compare, now // 1_000_000)
         while not self._stopping.is_set():

@@ -105,13 +105,13 @@ async def ask(plane: Plane, job: Job) -> None:
 
 async def whole(response: Response) -> Answer | None:
     """An answer as JSON; None where it is none, or too long."""
-    body = b""
+    body = bytearray()
     while data := await response.read():
         body += data
         if len(body) > _MAX_ANSWER_BYTES:
             response.abort()
             return None
-    return answer_of(response, body)
+    return answer_of(response, bytes(body))
 
 
 def answer_of(response: Response, body: bytes) -> Answer | None:

@@ -108,10 +108,10 @@ async def relay(client: Client, destination: Destination, response: Response) ->
     body = plain(response)
     headers = passed_headers(response.headers)
     if response.status >= 400:
-        held = b""
+        collected = bytearray()
         while data := await body.read():
-            held += data[: _HELD_BYTES - len(held)]
-        headers, held = destination.told(response.status, headers, held)
+            collected += data[: _HELD_BYTES - len(collected)]
+        headers, held = destination.told(response.status, headers, bytes(collected))
         await client.respond(response.status, headers, held)
         return
     await client.start(response.status, headers)
@@ -125,12 +125,13 @@ async def relay(client: Client, destination: Destination, response: Response) ->
 
 async def _read(plane: Plane, job: Job, client: Client, destination: Destination, response: Response) -> None:
     """What a job says of itself, held until its end is on disk."""
-    body, held = plain(response), b""
+    body, collected = plain(response), bytearray()
     while data := await body.read():
-        held += data
-        if len(held) > _HELD_BYTES:
+        collected += data
+        if len(collected) > _HELD_BYTES:
             response.abort()
             raise UpstreamError("protocol", "the upstream's answer is too long", sent=True)
+    held = bytes(collected)
     answer = answer_of(response, held)
     if answer is not None:
         await seen(plane, job, answer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 
 import orjson
@@ -69,7 +70,7 @@ class _Form:
     def __init__(self, client: Client, limit: int) -> None:
         self._pieces = client.pieces(limit)
         self._reader = FormReader()
-        self._waiting: list[Part | bytes] = []
+        self._waiting: deque[Part | bytes] = deque()
         self.fields: dict[str, bytes] = {}
         self.file: Part | None = None
         self._last: str | None = None
@@ -117,8 +118,8 @@ class _Form:
             piece = await anext(self._pieces, None)
             if piece is None:
                 return None
-            self._waiting = self._reader.feed(piece)
-        return self._waiting.pop(0)
+            self._waiting.extend(self._reader.feed(piece))
+        return self._waiting.popleft()
 
 
 class _Upload:
@@ -296,11 +297,12 @@ class _Upload:
         return Attempt.of(exchange, plan)
 
     async def _answer(self, attempt: Attempt, response: Response, destination: Destination) -> None:
-        body = b""
+        collected = bytearray()
         while data := await response.read():
-            body += data
-            if len(body) > _MAX_ANSWER_BYTES:
+            collected += data
+            if len(collected) > _MAX_ANSWER_BYTES:
                 response.abort()
+        body = bytes(collected)
         answer = answer_of(response, body)
         file_id = answer.body.get("id") if answer is not None and response.status < 300 else None
         stored = self._note(attempt, file_id) if isinstance(file_id, str) else ()

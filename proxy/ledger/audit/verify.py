@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 from pricing.units import is_token
 from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
+from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
 from proxy.ledger.audit.entries import correction_problem, problem_of
 from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
@@ -109,6 +110,8 @@ def verify(
                     report.counted["spool records"] = check_spool(connection, spool, report.entries_since_at)
             except Differs as found:
                 report.difference = found.difference
+            except CapacityDiffers as found:
+                report.difference = Difference(found.where, found.what)
             except SpoolDiffers as found:
                 report.difference = Difference(found.where, found.what)
     finally:
@@ -141,6 +144,7 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
     report.counted["roll-up rows"] = rows
     _check_days(connection)
     report.counted["metric series"] = _check_metrics(connection, report)
+    report.counted["capacity minutes"] = check_capacities(connection, since)
 
 
 # Entries

@@ -165,7 +165,7 @@ def test_books_begin_and_go_on_in_the_middle_of_a_minute(database: str) -> None:
         open_books(connection, POOL, MORNING + 50_000_000)  # they are begun
     finish(engine, MORNING + 2 * MINUTE_US)
     with writing(engine).begin() as connection:
-        end_books(connection, [], MORNING + 2 * MINUTE_US)
+        end_books(connection, [], MORNING + 2 * MINUTE_US, MORNING + 2 * MINUTE_US)
         open_books(connection, POOL, MORNING + 10 * MINUTE_US + 30_000_000)
     finish(engine, MORNING + 11 * MINUTE_US)
 

@@ -71,3 +71,10 @@ def test_focus_is_csv_unless_another_form_is_asked_for(control: Control) -> None
     assert sheet.headers["content-type"] == "text/csv; charset=utf-8"
     assert "PublisherName" in sheet.text.split("\r\n", 1)[0]
     assert too_long.status_code == 400
+
+
+def test_reconcile_needs_a_file(control: Control) -> None:
+    answer = control.client.get("/api/reports/reconcile")
+
+    assert answer.status_code == 400
+    assert "taximeter report reconcile PROVIDER FILE" in answer.json()["error"]["message"]

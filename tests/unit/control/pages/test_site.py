@@ -10,11 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from proxy.control.pages.door import COOKIE
 from proxy.control.pages.site import ACTIONS, PAGES
-from proxy.ledger import keys, raises
+from proxy.ledger import keys, raises, schema
+from proxy.ledger.database import writing
 from tests.unit.control.conftest import ADMIN_KEY, Control
 
 SINCE = "since=2026-11-23&until=2026-11-26"
@@ -194,6 +196,34 @@ def test_a_capacitys_numbers_are_the_apis(control: Control) -> None:
     assert control.client.get("/capacity?by=weather").status_code == 400
 
 
+def test_a_job_leads_to_its_call_and_an_overdue_one_is_marked(control: Control) -> None:
+    entry = control.get("/api/requests", limit=1)["items"][0]["id"]
+    row = {
+        "id": entry,
+        "digest": "d",
+        "api": "openai_videos",
+        "operation": "video",
+        "created_at": 1_795_392_000_000_000,
+    }
+    row |= {"deadline_at": 1_795_392_060_000_000, "ask_at": None, "reserved_nanousd": 500_000_000, "record": "{}"}
+    row |= {"state": "running", "ended": False, "ended_at": None, "revision": 0, "cost_nanousd": None, "settled": None}
+    with writing(control.engine).begin() as connection:
+        connection.execute(sa.insert(schema.jobs), row)
+    try:
+        (shown,) = rows_of(control, "/jobs?csv=jobs&state=running")
+        assert (shown["operation"], shown["state"], shown["reserved_usd"], shown["cost_usd"]) == (
+            "video",
+            "overdue",
+            "0.5",
+            "",
+        )
+        assert f'href="/calls/{entry}"' in control.client.get("/jobs").text
+        assert rows_of(control, "/jobs?csv=jobs&state=settled") == []
+    finally:
+        with writing(control.engine).begin() as connection:
+            connection.execute(sa.delete(schema.jobs))
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
@@ -214,6 +244,9 @@ def test_a_capacitys_numbers_are_the_apis(control: Control) -> None:
         ("/sessions?next=nowhere", 400, "no place"),
         ("/budgets/none", 404, "no budget"),
         ("/models?filter.x=1", 400, "filter.x"),
+        ("/jobs?filter.x=1", 400, "filter.x"),
+        ("/jobs?state=lost", 400, "state"),
+        ("/jobs?state=running", 200, "There is no such job."),
     ],
 )
 def test_what_makes_no_sense_is_told_on_a_page(control: Control, path: str, status: int, said: str) -> None:

@@ -1,0 +1,57 @@
+"""`taximeter report reconcile`: ours against a provider's own export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pricing.load import load_book
+from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.output import FormatOption, answer, fail
+from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
+from proxy.config.own_prices import priced_by
+from proxy.reports.calendar import zone_named
+from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer, tolerance_of
+from proxy.times import moment, now_s
+
+app = new_app()
+
+
+@app.command("reconcile")
+def reconcile(
+    *,
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="As upstreams name it: openai, anthropic, …")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Its export.")],
+    tolerance: Annotated[str, typer.Option(help="Exit 1 where more of the provider's sum is unexplained.")] = "0.5%",
+    since: SinceOption = None,
+    until: UntilOption = None,
+    zone: ZoneOption = "UTC",
+    config: ConfigOption = None,
+    form: FormatOption = "table",
+) -> None:
+    """Compare with the provider's own figures, by day, model and line; name what makes the difference, and what nothing does.
+
+    FILE is what OpenAI's costs or usage API, Anthropic's cost, usage or Claude Code report or OpenRouter's activity gave (JSON;
+    several pages as a list), OpenRouter's CSV, or any provider's FOCUS CSV. --timezone: whose days the provider counts.
+    """
+    with asked(form):
+        most, now = tolerance_of(tolerance), now_s()
+        try:
+            text = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
+        settings = config_of(config)
+        question = ReconcileQuestion(
+            provider,
+            text,
+            moment(since, now) if since else None,
+            moment(until, now) if until else None,
+            zone_named(zone),
+        )
+        with opened(settings) as engine:
+            found = reconcile_answer(engine, priced_by(settings, load_book()), question)
+    answer(found.answer, form)
+    if found.share > most:
+        raise fail(f"more than {tolerance} is unexplained")

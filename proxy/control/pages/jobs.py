@@ -1,0 +1,80 @@
+"""`/jobs`: calls that are billed when they end (videos, batches, predictions), running, settled, or never heard of again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, get_args
+
+from proxy.control.pages import view
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.reports.jobs import State, list_jobs
+from proxy.times import BadQuestion
+
+_SHOWN = 50
+
+
+def show(asked: Asked) -> Shown:
+    """The latest first; `?state=`, `?filter.team=`. Raises `BadQuestion`."""
+    address = asked.address
+    filters = dict(address.filters)
+    if wrong := [name for name in filters if name != "team"]:
+        raise BadQuestion(f"filter.{wrong[0][:60]}: jobs are filtered by team")
+    chosen = address.get("state")
+    state: State | None = next((name for name in get_args(State) if name == chosen), None)
+    if chosen and state is None:
+        raise BadQuestion(f"state: {chosen[:40]!r} is none of {', '.join(get_args(State))}")
+    rows = list_jobs(
+        asked.state.engine,
+        now_us=asked.now_us,
+        limit=_SHOWN + 1,
+        before=address.get("next") or None,
+        state=state,
+        team=filters.get("team"),
+    )
+    more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
+    columns = [
+        Column("created", "Created", "moment"),
+        Column("operation", "What", "text"),
+        Column("state", "", "mark"),
+        Column("model", "Model", "name"),
+        Column("key", "Key", "name"),
+        Column("team", "Team", "name"),
+        Column("ended", "Ended", "moment"),
+        Column("deadline", "Deadline", "moment"),
+        Column("reserved", "Reserved", "usd"),
+        Column("cost", "Cost", "usd"),
+    ]
+    table = Table(
+        "jobs", "Jobs", columns, [_row(row) for row in rows[:_SHOWN]], more=more, empty="There is no such job."
+    )
+    states = [("all", str(address.without("state", "next")), not chosen)]
+    states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]
+    return Shown("jobs", "Jobs", {"states": states}, (table,), api="/api/jobs")
+
+
+_MARKS = {"running": "plain", "settled": "good", "unconfirmed": "warn"}
+
+
+def _row(job: dict[str, Any]) -> Row:
+    call = f"/calls/{view.part(job['id'])}"
+    cells = {
+        "created": _us(job["created_at"]),
+        "operation": job["operation"],
+        "state": ("bad", "overdue") if job["overdue"] else (_MARKS[job["state"]], job["state"]),
+        "model": job["model"],
+        "key": job["key"],
+        "team": job["team"],
+        "ended": _us(job["ended_at"]),
+        "deadline": _us(job["deadline_at"]),
+        "reserved": nano(job["reserved_usd"]),
+        "cost": nano(job["cost_usd"]),
+    }
+    return Row(cells, {"created": call, "cost": call, "reserved": call})
+
+
+def _us(text: str | None) -> int | None:
+    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1e6)
+
+
+PAGE = Page("/jobs", "Jobs", show, ranged=False, jump="w")

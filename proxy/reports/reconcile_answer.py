@@ -1,0 +1,154 @@
+"""Ours against theirs, as it leaves."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.engine import Engine
+
+from pricing.book import Book
+from proxy.money import usd_text
+from proxy.reports.answers import About, Answer, about
+from proxy.reports.reconcile import reconcile, span_of
+from proxy.reports.spend import entries_since
+from proxy.reports.statement import read_statement
+from proxy.times import BadQuestion, rfc3339
+
+_COLUMNS = ("day", "model", "line_item", "ours_usd", "theirs_usd", "difference_usd", "causes", "unexplained_usd")
+
+
+class ReconcileQuestion(NamedTuple):
+    """since, until: epoch microseconds; None: as far as the file goes. zone: whose days the provider counts."""
+
+    provider: str
+    text: str
+    since: int | None = None
+    until: int | None = None
+    zone: ZoneInfo = ZoneInfo("UTC")
+
+
+class Cause(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    usd: str
+
+
+class ReconcileItem(BaseModel):
+    """difference_usd: theirs less ours. line_item: null: the file does not tell lines apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    day: str
+    model: str | None
+    line_item: str | None
+    ours_usd: str
+    theirs_usd: str
+    difference_usd: str
+    causes: list[Cause]
+    unexplained_usd: str
+
+
+class ReconcileShown(BaseModel):
+    """unexplained_usd: of all lines, without regard to signs. causes: of all lines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    items: list[ReconcileItem]
+    ours_usd: str
+    theirs_usd: str
+    difference_usd: str
+    causes: list[Cause]
+    unexplained_usd: str
+    about: About
+
+
+class Reconciled(NamedTuple):
+    """share: what is unexplained, of what the provider says (of ours where it says nothing)."""
+
+    answer: Answer
+    share: Fraction
+
+
+def tolerance_of(text: str) -> Fraction:
+    """`0.5%`, or a share such as 0.005. Raises `BadQuestion`."""
+    try:
+        value = Decimal(text.strip().removesuffix("%"))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0:
+        raise BadQuestion(f"{text!r} is no tolerance: write one such as 0.5%")
+    return Fraction(value) / (100 if text.strip().endswith("%") else 1)
+
+
+def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion) -> Reconciled:
+    """Raises `BadQuestion`."""
+    provider = book.catalog.canonical(question.provider)
+    statement = read_statement(question.text, provider, question.zone)
+    begins, ends = span_of(statement, question.zone)
+    begins = begins if question.since is None else max(begins, question.since)
+    ends = ends if question.until is None else min(ends, question.until)
+    if begins >= ends:
+        raise BadQuestion("the file has nothing of that time")
+    found = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
+    items, totals = [], dict[str, Fraction]()
+    for (day, model, line), cell in found.cells.items():
+        for name, amount in cell.causes.items():
+            totals[name] = totals.get(name, Fraction(0)) + amount
+        items.append(
+            ReconcileItem(
+                day=day,
+                model=model,
+                line_item=line,
+                ours_usd=usd_text(cell.ours),
+                theirs_usd=_usd(cell.theirs),
+                difference_usd=_usd(cell.difference),
+                causes=_causes(cell.causes),
+                unexplained_usd=_usd(cell.left),
+            )
+        )
+    kept = entries_since(engine)
+    caveats = (
+        [f"entries before {rfc3339(kept)} are deleted, and in none of our figures"] if kept and kept > begins else []
+    )
+    if all(line.usd is None for line in statement.lines):
+        caveats.append("the file has no amounts: its quantities are valued at what they cost us")
+    caveats += [f"without a value: {name}" for name in found.unvalued]
+    shown = ReconcileShown(
+        items=items,
+        ours_usd=usd_text(found.ours),
+        theirs_usd=_usd(found.theirs),
+        difference_usd=_usd(found.theirs - found.ours),
+        causes=_causes(totals),
+        unexplained_usd=_usd(found.unexplained),
+        about=about(begins, ends, question.zone.key, [statement.shape, "the ledger's entries and cost lines"], caveats),
+    )
+    whole = abs(found.theirs) or Fraction(abs(found.ours))
+    share = found.unexplained / whole if whole else Fraction(0)
+    return Reconciled(Answer(shown, _rows(items), _COLUMNS, _said(shown, share)), share)
+
+
+def _rows(items: list[ReconcileItem]) -> list[dict[str, str | None]]:
+    return [
+        item.model_dump(exclude={"causes"}) | {"causes": ", ".join(f"{one.name} {one.usd}" for one in item.causes)}
+        for item in items
+    ]
+
+
+def _said(shown: ReconcileShown, share: Fraction) -> list[str]:
+    totals = f"Ours {shown.ours_usd}, theirs {shown.theirs_usd}: {shown.difference_usd} USD"
+    causes = "".join(f"; {one.name} {one.usd}" for one in shown.causes)
+    left = f"{shown.unexplained_usd} USD unexplained, {float(share * 100):.4f} % of theirs"
+    return [f"{totals}{causes}.", f"{left}.", *(f"{caveat[0].upper()}{caveat[1:]}." for caveat in shown.about.caveats)]
+
+
+def _causes(causes: dict[str, Fraction]) -> list[Cause]:
+    return [Cause(name=name, usd=_usd(amount)) for name, amount in causes.items() if round(amount)]
+
+
+def _usd(nanousd: Fraction) -> str:
+    return usd_text(round(nanousd))

@@ -1,0 +1,70 @@
+"""Calls of hosted tools in Responses: billed by the call, read alike from a whole answer and from a stream, whatever the
+stream's last event leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from pricing.usage import Reading
+from proxy.meters import Context, reader
+
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+CALLS = [
+    {"type": "web_search_call", "id": "a", "status": "completed", "action": {"type": "search", "query": "x"}},
+    {"type": "web_search_call", "id": "b", "status": "completed", "action": {"type": "open_page", "url": "x"}},
+    {"type": "web_search_call", "id": "c", "status": "failed", "action": {"type": "search", "query": "x"}},
+    {"type": "file_search_call", "id": "d", "status": "completed", "queries": ["x"]},
+    {"type": "code_interpreter_call", "id": "e", "status": "completed", "code": "1", "container_id": "cntr_1"},
+    {"type": "code_interpreter_call", "id": "f", "status": "completed", "code": "2", "container_id": "cntr_1"},
+    {"type": "message", "id": "g", "content": [{"type": "output_text", "text": "a web_search_call"}]},
+]
+BILLED = {"web_search": 1, "file_search": 1, "code_session": 1}
+TOKENS = {"input": 1000, "output": 100}
+DONE = [{"type": "response.output_item.done", "output_index": index, "item": item} for index, item in enumerate(CALLS)]
+
+
+def whole(**fields: Any) -> dict[str, Any]:
+    return {"object": "response", "status": "completed", "model": "gpt-4o", "output": CALLS, "usage": USAGE, **fields}
+
+
+def streamed(*events: dict[str, Any], context: Context | None = None, dialect: str = "openai.responses") -> Reading:
+    """What a stream comes to, of whose events only those are opened that may say something."""
+    stream = (own := reader(dialect)).stream(context or Context(provider="openai", model="gpt-4o"))
+    for event in events:
+        if own.wants(orjson.dumps(event)):
+            stream.event(event)
+    return stream.finish()
+
+
+@pytest.mark.parametrize("output", [CALLS, [], None, CALLS[-1:]], ids=["all", "none", "null", "without calls"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_calls_that_passed_are_billed_once(output: Any, times: int) -> None:
+    last = {"type": "response.completed", "response": whole(output=output)}
+    assert streamed(*DONE * times, last).usage == TOKENS | BILLED
+    assert reader("openai.responses").whole(whole()).usage == TOKENS | BILLED
+
+
+def test_a_stream_that_was_cut_knows_what_it_called_and_none_of_its_tokens() -> None:
+    cut = streamed(*DONE, {"type": "response.output_text.delta", "delta": "x"})
+    assert (cut.source, cut.usage) == ("none", BILLED)
+    assert reader("openai.responses").whole(whole(usage=None)) == cut._replace(model="gpt-4o")
+
+
+@pytest.mark.parametrize("item", ["code_interpreter_call", "shell_call"])
+def test_code_without_a_named_container_ran_in_one_and_a_shell_perhaps_at_the_client(item: str) -> None:
+    calls = [{"type": item, "id": name, "status": "completed"} for name in "ab"]
+    expected = 1 if item == "code_interpreter_call" else None
+    assert reader("openai.responses").whole(whole(output=calls)).usage.get("code_session") == expected
+
+
+def test_the_preview_tool_of_the_request_counts_where_the_answer_repeats_no_tools() -> None:
+    request = {"tools": [{"type": "web_search_preview_2025_03_11"}]}
+    theirs = Context(provider="openai", model="gpt-4o", request=request, from_client=True)
+    last = {"type": "response.completed", "response": whole()}
+    assert streamed(last, context=theirs).asked == {"web_search": "preview"}
+    assert streamed(last, context=theirs._replace(from_client=False)).conditions == {"web_search": "preview"}
+    said = {"type": "response.completed", "response": whole(tools=[{"type": "web_search"}])}
+    assert (streamed(said, context=theirs).asked, streamed(said, context=theirs).conditions) == ({}, {})
