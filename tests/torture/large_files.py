@@ -19,9 +19,9 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.jobs_rig import KEY, JobsRig, config, running
 from tests.support.gateway import gateway
 from tests.support.http_server import Handler
+from tests.support.jobs_rig import KEY, JobsRig, config, running
 from tests.support.waiting import eventually
 
 _HEADERS = {"authorization": f"Bearer {KEY}"}
