@@ -33,6 +33,14 @@ def counter_key(claim: Claim) -> CounterKey:
     return budget, group, measure, start
 
 
+class Lease(NamedTuple):
+    """report: the number of the report that tells of it, where it was granted out of a lease; reported: that of the last one
+    which was heard."""
+
+    report: int | None
+    reported: int
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 
@@ -157,6 +165,10 @@ class Store(Protocol):
         """This reservation is a job's: it stands beyond this process, which need not answer for it any more."""
         ...
 
+    def lease(self, reservation_id: str) -> Lease | None:
+        """What its end is recorded with, if it ends now: after a crash that says whether the shared store was told."""
+        ...
+
     async def sweep(self, now_s: float) -> int:
         """Charge reservations whose deadline is over; how many."""
         ...
@@ -244,6 +256,10 @@ class InProcess:
 
     def outlives(self, reservation_id: str) -> None:
         """It is put back from the ledger when the process begins again."""
+
+    def lease(self, reservation_id: str) -> Lease | None:
+        """Nothing is leased where nothing is shared."""
+        return None
 
     async def run(self) -> None:
         """Nothing happens by itself."""

@@ -21,13 +21,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
-from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import spent
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Leased
 from proxy.ledger.jobs import running_jobs
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.sound import BudgetAmount
@@ -54,6 +54,13 @@ class _Seen(NamedTuple):
     state: str
 
 
+class _Ending(NamedTuple):
+    """A run that is over: what it settled out of leases; whether what it had in flight is counted."""
+
+    leased: Sequence[Leased]
+    counted: bool = False
+
+
 class SharedBudgets:
     """One for each control process. `run` until it is cancelled; the recorder calls the gate from its thread."""
 
@@ -69,6 +76,7 @@ class SharedBudgets:
         self._passed: set[str] = set()
         self._seldom = Seldom(log, logging.WARNING)
         self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
+        self._leases: dict[str, _Ending] = {}  # of runs that are over
         self._told: set[str] = set()
         self._reading = asyncio.Lock()
         self._standings: list[dict[str, Any]] = []
@@ -103,11 +111,35 @@ class SharedBudgets:
         if owed:
             self._hand_over(self._charge(owed))
 
-    def over(self, lately: Sequence[Entry]) -> None:
+    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
+        self._leases[run] = _Ending(leased)
+        self._hand_over(self._end_leases())
         mine = [entry for entry in lately if entry.end["epoch"] == self.store.epoch]
         if mine:
             self.ended(mine)
+
+    def gone(self, run: str) -> None:
+        """What it had in flight is charged: its lease is needed no more."""
+        if run in self._leases:
+            self._leases[run] = self._leases[run]._replace(counted=True)
+            self._hand_over(self._end_leases())
+
+    async def _end_leases(self) -> None:
+        """Of runs that are over: charge what they did not report, then give back what they leased. Tried again until it is
+        done; where nobody does it, Redis charges the whole lease when its deadline comes."""
+        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        for run, ending in list(self._leases.items()):
+            ends = [
+                LeasedEnd(
+                    end.id, end.epoch, end.report, [_claim(amount, windows.get(amount[0])) for amount in end.budgets]
+                )
+                for end in ending.leased
+            ]
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.end_lease(run, ends, counted=ending.counted)
+                if ending.counted:
+                    self._leases.pop(run, None)
 
     def ended(self, entries: Sequence[Entry]) -> None:
         """This is how they ended, if it is not known yet."""
@@ -142,6 +174,7 @@ class SharedBudgets:
         while True:
             try:
                 await self._look()
+                await self._end_leases()
             except (StoreUnavailable, SQLAlchemyError) as error:
                 log.debug("epoch: %s", error)
             await asyncio.sleep(_EVERY_S)

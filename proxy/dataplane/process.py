@@ -26,6 +26,7 @@ from proxy.access.keys import KeyRing, identity_of
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.guards import Guards
 from proxy.budgets.memory import MemoryStore
+from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Expired, Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
@@ -282,7 +283,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     return Plane(
         configured=configure(config, environ, book, [], alone=keys.is_single),
         keys=keys,
-        store=MemoryStore() if config.store == "memory" else _shared_store(config.store, spool),
+        store=MemoryStore() if config.store == "memory" else _shared_store(config, spool),
         spool=spool,
         load=_load(config, keys),
         guards=Guards(config.guards),
@@ -292,7 +293,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     )
 
 
-def _shared_store(url: str, spool: SpoolWriter) -> RedisStore:
+def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
     """The store that all instances share, and what the spool has to know of its epochs."""
 
     def epoch_begins(epoch: str) -> None:
@@ -304,7 +305,12 @@ def _shared_store(url: str, spool: SpoolWriter) -> RedisStore:
         """Everything that is open here stands in the new epoch."""
         await store.member.command("SADD", store.member.name("joined"), spool.run)
 
-    store = RedisStore(url, on_epoch=epoch_begins, on_joined=joined)
+    store: RedisStore
+    if config.store_lease_share:
+        terms = LeaseTerms(spool.run, config.store_lease_share, config.server.max_call_s)
+        store = LeasedStore(config.store, terms, on_epoch=epoch_begins, on_joined=joined)
+    else:
+        store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined)
     return store
 
 

@@ -338,6 +338,8 @@ class Attempt:
         )
         if store.epoch:
             record["epoch"] = store.epoch
+            if (lease := store.lease(self.id)) is not None:
+                record["lease"] = [*lease]
         payload = orjson.dumps(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed

@@ -38,6 +38,16 @@ class Entry(NamedTuple):
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
 
+class Leased(NamedTuple):
+    """The end of a call that was granted out of a lease: in which epoch, and which report of the run tells of it."""
+
+    id: str
+    epoch: str
+    report: int
+    budgets: Sequence[BudgetAmount]
+    at: Position
+
+
 class RefusedCall(NamedTuple):
     """An INTENT that a refusal closed: why, by which counter, of which session."""
 
@@ -75,11 +85,15 @@ class Pairing:
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
         self.lately: deque[Entry] = deque(maxlen=lately)
+        self.leased: deque[Leased] = deque(maxlen=lately)
 
     def resume_at(self, behind: Position) -> Position:
-        """Where a restart has to read from: the earliest open INTENT, else `behind`."""
+        """Where a restart has to read from: the earliest open INTENT, or the earliest end that may not be told to the shared
+        store; else `behind`."""
+        if self.leased:
+            behind = min(behind, self.leased[0].at)
         for _, record in self._open.values():
-            return record.start_position
+            return min(behind, record.start_position)
         return behind
 
     @property
@@ -126,6 +140,8 @@ class Pairing:
         if kind == "intent":
             self._open[value["id"]] = (value, record)
         elif kind in ("settle", "void"):
+            if value.get("lease") is not None:
+                self._note_leased(value, record)
             job = value.get("job")  # its end brings its INTENT along
             intent = job["intent"] if job else self._open[value["id"]][0]
             entry = entry_of(intent, value, self._instance)
@@ -160,6 +176,16 @@ class Pairing:
                 batch.tallies.append(_sound_tally(value))
         elif kind not in ("open", "epoch"):
             raise ValueError(kind)
+
+    def _note_leased(self, value: records.Settle, record: Record) -> None:
+        """Noted before anything else of it: also where its INTENT stands before where we resumed."""
+        report, reported = value["lease"] or (None, 0)
+        while self.leased and self.leased[0].report <= operator.index(reported or 0):
+            self.leased.popleft()
+        if report is not None:
+            budgets: list[Any] = [item for item in value["budgets"] if is_amount(item)]
+            at = record.start_position
+            self.leased.append(Leased(_text(value["id"]), _text(value["epoch"]), operator.index(report), budgets, at))
 
     def _is_known(self, record: Record) -> bool:
         return (record.segment, record.end) <= self._done

@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, RefusedCall
+from proxy.ledger.entries import Batch, Entry, Leased, RefusedCall
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.seldom import Seldom
@@ -60,8 +60,12 @@ class Gate(Protocol):
         """These are about to be shipped."""
         ...
 
-    def over(self, lately: Sequence[Entry]) -> None:
-        """A run is over; these are its last ends."""
+    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
+        """A run is over; these are its last ends, and those of them that were granted out of leases."""
+        ...
+
+    def gone(self, run: str) -> None:
+        """What it left open is counted, too: nothing more comes of it."""
         ...
 
     def ended(self, entries: Sequence[Entry]) -> None:
@@ -99,6 +103,7 @@ class Recorder:
         self._gate = gate
         self._kept = kept or Kept(folder)
         self._runs = Runs(engine, folder, instance, self._kept, lately=_LATELY if gate else 0)
+        self._gone: list[str] = []  # runs of which everything is read
         self._begun = False  # where the runs stand is known
         self._drop_at = 0.0
         self._check_at = 0.0  # monotonic
@@ -158,6 +163,8 @@ class Recorder:
             return 0
         if self._gate is not None:
             self._gate.count(batch.entries)
+            while self._gone:
+                self._gate.gone(self._gone.pop())
         positions, checked_at = self._runs.positions(), time.monotonic()
         while (inserted := self._try_ship(batch, positions)) is None:
             time.sleep(_RETRY_S)
@@ -270,7 +277,8 @@ class Recorder:
         run.at_end = not records and run.marker is None
         if run.done:
             if self._gate is not None:
-                self._gate.over(list(run.pairing.lately))
+                self._gate.over(run.reader.run, list(run.pairing.lately), list(run.pairing.leased))
+                self._gone.append(run.reader.run)
             run.pairing.crashed(batch, now_us())
         return len(records)
 

@@ -44,6 +44,15 @@ class Orders:
         if not mine:
             self._reader.close()
 
+    def next(self, within_s: float) -> Any | None:
+        """The next configuration, waited for so long; None where there is none. Raises EOFError when the supervisor is gone."""
+        try:
+            return self._reader.recv() if self._reader.poll(within_s) else None
+        except InterruptedError:
+            return None
+        except OSError:
+            raise EOFError from None
+
     def watch(self, *, on_config: Callable[[Any], None], on_parent_gone: Callable[[], None]) -> None:
         """Call back on the running loop. A thread waits for the pipe, so that half a message holds no call up."""
         loop = asyncio.get_running_loop()

@@ -86,9 +86,9 @@ class Supervisor:
 
             run(self.config, listener, orders)
 
-        made = [Child(f"translate-{number}", translate) for number in range(self.config.translate.workers)]
-        self._children += made
-        return made
+        made = Child("translate", translate)
+        self._children.append(made)
+        return [made]
 
     def run(self) -> int:
         """Fork, watch, stop. The exit code: 0 after a stop that was asked for."""
@@ -237,7 +237,7 @@ class Supervisor:
         log.info("the new configuration is in force")
 
 
-_READ_AT_START = ("store", "ledger", "data_dir")
+_READ_AT_START = ("store", "store_lease_share", "ledger", "data_dir")
 _READ_AT_START_OF_SERVER = ("host", "port", "admin_host", "admin_port")
 
 
@@ -245,8 +245,6 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     """The settings that differ and that a reload does not bring into force."""
     changed = [name for name in _READ_AT_START if getattr(old, name) != getattr(new, name)]
     server = [name for name in _READ_AT_START_OF_SERVER if getattr(old.server, name) != getattr(new.server, name)]
-    if old.translate.workers != new.translate.workers:
-        changed.append("translate.workers")
     return changed + [f"server.{name}" for name in server]
 
 

@@ -126,7 +126,10 @@ class Line(TypedDict):
 
 
 class Settle(TypedDict):
-    """`cost_nanousd` None: unpriced. An `unconfirmed` one has the ceiling as its cost, until it is known better."""
+    """`cost_nanousd` None: unpriced. An `unconfirmed` one has the ceiling as its cost, until it is known better.
+
+    lease: the number of the run's report that tells the shared store of it (None where it was not granted out of a lease), and
+    that of the last report that was heard."""
 
     t: Literal["settle"]
     id: str
@@ -156,6 +159,7 @@ class Settle(TypedDict):
     price_version: NotRequired[str | None]
     provider_cost_nanousd: NotRequired[int | None]
     epoch: NotRequired[str | None]
+    lease: NotRequired[Sequence[int | None] | None]
     job: NotRequired[Mapping[str, Any]]
 
 

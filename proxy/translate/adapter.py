@@ -7,6 +7,7 @@ proxy (`stand_ins.py`); tests/e2e/test_translation.py says what a new version br
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from typing import Any
@@ -59,6 +60,19 @@ class Adapter:
         for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai", "botocore", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._litellm: Any = litellm
+
+    async def warm(self) -> None:
+        """Have LiteLLM import what it imports at its first calls: answers of its own making, sent nowhere."""
+        messages = [{"role": "user", "content": "x"}]
+        for model in (
+            "anthropic/claude-sonnet-4-5",
+            "openai/gpt-4o-mini",
+            "bedrock/anthropic.claude-3-haiku-20240307-v1:0",
+        ):
+            known = {"model": model, "messages": messages, "max_tokens": 1, "api_key": "none", "mock_response": "x"}
+            with contextlib.suppress(Exception):  # a call that cannot be warmed is only slower the first time
+                await self._litellm.acompletion(**known)
+                await self._litellm.anthropic_messages(**known)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -187,6 +187,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/control/process.py:_Control._record": "a thread's last word: it is logged and the process ends with it",
         "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
         "proxy/translate/native.py:Observed.feed": "the observer must not break the observed",
+        "proxy/translate/process.py:Nursery._fork": "a worker's last word: whatever it was, it is logged and the process ends",
         "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",
         "proxy/dataplane/application.py:Application.__call__": "the outermost boundary of a call: answered as our fault, without its text",
     },

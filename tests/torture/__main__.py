@@ -34,6 +34,10 @@ RUNS: dict[str, Run] = {
     "stampede-redis-sessions": lambda f, seed, a: shared.shared_stampede(
         f, seed=seed, limit_usd="0.02", sessions=5, calls=a.calls
     ),
+    "stampede-redis-kill": lambda f, seed, a: shared.killed_stampede(f, times=min(a.kills, 8), seed=seed),
+    "stampede-redis-kill-all": lambda f, seed, a: shared.killed_stampede(
+        f, times=min(a.kills, 4), seed=seed, whom="all"
+    ),
     "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
     "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),

@@ -17,7 +17,7 @@ from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 
 from .harness import BUDGETS, CALLERS, Gateway, Rig, config
-from .scenarios import Outcome
+from .scenarios import Outcome, plane_pid
 from .stampede import stampede
 from .traffic import Traffic
 
@@ -89,6 +89,40 @@ def shared_stampede(folder: Path, *, seed: int = 1, **wanted: Any) -> Outcome:
     (folder / "redis").mkdir(parents=True)
     with RedisServer(folder / "redis") as server:
         return stampede(folder, seed=seed, changes={"store": server.url}, options=WORKERS, **wanted)
+
+
+def killed_stampede(folder: Path, *, times: int, limit_usd: str = "0.5", seed: int = 1, whom: str = "data") -> Outcome:
+    """Four data planes lease slices of one small budget, and one of them, or all with the control process, is killed again and
+    again: what a crash left unknown counts against the budget too, and no slice stays behind."""
+    rng = random.Random(seed)
+    budgets = [{"name": "small", "limit_usd": limit_usd, "window": "total"}]
+    wanted = Traffic(
+        calls=100_000, concurrency=24, retry_busy=True, until_402=True, stream=0.3, models={"tm-odd": 1.0},
+        kinds={"chat": 1.0}, out=(1, 16), words=(2, 10), delay=(0, 0.02), cap_slack=(0, 30), timeout_s=20,
+    )  # fmt: skip
+    changes: dict[str, Any] = {"server": {"max_call_s": 6}}  # what nobody could end is over then
+    (folder / "redis").mkdir(parents=True)
+    with (
+        RedisServer(folder / "redis") as server,
+        Rig(folder, budgets=budgets, changes=changes | {"store": server.url}, options=("--workers", "4")) as rig,
+    ):
+        loads = [rig.begin_load(replace(wanted, seed=seed * 1000 + number)) for number in range(2)]
+        for _ in range(times):
+            time.sleep(rng.uniform(1.0, 2.5))  # the moment is random, that is the point
+            if whom == "all":
+                rig.gateway.kill()
+                rig.gateway.up()
+            else:
+                rig.gateway.kill([plane_pid(rig, "data")])
+        for load in loads:
+            rig.end_load(load)
+        last = rig.load(replace(wanted, seed=seed * 1000 + 9))
+        rig.quiet()
+        verdict = rig.verdict(clean=False)
+        figures = verdict.budgets["small"]
+        return Outcome(
+            verdict, False, {"last": last["ends"], "billed": round(figures["most_nano"] / figures["limit_nano"], 4)}
+        )
 
 
 def store_trouble(folder: Path, *, trouble: str, seed: int = 1, limit_usd: str = "0.06", rounds: int = 2) -> Outcome:

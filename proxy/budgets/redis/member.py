@@ -77,6 +77,7 @@ class Member:
         self._subscribed = ""
         self._unrestored: dict[str, None] = {}
         self._owed: deque[Owed] = deque()
+        self.before_epoch: Callable[[], None] = lambda: None  # what else has to be in `held` before an epoch is joined
         self.root = ROOT
         self.epoch = ""
         self.held: dict[str, Held] = {}
@@ -147,6 +148,7 @@ class Member:
             self._subscribed = epoch
         if epoch != self.epoch:
             # What ended before this line is in the ledger, from which this epoch is rebuilt; what ends after it is delivered.
+            self.before_epoch()
             self._on_epoch(epoch)
             self.epoch = epoch
             self._unrestored = dict.fromkeys(self.held)

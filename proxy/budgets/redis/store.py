@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.link import DEADLINE_S
@@ -19,6 +20,7 @@ from proxy.budgets.store import (
     Ending,
     Expired,
     Granted,
+    Lease,
     Moved,
     Standing,
     StoreUnavailable,
@@ -34,6 +36,15 @@ _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after i
 _MOST_NEWS = 10_000
 _AT_ONCE = 100
 _SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
+
+
+class LeasedEnd(NamedTuple):
+    """How a call ended that was granted out of a lease: `claims` with what was used. report: of its run, that tells of it."""
+
+    id: str
+    epoch: str
+    report: int
+    claims: Sequence[Claim]
 
 
 class RedisStore:
@@ -136,6 +147,26 @@ class RedisStore:
         self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
     ) -> None:
         await self.member.restore(reservation_id, Held(claims, amounts, None, deadline_s, record))
+
+    def lease(self, reservation_id: str) -> Lease | None:
+        """Nothing is leased here."""
+        return None
+
+    async def end_lease(self, run: str, ends: Sequence[LeasedEnd], *, counted: bool) -> None:
+        """The data plane of this run is gone: charge those of its ends that no report has told; and, once whatever it had in
+        flight is counted too, give its lease back. Raises `StoreUnavailable`; said again, it changes nothing more.
+
+        ends: those that it settled out of its lease and did not know to be told.
+        """
+        epoch = self.member.epoch
+        answer = await self.member.call("unlease", epoch, run, "ask")
+        if answer[0]:  # else it has no lease in this epoch, and so everything is told
+            for end in ends:
+                if end.report > int(answer[1]) and end.epoch == epoch:
+                    await self.charge(end.id, end.claims, [claim.amount for claim in end.claims])
+        await self.member.deliver()
+        if counted:
+            await self.member.call("unlease", epoch, run, "end")
 
     def outlives(self, reservation_id: str) -> None:
         """Whoever rebuilds the counters puts it back, from the ledger; unless this process has still to do that."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from proxy.ledger import instances
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Leased
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import metric_state
 from proxy.spool.writer import SpoolWriter
@@ -42,8 +42,12 @@ class Gate:
     def count(self, entries: Sequence[Entry]) -> None:
         self._note("count", entries)
 
-    def over(self, lately: Sequence[Entry]) -> None:
+    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
         self._note("over", lately)
+        self.leased = [end.id for end in leased]
+
+    def gone(self, run: str) -> None:
+        self.told.append(("gone", []))
 
     def moved(self) -> None:
         self.told.append(("moved", []))
@@ -131,7 +135,22 @@ def test_the_gate_hears_of_every_entry_before_it_is_written(ledger: Shared, writ
     ledger.ship()
     writer.close()
     ledger.ship()
-    assert ledger.gate.told == [("count", ["ok e1"]), ("over", ["ok e1"]), ("count", ["crashed None"])]
+    assert ledger.gate.told == [("count", ["ok e1"]), ("over", ["ok e1"]), ("count", ["crashed None"]), ("gone", [])]
+
+
+def test_ends_of_leases_that_may_not_be_told_outlive_a_restart(ledger: Shared, writer: SpoolWriter) -> None:
+    """They are in the ledger long since; what a dead plane did not report is charged from its spool all the same."""
+    told, untold, last = intent(), intent(), intent()
+    append(writer, told, settle(told, epoch="e1", lease=[1, 0]))
+    ledger.ship()
+    append(writer, untold, settle(untold, epoch="e1", lease=[2, 1]), last, settle(last, epoch="e1", lease=[None, 1]))
+    ledger.ship()
+    ledger.start()
+    writer.close()
+    ledger.ship()
+    assert ledger.gate.leased == [untold["id"]]
+    assert ledger.gate.told[-1] == ("gone", [])
+    assert len(ledger.rows()) == 3
 
 
 def test_an_expired_reservation_that_had_ended_is_told(ledger: Shared, writer: SpoolWriter, tmp_path: Path) -> None:

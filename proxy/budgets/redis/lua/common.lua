@@ -6,6 +6,9 @@
 --   buckets     bucket -> window end ("" where it has none)
 --   a:<id>      a reservation: open, or what is remembered of its end
 --   deadlines   ids of open reservations by deadline     expired   ids of expired ones that are not written yet
+--   leases      leases by deadline
+--   lease:<run> what a data plane has leased: amounts by counter, and the number of its last report
+--   f:<bucket>  what of it is free, of all leases, by group
 --   clock       the latest time that was seen here, to the second
 --   waited      counters that somebody waits for -> until when; their changes are told on the channel `room`
 --
@@ -121,7 +124,64 @@ local function resolve(id, amounts)
   return 'expired', figures
 end
 
--- Charge at most `most` reservations whose deadline is over.
+-- Leases: {number, answer, held, free, expired, over}. held and free: digits by "bucket\ngroup", what the run has of a counter, and how
+-- much of that is not in flight. A lease that expires is charged whole; one that is heard of again is as it was.
+local function lease_name(run)
+  return 'lease:' .. run
+end
+
+local function waited_for(name, now)
+  local till = redis.call('HGET', base .. 'waited', name)
+  return till and tonumber(till) > now
+end
+
+-- A hash field that is only there where it is not 0.
+local function change(kind, bucket, group, amount)
+  if amount == 0 then return tonumber(redis.call('HGET', base .. kind .. bucket, group) or '0') end
+  local left = redis.call('HINCRBY', base .. kind .. bucket, group, digits(amount))
+  if left == 0 then redis.call('HDEL', base .. kind .. bucket, group) end
+  return left
+end
+
+local function load_lease(name)
+  local packed = redis.call('GET', base .. name)
+  if not packed then return {number = 0, held = {}, free = {}} end
+  return cmsgpack.unpack(packed)
+end
+
+local function save_lease(name, lease, deadline)
+  if next(lease.held) then
+    redis.call('SET', base .. name, cmsgpack.pack(lease))
+    redis.call('ZADD', base .. 'leases', string.format('%.6f', deadline), name)
+  else
+    redis.call('SET', base .. name, cmsgpack.pack(lease), 'EX', REMEMBERED_S)
+    redis.call('ZREM', base .. 'leases', name)
+  end
+end
+
+local function move_held(lease, from, to)
+  for counter_name, held in pairs(lease.held) do
+    local bucket, group = string.match(counter_name, '^(.-)\n(.*)$')
+    change(from, bucket, group, -tonumber(held))
+    redis.call('HINCRBY', base .. to .. bucket, group, held)
+    tell(bucket, group)
+  end
+end
+
+local function expire(name)
+  local lease = load_lease(name)
+  move_held(lease, 'r:', 's:')
+  lease.expired = true
+  redis.call('SET', base .. name, cmsgpack.pack(lease))
+  redis.call('ZREM', base .. 'leases', name)
+end
+
+local function revive(lease)
+  move_held(lease, 's:', 'r:')
+  lease.expired = nil
+end
+
+-- Charge at most `most` reservations whose deadline is over; leases too, which are not counted.
 local function sweep(now, most)
   local due = redis.call('ZRANGEBYSCORE', base .. 'deadlines', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
   for _, id in ipairs(due) do
@@ -131,6 +191,9 @@ local function sweep(now, most)
     redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation))
     redis.call('RPUSH', base .. 'expired', id)
     redis.call('ZREM', base .. 'deadlines', id)
+  end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)) do
+    expire(name)
   end
   return #due
 end

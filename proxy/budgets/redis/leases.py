@@ -1,0 +1,250 @@
+"""What one data plane has leased of shared counters: calls are granted and settled here, and reported together. No I/O.
+
+A lease is a slice of a counter, reserved in Redis. What is granted out of it is *in flight*, what is left of it *free*; what
+was settled is *used* until a report has told it. Reports are numbered, and told one after the other: each takes what was used
+since the one before, and what ends while it is under way belongs to the next. So whoever reads this process's spool after its
+death knows exactly which ends a report has counted: each end is recorded with its report's number.
+
+For every counter, whatever is lost on the way: what Redis holds for this process is at least in flight + free + used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from proxy.budgets.store import CounterKey, Granted, counter_key
+from proxy.types import Claim
+
+MOST_UNREPORTED = 900
+"""Calls whose end no report has told. After a crash they are charged by whoever reads the spool, and that remembers 1000."""
+
+_MOST_COUNTERS = 200
+_LIVELY = 4.0  # calls between two reports: with fewer, a lease saves nothing
+_AHEAD = 2.0  # so many times what is asked for between two reports is leased ahead of need
+_SMOOTHING = 0.5
+_NEAR_END_S = 2.0  # Redis's clock decides in which window a call is: near an end of it, it is asked
+_GRANTED = Granted()
+
+
+class Row(NamedTuple):
+    """What a report says of one counter."""
+
+    claim: Claim
+    used: int
+    flying: int
+    kept: int
+    wanted: int
+
+
+class Report(NamedTuple):
+    number: int
+    rows: Sequence[Row]
+
+
+class Flying(NamedTuple):
+    """A call that was granted out of leases."""
+
+    claims: Sequence[Claim]
+    leases: Sequence[Slice]
+    deadline_s: float
+    record: bytes
+
+
+class Slice:
+    """One counter: what this process has of it, and what is asked of it (calls and amount, between two reports)."""
+
+    __slots__ = (
+        "amount", "calls", "claim", "flying", "free", "held", "lately", "lately_calls", "short", "used", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.free = 0
+        self.flying = 0
+        self.used = 0
+        self.held = 0  # what Redis has reserved for it, by its last answer
+        self.short = False  # Redis gave less than was wanted: what is free is asked for anew with every report
+        self.calls = 0.0
+        self.amount = 0.0
+        self.lately_calls = 0
+        self.lately = 0
+        self.wanted = 0
+
+    def asked(self, claim: Claim) -> None:
+        self.claim = claim
+        self.lately_calls += 1
+        self.lately += claim.amount
+
+    def measure(self) -> None:
+        """So much time is over; what is wanted follows."""
+        self.calls += (self.lately_calls - self.calls) * _SMOOTHING
+        self.amount += (self.lately - self.amount) * _SMOOTHING
+        self.lately_calls = self.lately = 0
+        self.wanted = math.ceil(self.amount * _AHEAD) if self.calls >= _LIVELY else 0
+
+    @property
+    def idle(self) -> bool:
+        return not (self.held or self.free or self.flying or self.used or self.wanted) and self.calls < 1
+
+    @property
+    def news(self) -> bool:
+        """Whether a report would change anything worth a round trip."""
+        if self.used or self.free > 2 * self.wanted or (self.short and self.free):
+            return True
+        return 2 * self.free < self.wanted or self.held > self.flying + self.free
+
+
+class Leases:
+    """All leases of a process. `longest_s`: a call that may last longer is not granted here."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._leases: dict[CounterKey, Slice] = {}
+        self._flying: dict[str, Flying] = {}
+        self._number = 1  # of the report that will tell what ends now
+        self.reported = 0  # the number of the last report that was heard
+        self._unreported = 0
+        self._told = 0  # ends in the report that is under way
+        self._report: Report | None = None
+        self.hurried = False  # calls ask Redis because a lease is used up, or there is much to tell
+
+    def __contains__(self, reservation_id: str) -> bool:
+        return reservation_id in self._flying
+
+    def all(self) -> list[Slice]:
+        return list(self._leases.values())
+
+    @property
+    def held(self) -> Mapping[str, Flying]:
+        return self._flying
+
+    # Calls
+
+    def grant(
+        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes
+    ) -> Granted | None:
+        """Grant it whole, out of leases of all its counters; None: Redis has to be asked."""
+        if reservation_id in self._flying:
+            return _GRANTED
+        untold = len(self._flying) + self._unreported + self._told
+        leases, enough = [], untold < MOST_UNREPORTED and deadline_s - now_s <= self._longest_s
+        for claim in claims:
+            lease = self._leases.get(counter_key(claim))
+            if lease is None:
+                lease = self._begin(claim)
+                if lease is None:
+                    return None
+            lease.asked(claim)
+            leases.append(lease)
+            if lease.free < max(1, claim.amount):  # what costs nothing is not granted where nothing is left
+                enough = False
+                self.hurried = self.hurried or (lease.wanted > 0 and not lease.short)
+            elif now_s < claim.window_start + _NEAR_END_S or (
+                claim.window_end is not None and now_s >= claim.window_end - _NEAR_END_S
+            ):
+                enough = False
+        if not enough or len(set(map(id, leases))) != len(leases):
+            return None
+        for lease, claim in zip(leases, claims, strict=True):
+            lease.free -= claim.amount
+            lease.flying += claim.amount
+        self._flying[reservation_id] = Flying(claims, leases, deadline_s, record)
+        return _GRANTED
+
+    def _begin(self, claim: Claim) -> Slice | None:
+        if len(self._leases) >= _MOST_COUNTERS:
+            return None
+        lease = self._leases[counter_key(claim)] = Slice(claim)
+        return lease
+
+    def number_of(self, reservation_id: str) -> int | None:
+        """Of the report that will tell its end, if it ends now; None where it was not granted here."""
+        return self._number if reservation_id in self._flying else None
+
+    def end(self, reservation_id: str, amounts: Sequence[int] | None) -> bool:
+        """It ended with so much used (None: with nothing); whether it was one of ours."""
+        flying = self._flying.pop(reservation_id, None)
+        if flying is None:
+            return False
+        for index, (lease, claim) in enumerate(zip(flying.leases, flying.claims, strict=True)):
+            used = amounts[index] if amounts is not None else 0
+            lease.flying -= claim.amount
+            lease.used += used
+            lease.free += claim.amount - used
+        if amounts is not None:
+            self._unreported += 1
+            self.hurried = self.hurried or self._unreported >= MOST_UNREPORTED // 2
+        return True
+
+    def hand_back(self, claims: Iterable[Claim]) -> bool:
+        """Somebody waits for room: want nothing of these counters for now; whether there is anything free in them."""
+        free = False
+        for claim in claims:
+            lease = self._leases.get(counter_key(claim))
+            if lease is not None:
+                lease.calls = lease.amount = 0.0
+                lease.lately = lease.lately_calls = lease.wanted = 0
+                free = free or lease.free > 0
+        return free
+
+    def overdue(self, now_s: float) -> list[str]:
+        return [name for name, flying in self._flying.items() if flying.deadline_s <= now_s]
+
+    # Reports
+
+    def measure(self) -> None:
+        """The time between two reports is over."""
+        for key, lease in list(self._leases.items()):
+            lease.measure()
+            if lease.idle and self._report is None:
+                del self._leases[key]
+
+    def report(self, *, anyhow: bool = False) -> Report | None:
+        """What is to be told now: the report whose answer never came, else a new one; None where there is nothing to tell.
+
+        anyhow: say what is in flight and free though it is no news.
+        """
+        if self._report is not None:
+            return self._report
+        self.hurried = False
+        leases = self._leases.values()
+        if not any(lease.news for lease in leases) and not (anyhow and any(one.flying or one.free for one in leases)):
+            return None
+        rows = []
+        for lease in leases:
+            if lease.held or lease.used or lease.flying or lease.free or lease.wanted:
+                lease.free = 0 if lease.short else max(0, min(lease.free, lease.wanted))
+                rows.append(Row(lease.claim, lease.used, lease.flying, lease.free, lease.wanted))
+                lease.used = 0
+        self._report = Report(self._number, rows)
+        self._number += 1
+        self._told, self._unreported = self._unreported, 0
+        return self._report
+
+    def told(self, report: Report, free_now: Sequence[int]) -> None:
+        """The report is counted. free_now: what is free of each counter that it names."""
+        if report is not self._report:
+            return
+        self._report, self._told, self.reported = None, 0, report.number
+        for row, free in zip(report.rows, free_now, strict=True):
+            key = counter_key(row.claim)
+            lease = self._leases[key]
+            lease.free += free - row.kept
+            lease.held, lease.short = row.flying + free, free < row.wanted
+
+    def drop(self) -> dict[str, Flying]:
+        """What Redis knew of all this is lost. The calls that were in flight: they have to be reserved one by one."""
+        flying, self._flying = self._flying, {}
+        self._leases.clear()
+        self._report = None
+        self._unreported = self._told = 0
+        return flying
+
+    def give_up(self, reservation_id: str) -> None:
+        """This call is reserved for itself now: it is in flight here no more."""
+        flying = self._flying.pop(reservation_id, None)
+        if flying is not None:
+            for lease, claim in zip(flying.leases, flying.claims, strict=True):
+                lease.flying -= claim.amount
