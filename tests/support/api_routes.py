@@ -5,7 +5,7 @@ from __future__ import annotations
 CONTRACT = {
     ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/api/spend"), ("get", "/api/reports/margin"), ("get", "/api/reports/explain"), ("get", "/api/reports/month"),
     ("get", "/api/reports/reprice"), ("get", "/api/reports/what-if"), ("get", "/api/reports/focus"), ("get", "/api/reports/reconcile"),
-    ("get", "/api/requests"),
+    ("get", "/api/requests"), ("get", "/api/capacity"), ("get", "/api/capacity/{name}"),
     ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
     ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
     ("get", "/api/budgets/{name}/raises"), ("patch", "/api/budgets/{name}/raises/{raise_id}"),

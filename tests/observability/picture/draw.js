@@ -25,6 +25,7 @@ const UNITS = {
   h: (v, d) => UNITS.s(v * 3600, d),
   bytes: (v, d) => scaled(v, [[2 ** 30, " GiB"], [2 ** 20, " MiB"], [2 ** 10, " KiB"], [1, " B"]], d),
   reqps: (v, d) => scaled(v, [[1e3, "K"], [1, ""]], d) + " req/s",
+  joule: (v, d) => scaled(v, [[1e9, " GJ"], [1e6, " MJ"], [1e3, " kJ"], [1, " J"]], d),
   bool_yes_no: (v) => (v ? "Yes" : "No"),
   dateTimeFromNow: (v, d, now) => {
     const away = v / 1000 - now;
