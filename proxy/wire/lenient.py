@@ -2,7 +2,8 @@
 
 Seen in the field: half surrogates and broken UTF-8 (a token that ends in the middle of a character), NaN and Infinity
 (Python's own writer), a byte order mark, events where a whole answer was asked for and the other way round, answers that
-are cut off, or sent twice. Nothing here raises; the work is O(bytes).
+are cut off, or sent twice. Nothing here raises; the work is O(bytes), and what would take a great deal of memory (megabytes
+of `[]`) is not opened: of such an answer only its usage is looked for.
 """
 
 from __future__ import annotations
@@ -15,9 +16,19 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.wire import sse
+from proxy.wire.json_weight import parsed_bytes
 
 # A larger body that was cut off is not mended: finding what is open in it takes some 50 ms a megabyte.
 MAX_MENDED_BYTES = 1024 * 1024
+
+# A value that takes more once it is parsed is not made: a second's work, in which nothing else would be done. No text of
+# fewer bytes comes to that.
+MAX_PARSED_BYTES = 64 * 1024 * 1024
+_NEVER_HEAVY_BYTES = MAX_PARSED_BYTES // 128
+_ENDS_BYTES = 64 * 1024  # of what is not opened, at either end, in which its usage is looked for
+_USAGE = re.compile(rb'(?<!\\)"(usageMetadata|usage)"\s*:\s*(?=\{)')
+_MOST_TRIED = 4
+_FACTS = re.compile(rb'(?<!\\)"(model|modelVersion|service_tier)"\s*:\s*"([^"\\]{1,200})"')
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -47,6 +58,8 @@ class Answer(NamedTuple):
 
 def loads(data: bytes) -> Any:
     """The JSON value that `data` is; None where it is none. What no string can hold is replaced (U+FFFD)."""
+    if _is_heavy(data):
+        return None
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -73,6 +86,8 @@ def looks_like_events(body: bytes) -> bool:
 
 def values_of(payload: bytes) -> list[Any]:
     """The JSON values in the data of one event: one, or several where a server left out the blank lines between them."""
+    if _is_heavy(payload):
+        return []
     try:
         value = orjson.loads(payload)
         return [] if value is None else [value]
@@ -85,6 +100,8 @@ def values_of(payload: bytes) -> list[Any]:
 
 def answer(body: bytes) -> Answer:
     """Whatever an upstream sent as its answer: JSON, lines of JSON, events; what was cut off is read as far as it goes."""
+    if _is_heavy(body) and looks_like_json(body) and not _has_lines(body):
+        return _unopened(body)
     value = loads(body)
     if value is not None:
         return Answer([value])
@@ -100,6 +117,31 @@ def answer(body: bytes) -> Answer:
     if value is None:
         return Answer([])
     return Answer([value], cut=True, cut_in_text=_ends_in_text(body))
+
+
+def _is_heavy(data: bytes) -> bool:
+    return len(data) > _NEVER_HEAVY_BYTES and parsed_bytes(data) > MAX_PARSED_BYTES
+
+
+def _has_lines(body: bytes) -> bool:
+    """Whether its first line is a value, so that each can be looked at for itself."""
+    line, end, _ = body.lstrip(_BLANK).partition(b"\n")
+    return bool(end) and loads(line) is not None
+
+
+def _unopened(body: bytes) -> Answer:
+    """What the ends of a body say of its usage, as a body whose rest is missing. Names in strings have escaped quotes."""
+    value: dict[str, Any] = {}
+    for end in (body[-_ENDS_BYTES:], body[:_ENDS_BYTES]):
+        for name, text in _FACTS.findall(end):
+            value.setdefault(name.decode(), text.decode("utf-8", "replace"))
+        for match in reversed(list(_USAGE.finditer(end))[-_MOST_TRIED:]):
+            try:
+                usage, _ = _DECODER.raw_decode(_text(end[match.end() :]))
+            except (ValueError, RecursionError):
+                continue
+            value.setdefault(match[1].decode(), usage)
+    return Answer([value] if value else [], cut=True)
 
 
 def _ends_in_text(data: bytes) -> bool:

@@ -17,7 +17,7 @@ import pytest
 import proxy
 from proxy.dialects import fields, media, turns
 from proxy.errors import Refused
-from proxy.wire import multipart, ndjson, sse
+from proxy.wire import lenient, multipart, ndjson, sse
 from proxy.wire.aws_event_stream import Framer as AwsFramer
 from proxy.wire.aws_event_stream import encode as aws_encode
 from proxy.wire.inflate import Inflater
@@ -289,6 +289,34 @@ def test_no_reader_does_more_than_its_input_is_long(reader: str) -> None:
         with counted_steps() as steps:
             read(size)
         counts.append(steps.total)
+    assert counts[1] <= _MOST_GROWTH * counts[0], counts
+
+
+DENSE = {
+    "lists": b"[],", "nested": b"[[[]]],", "objects": b"{},", "fields": b'{"a":1},', "numbers": b"0,", "texts": b'"ab",',
+}  # fmt: skip
+_USED = b'0],"model":"m","usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}'
+
+
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [*[(shape, "whole") for shape in DENSE], *[("lists", form) for form in ("lines", "event", "events")]],
+)
+def test_an_answer_of_nothing_but_structure_is_not_opened(shape: str, form: str) -> None:
+    """`orjson` makes a value in one step, however long that takes: counted is what it is given."""
+    opened, counts = [], []
+    for size in (4_500_000, 9_000_000):
+        piece = DENSE[shape]
+        body = b'{"x":[' + piece * (size // len(piece)) + _USED
+        framed = {"whole": body, "lines": body + b"\n" + body, "event": b"data: " + body + b"\n\n"}
+        data = framed.get(form, b"data: {}\n\n" * 2 + b"data: " + body + b"\n\n")
+        with pytest.MonkeyPatch.context() as patch, counted_steps() as steps:
+            patch.setattr(lenient.orjson, "loads", lambda text: opened.append(len(text)) or {})
+            told = lenient_answer(data)
+        counts.append(steps.total)
+        assert all(value.get("usage", {"prompt_tokens": 7})["prompt_tokens"] == 7 for value in told.values)
+        assert form != "whole" or (told.cut, told.values[0]["model"]) == (True, "m")
+    assert sum(opened) < 1_000_000
     assert counts[1] <= _MOST_GROWTH * counts[0], counts
 
 

@@ -116,3 +116,30 @@ def test_depth_is_no_danger(deep: bytes) -> None:
 )
 def test_a_body_is_opened_by_what_it_is(body: bytes, answer: Answer) -> None:
     assert lenient.answer(body) == answer
+
+
+def test_an_answer_too_heavy_to_open_says_its_usage_all_the_same() -> None:
+    filling = b"[]," * 2_000_000
+    said = b'"usage":{"prompt_tokens":7,"x":{"y":1}}'
+    ends = [
+        b'{"model":"m","service_tier":"priority","x":[' + filling + b"0]," + said + b"}",
+        b'{"model":"m","service_tier":"priority",' + said + b',"x":[' + filling + b"0]}",
+        b'{"model":"m","service_tier":"priority",\n'
+        + said
+        + b',"x":['
+        + filling
+        + b'"\\"usage\\":{\\"prompt_tokens\\":1}"]}',
+    ]
+    for body in ends:
+        expected = {"model": "m", "service_tier": "priority", "usage": {"prompt_tokens": 7, "x": {"y": 1}}}
+        assert lenient.answer(body) == Answer([expected], cut=True)
+    assert lenient.answer(b"[" + filling + b"0]") == Answer([], cut=True)
+
+
+def test_what_is_long_and_light_is_opened() -> None:
+    vectors = b'{"data":[' + b"0.0123456789," * 500_000 + b'0],"usage":{"prompt_tokens":7}}'
+    assert len(lenient.answer(vectors).values[0]["data"]) == 500_001
+    text = json.dumps({"content": "[]," * 3_000_000, "usage": {"prompt_tokens": 7}}).encode()
+    assert not lenient.answer(text).cut
+    lines = b'{"a":1}\n' * 300_000
+    assert len(lenient.answer(lines).values) in (1, 300_000)
