@@ -20,6 +20,7 @@ COMMANDS = {
     "capacity": ("capacity", "What machines of your own cost, and whose that was."),
     "jobs": ("jobs", "Batches, videos, predictions: what runs, and what the others came to."),
     "report": ("report", "Margins, why the bill changed, what it would cost elsewhere, a month's charge-back."),
+    "import": ("imports", "Move here from LiteLLM: its configuration and its keys."),
     "revenue": ("revenue", "What customers pay, for the margin report."),
     "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),
     "price": ("price", "Price recorded provider responses, offline."),

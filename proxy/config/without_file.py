@@ -26,6 +26,7 @@ _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
     "openrouter": (("OPENROUTER_API_KEY",), "https://openrouter.ai/api/v1", "openrouter", ()),
     "perplexity": (("PERPLEXITY_API_KEY",), "https://api.perplexity.ai", "perplexity", ("sonar*",)),
 }  # fmt: skip
+BASE_URLS = {provider: base_url for _, base_url, provider, _ in _PROVIDERS.values()}
 
 # Some of each provider's models, the one to begin with first: /v1/models has nothing to list of patterns. All have prices.
 _KNOWN_MODELS: dict[str, tuple[str, ...]] = {

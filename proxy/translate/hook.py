@@ -22,6 +22,7 @@ _CAPS = (
     ("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"), ("parameters", "max_new_tokens"),
     ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
 )  # fmt: skip
+NO_URLS = invalid_request("This provider takes no URLs of files here; send what they stand for as data.", "url").refusal
 _LOGIN = "application/x-www-form-urlencoded"  # OAuth's token requests, which no provider bills
 _GROWTH, _SLACK_BYTES = (
     3,
@@ -52,7 +53,7 @@ class Tap:
 
     def _allowed(self, request: httpx.Request, body: bytes) -> Observed:
         if request.method != "POST":
-            raise invalid_request("This provider takes no URLs of files here; send what they stand for as data.", "url")
+            raise Refused(NO_URLS)
         if self.observed is not None:
             raise invalid_request("This call would take more than one request to the provider.")
         value = _object(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -17,7 +18,7 @@ from proxy.errors import Refusal, Refused
 from proxy.meters import translated
 from proxy.translate import adapter, answers, refusing
 from proxy.translate.accepted import accepted
-from proxy.translate.hook import TAP, Tap
+from proxy.translate.hook import NO_URLS, TAP, Tap
 from proxy.translate.providers import target_of
 from proxy.wire import sse
 
@@ -34,6 +35,7 @@ _ENDPOINTS: Mapping[str, tuple[str, Family]] = {
     "/v1/messages": ("messages", ANTHROPIC),
 }
 _MOST_OUTPUT = b"x-translate-most-output"
+_FILE_BY_URL = re.compile(rb'"(?:url|image_url|file_url)"\s*:\s*"https?:')
 _JSON, _EVENTS = b"application/json", b"text/event-stream"
 
 
@@ -100,6 +102,8 @@ class _Call:
             await self._run(orjson.loads(raw), len(raw), litellm)
         except Exception as error:  # noqa: BLE001 - LiteLLM's exceptions have no root but this
             refusal = refusing.refusal_of(error, self._tap)
+            if refusal.status >= 500 and self._tap.observed is None and _FILE_BY_URL.search(raw):
+                refusal = NO_URLS  # LiteLLM would have fetched it, and could not
             if refusal.status >= 500:
                 log.warning("upstream %s: a translated call failed (%s)", self._upstream, type(error).__name__)
             await self.refuse(refusal)

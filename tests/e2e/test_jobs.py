@@ -14,8 +14,8 @@ import openai
 import pytest
 from google import genai
 
-from tests.e2e.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
 from tests.support.gateway import ADMIN_KEY
+from tests.support.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
 from tests.support.processes import get
 from tests.support.waiting import eventually
 

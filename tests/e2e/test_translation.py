@@ -484,3 +484,19 @@ def test_a_translator_that_dies_costs_its_calls_a_clean_error_and_nothing_else(r
     ).json()
     assert {float(group["reserved_usd"]) for group in budget["groups"]} == {0.0}
     assert rig.gateway.verified()["ok"]
+
+
+@pytest.mark.parametrize("provider", ["bedrock", "cohere"])
+def test_no_url_of_a_caller_is_fetched(rig: Rig, provider: str) -> None:
+    """LiteLLM fetches images for providers that take none by URL; from here, that would be anybody's way into the network."""
+    image = {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{rig.port}/bedrock/secret.png"}}
+    body = {"model": provider, "messages": [{"role": "user", "content": [image]}], "max_tokens": 50}
+    billed = rig.bill()
+
+    answer = post(rig, "/v1/chat/completions", body)
+
+    assert "secret.png" not in httpx.get(f"http://127.0.0.1:{rig.port}/_fetched").text
+    if answer.status_code != 200:
+        assert answer.status_code == 400, answer.text
+        assert "URLs of files" in answer.text
+        assert rig.bill() == billed

@@ -1,5 +1,6 @@
 """Fakes of the hosts that calls are translated for: each speaks its own API, checks who asks as the real one does, and keeps a
-bill of its own. As a command: `python -m tests.support.clouds` prints its port; `GET /_bill` has what each has billed.
+bill of its own. As a command: `python -m tests.support.clouds` prints its port; `GET /_bill` has what each has billed,
+`GET /_fetched` what else was fetched.
 
 Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's description of it), Vertex a token that it gave for a
 service account's signed assertion, Azure a key and an API version, Gemini a key. What the last message says is what happens:
@@ -43,6 +44,7 @@ GEMINI = {"input": 22, "read": 10, "output": 13}  # 9 written, 4 thought
 EMBEDDED = {"input": 6}
 
 _bill: dict[str, dict[str, int]] = {}
+_fetched: list[str] = []
 _lock = threading.Lock()
 
 
@@ -79,6 +81,11 @@ class Clouds(Handler):
         if self.path == "/_bill":
             self.send_json(_bill)
             return
+        if self.path == "/_fetched":
+            self.send_json(_fetched)
+            return
+        if self.command == "GET":
+            _fetched.append(self.path)
         data = self.read_body()
         self.provider, _, path = self.path.removeprefix("/").partition("/")
         if self.provider == "token":

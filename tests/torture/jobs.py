@@ -7,6 +7,7 @@ nobody here: it must have an entry all the same, at its ceiling, `unconfirmed`, 
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import json
 import random
 import time
@@ -127,7 +128,7 @@ def _call(url: str, method: str, path: str, nonce: int, body: dict[str, Any] | N
             return got.status, json.loads(got.read())
     except urllib.error.HTTPError as error:
         return error.code, {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return 0, {}
 
 

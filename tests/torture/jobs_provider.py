@@ -66,6 +66,9 @@ class Job:
         self.cancelled = False
         self.deleted = False
         self.ended: str | None = None
+        self.answered: list[dict[str, Any]] = []
+        self.good: list[dict[str, Any]] = []
+        self.data = ""
 
     @property
     def nonce(self) -> str:
@@ -313,12 +316,15 @@ class Requests(Handler):
     def batch(self, job: Job) -> dict[str, Any]:
         status = job.status()
         told = {"running": "in_progress", "done": "completed"}.get(status, status)
-        answered = _answered(job.body["lines"], job.orders | {"end": status})
-        good = [line for line in answered if _orders_of(line).get("line") != "failed"]
-        output = None
+        if job.ended != status:  # worked out once
+            job.ended = status
+            job.answered = _answered(job.body["lines"], job.orders | {"end": status})
+            job.good = [line for line in job.answered if _orders_of(line).get("line") != "failed"]
+            job.data = "".join(json.dumps(_output_line(line)) + "\n" for line in job.good)
+        answered, good, output = job.answered, job.good, None
         if status != "running" and good:
             output = f"file_out_{job.id}"
-            data = "".join(json.dumps(_output_line(line)) + "\n" for line in answered if line in good)
+            data = job.data
             self.provider.files[output] = {"id": output, "object": "file", "bytes": len(data), "purpose": "batch_output",
                                            "filename": "out.jsonl", "created_at": 0, "data": data.encode()}  # fmt: skip
         ended = int(job.due) if status != "running" else None
