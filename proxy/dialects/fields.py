@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -18,6 +19,12 @@ _ONLY_OBJECTS = {dict}
 _MAX_CONTAINERS = 400_000
 _NOT_OPENING = bytes(set(range(256)) - set(b"[{"))
 _MAX_NAMES, _MAX_NAME = 4096, 64
+# Numbers that JSON's readers make floats of, so that they would be passed on as others: integers of more than 64 bits.
+_DIGITS = bytes(48 if chr(code).isdigit() and code < 128 else 32 for code in range(256))
+_LONG = b"0" * 19  # digits
+_LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
+_LEAST, _MOST = -(2**63), 2**64 - 1
+_MOST_QUOTES = 1_000_000
 
 # Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
 FOREIGN = frozenset({
@@ -46,7 +53,38 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise invalid_request(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise invalid_request("The body must be a JSON object.")
+    if _LONG in raw.translate(_DIGITS) and _has_long_integer(raw) and (name := _name_of_long(body)) is not None:
+        raise invalid_request(
+            f"`{name}` has a whole number of more than 64 bits, which cannot be passed on as it is.", name
+        )
     return body
+
+
+def _has_long_integer(raw: bytes) -> bool:
+    """Whether an integer of more than 64 bits stands in a JSON text, outside of its strings."""
+    bare = raw
+    if raw.count(b'"') <= _MOST_QUOTES:  # beyond it strings are looked at, too
+        bare = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    for match in _LONG_INTEGER.finditer(bare):
+        digits = match[0].lstrip(b"-")
+        if len(digits) > 20 or not _LEAST <= int(match[0]) <= _MOST:
+            return True
+    return False
+
+
+def _name_of_long(body: Mapping[str, Any]) -> str | None:
+    """The field of a body in which a number is that large; None where there is none."""
+    for name, field in body.items():
+        waiting = [field]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict):
+                waiting += value.values()
+            elif isinstance(value, list):
+                waiting += value
+            elif isinstance(value, float) and abs(value) >= -_LEAST:
+                return name[:_MAX_NAME]
+    return None
 
 
 class PlainNames:

@@ -106,7 +106,9 @@ def reconcile(
     unvalued = _add_theirs(cells, lines, named, has_models=has_models)
     _late(cells)
     _unconfirmed(cells)
-    rounding = max(_LEAST_ROUNDING, NANO // (2 * 10**statement.places)) if statement.places else _LEAST_ROUNDING
+    rounding = (
+        max(_LEAST_ROUNDING, NANO // (2 * 10 ** max(2, statement.places))) if statement.places else _LEAST_ROUNDING
+    )
     for cell in cells.values():
         if abs(cell.left) <= rounding * max(1, cell.rows):
             cell.explain(ROUNDING, cell.left)

@@ -123,3 +123,28 @@ def test_any_values_in_some_fields(tmp_path_factory: pytest.TempPathFactory, ope
     some()
     _is_closed(house)
     house.plane.spool.close()
+
+
+# Integers that a float would stand for
+
+LONG = ["18446744073709551616", "-9223372036854775809", "123456789012345678901234567890", "99999999999999999999"]
+EXACT = ["18446744073709551615", "-9223372036854775808", "1e30", "0.12345678901234567890", '"18446744073709551616"']
+
+
+@pytest.mark.parametrize("operation", sorted(PATHS))
+async def test_an_integer_of_more_than_64_bits_is_refused_by_name(tmp_path: Path, operation: str) -> None:
+    house = house_of(tmp_path, operation, **GUARDED)
+    for number in LONG:
+        for value in ("@", {"a": ["@"]}, [[{"b": '1\\"', "c": "@"}]]):
+            told = await _ask(house, operation, FULL[operation] | {"seed": value}, ('"@"', number))
+            assert (told.status, b"`seed`" in told.body) == (400, True), told.body
+    assert house.sent == []
+    _is_closed(house)
+
+
+@pytest.mark.parametrize("number", EXACT)
+async def test_what_a_number_says_is_passed_on(tmp_path: Path, number: str) -> None:
+    house = house_of(tmp_path, "chat", **GUARDED)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "seed": "@"}
+    assert (await _ask(house, "chat", body, ('"@"', number))).status == 200
+    assert house.sent[-1][1]["seed"] == json.loads(number)

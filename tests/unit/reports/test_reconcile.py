@@ -181,6 +181,18 @@ def test_a_price_that_differs_is_left_unexplained(ledger: Engine) -> None:
     assert share == Fraction("0.15") / Fraction("6.9000012")
 
 
+def test_round_amounts_are_not_rounded_ones(ledger: Engine) -> None:
+    """A file whose amounts happen to have one decimal is no file that is rounded to ten cents."""
+    fill(ledger, [call(START, "openai", "gpt-5", input=(1_000_000, "1.27"))])
+    rows = [{"amount": {"value": 1.3, "currency": "usd"}, "line_item": "gpt-5, input"}]
+    text = json.dumps({"data": [{"start_time": START // 1_000_000, "results": rows}]})
+
+    shown = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text)).answer.shown
+
+    assert isinstance(shown, ReconcileShown)
+    assert (shown.unexplained_usd, shown.causes) == ("0.03", [])
+
+
 def test_our_own_focus_file_is_what_we_have(ledger: Engine, tmp_path: Path) -> None:
     fill(ledger, [*openai(), at_its_ceiling(START, "0.6", "openai", "gpt-5")])
     (tmp_path / "taximeter.yaml").write_text(json.dumps({"ledger": str(ledger.url)}))
