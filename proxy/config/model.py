@@ -340,9 +340,9 @@ class Config(_Section):
     """
     store: str = "memory"
     """Where budgets are counted: in the one data plane, or in Redis 7 for several: `redis://host:6379/0`."""
-    store_lease_share: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    store_lease_share: Annotated[float, Field(ge=0, le=0.5)] = 0
     """With Redis: the most of a budget's limit that all data planes together may have taken ahead of need, so that most calls
-    ask nobody. 0: Redis is asked for every call.
+    ask nobody, such as 0.02. 0: Redis is asked for every call.
     """
     ledger: str = Field("sqlite:///taximeter.db", repr=False)
     """`sqlite:///FILE` or `postgresql://user:password@host/database`."""

@@ -22,6 +22,7 @@ from .stampede import stampede
 from .traffic import Traffic
 
 WORKERS = ("--workers", "2")
+_LEASED = {"store_lease_share": 0.02}
 
 
 @dataclass
@@ -88,7 +89,7 @@ def shared_stampede(folder: Path, *, seed: int = 1, **wanted: Any) -> Outcome:
     """Four processes race for a budget that two workers count in one Redis."""
     (folder / "redis").mkdir(parents=True)
     with RedisServer(folder / "redis") as server:
-        return stampede(folder, seed=seed, changes={"store": server.url}, options=WORKERS, **wanted)
+        return stampede(folder, seed=seed, changes={"store": server.url} | _LEASED, options=WORKERS, **wanted)
 
 
 def killed_stampede(folder: Path, *, times: int, limit_usd: str = "0.5", seed: int = 1, whom: str = "data") -> Outcome:
@@ -104,7 +105,9 @@ def killed_stampede(folder: Path, *, times: int, limit_usd: str = "0.5", seed: i
     (folder / "redis").mkdir(parents=True)
     with (
         RedisServer(folder / "redis") as server,
-        Rig(folder, budgets=budgets, changes=changes | {"store": server.url}, options=("--workers", "4")) as rig,
+        Rig(
+            folder, budgets=budgets, changes=changes | {"store": server.url} | _LEASED, options=("--workers", "4")
+        ) as rig,
     ):
         loads = [rig.begin_load(replace(wanted, seed=seed * 1000 + number)) for number in range(2)]
         for _ in range(times):
