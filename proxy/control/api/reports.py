@@ -29,6 +29,7 @@ from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what
 from proxy.times import BadQuestion, now_s, now_us
 
 router = APIRouter(prefix="/reports")
+_FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, "text/plain": {}}}}
 
 
 class ReportQuestion(Span):
@@ -51,7 +52,7 @@ class MarginQuestion(ReportQuestion):
     by: str = "customer"
 
 
-@router.get("/explain", response_model=ExplainShown)
+@router.get("/explain", response_model=ExplainShown, responses=_FORMS)
 def explain(question: Annotated[ExplainAsked, Query()], state: Control) -> Any:
     """Why the bill changed: the difference of two periods, split so that the parts add up to it exactly."""
     since, until = question.moments()
@@ -64,7 +65,7 @@ def _names(by: str) -> tuple[str, ...]:
     return tuple(name for name in by.split(",") if name)
 
 
-@router.get("/margin", response_model=MarginShown)
+@router.get("/margin", response_model=MarginShown, responses=_FORMS)
 def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     """What each customer pays and costs, those that lose most first; and each plan."""
     since, until = question.moments()
@@ -82,7 +83,7 @@ class FocusAsked(ReportQuestion):
     format: Literal["json", "csv", "table"] = "csv"
 
 
-@router.get("/focus", response_model=FocusShown, responses={200: {"content": {"text/csv": {}}}})
+@router.get("/focus", response_model=FocusShown, responses=_FORMS)
 def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
     """Cost and usage rows in the FinOps format FOCUS, as CSV unless another form is asked for."""
     zone_named(question.tz)  # its days are UTC, as FOCUS wants them, and a wrong zone is told all the same
@@ -103,7 +104,7 @@ class MonthAsked(ReportQuestion):
     mark_up: Annotated[str, Field(max_length=40)] = "0"
 
 
-@router.get("/month", response_model=MonthShown)
+@router.get("/month", response_model=MonthShown, responses=_FORMS)
 def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
     """What each group is charged for a month, in cents that add up. (`taximeter report month --close` closes it.)"""
     zone, now = zone_named(question.tz), now_us()
@@ -118,14 +119,14 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
     return _formed(month_answer(state.engine, asked, now), question)
 
 
-@router.get("/reconcile", response_model=ReconcileShown)
+@router.get("/reconcile", response_model=ReconcileShown, responses=_FORMS)
 def reconcile(question: Annotated[ReportQuestion, Query()]) -> Any:
     """A provider's export is a file: `taximeter report reconcile PROVIDER FILE` compares it. Here it is always a 400."""
     zone_named(question.tz)
     raise BadQuestion("a provider's export is needed: run `taximeter report reconcile PROVIDER FILE` beside the server")
 
 
-@router.get("/reprice", response_model=RepriceShown)
+@router.get("/reprice", response_model=RepriceShown, responses=_FORMS)
 def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
     """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
     corrects them.)"""
@@ -147,7 +148,7 @@ class WhatIfAsked(ReportQuestion):
     cache: Annotated[str, Field(max_length=40)] | None = None
 
 
-@router.get("/what-if", response_model=WhatIfShown)
+@router.get("/what-if", response_model=WhatIfShown, responses=_FORMS)
 def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
     """What the period's calls would have cost otherwise. (`taximeter report what-if --prices FILE` takes a price list.)"""
     zone_named(question.tz)  # as above
