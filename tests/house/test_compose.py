@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "TAXIMETER_ADMIN_KEY": "an-admin-key-of-some-length",
     "TAXIMETER_METRICS_TOKEN": "a-metrics-token-of-some-length",
     "POSTGRES_PASSWORD": "a-password-of-some-length",
+    "REDIS_PASSWORD": "redis-secret-0123456789",
     "OPENAI_API_KEY": "sk-something",
     "ANTHROPIC_API_KEY": "",
 }
@@ -39,7 +40,7 @@ def test_the_mounted_configuration_is_accepted(compose: Any, tmp_path: Path) -> 
     assert list(config.models) == ["gpt-*", "local"]
     assert any("anthropic" in warning for warning in warnings)
     assert "@postgres/" in config.ledger
-    assert config.store == "redis://redis:6379/0"
+    assert config.store == f"redis://:{ENVIRONMENT['REDIS_PASSWORD']}@redis:6379/0"
     assert {"postgres", "redis", "prometheus", "alertmanager", "grafana"} <= set(compose["services"])
 
 
@@ -48,6 +49,17 @@ def test_every_setting_that_the_configuration_reads_is_passed_in(compose: Any) -
     read = set(re.findall(r"\$\$\{(\w+)", compose["configs"]["taximeter"]["content"]))
 
     assert read - set(compose["services"]["taximeter"]["environment"]) == set()
+
+
+def test_nothing_that_keeps_money_is_open_to_its_neighbours(compose: Any) -> None:
+    """Redis asks for the password that the proxy has, and its health check knows it, too."""
+    redis = compose["services"]["redis"]
+    secret = "${REDIS_PASSWORD:?set it to a secret of at least 16 characters}"
+
+    assert redis["command"][redis["command"].index("--requirepass") + 1] == secret
+    assert redis["environment"]["REDISCLI_AUTH"] == secret
+    assert compose["services"]["taximeter"]["environment"]["REDIS_PASSWORD"] == secret
+    assert [name for name in ("redis", "postgres") if "ports" in compose["services"][name]] == []
 
 
 def test_images_are_pinned_and_the_proxy_has_no_rights(compose: Any) -> None:
