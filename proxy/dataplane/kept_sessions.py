@@ -1,7 +1,7 @@
 """The sessions of conversations in a file, so that a restart does not forget them: a line for each name, the latest last.
 
 It is a help, not a ledger: where it cannot be written or read, conversations that were under way begin new sessions. So do
-those that were answered in the last second before a crash: lines are written some at a time.
+those that were answered in the last moment before a crash: lines are written some at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 log = logging.getLogger("taximeter.data")
@@ -20,10 +20,14 @@ _LINE = re.compile(r"([0-9a-f]{32}) ([\x21-\x7e]{1,200})\Z")
 
 
 class KeptSessions:
-    """One process's file. `load` comes first: it begins the file anew with what it keeps."""
+    """One process's file. `load` comes first: it begins the file anew with what it keeps.
 
-    def __init__(self, path: Path) -> None:
+    soon: has `flush` called in a moment; without it, whoever made this calls it.
+    """
+
+    def __init__(self, path: Path, soon: Callable[[Callable[[], None]], object] = lambda _: None) -> None:
         self._path = path
+        self._soon = soon
         self._file: int | None = None
         self._most = 0
         self._lines = 0
@@ -39,6 +43,8 @@ class KeptSessions:
     def add(self, names: Sequence[str], session_id: str) -> None:
         if self._file is None:
             return
+        if not self._waiting:
+            self._soon(self.flush)
         self._waiting += [f"{name} {session_id}\n" for name in names]
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()

@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from proxy.types import Identity
 log = logging.getLogger("taximeter.data")
 
 _TICK_S = 1.0
+_SOON_S = 0.05  # in which lines about conversations are collected
 _KEEP_ALIVE_S = 75
 _RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
 _STORE_WAIT_S = 10.0
@@ -249,7 +250,6 @@ class _DataPlane:
                 await self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
-            self._plane.chains.flush()
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
@@ -287,10 +287,14 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         spool=spool,
         load=_load(config, keys),
         guards=Guards(config.guards),
-        chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt")),
+        chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt", _soon)),
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )
+
+
+def _soon(write: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(_SOON_S, write)
 
 
 def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:

@@ -96,7 +96,7 @@ def test_a_bad_key_gets_401_on_every_proxied_path(rig: Rig, key: str | None) -> 
 def test_other_paths_are_404_and_reach_no_upstream(rig: Rig) -> None:
     before = rig.provider.status()
     for path in (
-        "/v1/files",
+        "/v1/vector_stores",
         "/v1/chat/completions/",
         "/v1/../v1/chat/completions2",
         "//v1/chat/completions",

@@ -13,6 +13,7 @@ from tests.support.gateway import ADMIN_KEY, Gateway, server
 from tests.support.gateway import gateway as running
 from tests.support.processes import module_running
 from tests.support.redis import RedisServer
+from tests.support.waiting import wait_until
 
 KEYS = {"red": "sk-team-red-000000000001", "blue": "sk-team-blue-00000000001"}
 
@@ -90,6 +91,8 @@ def talks_on(gateway: Gateway, said: list[dict[str, str]]) -> str:
 def test_a_guessed_session_is_one_after_a_restart(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
     said: list[dict[str, str]] = []
     sessions = {talks_on(gateway, said) for _ in range(3)}
+    (file,) = gateway.spool.parent.glob("conversations-*.txt")
+    wait_until("the conversation is on disk", lambda: len(file.read_text().splitlines()) >= 3)
     end(gateway)
     gateway.up()
     sessions |= {talks_on(gateway, said) for _ in range(2)}

@@ -33,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "server": {"session_quiet_s": 3, "max_call_s": 2},
     "guards": {"loop": {"repeats": 3, "within_s": 60}},
     "on_unpriced": "allow",
+    "plans": [{"name": "pro", "match": {"label.plan": "pro"}, "per": "customer", "usd_per_month": 20}],
     "keys": [{"name": caller.name, "key": caller.key, "team": caller.team} for caller in (*CALLERS, BATCH)],
     "models": {
         name: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.metadata
 import json
 import subprocess
 import zipfile
@@ -111,7 +112,16 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, wheel: str | None, content: str) -
             made.writestr("litellm/model_prices_and_context_window_backup.json", content)
         return subprocess.CompletedProcess(command, 0, "", "")
 
+    known = importlib.metadata.distribution
+
+    def but_litellm(name: str) -> importlib.metadata.Distribution:
+        if name == "litellm":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
     monkeypatch.setattr("proxy.cli.prices.subprocess.run", run)
+    # It may be installed for translation, and would be taken.
+    monkeypatch.setattr("importlib.metadata.distribution", but_litellm)
     return asked
 
 
