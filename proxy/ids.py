@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
@@ -26,3 +27,11 @@ def correction_id(attempt_id: str, number: int = 0) -> str:
     text = b"correction " + attempt_id.encode() + (b" %d" % number if number else b"")
     digest = hashlib.sha256(text).hexdigest()
     return f"{attempt_id[:15]}{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"
+
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+
+def began_at(made: str) -> int | None:
+    """When an id of `Ids` was made, epoch microseconds to the millisecond; None for what is none."""
+    return int(made[:8] + made[9:13], 16) * 1000 if _UUID7.match(made) else None

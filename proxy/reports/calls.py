@@ -14,7 +14,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine, RowMapping
 
+from proxy.ids import began_at
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.times import now_us
 
 GROUPS = {
     "key": entries.c.key,
@@ -59,10 +61,14 @@ def requests(
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(entries.c.id < before)
+    started_at: Any = entries.c.started_at
+    if until is None or until >= now_us():
+        # The latest are the first by id: as an expression, so that the time's index is not walked through and sorted.
+        started_at = sa.func.coalesce(started_at, 0)
     if since is not None:
-        statement = statement.where(entries.c.started_at >= since)
+        statement = statement.where(started_at >= since)
     if until is not None:
-        statement = statement.where(entries.c.started_at < until)
+        statement = statement.where(started_at < until)
     with engine.connect() as connection:
         for name, value in filters.items():
             column = attribute(name, connection.dialect.name)
@@ -82,10 +88,26 @@ def attribute(name: str, dialect: str) -> Any:
 
 def request(engine: Engine, entry_id: str) -> list[dict[str, Any]]:
     """One entry by its id, or all attempts (and corrections) of one request id."""
-    same = sa.or_(entries.c.id == entry_id, entries.c.request_id == entry_id)
+    own = sa.select(entries).where(entries.c.id == entry_id)
+    same = sa.select(entries).where(entries.c.request_id == entry_id, *_around(entry_id)).order_by(entries.c.id)
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(entries).where(same).order_by(entries.c.id)).mappings()
+        rows = list(connection.execute(own).mappings()) or list(connection.execute(same).mappings())
         return [entry(row) for row in rows]
+
+
+_LONGEST_REQUEST_US = 2 * 86_400_000_000
+_A_MOMENT_US = 60_000_000
+
+
+def _around(request_id: str) -> list[sa.ColumnElement[bool]]:
+    """When the attempts of a request began, which its id says: by the time's index, however many entries there are."""
+    begin = began_at(request_id)
+    if begin is None:
+        return []
+    return [
+        entries.c.started_at >= begin - _A_MOMENT_US,
+        entries.c.started_at < begin + _LONGEST_REQUEST_US,
+    ]
 
 
 _JSON_COLUMNS = ("labels", "untrusted_labels", "told_usage", "cost_lines", "flags", "budgets")

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
+from proxy.ids import Ids, began_at
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.reports import calls as queries
@@ -42,6 +43,14 @@ def both(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> 
         yield engines
         for engine in engines:
             engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('calls')}/l.db")
+    fill(engine, made_up(300))
+    yield engine
+    engine.dispose()
 
 
 def by_group(items: list[spending.SpendRow], by: list[str]) -> dict[tuple[Any, ...], spending.SpendRow]:
@@ -111,3 +120,26 @@ def test_a_question_that_makes_no_sense_is_told(tmp_path: Path) -> None:
         with pytest.raises(BadQuestion):
             spending.spend(engine, by, None, None)
     engine.dispose()
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    at = 1_795_916_000_123_456
+    assert began_at(Ids().new(at)) == 1_795_916_000_123_000
+    assert [began_at(text) for text in ("", "req_1", "0" * 36, Ids().new(at) + "0", Ids().new(at).upper())] == [
+        None
+    ] * 5
+
+
+def test_a_request_is_found_by_its_own_id_and_by_its_attempts(sqlite: Engine) -> None:
+    rows = queries.requests(sqlite, limit=50, before=None, filters={}, since=None, until=None)
+    for row in rows:
+        assert [one["id"] for one in queries.request(sqlite, row["id"])] == [row["id"]]
+        assert row["id"] in [one["id"] for one in queries.request(sqlite, row["request_id"])]
+
+
+def test_the_latest_are_the_same_whether_the_span_ends_or_not(sqlite: Engine) -> None:
+    ends = 4_102_444_800_000_000  # 2100
+    spans = [(START + HOUR_US, None), (START + HOUR_US, ends)]
+    walked = [queries.requests(sqlite, limit=30, before=None, filters={}, since=a, until=b) for a, b in spans]
+    assert walked[0] == walked[1]
+    assert all(row["started_at"] >= START + HOUR_US for row in walked[0])
