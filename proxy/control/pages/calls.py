@@ -16,7 +16,6 @@ from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
 
 _SHOWN = 50
-_MOST = 1000
 _FACETS = ("model", "team", "key", "provider")
 _FACET_ROWS = 6
 

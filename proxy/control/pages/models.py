@@ -16,8 +16,6 @@ from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
 from proxy.times import BadQuestion
 
-_INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
-_OUTPUT = ("output", "reasoning")
 _MOST = 500
 
 
@@ -50,8 +48,8 @@ def show(asked: Asked) -> Shown:
 
 
 def _row(asked: Asked, row: SpendRow) -> Row:
-    usage = {unit: int(row.usage.get(unit, 0)) for unit in (*_INPUT, *_OUTPUT)}
-    read, written = sum(usage[unit] for unit in _INPUT), sum(usage[unit] for unit in _OUTPUT)
+    usage = {unit: int(row.usage.get(unit, 0)) for unit in (*view.INPUT, *view.OUTPUT)}
+    read, written = sum(usage[unit] for unit in view.INPUT), sum(usage[unit] for unit in view.OUTPUT)
     priced = row.requests - row.unpriced_requests
     provider, model = row.group["provider"], row.group["model"]
     address = asked.address.at("/calls").filtered("model", model)

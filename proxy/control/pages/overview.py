@@ -40,10 +40,9 @@ def show(asked: Asked) -> Shown:
 
 def _own(asked: Asked) -> Shown:
     engine, address = asked.state.engine, asked.address
-    month, now = _month_start(asked), asked.now_us
     sums = {
-        "Today": spend_by(engine, [], _midnight(now), None, only=address.only),
-        "This month": spend_by(engine, [], month, None, only=address.only),
+        "Today": spend_by(engine, [], _midnight(asked.now_us), None, only=address.only),
+        "This month": spend_by(engine, [], _month_start(asked), None, only=address.only),
     }
     tiles = []
     for title, rows in sums.items():

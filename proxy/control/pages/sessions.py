@@ -80,8 +80,8 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
 def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
     """(cached, other input, output)"""
     cached = int(usage.get("cache_read", 0))
-    read = sum(int(usage.get(unit, 0)) for unit in ("input", "cache_write_5m", "cache_write_30m", "cache_write_1h"))
-    return cached, read, sum(int(usage.get(unit, 0)) for unit in ("output", "reasoning"))
+    read = sum(int(usage.get(unit, 0)) for unit in view.INPUT) - cached
+    return cached, read, sum(int(usage.get(unit, 0)) for unit in view.OUTPUT)
 
 
 # One session

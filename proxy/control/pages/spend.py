@@ -12,7 +12,7 @@ from proxy.control.pages.address import Address, previous
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import NANO
-from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
 from proxy.times import BadQuestion
 
@@ -20,8 +20,6 @@ METRICS = {"cost": "Cost", "calls": "Calls", "tokens": "Tokens", "rate": "$ per 
 _TOPS = ("5", "10", "20", "50", "200")
 _STEPS_US = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 7 * 86_400_000_000}
 _MOST_STEPS = 100
-_INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
-_OUTPUT = ("output", "reasoning")
 
 Key = tuple[str | None, ...]
 
@@ -63,7 +61,12 @@ def _sums(row: SpendRow) -> _Sums:
 
     cached = tokens("cache_read")
     return _Sums(
-        row.cost_nanousd, row.requests, row.unpriced_requests, tokens(*_INPUT) - cached, cached, tokens(*_OUTPUT)
+        row.cost_nanousd,
+        row.requests,
+        row.unpriced_requests,
+        tokens(*view.INPUT) - cached,
+        cached,
+        tokens(*view.OUTPUT),
     )
 
 
@@ -354,11 +357,6 @@ def _end(time: str, step: str, address: Address) -> int:
     else:
         following = begin + timedelta(days=7 if step == "week" else 1)
     return int(following.timestamp())
-
-
-def totals(rows: Sequence[SpendRow]) -> _Sums:
-    """All rows together."""
-    return _sums(total_of(rows))
 
 
 PAGE = Page("/spend", "Spend", show, since="7d", for_keys=True, jump="s")

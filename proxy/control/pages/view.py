@@ -190,9 +190,9 @@ def amount(value: Decimal, unit: str, limit: Decimal) -> str:
 def call(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
     """One ledger entry for `calls.html`; `item` is as the ledger's queries give it."""
     usage = item["usage"]
-    tokens_in = sum(usage.get(unit, 0) for unit in _IN)
-    tokens_out = sum(usage.get(unit, 0) for unit in _OUT)
-    other = [f"{quantity} {unit.replace('_', ' ')}" for unit, quantity in usage.items() if unit not in _IN + _OUT]
+    tokens_in = sum(usage.get(unit, 0) for unit in INPUT)
+    tokens_out = sum(usage.get(unit, 0) for unit in OUTPUT)
+    other = [f"{quantity} {unit.replace('_', ' ')}" for unit, quantity in usage.items() if unit not in INPUT + OUTPUT]
     return {
         "id": item["id"],
         "started_at": item["started_at"],
@@ -226,8 +226,8 @@ def call(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
     }
 
 
-_IN = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
-_OUT = ("output", "reasoning")
+INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h")
+OUTPUT = ("output", "reasoning")
 
 
 def _mark(item: Mapping[str, Any]) -> tuple[str, str] | None:
