@@ -80,15 +80,7 @@ def destinations_of(
             base_url = row.address(name, family)
             origin = origin_of(base_url, environ)
             pool = f"{name}/{family}"
-            client.add(
-                pool,
-                origin,
-                max_connections=row.max_connections,
-                connect_timeout_s=row.connect_timeout_s,
-                first_byte_timeout_s=row.first_byte_timeout_s,
-                idle_timeout_s=row.idle_timeout_s,
-                reuse_after_stream=row.bills_hung_up(name),
-            )
+            _add_pool(client, pool, origin, name, row)
             destinations[name, family] = Destination(
                 pool=pool,
                 origin=origin,
@@ -102,12 +94,7 @@ def destinations_of(
     return destinations
 
 
-def _translation(config: Config, name: str, row: Upstream, client: UpstreamClient) -> Destination:
-    """The way to an upstream through the translator: its credentials stay there, but are looked for in what comes back."""
-    origin = Origin(
-        "translator", 80, tls=False, path=f"/{quote(name, safe='')}", socket=translate_socket(config.data_dir)
-    )
-    pool = f"{name}/{TRANSLATION}"
+def _add_pool(client: UpstreamClient, pool: str, origin: Origin, name: str, row: Upstream) -> None:
     client.add(
         pool,
         origin,
@@ -117,6 +104,15 @@ def _translation(config: Config, name: str, row: Upstream, client: UpstreamClien
         idle_timeout_s=row.idle_timeout_s,
         reuse_after_stream=row.bills_hung_up(name),
     )
+
+
+def _translation(config: Config, name: str, row: Upstream, client: UpstreamClient) -> Destination:
+    """The way to an upstream through the translator: its credentials stay there, but are looked for in what comes back."""
+    origin = Origin(
+        "translator", 80, tls=False, path=f"/{quote(name, safe='')}", socket=translate_socket(config.data_dir)
+    )
+    pool = f"{name}/{TRANSLATION}"
+    _add_pool(client, pool, origin, name, row)
     hidden = {key: value for key, value in row.params.items() if isinstance(value, str) and _SECRET.search(key)}
     return Destination(
         pool=pool,
