@@ -242,19 +242,12 @@ class Pairing:
     def _running(self, value: records.JobBegun) -> Entry:
         """The entry of a job that has begun: it counts as nothing until its end."""
         end: records.Settle = {
-            "t": "settle",
-            "id": value["id"],
-            "ended_at": value["at"],
-            "status": RUNNING,
-            "outcome": RUNNING,
-            "cost_nanousd": None,
-            "cost_source": "computed",
-            "usage_source": "none",
-            "budgets": (),
-            "job": value["job"],
-            "stored": value.get("stored") or (),
-            "stored_model": value.get("stored_model") or "",
-        }
+            "t": "settle", "id": value["id"], "ended_at": value["at"], "status": RUNNING, "outcome": RUNNING,
+            "cost_nanousd": None, "cost_source": "computed", "usage_source": "none", "budgets": (), "job": value["job"],
+            "stored": value.get("stored") or (), "stored_model": value.get("stored_model") or "",
+        }  # fmt: skip
+        if facts := value.get("stored_facts"):
+            end["stored_facts"] = facts
         return entry_of(value["job"]["intent"], end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
