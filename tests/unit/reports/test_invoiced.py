@@ -22,6 +22,7 @@ from proxy.ledger.schema import budget_spend, metric_state
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.reconcile_answer import Reconciled, ReconcileQuestion, ReconcileShown, reconcile_answer
 from proxy.reports.spend import spend
+from tests.support.bought import with_row
 from tests.support.made_up import START, fill
 from tests.unit.reports.test_reconcile import BOOK, DAY_US, FILES, LATER, at_its_ceiling, gpt, openai
 
@@ -68,7 +69,7 @@ def test_a_call_at_its_ceiling_costs_what_the_invoice_says(ledger: Engine, tmp_p
     found = reconciled(ledger)
     items = shown(found).settled
     assert [(item.id, item.day, item.ceiling_usd, item.invoice_usd) for item in items] == [
-        (waiting.row["id"], "2026-11-24", "0.6", "0.25")
+        (waiting.row.id, "2026-11-24", "0.6", "0.25")
     ]
     apply(ledger, found)
 
@@ -97,9 +98,7 @@ def test_a_second_run_changes_nothing(ledger: Engine, tmp_path: Path, database: 
     assert {cause.name for cause in shown(again).causes} == {"credits", "not through us"}
     apply(ledger, found)  # written twice, or found by two at a time
     settled = gpt(START + DAY_US)
-    ship(
-        ledger, [settled._replace(row=settled.row | {"id": waiting.row["id"]})]
-    )  # what really happened comes after all
+    ship(ledger, [with_row(settled, id=waiting.row.id)])  # what really happened comes after all
 
     assert (spend(ledger, ["model"], None, None), counter(ledger)) == before
     assert verify(database, tmp_path).difference is None
@@ -146,9 +145,8 @@ def test_what_is_in_doubt_stays_at_its_ceiling(ledger: Engine, day: int, now_us:
 
 def test_a_difference_that_nothing_explains_settles_nothing(ledger: Engine) -> None:
     """Our own calls of that day cost more than the invoice has: the ceiling is not all that is wrong."""
-    dear = gpt(START + DAY_US, model="gpt-5")
-    dear.row["cost_nanousd"] += NANO
-    dear.row["cost_lines"] = "[]"
+    usual = gpt(START + DAY_US)
+    dear = with_row(usual, cost_nanousd=(usual.row.cost_nanousd or 0) + NANO, cost_lines="[]")
     fill(ledger, [openai()[0], dear, openai()[2], at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
 
     found = reconciled(ledger)
