@@ -12,14 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.asked import dearest_asked, that_count
-from pricing.catalog import NO_LIMITS, Catalog, Limits, Model, simpler_names
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model, is_snapshot, simpler_names
 from pricing.cost import Cost, CostLine
 from pricing.dearest import PERHAPS, Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd, to_nanousd_up
 from pricing.operator import OperatorPrice
-from pricing.price import Price, Row, specificity
+from pricing.price import Price, Row, is_one_of
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, closest, make_plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
 from pricing.usage import Reading
@@ -311,8 +311,9 @@ class Book:
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
         """All names that the model goes by, and what the book has of it.
 
-        The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
-        `gpt-4o-mini` is for the snapshot that answers to it.
+        The routed name is one of them where it is the same model, or one of its snapshots, or a name that only the operator
+        knows: his row for `gpt-4o-mini` is for the snapshot that answers to it, listed by itself or not, and his row for a
+        deployment is for the model that answers there.
         """
         model = self.catalog.find(provider, name, at_s)
         names = [name]
@@ -320,7 +321,11 @@ class Book:
             names.append(model.name)
         if routed is not None and (lower := routed.lower()) not in names:
             other = self.catalog.find(provider, lower, at_s)
-            if other is not None and model is not None and other.name == model.name:
+            if model is not None and (
+                other is None
+                or other.name == model.name
+                or model in self.catalog.snapshots(provider, lower, at_s).values()
+            ):
                 names.append(lower)
         return tuple(names), model
 
@@ -328,7 +333,7 @@ class Book:
         return [
             (closeness, row)
             for row in self._rows
-            if _is_provider(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
+            if is_one_of(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
         ]
 
     def _rows_of_snapshots(
@@ -340,10 +345,11 @@ class Book:
             name = row.model.rstrip("*")
             if (
                 name
-                and _is_provider(row.provider, provider, canonical)
+                and is_one_of(row.provider, provider, canonical)
                 and closest(names, row.model) is None
                 and (
                     not set(names).isdisjoint(simpler_names(name))
+                    or is_snapshot(name, names[0])
                     or (listed is not None and self.catalog.find(canonical, name, at_s) is listed)
                 )
             ):
@@ -372,8 +378,10 @@ class Book:
         if not mine and not own and self._assumed is not None:
             own = (self._assumed,)
         mine += self._rows_of_snapshots(provider.lower(), canonical, names, listed, from_s)
+        snapshots = self.catalog.snapshots(canonical, name, from_s) | self.catalog.snapshots(canonical, name, to_s)
+        own = (*own, *(row for snapshot in snapshots.values() for row in snapshot.rows))
         return dearest_rates(
-            Call(canonical, names, facts, attributes, from_s),
+            Call(canonical, names, facts, attributes, from_s, tuple(snapshots)),
             mine,
             own,
             (*self.catalog.multipliers.get(canonical, ()), *self._multipliers),
@@ -382,10 +390,6 @@ class Book:
             frozenset(fixed),
             without,
         )
-
-
-def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
-    return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

@@ -100,7 +100,7 @@ def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry]) -> No
             writer.close()
     except (SpoolUnavailable, OSError) as error:
         raise fail(f"the corrections cannot be handed to the server that runs here: {error}") from None
-    ids = [entry.row["id"] for entry in corrections]
+    ids = [entry.row.id for entry in corrections]
     last = sa.select(sa.func.count()).select_from(entries).where(entries.c.id == ids[-1])
     give_up_at = time.monotonic() + _WAIT_S
     while time.monotonic() < give_up_at:

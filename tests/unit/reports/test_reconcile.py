@@ -20,7 +20,7 @@ from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, tolerance_of
 from proxy.reports.statement import line_named, read_statement
 from proxy.times import BadQuestion
-from tests.support.bought import bought
+from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
 
 FILES = Path(__file__).parents[2] / "fixtures" / "statements"
@@ -38,8 +38,7 @@ def call(at: int, provider: str, model: str, **used: tuple[int, str]) -> Entry:
     usd = str(sum(Decimal(line["cost_usd"]) for line in lines))
     usage = {unit: amount for unit, (amount, _) in used.items()}
     made = bought(at, usd, usage, provider=provider, model=model, model_requested=model)
-    made.row["cost_lines"] = json.dumps(lines)
-    return made
+    return with_row(made, cost_lines=json.dumps(lines))
 
 
 def gpt(at: int, provider: str = "openai", model: str = "gpt-5") -> Entry:
@@ -48,8 +47,7 @@ def gpt(at: int, provider: str = "openai", model: str = "gpt-5") -> Entry:
 
 def at_its_ceiling(at: int, usd: str, provider: str, model: str) -> Entry:
     made = bought(at, usd, {}, provider=provider, model=model, model_requested=model)
-    made.row.update(status="unconfirmed", cost_lines=None)
-    return made
+    return with_row(made, status="unconfirmed", cost_lines=None)
 
 
 def openai() -> list[Entry]:
