@@ -36,10 +36,12 @@ from proxy.ledger.schema import (
     entries,
     horizon,
     jobs,
+    label_days,
     metadata,
     metric_state,
     spend_days,
     spend_hours,
+    spend_label_days,
     spend_people_days,
     spend_people_weeks,
     spend_sessions,
@@ -101,7 +103,7 @@ def verify(
     sa.event.listen(again, "connect", _in_no_hurry_to_disk)
     report = Report()
     try:
-        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend])
+        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend, label_days])
         with reading(engine).connect() as connection:
             report.entries_since_at = horizon(connection)
             try:
@@ -139,10 +141,11 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
         kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
         rows += _compare(connection, again, kept_rows, kept_rows, table)
     kept = [] if since is None else [spend_units.c.rollup != spend_sessions.name, spend_units.c.start_at >= since]
-    units = sa.select(spend_units).where(*kept)
+    units = sa.select(spend_units).where(spend_units.c.rollup != spend_label_days.name, *kept)
     rows += _compare(connection, again, units, units, spend_units)
     report.counted["roll-up rows"] = rows
     _check_days(connection)
+    _check_labels(connection)
     report.counted["metric series"] = _check_metrics(connection, report)
     report.counted["capacity minutes"] = check_capacities(connection, since)
 
@@ -316,6 +319,20 @@ def _check_days(connection: Connection) -> None:
                 pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
                     raise Differs(f"{table.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}")
+
+
+def _check_labels(connection: Connection) -> None:
+    """A day that is added up by label comes to what it comes to without."""
+    built = sa.select(label_days.c.start_at).where(
+        label_days.c.built == label_days.c.changes, label_days.c.names != "[]"
+    )
+    days = set(connection.execute(built).scalars())
+    labels, others = (_by_time(connection, table, DAY_US) for table in (spend_label_days, spend_days))
+    nothing = [0] * len(SUMS)
+    for at in sorted(days):
+        for column, mine, theirs in zip(SUMS, labels.get(at, nothing), others.get(at, nothing), strict=True):
+            if mine != theirs:
+                raise Differs(f"spend_label_days {rfc3339(at)}", f"{column} is {mine}, in spend_days {theirs}")
 
 
 def _by_time(connection: Connection, table: sa.Table, length_us: int) -> dict[int, list[int]]:
