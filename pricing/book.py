@@ -19,7 +19,7 @@ from pricing.facts import RELEVANT, facts_of
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd, to_nanousd_up
 from pricing.operator import OperatorPrice
-from pricing.price import Price, Row, specificity
+from pricing.price import Price, Row, assumed_row, specificity, usd_of
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, closest, make_plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
 from pricing.usage import Reading
@@ -52,13 +52,13 @@ class Book:
         self._rows = tuple(price.row for price in self._operator if price.row is not None)
         self._multipliers = tuple(price.multiplier for price in self._operator if price.multiplier is not None)
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
-        self._assumed = _assumed_row(assumed) if assumed is not None else None
+        self._assumed = assumed_row(assumed) if assumed is not None else None
         self._plans: dict[_Key, list[Plan]] = {}
         self._dearest: dict[_Key, Dearest | None] = {}
 
     def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
         """This book with the operator's own prices in place of those it had."""
-        return Book(self.catalog, rows, None if self._assumed is None else _usd_of(self._assumed))
+        return Book(self.catalog, rows, None if self._assumed is None else usd_of(self._assumed))
 
     def with_assumed(self, input_usd: Decimal, output_usd: Decimal) -> Book:
         """This book with USD per million tokens that stand in where a model has no price; flagged `assumed_price`."""
@@ -190,6 +190,16 @@ class Book:
     def is_priced(self, provider: str, model: str, at_s: int) -> bool:
         """Whether any price stands for that model then (assumed ones too)."""
         return self._plan(provider, model, None, {}, None, None, at_s).priced
+
+    def units(
+        self, provider: str, model: str, at_s: int, attributes: Mapping[str, str | None] | None = None
+    ) -> frozenset[str]:
+        """The units that the model is priced in then, under any conditions: the operator's, where he has prices for it."""
+        dearest = self._find_dearest(provider, model, at_s, at_s, attributes or {}, {}, frozenset())
+        if dearest is None:
+            return frozenset()
+        operators = frozenset(unit for one in dearest.operator for unit in one.row.prices)
+        return operators or frozenset(unit for row in dearest.rows for unit in row.prices)
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
@@ -386,11 +396,3 @@ class Book:
 
 def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
     return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
-
-
-def _assumed_row(usd: Mapping[str, Decimal]) -> Row:
-    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
-
-
-def _usd_of(row: Row) -> dict[str, Decimal]:
-    return {unit: price.usd for unit, price in row.prices.items()}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from pricing.units import default_per
+
 ALWAYS_S = 0
 NEVER_S = 2**62  # later than any time
 
@@ -82,3 +84,13 @@ def specificity(pattern: str, name: str) -> int | None:
     if pattern.endswith("*") and name.startswith(pattern[:-1]):
         return len(pattern)
     return None
+
+
+def assumed_row(usd: Mapping[str, Decimal]) -> Row:
+    """What stands in for the prices of a model that has none."""
+    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
+
+
+def usd_of(row: Row) -> dict[str, Decimal]:
+    """A row's prices, each for as many as it is stated for."""
+    return {unit: price.usd for unit, price in row.prices.items()}

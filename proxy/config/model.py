@@ -30,7 +30,12 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     ),
     # vLLM 0.32, llama.cpp's server and Ollama 0.17 all answer `/v1/messages`.
     **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama"), ("openai", "anthropic")),
+    "replicate": ("replicate",),
+    **dict.fromkeys(("fal", "fal-ai"), ("fal", "fal_run")),
+    **dict.fromkeys(("luma", "lumaai", "luma-ai"), ("luma",)),
 }
+# fal's two hosts, of which a configuration names one.
+_FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
 
 
 def plain_name(provider: str) -> str:
@@ -43,7 +48,7 @@ def is_local(provider: str) -> bool:
     return plain_name(provider) in LOCAL_PROVIDERS
 
 
-Dialect = Literal["openai", "anthropic", "gemini"]
+Dialect = Literal["openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma"]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
@@ -94,6 +99,10 @@ class Server(_Section):
     """How long a call waits for reservations of other calls to end before it gets 429 `budget_busy`."""
     drain_timeout_s: Seconds = 30
     """How long a stop waits for calls in flight."""
+    public_url: str = Field("", pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?)?$")
+    """Where clients reach the data plane (`https://gateway.example`), for URLs in answers that lead back to it. Default: as
+    the request says by `Host` and `X-Forwarded-Proto`.
+    """
     max_call_s: PositiveInt = 3600
     """Longest time that a call is expected to take. Later its reservation expires: it is charged at its ceiling, and
     corrected when it ends.
@@ -112,8 +121,8 @@ class Upstream(TranslatedUpstream):
     provider: str | None = None
     """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
-    """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, else
-    `openai`.
+    """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, for
+    Replicate, fal and Luma their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
@@ -151,12 +160,15 @@ class Upstream(TranslatedUpstream):
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
 
     def address(self, name: str, dialect: str) -> str:
-        """The base URL of a dialect. A local server has all of them under one root, of which Anthropic's paths name `/v1`."""
+        """The base URL of a dialect. A local server has all of them under one root, of which Anthropic's paths name `/v1`; of
+        fal's two hosts either may be named."""
         for spoken, base_url in self.base_urls.items():
             if spoken == dialect:
                 return base_url
         if dialect == "anthropic" and is_local(self.provider_name(name)):
             return self.base_url.rstrip("/").removesuffix("/v1")
+        if dialect in _FAL_HOSTS and self.base_url.rstrip("/") in _FAL_HOSTS.values():
+            return _FAL_HOSTS[dialect]
         return self.base_url
 
     def bills_hung_up(self, name: str) -> bool:

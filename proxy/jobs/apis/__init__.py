@@ -7,11 +7,14 @@ from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    fal,
     gemini_operations,
+    luma,
     openai_background,
     openai_batches,
     openai_files,
     openai_videos,
+    replicate,
 )
 
 APIS: tuple[JobApi, ...] = (
@@ -23,6 +26,11 @@ APIS: tuple[JobApi, ...] = (
     gemini_operations.VIDEO,
     gemini_operations.BATCHES,
     gemini_operations.FILES,
+    replicate.PREDICTIONS,
+    replicate.FILES,
+    fal.RUN,
+    fal.QUEUE,
+    luma.API,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 
