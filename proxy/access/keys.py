@@ -15,7 +15,7 @@ from proxy.types import Identity
 
 _HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _MAX_CREDENTIAL_BYTES = 1024
-_SCHEMES = (b"bearer", b"key", b"token")  # fal's SDK says Key, Replicate's older ones say Token
+_SCHEMES = (b"bearer", b"key")  # fal's SDK says Key
 
 
 def credential(headers: Mapping[bytes, bytes]) -> bytes | None:

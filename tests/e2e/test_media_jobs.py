@@ -12,7 +12,7 @@ import pytest
 import replicate
 import replicate.exceptions
 
-from tests.support.media_rig import KEY, OTHER_KEY, VERSION, MediaRig, running
+from tests.support.media_rig import KEY, LONE_KEY, OTHER_KEY, VERSION, MediaRig, running
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_hardware_is_paid_for_the_seconds_that_it_ran(rig: MediaRig, end: str) -
 
 def test_what_never_ran_costs_nothing(rig: MediaRig) -> None:
     """Asked for by another team: the SDK cannot read the word `aborted`, in lists neither."""
-    predict(rig, "r-aborted", "acme/upscaler", {"orders": "end=aborted after=0.1"}, key=OTHER_KEY)
+    predict(rig, "r-aborted", "acme/upscaler", {"orders": "end=aborted after=0.1"}, key=LONE_KEY)
     assert rig.cost("r-aborted") == Decimal(0)
 
 

@@ -17,6 +17,7 @@ from tests.support.processes import module_running
 from tests.support.waiting import eventually
 
 KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
+LONE_KEY = "sk-team-lone-0000000001"
 VERSION = "a" * 64
 
 
@@ -99,6 +100,7 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
             {"name": "blue", "key": KEY, "team": "blue"},
             {"name": "green", "key": OTHER_KEY, "team": "green"},
             {"name": "poor", "key": POOR_KEY, "team": "poor"},
+            {"name": "lone", "key": LONE_KEY, "team": "lone"},
         ],
         "budgets": [
             {"name": "all", "limit_usd": 1000, "window": "total"},
