@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from pricing.units import default_per
-
 ALWAYS_S = 0
 NEVER_S = 2**62  # later than any time
 
@@ -86,11 +84,6 @@ def specificity(pattern: str, name: str) -> int | None:
     return None
 
 
-def assumed_row(usd: Mapping[str, Decimal]) -> Row:
-    """What stands in for the prices of a model that has none."""
-    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
-
-
-def usd_of(row: Row) -> dict[str, Decimal]:
-    """A row's prices, each for as many as it is stated for."""
-    return {unit: price.usd for unit, price in row.prices.items()}
+def is_one_of(pattern: str, *names: str) -> bool:
+    """Whether a pattern names any of them."""
+    return any(specificity(pattern, name) is not None for name in names)

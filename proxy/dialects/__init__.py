@@ -196,6 +196,7 @@ _FAMILIES_BY_PREFIX = (
     ("/v1beta/", GEMINI),
     ("/v1/models/", GEMINI),
     *((f"{vendor.prefix}/", vendor) for vendor in VENDORS),
+    ("/v1/cachedContents", GEMINI),
 )
 
 

@@ -91,7 +91,6 @@ class JobApi:
     """One API.
 
     job_id: a new job's id, out of the answer to its creation. asked: what of a request its price depends on, never a prompt.
-    noted: what is kept beside that, out of the answer to its creation and what is kept by then.
     read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
     asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
@@ -102,6 +101,9 @@ class JobApi:
     lead here begin with, and whether there is more; its pages are passed on whole. by_offset: lists count from their start.
     things: what a call comes to at most in the units that its model is priced in (`Call.things`, or why nothing bounds it).
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
+    told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
+    there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
+    followed: how one ended that another of the same id follows.
     """
 
     name: str
@@ -112,7 +114,9 @@ class JobApi:
     read_end: Callable[[Job, Answer], Ended | None]
     job_id: Callable[[Mapping[str, Any]], str | None] = lambda body: text_id(body.get("id"))
     asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
-    noted: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda body, facts: {}
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
+    gone: Callable[[Job, Answer, int], Ended | None] | None = None
+    followed: Callable[[Job, Job], Ended] | None = None
     changes_later: bool = False
     providers: frozenset[str] = frozenset({"openai"})
     list_of: str = "data"
@@ -139,7 +143,8 @@ class JobEndpoint(Endpoint):
 
     facts: what its path says of the job, kept beside what `JobApi.asked` says. of_headers: the call with what its headers say
     of its bound. query_names: names of what is passed on of the query string. at_once: an answer that names no job may be
-    what it made, as `read_end` reads it.
+    what it made, as `read_end` reads it. placed: the call, as the time (epoch microseconds) and the job that it goes on with
+    make it. renews: there is such a job, the caller's own, that `held` names.
     """
 
     api: JobApi
@@ -147,6 +152,8 @@ class JobEndpoint(Endpoint):
     of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
     query_names: frozenset[str] = frozenset()
     at_once: bool = False
+    placed: Callable[[Call, Job | None, int], Call] | None = None
+    renews: bool = False
     lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None
     """Of a batch whose lines stand in its body: the path that each calls, and its own body, which may be changed."""
 

@@ -11,6 +11,7 @@ from pricing.cost import Cost
 from proxy.access.stored_owners import Holder
 from proxy.downstream.address import root_of
 from proxy.exchange.jobs.asking import job_digest, seen
+from proxy.exchange.jobs.end import end_job
 from proxy.exchange.references import note_stored
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, Ended, JobEndpoint
@@ -41,16 +42,19 @@ class Begun(Unary):
         headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.response.headers}
         answer = Answer(status, value, headers, endpoint.target)
         if job_id is None:
-            ended = endpoint.api.read_end(self._made(endpoint, ""), answer) if endpoint.at_once else None
+            ended = endpoint.api.read_end(self._made(endpoint, "", {}), answer) if endpoint.at_once else None
             if ended is None:
                 return await super()._settle(body)
             return await self._settle_at_once(ended)
-        job = self._made(endpoint, job_id)
-        job = self._job = job._replace(asked={**job.asked, **endpoint.api.noted(value, job.asked)})
-        stored = note_stored(self.attempt, (value,)) if endpoint.holds(self.attempt.call) else ()
-        self.attempt.become(job, stored)
+        told = endpoint.api.told(value)
+        job = self._job = self._made(endpoint, job_id, told)
+        stored = note_stored(self.attempt, (value,), told or None) if endpoint.holds(self.attempt.call) else ()
+        self.attempt.become(job, stored, told or None)
         plane, route = self.exchange.plane, self.attempt.route
+        before = plane.jobs.by_digest.get(job.digest) if endpoint.renews else None
         plane.jobs.note(job)
+        if before is not None and endpoint.api.followed is not None and not before.ended:
+            await end_job(plane, before, endpoint.api.followed(before, job))
         plane.stored_owners.note(
             (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
         )
@@ -64,7 +68,7 @@ class Begun(Unary):
             return None
         return await self.settle(ended.reading, ended.outcome)
 
-    def _made(self, endpoint: JobEndpoint, job_id: str) -> Job:
+    def _made(self, endpoint: JobEndpoint, job_id: str, told: Mapping[str, Any]) -> Job:
         attempt, plan = self.attempt, self.attempt.plan
         intent: Any = attempt.intent_record()
         return Job(
@@ -74,7 +78,7 @@ class Begun(Unary):
             provider_id=job_id,
             created_at=plan.started_at,
             deadline_at=plan.deadline_at,
-            asked={**endpoint.facts, **endpoint.api.asked(attempt.call)},
+            asked={**endpoint.facts, **endpoint.api.asked(attempt.call), **told},
             attributes=dict(plan.attributes),
             intent=intent,
             flags=("budget_unverified",) if attempt.unverified else (),

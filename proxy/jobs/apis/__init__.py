@@ -8,6 +8,7 @@ from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
     fal,
+    gemini_caches,
     gemini_operations,
     luma,
     openai_background,
@@ -26,6 +27,7 @@ APIS: tuple[JobApi, ...] = (
     gemini_operations.VIDEO,
     gemini_operations.BATCHES,
     gemini_operations.FILES,
+    gemini_caches.API,
     replicate.PREDICTIONS,
     replicate.FILES,
     fal.RUN,

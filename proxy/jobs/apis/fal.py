@@ -28,6 +28,8 @@ from proxy.meters.tally import number
 from proxy.types import Call
 
 _BILLED = "x-fal-billable-units"
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+_PATH = re.compile(rf"(?:/{_WORD}){{2,12}}\Z")
 _QUEUED = frozenset({
     "request_id", "gateway_request_id", "response_url", "status_url", "cancel_url", "status", "queue_position", "logs",
     "metrics", "error", "error_type",
@@ -65,7 +67,7 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
             return Ended("upstream_error", Reading(source="provider"))
         if body.get("status") != "COMPLETED":
             return None
-        return Ended("ok", None, ask=f"{_path_of(job)}/requests/{job.provider_id}")
+        return Ended("ok", None, ask=f"{_path_of(job.asked)}/requests/{job.provider_id}")
     if answer.path.endswith("/cancel"):  # `OK`: it was still in the queue, and is no more
         return Ended("upstream_error", Reading(source="provider")) if body.get("status") == "OK" else None
     if answer.status >= 300 or request_id(body) is not None:
@@ -78,16 +80,11 @@ def request_id(body: Mapping[str, Any]) -> str | None:
     return text_id(body.get("request_id")) if _QUEUED.issuperset(body) else None
 
 
-def noted(body: Mapping[str, Any], facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The path at which the request is asked for: of the URLs that the queue states nothing else counts."""
-    own, url = facts["app"], body.get("response_url")
-    ending = f"/requests/{body['request_id']}"
-    path = urlsplit(url).path if isinstance(url, str) else ""
-    if not path.endswith(ending):
-        return {}
-    path = path.removesuffix(ending)
-    _, found, rest = path.partition(own)
-    return {"app": own + rest} if found and re.fullmatch(rf"(?:/{_WORD}){{0,6}}", rest) else {}
+def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where the queue says that the request is asked for: of that URL nothing counts but the path of the model in it."""
+    url = body.get("response_url")
+    path, found, _ = urlsplit(url).path.rpartition("/requests/") if isinstance(url, str) else ("", "", "")
+    return {"path": path} if found and _PATH.match(path) else {}
 
 
 def read_result(job: Job, answer: Answer) -> Ended | None:
@@ -158,14 +155,13 @@ def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mappi
     own_id = request_id(body)
     if own_id is None:
         return body
-    own = f"{root}/fal{facts.get('app', '')}/requests/{own_id}"
+    own = f"{root}/fal{_path_of(facts)}/requests/{own_id}"
     urls = {"response_url": own, "status_url": f"{own}/status", "cancel_url": f"{own}/cancel"}
     return {name: urls.get(name, value) for name, value in body.items()}
 
 
 # Tables
 
-_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 _APP = rf"/(?P<app>(?:(?:workflows|comfy)/)?{_WORD}/{_WORD})"
 _ASKED = rf"/(?P<app>(?:{_WORD}/){{1,9}}{_WORD})"
 _QUEUE = r"/fal(?:/queue\.fal\.run)?"
@@ -187,10 +183,11 @@ def _encode(call: Call, model: str) -> Outgoing:
     return json_body(call.body)
 
 
-def _path_of(job: Job) -> str:
-    """Where a request's model is asked for it: without what stands behind its name."""
-    app = job.asked.get("app")
-    return app if isinstance(app, str) else ""
+def _path_of(facts: Mapping[str, Any]) -> str:
+    """Where a request is asked for: its model's path as the queue stated it, else without what stands behind its name."""
+    app, stated = str(facts.get("app", "")), str(facts.get("path", ""))
+    _, found, rest = stated.partition(app)
+    return app + rest if found and app else app
 
 
 def _queue(method: str, rest: str, does: Does, target: str, *queries: str) -> JobRoute:
@@ -221,12 +218,12 @@ QUEUE = JobApi(
         _queue("PUT", "/cancel", "read", "/{app}/requests/{id}/cancel"),
         *_create(_QUEUE, FAL),
     ),
-    poll=lambda job: f"{_path_of(job)}/requests/{job.provider_id}/status",
+    poll=lambda job: f"{_path_of(job.asked)}/requests/{job.provider_id}/status",
     read_end=read_end,
     read_result=read_result,
     job_id=request_id,
     asked=asked,
-    noted=noted,
+    told=told,
     providers=_PROVIDERS,
     shown=shown,
     things=bounded,
