@@ -11,12 +11,15 @@ from proxy.ids import correction_id
 from proxy.ledger.entries import NO_END, Entry
 from proxy.ledger.row import json_text, row_of
 from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.money import usd_text
 
 CHANGED = "changed_later"
 """A flag: what a provider changed of a job's bill after its end."""
 
 REPRICED = "repriced"
 """A flag: an entry whose price was wrong or missing, at the price of its day."""
+INVOICED = "invoiced"
+"""A flag: an `unconfirmed` entry, at what its provider's invoice says."""
 NOW_PRICED = "repriced_request"
 """Of a correction's usage: it gives an attempt a price that had none. Sums take it off the calls without a price."""
 _NO_TOKENS: dict[str, Any] = dict.fromkeys(TOKEN_COLUMNS.values(), 0)
@@ -116,12 +119,26 @@ def repricing_of(
     return Entry(row, NO_END, budgets)
 
 
+def invoice_of(charged: Mapping[str, Any], cost_nanousd: int) -> Entry:
+    """An entry that stands at its ceiling, at what the invoice says: the entry of the difference. It is the one correction that
+    an `unconfirmed` entry can have, so that a settlement which comes later still changes nothing."""
+    usd = usd_text(cost_nanousd)
+    line = {"unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd, "source": "invoice"}
+    cost = {"cost_lines": json_text([line]), "price_version": charged["price_version"]}
+    made = repricing_of(charged, cost, cost_nanousd, charged["cost_nanousd"], 0)
+    row = made.row._replace(
+        id=correction_id(charged["id"]), status="settled", cost_source="provider", flags=json_text([INVOICED])
+    )
+    return made._replace(row=row)
+
+
 def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
-    """Of those that are repricings: the id, and what it takes from or gives to budgets."""
+    """Of those that no data plane knows of (repricings, what an invoice settled): the id, and what it takes from or gives to
+    budgets."""
     return [
         [entry.row.id, [list(item) for item in entry.budgets]]
         for entry in shipped
-        if entry.row.kind == "correction" and REPRICED in (entry.row.flags or "")
+        if entry.row.kind == "correction" and any(flag in (entry.row.flags or "") for flag in (REPRICED, INVOICED))
     ]
 
 

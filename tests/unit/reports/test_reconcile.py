@@ -26,6 +26,7 @@ from tests.support.made_up import START, fill
 FILES = Path(__file__).parents[2] / "fixtures" / "statements"
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 BOOK = load_book()
+LATER = START + 90 * DAY_US
 
 
 def call(at: int, provider: str, model: str, **used: tuple[int, str]) -> Entry:
@@ -72,7 +73,7 @@ def ledger(tmp_path: Path) -> Any:
 
 def compared(engine: Engine, provider: str, name: str, zone: str = "UTC") -> tuple[ReconcileShown, Fraction]:
     text = (FILES / name).read_text()
-    found = reconcile_answer(engine, BOOK, ReconcileQuestion(provider, text, zone=zone_named(zone)))
+    found = reconcile_answer(engine, BOOK, ReconcileQuestion(provider, text, zone=zone_named(zone)), LATER)
     assert isinstance(found.answer.shown, ReconcileShown)
     return found.answer.shown, found.share
 
@@ -185,7 +186,7 @@ def test_round_amounts_are_not_rounded_ones(ledger: Engine) -> None:
     rows = [{"amount": {"value": 1.3, "currency": "usd"}, "line_item": "gpt-5, input"}]
     text = json.dumps({"data": [{"start_time": START // 1_000_000, "results": rows}]})
 
-    shown = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text)).answer.shown
+    shown = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text), LATER).answer.shown
 
     assert isinstance(shown, ReconcileShown)
     assert (shown.unexplained_usd, shown.causes) == ("0.03", [])
