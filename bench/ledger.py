@@ -216,9 +216,11 @@ def ship_again(engine: Engine, days: int) -> float:
     """As `ship`, of another day, into the ledger that is full."""
     made = []
     for entry in day():
-        at = {name: entry.row[name] + days * DAY_US for name in ("started_at", "ended_at")}
-        marked = {name: f"{entry.row[name]}+{days}" for name in ("id", "request_id", "session_id", "root_session_id")}
-        made.append(entry._replace(row=entry.row | at | marked))
+        at = {name: getattr(entry.row, name) + days * DAY_US for name in ("started_at", "ended_at")}
+        marked = {
+            name: f"{getattr(entry.row, name)}+{days}" for name in ("id", "request_id", "session_id", "root_session_id")
+        }
+        made.append(entry._replace(row=entry.row._replace(**at, **marked)))
     shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
     begun = time.perf_counter()
     for first in range(0, len(made), BATCH):

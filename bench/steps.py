@@ -65,7 +65,7 @@ class _Transport:
     def resume_reading(self) -> None: ...
 
 
-def _config(folder: Path) -> Config:
+def config_of(folder: Path) -> Config:
     fields: dict[str, Any] = {
         "upstreams": {"unary": {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up", "provider": "fake"}},
         "models": {MODEL: {"upstream": "unary"}},
@@ -117,13 +117,29 @@ class _Caller:
             raise SystemExit(f"bench.steps: {answer[:300]!r}")
 
 
-async def _measure(calls: int, pid: int | None) -> None:
+def _without_sockets() -> None:
     async def connect(self: Any) -> Connection:
         return _Upstream(self, asyncio.get_running_loop())
 
     pool._Pool._connect = connect  # type: ignore[method-assign]  # noqa: SLF001 - that is the point
+
+
+async def spooled(config: Config, calls: int) -> Path:
+    """The spool that so many calls leave behind."""
+    _without_sockets()
+    plane = build_plane(config, "0", os.environ, load_book())
+    plane.ready = True
+    caller = _Caller(Application(plane))
+    for _ in range(calls):
+        await caller.call()
+    plane.spool.close()
+    return Path(config.data_dir) / "spool"
+
+
+async def _measure(calls: int, pid: int | None) -> None:
+    _without_sockets()
     with tempfile.TemporaryDirectory() as folder:
-        plane = build_plane(_config(Path(folder)), "0", os.environ, load_book())
+        plane = build_plane(config_of(Path(folder)), "0", os.environ, load_book())
         plane.ready = True
         caller = _Caller(Application(plane))
         for _ in range(50):

@@ -12,15 +12,15 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.asked import dearest_asked, that_count
-from pricing.catalog import NO_LIMITS, Catalog, Limits, Model, simpler_names
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
 from pricing.cost import Cost, CostLine
-from pricing.dearest import PERHAPS, Dearest, dearest_rates
+from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd, to_nanousd_up
-from pricing.operator import OperatorPrice
-from pricing.price import Price, Row, specificity
-from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, closest, make_plan
+from pricing.operator import OperatorPrice, rows_for, rows_of_snapshots
+from pricing.price import Price, Row
+from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
 from pricing.usage import Reading
 
@@ -51,6 +51,7 @@ class Book:
         self._operator = tuple(operator)
         self._rows = tuple(price.row for price in self._operator if price.row is not None)
         self._multipliers = tuple(price.multiplier for price in self._operator if price.multiplier is not None)
+        self.bills_requests = any("request" in row.prices for row in self._rows)
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
         self._assumed = _assumed_row(assumed) if assumed is not None else None
         self._plans: dict[_Key, list[Plan]] = {}
@@ -120,12 +121,22 @@ class Book:
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
 
+    def with_request(self, reading: Reading, *, provider: str, model: str, at_s: int) -> Reading:
+        """A reading with the request itself counted, where the operator bills a fee for each."""
+        if not self.bills_requests or not reading.usage or "request" in reading.usage:
+            return reading
+        plan = self._plan(provider, reading.model or model, model, reading.conditions, None, None, at_s)
+        if not plan.priced:
+            plan = self._plan(provider, model, None, reading.conditions, None, None, at_s)
+        fee = plan.rate("request", 0)
+        return reading if fee is None else reading._replace(usage={**reading.usage, "request": 1})
+
     def asked_that_count(self, asked: Mapping[str, str], *, provider: str, model: str, at_s: int) -> dict[str, str]:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
         canonical, name = self.catalog.canonical(provider), model.lower()
         names, listed = self._names(canonical, name, None, at_s)
         rows = [*(listed.rows if listed else ()), *self.catalog.common_rows(canonical)]
-        rows += [row for _, row in self._operator_rows(provider.lower(), canonical, names)]
+        rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
         whens = [one.when for one in (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)]
         return that_count(asked, canonical, name, [row.when for row in rows] + whens)
 
@@ -290,7 +301,7 @@ class Book:
         facts = facts_of(canonical, name, conditions, endpoint)
         call = Call(canonical, names, facts, attributes, at_s)
         schedules = self.catalog.schedules
-        mine = applying_rows(self._operator_rows(provider.lower(), canonical, names), facts, schedules, span)
+        mine = applying_rows(rows_for(self._rows, provider, canonical, names), facts, schedules, span)
         own = applying_rows(((1, row) for row in listed.rows) if listed else (), facts, schedules, span)
         common = self.catalog.common_rows(canonical)
         tools = applying_rows(((0, row) for row in common), facts, schedules, span)
@@ -311,8 +322,9 @@ class Book:
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
         """All names that the model goes by, and what the book has of it.
 
-        The routed name is one of them where it is the same model (or the book knows neither): an operator's row for
-        `gpt-4o-mini` is for the snapshot that answers to it.
+        The routed name is one of them where it is the same model, or one of its snapshots, or a name that only the operator
+        knows: his row for `gpt-4o-mini` is for the snapshot that answers to it, listed by itself or not, and his row for a
+        deployment is for the model that answers there.
         """
         model = self.catalog.find(provider, name, at_s)
         names = [name]
@@ -320,35 +332,13 @@ class Book:
             names.append(model.name)
         if routed is not None and (lower := routed.lower()) not in names:
             other = self.catalog.find(provider, lower, at_s)
-            if other is not None and model is not None and other.name == model.name:
+            if model is not None and (
+                other is None
+                or other.name == model.name
+                or model in self.catalog.snapshots(provider, lower, at_s).values()
+            ):
                 names.append(lower)
         return tuple(names), model
-
-    def _operator_rows(self, provider: str, canonical: str, names: tuple[str, ...]) -> list[tuple[int, Row]]:
-        return [
-            (closeness, row)
-            for row in self._rows
-            if _is_provider(row.provider, provider, canonical) and (closeness := closest(names, row.model)) is not None
-        ]
-
-    def _rows_of_snapshots(
-        self, provider: str, canonical: str, names: tuple[str, ...], listed: Model | None, at_s: int
-    ) -> list[tuple[int, Row]]:
-        """The operator's rows for names by which the model itself may answer: none comes before them then."""
-        rows = []
-        for row in self._rows:
-            name = row.model.rstrip("*")
-            if (
-                name
-                and _is_provider(row.provider, provider, canonical)
-                and closest(names, row.model) is None
-                and (
-                    not set(names).isdisjoint(simpler_names(name))
-                    or (listed is not None and self.catalog.find(canonical, name, at_s) is listed)
-                )
-            ):
-                rows.append((PERHAPS, row))
-        return rows
 
     def _find_dearest(
         self,
@@ -368,12 +358,14 @@ class Book:
         if found_later is not None and found_later is not listed:
             own = (*own, *found_later.rows)
         facts = facts_of(canonical, name, fixed, None)
-        mine = self._operator_rows(provider.lower(), canonical, names)
+        mine = rows_for(self._rows, provider, canonical, names)
         if not mine and not own and self._assumed is not None:
             own = (self._assumed,)
-        mine += self._rows_of_snapshots(provider.lower(), canonical, names, listed, from_s)
+        mine += rows_of_snapshots(self._rows, self.catalog, provider, canonical, names, from_s)
+        snapshots = self.catalog.snapshots(canonical, name, from_s) | self.catalog.snapshots(canonical, name, to_s)
+        own = (*own, *(row for snapshot in snapshots.values() for row in snapshot.rows))
         return dearest_rates(
-            Call(canonical, names, facts, attributes, from_s),
+            Call(canonical, names, facts, attributes, from_s, tuple(snapshots)),
             mine,
             own,
             (*self.catalog.multipliers.get(canonical, ()), *self._multipliers),
@@ -382,10 +374,6 @@ class Book:
             frozenset(fixed),
             without,
         )
-
-
-def _is_provider(pattern: str, provider: str, canonical: str) -> bool:
-    return specificity(pattern, provider) is not None or specificity(pattern, canonical) is not None
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

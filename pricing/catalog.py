@@ -69,6 +69,25 @@ class Provider:
         self._exact = {other: model for other, model in names if "*" not in other}
         self._patterns = tuple((other, model) for other, model in names if "*" in other)
         self._fallbacks = fallbacks
+        self._snapshots: dict[str, list[str]] | None = None
+
+    def snapshots(self, name: str) -> list[str]:
+        """Every name under which a model may answer that is asked for by `name` (lower case): its own snapshots.
+
+        A name that says which snapshot it means has none but itself.
+        """
+        undated = dateless(name)
+        return [other for provider in (self, *self._fallbacks) for other in provider.by_undated().get(undated, ())]
+
+    def by_undated(self) -> Mapping[str, list[str]]:
+        """All names by what is left of them without a date or version."""
+        if self._snapshots is None:
+            self._snapshots = {}
+            patterns = (pattern.strip("*").rstrip("-@") for pattern, _ in self._patterns)
+            aliases = (alias.name for alias in self._aliases if "*" not in alias.name)
+            for name in dict.fromkeys((*self.models, *self._exact, *aliases, *patterns)):
+                self._snapshots.setdefault(undated_name(name), []).append(name)
+        return self._snapshots
 
     def find(self, name: str, at_s: int) -> Model | None:
         """The model that goes by `name` (lower case) at that time: by its own name, by another, by a pattern."""
@@ -116,14 +135,47 @@ def _closeness(pattern: str, name: str) -> int:
 _PREFIXES = re.compile(
     r"^(models/|publishers/[^/]+/models/|accounts/fireworks/models/|(?:.*[/:])?foundation-model/|.*inference-profile/)"
 )
-_SUFFIXES = (
-    re.compile(r":(online|nitro|floor|exacto|extended|thinking|beta)$"),  # a router's way of serving, not another model
+_WAY_OF_SERVING = re.compile(r":(online|nitro|floor|exacto|extended|thinking|beta)$")  # a router's; not another model
+_LATEST = re.compile(r"[-:@]latest$|@default$")
+_DATES_AND_VERSIONS = (
     re.compile(r"[-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?$"),  # a snapshot's date, Bedrock's version behind it
     re.compile(r"-v\d+:\d+$"),
     re.compile(r"-0\d{3}$|-[01]\d-\d{4}$|-\d{2}-\d{2}$"),
-    re.compile(r"[-:]latest$|@default$"),
+    _LATEST,
     re.compile(r"-00\d$"),
 )
+_SUFFIXES = (_WAY_OF_SERVING, *_DATES_AND_VERSIONS)
+_YEAR_AND_MONTH = re.compile(r"-2[2-9](0[1-9]|1[0-2])$")  # Mistral's, Qwen's
+
+
+def bare_name(name: str) -> str:
+    """A model's name without a resource path before it."""
+    return _PREFIXES.sub("", name)
+
+
+def undated_name(name: str) -> str:
+    """A model's name (lower case) without all that says which of its snapshots is meant."""
+    undated = bare_name(name)
+    if undated.startswith("ft:"):
+        return undated
+    while True:
+        before = undated
+        for suffix in (*_DATES_AND_VERSIONS, _YEAR_AND_MONTH):
+            undated = suffix.sub("", undated)
+        if undated == before:
+            return undated
+
+
+def dateless(name: str) -> str:
+    """The name that all snapshots have without their dates which may answer to `name`; "" where it says which one it means."""
+    undated = undated_name(name)
+    return undated if undated == _LATEST.sub("", bare_name(name)) else ""
+
+
+def is_snapshot(pattern: str, name: str) -> bool:
+    """Whether a name, or what a trailing-* pattern begins with, is that of a snapshot which may answer to `name`."""
+    undated = dateless(name)
+    return undated != "" and undated_name(pattern.rstrip("*")) == undated
 
 
 def _if_all_agree(models: list[Model]) -> Model | None:
@@ -135,7 +187,7 @@ def _if_all_agree(models: list[Model]) -> Model | None:
 def simpler_names(name: str) -> list[str]:
     """Names that `name` may stand for, nearest first: without a resource path, without a snapshot's date or version."""
     simpler = []
-    bare = _PREFIXES.sub("", name)
+    bare = bare_name(name)
     if bare.startswith("ft:"):  # `ft:<base>:<organisation>::<id>`: a price of its own, never the base's
         return [":".join(bare.split(":")[:2])]
     if bare != name:
@@ -246,6 +298,14 @@ class Catalog:
             return listed
         hosts = [self.provider(host) for host in self.lines if host.startswith("huggingface-")]
         return _if_all_agree([model for host in hosts if (model := host.find(name, at_s)) is not None])
+
+    def snapshots(self, provider: str, name: str, at_s: int) -> dict[str, Model]:
+        """The models, by their names, that may answer to `name` (lower case) at a provider (canonical)."""
+        models = {}
+        for other in self.provider(provider).snapshots(name):
+            if (model := self.find(provider, other, at_s)) is not None:
+                models[other] = model
+        return models
 
     def common_rows(self, provider: str) -> tuple[Row, ...]:
         """Rows that hold for all models of a provider: its tools, its hardware."""

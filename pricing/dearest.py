@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
+from pricing.catalog import is_snapshot
 from pricing.clock import Schedule
 from pricing.price import Multiplier, Row, specificity
 from pricing.resolve import Call, closest, matched, tier_cuts, touches
@@ -162,10 +163,10 @@ def dearest_rates(
     if not reachable:
         return None
     factors = tuple(
-        one
+        one if closest(call.names, one.model) is not None else replace(one, factor=max(_ONE, one.factor))
         for one in multipliers
         if specificity(one.provider, call.provider) is not None
-        and closest(call.names, one.model) is not None
+        and (closest((*call.names, *call.snapshots), one.model) is not None or is_snapshot(one.model, call.names[0]))
         and matched(one.match, call.attributes)
         and _reachable(one.from_s, one.to_s, one.when, call, schedules, until_s, fixed)
     )

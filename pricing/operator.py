@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
-from pricing.resolve import OPERATORS
+from pricing.catalog import Catalog, is_snapshot, simpler_names
+from pricing.dearest import PERHAPS
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier, is_one_of
+from pricing.resolve import OPERATORS, closest
 from pricing.times import epoch_s
 from pricing.units import UNITS, default_per
 
@@ -203,3 +205,34 @@ def _choices(value: Any) -> Mapping[str, tuple[str, ...]]:
             raise _BadValueError(f"{name} must be a value or a list of values")
         chosen[str(name)] = tuple(names)
     return chosen
+
+
+def rows_for(rows: Iterable[Row], provider: str, canonical: str, names: Sequence[str]) -> list[tuple[int, Row]]:
+    """The operator's rows for a model by any of its names, and how closely each names it."""
+    return [
+        (closeness, row)
+        for row in rows
+        if is_one_of(row.provider, provider.lower(), canonical) and (closeness := closest(names, row.model)) is not None
+    ]
+
+
+def rows_of_snapshots(
+    rows: Iterable[Row], catalog: Catalog, provider: str, canonical: str, names: Sequence[str], at_s: int
+) -> list[tuple[int, Row]]:
+    """The operator's rows for names by which the model itself may answer: none comes before them then."""
+    listed = catalog.find(canonical, names[0], at_s)
+    perhaps = []
+    for row in rows:
+        name = row.model.rstrip("*")
+        if (
+            name
+            and is_one_of(row.provider, provider.lower(), canonical)
+            and closest(names, row.model) is None
+            and (
+                not set(names).isdisjoint(simpler_names(name))
+                or is_snapshot(name, names[0])
+                or (listed is not None and catalog.find(canonical, name, at_s) is listed)
+            )
+        ):
+            perhaps.append((PERHAPS, row))
+    return perhaps

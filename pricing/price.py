@@ -82,3 +82,8 @@ def specificity(pattern: str, name: str) -> int | None:
     if pattern.endswith("*") and name.startswith(pattern[:-1]):
         return len(pattern)
     return None
+
+
+def is_one_of(pattern: str, *names: str) -> bool:
+    """Whether a pattern names any of them."""
+    return any(specificity(pattern, name) is not None for name in names)

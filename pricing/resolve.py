@@ -34,13 +34,15 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What prices can depend on. Names are lower case; `names` are all that the model goes by, the best first."""
+    """What prices can depend on. Names are lower case; `names` are all that the model goes by, the best first. `snapshots`:
+    other names by which it may answer, or not, where that lies ahead."""
 
     provider: str
     names: tuple[str, ...]
     facts: Mapping[str, str]
     attributes: Mapping[str, str | None]
     at_s: int
+    snapshots: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

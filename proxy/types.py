@@ -70,8 +70,9 @@ class Call(NamedTuple):
     free: the provider bills nothing. held: ids of what is stored at the provider. model "": that of the first of these.
     mentioned: ids that stand beside all that they stand for. urls: what the server that answers may fetch.
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
-    bounds: of a batch, what its lines come to (`proxy.jobs.bounds.Bounds`). heard: of a session's turn, tokens of its input
-    that are no text, by unit; hidden_tokens has them too.
+    bounds: of a batch, what its lines come to (`proxy.jobs.bounds.Bounds`). kept_s: for so long the provider keeps what
+    goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
+    heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
     """
 
     dialect: str
@@ -104,6 +105,8 @@ class Call(NamedTuple):
     opaque_bytes: int = 0
     bounds: Mapping[str, Any] | None = None
     heard: Mapping[str, int] = _NO_UNITS
+    kept_s: int = 0
+    stored_tokens: int = 0
 
 
 class Attribution(NamedTuple):

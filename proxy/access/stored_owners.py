@@ -23,7 +23,7 @@ _MAX_IDS_OF_ONE = 256
 class Holder(NamedTuple):
     """Where something is stored: the upstream, the name of the model by which a client reached it, and in which session.
 
-    facts: of a file, what a batch of it may cost (`proxy.jobs.bounds.Bounds`).
+    facts: of a file, what a batch of it may cost (`proxy.jobs.bounds.Bounds`); of a cache, its `tokens`.
     """
 
     upstream: str
@@ -72,6 +72,8 @@ def digests_of(identity: Identity, *answer: object, dialect: str = "openai.respo
 def _ids_in(answer: object, dialect: str) -> list[str]:
     if not isinstance(answer, dict):
         return []
+    if dialect == "gemini.cachedContents":  # its name alone: what a client wrote may stand in the answer too
+        return [answer["name"]] if isinstance(answer.get("name"), str) else []
     if dialect != "openai.responses":
         return made_by(answer, NAMES[dialect])
     response = answer.get("response", answer)  # as a stream's last event has it

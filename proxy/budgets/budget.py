@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pricing.units import INPUT_SIDE, TOKENS, is_token
@@ -76,6 +76,13 @@ class Raise(NamedTuple):
     until_s: float | None
 
 
+class Opening(NamedTuple):
+    """What was spent before the ledger knew of it, until `at_s`."""
+
+    amount: int
+    at_s: float
+
+
 _NOT_INPUT = TOKENS - INPUT_SIDE
 
 
@@ -101,6 +108,7 @@ class Budget:
     on_store_down: str
     calibrated: bool = True
     raises: tuple[Raise, ...] = ()
+    opening: Opening | None = None
     bounded_by: frozenset[str] = field(init=False)
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
@@ -135,7 +143,8 @@ class Budget:
     @property
     def definition(self) -> str:
         """What it counts, the same for the same definition: limits, alerts and actions are no part of it."""
-        settings = [self.match, self.per, self.window, str(self.zone), self.measure, sorted(self.units)]
+        settings: list[Any] = [self.match, self.per, self.window, str(self.zone), self.measure, sorted(self.units)]
+        settings += [self.opening] if self.opening else []
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def limit_for(self, group: str, now_s: float) -> int:
@@ -147,6 +156,11 @@ class Budget:
             if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
                 limit += raised.by
         return limit
+
+    def opened_with(self, start: int, end: int | None) -> int:
+        """What of the opening counts in the window from `start` to `end`."""
+        opening = self.opening
+        return opening.amount if opening and start <= opening.at_s and (end is None or opening.at_s < end) else 0
 
     def window_now(self, now_s: float) -> tuple[int, int | None]:
         """`window_at`, remembered until it ends."""
@@ -190,6 +204,7 @@ def _compile(row: config.Budget, raises: tuple[Raise, ...]) -> Budget:
         on_store_down=row.on_store_down,
         calibrated=row.ceiling == "calibrated",
         raises=raises,
+        opening=Opening(_units(row.opening.usd, measure), row.opening.at.timestamp()) if row.opening else None,
     )
 
 

@@ -60,7 +60,7 @@ class Ceiling(NamedTuple):
     media: tokens of the input that are billed as media, by unit. each: of every medium in turn, its tokens and the bytes
     that it takes of the body; empty where one of them has no bound. fetched: of those tokens, what a URL may have changed to
     since it was counted. countable: whether a count of the request says anything of what the call will read. text_bytes: of
-    the body, all but media.
+    the body, all but media. kept_s: for so long the input is stored, and billed by token-hours.
     """
 
     input_tokens: int | None
@@ -78,6 +78,7 @@ class Ceiling(NamedTuple):
     fetched: int = 0
     countable: bool = True
     text_bytes: int = 0
+    kept_s: int = 0
 
     @property
     def usage(self) -> dict[str, int]:
@@ -108,6 +109,8 @@ class Ceiling(NamedTuple):
         usage = {"input": self.input_tokens, **self.fees}
         for unit, count in self.extra.items():
             usage[unit] = usage.get(unit, 0) + count
+        if self.kept_s:
+            usage["token_hour"] = -(-self.input_tokens * self.kept_s // 3600)
         if written := (tokens + self.aside) * self.sequences:
             usage["output"] = written
         return usage
@@ -187,7 +190,7 @@ def _bound(
 ) -> Ceiling:
     """The ceiling with the bound on what goes in."""
     tokens = body_bytes - call.opaque_bytes + overhead(call)
-    media: dict[str, int] = dict(call.heard)
+    media: dict[str, int] = dict(call.heard) if call.heard else {}
     each: list[tuple[int, int]] = []
     seconds = fetched = unknown = 0
     countable = True
@@ -203,7 +206,8 @@ def _bound(
         seconds += bound.seconds
         fetched += 0 if medium.data else bound.tokens
     text_bytes = body_bytes - call.opaque_bytes - sum(len(medium.data) for medium in call.media)
-    if unknown or call.media_items > len(call.media):
+    tokens += call.stored_tokens
+    if unknown or (call.media_items > len(call.media) and not call.stored_tokens):
         tokens = _needed(context, call, route, "the call has media or stored context of unknown size")
         media, each = {}, []
     elif context is not None:
@@ -222,7 +226,7 @@ def _bound(
     return Ceiling(
         tokens, most_output, call.sequences, inject, extra=extra, beyond=beyond, a_pass=a_pass, aside=aside,
         fees={**_FEES, **habits.fees} if habits.fees else _FEES, media=media, each=tuple(each), fetched=fetched,
-        countable=countable, text_bytes=text_bytes,
+        countable=countable, text_bytes=text_bytes, kept_s=call.kept_s,
     )  # fmt: skip
 
 

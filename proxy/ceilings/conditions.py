@@ -10,8 +10,10 @@ ORDINARY: Mapping[str, str] = {"service_tier": "default"}
 # What is asked for at no more than the ordinary price; at times it is served at that.
 _NO_DEARER = frozenset({"default", "standard", "standard_only", "on_demand", "flex", "batch"})
 # Where a request that names no tier, or `auto`, is served as the account's project says
-# (platform.openai.com/docs/guides/priority-processing: "set at the project level"), and which requests have one.
-_BY_PROJECT = frozenset({"openai"})
+# (platform.openai.com/docs/guides/priority-processing: "set at the project level"), or as the deployment does
+# (learn.microsoft.com/azure/foundry/openai/concepts/priority-processing: "enable priority processing at the deployment level",
+# 2026-11); and which requests have one.
+_BY_PROJECT = frozenset({"openai", "azure"})
 _HAVE_TIERS = frozenset({"openai.chat", "openai.responses"})
 
 

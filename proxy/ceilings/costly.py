@@ -80,6 +80,8 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"openrouter"}), re.compile(r":online\b"), "`:online` adds searches, billed by the result"),
     (frozenset({"openrouter"}), re.compile(r"\A(?:openrouter/)?(?:auto|fusion|bodybuilder)\b"), "it answers with other models"),
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
+    # learn.microsoft.com/azure/ai-foundry/openai/concepts/model-router: a fee, and the price of whichever model it chooses
+    (frozenset({"azure"}), re.compile(r"model[-_]router"), "it answers with other models, at their prices"),
     (frozenset({"groq"}), re.compile(r"compound"), "each tool and model that it uses is billed"),
 )  # fmt: skip
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)

@@ -91,8 +91,9 @@ def price_line(raw: object, book: Book) -> dict[str, Any]:
     if raw.get("dialect") == _SESSION:
         return price_session(raw, book)
     line = check(raw)
-    reading = read(line)
-    return shown(line.id, reading, price(line, reading, book))
+    under = _under(book, line.operator) if line.operator else book
+    reading = under.with_request(read(line), provider=line.provider, model=line.model, at_s=line.at_s)
+    return shown(line.id, reading, under.cost(reading, provider=line.provider, model=line.model, at_s=line.at_s))
 
 
 def check(raw: Mapping[str, Any]) -> Line:
@@ -207,12 +208,6 @@ def _estimated(line: Line, values: list[Any], reading: Reading) -> Reading:
     from pricing.estimate import estimate
 
     return estimate(values, reading.model or line.model, line.context.request, reading.model) or reading
-
-
-def price(line: Line, reading: Reading, book: Book) -> Cost:
-    """The reading's cost by the prices of its day, the line's own prices first."""
-    under = _under(book, line.operator) if line.operator else book
-    return under.cost(reading, provider=line.provider, model=line.model, at_s=line.at_s)
 
 
 @functools.lru_cache(maxsize=64)

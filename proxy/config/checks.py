@@ -302,6 +302,8 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
         problems += _check_matches(budget.match, budget.per, path)
         if budget.overrides and len(budget.per) != 1:
             problems.append(Problem(f"{path}.overrides", "needs a `per` with exactly one attribute"))
+        if budget.opening is not None and (budget.limit_usd is None or budget.per):
+            problems.append(Problem(f"{path}.opening", "goes with limit_usd, and without `per`"))
         problems += _check_overrides(budget, path)
     return problems
 

@@ -215,6 +215,13 @@ class Key(_Section):
         return hashlib.sha256((self.key or "").encode()).hexdigest()
 
 
+class Opening(_Section):
+    usd: Usd
+    """What was spent, in USD."""
+    at: Annotated[datetime, BeforeValidator(instant)]
+    """Until when. It counts in the window that this moment is in."""
+
+
 class Budget(_Section):
     name: str = Field(min_length=1, max_length=200)
     """The budget's identity: what it has spent stays with the name."""
@@ -242,6 +249,8 @@ class Budget(_Section):
     """Shares of the limit at which operators are alerted."""
     overrides: dict[str, Any] = {}
     """Other limits for some values of `per`, in the same measure; needs a `per` with one attribute."""
+    opening: Opening | None = None
+    """What was spent elsewhere before, of a budget with `limit_usd` and without `per`: it counts as if it were spent here."""
     clamp: bool = True
     """Whether a call's output cap may be lowered to what the money affords."""
     ceiling: Literal["calibrated", "strict"] = "calibrated"

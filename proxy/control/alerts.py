@@ -97,15 +97,13 @@ def overruns(entries: Iterable[Entry]) -> list[Event]:
     events = []
     for entry in entries:
         row = entry.row
-        cost, reserved = row["cost_nanousd"], row["reserved_nanousd"]
-        if row["kind"] != "attempt" or cost is None or reserved is None or cost <= reserved:
+        cost, reserved = row.cost_nanousd, row.reserved_nanousd
+        if row.kind != "attempt" or cost is None or reserved is None or cost <= reserved:
             continue
-        text = (
-            f"A call of {row['provider']}/{row['model']} cost ${usd_text(cost)}, reserved were ${usd_text(reserved)}."
-        )
+        text = f"A call of {row.provider}/{row.model} cost ${usd_text(cost)}, reserved were ${usd_text(reserved)}."
         counted = [(name, group, start) for name, group, start, measure, _ in entry.budgets if measure == "usd"]
-        hour = row["ended_at"] // 1_000_000 // _HOUR_S * _HOUR_S
-        for name, group, start in counted or [("", str(row["model"]), hour)]:
+        hour = row.ended_at // 1_000_000 // _HOUR_S * _HOUR_S
+        for name, group, start in counted or [("", str(row.model), hour)]:
             events.append(Event("overrun", name, group, start, "", text))
     return events
 

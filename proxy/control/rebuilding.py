@@ -107,7 +107,7 @@ class SharedBudgets:
         seen = self._seen
         if seen is None or seen.state != "open":
             return  # the counters will be made of the ledger
-        owed = [entry for entry in entries if entry.budgets and entry.end["epoch"] != seen.epoch]
+        owed = [entry for entry in entries if entry.budgets and entry.end.get("epoch") != seen.epoch]
         if owed:
             self._hand_over(self._charge(owed))
 
@@ -115,7 +115,7 @@ class SharedBudgets:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
-        mine = [entry for entry in lately if entry.end["epoch"] == self.store.epoch]
+        mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
         if mine:
             self.ended(mine)
 
@@ -157,16 +157,16 @@ class SharedBudgets:
         windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
         for entry in entries:
             claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
-            await self.store.charge(entry.row["id"], claims, [claim.amount for claim in claims])
+            await self.store.charge(entry.row.id, claims, [claim.amount for claim in claims])
 
     async def _end(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if "budget_unverified" in (entry.row["flags"] or ""):
+            if "budget_unverified" in (entry.row.flags or ""):
                 await self._charge([entry])
-            elif entry.row["status"] == "void":
-                await self.store.release(entry.row["id"])
+            elif entry.row.status == "void":
+                await self.store.release(entry.row.id)
             else:
-                await self.store.settle(entry.row["id"], [amount for *_, amount in entry.budgets])
+                await self.store.settle(entry.row.id, [amount for *_, amount in entry.budgets])
 
     # Epochs
 

@@ -206,6 +206,7 @@ _FAMILIES_BY_PREFIX = (
     ("/v1/messages", ANTHROPIC),
     ("/v1beta/", GEMINI),
     ("/v1/models/", GEMINI),
+    ("/v1/cachedContents", GEMINI),
 )
 
 

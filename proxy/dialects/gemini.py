@@ -71,6 +71,7 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     _rename(thinking, ("thinkingBudget",))
     budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
     media = _media(body, config.get("mediaResolution"))
+    held = references.of(body, references.GEMINI).held
     return Call(
         dialect="gemini",
         operation="generate",
@@ -80,9 +81,10 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
         size_bytes=len(raw),
         output_caps=fields.integers(config, ("maxOutputTokens",), 1, fields.MAX_TOKENS),
         sequences=fields.integer(config, "candidateCount", 1, _MAX_CANDIDATES) or 1,
-        media_items=len(media),
+        media_items=len(media) + len(held),
         media=media,
         prompts=len(body["contents"]),
+        held=held,
         least_output_tokens=max(1024, budget + 1),
         **_tool_bounds(body)._asdict(),
     )
@@ -103,10 +105,10 @@ def parse_count(model: str, raw: bytes) -> Call:
     body = fields.parse_object(raw)
     _rename(body, ("generateContentRequest", "model"))
     fields.mapping(body, "generateContentRequest")
-    references.of(body, references.GEMINI)
+    held = references.of(body, references.GEMINI).held
     return Call(
         dialect="gemini.count_tokens", operation="count_tokens", model=model, body=body, stream=False,
-        size_bytes=len(raw), output_caps=(0,), free=True,
+        size_bytes=len(raw), output_caps=(0,), free=True, held=held,
     )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def parse_embed(model: str, raw: bytes) -> Call:
     """`embedContent`, and `batchEmbedContents`, which the SDKs use for it."""
     body = fields.parse_object(raw)
     _rename(body, ("content", "requests", "model"))
-    references.of(body, references.GEMINI)
+    held = references.of(body, references.GEMINI).held
     requests = fields.objects(body, "requests") if "requests" in body else [body]
     if len(requests) > _MAX_EMBEDDINGS:
         raise invalid_request(f"`requests` may hold at most {_MAX_EMBEDDINGS} items.", "requests")
@@ -126,15 +128,27 @@ def parse_embed(model: str, raw: bytes) -> Call:
         media += _media_in(request["content"], None)
     return Call(
         dialect="gemini.embed", operation="embeddings", model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), sequences=len(requests), prompts=len(requests), media_items=len(media),
+        output_caps=(0,), sequences=len(requests), prompts=len(requests), media_items=len(media) + len(held), held=held,
     )  # fmt: skip
+
+
+def read_input(body: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Put fields of these names, of a body that holds what a model reads, into camelCase; ids in it, to be the team's own."""
+    fields.refuse_names(body, frozenset(names))
+    _rename(body, names)
+    return references.of(body, references.GEMINI).held
+
+
+def media_of(body: Mapping[str, Any]) -> tuple[Medium, ...]:
+    """Of what a model reads, parts whose tokens their bytes do not bound."""
+    contents = (body.get("systemInstruction"), *fields.optional_objects(body, "contents"))
+    return tuple(medium for content in contents for medium in _media_in(content, None))
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     body = fields.parse_object(raw)
     fields.refuse_names(body, frozenset(_BOUNDED))
     _rename(body, _BOUNDED)
-    references.of(body, references.GEMINI)
     return body
 
 

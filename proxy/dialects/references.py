@@ -125,6 +125,7 @@ ANTHROPIC = Names(
     public=("skillid", "type", "anthropic"),
 )
 GEMINI = Names(
+    held="cachedcontent",
     closed="args response labels",
     stored="cachedcontent filesearchstorenames filesearchstores",
     never="""

@@ -22,7 +22,7 @@ from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import HEADER, translated
-from proxy.times import now_us
+from proxy.times import now_s, now_us
 from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
 
@@ -85,6 +85,13 @@ class Answering:
             share=share, all_seen=all_seen, given=given, by_pieces=is_local(route.provider) and attempt.call.stream,
         )  # fmt: skip
 
+    def with_fee(self, reading: Reading) -> Reading:
+        """The reading with the call itself counted, where the operator bills a fee for each."""
+        book, route = self.exchange.configured.book, self.attempt.route
+        if not book.bills_requests:
+            return reading
+        return book.with_request(reading, provider=route.provider, model=route.model, at_s=int(now_s()))
+
     def price(self, reading: Reading) -> Cost:
         attempt, exchange = self.attempt, self.exchange
         target = exchange.endpoint.target
@@ -105,6 +112,7 @@ class Answering:
     async def settle(self, reading: Reading, outcome: str) -> Cost | None:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         attempt, exchange = self.attempt, self.exchange
+        reading = self.with_fee(reading)
         cost = priced_part(self.price(reading)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)

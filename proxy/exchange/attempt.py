@@ -358,13 +358,15 @@ class Attempt:
         elif self.claims:
             await store.settle(self.id, amounts)
 
-    def become(self, job: Job, stored: Sequence[str] = ()) -> None:
+    def become(self, job: Job, stored: Sequence[str] = (), facts: Mapping[str, Any] | None = None) -> None:
         """The provider has begun a job: the reservation stands until that ends, whoever sees it; this attempt is over."""
         self.closed = self.charged = True
         plane = self.exchange.plane
         begun: records.JobBegun = {"t": "job", "id": self.id, "at": now_us(), "job": job.record()}
         if stored:
             begun["stored"], begun["stored_model"] = stored, self.route.requested
+            if facts is not None:
+                begun["stored_facts"] = facts
         plane.spool.append_end(orjson.dumps(begun, default=str))
         if self.claims:
             plane.store.outlives(self.id)

@@ -17,12 +17,13 @@ from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
 from proxy.jobs.api import JobEndpoint
 from proxy.latest import Latest
-from proxy.types import Route
+from proxy.types import Call, Route
 from proxy.upstream.destinations import TRANSLATION, Destination, destinations_of
 from proxy.upstream.pool import UpstreamClient
 from proxy.upstream.server_limits import ServerLimits
 
 _MAX_FACTS = 10_000
+_BEHIND_ITS_END_S = 3600  # of what is kept for a time: to see that it has ended
 
 
 class ModelFacts(NamedTuple):
@@ -59,9 +60,11 @@ class Configured:
             raise dialect_not_supported(route.requested, family)
         return destination
 
-    def longest_s(self, endpoint: Endpoint) -> int:
+    def longest_s(self, endpoint: Endpoint, call: Call) -> int:
         """How long the reservation of a call of this kind stands."""
-        return self.config.jobs.max_s if isinstance(endpoint, JobEndpoint) else self.config.server.max_call_s
+        if isinstance(endpoint, JobEndpoint):
+            return max(self.config.jobs.max_s, call.kept_s + _BEHIND_ITS_END_S if call.kept_s else 0)
+        return self.config.server.max_call_s
 
     def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
         """What the price book says of a model, looked up again every minute."""

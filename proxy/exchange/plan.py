@@ -35,7 +35,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
             f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
         )
     started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint)
+    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint, call)
     facts = configured.facts_of(route.provider, route.model, began_s)
     # What a provider does, it does by each of its names: the book's is the one that our tables have.
     known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)
@@ -151,7 +151,7 @@ def _prices(
         route.provider,
         route.model,
         at_s,
-        at_s + configured.longest_s(exchange.endpoint),
+        at_s + configured.longest_s(exchange.endpoint, call),
         attributes,
         fixed,
         ceilings.impossible_units(call, body, translated=translated),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from proxy.access.stored_owners import Holder, digest, digests_of
 from proxy.dialects.responses import forget_ids
@@ -49,10 +50,20 @@ async def recall_ids(plane: Plane, identity: Identity, ids: Iterable[str], *, pa
         unknown = owners.unknown(unknown)
 
 
-def note_stored(attempt: Attempt, answer: Iterable[object]) -> Sequence[str]:
-    """Whose is what this answer, or its events, say was stored; digests of what the provider keeps, for the ledger."""
+def with_its_size(plane: Plane, identity: Identity, call: Call) -> Call:
+    """The call with the tokens of the caches that it reads, where their creation said how many they are."""
+    if call.dialect != "gemini" or not call.held:
+        return call
+    sizes = [(plane.stored_owners.find(identity, one).facts or {}).get("tokens") for one in call.held]
+    known = [size for size in sizes if type(size) is int]
+    return call._replace(stored_tokens=sum(known)) if len(known) == len(sizes) else call
+
+
+def note_stored(attempt: Attempt, answer: Iterable[object], facts: Mapping[str, Any] | None = None) -> Sequence[str]:
+    """Whose is what this answer, or its events, say was stored, and what is known of it; digests of what the provider keeps,
+    for the ledger."""
     exchange, route = attempt.exchange, attempt.route
     digests = digests_of(exchange.identity, *answer, dialect=exchange.call.dialect)
-    holder = Holder(route.upstream, route.requested, exchange.attribution.session_id)
+    holder = Holder(route.upstream, route.requested, exchange.attribution.session_id, facts)
     exchange.plane.stored_owners.note(digests, holder)
     return digests if exchange.call.body.get("store") is not False else ()

@@ -22,7 +22,7 @@ from proxy.exchange.jobs.batches import bounded
 from proxy.exchange.limits import limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
-from proxy.exchange.references import recall_stored
+from proxy.exchange.references import recall_stored, with_its_size
 from proxy.exchange.reserve import reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.jobs.api import JobEndpoint
@@ -43,6 +43,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     stream_cost_wish(client.headers)
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
+        call = with_its_size(plane, identity, call)
     if isinstance(endpoint, JobEndpoint):
         call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)

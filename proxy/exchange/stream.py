@@ -135,7 +135,7 @@ class Streamed(Answering):
 
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
-        reading = self._gate.watch.reading()
+        reading = self.with_fee(self._gate.watch.reading())
         cost = None if self.is_doubtful(reading, self._gate.watch.kept) else self.price(reading)
         return None if cost is None or implausible(self.attempt, reading, cost) else cost
 

@@ -91,7 +91,10 @@ class JobApi:
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
     asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
     whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines.
-    shown: what a client is told of a job, where that would else lead it past this proxy.
+    shown: what a client is told of a job, where that would else lead it past this proxy. told: what the answer to its
+    creation says that its price depends on; kept beside `asked`. gone: how one ended that is not there any more (404, 403),
+    deleted by its owner or over, at which time (epoch microseconds); None: that says nothing. followed: how one ended that
+    another of the same id follows.
     """
 
     name: str
@@ -102,6 +105,9 @@ class JobApi:
     read_end: Callable[[Job, Answer], Ended | None]
     job_id: Callable[[Mapping[str, Any]], str | None] = lambda body: text_id(body.get("id"))
     asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
+    gone: Callable[[Job, Answer, int], Ended | None] | None = None
+    followed: Callable[[Job, Job], Ended] | None = None
     changes_later: bool = False
     providers: frozenset[str] = frozenset({"openai"})
     list_of: str = "data"
@@ -118,9 +124,15 @@ class JobApi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEndpoint(Endpoint):
-    """The path that creates a job of an API."""
+    """The path that creates a job of an API.
+
+    placed: the call, as the time (epoch microseconds) and the job that it goes on with make it. renews: there is such a job,
+    the caller's own, that `held` names.
+    """
 
     api: JobApi
+    placed: Callable[[Call, Job | None, int], Call] | None = None
+    renews: bool = False
     lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None
     """Of a batch whose lines stand in its body: the path that each calls, and its own body, which may be changed."""
 

@@ -24,7 +24,8 @@ from proxy.capacity.split import Shared, Span
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
 from proxy.ledger.database import writing
-from proxy.ledger.rolling import Rolling
+from proxy.ledger.rolling import Rolling, counted
+from proxy.ledger.rollups import Counted
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life, lives, observed
 
@@ -322,7 +323,7 @@ def _write_late(connection: Connection, capacity: str, one: LateInMinute) -> Non
 def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome: Outcome) -> None:
     """Each finished call gets its share, once; of calls of several minutes, what each had is kept."""
     several, shares = [], []
-    rolled: list[dict[str, Any]] = []
+    rolled: list[Counted] = []
     for call in outcome.calls:
         row = call.row
         if row["started_at"] // MINUTE_US != max(row["started_at"], row["ended_at"] - 1) // MINUTE_US:
@@ -355,9 +356,10 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
 _NO_TOKENS = dict.fromkeys(TOKEN_COLUMNS.values(), 0)
 
 
-def share_row(row: Mapping[str, Any], nanousd: int) -> dict[str, Any]:
+def share_row(row: Mapping[str, Any], nanousd: int) -> Counted:
     """What a call's share adds to the roll-ups: nothing but itself."""
-    return {**row, **_NO_TOKENS, "kind": "share", "usage": None, "cost_nanousd": None, "capacity_nanousd": nanousd}
+    share = {"kind": "share", "usage": None, "cost_nanousd": None, "capacity_nanousd": nanousd}
+    return counted({**row, **_NO_TOKENS, **share})
 
 
 def shares_of_deleted(connection: Connection, before: int) -> None:

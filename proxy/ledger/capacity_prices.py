@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 
 from proxy.ledger.corrections import repricing_of
 from proxy.ledger.entries import Entry
+from proxy.ledger.row import json_text
 from proxy.ledger.schema import entries
-from proxy.ledger.sound import json_text
 from proxy.money import usd_text
 
 _NUMBER = 1_000_000  # a call has one, and not among those of `report reprice`
@@ -31,8 +31,8 @@ def share_prices(connection: Connection, capacity: str, since: int) -> list[Entr
         _share_price({str(name): value for name, value in row.items()})
         for row in connection.execute(shared.order_by(e.id)).mappings()
     ]
-    known = _known(connection, [entry.row["id"] for entry in made])
-    return [entry for entry in made if entry.row["id"] not in known]
+    known = _known(connection, [entry.row.id for entry in made])
+    return [entry for entry in made if entry.row.id not in known]
 
 
 def _known(connection: Connection, ids: list[str]) -> set[str]:
@@ -57,6 +57,6 @@ def _share_price(row: Mapping[str, Any]) -> Entry:
 def records_of(corrections: Iterable[Entry]) -> list[dict[str, Any]]:
     """As the spool has them."""
     return [
-        {"t": "correction", "row": entry.row, "budgets": [list(item) for item in entry.budgets]}
+        {"t": "correction", "row": entry.row._asdict(), "budgets": [list(item) for item in entry.budgets]}
         for entry in corrections
     ]

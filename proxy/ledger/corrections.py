@@ -8,17 +8,21 @@ from typing import Any
 import orjson
 
 from proxy.ids import correction_id
-from proxy.ledger.entries import SILENT_END, Entry
+from proxy.ledger.entries import NO_END, Entry
+from proxy.ledger.row import json_text, row_of
 from proxy.ledger.schema import TOKEN_COLUMNS
-from proxy.ledger.sound import Row, json_text
+from proxy.money import usd_text
 
 CHANGED = "changed_later"
 """A flag: what a provider changed of a job's bill after its end."""
 
 REPRICED = "repriced"
 """A flag: an entry whose price was wrong or missing, at the price of its day."""
+INVOICED = "invoiced"
+"""A flag: an `unconfirmed` entry, at what its provider's invoice says."""
 NOW_PRICED = "repriced_request"
 """Of a correction's usage: it gives an attempt a price that had none. Sums take it off the calls without a price."""
+_NO_TOKENS: dict[str, Any] = dict.fromkeys(TOKEN_COLUMNS.values(), 0)
 _REPRICINGS = 1_000_000  # apart from the numbers of jobs' changes
 
 
@@ -29,31 +33,31 @@ def correction_of(entry: Entry, charged: Mapping[str, Any]) -> Entry | None:
     correction has an id made from the attempt's, so that it too can be written any number of times and is there once.
     """
     row = entry.row
-    if charged["status"] != "unconfirmed" or row["status"] == "unconfirmed" or charged["kind"] != "attempt":
+    if charged["status"] != "unconfirmed" or row.status == "unconfirmed" or charged["kind"] != "attempt":
         return None
     before = {tuple(item[:4]): item[4] for item in orjson.loads(charged["budgets"] or "[]")}
     after = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
     budgets = [(*key, after.get(key, 0) - before.get(key, 0)) for key in before | after]
-    settled, was = row["cost_nanousd"], charged["cost_nanousd"]
+    settled, was = row.cost_nanousd, charged["cost_nanousd"]
     difference = None if settled is None and was is None else (settled or 0) - (was or 0)
-    corrected = row | {
-        "id": correction_id(row["id"]),
-        "kind": "correction",
-        "corrects_id": row["id"],
-        "status": "settled",
-        "cost_nanousd": difference,
-        "budgets": json_text(budgets),
+    ran_on = charged["outcome"] == "expired" and row.ended_at > charged["ended_at"]
+    corrected = row._replace(
+        id=correction_id(row.id),
+        kind="correction",
+        corrects_id=row.id,
+        status="settled",
+        cost_nanousd=difference,
+        budgets=json_text(budgets),
         # It ran on after its reservation had expired: that time is in nobody's share yet.
-        "capacity": row["capacity"]
-        if charged["outcome"] == "expired" and row["ended_at"] > charged["ended_at"]
-        else None,
-    }
+        capacity=row.capacity if ran_on else None,
+    )
     return Entry(corrected, entry.end, budgets)
 
 
-def entry_in_ledger(row: Row) -> Entry:
+def entry_in_ledger(charged: Mapping[str, Any]) -> Entry:
     """An entry as the ledger has it."""
-    return Entry(row, SILENT_END, [tuple(item) for item in orjson.loads(row["budgets"] or "[]")])
+    row = row_of(charged)
+    return Entry(row, NO_END, [tuple(item) for item in orjson.loads(row.budgets or "[]")])
 
 
 def change_of(entry: Entry, charged: Mapping[str, Any], before: Mapping[str, Any]) -> Entry:
@@ -65,21 +69,21 @@ def change_of(entry: Entry, charged: Mapping[str, Any], before: Mapping[str, Any
     was = {tuple(item[:4]): item[4] for item in orjson.loads(before["settled"] or "[]")}
     now = {item[:4]: item[4] for item in map(tuple, entry.budgets)}
     budgets = [(*key, now.get(key, 0) - was.get(key, 0)) for key in was | now]
-    flags = orjson.loads(row["flags"] or "[]")
-    corrected = row | {
-        "id": correction_id(row["id"], before["revision"]),
-        "kind": "correction",
-        "corrects_id": row["id"],
-        "request_id": charged["request_id"],
-        "started_at": charged["started_at"],
-        "status": "settled",
-        "cost_nanousd": (row["cost_nanousd"] or 0) - (before["cost_nanousd"] or 0),
-        "flags": json_text(list(dict.fromkeys([*flags, CHANGED]))),
-        "budgets": json_text(budgets),
-        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
-        "usage": None,
-        "capacity": None,  # its machines did nothing more
-    }
+    flags = orjson.loads(row.flags or "[]")
+    corrected = row._replace(
+        id=correction_id(row.id, before["revision"]),
+        kind="correction",
+        corrects_id=row.id,
+        request_id=charged["request_id"],
+        started_at=charged["started_at"],
+        status="settled",
+        cost_nanousd=(row.cost_nanousd or 0) - (before["cost_nanousd"] or 0),
+        flags=json_text(list(dict.fromkeys([*flags, CHANGED]))),
+        budgets=json_text(budgets),
+        usage=None,
+        capacity=None,  # its machines did nothing more
+        **_NO_TOKENS,
+    )
     return Entry(corrected, entry.end, budgets)
 
 
@@ -94,34 +98,52 @@ def repricing_of(
     difference = cost_nanousd - (net or 0)
     measured = [tuple(item) for item in orjson.loads(charged["budgets"] or "[]") if item[3] == "usd"]
     budgets = [(*item[:4], difference) for item in measured]
-    row = dict(charged) | {
-        "id": correction_id(charged["id"], _REPRICINGS + number),
-        "kind": "correction",
-        "corrects_id": charged["id"],
-        "cost_nanousd": difference,
-        "cost_source": "computed",
-        "cost_lines": cost["cost_lines"],
-        "price_version": cost["price_version"],
-        "flags": json_text([REPRICED]),
-        "budgets": json_text(budgets),
-        "told_usage": None,
-        **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
-        "usage": json_text({NOW_PRICED: 1}) if net is None else None,
-        **dict.fromkeys(("capacity", "capacity_nanousd", "energy_millijoules", "energy_source")),  # the attempt's alone
-    }
-    return Entry(row, SILENT_END, budgets)
+    row = row_of(charged)._replace(
+        id=correction_id(charged["id"], _REPRICINGS + number),
+        kind="correction",
+        corrects_id=charged["id"],
+        cost_nanousd=difference,
+        cost_source="computed",
+        cost_lines=cost["cost_lines"],
+        price_version=cost["price_version"],
+        flags=json_text([REPRICED]),
+        budgets=json_text(budgets),
+        told_usage=None,
+        usage=json_text({NOW_PRICED: 1}) if net is None else None,
+        capacity=None,  # the attempt's alone, as what follows
+        capacity_nanousd=None,
+        energy_millijoules=None,
+        energy_source=None,
+        **_NO_TOKENS,
+    )
+    return Entry(row, NO_END, budgets)
+
+
+def invoice_of(charged: Mapping[str, Any], cost_nanousd: int) -> Entry:
+    """An entry that stands at its ceiling, at what the invoice says: the entry of the difference. It is the one correction that
+    an `unconfirmed` entry can have, so that a settlement which comes later still changes nothing."""
+    usd = usd_text(cost_nanousd)
+    line = {"unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd, "source": "invoice"}
+    cost = {"cost_lines": json_text([line]), "price_version": charged["price_version"]}
+    made = repricing_of(charged, cost, cost_nanousd, charged["cost_nanousd"], 0)
+    row = made.row._replace(
+        id=correction_id(charged["id"]), status="settled", cost_source="provider", flags=json_text([INVOICED])
+    )
+    return made._replace(row=row)
 
 
 def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
-    """Of those that are repricings: the id, and what it takes from or gives to budgets."""
+    """Of those that no data plane knows of (repricings, what an invoice settled): the id, and what it takes from or gives to
+    budgets."""
     return [
-        [entry.row["id"], [list(item) for item in entry.budgets]]
+        [entry.row.id, [list(item) for item in entry.budgets]]
         for entry in shipped
-        if entry.row["kind"] == "correction" and REPRICED in (entry.row["flags"] or "")
+        if entry.row.kind == "correction" and any(flag in (entry.row.flags or "") for flag in (REPRICED, INVOICED))
     ]
 
 
 def record_of(correction: Entry) -> bytes:
-    """A correction as the spool has it. (The names of a row from the database are no plain strings, which orjson refuses.)"""
-    row = {str(name): value for name, value in correction.row.items()}
-    return orjson.dumps({"t": "correction", "row": row, "budgets": [list(item) for item in correction.budgets]})
+    """A correction as the spool has it."""
+    return orjson.dumps(
+        {"t": "correction", "row": correction.row._asdict(), "budgets": [list(item) for item in correction.budgets]}
+    )

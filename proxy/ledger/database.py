@@ -19,6 +19,9 @@ from proxy.ledger import capacity_schema  # noqa: F401 - its tables
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
+_CHECKPOINT_PAGES = 4000
+"""16 MB: pages that many batches write (roll-ups, the ends of indexes) are copied into the file once for all of them."""
+
 
 def open_ledger(url: str) -> Engine:
     """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock.
@@ -103,7 +106,12 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "temp_store = MEMORY",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

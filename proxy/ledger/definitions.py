@@ -2,7 +2,8 @@
 
 A budget's name is its identity, its definition (`match`, `per`, `window`, …) says what it counts. Entries state the budgets
 that they counted in; those from before a definition state others. So the counter of a budget is a *base*, worked out from
-the entries when its definition began, and what has been counted in it since (`budget_spend`).
+the entries when its definition began (and the configuration's `opening`), and what has been counted in it since
+(`budget_spend`).
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def _take(connection: Connection, budget: Budget, now_s: float) -> None:
     start, end = budget.window_now(now_s)
     counted = select_counted(name, start, budget.measure)
     amounts = defaultdict(int, _spent(connection, budget, start, end))
+    amounts[""] += budget.opened_with(start, end)
     for group, amount in connection.execute(counted):
         amounts[group] -= int(amount)  # it is in `budget_spend`, and will be added again
     rows = [

@@ -1,33 +1,43 @@
 """From spool records to ledger rows. Pure: records in, rows and counts out; what it remembers are the open INTENTs.
 
-A row is a dict with every column of `entries`, in their order. Nothing that a record may say can raise beyond `Pairing`.
+Nothing that a record may say can raise beyond `Pairing`.
 """
 
 from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.schema import TOKEN_COLUMNS, entries
-from proxy.ledger.sound import MOST, BudgetAmount, Row, bounded_amount, is_amount, is_sound, json_text, repaired
+from proxy.ledger.row import Row, json_text, row_of
+from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.sound import MOST, BudgetAmount, bounded_amount, is_amount, is_sound, repaired
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 
-# What a record that lacks something (one of an earlier version, or one that is damaged) says in its place.
-_SILENT_INTENT: Any = dict.fromkeys(records.Intent.__annotations__)
-SILENT_END: Any = dict.fromkeys(records.Settle.__annotations__) | {"usage_source": "none", "cost_source": "computed"}
+# What a row has where its records (of an earlier version, or damaged) say nothing: every column, every key of both records.
+_SILENT: dict[str, Any] = {
+    **dict.fromkeys((*records.Intent.__annotations__, *records.Settle.__annotations__, *Row._fields)),
+    **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
+    "kind": "attempt",
+    "usage_source": "none",
+    "cost_source": "computed",
+}
+_COLUMNS = operator.itemgetter(*Row._fields)
+
+NO_END: Any = {}
+"""Of a correction, and of an entry as the ledger has it."""
 
 
 class Entry(NamedTuple):
     """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
 
-    end: with every key of the record, None where it does not say.
+    end: the record, which need not say everything; `NO_END` where none ended it.
     """
 
     row: Row
@@ -232,19 +242,12 @@ class Pairing:
     def _running(self, value: records.JobBegun) -> Entry:
         """The entry of a job that has begun: it counts as nothing until its end."""
         end: records.Settle = {
-            "t": "settle",
-            "id": value["id"],
-            "ended_at": value["at"],
-            "status": RUNNING,
-            "outcome": RUNNING,
-            "cost_nanousd": None,
-            "cost_source": "computed",
-            "usage_source": "none",
-            "budgets": (),
-            "job": value["job"],
-            "stored": value.get("stored") or (),
-            "stored_model": value.get("stored_model") or "",
-        }
+            "t": "settle", "id": value["id"], "ended_at": value["at"], "status": RUNNING, "outcome": RUNNING,
+            "cost_nanousd": None, "cost_source": "computed", "usage_source": "none", "budgets": (), "job": value["job"],
+            "stored": value.get("stored") or (), "stored_model": value.get("stored_model") or "",
+        }  # fmt: skip
+        if facts := value.get("stored_facts"):
+            end["stored_facts"] = facts
         return entry_of(value["job"]["intent"], end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
@@ -274,7 +277,7 @@ def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCa
         _text_or_none(value.get("budget")),
         _text(value.get("group") or ""),
         operator.index(value.get("window_start") or 0),
-        _text((intent or _SILENT_INTENT)["root_session_id"] or ""),
+        _text((intent.get("root_session_id") if intent else None) or ""),
     )
 
 
@@ -283,8 +286,7 @@ def _corrected(value: records.Correction) -> Entry:
     given = value["row"]
     if given["kind"] != "correction" or not given["corrects_id"]:
         raise ValueError(given["kind"])
-    row = {column.name: given.get(column.name) for column in entries.columns}
-    return Entry(row, SILENT_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
+    return Entry(row_of(given), NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -301,93 +303,48 @@ def _sound_tally(value: records.Tally) -> records.Tally:
 
 def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
-    whole: records.Settle = SILENT_END | end
-    if "budgets" not in end:
-        whole["budgets"] = intent.get("budgets") or ()
-    row = entry_row(_SILENT_INTENT | intent, whole, instance)
-    stated: Any = () if row["status"] == "void" else whole["budgets"] or ()
-    budgets = list(stated) if isinstance(stated, list | tuple) else [stated]
-    sound = [bounded_amount(item) for item in budgets if is_amount(item)]
-    if sound == budgets and is_sound(row):
-        return Entry(row, whole, sound)
-    return Entry(repaired(row, sound), whole, sound)
+    ended: Any = end
+    stated: Any = ended["budgets"] if "budgets" in ended else intent.get("budgets")
+    row = entry_row(intent, end, stated, instance)
+    if row.status == "void" or not stated:
+        stated = []
+    amounts: list[Any] = list(stated) if isinstance(stated, list | tuple) else [stated]
+    sound = [bounded_amount(item) for item in amounts if is_amount(item)]
+    return Entry(row if sound == amounts and is_sound(row) else repaired(row, sound), ended, sound)
 
 
-def entry_row(begun: records.Intent, ended: records.Settle, instance: str) -> Row:
-    """The ledger row of one attempt, in the order of the table's columns. Both records have every key."""
-    kind: str = ended["t"]
-    void = kind == "void"
-    known, rest = _split_usage(ended["usage"] or {})
-    return {
-        "id": begun["id"],
-        "kind": "attempt",
-        "corrects_id": None,
-        "request_id": begun["request_id"],
-        "attempt": begun["attempt"],
-        "started_at": begun["started_at"],
-        "ended_at": ended["ended_at"],
-        "status": "void" if void else ended["status"],
-        "outcome": ended["outcome"],
-        "http_status": ended["http_status"],
-        "dialect": begun["dialect"],
-        "operation": begun["operation"],
-        "stream": begun["stream"],
-        "upstream": begun["upstream"],
-        "provider": begun["provider"],
-        "model_requested": begun["model_requested"],
-        "model": ended["model"] or begun["model"],
-        "service_tier": ended["service_tier"],
-        "key": begun["key"],
-        "key_id": begun["key_id"],
-        "team": begun["team"],
-        "user": begun["user"],
-        "customer": begun["customer"],
-        "labels": json_text(begun["labels"]),
-        "untrusted_labels": json_text(begun["untrusted_labels"]),
-        "session_id": begun["session_id"],
-        "session_source": begun["session_source"],
-        "parent_session_id": begun["parent_session_id"],
-        "root_session_id": begun["root_session_id"],
-        "agent": begun["agent"],
-        "parent_agent": begun["parent_agent"],
-        "input_tokens": known("input", 0),
-        "cache_read_tokens": known("cache_read", 0),
-        "cache_write_5m_tokens": known("cache_write_5m", 0),
-        "cache_write_30m_tokens": known("cache_write_30m", 0),
-        "cache_write_1h_tokens": known("cache_write_1h", 0),
-        "output_tokens": known("output", 0),
-        "reasoning_tokens": known("reasoning", 0),
-        "usage": json_text(rest),
-        "told_usage": json_text(ended["told_usage"]),
-        "usage_source": ended["usage_source"],
-        "cost_nanousd": 0 if void else ended["cost_nanousd"],
-        "cost_source": ended["cost_source"],
-        "cost_lines": json_text(ended["cost_lines"]),
-        "flags": json_text(ended["flags"]),
-        "price_version": ended["price_version"] or begun["price_version"],
-        "provider_cost_nanousd": ended["provider_cost_nanousd"],
-        "reserved_nanousd": begun["reserved_nanousd"],
-        "budgets": None if void else json_text(ended["budgets"]),
-        "ttft_ms": ended["ttft_ms"],
-        "duration_ms": ended["duration_ms"],
-        "overhead_ms": ended["overhead_ms"],
-        "upstream_request_id": ended["upstream_request_id"],
-        "client": begun["client"],
-        "instance": instance,
-        "capacity": None,
-        "capacity_nanousd": None,
-        "energy_millijoules": None,
-        "energy_source": None,
-    }
+def entry_row(intent: records.Intent, end: records.End, budgets: Any, instance: str) -> Row:
+    """The ledger row of one attempt: who and what from its INTENT, how it ended from its end."""
+    row: dict[str, Any] = {**_SILENT, **end, **intent}
+    if end["t"] == "void":
+        row["status"], row["cost_nanousd"], row["budgets"] = "void", 0, None
+    else:
+        row["budgets"] = json_text(budgets)
+        row["model"] = end.get("model") or row["model"]
+        row["price_version"] = end.get("price_version") or row["price_version"]
+        for name in ("told_usage", "cost_lines", "flags"):
+            if row[name] is not None:
+                row[name] = json_text(row[name])
+        if usage := row["usage"]:
+            row["usage"] = _set_tokens(row, usage)
+        else:
+            row["usage"] = None
+    row["labels"], row["untrusted_labels"] = json_text(row["labels"]), json_text(row["untrusted_labels"])
+    row["instance"] = instance
+    return Row._make(_COLUMNS(row))
 
 
-def _split_usage(usage: Mapping[str, Any]) -> tuple[Callable[..., int], dict[str, Any]]:
-    """A getter of the units that have a column, and the others."""
+def _set_tokens(row: dict[str, Any], usage: Any) -> str | None:
+    """Units that have a column go there; the others, as text."""
+    others = None
     for unit, quantity in usage.items():
-        if unit not in TOKEN_COLUMNS or type(quantity) is not int or not 0 <= quantity <= MOST:
-            known = {u: q for u, q in usage.items() if u in TOKEN_COLUMNS and type(q) is int and 0 <= q <= MOST}
-            return known.get, {unit: q for unit, q in usage.items() if unit not in known}
-    return usage.get, {}
+        if unit in TOKEN_COLUMNS and type(quantity) is int and 0 <= quantity <= MOST:
+            row[TOKEN_COLUMNS[unit]] = quantity
+        elif others is None:
+            others = {unit: quantity}
+        else:
+            others[unit] = quantity
+    return json_text(others)
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:

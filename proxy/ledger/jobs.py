@@ -24,41 +24,41 @@ _SECOND = 1_000_000
 
 def is_of_a_job(entry: Entry) -> bool:
     """Whether an entry begins or ends a job, or may: who expires may be one."""
-    return entry.end["job"] is not None or entry.row["outcome"] == "expired"
+    return entry.end.get("job") is not None or entry.row.outcome == "expired"
 
 
 def begin(connection: Connection, entry: Entry) -> None:
     """Note a job that runs. What is known of it already is newer."""
     row = _row(entry) | {"state": RUNNING, "ended": False, "ended_at": None, "revision": 0}
-    row |= {"cost_nanousd": None, "settled": None, "ask_at": entry.row["ended_at"]}
+    row |= {"cost_nanousd": None, "settled": None, "ask_at": entry.row.ended_at}
     connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), [row])
 
 
 def end(connection: Connection, entry: Entry, recheck_s: float | None) -> None:
     """Note how a job ended first. recheck_s: when it is asked for once more; None: never."""
-    row, unconfirmed = entry.row, entry.row["status"] == UNCONFIRMED
-    overdue = unconfirmed and entry.end["job"] is None
+    row, unconfirmed = entry.row, entry.row.status == UNCONFIRMED
+    overdue = unconfirmed and entry.end.get("job") is None
     values: dict[str, Any] = {
         "state": UNCONFIRMED if unconfirmed else SETTLED,
         "ended": not overdue,
-        "ended_at": None if overdue else row["ended_at"],
+        "ended_at": None if overdue else row.ended_at,
         "revision": 0 if overdue else 1,
-        "cost_nanousd": row["cost_nanousd"],
-        "settled": row["budgets"],
+        "cost_nanousd": row.cost_nanousd,
+        "settled": row.budgets,
     }
     if not overdue:
-        values["ask_at"] = None if recheck_s is None or unconfirmed else row["ended_at"] + int(recheck_s * _SECOND)
-    done = connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(values))
+        values["ask_at"] = None if recheck_s is None or unconfirmed else row.ended_at + int(recheck_s * _SECOND)
+    done = connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(values))
     if not done.rowcount and not overdue:
         connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), [_row(entry) | values])
 
 
 def change(connection: Connection, entry: Entry, before: Mapping[str, Any]) -> bool:
     """Note what is known newly of a job's cost; whether nobody else did first."""
-    mine = (jobs.c.id == entry.row["id"], jobs.c.revision == before["revision"])
+    mine = (jobs.c.id == entry.row.id, jobs.c.revision == before["revision"])
     values = {
-        "state": entry.row["status"], "ended": True, "ended_at": entry.row["ended_at"], "revision": before["revision"] + 1,
-        "cost_nanousd": entry.row["cost_nanousd"], "settled": entry.row["budgets"], "ask_at": None,
+        "state": entry.row.status, "ended": True, "ended_at": entry.row.ended_at, "revision": before["revision"] + 1,
+        "cost_nanousd": entry.row.cost_nanousd, "settled": entry.row.budgets, "ask_at": None,
     }  # fmt: skip
     return connection.execute(sa.update(jobs).where(*mine).values(values)).rowcount == 1
 
@@ -70,11 +70,11 @@ def known(connection: Connection, job_id: str) -> Mapping[str, Any] | None:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    row, job = entry.row, entry.end["job"] or {}
+    row, job = entry.row, entry.end.get("job") or {}
     return {
-        "id": row["id"], "digest": str(job["digest"]), "api": str(job["api"]), "operation": row["operation"],
-        "created_at": row["started_at"], "deadline_at": int(job["deadline_at"]), "ask_at": None,
-        "reserved_nanousd": row["reserved_nanousd"],
+        "id": row.id, "digest": str(job["digest"]), "api": str(job["api"]), "operation": row.operation,
+        "created_at": row.started_at, "deadline_at": int(job["deadline_at"]), "ask_at": None,
+        "reserved_nanousd": row.reserved_nanousd,
         "record": orjson.dumps({**job, "settled": (), "state": RUNNING, "ended": False, "revision": 0}, default=str).decode(),
     }  # fmt: skip
 

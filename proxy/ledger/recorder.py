@@ -173,11 +173,7 @@ class Recorder:
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
-        if (inserted or batch.refusals) and self._on_shipped is not None:
-            try:
-                self._on_shipped(inserted, batch.refusals)
-            except Exception:  # whoever listens cannot stop the ledger
-                log.exception("after a batch")
+        self._tell(inserted, batch.refusals)
         if count < _FULL and not self._short_of_files:
             self.caught_up_at = read_at
         try:
@@ -187,6 +183,13 @@ class Recorder:
             self._put_off(error)
         _shortages.tell()
         return count
+
+    def _tell(self, inserted: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
+        if (inserted or refusals) and self._on_shipped is not None:
+            try:
+                self._on_shipped(inserted, refusals)
+            except Exception:  # whoever listens cannot stop the ledger
+                log.exception("after a batch")
 
     def _begin(self) -> None:
         """Where the database says that everything stands; its number first, so that a change in between is noticed."""
@@ -332,7 +335,7 @@ class Recorder:
             self._is_down(error)
             return None
         for entry in self._shipper.rejected:
-            self._keep(f"{entry.row['id']}.rejected", orjson.dumps(entry.row, default=str))
+            self._keep(f"{entry.row.id}.rejected", orjson.dumps(entry.row._asdict(), default=str))
         if self.database_down_since is not None:
             log.warning("the ledger database is back after %.0f s", now_s() - self.database_down_since)
             self.database_down_since = None

@@ -6,12 +6,13 @@ Every row is added to the one that is there, in the order of its key, so that se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.rollups import roll_up
+from proxy.ledger.rollups import Counted, roll_up
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
@@ -42,7 +43,7 @@ class Rolling:
         self._postgres = dialect.name == "postgresql"
         self._statements = {table.name: _statement(table, dialect) for table in _TABLES}
 
-    def add(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, connection: Connection, rows: Iterable[Counted]) -> None:
         """Roll up these entries."""
         rolled = roll_up(rows)
         for table in _TABLES:
@@ -57,11 +58,16 @@ class Rolling:
             connection.exec_driver_sql(statement, rows)
 
 
+def counted(row: Mapping[str, Any]) -> Counted:
+    """A row from the database, as a roll-up reads it."""
+    return SimpleNamespace(**row)
+
+
 def add_all(connection: Connection) -> None:
     """Roll up every entry that is there, into empty tables."""
     rolling = Rolling(connection.dialect)
     for rows in pages(connection, ROLLED_COLUMNS):
-        rolling.add(connection, rows)
+        rolling.add(connection, map(counted, rows))
 
 
 def pages(

@@ -9,8 +9,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from operator import itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -35,7 +35,30 @@ _MAX_UNIT_CHARS = 100
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
 Numbers = tuple[int, ...]  # in the order of SUMS
-_TOKENS = itemgetter(*TOKEN_COLUMNS.values())
+_TOKENS = attrgetter(*TOKEN_COLUMNS.values())
+
+
+class Counted(Protocol):
+    """A row of `entries`, or of so many of its columns; as text what is in `_ALL`, as numbers the token columns."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def started_at(self) -> int: ...
+    @property
+    def ended_at(self) -> int: ...
+    @property
+    def root_session_id(self) -> str | None: ...
+    @property
+    def team(self) -> str | None: ...
+    @property
+    def usage(self) -> str | None: ...
+    @property
+    def cost_nanousd(self) -> int | None: ...
+    @property
+    def capacity_nanousd(self) -> int | None: ...
 
 
 class Rolled(NamedTuple):
@@ -75,48 +98,48 @@ class _Session(_Group):
 
     __slots__ = ("ended_at", "first_at", "last_at", "team")
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
+    def __init__(self, row: Counted) -> None:
         super().__init__()
-        self.team: str | None = row["team"]
-        self.first_at: int = row["started_at"]
-        self.last_at: int = row["started_at"]
-        self.ended_at: int = row["ended_at"]
+        self.team: str | None = row.team
+        self.first_at: int = row.started_at
+        self.last_at: int = row.started_at
+        self.ended_at: int = row.ended_at
 
-    def see_another(self, row: Mapping[str, Any]) -> None:
-        team, started_at = row["team"], row["started_at"]
+    def see_another(self, row: Counted) -> None:
+        team, started_at = row.team, row.started_at
         if team != self.team and team is not None and (self.team is None or team > self.team):
             self.team = team
         self.first_at = min(self.first_at, started_at)
         self.last_at = max(self.last_at, started_at)
-        self.ended_at = max(self.ended_at, row["ended_at"])
+        self.ended_at = max(self.ended_at, row.ended_at)
 
 
 Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
 
 
-def roll_up(rows: Iterable[Mapping[str, Any]]) -> Rolled:
+def roll_up(rows: Iterable[Counted]) -> Rolled:
     """What these entries add."""
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, _Session] = {}
     for row in rows:
-        if row["status"] in NOT_COUNTED:
+        if row.status in NOT_COUNTED:
             continue
-        units = units_of(row["usage"]) if row["usage"] else None
-        started_at, numbers = row["started_at"], _numbers(row)
+        units = units_of(row.usage) if row.usage else None
+        started_at, numbers = row.started_at, _numbers(row)
         by_hour[started_at - started_at % HOUR_US, _ALL(row)].add_row(numbers, units)
-        session = sessions.get(row["root_session_id"])
+        session = sessions.get(row.root_session_id)
         if session is None:
-            session = sessions[row["root_session_id"]] = _Session(row)
+            session = sessions[row.root_session_id] = _Session(row)
         else:
             session.see_another(row)
         session.add_row(numbers, units)
     return _rolled(by_hour, sessions)
 
 
-def _numbers(row: Mapping[str, Any]) -> Numbers:
-    cost = row["cost_nanousd"]
-    request = row["kind"] == "attempt"
-    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row), row["capacity_nanousd"] or 0)
+def _numbers(row: Counted) -> Numbers:
+    cost = row.cost_nanousd
+    request = row.kind == "attempt"
+    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row), row.capacity_nanousd or 0)
 
 
 def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
@@ -151,7 +174,7 @@ _key = itemgetter(0, 1)
 
 
 # All names, in an order in which those of either kind of roll-up stand together.
-_ALL = itemgetter("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
+_ALL = attrgetter("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
 _NAMES, _PEOPLE = slice(0, 6), slice(3, 8)
 
 

@@ -22,6 +22,7 @@ from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
+from proxy.ledger.row import Row
 from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
@@ -30,14 +31,15 @@ from proxy.spool import records
 log = logging.getLogger("taximeter.recorder")
 
 BATCH_NUMBER = "_batch"  # a row of metric_state: the number of the instance's last batch that was committed
-_COLUMNS = [column.name for column in entries.columns]
 _LOOK_UP = 500
 
 
 class Observed(Protocol):
     """What the entries of one batch add to the metrics."""
 
-    def observe_entry(self, entry: Entry) -> None: ...
+    def observe_entries(self, entries: Sequence[Entry]) -> None:
+        """Never raises: what is in the ledger no metric can stop."""
+        ...
 
     def observe_refusal(self, reason: str, budget: str | None) -> None: ...
 
@@ -136,10 +138,8 @@ class Shipper:
             self._take_number(connection, self._number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
-            self._assign(batch.entries)
-            inserted = self._write_entries(connection, batch.entries)
-            for entry in inserted:
-                _observe(observed, entry)
+            inserted = self._write_entries(connection, self._assigned(batch.entries))
+            observed.observe_entries(inserted)
             for refused in batch.refusals:
                 observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
@@ -155,13 +155,17 @@ class Shipper:
         self._metrics.add(observed)
         return inserted
 
-    def _assign(self, shipped: Iterable[Entry]) -> None:
+    def _assigned(self, shipped: Sequence[Entry]) -> Sequence[Entry]:
         """Calls of an upstream on machines of one's own will have a share of these."""
         capacity_of = self._capacity_of()
-        if capacity_of:
-            for entry in shipped:
-                if entry.row["status"] != "void" and entry.row["kind"] == "attempt":
-                    entry.row["capacity"] = capacity_of.get(entry.row["upstream"])
+        if not capacity_of:
+            return shipped
+        return [
+            entry._replace(row=entry.row._replace(capacity=capacity_of.get(entry.row.upstream or "")))
+            if entry.row.status != "void" and entry.row.kind == "attempt"
+            else entry
+            for entry in shipped
+        ]
 
     def _take_number(self, connection: Connection, last: int) -> None:
         """Count one more, if `last` is the last that the database knows."""
@@ -200,7 +204,7 @@ class Shipper:
         """Entries that are whole from the beginning."""
         if not shipped:
             return shipped
-        values = [tuple(entry.row.values()) for entry in shipped]
+        values = [entry.row for entry in shipped]
         try:
             with connection.begin_nested():
                 done = connection.exec_driver_sql(self._insert, values)
@@ -223,7 +227,7 @@ class Shipper:
         counted = []
         for each in shipped:
             entry = each._replace(row=safe(each.row))
-            if entry.row["status"] == RUNNING:
+            if entry.row.status == RUNNING:
                 if self._write_entry(connection, entry):
                     counted.append(entry)
                 if entry not in self.rejected:
@@ -234,21 +238,21 @@ class Shipper:
 
     def _end_job(self, connection: Connection, entry: Entry) -> Entry | None:
         """What the end of a job adds to the ledger; None where it is known."""
-        mine = (entries.c.id == entry.row["id"], entries.c.status == RUNNING)
-        ended = connection.execute(sa.update(entries).where(*mine).values(entry.row)).rowcount == 1
+        mine = (entries.c.id == entry.row.id, entries.c.status == RUNNING)
+        ended = connection.execute(sa.update(entries).where(*mine).values(entry.row._asdict())).rowcount == 1
         if ended or self._write_entry(connection, entry):
             jobs.end(connection, entry, _recheck_s(entry))
             return entry
         if entry in self.rejected:
             return None
-        charged = connection.execute(sa.select(entries).where(entries.c.id == entry.row["id"])).mappings().one()
-        before = jobs.known(connection, entry.row["id"])
-        revision = (entry.end["job"] or {}).get("revision")
+        charged = connection.execute(sa.select(entries).where(entries.c.id == entry.row.id)).mappings().one()
+        before = jobs.known(connection, entry.row.id)
+        revision = (entry.end.get("job") or {}).get("revision")
         if before is None or revision != before["revision"]:
             return self._corrected(connection, entry, dict(charged), refute=True)
         if charged["status"] == UNCONFIRMED and before["state"] == UNCONFIRMED:
             corrected = self._corrected(connection, entry, dict(charged), refute=False)
-            if corrected is not None or entry.row["status"] == UNCONFIRMED:
+            if corrected is not None or entry.row.status == UNCONFIRMED:
                 jobs.change(connection, entry, before)
             return corrected
         change = change_of(entry, dict(charged), dict(before))
@@ -260,9 +264,9 @@ class Shipper:
         self, connection: Connection, entry: Entry, charged: dict[str, Any], *, refute: bool
     ) -> Entry | None:
         """An attempt that was charged at its ceiling: what it really came to."""
-        if entry.end["job"] is not None and refute:
+        if entry.end.get("job") is not None and refute:
             return None  # made from what is known no more: somebody else settled it
-        if entry.row["outcome"] == "expired" and charged["status"] != UNCONFIRMED:
+        if entry.row.outcome == "expired" and charged["status"] != UNCONFIRMED:
             self.refuted.append(entry_in_ledger(charged))
         correction = correction_of(entry, charged)
         if correction is not None and self._write_entry(connection, correction):
@@ -273,24 +277,24 @@ class Shipper:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [tuple(entry.row.values())]).rowcount == 1
+                return connection.exec_driver_sql(self._insert, [entry.row]).rowcount == 1
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
-            log.error("entry %s cannot be written: %s", entry.row["id"], type(error).__name__)
+            log.error("entry %s cannot be written: %s", entry.row.id, type(error).__name__)
             self.rejected.append(entry)
             return False
 
     def _corrections(self, connection: Connection, shipped: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
         """For attempts that are in the ledger already, charged at their ceilings: what they really came to."""
         there = {id(entry) for entry in (*new, *self.rejected)}
-        repeated = {entry.row["id"]: entry for entry in shipped if id(entry) not in there}
+        repeated = {entry.row.id: entry for entry in shipped if id(entry) not in there}
         ids = list(repeated)
         corrections = []
         for first in range(0, len(ids), _LOOK_UP):
             query = sa.select(entries).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
             for charged in connection.execute(query).mappings().all():
-                if repeated[charged["id"]].row["outcome"] == "expired" and charged["status"] != "unconfirmed":
+                if repeated[charged["id"]].row.outcome == "expired" and charged["status"] != "unconfirmed":
                     self.refuted.append(entry_in_ledger(dict(charged)))
                 correction = correction_of(repeated[charged["id"]], dict(charged))
                 if correction is not None and self._write_entry(connection, correction):
@@ -322,15 +326,8 @@ class Shipper:
 
 def _recheck_s(entry: Entry) -> float | None:
     """When a job that has ended is asked for once more: where its provider may give money back."""
-    seconds = (entry.end["job"] or {}).get("recheck_s")
+    seconds = (entry.end.get("job") or {}).get("recheck_s")
     return seconds if isinstance(seconds, int | float) else None
-
-
-def _observe(observed: Observed, entry: Entry) -> None:
-    try:
-        observed.observe_entry(entry)
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # the ledger has it; a metric cannot stop that
-        log.exception("entry %s is not in the metrics", entry.row["id"])
 
 
 def _is_of_the_row(error: DBAPIError) -> bool:
@@ -349,8 +346,8 @@ def _insert_sql(engine: Engine) -> str:
     """The INSERT of a whole row, compiled once; executed by the driver with tuples, past SQLAlchemy's per-row work."""
     quote = engine.dialect.identifier_preparer.quote
     mark = "?" if engine.dialect.name == "sqlite" else "%s"
-    names = ", ".join(quote(name) for name in _COLUMNS)
-    marks = ", ".join([mark] * len(_COLUMNS))
+    names = ", ".join(quote(name) for name in Row._fields)
+    marks = ", ".join([mark] * len(Row._fields))
     return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
 

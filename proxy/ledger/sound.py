@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Column
 
 from proxy.budgets.budget import MOST_GROUP_CHARS, bounded
+from proxy.ledger.row import Row, json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 
-Row = dict[str, Any]
 BudgetAmount = tuple[str, str, int, str, int]  # name, group, window start, measure, amount
 
 MOST = 2**53
@@ -37,7 +37,8 @@ def is_amount(item: Any) -> bool:
         and type(amount) is int
         and -MOST <= amount <= MOST
         and -MOST <= window_start <= MOST
-        and "\x00" not in name + measure
+        and "\x00" not in name
+        and "\x00" not in measure
     )
 
 
@@ -69,36 +70,38 @@ _MONEY = ("cost_nanousd", "reserved_nanousd", "provider_cost_nanousd")
 
 def is_sound(row: Row) -> bool:
     """Whether every column can hold its value, and sums of it."""
-    signature = tuple(map(type, row.values()))
+    signature = tuple(map(type, row))
     if signature not in _sound_signatures:
         if any(kind not in allowed for kind, allowed in zip(signature, _TYPES.values(), strict=True)):
             return False
         _sound_signatures.add(signature)
     return (
-        -MOST <= (row["cost_nanousd"] or 0) <= MOST
-        and -MOST <= (row["reserved_nanousd"] or 0) <= MOST
-        and -MOST <= (row["provider_cost_nanousd"] or 0) <= MOST
+        -MOST <= (row.cost_nanousd or 0) <= MOST
+        and -MOST <= (row.reserved_nanousd or 0) <= MOST
+        and -MOST <= (row.provider_cost_nanousd or 0) <= MOST
     )
 
 
 def repaired(row: Row, budgets: Sequence[BudgetAmount]) -> Row:
     """The row with what its columns can hold; without a cost that can be read it is charged as reserved, `unconfirmed`."""
-    row = {name: value if type(value) in _TYPES[name] else None for name, value in row.items()}
-    row |= {name: None for name in _MONEY if not -MOST <= (row[name] or 0) <= MOST}
-    if type(row["cost_nanousd"]) is not int and row["status"] != "void":
-        row |= {"cost_nanousd": row["reserved_nanousd"], "status": "unconfirmed", "cost_lines": None}
+    values: dict[str, Any] = {
+        name: value if type(value) in _TYPES[name] else None for name, value in row._asdict().items()
+    }
+    values |= {name: None for name in _MONEY if not -MOST <= (values[name] or 0) <= MOST}
+    if type(values["cost_nanousd"]) is not int and values["status"] != "void":
+        values |= {"cost_nanousd": values["reserved_nanousd"], "status": "unconfirmed", "cost_lines": None}
     needed = {
-        "request_id": row["id"],
+        "request_id": values["id"],
         "attempt": 1,
-        "started_at": row["ended_at"] or 0,
+        "started_at": values["ended_at"] or 0,
         "status": "unconfirmed",
         "outcome": "cut",
         **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
     }
-    row |= {name: value for name, value in needed.items() if row[name] is None}
-    row["ended_at"] = row["started_at"] if row["ended_at"] is None else row["ended_at"]
-    flags = orjson.loads(row["flags"]) if row["flags"] else []
-    return row | {"flags": json_text([*flags, UNREADABLE]), "budgets": json_text(budgets)}
+    values |= {name: value for name, value in needed.items() if values[name] is None}
+    values["ended_at"] = values["started_at"] if values["ended_at"] is None else values["ended_at"]
+    flags = orjson.loads(values["flags"]) if values["flags"] else []
+    return Row(**values | {"flags": json_text([*flags, UNREADABLE]), "budgets": json_text(budgets)})
 
 
 _LARGEST = {
@@ -111,15 +114,11 @@ _INDEXED = {name for index in entries.indexes for name in index.columns.keys()} 
 
 def safe(row: Row) -> Row:
     """The row as any database takes it: no NUL in text, integers within their columns, short text in what is indexed."""
-    row = dict(row)
-    for name, value in row.items():
+    changed: dict[str, Any] = {}
+    for name, value in row._asdict().items():
         if isinstance(value, str):
             text = value.replace("\x00", "\ufffd")
-            row[name] = bounded(text) if name in _INDEXED else text
+            changed[name] = bounded(text) if name in _INDEXED else text
         elif type(value) is int and name in _LARGEST:
-            row[name] = max(-_LARGEST[name], min(value, _LARGEST[name]))
-    return row
-
-
-def json_text(value: Any) -> str | None:
-    return orjson.dumps(value).decode() if value else None
+            changed[name] = max(-_LARGEST[name], min(value, _LARGEST[name]))
+    return row._replace(**changed)

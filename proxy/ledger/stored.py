@@ -16,8 +16,8 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import DAY_US
+from proxy.ledger.row import json_text
 from proxy.ledger.schema import metadata
-from proxy.ledger.sound import json_text
 
 KEEP_DAYS = 31
 _MOST = 256  # things of one answer
@@ -41,11 +41,12 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
     """Note what these attempts left at their providers. Repeated, it is noted once."""
     rows = [
         {
-            "digest": digest, "upstream": entry.row["upstream"], "model": entry.end["stored_model"] or "",
-            "session_id": entry.row["session_id"] or "", "stored_at": entry.row["started_at"],
-            "facts": json_text(entry.end["stored_facts"]),
+            "digest": digest, "upstream": entry.row.upstream, "model": entry.end.get("stored_model") or "",
+            "session_id": entry.row.session_id or "", "stored_at": entry.row.started_at,
+            "facts": json_text(entry.end.get("stored_facts")),
         }
         for entry in entries
+        if entry.end.get("stored")
         for digest in _digests(entry)
     ]  # fmt: skip
     if rows:
@@ -53,7 +54,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
 
 
 def _digests(entry: Entry) -> Sequence[str]:
-    digests = entry.end["stored"]
+    digests = entry.end.get("stored")
     if not isinstance(digests, list):
         return ()
     return [one for one in digests[:_MOST] if isinstance(one, str) and len(one) == _DIGEST_CHARS and one.isalnum()]

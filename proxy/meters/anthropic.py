@@ -17,16 +17,22 @@ from proxy.meters.host_table import charge_of
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.tally import Tally, items, mapping, number, text
 
-MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"message_stop"')
+MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"message_stop"|"type"\s*:\s*"server_tool_use"')
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 _OWN_TURNS = {"message", "fallback_message"}
+_SEARCHES = "searches that passed"  # in a stream's state
 
 
 def read_message(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """A message, whole or folded together from a stream."""
     tally.model = text(response.get("model"))
     usage = mapping(response.get("usage"))
+    # What the usage says at the end is what is billed: only it knows which searches failed.
+    searches = tally.count(tools := mapping(usage.get("server_tool_use")), "web_search_requests")
+    if not tools or response.get("unfinished"):
+        searches = max(searches, _searches_seen(response))
+    tally.add("web_search", searches)
     if not any(usage.get(name) is not None for name in _COUNTS):
         return
     tally.found = True
@@ -39,9 +45,18 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
     read_charge(
         usage, charge_of(context.provider) if context.provider else "", tally
     )  # a router's, at its own Messages
-    tally.add("web_search", tally.count(mapping(usage.get("server_tool_use")), "web_search_requests"))
     if response.get("unfinished"):
         tally.partial = True  # the stream broke off: output is at least what message_start said
+
+
+def _searches_seen(response: Mapping[str, Any]) -> int:
+    """Searches among the blocks of a message; of a stream, those that `fold_event` has kept."""
+    blocks = [mapping(block) for block in items(response.get("content"))]
+    return len(items(response.get(_SEARCHES))) + sum(map(_is_search, blocks))
+
+
+def _is_search(block: Mapping[str, Any]) -> bool:
+    return block.get("type") == "server_tool_use" and block.get("name") == "web_search"
 
 
 def _read_turns(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
@@ -130,6 +145,10 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     if model := text(message.get("model")):
         state["model"] = model
     kind = text(event.get("type"))
+    if kind == "content_block_start":
+        if _is_search(block := mapping(event.get("content_block"))) and block.get("id") not in state.get(_SEARCHES, ()):
+            state.setdefault(_SEARCHES, []).append(block.get("id"))
+        return
     if kind == "message_start":
         if state.get("ending"):
             return  # the beginning once more: what it says is older than what is known
@@ -163,5 +182,5 @@ def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) ->
     tally.found = True
 
 
-messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS)
+messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS, also=b'"server_tool_use"')
 count_tokens = Reader("anthropic.count_tokens", read_nothing)

@@ -148,6 +148,12 @@ def read_fireworks(response: Mapping[str, Any], context: Context, tally: Tally) 
 fireworks_chat = Reader("fireworks.chat", read_fireworks, fold_chunk, marks=USAGE_MARKS)
 
 
+# mistralai SDK, `ConversationUsageInfo`: how often each of Mistral's own tools ran, and the tokens that they brought in,
+# beside the prompt and in the total.
+_MISTRAL_TOOLS = {"web_search": "web_search", "web_search_premium": "web_search", "code_interpreter": "code_execution",
+                  "image_generation": "image", "document_library": "document_search"}  # fmt: skip
+
+
 def read_mistral(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """Mistral. Audio in a prompt is billed by the second; its tokens are in the total alone."""
     read_envelope(response, tally)
@@ -155,6 +161,10 @@ def read_mistral(response: Mapping[str, Any], context: Context, tally: Tally) ->
     if number(usage.get("prompt_audio_seconds")):
         tally.add("audio_second", tally.count(usage, "prompt_audio_seconds"))
         usage.pop("total_tokens", None)
+    for name, unit in _MISTRAL_TOOLS.items():
+        tally.add(unit, tally.count(mapping(usage.get("connectors")), name))
+    if brought := tally.count(usage, "connector_tokens"):
+        usage["prompt_tokens"] = tally.count(usage, "prompt_tokens") + brought
     read_usage(usage, context, tally, HOSTS["mistral"])
 
 

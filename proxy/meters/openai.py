@@ -42,6 +42,10 @@ _CACHED_TEXT = ("text_tokens", "cached_text_tokens")
 USAGE_MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
 
 
+_WITH_SEARCH_MODELS = frozenset({"", "openai", "azure"})
+_ALWAYS_SEARCHES = re.compile(r"-search-(?:preview|api)")
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What a host does differently within the OpenAI shape.
@@ -315,8 +319,18 @@ def shaped_like_openai(dialect: str, own: Host | None = None, fold: Fold | None 
             read_usage(
                 usage, context, tally, replace(host, output="image_out") if "/images/" in context.endpoint else host
             )
+        if "-search-" in context.model:
+            _read_own_search(context, tally)
 
     return Reader(dialect, read, fold or fold_chunk, marks=USAGE_MARKS)
+
+
+def _read_own_search(context: Context, tally: Tally) -> None:
+    """OpenAI's models that search the web in every call are billed one search for each (docs: web search, pricing); chunks
+    of a stream that was cut do too."""
+    if context.provider in _WITH_SEARCH_MODELS and _ALWAYS_SEARCHES.search(context.model) and tally.model:
+        tally.add("web_search", 1)
+        tally.condition("web_search", "preview")
 
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -335,12 +349,20 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
-    """An endpoint that is free of charge (token counting, moderation)."""
+    """An endpoint that is free of charge (token counting)."""
+    tally.found = True
+
+
+def read_moderation(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Moderation. OpenAI's is free and states no usage; others (Mistral's) state tokens, and bill them where they have a
+    price."""
+    read_envelope(response, tally)
+    read_usage(mapping(response.get("usage")), context, tally, EMBEDDING)
     tally.found = True
 
 
 chat = shaped_like_openai("openai.chat")
 completions = shaped_like_openai("openai.completions")
 embeddings = shaped_like_openai("openai.embeddings", EMBEDDING)
-moderations = Reader("openai.moderations", read_nothing)
+moderations = Reader("openai.moderations", read_moderation)
 count_tokens = Reader("openai.count_tokens", read_nothing)

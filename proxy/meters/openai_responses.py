@@ -2,7 +2,8 @@
 
 The usage stands in `response.completed`, `.incomplete` or `.failed`; null before those. Of web search calls only
 `search` actions are billed, not the opening of pages; `tool_usage.web_search.num_requests`, if given, is the bill.
-Some servers leave `output` out of a stream's last event: its calls stand in `response.output_item.done` only.
+Some servers leave `output` out of a stream's last event, and one that is cut has none: the calls stand in
+`response.output_item.added` and `.done` only.
 Shapes: openai SDK 3.54 `types/responses/response.py` (`ToolUsage`), `response_usage.py`, `types/batch_usage.py`.
 """
 
@@ -20,14 +21,22 @@ from proxy.meters.tally import Tally, items, mapping, text
 # The terminal event is the only one whose usage is not null; calls of hosted tools are billed by themselves.
 MARKS = re.compile(
     rb'"(?:usage|error)"\s*:\s*\{|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|done)"'
-    rb'|(?:web_search|file_search|code_interpreter|shell)_call")'
+    rb'|(?:web_search|file_search|code_interpreter|shell|image_generation)_call")'
 )
 
 _OVER = {"failed", "cancelled"}
 _CONTAINER_CALLS = {"code_interpreter_call", "shell_call"}
-_BILLED_CALLS = {"web_search_call", "file_search_call", *_CONTAINER_CALLS}
+_IMAGE_CALL = "image_generation_call"
+_BILLED_CALLS = {"web_search_call", "file_search_call", _IMAGE_CALL, *_CONTAINER_CALLS}
+_KEPT = ("status", "action", "container_id", "environment", "size", "quality")
 _PASSED = "calls that passed"  # in a stream's state: those of its items that are billed, by their id
 DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
+# Output tokens of a picture whose usage nobody states: pixels to a token, and a few more, by its quality
+# (platform.openai.com/docs/guides/image-generation, cost: 272, 1056, 4160 for 1024x1024; 400 to 408, 1568 to 1584, 6208 to 6240
+# for the longer ones).
+_PIXELS_A_TOKEN = {"low": (4096, 24), "medium": (1024, 48), "high": (256, 96)}
+_LONGER_PICTURE = 1024 * 1536
+_SIZE = re.compile(r"(\d{2,5})x(\d{2,5})", re.ASCII)
 
 
 def responses_reader(dialect: str, own: Host | None = None, facts: Mapping[str, str] | None = None) -> Reader:
@@ -64,7 +73,9 @@ def _read_tools(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         tally.condition("web_search", "preview")
     elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
         note_asked(tally, context, "web_search", "preview")
-    _read_image_tool(mapping(stated.get("image_gen")), tools, tally)
+    if not _read_image_tool(mapping(stated.get("image_gen")), tools, tally):
+        pictures = [item for item in output if item.get("type") == _IMAGE_CALL and item.get("status") != "failed"]
+        _count_pictures(pictures, tools, tally)
 
 
 def _output(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -96,14 +107,32 @@ def _container(item: Mapping[str, Any]) -> str | None:
     return named or ("unnamed" if kind == "code_interpreter_call" else None)
 
 
-def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], tally: Tally) -> None:
-    """Tokens of the image tool, billed at its own model."""
+def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], tally: Tally) -> bool:
+    """Tokens of the image tool, billed at its own model; whether any are stated."""
     inner = Tally()
     read_usage({**usage, **_cached_images(usage)}, Context(), inner, Host(output="image_out"))
     tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
     if inner.usage:
-        tool = next((tool for tool in tools if tool.get("type") == "image_generation"), mapping(None))
-        tally.parts.append(Part(text(tool.get("model")) or DEFAULT_IMAGE_MODEL, inner.usage))
+        tally.parts.append(Part(_image_model(tools), inner.usage))
+    return inner.found
+
+
+def _image_model(tools: list[Mapping[str, Any]]) -> str:
+    tool = next((tool for tool in tools if tool.get("type") == "image_generation"), mapping(None))
+    return text(tool.get("model")) or DEFAULT_IMAGE_MODEL
+
+
+def _count_pictures(pictures: list[Mapping[str, Any]], tools: list[Mapping[str, Any]], tally: Tally) -> None:
+    """Pictures of which nobody says what they took: by their size and quality, the most where these are not known."""
+    tokens = 0
+    for picture in pictures:
+        size = _SIZE.fullmatch(text(picture.get("size")) or "")
+        pixels = int(size[1]) * int(size[2]) if size else _LONGER_PICTURE
+        per, more = _PIXELS_A_TOKEN.get(text(picture.get("quality")) or "", _PIXELS_A_TOKEN["high"])
+        tokens += pixels // per + more
+    if tokens:
+        tally.flag("estimated")
+        tally.parts.append(Part(_image_model(tools), {"image_out": tokens}))
 
 
 def read_delegated(response: Mapping[str, Any], context: Context, tally: Tally) -> Part | None:
@@ -123,9 +152,12 @@ def _cached_images(usage: Mapping[str, Any]) -> dict[str, Any]:
     return {"input_tokens_details": details}
 
 
+_ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.done"})
+
+
 def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A stream event. Servers that put the response itself, or chat-like chunks, into events are understood too."""
-    if event.get("type") == "response.output_item.done":
+    if text(event.get("type")) in _ITEM_EVENTS:
         _note_call(state, event)
         return
     inner = event if event.get("object") == "response" else event.get("response")
@@ -141,8 +173,7 @@ def _note_call(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         return
     passed: dict[str, Any] = state.setdefault(_PASSED, {})
     name = text(item.get("id")) or f"output {event.get('output_index', len(passed))}"
-    kept = ("status", "action", "container_id", "environment")
-    passed[name] = {"type": kind, **{field: item[field] for field in kept if field in item}}
+    passed[name] = {"type": kind, **{field: item[field] for field in _KEPT if field in item}}
 
 
 responses = responses_reader("openai.responses")

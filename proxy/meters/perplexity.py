@@ -8,6 +8,7 @@ Source: docs.perplexity.ai pricing, sonar-deep-research example (its parts equal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from proxy.meters.reader import Context, Reader, note_asked
 from proxy.meters.tally import Tally, mapping, text
 
 _HOST = replace(host_of("perplexity"), charge="")  # which is read below, with the rest that is its own
+_HAS_FEE = re.compile(r"sonar(?!-deep-research)")
 _TOOLS = {
     "search_web": "web_search",
     "web_search": "web_search",
@@ -36,6 +38,8 @@ def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     usage = mapping(response.get("usage"))
     read_usage(usage, context, tally, _HOST)
     if not tally.found:
+        if tally.model and _HAS_FEE.search(tally.model):  # a stream that was cut before it said more
+            tally.add("request", 1)
         return
     read_charge(usage, "cost", tally)
     tally.add("citation", tally.count(usage, "citation_tokens"))

@@ -154,7 +154,7 @@ class StreamReader:
     def finish(self) -> Reading:
         """What the stream said, however it ended. May be called again after more events."""
         reading = self._reader.whole(self._state, self._context)
-        if reading.source != "none" or reading.usage or self._last is None:
+        if reading.source != "none" or reading.usage or reading.parts or self._last is None:
             return reading
         if self._failed:  # an error before any work is known to cost nothing
             return reading if self._wrote else reading._replace(source="provider")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,56 +44,54 @@ def set_up() -> None:
     logging.getLogger("uvicorn.error").addFilter(seldom_tracebacks)
 
 
-def call_logger(sample: float) -> Callable[[Sequence[Mapping[str, Any]]], None]:
-    """Logs ledger rows, `sample` of them (0 to 1; calls that did not go well always)."""
+def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:
+    """Logs ledger rows (`proxy.ledger.row.Row`), `sample` of them (0 to 1; calls that did not go well always)."""
     terminal = sys.stderr.isatty()
-    render = _plain if terminal else _json
 
-    def log_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-        chosen = rows if sample >= 1 else [row for row in rows if row["outcome"] != "ok" or random.random() < sample]  # noqa: S311 - which calls are shown, no secret
+    def log_rows(rows: Sequence[Any]) -> None:
+        chosen = rows if sample >= 1 else [row for row in rows if row.outcome != "ok" or random.random() < sample]  # noqa: S311 - which calls are shown, no secret
         if chosen:
-            sys.stderr.write("".join([render(row) for row in chosen]))
+            lines = "".join(map(_plain, chosen)) if terminal else b"".join(map(_json, chosen)).decode()
+            sys.stderr.write(lines)
             sys.stderr.flush()
 
     return log_rows
 
 
-def _cost(row: Mapping[str, Any]) -> str | None:
-    return None if row["cost_nanousd"] is None else usd_text(row["cost_nanousd"])
+def _cost(row: Any) -> str | None:
+    return None if row.cost_nanousd is None else usd_text(row.cost_nanousd)
 
 
-def _json(row: Mapping[str, Any]) -> str:
+def _json(row: Any) -> bytes:
     return orjson.dumps(
         {
-            "at": datetime.fromtimestamp(row["ended_at"] / 1e6, UTC).isoformat(),
+            "at": datetime.fromtimestamp(row.ended_at / 1e6, UTC),
             "logger": "call",
-            "id": row["id"],
-            "request_id": row["request_id"],
-            "key": row["key"],
-            "team": row["team"],
-            "model": row["model"],
-            "upstream": row["upstream"],
-            "operation": row["operation"],
-            "stream": row["stream"],
-            "status": row["status"],
-            "outcome": row["outcome"],
-            "http_status": row["http_status"],
-            "session_id": row["root_session_id"],
-            "client": row["client"],
+            "id": row.id,
+            "request_id": row.request_id,
+            "key": row.key,
+            "team": row.team,
+            "model": row.model,
+            "upstream": row.upstream,
+            "operation": row.operation,
+            "stream": row.stream,
+            "status": row.status,
+            "outcome": row.outcome,
+            "http_status": row.http_status,
+            "session_id": row.root_session_id,
+            "client": row.client,
             "cost_usd": _cost(row),
-            "input_tokens": row["input_tokens"],
-            "output_tokens": row["output_tokens"],
-            "duration_ms": row["duration_ms"],
+            "input_tokens": row.input_tokens,
+            "output_tokens": row.output_tokens,
+            "duration_ms": row.duration_ms,
         },
         option=orjson.OPT_APPEND_NEWLINE,
-    ).decode()
-
-
-def _plain(row: Mapping[str, Any]) -> str:
-    cost = _cost(row)
-    tokens = (
-        f"{row['input_tokens'] + row['cache_read_tokens']} in, {row['output_tokens'] + row['reasoning_tokens']} out"
     )
+
+
+def _plain(row: Any) -> str:
+    cost = _cost(row)
+    tokens = f"{row.input_tokens + row.cache_read_tokens} in, {row.output_tokens + row.reasoning_tokens} out"
     price = "unpriced" if cost is None else f"${cost}"
-    took = f"{(row['duration_ms'] or 0) / 1000:.2f} s"
-    return f"{row['key']} {row['model']} {row['outcome']} {row['http_status'] or ''} {tokens}, {price}, {took}\n"
+    took = f"{(row.duration_ms or 0) / 1000:.2f} s"
+    return f"{row.key} {row.model} {row.outcome} {row.http_status or ''} {tokens}, {price}, {took}\n"

@@ -26,9 +26,10 @@ def spend_by(
     until: int | None,
     *,
     only: Mapping[str, str] | None = None,
+    among: Sequence[Mapping[str, str]] = (),
     zone: ZoneInfo = UTC,
 ) -> list[SpendRow]:
-    """As `spend`, with `month` and `week` too, in any time zone, and only of what has these values ("" is none).
+    """As `spend`, with `month` and `week` too, in any time zone.
 
     Without a time the dearest comes first; with one, time goes forward and the dearest of each comes first. Days and
     hours of UTC are RFC 3339, as `spend` has them; other periods are named by their local date, hours by their local time.
@@ -41,12 +42,10 @@ def spend_by(
     if times:
         raise BadQuestion(f"{times[0]}: is no filter; a span of time is since and until")
     finest = "hour" if zone.key != "UTC" or "hour" in by else "day"
-    names = dict.fromkeys([*(finest if name in PERIODS else name for name in by), *only])
-    rows = spend(engine, list(names), since, until)
+    names = dict.fromkeys(finest if name in PERIODS else name for name in by)
+    rows = spend(engine, list(names), since, until, only=only, among=among)
     folded: dict[tuple[str | None, ...], SpendRow] = {}
     for row in rows:
-        if any((row.group[name] or "") != value for name, value in only.items()):
-            continue
         group = {name: _named(row, name, finest, zone) for name in by}
         key = tuple(group.values())
         folded[key] = _added(folded.get(key), row, group)
@@ -125,7 +124,11 @@ def _summed(sums: Mapping[str, int | str], other: Mapping[str, int | str]) -> di
     """Whole numbers stay whole; a decimal is text."""
     usage = dict(sums)
     for unit, amount in other.items():
-        total = Decimal(usage.get(unit, 0)) + Decimal(amount)
+        so_far = usage.get(unit, 0)
+        if isinstance(so_far, int) and isinstance(amount, int):
+            usage[unit] = so_far + amount
+            continue
+        total = Decimal(so_far) + Decimal(amount)
         usage[unit] = int(total) if total == int(total) else format(total.normalize(), "f")
     return usage
 

@@ -5,12 +5,13 @@ Times are integer epoch microseconds, money is integer nano-USD. A call counts w
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.schema import counted, entries
+from proxy.ledger.schema import alerts, counted, entries
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -39,6 +40,35 @@ class SessionSpent(NamedTuple):
     calls: int
     cost_nanousd: int
     ended_at: int
+
+
+class Sure(NamedTuple):
+    """How calls came to their costs. status: `settled`, `unconfirmed` …; source: who counted: `provider`, `estimated` …"""
+
+    status: str
+    source: str | None
+    calls: int
+    cost_nanousd: int
+    unpriced: int
+
+
+def sureness(engine: Engine, since_us: int) -> list[Sure]:
+    """The calls since then by how their costs are known, the most frequent first."""
+    query = (
+        sa.select(entries.c.status, entries.c.usage_source, sa.func.count(), _COST, _UNPRICED)
+        .where(entries.c.started_at >= since_us, entries.c.kind == "attempt", entries.c.status != "void")
+        .group_by(entries.c.status, entries.c.usage_source)
+    )
+    with engine.connect() as connection:
+        rows = [Sure(row[0], row[1], int(row[2]), int(row[3]), int(row[4])) for row in connection.execute(query)]
+    return sorted(rows, key=lambda row: -row.calls)
+
+
+def latest_alerts(engine: Engine, since_us: int, limit: int) -> list[Mapping[str, Any]]:
+    """What operators were told since then, the latest first: rows of `alerts`."""
+    query = sa.select(alerts).where(alerts.c.created_at >= since_us).order_by(alerts.c.created_at.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def spent_by_time(engine: Engine, now_us: int, step_us: int, steps: int) -> dict[int, Spent]:

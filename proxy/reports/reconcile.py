@@ -37,7 +37,8 @@ CORRECTION = "correction"
 _MACHINES = ("capacity", "idle", "outside")
 _LEAST_ROUNDING = 1000  # nano-USD: 0.000001 USD
 
-_Key = tuple[str, str | None, str | None]
+Key = tuple[str, str | None, str | None]
+"""Day, model, line."""
 
 
 @dataclass(slots=True)
@@ -68,10 +69,12 @@ class Cell:
 
 
 class Reconciliation(NamedTuple):
-    """cells: in the order of day, model and line. unvalued: lines of a usage report that nothing here has a price for."""
+    """cells: in the order of day, model and line. unvalued: lines of a usage report that nothing here has a price for.
+    has_models: whether the provider tells models apart."""
 
-    cells: Mapping[_Key, Cell]
+    cells: Mapping[Key, Cell]
     unvalued: Sequence[str]
+    has_models: bool
 
     @property
     def ours(self) -> int:
@@ -92,11 +95,11 @@ def reconcile(
 ) -> Reconciliation:
     """span: epoch microseconds; the provider's lines of its days in `zone` are compared with the entries that began in it."""
     since, until = span
-    named = _namer(book, provider, until)
+    named = namer(book, provider, until)
     lines = [line for line in statement.lines if since <= day_start(line.day, zone) < until]
     has_models = any(line.model for line in lines)
     has_lines = any(line.line and line.model for line in lines) or not has_models
-    cells: dict[_Key, Cell] = defaultdict(Cell)
+    cells: dict[Key, Cell] = defaultdict(Cell)
     of_no_model = {line.line for line in lines if line.model is None and has_models}
     found = charges(engine, since, until, day_of=_day_of(zone))
     for kind, amount in found.items():
@@ -116,7 +119,7 @@ def reconcile(
     _others(cells)
     ordered = sorted(cells, key=lambda key: (key[0], key[1] or "", key[2] or ""))
     kept = {key: cells[key] for key in ordered if cells[key].ours or cells[key].theirs or cells[key].rows}
-    return Reconciliation(kept, sorted(unvalued))
+    return Reconciliation(kept, sorted(unvalued), has_models)
 
 
 def day_start(day: str, zone: ZoneInfo) -> int:
@@ -137,7 +140,7 @@ def _day_of(zone: ZoneInfo) -> Callable[[int], int]:
     return lambda at_us: day_start(f"{datetime.fromtimestamp(at_us // 1_000_000, zone):%Y-%m-%d}", zone)
 
 
-def _namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
+def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     """One name for a model, whatever it goes by."""
     known: dict[str, str] = {}
 
@@ -150,7 +153,7 @@ def _namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     return named
 
 
-def _key(kind: Kind, named: Callable[[str], str], zone: ZoneInfo, *, has_models: bool, has_lines: bool) -> _Key:
+def _key(kind: Kind, named: Callable[[str], str], zone: ZoneInfo, *, has_models: bool, has_lines: bool) -> Key:
     day = f"{datetime.fromtimestamp(kind.day_at // 1_000_000, zone):%Y-%m-%d}"
     model = named(kind.model) if kind.model and has_models else None
     if not has_lines or not has_models:
@@ -181,7 +184,7 @@ def _add_ours(cell: Cell, kind: Kind, amount: Amount) -> None:
 
 
 def _add_theirs(
-    cells: dict[_Key, Cell], lines: Iterable[Stated], named: Callable[[str], str], *, has_models: bool
+    cells: dict[Key, Cell], lines: Iterable[Stated], named: Callable[[str], str], *, has_models: bool
 ) -> set[str]:
     """Usage without amounts is valued at what its line cost us, that day or on the others."""
     unvalued: set[str] = set()
@@ -210,9 +213,9 @@ def _add_theirs(
     return unvalued
 
 
-def _rates(cells: Mapping[_Key, Cell]) -> dict[_Key, Fraction]:
+def _rates(cells: Mapping[Key, Cell]) -> dict[Key, Fraction]:
     """Nano-USD of one, by day, and ("") over all days."""
-    sums: dict[_Key, tuple[int, Fraction]] = defaultdict(lambda: (0, Fraction(0)))
+    sums: dict[Key, tuple[int, Fraction]] = defaultdict(lambda: (0, Fraction(0)))
     for (day, model, line), cell in cells.items():
         for key in ((day, model, line), ("", model, line)):
             ours, counted = sums[key]
@@ -223,7 +226,7 @@ def _rates(cells: Mapping[_Key, Cell]) -> dict[_Key, Fraction]:
 # Causes
 
 
-def _late(cells: Mapping[_Key, Cell]) -> None:
+def _late(cells: Mapping[Key, Cell]) -> None:
     """Corrections of ours: what the provider has of them shows on the lines of their day and model; without one that it does
     not have, the figures are nearer."""
     for key, cell in cells.items():
@@ -235,7 +238,7 @@ def _late(cells: Mapping[_Key, Cell]) -> None:
             cell.explain(LATE, Fraction(-cell.corrected))
 
 
-def _unconfirmed(cells: Mapping[_Key, Cell]) -> None:
+def _unconfirmed(cells: Mapping[Key, Cell]) -> None:
     """A ceiling is at most that much too high; what it came to shows on the lines of its day and model."""
     for key, cell in cells.items():
         if not cell.unconfirmed:
@@ -246,7 +249,7 @@ def _unconfirmed(cells: Mapping[_Key, Cell]) -> None:
             _shown(cells, key, taken, UNCONFIRMED)
 
 
-def _shown(cells: Mapping[_Key, Cell], key: _Key, amount: Fraction, cause: str) -> None:
+def _shown(cells: Mapping[Key, Cell], key: Key, amount: Fraction, cause: str) -> None:
     """What lines of the same day and model have more (less, where `amount` is), up to so much, has this cause."""
     for other, cell in cells.items():
         if other[:2] == key[:2] and other != key and cell.left * amount > 0:
@@ -255,7 +258,7 @@ def _shown(cells: Mapping[_Key, Cell], key: _Key, amount: Fraction, cause: str) 
             amount -= part
 
 
-def _zones(cells: Mapping[_Key, Cell], rounding: int) -> None:
+def _zones(cells: Mapping[Key, Cell], rounding: int) -> None:
     """Days that differ where their sum does not, or a day that lacks what its neighbour has."""
     series: dict[tuple[str | None, str | None], list[tuple[str, Cell]]] = defaultdict(list)
     for (day, model, line), cell in sorted(cells.items(), key=lambda item: item[0][0]):
@@ -276,7 +279,7 @@ def _zones(cells: Mapping[_Key, Cell], rounding: int) -> None:
                 following.explain(ZONE, following.left)
 
 
-def _others(cells: Mapping[_Key, Cell]) -> None:
+def _others(cells: Mapping[Key, Cell]) -> None:
     known = {model for (_, model, _), cell in cells.items() if cell.ours}
     agreeing = {key[1:] for key, cell in cells.items() if cell.ours and not cell.left and ZONE not in cell.causes}
     for (_, model, line), cell in cells.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import NamedTuple
@@ -11,8 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
+from proxy.ledger.entries import Entry
 from proxy.money import usd_text
 from proxy.reports.answers import About, Answer, about
+from proxy.reports.invoiced import Settling, settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since
 from proxy.reports.statement import read_statement
@@ -22,13 +25,15 @@ _COLUMNS = ("day", "model", "line_item", "ours_usd", "theirs_usd", "difference_u
 
 
 class ReconcileQuestion(NamedTuple):
-    """since, until: epoch microseconds; None: as far as the file goes. zone: whose days the provider counts."""
+    """since, until: epoch microseconds; None: as far as the file goes. zone: whose days the provider counts. apply: what the
+    invoice settles is going to be written."""
 
     provider: str
     text: str
     since: int | None = None
     until: int | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
+    apply: bool = False
 
 
 class Cause(BaseModel):
@@ -53,8 +58,30 @@ class ReconcileItem(BaseModel):
     unexplained_usd: str
 
 
+class SettledItem(BaseModel):
+    """An entry that stands at its ceiling, and what the invoice says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    day: str
+    model: str | None
+    ceiling_usd: str
+    invoice_usd: str
+
+
+class NotSettled(BaseModel):
+    """Entries that stay at their ceilings, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    why: str
+    entries: int
+
+
 class ReconcileShown(BaseModel):
-    """unexplained_usd: of all lines, without regard to signs. causes: of all lines."""
+    """unexplained_usd: of all lines, without regard to signs. causes: of all lines. settled: unconfirmed entries that the
+    invoice settles; applied: whether their corrections are in the ledger (the figures above are those before them)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,14 +91,18 @@ class ReconcileShown(BaseModel):
     difference_usd: str
     causes: list[Cause]
     unexplained_usd: str
+    settled: list[SettledItem]
+    not_settled: list[NotSettled]
+    applied: bool
     about: About
 
 
 class Reconciled(NamedTuple):
-    """share: what is unexplained, of what the provider says (of ours where it says nothing)."""
+    """share: what is unexplained, of what the provider says (of ours where it says nothing). corrections: of `settled`."""
 
     answer: Answer
     share: Fraction
+    corrections: Sequence[Entry]
 
 
 def tolerance_of(text: str) -> Fraction:
@@ -85,7 +116,7 @@ def tolerance_of(text: str) -> Fraction:
     return Fraction(value) / (100 if text.strip().endswith("%") else 1)
 
 
-def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion) -> Reconciled:
+def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, now_us: int) -> Reconciled:
     """Raises `BadQuestion`."""
     provider = book.catalog.canonical(question.provider)
     statement = read_statement(question.text, provider, question.zone)
@@ -95,6 +126,7 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion) ->
     if begins >= ends:
         raise BadQuestion("the file has nothing of that time")
     found = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
+    settling = settle(engine, book, provider, statement, found, (begins, ends), question.zone, now_us)
     items, totals = [], dict[str, Fraction]()
     for (day, model, line), cell in found.cells.items():
         for name, amount in cell.causes.items():
@@ -125,11 +157,25 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion) ->
         difference_usd=_usd(found.theirs - found.ours),
         causes=_causes(totals),
         unexplained_usd=_usd(found.unexplained),
+        settled=[
+            SettledItem(
+                id=item.id,
+                day=item.day,
+                model=item.model,
+                ceiling_usd=usd_text(item.ceiling),
+                invoice_usd=usd_text(item.cost),
+            )
+            for item in settling.items
+        ],
+        not_settled=[NotSettled(why=why, entries=count) for why, count in sorted(settling.left_out.items())],
+        applied=question.apply,
         about=about(begins, ends, question.zone.key, [statement.shape, "the ledger's entries and cost lines"], caveats),
     )
     whole = abs(found.theirs) or Fraction(abs(found.ours))
     share = found.unexplained / whole if whole else Fraction(0)
-    return Reconciled(Answer(shown, _rows(items), _COLUMNS, _said(shown, share)), share)
+    said = [*_said(shown, share), *_settled(settling, applied=question.apply)]
+    answer = Answer(shown, _rows(items), _COLUMNS, said)
+    return Reconciled(answer, share, [item.correction for item in settling.items])
 
 
 def _rows(items: list[ReconcileItem]) -> list[dict[str, str | None]]:
@@ -144,6 +190,15 @@ def _said(shown: ReconcileShown, share: Fraction) -> list[str]:
     causes = "".join(f"; {one.name} {one.usd}" for one in shown.causes)
     left = f"{shown.unexplained_usd} USD unexplained, {float(share * 100):.4f} % of theirs"
     return [f"{totals}{causes}.", f"{left}.", *(f"{caveat[0].upper()}{caveat[1:]}." for caveat in shown.about.caveats)]
+
+
+def _settled(settling: Settling, *, applied: bool) -> Iterator[str]:
+    if settling.items:
+        verb = "settled" if applied else "would be settled (--apply does it)"
+        difference = sum(item.cost - item.ceiling for item in settling.items)
+        yield f"{len(settling.items)} unconfirmed entries {verb} by the invoice: {usd_text(difference)} USD."
+    for why, count in sorted(settling.left_out.items()):
+        yield f"Unconfirmed still: {count}: {why}."
 
 
 def _causes(causes: dict[str, Fraction]) -> list[Cause]:

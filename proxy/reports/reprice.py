@@ -24,8 +24,8 @@ from proxy.ledger.corrections import REPRICED, repricing_of
 from proxy.ledger.database import reading
 from proxy.ledger.entries import Entry
 from proxy.ledger.rolling import pages
+from proxy.ledger.row import json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries, jobs
-from proxy.ledger.sound import json_text
 from proxy.money import usd_text
 
 # What may have chosen a price beside what the ledger keeps.

@@ -17,10 +17,10 @@ from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
 from proxy.times import BadQuestion
 
-Order = Literal["latest", "cost"]
+Order = Literal["latest", "cost", "calls"]
 _CALLS = 1000
 _MAX_DEPTH = 16
-_BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd"}
+_BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd", "calls": "requests"}
 _MAX_INTEGER = 2**63 - 1
 
 
@@ -58,7 +58,7 @@ def sessions(
     until: int | None = None,
     team: str | None = None,
 ) -> list[SessionRow]:
-    """Session trees, the latest or the dearest first: what they cost by calls in the span, and how many calls they took.
+    """Session trees, the latest, the dearest or those of most calls first: what they cost by calls in the span, and how many.
 
     after: the last item of the page before, as `place_of` has it.
     """

@@ -95,6 +95,28 @@ _PEOPLE_WEEKS = _Source(spend_people_weeks, WEEK_US)
 _PEOPLE_DAYS = _Source(spend_people_days, DAY_US)
 
 
+class _Kept(NamedTuple):
+    """Of what is reported."""
+
+    only: Mapping[str, str]
+    among: Sequence[Mapping[str, str]]
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([*self.only, *(name for values in self.among[:1] for name in values)]))
+
+    def holds(self, columns: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+        def all_of(values: Mapping[str, str]) -> sa.ColumnElement[bool]:
+            return sa.and_(sa.true(), *[_is(columns[name], value) for name, value in values.items()])
+
+        return sa.and_(all_of(self.only), *([sa.or_(*map(all_of, self.among))] if self.among else []))
+
+
+def _is(column: Any, value: str) -> sa.ColumnElement[bool]:
+    none: sa.ColumnElement[bool] = sa.func.coalesce(column, "") == ""
+    return column == value if value else none
+
+
 class _Total:
     __slots__ = ("numbers", "units")
 
@@ -107,23 +129,33 @@ Totals = dict[tuple[Any, ...], _Total]
 
 
 def spend(
-    engine: Engine, by: Sequence[str], since: int | None, until: int | None, *, rolled: bool = True
+    engine: Engine,
+    by: Sequence[str],
+    since: int | None,
+    until: int | None,
+    *,
+    only: Mapping[str, str] | None = None,
+    among: Sequence[Mapping[str, str]] = (),
+    rolled: bool = True,
 ) -> list[SpendRow]:
     """What was spent, a row a group, the dearest first.
 
     Requests are attempts that may have reached an upstream: void ones do not count, corrections change only cost and usage.
+    only: of what has these values; "" is none. among: of what has all values of one of these, which all name the same.
     rolled: use the roll-ups. Raises `BadQuestion`.
     """
+    kept = _Kept(only or {}, among)
     _check(by)
+    _check(kept.names)
     span = Span(since, until)
     totals: Totals = defaultdict(_Total)
     with reading(engine).connect() as connection:
-        if rolled and list(by) == ["session"]:
+        if rolled and list(by) == ["session"] and not kept.names:
             _add_sessions(connection, span, totals)
         else:
-            sources = _sources(by) if rolled else []
+            sources = _sources([*by, *kept.names]) if rolled else []
             for source, spans in _parts(_widened(span, sources, horizon(connection)), sources):
-                _add(connection, source, by, spans, totals)
+                _add(connection, source, by, spans, kept, totals)
     if not by:
         totals[()]  # a total without groups is there in any case
     return [_row(by, values, total) for values, total in sorted(totals.items(), key=_dearest_first)]
@@ -220,10 +252,20 @@ def _cut(span: Span, sources: Sequence[_Source]) -> Iterator[tuple[_Source, Span
 # Reading
 
 
-def _add(connection: Connection, source: _Source, by: Sequence[str], spans: Sequence[Span], totals: Totals) -> None:
+def _add(
+    connection: Connection,
+    source: _Source,
+    by: Sequence[str],
+    spans: Sequence[Span],
+    kept: _Kept,
+    totals: Totals,
+) -> None:
     table = source.table
     time = entries.c.started_at if source is _ENTRIES else table.c.start_at
     where = sa.or_(*[span.holds(time) for span in spans])
+    if kept.names:
+        columns = {name: _group(connection, table, time, name) for name in kept.names}
+        where = sa.and_(where, kept.holds(columns))
     groups = [_group(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is _ENTRIES:
         where = sa.and_(where, counted())

@@ -178,6 +178,7 @@ class JobBegun(TypedDict):
     job: Mapping[str, Any]
     stored: NotRequired[Sequence[str]]
     stored_model: NotRequired[str]
+    stored_facts: NotRequired[Mapping[str, Any]]
 
 
 class Expired(TypedDict):

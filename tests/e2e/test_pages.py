@@ -219,6 +219,32 @@ def test_light_and_dark_can_be_chosen_and_stay(day: Day, page: Page) -> None:
     assert ground() == dark
 
 
+def test_the_dearest_customers_dearest_session_is_found_in_four_clicks(day: Day, page: Page) -> None:
+    wanted = httpx.get(day.url + "api/spend", params={"by": "customer", "since": "7d"}, headers=ADMIN).json()["items"]
+    customer = next(item["customer"] for item in wanted if item["customer"])
+    page.goto(day.url)
+    page.get_by_role("link", name="Spend", exact=True).click()  # the last seven days
+    page.get_by_label("by", exact=True).fill("customer")
+    page.get_by_role("button", name="Show", exact=True).first.click()
+    page.get_by_role("rowheader", name=customer).get_by_role("link").click()
+    expect(page.get_by_text(f"customer = {customer}")).to_be_visible()
+    page.get_by_label("by", exact=True).fill("session")
+    page.get_by_role("button", name="Show", exact=True).first.click()
+    session = page.locator("tbody tr[data-row] th a").first
+    name = session.inner_text()
+    session.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(name[:40])
+
+
+def test_why_a_call_cost_what_it_did_is_two_clicks(day: Day, page: Page) -> None:
+    page.goto(day.url)
+    page.locator("#part-calls summary").first.click()  # its cost lines; the request is a link to all of it
+    page.locator("#part-calls details[open] a[href^='/calls/']").first.click()
+    expect(page).to_have_url(re.compile("/calls/.+"))
+    expect(page.get_by_text("Ceiling, reservation, settlement")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Price from")).to_be_visible()
+
+
 def test_a_stuck_session_is_raised_in_three_clicks(day: Day, page: Page) -> None:
     page.goto(day.url)
     page.get_by_role("link", name="Sessions").click()

@@ -492,7 +492,7 @@ def test_a_gemini_stream_as_one_array_is_metered(rig: SdkRig) -> None:
         ("/v1/vector_stores", "code"),
         ("/v1/messages/drafts", "type"),
         ("/v1beta/models/a%23b:generateContent", "status"),
-        ("/v1beta/cachedContents", "status"),
+        ("/v1beta/fileSearchStores", "status"),
     ],
 )
 def test_any_other_path_is_not_found_and_never_sent(rig: SdkRig, path: str, shape: str) -> None:

@@ -31,8 +31,7 @@ def entry(**fields: Any) -> Entry:
 
 def observe(state: MetricState, *entries: Entry) -> None:
     observed = state.observe()
-    for one in entries:
-        observed.observe_entry(one)
+    observed.observe_entries(entries)
     state.changed_by(observed)
     state.add(observed)
 

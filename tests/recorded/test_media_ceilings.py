@@ -178,9 +178,19 @@ def _of_film(per_s: int) -> Callable[[random.Random], tuple[list[tuple[str, byte
     return make
 
 
+_DEARER_SNAPSHOT = {"gpt-4o": 2.2}  # that of May 2024 may answer, at twice the price
+
+
 CASES = (
     *(
-        Case("pictures", provider, model, _DIALECT.get(provider, "chat"), 2, _of_pictures(model))
+        Case(
+            "pictures",
+            provider,
+            model,
+            _DIALECT.get(provider, "chat"),
+            _DEARER_SNAPSHOT.get(model, 2),
+            _of_pictures(model),
+        )
         for model, (provider, _) in FAMILIES.items()
         if provider != "xai"  # thinks beside its cap, for much more than pictures cost
     ),

@@ -35,3 +35,8 @@ def bought(at: int, usd: str | None, usage: dict[str, Any] | None = None, **name
         "cost_lines": [] if usd is None else [{"unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd}],
     }  # fmt: skip
     return entry_of(intent, end, INSTANCE)
+
+
+def with_row(entry: Entry, **columns: Any) -> Entry:
+    """The entry with other values in these columns."""
+    return entry._replace(row=entry.row._replace(**columns))

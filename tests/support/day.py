@@ -45,6 +45,7 @@ KEYS = {
     "summaries": ("support", None, "other", "vllm", "Llama-3.3-70B-Instruct", 420, (4200, 0, 330)),
     "try-out": (None, None, "curl", "mistral", "a-model-without-a-price", 3, (600, 0, 90)),
 }  # fmt: skip
+CUSTOMERS = ("acme", "globex", "initech")
 BUDGETS: list[dict[str, Any]] = [
     {"name": "company", "limit_usd": 400, "window": "month", "action": "warn"},
     {"name": "research-today", "match": {"team": "research"}, "limit_usd": 22, "window": "day"},
@@ -143,7 +144,8 @@ def _entry(
     if agent:
         run = random.Random(f"{name} {at // 86_400_000_000} {chance.randrange(9)}")
         session = str(uuid.UUID(int=run.getrandbits(128), version=4))
-    attributes = {"key": name, "team": team, "user": None, "customer": None, "session": session, "agent": agent,
+    customer = random.Random(session).choice(CUSTOMERS) if team in ("payments", "support") else None
+    attributes = {"key": name, "team": team, "user": None, "customer": customer, "session": session, "agent": agent,
                   "model": model, "provider": provider, "upstream": provider}  # fmt: skip
     counted = []
     for budget in budgets:
@@ -154,7 +156,8 @@ def _entry(
     intent = {
         "t": "intent", "id": ids.new(at), "request_id": f"req_{ids.new(at)}", "attempt": 1, "started_at": at,
         "dialect": "openai", "operation": "chat", "stream": chance.random() < 0.6, "upstream": provider, "provider": provider,
-        "model_requested": model, "model": model, "key": name, "key_id": "0" * 64, "team": team, "user": None, "customer": None,
+        "model_requested": model, "model": model, "key": name, "key_id": "0" * 64, "team": team, "user": None,
+        "customer": customer,
         "labels": {}, "untrusted_labels": {}, "session_id": session, "session_source": "header" if agent else "none",
         "parent_session_id": None, "root_session_id": session, "agent": agent, "client": client,
         "reserved_nanousd": (cost.cost_nanousd or 0) * 2, "budgets": counted, "price_version": cost.price_version,

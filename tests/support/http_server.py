@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.answer_request()
 
-    do_GET = do_DELETE = do_POST  # noqa: N815 - the base class's naming
+    do_GET = do_DELETE = do_PATCH = do_POST  # noqa: N815 - the base class's naming
 
     def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("content-length", 0)))

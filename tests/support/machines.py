@@ -141,22 +141,21 @@ def _kill(one: Instance, now: int, chance: random.Random) -> None:
     """What is in flight crashes; what has ended is in the spool, and is shipped after the next start."""
     one.life = None
     for position, (ended_at, entry) in enumerate(one.waiting):
-        if ended_at > now and entry.row["outcome"] != "crashed":
-            row = entry.row | {"outcome": "crashed", "status": "unconfirmed", "cost_nanousd": 5000, "duration_ms": None}
-            one.waiting[position] = (
-                now,
-                entry._replace(row=row | {"usage": None, "output_tokens": 0, "input_tokens": 0}),
-            )
+        if ended_at > now and entry.row.outcome != "crashed":
+            row = entry.row._replace(outcome="crashed", status="unconfirmed", cost_nanousd=5000, duration_ms=None)
+            row = row._replace(usage=None, output_tokens=0, input_tokens=0)
+            one.waiting[position] = now, entry._replace(row=row)
 
 
 def _ship(one: Instance, now: int) -> None:
-    crashed = [entry for _, entry in one.waiting if entry.row["outcome"] == "crashed"]
-    for entry in crashed:
-        entry.row["ended_at"] = max(entry.row["started_at"], now)  # when that is found out
+    for position, (ended_at, entry) in enumerate(one.waiting):
+        if entry.row.outcome == "crashed":  # found out now
+            found_out = entry.row._replace(ended_at=max(entry.row.started_at, now))
+            one.waiting[position] = ended_at, entry._replace(row=found_out)
     ended = [entry for ended_at, entry in one.waiting if ended_at <= now]
     one.waiting = [(ended_at, entry) for ended_at, entry in one.waiting if ended_at > now]
     one.shipper.ship(Batch(entries=ended), Positions([], []))
-    opened = [entry.row["started_at"] for _, entry in one.waiting if entry.row["started_at"] > now - _MAX_CALL_US]
+    opened = [entry.row.started_at for _, entry in one.waiting if entry.row.started_at > now - _MAX_CALL_US]
     if one.life is None:
         one.life = Life(one.name, now - MINUTE_US, now, 0)
     one.life = one.life._replace(until_at=now, complete_until=min([now, *opened]))

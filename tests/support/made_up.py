@@ -47,7 +47,7 @@ def _made_up(count: int, chance: random.Random, hours: int, start: int) -> Itera
             late = entry_of(intent, end, INSTANCE)
             charged = entry_of(intent, _at_its_ceiling(intent, end), INSTANCE)
             yield charged
-            correction = correction_of(late, charged.row)
+            correction = correction_of(late, charged.row._asdict())
             if correction is not None:
                 yield correction
         else:

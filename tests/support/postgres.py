@@ -149,6 +149,12 @@ class PostgresServer:
         with self._connect(10, database) as connection:
             connection.execute(statements)
 
+    def dump(self, database: str, *options: str) -> str:
+        """What `pg_dump` writes."""
+        place = ["-h", str(self.folder), "-U", "taximeter", database]
+        program = [self._program("pg_dump"), *options, *place]
+        return subprocess.run(program, check=True, capture_output=True, text=True).stdout
+
     @property
     def socket(self) -> Path:
         return self.folder / ".s.PGSQL.5432"

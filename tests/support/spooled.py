@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ class Seen:
         self.entries = 0
         self.refusals: list[tuple[str, str | None]] = []
 
-    def observe_entry(self, entry: Entry) -> None:
-        self.entries += 1
+    def observe_entries(self, entries: Sequence[Entry]) -> None:
+        self.entries += len(entries)
 
     def observe_refusal(self, reason: str, budget: str | None) -> None:
         self.refusals.append((reason, budget))

@@ -124,7 +124,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("budgets count what was there already", "proxy/ledger/shipping.py",
          "self._write_budgets(connection, inserted)", "self._write_budgets(connection, batch.entries)", _RECORDER),
     _bug("metrics count what was there already", "proxy/ledger/shipping.py",
-         "            for entry in inserted:\n                _observe", "            for entry in batch.entries:\n                _observe",
+         "observed.observe_entries(inserted)", "observed.observe_entries(batch.entries)",
          _RECORDER),
     _bug("a commit without an answer is made again", "proxy/ledger/shipping.py",
          "self._last_number(connection) == self._number + 1:", "False:", _RECORDER),

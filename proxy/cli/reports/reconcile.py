@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pricing.load import load_book
+from proxy.cli.corrections import write_corrections
 from proxy.cli.options import ConfigOption, config_of, new_app, opened
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
@@ -28,6 +29,9 @@ def reconcile(
     since: SinceOption = None,
     until: UntilOption = None,
     zone: ZoneOption = "UTC",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write corrections of unconfirmed entries that the file settles.")
+    ] = False,
     config: ConfigOption = None,
     form: FormatOption = "table",
 ) -> None:
@@ -35,6 +39,8 @@ def reconcile(
 
     FILE is what OpenAI's costs or usage API, Anthropic's cost, usage or Claude Code report or OpenRouter's activity gave (JSON;
     several pages as a list), OpenRouter's CSV, or any provider's FOCUS CSV. --timezone: whose days the provider counts.
+    --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
+    metrics follow, in a server that runs too.
     """
     with asked(form):
         most, now = tolerance_of(tolerance), now_s()
@@ -49,9 +55,12 @@ def reconcile(
             moment(since, now) if since else None,
             moment(until, now) if until else None,
             zone_named(zone),
+            apply,
         )
         with opened(settings) as engine:
-            found = reconcile_answer(engine, priced_by(settings, load_book()), question)
+            found = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
+            if apply and found.corrections:
+                write_corrections(settings, engine, found.corrections, "reconcile")
     answer(found.answer, form)
     if found.share > most:
         raise fail(f"more than {tolerance} is unexplained")

@@ -5,11 +5,12 @@ Entries are collected by their labels first and become series at the end of the 
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 from pricing.units import is_token
@@ -17,10 +18,13 @@ from proxy.control.metrics.quiet_sessions import Call, Session, call_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
+from proxy.ledger.row import Row
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
-from proxy.ledger.sound import MOST, Row
+from proxy.ledger.sound import MOST
 from proxy.money import NANO
 from proxy.spool import records
+
+log = logging.getLogger("taximeter.metrics")
 
 _CUTS = {
     "client_disconnected": "client",
@@ -29,14 +33,16 @@ _CUTS = {
     "cut": "proxy",
     "crashed": "proxy",
 }
-_TOKENS = tuple((unit, itemgetter(column)) for unit, column in TOKEN_COLUMNS.items())
+_TOKENS = tuple((unit, attrgetter(column)) for unit, column in TOKEN_COLUMNS.items())
 _TIMES = (
-    ("request_duration_seconds", itemgetter("duration_ms")),
-    ("overhead_seconds", itemgetter("overhead_ms")),
-    ("time_to_first_token_seconds", itemgetter("ttft_ms")),
+    ("request_duration_seconds", attrgetter("duration_ms")),
+    ("overhead_seconds", attrgetter("overhead_ms")),
+    ("time_to_first_token_seconds", attrgetter("ttft_ms")),
 )
+_PLACES = 9  # of a nano-dollar
+_ZEROS = "0" * _PLACES
 _Seen = tuple[int, int, Row]  # an attempt's number, what was observed, its row
-_LABELS = itemgetter("provider", "model", "operation", "outcome", "team", "client", "upstream")
+_LABELS = attrgetter("provider", "model", "operation", "outcome", "team", "client", "upstream")
 
 
 class _Alike:
@@ -90,22 +96,30 @@ class Observed:
         for budget, count in tally["would_refuse"]:
             self._count("would_refuse_total", (budget,), count)
 
-    def observe_entry(self, entry: Entry) -> None:
+    def observe_entries(self, entries: Iterable[Entry]) -> None:
+        """Never raises: what is in the ledger no metric can stop."""
+        for entry in entries:
+            try:
+                self._observe_entry(entry)
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                log.exception("entry %s is not in the metrics", entry.row.id)
+
+    def _observe_entry(self, entry: Entry) -> None:
         row, end = entry.row, entry.end
-        if row["kind"] == "correction":
-            self._count("cost_corrections_usd", (), row["cost_nanousd"] or 0)
-        if row["status"] in NOT_COUNTED:
+        if row.kind == "correction":
+            self._count("cost_corrections_usd", (), row.cost_nanousd or 0)
+        if row.status in NOT_COUNTED:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)
         said = _LABELS(row)
         alike = self._known_alike.get(said) or self._find_alike(row, said)
-        if row["kind"] == "attempt":
+        if row.kind == "attempt":
             self._observe_attempt(row, end, alike)
         else:
             self._observe_tokens((row,), alike)
-        if row["usage"]:
-            for (unit, scale), amount in units_of(row["usage"]).items():
+        if row.usage:
+            for (unit, scale), amount in units_of(row.usage).items():
                 if is_token(unit):  # whole ones of rare units, fractions of any
                     alike.tokens[unit] += amount * MICRO // 10**scale
 
@@ -117,19 +131,19 @@ class Observed:
         alike = self._alike.get(labels)
         if alike is None:
             alike = self._alike[labels] = _Alike(labels)
-        if model == (row["model"] or "") and team_label == (team or ""):
+        if model == (row.model or "") and team_label == (team or ""):
             self._known_alike[said] = alike
         return alike
 
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
-        cost = row["cost_nanousd"]
+        cost = row.cost_nanousd
         if cost is None or "partial" in (end.get("flags") or ()):
             alike.unpriced += 1
         if cost is not None:
-            for unit, nanousd in deal(cost, end["cost_lines"] or (), row["status"]):
+            for unit, nanousd in deal(cost, end.get("cost_lines") or (), row.status):
                 alike.cost[unit] += nanousd
-        if row["stream"] and (between_ms := between_tokens_ms(end)) is not None:
+        if row.stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
         self._attempts += 1
         alike.rows.append((self._attempts, row))
@@ -168,7 +182,7 @@ class Observed:
         number, value, row = observed[-1]
         if number > self._latest.get(key, 0):
             self._latest[key] = number
-            self.exemplars[key] = row["request_id"], row["root_session_id"] or "", value
+            self.exemplars[key] = row.request_id, row.root_session_id or "", value
 
     def spread(self) -> None:
         """From groups of alike entries to series, once, at the end of the batch."""
@@ -189,17 +203,17 @@ class Observed:
         provider, model, operation, outcome, _, _, upstream = alike.labels
         numbered, rows = alike.rows, [row for _, row in alike.rows]
         self._count("requests_total", alike.labels, len(rows))
-        for source, count in Counter(row["usage_source"] or "none" for row in rows).items():
+        for source, count in Counter(row.usage_source or "none" for row in rows).items():
             self._count("usage_source_total", (source,), count)
         if outcome in _CUTS:
             self._count("stream_cuts_total", (_CUTS[outcome],), len(rows))
         self._observe_tokens(rows, alike)
-        priced = [(number, row["cost_nanousd"], row) for number, row in numbered if row["cost_nanousd"] is not None]
+        priced = [(number, row.cost_nanousd, row) for number, row in numbered if row.cost_nanousd is not None]
         self._observe_with_exemplar("request_cost_usd", (model, operation), priced)
         reserved = [
-            (number, row["reserved_nanousd"] - cost, row)
+            (number, row.reserved_nanousd - cost, row)
             for number, cost, row in priced
-            if row["reserved_nanousd"] is not None
+            if row.reserved_nanousd is not None
         ]
         if overrun := -sum(left for _, left, _ in reserved if left < 0):
             self._count("overrun_usd_total", (), overrun)
@@ -216,10 +230,10 @@ class Observed:
 
     def _model(self, row: Row) -> str:
         """A model that has answered is a label; names that clients make up never answer."""
-        model: str = row["model"] or ""
+        model: str = row.model or ""
         if model in self._known_models or model in self.models:
             return model
-        if row["http_status"] == 200 and len(self._known_models) + len(self.models) < MAX_MODELS:
+        if row.http_status == 200 and len(self._known_models) + len(self.models) < MAX_MODELS:
             self.models.add(model)
             return model
         self._count("label_overflow_total", ("model",))
@@ -237,7 +251,7 @@ class Observed:
 
 def between_tokens_ms(end: records.Settle) -> float | None:
     """The mean time between a stream's events, where there were at least two."""
-    total, count = end["itl_ms_sum"], end["itl_count"]
+    total, count = end.get("itl_ms_sum"), end.get("itl_count")
     if not count or not isinstance(count, int) or not isinstance(total, int | float):
         return None
     return total / count
@@ -249,6 +263,30 @@ def deal(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str = "
     A total without lines (the ceiling of an unconfirmed attempt, a cost that only the provider states) is one part, and so
     is one whose lines cannot be read.
     """
+    parts = _whole_parts(lines)
+    if parts is not None and sum(parts.values()) == total_nanousd:
+        return parts.items()  # nothing is to be rounded: what nearly every cost is
+    return _dealt(total_nanousd, lines, status)
+
+
+def _whole_parts(lines: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
+    """What each unit costs, where that is a whole number of nano-dollars and written as a plain decimal; else None."""
+    parts: dict[str, int] = {}
+    try:
+        for line in lines:
+            whole, _, fraction = line["cost_usd"].partition(".")
+            nanousd = int(whole + (fraction + _ZEROS)[:_PLACES])
+            if len(fraction) > _PLACES:
+                return None
+            if nanousd:
+                unit = str(line["unit"])
+                parts[unit] = parts.get(unit, 0) + nanousd
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+    return parts
+
+
+def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str) -> Iterable[tuple[str, int]]:
     whole_part = "ceiling" if status == "unconfirmed" else "other"
     try:
         exact = [(str(line["unit"]), Decimal(line["cost_usd"]) * NANO) for line in lines]

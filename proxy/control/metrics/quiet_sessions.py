@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from proxy.ledger.row import Row
 from proxy.ledger.schema import NOT_COUNTED
-from proxy.ledger.sound import Row
 
 MAX_OPEN = 100_000
 _MICRO = 1_000_000
@@ -42,13 +42,13 @@ class Session(NamedTuple):
 
 def call_of(row: Row) -> Call | None:
     """The entry as its session sees it; None where it says nothing of one."""
-    root: str | None = row["root_session_id"]
-    alone = row["session_source"] == "none" and root == row["session_id"]
-    if not root or alone or row["status"] in NOT_COUNTED:
+    root: str | None = row.root_session_id
+    alone = row.session_source == "none" and root == row.session_id
+    if not root or alone or row.status in NOT_COUNTED:
         return None
-    requests = 1 if row["kind"] == "attempt" else 0
-    cost = row["cost_nanousd"] or 0
-    return Call(root, row["team"] or "", row["client"] or "other", row["ended_at"], requests, cost)
+    requests = 1 if row.kind == "attempt" else 0
+    cost = row.cost_nanousd or 0
+    return Call(root, row.team or "", row.client or "other", row.ended_at, requests, cost)
 
 
 class Sessions:

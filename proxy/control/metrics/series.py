@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.control.metrics.observed import Observed
 from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
 from proxy.control.metrics.table import BY_NAME, Key
+from proxy.ledger.row import Row
 from proxy.ledger.schema import entries, metric_state
 from proxy.times import now_us
 
@@ -137,6 +138,6 @@ def _calls_since(connection: Connection, instance: str, until: int) -> Iterable[
         e.instance == instance, e.started_at > until - _LONGEST_CALL, e.ended_at > until
     )
     query = sa.select(entries).where(e.instance == instance, e.root_session_id.in_(lately)).order_by(e.ended_at)
-    for row in connection.execute(query).mappings():
-        if (call := call_of(dict(row))) is not None:
+    for row in connection.execute(query):
+        if (call := call_of(Row._make(row))) is not None:
             yield call

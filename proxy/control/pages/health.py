@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
-
-import sqlalchemy as sa
 
 from pricing.load import checked_at
 from proxy.control.pages import view
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
-from proxy.ledger.schema import alerts, entries
+from proxy.reports import overview
 from proxy.times import moment
 
 _STALE_BOOK_S = 45 * 86_400
@@ -86,34 +83,21 @@ def _book(asked: Asked) -> str:
 
 def _sources(asked: Asked) -> Table:
     """How the last day's attempts came to their costs."""
-    since = moment("24h", asked.now_us / 1e6)
-    query = (
-        sa.select(
-            entries.c.status,
-            entries.c.usage_source,
-            sa.func.count(),
-            sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0),
-            sa.func.sum(sa.case((entries.c.cost_nanousd.is_(None), 1), else_=0)),
-        )
-        .where(entries.c.started_at >= since, entries.c.kind == "attempt", entries.c.status != "void")
-        .group_by(entries.c.status, entries.c.usage_source)
-    )
-    with asked.state.engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(query)]
-    whole = sum(int(row[2]) for row in found)
+    rows_of = overview.sureness(asked.state.engine, moment("24h", asked.now_us / 1e6))
+    whole = sum(row.calls for row in rows_of)
     rows = [
         Row(
             {
-                "status": status,
-                "source": source,
-                "calls": int(calls),
-                "share": 100 * int(calls) / whole,
-                "cost": int(cost),
-                "unpriced": int(unpriced or 0),
+                "status": row.status,
+                "source": row.source,
+                "calls": row.calls,
+                "share": 100 * row.calls / whole,
+                "cost": row.cost_nanousd,
+                "unpriced": row.unpriced,
             },
-            {"calls": f"/calls?since=24h&filter.status={view.part(status)}"},
+            {"calls": f"/calls?since=24h&filter.status={view.part(row.status)}"},
         )
-        for status, source, calls, cost, unpriced in sorted(found, key=lambda row: -int(row[2]))
+        for row in rows_of
     ]
     columns = [
         Column("status", "Settled as", "text"),
@@ -129,15 +113,12 @@ def _sources(asked: Asked) -> Table:
 
 
 def _alerts(asked: Asked) -> Table:
-    query = sa.select(alerts).order_by(alerts.c.created_at.desc()).limit(30)
-    with asked.state.engine.connect() as connection:
-        found: list[Any] = list(connection.execute(query).mappings())
     rows = [
         Row(
             {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": row["delivered_at"]},
             {"kind": f"/budgets/{view.part(row['budget'])}"} if row["budget"] else {},
         )
-        for row in found
+        for row in overview.latest_alerts(asked.state.engine, 0, 30)
     ]
     columns = [
         Column("at", "Time", "moment"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.control.api.standings import budgets_as_they_stand
@@ -25,6 +25,7 @@ _CALLS_SHOWN = 25
 _ROWS_SHOWN = 8
 _RATE_MINUTES = 5
 _MOVERS = 5
+_ALERTS_SHOWN = 5
 _WEEK_US = 7 * overview.DAY_US
 
 
@@ -111,6 +112,7 @@ def looks(state: ControlState) -> list[list[Look]]:
             Look("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
             Look("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
             Look("sessions", lambda: {"sessions": _sessions(state, now_us())}),
+            Look("how sure it is", lambda: {"trust": _trust(state, now_us())}),
         ],
     ]
 
@@ -171,6 +173,35 @@ def _planes(state: ControlState) -> dict[str, Any]:
     rows, counts = state.fullest(view.GROUPS_SHOWN)
     items = budgets_as_they_stand(state.budgets(), rows, now_s())
     return {"flight": view.render("flight", values), "budgets": view.render("budgets", view.budgets(items, counts))}
+
+
+def _trust(state: ControlState, now_us: int) -> str:
+    """How sure the last day's costs are, and what operators were told in the last week."""
+    rows = overview.sureness(state.engine, now_us - overview.DAY_US)
+    calls = sum(row.calls for row in rows)
+    said = sum(row.calls for row in rows if row.status == "settled" and row.source == "provider")
+    unconfirmed = sum(row.calls for row in rows if row.status == "unconfirmed")
+    shares = {
+        "as providers said": said,
+        "counted here": calls - said - unconfirmed,
+        "unconfirmed, at their ceilings": unconfirmed,
+    }
+    told = overview.latest_alerts(state.engine, now_us - _WEEK_US, _ALERTS_SHOWN + 1)
+    values = {
+        "calls": calls,
+        "shares": [(name, view.share(count, calls), count) for name, count in shares.items()] if calls else [],
+        "unpriced": sum(row.unpriced for row in rows),
+        "alerts": [
+            {
+                "at": datetime.fromtimestamp(row["created_at"] / 1e6, UTC).isoformat(timespec="seconds"),
+                "text": row["text"],
+                "link": f"/budgets/{view.part(row['budget'])}" if row["budget"] else "/health",
+            }
+            for row in told[:_ALERTS_SHOWN]
+        ],
+        "more": len(told) > _ALERTS_SHOWN,
+    }
+    return view.render("trust", values)
 
 
 def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> dict[str, Any]:

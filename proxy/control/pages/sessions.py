@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -104,7 +104,7 @@ def show_one(asked: Asked) -> Shown:
         "about": about,
         "tree": tree,
         "tiles": _tiles(tree),
-        "bars": _waterfall(calls, tree),
+        "lanes": _waterfall(nodes, tree),
         "left_out": max(0, len(nodes) - _NODES),
         "calls_shown": len(calls),
         "budgets": _budgets(asked, about.root_session),
@@ -172,28 +172,34 @@ def _tree_table(nodes: list[tuple[int, Node]], tree: Node) -> Table:
     return Table("tree", "Agents", columns, rows)
 
 
-def _waterfall(calls: list[Mapping[str, Any]], tree: Node) -> list[dict[str, Any]]:
-    """Each call as a bar from its begin to its end, in percent of the session; a loop shows as a row of equal ones."""
+def _waterfall(nodes: Sequence[tuple[int, Node]], tree: Node) -> list[dict[str, Any]]:
+    """A lane an agent, its calls as bars from their begin to their end, in percent of the session; a loop is a row of equal
+    ones."""
     if tree.started_at is None or tree.ended_at is None:
         return []
     whole = max(1, tree.ended_at - tree.started_at)
-    dearest = max((call["cost_nanousd"] or 0 for call in calls), default=0)
-    bars = []
-    for call in calls[:_BARS]:
-        cost = call["cost_nanousd"]
-        begins = 100 * (call["started_at"] - tree.started_at) / whole
-        length = max(0.25, 100 * (call["ended_at"] - call["started_at"]) / whole)
-        bars.append(
-            {
-                "x": round(min(begins, 99.75), 3),
-                "width": round(min(length, 100 - min(begins, 99.75)), 3),
-                "state": "over" if call["outcome"] != "ok" else "high" if cost and 2 * cost >= dearest else "calm",
-                "link": f"/calls/{view.part(call['id'])}",
-                "title": f"{view.clip(call['model'])} {view.usd(cost, 6)}, {view.took(call['duration_ms'])}",
-                "agent": view.clip(call["agent"] or ""),
-            }
-        )
-    return bars
+    dearest = max((call["cost_nanousd"] or 0 for _, node in nodes for call in node.calls), default=0)
+    lanes, left = [], _BARS
+    for _, node in nodes:
+        calls = sorted(node.calls, key=lambda call: call["id"])[:left]
+        left -= len(calls)
+        if calls:
+            bars = [_bar(call, tree.started_at, whole, dearest) for call in calls]
+            lanes.append({"name": view.clip(node.agent or node.session), "bars": bars})
+    return lanes
+
+
+def _bar(call: Mapping[str, Any], began: int, whole: int, dearest: int) -> dict[str, Any]:
+    cost = call["cost_nanousd"]
+    begins = min(100 * (call["started_at"] - began) / whole, 99.75)
+    length = max(0.25, 100 * (call["ended_at"] - call["started_at"]) / whole)
+    return {
+        "x": round(begins, 3),
+        "width": round(min(length, 100 - begins), 3),
+        "state": "over" if call["outcome"] != "ok" else "high" if cost and 2 * cost >= dearest else "calm",
+        "link": f"/calls/{view.part(call['id'])}",
+        "title": f"{view.clip(call['model'])} {view.usd(cost, 6)}, {view.took(call['duration_ms'])}",
+    }
 
 
 def _budgets(asked: Asked, root: str) -> list[dict[str, Any]]:

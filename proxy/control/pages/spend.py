@@ -4,105 +4,56 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address, previous
 from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.spend_chart import chart
+from proxy.control.pages.spend_sums import (
+    METRICS,
+    NOTHING,
+    STEPS_US,
+    Choice,
+    Key,
+    Sums,
+    key_of,
+    links_of,
+    sum_of,
+    sums_of,
+)
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.money import NANO
-from proxy.reports.calendar import spend_by
-from proxy.reports.spend import SpendRow
+from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.sessions import sessions
 from proxy.times import BadQuestion
 
-METRICS = {"cost": "Cost", "calls": "Calls", "tokens": "Tokens", "rate": "$ per million tokens"}
 _TOPS = ("5", "10", "20", "50", "200")
-_STEPS_US = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 7 * 86_400_000_000}
-_MOST_STEPS = 100
-
-Key = tuple[str | None, ...]
 
 
-class _Sums(NamedTuple):
-    cost: int
-    calls: int
-    unpriced: int
-    read: int
-    cached: int
-    written: int
+class _Ranked(NamedTuple):
+    """The groups that are shown, the first by rank first; the others (None: too many to name), and their sum."""
 
-    def plus(self, other: _Sums) -> _Sums:
-        return _Sums(*(mine + more for mine, more in zip(self, other, strict=True)))
-
-    @property
-    def tokens(self) -> int:
-        return self.read + self.cached + self.written
-
-    def of(self, metric: str) -> int | None:
-        """The metric's value; None where there is none."""
-        match metric:
-            case "cost":
-                return self.cost if self.calls > self.unpriced or self.cost else (None if self.unpriced else 0)
-            case "calls":
-                return self.calls
-            case "tokens":
-                return self.tokens
-            case _:
-                return self.cost * 1_000_000 // self.tokens if self.tokens and self.of("cost") is not None else None
-
-
-_NOTHING = _Sums(0, 0, 0, 0, 0, 0)
-
-
-def _sums(row: SpendRow) -> _Sums:
-    def tokens(*units: str) -> int:
-        return sum(int(row.usage.get(unit, 0)) for unit in units)
-
-    cached = tokens("cache_read")
-    return _Sums(
-        row.cost_nanousd,
-        row.requests,
-        row.unpriced_requests,
-        tokens(*view.INPUT) - cached,
-        cached,
-        tokens(*view.OUTPUT),
-    )
-
-
-class _Choice(NamedTuple):
-    """What the address asks for, checked."""
-
-    by: tuple[str, ...]
-    metric: str
-    top: int
-    sort: str
-    step: str
-    since: int | None
-    until: int
-    compared: bool
+    shown: Mapping[Key, Sums]
+    others: frozenset[Key] | None
+    rest: Sums
+    total: Sums
 
 
 def show(asked: Asked) -> Shown:
     """The page. Raises `BadQuestion`."""
     choice = _choice(asked)
-    groups = _grouped(asked, choice.by, choice.since, choice.until)
-    ranked = sorted(groups, key=lambda key: _rank(groups[key], choice))
-    shown, rest = ranked[: choice.top], ranked[choice.top :]
-    before: Mapping[Key, _Sums] = {}
+    ranked = _sessions(asked, choice) if _is_of_sessions(asked, choice) else _ranked(asked, choice)
+    before: Mapping[Key, Sums] = {}
     if choice.compared and choice.since is not None:
         before = _grouped(asked, choice.by, *previous(choice.since, choice.until))
-    total = _NOTHING
-    for sums in groups.values():
-        total = total.plus(sums)
-    table = _table(asked.address, choice, groups, shown, rest, before, total)
+    table = _table(asked.address, choice, ranked, before)
     values = {
         "choice": choice,
         "metrics": METRICS,
         "groups": attributes.GROUPS,
         "tops": _TOPS,
-        "chart": _chart(asked, choice, shown),
-        "tiles": _tiles(total, before, choice),
+        "chart": chart(asked, choice, list(ranked.shown)),
+        "tiles": _tiles(ranked.total, before, choice),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
         "links": {
@@ -113,7 +64,7 @@ def show(asked: Asked) -> Shown:
     return Shown("spend", "Spend", values, (table,), api="/api/spend")
 
 
-def _choice(asked: Asked) -> _Choice:
+def _choice(asked: Asked) -> Choice:
     address = asked.address
     by = address.by or ("model",)
     attributes.check_groups(by)
@@ -130,47 +81,64 @@ def _choice(asked: Asked) -> _Choice:
     step = address.get("step") or _step(since, last)
     if step not in attributes.PERIODS:
         raise BadQuestion(f"step: {step[:40]!r} is none of {', '.join(attributes.PERIODS)}")
-    return _Choice(by, metric, int(top), sort, step, since, last, address.get("compare") == "1")
+    return Choice(by, metric, int(top), sort, step, since, last, address.get("compare") == "1")
 
 
 def _step(since: int | None, until: int) -> str:
     if since is None:
         return "month"
-    return next((name for name, us in _STEPS_US.items() if (until - since) // us <= 62), "month")
+    return next((name for name, us in STEPS_US.items() if (until - since) // us <= 62), "month")
 
 
-def _steps(choice: _Choice) -> list[str]:
+def _steps(choice: Choice) -> list[str]:
     """The steps of time that a chart can show."""
     if choice.since is None:
         return ["month"]
     length = choice.until - choice.since
-    return [name for name, us in _STEPS_US.items() if 1 <= length // us <= 400] + ["month"]
+    return [name for name, us in STEPS_US.items() if 1 <= length // us <= 400] + ["month"]
 
 
-def _grouped(asked: Asked, by: Sequence[str], since: int | None, until: int | None) -> dict[Key, _Sums]:
-    groups: dict[Key, _Sums] = defaultdict(lambda: _NOTHING)
+def _grouped(asked: Asked, by: Sequence[str], since: int | None, until: int | None) -> dict[Key, Sums]:
+    groups: dict[Key, Sums] = defaultdict(lambda: NOTHING)
     for row in spend_by(asked.state.engine, by, since, until, only=asked.address.only):
-        key = _key(row, by)
-        groups[key] = groups[key].plus(_sums(row))
+        key = key_of(row, by)
+        groups[key] = groups[key].plus(sums_of(row))
     return dict(groups)
 
 
-def _key(row: SpendRow, by: Sequence[str]) -> Key:
-    """What is empty counts as none."""
-    return tuple(row.group[name] or None for name in by)
+def _ranked(asked: Asked, choice: Choice) -> _Ranked:
+    groups = _grouped(asked, choice.by, choice.since, choice.until)
+    keys = sorted(groups, key=lambda key: _rank(groups[key], choice))
+    rest = sum_of(groups[key] for key in keys[choice.top :])
+    shown = {key: groups[key] for key in keys[: choice.top]}
+    return _Ranked(shown, frozenset(keys[choice.top :]), rest, sum_of(shown.values()).plus(rest))
 
 
-def _rank(sums: _Sums, choice: _Choice) -> tuple[int, ...]:
+def _is_of_sessions(asked: Asked, choice: Choice) -> bool:
+    """Sessions may be as many as calls: the database ranks them, by what it can."""
+    ranked = (choice.sort or choice.metric) in ("cost", "calls")
+    return choice.by == ("session",) and ranked and asked.address.only.keys() <= {"team"} and not choice.compared
+
+
+def _sessions(asked: Asked, choice: Choice) -> _Ranked:
+    engine, span, team = asked.state.engine, (choice.since, choice.until), asked.address.only.get("team")
+    order: Any = choice.sort or choice.metric
+    rows = sessions(engine, limit=choice.top + 1, order=order, since=span[0], until=span[1], team=team)
+    total = sums_of(total_of(spend_by(engine, [], *span, only=asked.address.only)))
+    shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
+    others: frozenset[Key] | None = None if len(rows) > choice.top else frozenset()
+    return _Ranked(shown, others, total.less(sum_of(shown.values())), total)
+
+
+def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:
     names = {"cost", "calls", "tokens", "rate"}
     by = choice.sort if choice.sort in names else choice.metric
     value = sums.of(by)
     return (-value if value is not None else 1, -sums.calls)
 
 
-def _table(
-    address: Address, choice: _Choice, groups: Mapping[Key, _Sums], shown: Sequence[Key], rest: Sequence[Key],
-    before: Mapping[Key, _Sums], total: _Sums,
-) -> Table:  # fmt: skip
+def _table(address: Address, choice: Choice, ranked: _Ranked, before: Mapping[Key, Sums]) -> Table:
+    shown, total = ranked.shown, ranked.total
     columns = [
         *[Column(name, name.replace(".", " "), "name") for name in choice.by],
         Column("cost", "Cost", "usd", sort=True),
@@ -187,30 +155,24 @@ def _table(
             Column("before", "Before", "usd", note="in the stretch of the same length before"),
             Column("change", "Change", "percent"),
         ]
-    most = max((abs(groups[key].of(choice.metric) or 0) for key in shown), default=0)
+    most = max((abs(sums.of(choice.metric) or 0) for sums in shown.values()), default=0)
     rows = [
         Row(
-            _cells(choice, key, groups[key], total, before.get(key, _NOTHING)),
-            _links(address, choice, key),
-            bar=100 * abs(groups[key].of(choice.metric) or 0) / most if most else 0,
+            _cells(choice, key, sums, total, before.get(key, NOTHING)),
+            links_of(address, choice, key),
+            bar=100 * abs(sums.of(choice.metric) or 0) / most if most else 0,
         )
-        for key in shown
+        for key, sums in shown.items()
     ]
-    gone = [key for key in before if key not in groups]
-    if rest or gone:
-        other, other_before = _NOTHING, _NOTHING
-        for key in rest:
-            other = other.plus(groups[key])
-        for key in [*rest, *gone]:
-            other_before = other_before.plus(before.get(key, _NOTHING))
-        name = f"other ({len(rest) + len(gone):,})"
-        cells = _cells(choice, (name, *[""] * (len(choice.by) - 1)), other, total, other_before)
+    all_before = sum_of(before.values())
+    other_before = all_before.less(sum_of(before.get(key, NOTHING) for key in shown))
+    others = None if ranked.others is None else ranked.others | (before.keys() - shown.keys())
+    if others is None or others:
+        name = "other" if others is None else f"other ({len(others):,})"
+        cells = _cells(choice, (name, *[""] * (len(choice.by) - 1)), ranked.rest, total, other_before)
         more = next((size for size in _TOPS if int(size) > choice.top), "")
-        link = {choice.by[0]: str(address.having(top=more))} if more and rest else {}
+        link = {choice.by[0]: str(address.having(top=more))} if more and ranked.others != frozenset() else {}
         rows.append(Row(cells, link, muted=True))
-    all_before = _NOTHING
-    for sums in before.values():
-        all_before = all_before.plus(sums)
     last = Row(
         _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, all_before),
         {"cost": str(address.at("/calls")), "calls": str(address.at("/calls"))},
@@ -218,7 +180,7 @@ def _table(
     return Table("spend", "Spend", columns, rows, last if rows else None)
 
 
-def _cells(choice: _Choice, key: Key, sums: _Sums, total: _Sums, before: _Sums) -> dict[str, Any]:
+def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> dict[str, Any]:
     read = sums.read + sums.cached
     return {
         **{name: attributes.NOBODY if value is None else value for name, value in zip(choice.by, key, strict=True)},
@@ -235,34 +197,7 @@ def _cells(choice: _Choice, key: Key, sums: _Sums, total: _Sums, before: _Sums) 
     }
 
 
-def _links(address: Address, choice: _Choice, key: Key) -> dict[str, str]:
-    """A name asks on within itself; cost and calls lead to the calls."""
-    links: dict[str, str] = {}
-    narrowed = address
-    for name, value in zip(choice.by, key, strict=True):
-        narrowed = narrowed.filtered(name, value)
-        links[name] = _deeper(narrowed, name, value)
-    rows = str(narrowed.at("/calls"))
-    return links | {"cost": rows, "calls": rows} | ({"unpriced": rows} if key else {})
-
-
-_DEEPER = {
-    "model": "key",
-    "team": "key",
-    "provider": "model",
-    "upstream": "model",
-    "customer": "user",
-    "agent": "session",
-}
-
-
-def _deeper(narrowed: Address, name: str, value: str | None) -> str:
-    if name == "session" and value is not None:
-        return f"/sessions/{view.part(value)}"
-    return str(narrowed.without("sort", "top")._replace(by=(_DEEPER.get(name, "model"),)))
-
-
-def _tiles(total: _Sums, before: Mapping[Key, _Sums], choice: _Choice) -> list[dict[str, str]]:
+def _tiles(total: Sums, before: Mapping[Key, Sums], choice: Choice) -> list[dict[str, str]]:
     earlier = sum(sums.cost for sums in before.values())
     read = total.read + total.cached
     change = f"{100 * (total.cost - earlier) / earlier:+.1f} % against the time before" if earlier else ""
@@ -291,72 +226,9 @@ def _tiles(total: _Sums, before: Mapping[Key, _Sums], choice: _Choice) -> list[d
     ]
 
 
-def _each(total: _Sums) -> int | None:
+def _each(total: Sums) -> int | None:
     priced = total.calls - total.unpriced
     return total.cost // priced if priced > 0 else None
-
-
-# Over time
-
-
-def _chart(asked: Asked, choice: _Choice, shown: Sequence[Key]) -> dict[str, Any]:
-    """Series for the chart, each a group, the rest together: floats will do where nobody adds up."""
-    address, zone = asked.address, asked.address.zone
-    names = [choice.step, *choice.by]
-    rows = spend_by(asked.state.engine, names, choice.since, choice.until, only=address.only, zone=zone)
-    keys = list(shown[:8])
-    sums: dict[tuple[str, Key | None], _Sums] = defaultdict(lambda: _NOTHING)
-    for row in rows:
-        key: Key | None = _key(row, choice.by)
-        place = (row.group[choice.step] or "", key if key in keys else None)
-        sums[place] = sums[place].plus(_sums(row))
-    times = sorted({time for time, _ in sums})[-400:]
-    series = [*keys, *([None] if any(key is None for _, key in sums) else [])]
-    return {
-        "metric": METRICS[choice.metric],
-        "money": choice.metric in ("cost", "rate"),
-        "stacked": choice.metric != "rate",
-        "step": choice.step,
-        "from": None if choice.since is None else choice.since // 1_000_000,
-        "to": choice.until // 1_000_000,
-        "at": [_at(time, address) for time in times],
-        "ends": [_end(time, choice.step, address) for time in times],
-        "labels": [time[:16].replace("T", " ") for time in times],
-        "series": [
-            {
-                "name": "other" if key is None else " · ".join(view.clip(value or attributes.NOBODY) for value in key),
-                "link": "" if key is None else _links(address._replace(since="", until=""), choice, key)["cost"],
-                "values": [_number(sums[time, key].of(choice.metric), choice.metric) for time in times],
-            }
-            for key in series
-        ],
-        "about": f"{METRICS[choice.metric]} by {' and '.join(choice.by)}, by {choice.step}",
-    }
-
-
-def _number(value: int | None, metric: str) -> float | None:
-    if value is None:
-        return None
-    return value / NANO if metric in ("cost", "rate") else float(value)
-
-
-def _at(time: str, address: Address) -> int:
-    """Epoch seconds of a period's begin, as `spend_by` names it."""
-    text = f"{time}-01" if len(time) == 7 else time
-    moment = datetime.fromisoformat(text)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=address.zone)).timestamp())
-
-
-def _end(time: str, step: str, address: Address) -> int:
-    """Epoch seconds of the next period's begin, by the calendar of the reader's zone."""
-    begin = datetime.fromtimestamp(_at(time, address), address.zone)
-    if step == "hour":
-        return int(begin.timestamp()) + 3600
-    if step == "month":
-        following = (begin + timedelta(days=32)).replace(day=1)
-    else:
-        following = begin + timedelta(days=7 if step == "week" else 1)
-    return int(following.timestamp())
 
 
 PAGE = Page("/spend", "Spend", show, since="7d", for_keys=True, jump="s")

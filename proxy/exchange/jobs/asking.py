@@ -14,7 +14,7 @@ from proxy.exchange.plane import Plane
 from proxy.jobs.api import Answer, Ended, JobApi
 from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
-from proxy.times import now_s
+from proxy.times import now_s, now_us
 from proxy.types import Identity
 from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
@@ -24,6 +24,7 @@ from proxy.wire import lenient
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
 _ANSWER_S = 60.0
 _RESULTS_S = 3600.0
+_NOT_THERE = (403, 404, 410)
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _NO_HEADERS: Mapping[bytes, bytes] = {}
 
@@ -126,9 +127,14 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
     """What a provider said of a job: settle it, if that is its end and nobody is about to. Results are read behind the
     caller's back, unless it waits."""
     api = BY_NAME[job.api]
-    if answer.status >= 300 or (job.ended and not api.changes_later):
+    if job.ended and not api.changes_later:
         return
-    ended = api.read_end(job, answer)
+    if answer.status < 300:
+        ended = api.read_end(job, answer)
+    elif answer.status in _NOT_THERE and api.gone is not None:
+        ended = api.gone(job, answer, now_us())
+    else:
+        return
     if ended is None or job.id in plane.jobs.ending:
         return
     plane.jobs.ending.add(job.id)

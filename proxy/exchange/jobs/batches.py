@@ -6,17 +6,22 @@ import asyncio
 
 from proxy.errors import invalid_request, unbounded_cost
 from proxy.exchange.configured import Configured
+from proxy.exchange.jobs.asking import find_job
 from proxy.exchange.jobs.lines import Lines
 from proxy.exchange.plane import Plane
 from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import bounds_of
+from proxy.times import now_us
 from proxy.types import Call, Identity
 
 _LINES_AT_ONCE = 20
 
 
 async def bounded(plane: Plane, configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call) -> Call:
-    """The call with what its lines come to. Raises `Refused` where one of them may not be."""
+    """The call with what its lines come to, or what it goes on with. Raises `Refused` where one of them may not be."""
+    if endpoint.placed is not None:
+        job = await find_job(plane, identity, endpoint.api, call.held[0]) if endpoint.renews else None
+        return endpoint.placed(call, job, now_us())
     if endpoint.lines is not None:
         return await _of_its_body(plane, configured, identity, endpoint, call)
     if endpoint.api.of_file is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pricing.cost import Cost
 from proxy.access.stored_owners import Holder
 from proxy.exchange.jobs.asking import job_digest, seen
+from proxy.exchange.jobs.end import end_job
 from proxy.exchange.references import note_stored
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, JobEndpoint
@@ -25,11 +27,15 @@ class Begun(Unary):
         job_id = endpoint.api.job_id(value) if status < 300 else None
         if job_id is None:
             return await super()._settle(body)
-        job = self._job(endpoint, job_id)
-        stored = note_stored(self.attempt, (value,)) if endpoint.holds(self.attempt.call) else ()
-        self.attempt.become(job, stored)
+        told = endpoint.api.told(value)
+        job = self._job(endpoint, job_id, told)
+        stored = note_stored(self.attempt, (value,), told or None) if endpoint.holds(self.attempt.call) else ()
+        self.attempt.become(job, stored, told or None)
         plane, route = self.exchange.plane, self.attempt.route
+        before = plane.jobs.by_digest.get(job.digest) if endpoint.renews else None
         plane.jobs.note(job)
+        if before is not None and endpoint.api.followed is not None and not before.ended:
+            await end_job(plane, before, endpoint.api.followed(before, job))
         plane.stored_owners.note(
             (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
         )
@@ -37,7 +43,7 @@ class Begun(Unary):
         await seen(plane, job, Answer(status, value, headers))  # some are done at once
         return None
 
-    def _job(self, endpoint: JobEndpoint, job_id: str) -> Job:
+    def _job(self, endpoint: JobEndpoint, job_id: str, told: Mapping[str, Any]) -> Job:
         attempt, plan = self.attempt, self.attempt.plan
         intent: Any = attempt.intent_record()
         return Job(
@@ -47,7 +53,7 @@ class Begun(Unary):
             provider_id=job_id,
             created_at=plan.started_at,
             deadline_at=plan.deadline_at,
-            asked=endpoint.api.asked(attempt.call),
+            asked={**endpoint.api.asked(attempt.call), **told},
             attributes=dict(plan.attributes),
             intent=intent,
             flags=("budget_unverified",) if attempt.unverified else (),

@@ -31,7 +31,10 @@ class KnownJobs:
     def note(self, job: Job) -> Job:
         """Keep a job as it is now; what is known of it already may be newer, and is returned then."""
         known = self.by_digest.get(job.digest)
-        if known is not None and (known.revision, known.ended) > (job.revision, job.ended):
+        if known is not None and known.id != job.id:
+            if known.created_at > job.created_at:
+                return job  # what goes on with it is what its id stands for now
+        elif known is not None and (known.revision, known.ended) > (job.revision, job.ended):
             return known
         self.by_digest[job.digest] = job
         return job

@@ -69,6 +69,8 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
     target = matched.target(client.query)
     response = await _send(plane, destination, matched, client, identity, target, sent_body)
     try:
+        if matched.route.does == "forget" and job is not None and response.status < 300:
+            await seen(plane, job, Answer(404, {}))  # it is not there any more
         if matched.route.does == "read" and job is not None:
             plane.jobs.asked_at[job.id] = now_s()
             await _read(plane, job, client, destination, response)

@@ -7,6 +7,7 @@ from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    gemini_caches,
     gemini_operations,
     openai_background,
     openai_batches,
@@ -23,6 +24,7 @@ APIS: tuple[JobApi, ...] = (
     gemini_operations.VIDEO,
     gemini_operations.BATCHES,
     gemini_operations.FILES,
+    gemini_caches.API,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 

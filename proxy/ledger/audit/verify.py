@@ -26,7 +26,7 @@ from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
-from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, pages
+from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, counted, pages
 from proxy.ledger.rollups import DAY_US, WEEK_US
 from proxy.ledger.schema import (
     SUMS,
@@ -165,7 +165,7 @@ def _read_entries(
         _check_corrections(connection, rows, report)
         amounts = budget_amounts(map(entry_in_ledger, map(dict, rows)))
         with writing(again).begin() as scratch:
-            rolling.add(scratch, rows)
+            rolling.add(scratch, map(counted, rows))
             if amounts:
                 names = ("budget", "group", "window_start", "measure")
                 added = [dict(zip(names, key, strict=True)) | {"amount": amount} for key, amount in amounts.items()]

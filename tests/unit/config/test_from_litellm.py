@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from proxy.cli.main import app
 from proxy.config.checks import load_config
 from proxy.config.from_litellm import TABLES, moved
 
+AT = datetime(2026, 11, 29, 6, tzinfo=UTC)
 FILES = Path(__file__).parents[2] / "fixtures" / "litellm"
 VARIABLES = dict.fromkeys(
     ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY"),
@@ -75,26 +77,29 @@ def test_the_yaml_becomes_upstreams_models_and_a_budget(tmp_path: Path) -> None:
 def check_moved(made: dict[str, Any], left: str) -> None:
     keys = made["keys"]
     assert keys[:2] == [
-        {"name": "checkout", "key_sha256": of_key("sk-first"), "team": "search", "user": "ida", "models": ["gpt-5"], "expires": "2027-01-31T12:00:00"},
+        {"name": "checkout", "key_sha256": of_key("sk-first"), "team": "search", "user": "ida", "models": ["gpt-5"], "expires": "2027-01-31T12:00:00+00:00"},
         {"name": f"checkout-{of_key('sk-second')[:8]}", "key_sha256": of_key("sk-second"), "team": "search", "models": ["gpt-5", "claude"]},
     ]  # fmt: skip
     assert [key["key_sha256"] for key in keys[2:]] == [of_key("sk-fifth")]
     budgets = {budget.pop("name"): budget for budget in made["budgets"]}
+    for budget in budgets.values():
+        if "opening" in budget:
+            budget["opening"] = budget["opening"]["usd"]
     second = f"key checkout-{of_key('sk-second')[:8]}"
     assert budgets == {
         "all": {"limit_usd": "1000", "window": "month"},
-        "key checkout": {"match": {"key": "checkout"}, "limit_usd": "10", "window": "hour"},
+        "key checkout": {"match": {"key": "checkout"}, "limit_usd": "10", "window": "hour", "opening": "1.5"},
         second: {"match": {"key": second[4:]}, "limit_usd": "5", "window": "day"},
         f"{second} rpm_limit": {"match": {"key": second[4:]}, "limit_requests": 60, "window": "minute"},
-        "team search": {"match": {"team": "search"}, "limit_usd": "250.5", "window": "month"},
+        "team search": {"match": {"team": "search"}, "limit_usd": "250.5", "window": "month", "opening": "12.25"},
         "team search tpm_limit": {"match": {"team": "search"}, "limit_tokens": 100000, "window": "minute"},
         "user ida": {"match": {"user": "ida"}, "limit_usd": "20", "window": "week"},
         "customer acme": {"match": {"customer": "acme"}, "limit_usd": "5", "window": "day"},
         "customer acme rpm_limit": {"match": {"customer": "acme"}, "limit_requests": 60, "window": "minute"},
     }  # fmt: skip
     for said in (
-        "key sk-...hird: is blocked", "key sk-...urth: is blocked", "user tom: max_budget 30", "14d: there is no such window",
-        "team search: spend so far 12.25 USD", "key checkout: spend so far 1.5 USD", f"{second}: aliases",
+        "key sk-...hird: is blocked", "key sk-...urth: is blocked", "user tom: 30 USD for 14d: there is no such window",
+        f"{second}: aliases", "customer acme: its budget counts calls of keys",
         "key checkout: max_parallel_requests 4", "team t-2 is blocked",
     ):  # fmt: skip
         assert said in left, said
@@ -137,7 +142,7 @@ def test_rows_as_postgresql_gives_them() -> None:
     """Lists and numbers, not their text."""
     made, left = moved({}, {
         "keys": [{"token": "A" * 64, "key_alias": "k", "models": ["a"], "max_budget": 0.1, "budget_duration": "1mo", "rpm_limit": 5}],
-    })  # fmt: skip
+    }, AT)  # fmt: skip
 
     assert made == {
         "keys": [{"name": "k", "key_sha256": "a" * 64, "models": ["a"]}],
@@ -146,7 +151,117 @@ def test_rows_as_postgresql_gives_them() -> None:
             {"name": "key k rpm_limit", "match": {"key": "k"}, "limit_requests": 5, "window": "minute"},
         ],
     }  # fmt: skip
-    assert len(left) == 1
+    assert left == []
+
+
+def budgets_of(**tables: Any) -> dict[str, dict[str, Any]]:
+    made, _ = moved({}, tables, AT)
+    return {budget["name"]: budget for budget in made.get("budgets", ())}
+
+
+@pytest.mark.parametrize(
+    ("duration", "window"),
+    [
+        (None, "total"), ("60s", "minute"), ("1m", "minute"), ("60m", "hour"), ("hourly", "hour"), ("24h", "day"),
+        ("1d", "day"), ("daily", "day"), ("7d", "week"), ("1w", "week"), ("weekly", "week"), ("30d", "month"),
+        ("monthly", "month"), ("1mo", "month"), ("31d", "month"), ("2mo", None), ("14d", None), ("2h", None), ("soon", None),
+    ],
+)  # fmt: skip
+def test_the_window_of_each_duration(duration: str | None, window: str | None) -> None:
+    row = {"user_id": "ida", "max_budget": 1.0, "budget_duration": duration}
+
+    assert budgets_of(users=[row]).get("user ida", {}).get("window") == window
+
+
+@pytest.mark.parametrize(
+    ("reset_at", "usd"), [(None, "2.5"), (AT + timedelta(hours=1), "2.5"), (AT, None), ("2026-11-29 05:00:00", None)]
+)
+def test_what_was_spent_counts_while_its_window_runs(reset_at: Any, usd: str | None) -> None:
+    row = {"user_id": "ida", "max_budget": 9.0, "budget_duration": "1d", "spend": 2.5, "budget_reset_at": reset_at}
+
+    opening = budgets_of(users=[row])["user ida"].get("opening")
+
+    assert opening == (None if usd is None else {"usd": usd, "at": "2026-11-29T06:00:00+00:00"})
+
+
+def test_limits_of_a_model_and_of_several_windows() -> None:
+    made = budgets_of(
+        keys=[{
+            "token": "a" * 64, "key_alias": "k", "soft_budget": 3.0,
+            "model_max_budget": {"gpt-5": {"budget_limit": "7.5", "time_period": "1d", "rpm_limit": 20}},
+            "budget_limits": '[{"budget_duration": "1d", "max_budget": 2.0, "reset_at": "2026-11-30T00:00:00Z"}]',
+        }],
+        windows=[
+            {"entity_type": "key", "entity_id": "a" * 64, "window_duration": "1d", "spend": 0.25},
+            {"entity_type": "key", "entity_id": "b" * 64, "window_duration": "1d", "spend": 100.0},
+        ],
+    )  # fmt: skip
+
+    assert {name: {k: v for k, v in row.items() if k not in ("name", "match")} for name, row in made.items()} == {
+        "key k soft_budget": {"limit_usd": "3", "window": "total", "action": "warn", "alert_at": [1.0]},
+        "key k 1d": {"limit_usd": "2", "window": "day", "opening": {"usd": "0.25", "at": AT.isoformat()}},
+        "key k gpt-5": {"limit_usd": "7.5", "window": "day"},
+        "key k gpt-5 rpm_limit": {"limit_requests": 20, "window": "minute"},
+    }
+    assert made["key k gpt-5"]["match"] == {"key": "k", "model": "gpt-5"}
+
+
+def test_an_organization_and_a_project_are_labels_of_their_keys() -> None:
+    made, left = moved({}, {
+        "keys": [
+            {"token": "a" * 64, "key_alias": "one", "team_id": "t", "project_id": "p"},
+            {"token": "b" * 64, "key_alias": "two", "organization_id": "o"},
+            {"token": "c" * 64, "key_alias": "off", "project_id": "gone"},
+        ],
+        "teams": [{"team_id": "t", "organization_id": "o"}],
+        "organizations": [{"organization_id": "o", "organization_alias": "acme", "budget_id": "b"}],
+        "projects": [{"project_id": "p", "max_budget": 5.0}, {"project_id": "gone", "blocked": True}],
+        "budgets": [{"budget_id": "b", "max_budget": 50.0, "budget_duration": "30d"}],
+        "organization_members": [{"user_id": "ida", "organization_id": "o", "budget_id": "b"}],
+    }, AT)  # fmt: skip
+
+    assert [key.get("labels") for key in made["keys"]] == [
+        {"organization": "acme", "project": "p"},
+        {"organization": "acme"},
+    ]
+    assert [(budget["name"], budget["match"]) for budget in made["budgets"]] == [
+        ("organization acme", {"label.organization": "acme"}),
+        ("project p", {"label.project": "p"}),
+        ("user ida in organization acme", {"label.organization": "acme", "user": "ida"}),
+    ]
+    assert any("key off: is blocked" in line for line in left)
+
+
+@pytest.mark.parametrize(
+    ("key", "team", "models"),
+    [
+        ([], [], None),
+        (["a"], [], ["a"]),
+        ([], ["a", "b"], ["a", "b"]),
+        (["a", "c"], ["a", "b"], ["a"]),
+        (["a-1", "b"], ["a-*"], ["a-1"]),
+        (["all-team-models"], ["a"], ["a"]),
+        (["a"], ["all-proxy-models"], ["a"]),
+        (["c"], ["a"], "left out"),
+        (["no-default-models"], [], "left out"),
+    ],
+)
+def test_a_key_may_use_what_its_team_may_use_too(key: list[str], team: list[str], models: Any) -> None:
+    made, _ = moved({}, {
+        "keys": [{"token": "a" * 64, "key_alias": "k", "team_id": "t", "models": key}],
+        "teams": [{"team_id": "t", "models": team}],
+    }, AT)  # fmt: skip
+
+    assert [one.get("models") for one in made.get("keys", ())] == ([] if models == "left out" else [models])
+
+
+def test_budgets_keep_the_time_zone_of_their_windows() -> None:
+    made, left = moved(
+        {"litellm_settings": {"max_budget": 5, "budget_duration": "1d", "timezone": "Europe/Berlin"}}, {}, AT
+    )
+
+    assert made["budgets"] == [{"name": "all", "limit_usd": "5", "window": "day", "timezone": "Europe/Berlin"}]
+    assert left == []
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,6 @@ def test_priced_and_bounded_fields_are_read_strictly(changes: dict[str, Any], pa
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cachedContent": "cachedContents/1"},
-        {"cached_content": "cachedContents/1"},
         {
             "contents": [
                 {"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/1"}}]}
@@ -73,6 +71,12 @@ def test_priced_and_bounded_fields_are_read_strictly(changes: dict[str, Any], pa
 )
 def test_what_nobody_made_here_does_not_exist(changes: dict[str, Any]) -> None:
     assert refusal(**changes).status == 404
+
+
+@pytest.mark.parametrize("name", ["cachedContent", "cached_content"])
+def test_a_cache_has_to_be_the_teams_own(name: str) -> None:
+    call = parse(**{name: "cachedContents/1"})
+    assert (call.held, call.media_items) == (("cachedContents/1",), 1)
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,11 @@ def test_a_call_that_expired_goes_on_where_it_was_charged(engine: Engine) -> Non
     finish(engine, MORNING + 60 * MINUTE_US, BY_TIME)
     finish(engine, MORNING + 25 * HOUR_US, BY_TIME)
     settled = call(0, 25 * 3600)
-    late = correction_of(settled._replace(row=settled.row | {"id": charged.row["id"], "capacity": POOL}), charged.row)
+    late = correction_of(
+        settled._replace(row=settled.row._replace(id=charged.row.id, capacity=POOL)), charged.row._asdict()
+    )
     assert late is not None
-    ship(engine, settled._replace(row=settled.row | {"id": charged.row["id"]}))
+    ship(engine, settled._replace(row=settled.row._replace(id=charged.row.id)))
     finish(engine, MORNING + 26 * HOUR_US, BY_TIME)
 
     made = adds_up(engine, 26 * HOUR_US)

@@ -37,7 +37,7 @@ class Gate:
         return epoch in self.passes
 
     def _note(self, what: str, entries: Sequence[Entry]) -> None:
-        self.told.append((what, [f"{one.row['outcome']} {one.end.get('epoch')}" for one in entries]))
+        self.told.append((what, [f"{one.row.outcome} {one.end.get('epoch')}" for one in entries]))
 
     def count(self, entries: Sequence[Entry]) -> None:
         self._note("count", entries)

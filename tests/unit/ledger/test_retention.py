@@ -92,10 +92,10 @@ def test_what_comes_late_counts_and_goes(ledger: Engine) -> None:
     while delete_some(ledger, 10, NOW):
         pass
     spent = spend(ledger, [], None, None)[0].cost_nanousd
-    late = [entry for entry in made_up(40, seed=9, hours=24) if entry.row["kind"] == "attempt"]
+    late = [entry for entry in made_up(40, seed=9, hours=24) if entry.row.kind == "attempt"]
     fill(ledger, late)
     assert audited(ledger) is None
-    assert spend(ledger, [], None, None)[0].cost_nanousd == spent + sum(e.row["cost_nanousd"] or 0 for e in late)
+    assert spend(ledger, [], None, None)[0].cost_nanousd == spent + sum(e.row.cost_nanousd or 0 for e in late)
     while delete_some(ledger, 10, NOW):
         pass
     assert audited(ledger) is None

@@ -74,6 +74,29 @@ def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
 
 
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    by=st.sampled_from(NAMES),
+    kept=st.sampled_from(["team", "model", "customer", "agent"]),
+    since=moments,
+    data=st.data(),
+)
+def test_what_is_kept_is_that_of_the_groups(
+    filled: Engine, by: str, kept: str, since: int | None, data: st.DataObject
+) -> None:
+    every = [row for row in spend(filled, [kept], since, None) if row.requests]
+    values = data.draw(
+        st.lists(st.sampled_from([row.group[kept] or "" for row in every] or [""]), min_size=1, max_size=3)
+    )
+    among = [{kept: value} for value in dict.fromkeys(values)]
+    names = list(dict.fromkeys([by, kept]))
+    wanted = [row for row in spend(filled, names, since, None, rolled=False) if (row.group[kept] or "") in values]
+    assert spend(filled, names, since, None, among=among) == wanted
+    assert spend(filled, names, since, None, only=among[0], among=among) == [
+        row for row in wanted if (row.group[kept] or "") == values[0]
+    ]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(since=moments, until=moments, limit=st.sampled_from([1, 10, 1000]))
 def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, until: int | None, limit: int) -> None:

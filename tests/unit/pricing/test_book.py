@@ -163,9 +163,11 @@ def test_capacity_that_is_paid_for_costs_nothing_more() -> None:
     assert price(book(PLAIN), MILLION, deployment_type="ProvisionedManaged").cost_usd == 0
 
 
-def ceiling(prices: object, usage: dict[str, int], moment: str = "2026-11-23T12:00:00Z", **more: object) -> int | None:
+def ceiling(
+    prices: object, usage: dict[str, int], moment: str = "2026-11-23T12:00:00Z", model: str = "m", **more: object
+) -> int | None:
     start = at(moment)
-    return prices.ceiling_nanousd(usage, provider="acme", model="m", at_s=start, until_s=start + 600, **more)  # type: ignore[attr-defined,no-any-return]
+    return prices.ceiling_nanousd(usage, provider="acme", model=model, at_s=start, until_s=start + 600, **more)  # type: ignore[attr-defined,no-any-return]
 
 
 def test_the_ceiling_takes_the_dearest_that_the_provider_may_choose() -> None:
@@ -232,6 +234,49 @@ def test_a_price_of_the_operators_that_may_not_hold_lowers_no_ceiling(row: dict[
 def test_a_row_of_the_operators_for_a_snapshot_counts_because_that_may_answer() -> None:
     rows = MINE, MINE | {"model": "m-2026-01-01", "output": "30"}
     assert ceiling(with_rows(book(PLAIN), *rows), {"output": 10}) == 300_000
+
+
+DEARER = {"model": "m-2025-05-13", "prices": {"input": "5", "output": "20"}}
+
+
+@pytest.mark.parametrize("asked", ["m", "M", "m-latest"])
+@pytest.mark.parametrize("served", ["m-2025-05-13", "m-2412", "m-0613", "m-01-2025", "m@20250513"])
+def test_a_ceiling_holds_for_each_snapshot_that_may_answer(asked: str, served: str) -> None:
+    mine = book(PLAIN, DEARER | {"model": served})
+    assert (
+        ceiling(mine, {"output": 10}, model=asked) == 200_000 == price(mine, {"output": 10}, served=served).cost_nanousd
+    )
+
+
+@pytest.mark.parametrize("asked", ["m-2026-01-01", "m-mini", "n"])
+def test_a_ceiling_is_not_that_of_another_model(asked: str) -> None:
+    mine = book(
+        PLAIN, {"model": "m-mini", "prices": PLAIN["prices"]}, {"model": "n", "prices": PLAIN["prices"]}, DEARER
+    )
+    assert ceiling(mine, {"output": 10}, model=asked) == 80_000
+
+
+def test_an_operators_price_for_a_model_is_for_every_snapshot_that_answers_to_it() -> None:
+    mine = with_rows(book(PLAIN, DEARER), MINE)
+    assert price(mine, {"output": 10}, served="m-2025-05-13").cost_nanousd == 20_000 == ceiling(mine, {"output": 10})
+    his = with_rows(book(PLAIN, DEARER), MINE, MINE | {"model": "m-2025-05-13", "output": "30"})
+    assert price(his, {"output": 10}, served="m-2025-05-13").cost_nanousd == 300_000 == ceiling(his, {"output": 10})
+
+
+def test_an_operators_price_for_a_deployment_is_for_the_model_that_answers_there() -> None:
+    mine = with_rows(book(PLAIN), MINE | {"model": "my-deployment"})
+    bill = price(mine, {"output": 10}, model="my-deployment", served="m")
+    assert bill.cost_nanousd == 20_000 == ceiling(mine, {"output": 10}, model="my-deployment")
+
+
+@pytest.mark.parametrize(("factor", "nanousd"), [("2", 160_000), ("0.5", 80_000)])
+def test_a_factor_for_a_snapshot_may_raise_a_ceiling_and_never_lowers_it(factor: str, nanousd: int) -> None:
+    mine = with_rows(book(PLAIN), {"provider": "acme", "model": "m-2026-01-01", "multiplier": factor})
+    assert (
+        ceiling(mine, {"output": 10})
+        == nanousd
+        >= (price(mine, {"output": 10}, served="m-2026-01-01").cost_nanousd or 0)
+    )
 
 
 @pytest.mark.parametrize("kind", ["provisioned-model", "inference-profile"])

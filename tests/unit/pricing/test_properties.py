@@ -164,3 +164,22 @@ def test_no_bill_is_above_its_ceiling_by_the_operators_own_prices(
     bill = book.cost(reading, provider=provider, model=model, at_s=at_s + later).cost_nanousd
     assert bill is not None
     assert bill <= ceiling
+
+
+CONDITIONS: list[dict[str, str]] = [{}, {"service_tier": "priority"}, {"region": "eu"}]
+
+
+def test_whichever_snapshot_answers_the_bill_is_within_the_ceiling_of_the_name_that_was_asked_for() -> None:
+    """Every name of the book with every snapshot of it, whichever is dearer."""
+    at_s, usage = MOMENTS[0], {"input": 1000, "output": 1000, "request": 1}
+    pairs = 0
+    for provider in BOOK.catalog.lines:
+        for model in BOOK.catalog.provider(provider).models:
+            ceiling = BOOK.ceiling_nanousd(usage, provider=provider, model=model, at_s=at_s, until_s=at_s + 600)
+            for served in BOOK.catalog.snapshots(provider, model, at_s):
+                pairs += served != model
+                for conditions in CONDITIONS:
+                    reading = Reading(usage, source="provider", model=served, conditions=conditions)
+                    bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s).cost_nanousd
+                    assert bill is None or (ceiling is not None and bill <= ceiling), (provider, model, served)
+    assert pairs > 400

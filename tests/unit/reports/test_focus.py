@@ -22,7 +22,7 @@ from proxy.reports.focus_columns import VERSIONS, Version, meter_of
 from proxy.reports.focus_rows import FocusQuestion, FocusShown, Row, focus_answer
 from proxy.reports.reprice import reprice
 from proxy.reports.spend import spend
-from tests.support.bought import bought
+from tests.support.bought import bought, with_row
 from tests.support.machines import MORNING, simulate
 from tests.support.made_up import START, fill, made_up
 from tests.unit.reports.test_reprice import BOOK
@@ -116,9 +116,10 @@ def test_a_row_is_a_day_an_owner_a_model_and_a_unit(ledger: Engine) -> None:
         {"unit": "input", "quantity": "1000001", "price_usd": "0.0731", "per": 1000000, "cost_usd": "0.0731000731"},
         {"unit": "output", "quantity": "7", "price_usd": "0.4099", "per": 1000000, "cost_usd": "0.0000028693"},
     ]
-    calls = [bought(START + number, "0.073102942", customer="acme") for number in range(3)]
-    for call in calls:
-        call.row["cost_lines"] = json.dumps(lines)
+    calls = [
+        with_row(bought(START + number, "0.073102942", customer="acme"), cost_lines=json.dumps(lines))
+        for number in range(3)
+    ]
     fill(ledger, [*calls, bought(START + DAY_US, "1", user="ida"), bought(START, "2", key="other", team=None)])
 
     rows = shown(ledger).rows
@@ -143,8 +144,7 @@ def test_a_row_is_a_day_an_owner_a_model_and_a_unit(ledger: Engine) -> None:
 
 
 def test_what_is_corrected_unpriced_or_charged_at_its_ceiling_is_said(ledger: Engine) -> None:
-    ceiling = bought(START, "0.25", usage={})
-    ceiling.row.update(status="unconfirmed", cost_lines=None)
+    ceiling = with_row(bought(START, "0.25", usage={}), status="unconfirmed", cost_lines=None)
     fill(ledger, [bought(START, "0.5"), bought(START, None), ceiling])
     corrections = [item.correction for item in reprice(ledger, BOOK, START, START + DAY_US).items]
     fill(ledger, corrections)
@@ -170,9 +170,7 @@ def odd_lines() -> list[Any]:
 
 @pytest.mark.parametrize("lines", odd_lines(), ids=str)
 def test_lines_that_are_no_quantity_at_a_price_lose_no_money(ledger: Engine, lines: Any) -> None:
-    call = bought(START, "1")
-    call.row["cost_lines"] = json.dumps(lines)
-    fill(ledger, [call])
+    fill(ledger, [with_row(bought(START, "1"), cost_lines=json.dumps(lines))])
 
     (row,) = shown(ledger).rows
 

@@ -20,7 +20,7 @@ from proxy.ledger.entries import Entry
 from proxy.ledger.revenue import Paid, write_revenue
 from proxy.reports.margin import Question, margins
 from proxy.reports.margin_answer import MarginShown, margin_answer
-from tests.support.bought import bought
+from tests.support.bought import bought, with_row
 from tests.support.made_up import fill
 
 DAY_US = 86_400_000_000
@@ -146,9 +146,7 @@ def test_an_unpriced_call_costs_what_nobody_knows(ledger: Engine) -> None:
 
 
 def test_own_capacity_is_a_cost_beside_the_price(ledger: Engine) -> None:
-    made = calls(10)
-    for entry in made:
-        entry.row["capacity_nanousd"] = 100_000_000
+    made = [with_row(call, capacity_nanousd=100_000_000) for call in calls(10)]
     fill(ledger, made)
 
     (item,) = answered(ledger, [PRO]).items
@@ -165,7 +163,7 @@ def test_however_it_is_grouped_the_revenue_adds_up(ledger: Engine, by: tuple[str
     found = margins(ledger, [PRO], Question(by=by), NOW)
 
     assert sum(item.revenue or 0 for item in found.items) == 40_000_000_000
-    assert sum(item.cost for item in found.items) == sum(entry.row["cost_nanousd"] for entry in made)
+    assert sum(item.cost for item in found.items) == sum(entry.row.cost_nanousd for entry in made)
     assert sum(item.margin or 0 for item in found.items) == sum(payer.margin or 0 for payer in found.payers)
 
 

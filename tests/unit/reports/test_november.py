@@ -40,7 +40,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def rows(**wanted: Any) -> list[dict[str, Any]]:
-    return [dict(e.row) for e in november() if all(e.row[name] == value for name, value in wanted.items())]
+    return [e.row._asdict() for e in november() if all(getattr(e.row, name) == value for name, value in wanted.items())]
 
 
 def cost(of: list[dict[str, Any]]) -> int:

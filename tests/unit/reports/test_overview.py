@@ -74,7 +74,7 @@ def test_the_dearest_sessions(ledger: Engine) -> None:
 
 def test_void_calls_count_nowhere_and_corrections_only_as_money(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
-    row = next(iter(day.history(NOW_US, list(compile_budgets(())), "here"))).row | {
+    row = next(iter(day.history(NOW_US, list(compile_budgets(())), "here"))).row._asdict() | {
         "started_at": NOW_US,
         "cost_nanousd": 100,
     }

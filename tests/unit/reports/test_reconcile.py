@@ -20,12 +20,13 @@ from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, tolerance_of
 from proxy.reports.statement import line_named, read_statement
 from proxy.times import BadQuestion
-from tests.support.bought import bought
+from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
 
 FILES = Path(__file__).parents[2] / "fixtures" / "statements"
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 BOOK = load_book()
+LATER = START + 90 * DAY_US
 
 
 def call(at: int, provider: str, model: str, **used: tuple[int, str]) -> Entry:
@@ -38,8 +39,7 @@ def call(at: int, provider: str, model: str, **used: tuple[int, str]) -> Entry:
     usd = str(sum(Decimal(line["cost_usd"]) for line in lines))
     usage = {unit: amount for unit, (amount, _) in used.items()}
     made = bought(at, usd, usage, provider=provider, model=model, model_requested=model)
-    made.row["cost_lines"] = json.dumps(lines)
-    return made
+    return with_row(made, cost_lines=json.dumps(lines))
 
 
 def gpt(at: int, provider: str = "openai", model: str = "gpt-5") -> Entry:
@@ -48,8 +48,7 @@ def gpt(at: int, provider: str = "openai", model: str = "gpt-5") -> Entry:
 
 def at_its_ceiling(at: int, usd: str, provider: str, model: str) -> Entry:
     made = bought(at, usd, {}, provider=provider, model=model, model_requested=model)
-    made.row.update(status="unconfirmed", cost_lines=None)
-    return made
+    return with_row(made, status="unconfirmed", cost_lines=None)
 
 
 def openai() -> list[Entry]:
@@ -74,7 +73,7 @@ def ledger(tmp_path: Path) -> Any:
 
 def compared(engine: Engine, provider: str, name: str, zone: str = "UTC") -> tuple[ReconcileShown, Fraction]:
     text = (FILES / name).read_text()
-    found = reconcile_answer(engine, BOOK, ReconcileQuestion(provider, text, zone=zone_named(zone)))
+    found = reconcile_answer(engine, BOOK, ReconcileQuestion(provider, text, zone=zone_named(zone)), LATER)
     assert isinstance(found.answer.shown, ReconcileShown)
     return found.answer.shown, found.share
 
@@ -187,7 +186,7 @@ def test_round_amounts_are_not_rounded_ones(ledger: Engine) -> None:
     rows = [{"amount": {"value": 1.3, "currency": "usd"}, "line_item": "gpt-5, input"}]
     text = json.dumps({"data": [{"start_time": START // 1_000_000, "results": rows}]})
 
-    shown = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text)).answer.shown
+    shown = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text), LATER).answer.shown
 
     assert isinstance(shown, ReconcileShown)
     assert (shown.unexplained_usd, shown.causes) == ("0.03", [])

@@ -27,7 +27,7 @@ from proxy.reports.spend import spend
 from proxy.spool.frames import Position
 from proxy.spool.reader import SpoolReader, runs
 from proxy.spool.writer import SpoolWriter
-from tests.support.bought import bought
+from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
 
 PRICES = [{"provider": "openai", "model": "small", "input": "2", "output": "10"}]
@@ -44,7 +44,7 @@ def entries() -> list[Entry]:
         bought(START, "0.7"),
         bought(START, None, model="x", model_requested="x"),
     ]
-    made[3].row["cost_source"] = "provider"
+    made[3] = with_row(made[3], cost_source="provider")
     return made
 
 

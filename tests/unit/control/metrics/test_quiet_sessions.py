@@ -15,6 +15,7 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.row import row_of
 from proxy.ledger.shipping import Positions, Shipper
 
 IDS = Ids()
@@ -85,7 +86,7 @@ def test_a_call_without_a_session_says_nothing_of_any(fields: dict[str, Any], co
         "kind": "attempt",
     }
     row |= {"team": None, "client": None, "ended_at": 1, "cost_nanousd": None}
-    assert (call_of(row | fields) is not None) is counts
+    assert (call_of(row_of(row | fields)) is not None) is counts
 
 
 # Through the ledger

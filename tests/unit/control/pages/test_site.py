@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import json
 import re
 from collections import defaultdict
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +18,12 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from proxy.control.pages.door import COOKIE
+from proxy.control.pages.overview import looks
 from proxy.control.pages.site import ACTIONS, PAGES
 from proxy.ledger import keys, raises, schema
-from proxy.ledger.database import writing
+from proxy.ledger.database import open_ledger, writing
+from proxy.times import now_us
+from tests.support.made_up import fill, made_up
 from tests.unit.control.conftest import ADMIN_KEY, Control
 
 SINCE = "since=2026-11-23&until=2026-11-26"
@@ -98,6 +105,19 @@ def test_what_is_not_shown_is_summed_so_that_the_table_adds_up(control: Control)
     assert sum(int(row["calls"]) for row in few) == sum(int(row["calls"]) for row in every)
 
 
+@pytest.mark.parametrize("by", ["team,model", "customer", "session"])
+def test_the_chart_adds_up_to_the_table(control: Control, by: str) -> None:
+    page = control.client.get(f"/spend?{SINCE}&by={by}&top=5&metric=calls&step=day&tz=Europe/Berlin").text
+    chart = json.loads(html.unescape(re.search(r'data-chart="([^"]+)"', page)[1]))  # type: ignore[index]
+    rows = rows_of(control, f"/spend?{SINCE}&by={by}&top=5&metric=calls&csv=spend")
+    assert sum(sum(series["values"]) for series in chart["series"]) == sum(int(row["calls"]) for row in rows)
+    if by == "session":  # they have no times of their own
+        assert [series["name"] for series in chart["series"]] == ["all"]
+    else:
+        assert (chart["series"][-1]["name"] == "other") == (len(rows) > 5)
+        assert [sum(series["values"]) for series in chart["series"]] == [int(row["calls"]) for row in rows]
+
+
 def test_filters_narrow_and_an_empty_one_is_what_has_none(control: Control) -> None:
     teams = {row["team"]: row for row in rows_of(control, f"/spend?{SINCE}&by=team&csv=spend")}
     one = rows_of(control, f"/spend?{SINCE}&by=team&filter.team=payments&csv=spend")
@@ -136,6 +156,47 @@ def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
     assert Decimal(tree[0]["cost_usd"]) == Decimal(item["cost_usd"])
     calls = rows_of(control, f"/sessions/{item['session']}?csv=calls")
     assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
+
+
+def test_each_agents_calls_stand_below_its_name(control: Control) -> None:
+    page = control.client.get("/sessions/" + _session_of_several(control)).text
+    fall = page[page.index('<div class="fall">') :]
+    fall = fall[: fall.index("</section>")]
+    lanes = fall.split("<h3>")[1:]
+    assert len(lanes) > 1
+    assert all(lane.count("<rect ") for lane in lanes)
+
+
+def _session_of_several(control: Control) -> str:
+    for item in control.get("/api/sessions", limit=100, order="cost")["items"]:
+        tree = control.get("/api/sessions/" + item["session"])
+        if sum(1 for child in tree["children"] if child["calls"]) and tree["calls"]:
+            return str(item["session"])
+    raise AssertionError("no session of several agents is in the data")
+
+
+def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> None:
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    state: Any = SimpleNamespace(engine=engine)
+    (look,) = [look for lane in looks(state) for look in lane if look.name == "how sure it is"]
+    assert "No call in the last 24 hours." in look.take()["trust"]
+    fill(engine, made_up(5))
+    with writing(engine).begin() as connection:
+        row = connection.execute(sa.select(schema.entries).where(schema.entries.c.kind == "attempt")).mappings().first()
+        assert row
+        for number, (status, source) in enumerate([("settled", "provider")] * 3 + [("unconfirmed", "none")]):
+            again = {"id": f"trust{number}", "started_at": now_us(), "status": status, "usage_source": source}
+            connection.execute(sa.insert(schema.entries), dict(row) | again)
+        told = {
+            "id": "a1", "kind": "block", "budget": "day", "group": "", "window_start": 0, "detail": "", "text": "<b>full",
+            "instance": "i", "created_at": now_us(),
+        }  # fmt: skip
+        connection.execute(sa.insert(schema.alerts), told)
+    trust = look.take()["trust"]
+    assert re.search(r"75\.0 %</span> as providers said", trust)
+    assert re.search(r"25\.0 %</span> unconfirmed", trust)
+    assert '<a href="/budgets/day">&lt;b&gt;full</a>' in trust
+    engine.dispose()
 
 
 def test_customers_are_the_margin_reports(control: Control) -> None:

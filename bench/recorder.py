@@ -1,0 +1,142 @@
+"""What an entry costs the recorder by itself: from the spool's bytes to committed rows, log lines and alerts.
+
+    python -m bench.recorder [--calls 12000] [--batch 400] [--ledger postgresql://…]
+
+The calls are made by the data plane, as in `bench.steps`, so that the records are real ones. CPU in microseconds an entry, the best and
+the median of the batches of a size; and where it goes, by the step (each step is timed apart, in runs of their own).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.steps import config_of, spooled
+from proxy.budgets.budget import compile_budgets
+from proxy.config.model import Config
+from proxy.control.alerts import Alerts
+from proxy.control.metrics.observed import Observed
+from proxy.control.metrics.series import MetricState
+from proxy.ledger import recorder as recording
+from proxy.ledger import shipping
+from proxy.ledger.database import open_ledger
+from proxy.ledger.entries import Pairing
+from proxy.ledger.rolling import Rolling
+from proxy.ledger.shipping import Shipper
+from proxy.processes.log import call_logger
+from proxy.spool import reader
+
+_STEPS: tuple[tuple[str, Any, str], ...] = (
+    ("spool read", reader.SpoolReader, "read"),
+    ("paired: JSON, rows", Pairing, "take"),
+    ("entries inserted", Shipper, "_write_entries"),
+    ("metrics observed", Observed, "observe_entries"),
+    ("metrics spread", Observed, "spread"),
+    ("metrics written", Shipper, "_write_metrics"),
+    ("budgets", Shipper, "_write_budgets"),
+    ("stored ids", shipping, "write_stored"),
+    ("roll-ups", Rolling, "add"),
+    ("log lines, alerts", recording.Recorder, "_tell"),
+)
+
+
+def ship(spool: Path, url: str, config: Config, batch_bytes: int) -> list[tuple[int, float]]:
+    """Ship a copy of the spool: of each batch, how many entries it had, and seconds of CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "spool"
+        shutil.copytree(spool, copy)
+        engine = open_ledger(url or f"sqlite:///{folder}/ledger.db")
+        budgets = compile_budgets(config.budgets)
+        alerts, log_rows = Alerts(engine, "bench", lambda: config, lambda: budgets), call_logger(1.0)
+        shipped = 0
+
+        def on_shipped(entries: Any, refused: Any) -> None:
+            nonlocal shipped
+            shipped += len(entries)
+            log_rows([entry.row for entry in entries])
+            alerts.shipped(entries, refused)
+
+        metrics = MetricState.load(engine, "bench")
+        recorder = recording.Recorder(engine, copy, instance="bench", metrics=metrics, on_shipped=on_shipped)
+        reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - that is the batch
+        batches = []
+        while True:
+            before, began = shipped, time.process_time()
+            if not recorder.step():
+                break
+            batches.append((shipped - before, time.process_time() - began))
+        engine.dispose()
+        return [batch for batch in batches if batch[0]]
+
+
+@contextlib.contextmanager
+def timed(spent: dict[str, float]) -> Iterator[None]:
+    """Each step's seconds of CPU."""
+    originals = [(owner, name, getattr(owner, name)) for _, owner, name in _STEPS if hasattr(owner, name)]
+
+    def watched(step: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        def doing(*arguments: Any, **named: Any) -> Any:
+            began = time.process_time()
+            try:
+                return do(*arguments, **named)
+            finally:
+                spent[step] += time.process_time() - began
+
+        return doing
+
+    for step, owner, name in _STEPS:
+        if hasattr(owner, name):
+            setattr(owner, name, watched(step, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for owner, name, do in originals:
+            setattr(owner, name, do)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.recorder", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--calls", type=int, default=12_000)
+    parser.add_argument("--batch", type=int, default=400, help="entries that are shipped together")
+    parser.add_argument("--ledger", default="", help="an empty one; by itself a new SQLite file")
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as `serve` has it
+    with tempfile.TemporaryDirectory() as folder:
+        config = config_of(Path(folder))
+        spool = uvloop.run(spooled(config, given.calls))
+        size = sum(path.stat().st_size for path in spool.glob("*.spool"))
+        batch_bytes = size * given.batch // given.calls
+        print(f"{given.calls} calls, {size // given.calls} bytes of spool each, {given.batch} entries a batch")
+        log, sys.stderr = sys.stderr, Path(os.devnull).open("w")  # noqa: SIM115 - where log lines go
+        shipped: list[tuple[int, float]] = []
+        for _ in range(given.runs):
+            shipped += ship(spool, given.ledger, config, batch_bytes)
+        full = [seconds / count * 1e6 for count, seconds in shipped if count > given.batch // 2]
+        print(f"CPU an entry: best {min(full):.1f} µs, median {statistics.median(full):.1f} µs, of {len(full)} batches")
+        spent: dict[str, float] = defaultdict(float)
+        with timed(spent):
+            apart = ship(spool, given.ledger, config, batch_bytes)
+        sys.stderr = log
+        total, count = sum(seconds for _, seconds in apart), sum(count for count, _ in apart)
+        rest = total - sum(spent.values())
+        for step, seconds in [*spent.items(), ("everything else, commit", rest)]:
+            print(f"{seconds / count * 1e6:8.1f} µs  {step}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Corrections that a command makes, into the ledger: sums, budgets and metrics follow, in a server that runs too."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.cli.output import fail
+from proxy.config.file import ConfigError
+from proxy.config.model import Config
+from proxy.control.metrics.series import MetricState
+from proxy.ledger.corrections import record_of
+from proxy.ledger.entries import Batch, Entry
+from proxy.ledger.instances import name_of
+from proxy.ledger.schema import entries
+from proxy.ledger.shipping import Positions, Shipper
+from proxy.serve.data_dir import lock_data_dir
+from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+
+_AT_ONCE = 500
+_WAIT_S = 60.0
+_LOOK_AGAIN_S = 0.2
+
+
+def write_corrections(settings: Config, engine: Engine, corrections: Sequence[Entry], by: str) -> None:
+    """Through the spool of the server that runs here, else straight into the ledger, as its recorder would. by: the command."""
+    folder = Path(settings.data_dir)
+    if not folder.is_dir():
+        if settings.store != "memory":
+            raise fail(
+                f"budgets are counted in {settings.store.partition('@')[2] or 'Redis'}: run this where a server runs"
+            )
+        _ship(engine, by, corrections)
+        return
+    try:
+        lock = lock_data_dir(folder)
+    except ConfigError:
+        _hand_over(folder, engine, corrections, by)
+        return
+    try:
+        _ship(engine, name_of(folder), corrections)
+    finally:
+        os.close(lock)
+
+
+def _ship(engine: Engine, instance: str, corrections: Sequence[Entry]) -> None:
+    shipper = Shipper(engine, instance, MetricState.load(engine, instance))
+    for first in range(0, len(corrections), _AT_ONCE):
+        shipper.ship(Batch(entries=list(corrections[first : first + _AT_ONCE])), Positions([], []))
+
+
+def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry], by: str) -> None:
+    """Into the spool, and until the last is in the ledger."""
+    try:
+        writer = SpoolWriter(folder / "spool", by)
+        try:
+            for entry in corrections:
+                writer.append(record_of(entry))
+        finally:
+            writer.close()
+    except (SpoolUnavailable, OSError) as error:
+        raise fail(f"the corrections cannot be handed to the server that runs here: {error}") from None
+    ids = [entry.row.id for entry in corrections]
+    last = sa.select(sa.func.count()).select_from(entries).where(entries.c.id == ids[-1])
+    give_up_at = time.monotonic() + _WAIT_S
+    while time.monotonic() < give_up_at:
+        with engine.connect() as connection:
+            if connection.execute(last).scalar_one():
+                return
+        time.sleep(_LOOK_AGAIN_S)
+    raise fail("the corrections are in the server's spool, and not in the ledger yet; it goes on with them")

@@ -1,0 +1,127 @@
+"""LiteLLM's `model_list` and settings as upstreams, models and the server's own settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from proxy.config.from_litellm.budgets import Owner, add_budgets
+from proxy.config.from_litellm.values import Made, Row, as_dict, as_list
+from proxy.config.without_file import BASE_URLS
+
+_PROVIDERS = {
+    "gemini": "google",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+    "hosted_vllm": "vllm",
+    "ollama_chat": "ollama",
+    "text-completion-openai": "openai",
+}
+_GUESSED = (
+    ("gpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("claude", "anthropic"),
+    ("gemini", "google"),
+)
+_VARIABLE = re.compile(r"os\.environ/(\w+)\Z")
+_TAKEN_PARAMS = frozenset({"model", "api_key", "api_base", "base_url", "custom_llm_provider"})
+_TAKEN_SETTINGS = {
+    "litellm_settings": frozenset({"max_budget", "budget_duration", "timezone", "fallbacks", "num_retries"}),
+    "router_settings": frozenset({"fallbacks", "num_retries"}),
+    "general_settings": frozenset({"master_key"}),
+}
+
+
+def add_models(made: Made, config: Mapping[str, Any]) -> None:
+    for number, row in enumerate(as_list(config.get("model_list"))):
+        _add_model(made, row, f"model_list[{number}]")
+
+
+def add_settings(made: Made, config: Mapping[str, Any], everybody: Row) -> None:
+    """everybody: what all calls have cost, and until when that counts."""
+    both = as_dict(config.get("router_settings")) | as_dict(config.get("litellm_settings"))
+    models = made.config["models"]
+    for item in as_list(both.get("fallbacks")):
+        for name, others in as_dict(item).items():
+            known = [other for other in as_list(others) if other in models]
+            if name not in models or len(known) < len(as_list(others)):
+                made.left.append(f"fallbacks: {name}: {others}: not all of them are models here")
+            if name in models and known:
+                models[name]["fallbacks"] = list(dict.fromkeys([*models[name].get("fallbacks", ()), *known]))
+    retries = both.get("num_retries")
+    if isinstance(retries, int) and 0 < retries <= 10:
+        for entry in models.values():
+            entry["retries"] = retries
+    master = as_dict(config.get("general_settings")).get("master_key")
+    if master:
+        made.config["server"]["admin_key"] = _variable(master)
+        made.left.append("general_settings.master_key: is the admin key here, and no key for calls")
+    _add_timezone(made, both.get("timezone"))
+    add_budgets(made, Owner("all", {}), both | dict(everybody))
+    for section, taken in _TAKEN_SETTINGS.items():
+        made.left += [f"{section}.{key}" for key in as_dict(config.get(section)) if key not in taken]
+    made.left += [key for key in config if key != "model_list" and key not in _TAKEN_SETTINGS]
+
+
+def provider_named(name: str) -> str:
+    """LiteLLM's name of a provider as ours."""
+    return _PROVIDERS.get(name, name)
+
+
+def _add_model(made: Made, row: Any, where: str) -> None:
+    params = as_dict(as_dict(row).get("litellm_params"))
+    name, target = as_dict(row).get("model_name"), params.get("model")
+    if not isinstance(name, str) or not isinstance(target, str):
+        made.left.append(f"{where}: has no model_name, or no litellm_params.model")
+        return
+    prefix, slash, model = target.partition("/")
+    provider = str(params.get("custom_llm_provider") or (prefix if slash else ""))
+    model = model if slash and provider == prefix else target
+    provider = provider_named(provider) or next((p for start, p in _GUESSED if target.startswith(start)), "")
+    base = params.get("api_base") or params.get("base_url") or BASE_URLS.get(provider)
+    if not provider or not base:
+        made.left.append(f"{where}: {name}: {target}: no upstream is known for it; name its base_url")
+        return
+    upstream = _upstream(made, provider, _variable(base), _variable(params.get("api_key")))
+    models = made.config["models"]
+    entry: dict[str, Any] = {"upstream": upstream} | ({} if model == name else {"model": model})
+    if name not in models:
+        models[name] = entry
+    elif "*" in name:
+        made.left.append(f"{where}: {name}: is there already; a pattern has one upstream")
+    else:
+        other = next(f"{name}.{number}" for number in range(2, 10_000) if f"{name}.{number}" not in models)
+        models[other] = {"upstream": upstream, "model": model}
+        models[name]["fallbacks"] = [*models[name].get("fallbacks", ()), other]
+        made.left.append(f"{where}: {name}: is a fallback ({other}); calls are not spread over several upstreams")
+    made.left += [f"{where}: {name}: litellm_params.{key}" for key in params if key not in _TAKEN_PARAMS]
+    made.left += [f"{where}: {name}: {key}" for key in as_dict(row) if key not in ("model_name", "litellm_params")]
+
+
+def _upstream(made: Made, provider: str, base: Any, key: Any) -> str:
+    upstreams = made.config["upstreams"]
+    entry = {"provider": provider, "base_url": str(base)} | ({"api_key": str(key)} if key else {})
+    for number in range(1, 10_000):
+        name = provider if number == 1 else f"{provider}-{number}"
+        if upstreams.setdefault(name, entry) == entry:
+            break
+    return name
+
+
+def _variable(value: Any) -> Any:
+    """`os.environ/NAME` as we write it."""
+    match = _VARIABLE.match(value) if isinstance(value, str) else None
+    return f"${{{match[1]}}}" if match else value
+
+
+def _add_timezone(made: Made, name: Any) -> None:
+    if not name or name == "UTC":
+        return
+    try:
+        made.timezone = ZoneInfo(str(name)).key
+    except (KeyError, ValueError, OSError):
+        made.left.append(f"litellm_settings.timezone: {name!r} is no time zone; windows are those of UTC")

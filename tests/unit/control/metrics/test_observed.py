@@ -1,0 +1,47 @@
+"""A cost dealt out to its units: the short way and the long way say the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.control.metrics.observed import _dealt, deal
+
+AMOUNTS = st.one_of(
+    st.integers(0, 10**15).map(lambda nanousd: str(Decimal(nanousd) / 10**9)),
+    st.decimals(-100, 100, places=9).map(str),
+    st.decimals(0, 10, places=12).map(str),
+)
+LINES = st.lists(st.fixed_dictionaries({"unit": st.sampled_from("abc"), "cost_usd": AMOUNTS}), max_size=5)
+
+
+def by_unit(parts: Any) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for unit, nanousd in parts:
+        sums[unit] = sums.get(unit, 0) + nanousd
+    return {unit: nanousd for unit, nanousd in sums.items() if nanousd}
+
+
+@given(lines=LINES, off=st.sampled_from([0, 0, 0, 1, -7]))
+def test_the_short_way_gives_what_the_long_way_gives(lines: list[dict[str, str]], off: int) -> None:
+    total = int(sum((Decimal(line["cost_usd"]) for line in lines), Decimal()) * 10**9) + off
+    assert by_unit(deal(total, lines)) == by_unit(_dealt(total, lines, "settled"))
+    assert sum(by_unit(deal(total, lines)).values()) == total
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"unit": "a", "cost_usd": "NaN"}], [{"unit": "a", "cost_usd": "1e-7"}], [{"unit": "a"}], [{"cost_usd": "1"}], ["text"],
+        [{"unit": "a", "cost_usd": None}], [{"unit": "a", "cost_usd": 1}], [{"unit": "a", "cost_usd": "0.0000000001"}],
+        [{"unit": ["a"], "cost_usd": "0.0000001"}], [{"unit": "a", "cost_usd": "0.00000010_"}], [{"unit": "a", "cost_usd": ""}],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_odd_lines_lose_no_money(lines: Any) -> None:
+    assert sum(nanousd for _, nanousd in deal(100, lines)) == 100
+    assert by_unit(deal(100, lines)) == by_unit(_dealt(100, lines, "settled"))

@@ -1,0 +1,176 @@
+"""Calls that stand at their ceilings, settled by what the provider's invoice says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from typer.testing import CliRunner
+
+from proxy.cli.main import app
+from proxy.control.metrics.series import MetricState
+from proxy.ledger.audit.verify import verify
+from proxy.ledger.corrections import repricings
+from proxy.ledger.database import open_ledger
+from proxy.ledger.entries import Batch, Entry
+from proxy.ledger.instances import name_of
+from proxy.ledger.schema import budget_spend, metric_state
+from proxy.ledger.shipping import Positions, Shipper
+from proxy.reports.reconcile_answer import Reconciled, ReconcileQuestion, ReconcileShown, reconcile_answer
+from proxy.reports.spend import spend
+from tests.support.bought import with_row
+from tests.support.made_up import START, fill
+from tests.unit.reports.test_reconcile import BOOK, DAY_US, FILES, LATER, at_its_ceiling, gpt, openai
+
+COSTS = (FILES / "openai_costs.json").read_text()
+"""As `test_reconcile` has it: on the second day 200,000 input tokens more than ours, 0.25 USD; on the third 1.5 USD past us."""
+NANO = 1_000_000_000
+
+
+@pytest.fixture
+def ledger(database: str) -> Any:
+    engine = open_ledger(database)
+    yield engine
+    engine.dispose()
+
+
+def reconciled(engine: Engine, now_us: int = LATER, text: str = COSTS) -> Reconciled:
+    return reconcile_answer(engine, BOOK, ReconcileQuestion("openai", text), now_us)
+
+
+def shown(found: Reconciled) -> ReconcileShown:
+    assert isinstance(found.answer.shown, ReconcileShown)
+    return found.answer.shown
+
+
+def apply(engine: Engine, found: Reconciled) -> None:
+    ship(engine, list(found.corrections))
+
+
+def ship(engine: Engine, made: list[Entry]) -> None:
+    Shipper(engine, "i", MetricState.load(engine, "i")).ship(Batch(entries=made), Positions([], []))
+
+
+def counter(engine: Engine) -> int:
+    with engine.connect() as connection:
+        query = sa.select(sa.func.sum(budget_spend.c.amount)).where(budget_spend.c.budget == "company")
+        return int(connection.execute(query).scalar_one())
+
+
+def test_a_call_at_its_ceiling_costs_what_the_invoice_says(ledger: Engine, tmp_path: Path, database: str) -> None:
+    """A ceiling of 0.6 came to 0.25: everywhere 0.35 less."""
+    waiting = at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")
+    fill(ledger, [*openai(), waiting])
+
+    found = reconciled(ledger)
+    items = shown(found).settled
+    assert [(item.id, item.day, item.ceiling_usd, item.invoice_usd) for item in items] == [
+        (waiting.row.id, "2026-11-24", "0.6", "0.25")
+    ]
+    apply(ledger, found)
+
+    (total,) = spend(ledger, [], None, None)
+    (from_entries,) = spend(ledger, [], None, None, rolled=False)
+    assert (total.cost_nanousd, total.requests) == (7_150_000_000, 4)
+    assert total == from_entries
+    assert counter(ledger) == 7_150_000_000
+    with ledger.connect() as connection:
+        metric = sa.select(metric_state.c.value).where(metric_state.c.name == "cost_corrections_usd")
+        assert connection.execute(metric).scalar_one() == "-350000000"
+    assert verify(database, tmp_path).difference is None
+    assert [charges[0][1:] for _, charges in repricings(found.corrections)] == [["", 0, "usd", -350_000_000]]
+
+
+def test_a_second_run_changes_nothing(ledger: Engine, tmp_path: Path, database: str) -> None:
+    waiting = at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")
+    fill(ledger, [*openai(), waiting])
+    found = reconciled(ledger)
+    apply(ledger, found)
+    before = spend(ledger, ["model"], None, None), counter(ledger)
+
+    again = reconciled(ledger)
+    assert (shown(again).settled, shown(again).not_settled, again.corrections) == ([], [], [])
+    assert (shown(again).ours_usd, shown(again).unexplained_usd) == ("7.15", "0")
+    assert {cause.name for cause in shown(again).causes} == {"credits", "not through us"}
+    apply(ledger, found)  # written twice, or found by two at a time
+    settled = gpt(START + DAY_US)
+    ship(ledger, [with_row(settled, id=waiting.row.id)])  # what really happened comes after all
+
+    assert (spend(ledger, ["model"], None, None), counter(ledger)) == before
+    assert verify(database, tmp_path).difference is None
+
+
+def test_a_call_that_comes_to_light_later_is_settled_by_itself(ledger: Engine) -> None:
+    """Of 0.25 USD that the invoice has more, the first was taken for all; nothing is left for another."""
+    fill(ledger, [*openai(), at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
+    apply(ledger, reconciled(ledger))
+    fill(ledger, [at_its_ceiling(START + DAY_US + 1, "0.4", "openai", "gpt-5")])
+
+    found = reconciled(ledger)
+    assert [(item.ceiling_usd, item.invoice_usd) for item in shown(found).settled] == [("0.4", "0")]
+    apply(ledger, found)
+    assert shown(reconciled(ledger)).unexplained_usd == "0"
+
+
+def test_several_share_by_their_ceilings(ledger: Engine) -> None:
+    fill(
+        ledger, [*openai(), *[at_its_ceiling(START + DAY_US, usd, "openai", "gpt-5") for usd in ("0.6", "0.3", "0.1")]]
+    )
+
+    found = reconciled(ledger)
+
+    assert sorted((item.ceiling_usd, item.invoice_usd) for item in shown(found).settled) == [
+        ("0.1", "0.025"), ("0.3", "0.075"), ("0.6", "0.15"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("day", "now_us", "why"),
+    [
+        (2, LATER, "calls of their day and model went past us, or are on another day"),
+        (1, START + 2 * DAY_US - 1, "the invoice does not have their whole day"),
+    ],
+)
+def test_what_is_in_doubt_stays_at_its_ceiling(ledger: Engine, day: int, now_us: int, why: str) -> None:
+    fill(ledger, [*openai(), at_its_ceiling(START + day * DAY_US, "0.6", "openai", "gpt-5")])
+
+    found = reconciled(ledger, now_us)
+
+    assert ([(left.why, left.entries) for left in shown(found).not_settled], found.corrections) == ([(why, 1)], [])
+
+
+def test_a_difference_that_nothing_explains_settles_nothing(ledger: Engine) -> None:
+    """Our own calls of that day cost more than the invoice has: the ceiling is not all that is wrong."""
+    usual = gpt(START + DAY_US)
+    dear = with_row(usual, cost_nanousd=(usual.row.cost_nanousd or 0) + NANO, cost_lines="[]")
+    fill(ledger, [openai()[0], dear, openai()[2], at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
+
+    found = reconciled(ledger)
+
+    assert [left.why for left in shown(found).not_settled] == ["their day and model differ by more than is explained"]
+    assert found.corrections == []
+
+
+def test_the_command_line_applies_once(tmp_path: Path) -> None:
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    fill(engine, [*openai(), at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")], instance=name_of(data))
+    config = tmp_path / "taximeter.yaml"
+    config.write_text(json.dumps({"ledger": str(engine.url), "data_dir": str(data)}))
+    file = tmp_path / "costs.json"
+    file.write_text(COSTS)
+    asking = ["report", "reconcile", "openai", str(file), "--config", str(config), "--format", "json"]
+
+    first, done, after = (
+        json.loads(CliRunner().invoke(app, [*asking, *more]).stdout) for more in ([], ["--apply"], ["--apply"])
+    )
+
+    assert (len(first["settled"]), first["applied"]) == (1, False)
+    assert (done["settled"], done["applied"]) == (first["settled"], True)
+    assert (after["settled"], after["ours_usd"]) == ([], "7.15")
+    engine.dispose()
