@@ -109,6 +109,11 @@ def _thoughts_at_openrouter(call: Call) -> int:
     return most if type(most) is int and call.output_caps and most > max(call.output_caps) else 0
 
 
+def ignores_cap(call: Call, route: Route) -> bool:
+    """Whether the output cap of a call is none where it goes: Ollama takes 0 for "as much as it likes" (0.33, run)."""
+    return call.output_caps == (0,) and route.provider == "ollama" and call.dialect == "openai.completions"
+
+
 def name_cap(call: Call, provider: str) -> dict[str, Any]:
     """Fields that say the output cap under the name that this provider knows, where the client chose one that it ignores."""
     if call.dialect == "openai.chat" and provider not in _KNOWS_COMPLETION_TOKENS:
