@@ -20,8 +20,8 @@ _MOST_SEARCHES = 10  # by a model that looks for itself as often as it likes
 # do not name it.
 _KNOWS_COMPLETION_TOKENS = frozenset({"openai", "azure", "groq", "cerebras", "xai", "openrouter", "vllm", "sglang"})
 
-# docs.x.ai, reasoning: "reasoning tokens … counted separately", and no field caps them, so that the model's own limit is what bounds
-# them; help.aliyun.com/zh/model-studio/deep-thinking:
+# docs.x.ai, reasoning: "reasoning tokens … counted separately", and no field caps them, so that only the model's own limit
+# bounds them; help.aliyun.com/zh/model-studio/deep-thinking:
 # "thinking_budget" caps them and `max_tokens` does not; docs.perplexity.ai, pricing: three things.
 _THINKS_BESIDE = frozenset({"xai", "dashscope", "perplexity"})
 _NO_THOUGHT = {
