@@ -16,7 +16,7 @@ from pricing.units import UNITS
 from pricing.values import NOTHING, Constant, Value, frozen
 from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
 from proxy.ceilings.costly import unbounded_by
-from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of
+from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of, ignores_cap
 from proxy.types import Call, Route
 
 # Chat templates put a handful of tokens round each message (OpenAI: 3 or 4), and a hidden preamble before the first:
@@ -135,7 +135,7 @@ def estimate(
         inject = False
         if route.cap_trust == "ignored":
             most_output = _needed(context, call, route, "its output caps are not trusted")
-        elif call.output_caps:
+        elif call.output_caps and not ignores_cap(call, route):
             most_output = max(call.output_caps)
         else:
             inject = model_output is None
