@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from pricing.media.bounds import most
 from pricing.units import UNITS
+from pricing.values import NOTHING, Constant, Value, frozen
 from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
 from proxy.ceilings.costly import unbounded_by
-from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of
+from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of, ignores_cap
 from proxy.types import Call, Route
 
 # Chat templates put a handful of tokens round each message (OpenAI: 3 or 4), and a hidden preamble before the first:
@@ -47,11 +47,12 @@ _DEFAULT_OUTPUT_TOKENS = 16_384
 
 
 _FOR_AN_HOUR = re.compile(rb'"1h"')  # `in` takes nearly twice as long for this one where it is not there
-_NOTHING: Mapping[str, int] = {}
-_FEES: Mapping[str, int] = {"request": 1}  # some are billed for each call
+_NOTHING: Mapping[str, int] = NOTHING
+_FEES: Mapping[str, int] = Constant(request=1)  # some are billed for each call
 
 
-class Ceiling(NamedTuple):
+@frozen
+class Ceiling(Value):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
     output_tokens: of one sequence, which a cap holds. aside: of one sequence, output that no cap holds. inject: the cap is
@@ -135,7 +136,7 @@ def estimate(
         inject = False
         if route.cap_trust == "ignored":
             most_output = _needed(context, call, route, "its output caps are not trusted")
-        elif call.output_caps:
+        elif call.output_caps and not ignores_cap(call, route):
             most_output = max(call.output_caps)
         else:
             inject = model_output is None

@@ -108,20 +108,24 @@ class Client:
         if stated.isdigit() and int(stated) > limit:
             raise too_large(limit)
         chunks: list[bytes] = []
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise HungUp
-            chunk = message.get("body", b"")
+        more = True
+        while more:
+            chunk = direct.body(self._cycle) if self._cycle is not None else None
+            if chunk is not None:
+                more = False
+            else:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise HungUp
+                chunk, more = message.get("body", b""), message.get("more_body", False)
             self._hold(len(chunk))
             if self.held_bytes > limit:
                 raise too_large(limit)
-            if not message.get("more_body", False):
-                body = b"".join([*chunks, chunk]) if chunks else chunk
-                if weight := parsed_bytes(body):
-                    self._hold(weight)  # a dense one takes many times its bytes once it is parsed
-                return body
             chunks.append(chunk)
+        body = b"".join(chunks)
+        if weight := parsed_bytes(body):
+            self._hold(weight)  # a dense one takes many times its bytes once it is parsed
+        return body
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""

@@ -168,7 +168,8 @@ def _prices(
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
-    if call.sequences > 1 and call.output_caps != (0,) and route.provider in (*LLAMA_CPP, "local"):
+    writes = call.dialect != "openai.embeddings"
+    if call.sequences > 1 and writes and route.provider in (*LLAMA_CPP, "local"):
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 

@@ -8,7 +8,7 @@ again; where they were charged at the ceiling, a correction of the difference is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -20,13 +20,15 @@ from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.row import Row
-from proxy.ledger.schema import budget_spend, entries, metric_state, spool_positions
+from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
 from proxy.spool import records
+from proxy.times import now_us
 
 log = logging.getLogger("taximeter.recorder")
 
@@ -149,6 +151,7 @@ class Shipper:
             self._rolling.add(connection, [entry.row for entry in inserted])
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
+            note(connection, _to_export(inserted), now_us())
             self._in_doubt = inserted
         self._in_doubt = None
         self._number += 1
@@ -322,6 +325,11 @@ class Shipper:
             connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(positions.finished)))
         if positions.rows:
             connection.execute(self._set_position, positions.rows)
+
+
+def _to_export(inserted: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """What is in no sum (running, void) is not exported."""
+    return ((entry.row.id, ENTRY) for entry in inserted if entry.row.status not in NOT_COUNTED)
 
 
 def _recheck_s(entry: Entry) -> float | None:
