@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from pricing.values import Value, frozen
 from proxy.types import Identity
 
 _MAX_DEPTH = 16
 _MAX_SESSIONS = 200_000
 
 
-class Node(NamedTuple):
+@frozen
+class Node(Value):
     """A session's place: its name here, its tree's root, its parent, and how deep it lies (a root: 1)."""
 
     session_id: str
