@@ -33,6 +33,10 @@ class Latest(Generic[K, V]):
         if len(table) > self._most:
             table.popitem(last=False)
 
+    def touch(self, key: K) -> None:
+        """Make an entry that is there the latest."""
+        self._table.move_to_end(key)
+
     def pop(self, key: K) -> V | None:
         return self._table.pop(key, None)
 
