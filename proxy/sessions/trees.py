@@ -7,8 +7,8 @@ can spend, or see, another team's. Where nothing is found, a call is a session o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from pricing.values import Value, frozen
 from proxy.latest import Latest
 from proxy.types import Identity
 
@@ -16,7 +16,8 @@ _MAX_DEPTH = 16
 _MAX_SESSIONS = 200_000
 
 
-class Node(NamedTuple):
+@frozen
+class Node(Value):
     """A session's place: its name here, its tree's root, its parent, and how deep it lies (a root: 1)."""
 
     session_id: str

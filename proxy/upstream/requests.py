@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from proxy.upstream.destinations import Destination
 from proxy.upstream.pool import encode_head
 
-_FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
+FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
 
 
 def request_head(
@@ -24,8 +24,8 @@ def request_head(
     """family_headers: sent unless the client sends its own. content_type: where the body is no JSON. body_bytes None:
     it comes in chunks."""
     passed = {**family_headers, b"x-client-request-id": attempt_id.encode()}
-    if not _FORWARDED_HEADERS.isdisjoint(client_headers):
-        passed |= {name: client_headers[name] for name in sorted(_FORWARDED_HEADERS) if name in client_headers}
+    if not FORWARDED_HEADERS.isdisjoint(client_headers):
+        passed |= {name: client_headers[name] for name in sorted(FORWARDED_HEADERS) if name in client_headers}
     fixed = destination.fixed
     if content_type is not None:
         fixed = fixed.replace(b"content-type: application/json", b"content-type: " + content_type, 1)
