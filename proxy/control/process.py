@@ -28,12 +28,14 @@ from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
+from proxy.control.labels import add_up_labels
 from proxy.control.metrics.series import MetricState
+from proxy.control.old_entries import delete_old
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
-from proxy.control.upkeep import add_up_labels, delete_old
 from proxy.downstream.connection import Limits, check_times, connection_class
+from proxy.exports.running import Exports
 from proxy.ledger import instances, jobs, keys, raises
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
@@ -123,13 +125,12 @@ class _Control:
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
-            engine = self._engine
             for work in (
                 self._look_after(server),
                 self._poll_keys(),
+                delete_old(self._engine, lambda: self.config),
+                add_up_labels(self._engine, lambda: self.config, lambda: self._known_keys),
                 self._seed_when_reloaded(),
-                delete_old(engine, lambda: self.config),
-                add_up_labels(engine, lambda: self.config, lambda: self._known_keys),
             ):
                 ending.callback(tasks.create_task(work).cancel)
             ending.callback(tasks.create_task(self._plans.watch()).cancel)
@@ -185,7 +186,11 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
+        """The alerts' thread, the exports', the capacities', and the recorder's, which ends once everything in the spool is
+        shipped."""
+        exports = Exports(self._engine, self._instance, lambda: self.config.exports)
+        exports.start()
+        ending.push_async_callback(asyncio.to_thread, exports.stop)
         self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder, self._data_dir)
         self._keeper.start()
         ending.push_async_callback(asyncio.to_thread, self._keeper.stop)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from proxy.config.model import Config
-from proxy.control.upkeep import label_names
+from proxy.control.labels import label_names
 from proxy.ledger import label_days
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger

@@ -1,4 +1,4 @@
-"""What the ledger needs now and then: old entries deleted, days that are over added up by label."""
+"""Days that are over, added up by the labels that the configuration names (`ledger/label_days.py`)."""
 
 from __future__ import annotations
 
@@ -13,29 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
 from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
-from proxy.ledger.retention import delete_some
-from proxy.ledger.stored import forget_stored
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")
 
 _LOOK_AGAIN_S = 60.0
-_BETWEEN_DELETIONS_S = 0.05
 _BETWEEN_DAYS_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
-
-
-async def delete_old(engine: Engine, config: Callable[[], Config]) -> None:
-    """Entries older than they are to be kept, some at a time, so that the recorder never waits for long."""
-    while True:
-        deleted, now = 0, now_us()
-        try:
-            await asyncio.to_thread(forget_stored, engine, now)
-            if days := config().ledger_retention_days:
-                deleted = await asyncio.to_thread(delete_some, engine, days, now)
-        except SQLAlchemyError as error:
-            log.warning("old entries are still there: %s", type(error).__name__)
-        await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_AGAIN_S)
 
 
 async def add_up_labels(

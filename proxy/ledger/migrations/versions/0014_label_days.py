@@ -4,8 +4,8 @@ from alembic import op
 
 from proxy.ledger.schema import label_days, spend_label_days
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:
