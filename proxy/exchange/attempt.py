@@ -75,7 +75,8 @@ class Attempt:
 
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
     takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
-    were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on without.
+    were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on
+    without.
     """
 
     exchange: Exchange
