@@ -34,7 +34,7 @@ def test_what_a_status_means(statuses: list[int], wanted: str) -> None:
 
 
 def test_what_is_said_is_a_line_and_bounded() -> None:
-    with pytest.raises(Refusal, match="h answers 400: what .is") as refusal:
+    with pytest.raises(Refusal, match=r"h answers 400: what .is") as refusal:
         check(answer(400, b"what\n\x1bis " + b"wrong " * 1000), "h")
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 300
