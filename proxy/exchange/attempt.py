@@ -113,7 +113,7 @@ class Attempt:
     def intent_record(self) -> records.Intent:
         call, plan, route = self.call, self.plan, self.route
         identity, attribution = self.exchange.identity, self.exchange.attribution
-        return {
+        record: records.Intent = {
             "t": "intent",
             "id": plan.id,
             "request_id": self.exchange.request_id,
@@ -145,6 +145,7 @@ class Attempt:
             "budgets": self._amounts([claim.amount for _, claim in self.claims]),
             "price_version": self.exchange.configured.book.version,
         }
+        return records.traced(record, attribution.traceparent)
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
