@@ -116,7 +116,7 @@ class Book:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
         total = _ZERO
         for line in lines:
-            total += line[4]
+            total += line.cost_usd
         return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )

@@ -65,12 +65,12 @@ def count_prompt(request: Mapping[str, Any], model: str) -> int:
         texts.append(request["input"])
     images: list[Image] = []
     overhead = PRIMING if any(isinstance(message, dict) for message in messages) else 0
+    overhead += sum(_ids_in(prompt) for prompt in (_list(request.get("prompt")), *_list(request.get("prompt"))))
     for message in messages:
         if isinstance(message, dict):
             overhead += PER_MESSAGE + (PER_NAME if message.get("name") else 0)
         else:  # what is embedded: texts, ids of tokens, lists of those
-            ids = message if isinstance(message, list) else [message]
-            overhead += sum(isinstance(one, int) for one in ids)
+            overhead += _ids_in(message if isinstance(message, list) else [message])
         texts += _strings(message)
         images += find_images(message)
     tools = [tool for tool in _list(request.get("tools")) if isinstance(tool, dict)]
@@ -80,6 +80,11 @@ def count_prompt(request: Mapping[str, Any], model: str) -> int:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _ids_in(value: object) -> int:
+    """How many ids of tokens a list has."""
+    return sum(type(one) is int for one in _list(value))
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -82,6 +82,8 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
     # learn.microsoft.com/azure/ai-foundry/openai/concepts/model-router: a fee, and the price of whichever model it chooses
     (frozenset({"azure"}), re.compile(r"model[-_]router"), "it answers with other models, at their prices"),
+    # docs.x.ai/developers/model-capabilities/text/multi-agent: 4 or 16 agents, each billed
+    (frozenset({"xai", "openrouter"}), re.compile(r"grok.*multi-agent"), "each of its agents is billed"),
     (frozenset({"groq"}), re.compile(r"compound"), "each tool and model that it uses is billed"),
 )  # fmt: skip
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)

@@ -20,13 +20,17 @@ _MOST_SEARCHES = 10  # by a model that looks for itself as often as it likes
 # do not name it.
 _KNOWS_COMPLETION_TOKENS = frozenset({"openai", "azure", "groq", "cerebras", "xai", "openrouter", "vllm", "sglang"})
 
-# docs.x.ai, reasoning: "reasoning tokens … counted separately"; help.aliyun.com/zh/model-studio/deep-thinking:
+# docs.x.ai, reasoning: "reasoning tokens … counted separately", and no field caps them, so that only the model's own limit
+# bounds them; help.aliyun.com/zh/model-studio/deep-thinking:
 # "thinking_budget" caps them and `max_tokens` does not; docs.perplexity.ai, pricing: three things.
 _THINKS_BESIDE = frozenset({"xai", "dashscope", "perplexity"})
 _NO_THOUGHT = {
     "xai": re.compile(r"grok-(?:[12]|3(?!-mini)|beta|vision)|non-reasoning"),
     "perplexity": re.compile(r"sonar(?:-pro)?\Z|r1-1776\Z"),
 }
+# Whose thoughts an effort of "none" turns off: all others of xAI's think whatever is asked, or refuse the field
+# (docs.x.ai/developers/model-capabilities/text/reasoning, effort levels, 2026-08).
+_CAN_BE_QUIET = {"xai": re.compile(r"grok-4\.3(?![0-9])")}
 # Models of Alibaba's whose thinking is off unless it is asked for (help.aliyun.com/zh/model-studio/deep-thinking).
 _QUIET_QWEN = re.compile(
     r"qwen-(?:plus|turbo|max|flash|long|vl|coder|mt)|qwen(?:1|2)|qwen3-(?:max|coder|vl)|instruct|embedding"
@@ -73,7 +77,12 @@ def habits_of(call: Call, route: Route) -> Habits:
     if provider == "dashscope":
         thinks, budget = _thinks_at_dashscope(call.body, model)
         return Habits(thinks_beside=thinks, thinking_cap=budget)
-    return Habits(thinks_beside=_NO_THOUGHT[provider].search(model) is None)
+    quiet = _NO_THOUGHT[provider].search(model) is not None or (
+        call.body.get("reasoning_effort") == "none"
+        and (asked := _CAN_BE_QUIET.get(provider)) is not None
+        and asked.search(model) is not None
+    )
+    return Habits(thinks_beside=not quiet)
 
 
 def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int | None]:
@@ -98,6 +107,11 @@ def _thoughts_at_openrouter(call: Call) -> int:
     reasoning = call.body.get("reasoning")
     most = reasoning.get("max_tokens") if isinstance(reasoning, dict) else None
     return most if type(most) is int and call.output_caps and most > max(call.output_caps) else 0
+
+
+def ignores_cap(call: Call, route: Route) -> bool:
+    """Whether the output cap of a call is none where it goes: Ollama takes 0 for "as much as it likes" (0.33, run)."""
+    return call.output_caps == (0,) and route.provider == "ollama" and call.dialect == "openai.completions"
 
 
 def name_cap(call: Call, provider: str) -> dict[str, Any]:

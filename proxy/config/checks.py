@@ -6,7 +6,6 @@ Form is `model.py`'s matter (pydantic); here is what one row has to do with anot
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from pydantic import ValidationError
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
 from proxy.config.capacity import check_capacity
+from proxy.config.exports import check_exports
+from proxy.config.fields import HEADER_NAME, fits_a_header
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
@@ -89,6 +90,13 @@ def _open_secrets(config: Config) -> list[str]:
         for name, upstream in config.upstreams.items()
         for path, url in _urls(upstream)
         if upstream.api_key and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
+    ] + [
+        f"exports[{index}].url sends its credentials unencrypted to {urlsplit(row.url).hostname}; use https"
+        for index, row in enumerate(config.exports)
+        if (row.api_key or row.headers)
+        and row.url
+        and row.url.startswith("http://")
+        and not is_loopback(urlsplit(row.url).hostname or "")
     ]
 
 
@@ -101,6 +109,7 @@ class _Rows:
     keys: tuple[int, ...]
     budgets: tuple[int, ...]
     capacity: tuple[int, ...]
+    exports: tuple[int, ...]
 
     @classmethod
     def all_of(cls, tree: Mapping[str, Any], left_out: frozenset[tuple[str, Any]] = frozenset()) -> _Rows:
@@ -113,7 +122,8 @@ class _Rows:
             count = len(rows) if isinstance(rows, list) else 0
             return tuple(index for index in range(count) if (section, index) not in left_out)
 
-        return cls(names("upstreams"), names("models"), indices("keys"), indices("budgets"), indices("capacity"))
+        lists = [indices(section) for section in ("keys", "budgets", "capacity", "exports")]
+        return cls(names("upstreams"), names("models"), *lists)
 
 
 def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str | int]]) -> list[Problem]:
@@ -128,7 +138,7 @@ def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str |
             rest[section] = value
         elif section in ("upstreams", "models") and isinstance(value, dict):
             rest[section] = {name: row for name, row in value.items() if name not in bad}
-        elif section in ("keys", "budgets", "capacity") and isinstance(value, list):
+        elif section in ("keys", "budgets", "capacity", "exports") and isinstance(value, list):
             rest[section] = [row for index, row in enumerate(value) if index not in bad]
     try:
         config = Config.model_validate(rest)
@@ -164,6 +174,7 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *_check_budgets(config.budgets, rows.budgets),
         *check_capacity(config.capacity, rows.capacity, rows.upstreams),
         *_check_plans(config.plans),
+        *check_exports(config.exports, rows.exports),
         *_check_places(config),
     ]
 
@@ -188,7 +199,6 @@ def _check_server(config: Config) -> list[Problem]:
     return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
 
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # what a header's name may be (RFC 9110, 5.6.2)
 _OURS = frozenset({
     "content-length", "transfer-encoding", "connection", "host", "upgrade", "te", "trailer", "expect", "keep-alive",
     "accept-encoding",
@@ -205,10 +215,10 @@ def _check_upstreams(config: Config) -> list[Problem]:
         problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
         if upstream.dialect and upstream.dialects:
             problems.append(Problem(f"{here}.dialect", "is short for dialects; give one of the two"))
-        if upstream.api_key and not _fits_a_header(upstream.api_key):
+        if upstream.api_key and not fits_a_header(upstream.api_key):
             problems.append(Problem(f"{here}.api_key", "has characters that no header takes (a line break, perhaps)"))
         for header, value in upstream.headers.items():
-            if not _TOKEN.match(header) or not _fits_a_header(value):
+            if not HEADER_NAME.match(header) or not fits_a_header(value):
                 problems.append(Problem(f"{here}.headers.{header}", "is not a valid header"))
             elif header.lower() in _OURS:
                 problems.append(Problem(f"{here}.headers.{header}", "is the proxy's own to set"))
@@ -231,11 +241,6 @@ def _wrong_with_url(url: str) -> str | None:
         return message
     fits = parts.scheme in ("http", "https") and parts.hostname
     return None if fits and not (parts.query or parts.fragment or parts.username) else message
-
-
-def _fits_a_header(value: str) -> bool:
-    """Visible characters and blanks within: what is sent as it stands, and read as one line."""
-    return value.isprintable() and value == value.strip() and all(ord(character) < 256 for character in value)
 
 
 def _check_models(config: Config, rows: _Rows) -> list[Problem]:

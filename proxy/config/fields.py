@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -57,5 +58,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
+
+
+def fits_a_header(value: str) -> bool:
+    """Visible characters and blanks within: what is sent as it stands, and read as one line."""
+    return value.isprintable() and value == value.strip() and all(ord(character) < 256 for character in value)
+
 
 SECTION = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
+from proxy.config.exports import Export
 from proxy.config.fields import SECTION, Names, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
 from proxy.config.plans import Plan
 from proxy.config.server import Server
@@ -301,6 +302,8 @@ class Config(_Section):
     """Limits of every session."""
     capacity: tuple[Capacity, ...] = ()
     """Machines of one's own, which cost by the hour whatever they do: what each call had of that is beside its price."""
+    exports: tuple[Export, ...] = ()
+    """Where the ledger's entries go besides: billing systems, files. At least once each, with an id that stays the same."""
     session_guess: Literal["show", "enforce"] = "show"
     """Whether a session that is only guessed from the conversation counts in budgets and guards (`enforce`) or is only
     shown (`show`).

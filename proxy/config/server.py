@@ -64,5 +64,7 @@ class Server(BaseModel):
     """
     keepalive_comment_s: Seconds = 0
     """A stream whose upstream is silent for so long gets an SSE comment, so that nothing on the way closes it; 0: never."""
+    realtime_idle_s: Seconds = 900
+    """A spoken session (`/v1/realtime`, Gemini's Live) in which neither side says anything for so long is closed."""
     session_quiet_s: PositiveInt = 900
     """A session's metrics are taken when it has made no call for so long."""

@@ -29,10 +29,12 @@ from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
+from proxy.control.old_entries import delete_old
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
+from proxy.exports.running import Exports
 from proxy.ledger import instances, jobs, keys, raises
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
@@ -40,15 +42,13 @@ from proxy.ledger.database import open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.retention import delete_some
-from proxy.ledger.stored import forget_stored
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
 from proxy.spool.kept import Kept
-from proxy.times import now_s, now_us
+from proxy.times import now_s
 
 if TYPE_CHECKING:
     from proxy.control.pages.live import Live
@@ -62,8 +62,6 @@ _MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
 _POLL_PLANES_S = 0.005
-_LOOK_FOR_OLD_S = 60.0
-_BETWEEN_DELETIONS_S = 0.05
 _FIRST_KEY = "first"
 
 
@@ -126,7 +124,12 @@ class _Control:
             server = await asyncio.to_thread(self._api_server, self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
-            for work in (self._look_after(server), self._poll_keys(), self._delete_old(), self._seed_when_reloaded()):
+            for work in (
+                self._look_after(server),
+                self._poll_keys(),
+                delete_old(self._engine, lambda: self.config),
+                self._seed_when_reloaded(),
+            ):
                 ending.callback(tasks.create_task(work).cancel)
             ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
@@ -181,7 +184,11 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, the capacities', and the recorder's, which ends once everything in the spool is shipped."""
+        """The alerts' thread, the exports', the capacities', and the recorder's, which ends once everything in the spool is
+        shipped."""
+        exports = Exports(self._engine, self._instance, lambda: self.config.exports)
+        exports.start()
+        ending.push_async_callback(asyncio.to_thread, exports.stop)
         self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder, self._data_dir)
         self._keeper.start()
         ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
@@ -311,18 +318,6 @@ class _Control:
         while True:
             await asyncio.sleep(_POLL_KEYS_S)
             await self._refresh()
-
-    async def _delete_old(self) -> None:
-        """Entries older than they are to be kept, some at a time, so that the recorder never waits for long."""
-        while True:
-            deleted, now = 0, now_us()
-            try:
-                await asyncio.to_thread(forget_stored, self._engine, now)
-                if days := self.config.ledger_retention_days:
-                    deleted = await asyncio.to_thread(delete_some, self._engine, days, now)
-            except SQLAlchemyError as error:
-                log.warning("old entries are still there: %s", type(error).__name__)
-            await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
     async def _refresh(self) -> None:
         try:

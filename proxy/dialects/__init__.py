@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from proxy.dialects import anthropic, fields, gemini, media, openai, responses, scoring, streams
-from proxy.dialects.family import Family
+from proxy.dialects.family import Family as Family
 from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
 from proxy.dialects.vendors import VENDORS

@@ -132,18 +132,24 @@ def parse_embeddings(raw: bytes) -> Call:
 
 
 def _prompts(body: dict[str, Any], name: str) -> int:
-    """How many prompts a `prompt` or `input` holds: a string or a list of tokens is one, else one for each item."""
+    """How many prompts a `prompt` or `input` holds: a string or a list of tokens is one, else one for each item.
+
+    Nothing else passes: servers that take mixed or deeper lists make one prompt of them, or several.
+    """
     value = body.get(name)
-    if isinstance(value, str):
+    if isinstance(value, str) or _are_tokens(value):
         return 1
-    if isinstance(value, list) and len(value) >= 1:
-        if type(value[0]) is int:
-            return 1
-        if len(value) <= _MAX_PROMPTS and all(isinstance(item, str | list) for item in value):
+    if isinstance(value, list) and 0 < len(value) <= _MAX_PROMPTS:
+        kinds = {*map(type, value)}
+        if kinds == {str} or (kinds == {list} and all(map(_are_tokens, value))):
             return len(value)
     raise invalid_request(
         f"`{name}` must be a string, a list of tokens, or a list of at most {_MAX_PROMPTS} of them.", name
     )
+
+
+def _are_tokens(value: object) -> bool:
+    return isinstance(value, list) and {*map(type, value)} == {int}
 
 
 def _ask_for_usage(body: dict[str, Any]) -> bool:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from pricing.values import Value, frozen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -35,7 +36,8 @@ _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of diale
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
-class Plan(NamedTuple):
+@frozen
+class Plan(Value):
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
@@ -321,6 +323,15 @@ class Attempt:
             self.exchange.plane.spool.append_end(orjson.dumps(record))
             if self.claims:
                 await store.release(self.id)
+
+    async def unused(self) -> None:
+        """Of a session that is over, or needs another: no turn used it, and there is no entry."""
+        if not self.closed:
+            self.closed = True
+            record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
+            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            if self.claims:
+                await self.exchange.plane.store.release(self.id)
 
     async def settle(self, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""

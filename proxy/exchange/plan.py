@@ -45,7 +45,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     call = _in_priced_units(exchange, call, route, int(began_s))
-    another = partial(_another, exchange, route)
+    another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
@@ -180,11 +180,12 @@ def _prices(
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
-    if call.sequences > 1 and call.output_caps != (0,) and route.provider in (*LLAMA_CPP, "local"):
+    writes = call.dialect != "openai.embeddings"
+    if call.sequences > 1 and writes and route.provider in (*LLAMA_CPP, "local"):
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
-def _another(exchange: Exchange, route: Route, model: str) -> str:
+def other_model(exchange: Exchange, route: Route, model: str) -> str:
     """The provider's name of a model that a call names beside its own. Raises `Refused` where the caller may not use it."""
     configured = exchange.configured
     other = configured.router.route(model, exchange.identity)

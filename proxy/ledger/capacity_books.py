@@ -24,10 +24,12 @@ from proxy.capacity.split import Shared, Span
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
 from proxy.ledger.database import writing
+from proxy.ledger.export_log import CAPACITY, note
 from proxy.ledger.rolling import Rolling, counted
 from proxy.ledger.rollups import Counted
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life, lives, observed
+from proxy.times import now_us
 
 MINUTES_AT_ONCE = 240
 _LOOK_UP = 500
@@ -236,7 +238,7 @@ def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcom
     for one in outcome.lates:
         _write_late(connection, books.name, one)
         totals["late"] = totals.get("late", 0) + one.nanousd
-    _write_parts(connection, engine, books.name, outcome)
+    shared = _write_parts(connection, engine, books.name, outcome)
     c = capacities.c
     values = {
         "closed_until": outcome.until,
@@ -246,6 +248,7 @@ def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcom
     connection.execute(sa.update(capacities).where(c.name == books.name).values(**values))
     s = capacity_samples.c
     connection.execute(sa.delete(capacity_samples).where(s.capacity == books.name, s.minute_at < outcome.until))
+    note(connection, [(entry_id, CAPACITY) for entry_id in shared], now_us())
 
 
 def add_totals(totals: dict[str, Any], closed: Closed, elsewhere: Prices | None) -> None:
@@ -320,8 +323,8 @@ def _write_late(connection: Connection, capacity: str, one: LateInMinute) -> Non
     )
 
 
-def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome: Outcome) -> None:
-    """Each finished call gets its share, once; of calls of several minutes, what each had is kept."""
+def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome: Outcome) -> list[str]:
+    """Each finished call gets its share, once (their ids); of calls of several minutes, what each had is kept."""
     several, shares = [], []
     rolled: list[Counted] = []
     for call in outcome.calls:
@@ -351,6 +354,7 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
             shares,
         )
         Rolling(engine.dialect).add(connection, rolled)
+    return [entry_id for *_, entry_id in shares]
 
 
 _NO_TOKENS = dict.fromkeys(TOKEN_COLUMNS.values(), 0)

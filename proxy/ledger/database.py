@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from proxy.config.ledger_url import parse_postgres
-from proxy.ledger import capacity_schema  # noqa: F401 - its tables
+from proxy.ledger import capacity_schema, export_schema  # noqa: F401 - their tables
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
@@ -63,7 +63,9 @@ def _parsed(url: str) -> URL:
 
 
 def why_not_opened(error: Exception, url: str) -> str:
-    """What the driver says, in a line, without the password."""
+    """What the driver says, in a line, without the password; of a file that cannot be made, which."""
+    if isinstance(error, OSError) and url.startswith("sqlite"):
+        return f"{make_url(url).database}: {error.strerror}"
     text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
     password = parse_postgres(url).password if url.startswith("postgres") else None
     return text.replace(password, "***") if password else text

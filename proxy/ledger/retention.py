@@ -2,6 +2,7 @@
 
 Whole days go (UTC). Where the entries that are kept begin is noted before the first one goes, so that reports and the audit
 know it; what deleted entries had added to the budgets' counters is added up, so that the audit can still tell a right one.
+What waits to be exported stays until every sink has got it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from proxy.ledger.capacity_books import shares_of_deleted
 from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import budget_amounts
+from proxy.ledger.export_schema import export_log
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention
 from proxy.ledger.shipping import upsert
@@ -29,7 +31,8 @@ def delete_some(engine: Engine, keep_days: int, now_us: int, at_once: int = AT_O
     with writing(engine).begin() as connection:
         _note(connection, before)
         since_at = horizon(connection)
-        oldest = sa.select(entries.c.id).where(entries.c.started_at < since_at).order_by(entries.c.started_at)
+        waits = sa.exists().where(export_log.c.entry_id == entries.c.id)  # for a sink that has not got it
+        oldest = sa.select(entries.c.id).where(entries.c.started_at < since_at, ~waits).order_by(entries.c.started_at)
         gone = sa.delete(entries).where(entries.c.id.in_(oldest.limit(at_once)))
         rows = connection.execute(gone.returning(entries.c.id, entries.c.budgets)).mappings().all()
         names = ("budget", "group", "window_start", "measure")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from proxy.upstream.destinations import Destination
 from proxy.upstream.pool import encode_head
 
-_FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
+FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
 _LENGTHS_PASSED = range(1, 1025)
 
 
@@ -27,8 +27,8 @@ def request_head(
     where their values are short. content_type: where the body is no JSON. body_bytes None:
     it comes in chunks."""
     passed = {**family_headers, b"x-client-request-id": attempt_id.encode()}
-    if not _FORWARDED_HEADERS.isdisjoint(client_headers):
-        passed |= {name: client_headers[name] for name in sorted(_FORWARDED_HEADERS) if name in client_headers}
+    if not FORWARDED_HEADERS.isdisjoint(client_headers):
+        passed |= {name: client_headers[name] for name in sorted(FORWARDED_HEADERS) if name in client_headers}
     for name in passed_too:
         if len(value := client_headers.get(name, b"")) in _LENGTHS_PASSED:
             passed[name] = value

@@ -134,7 +134,7 @@ class House:
         chat: bool = True,
         line: Line | None = None,
         raw: bytes | None = None,
-        query: bytes = b"",
+        query_string: bytes = b"",
         **fields: Any,
     ) -> Told:
         self.answers.append(answer if answer is not None else whole())
@@ -150,7 +150,7 @@ class House:
             self.watch(message)
 
         scope = {
-            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query,
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query_string,
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
             "extensions": {"taximeter.connection": line} if line is not None else {},
         }  # fmt: skip

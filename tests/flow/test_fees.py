@@ -156,7 +156,7 @@ async def test_a_gemini_stream_that_is_cut_is_billed_the_grounding_that_was_seen
     }
     await house.ask(
         _events({"modelVersion": "gemini-2.5-flash", "candidates": [grounded]}),
-        path="/v1beta/models/m:streamGenerateContent", query=b"alt=sse", chat=False, contents=[{"parts": [{"text": "hi"}]}],
+        path="/v1beta/models/m:streamGenerateContent", query_string=b"alt=sse", chat=False, contents=[{"parts": [{"text": "hi"}]}],
     )  # fmt: skip
     assert _lines(house)["grounding"][0] == "1"
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.exchange import unseen
 from proxy.upstream.connection import UpstreamError
-from tests.flow.house import Answer, Build, House, Line, whole
+from tests.flow.house import HARD, Answer, Build, House, Line, whole
 from tests.flow.test_hangups import settled, talk
 
 SERVERS = ("vllm", "llama.cpp", "llamacpp", "ollama")
@@ -278,6 +278,42 @@ async def test_every_sequence_of_a_stream_that_is_left_is_counted(build: Build, 
         used = settled(house)["usage"]
         assert 10 <= used["input"] <= 12
         assert used["output"] == 8
+
+
+TOKENS = ([list(range(1000, 1040))], [list(range(1000, 1025)), list(range(1025, 1040))], list(range(1000, 1040)))
+
+
+@pytest.mark.parametrize("prompt", TOKENS, ids=["a list in a list", "two lists", "a list"])
+async def test_prompts_of_tokens_are_counted_where_no_usage_comes(build: Build, prompt: list[Any]) -> None:
+    house, line = build(**at("vllm")), Line()
+    piece = b"data: " + orjson.dumps({"choices": [{"index": 0, "text": " word"}]}) + b"\n\n"
+    answer = talk(line, piece, piece, waits=True, leaves_after=2)
+    await house.ask(answer, line=line, path="/v1/completions", chat=False, model="m", prompt=prompt, stream=True)
+    assert settled(house)["usage"]["input"] == 40
+
+
+@pytest.mark.parametrize("cap", [{}, {"max_tokens": 0}, {"max_tokens": 5}])
+@pytest.mark.parametrize(
+    "asked", [{"prompt": ["a", "b"]}, {"prompt": [[1, 2], [3]]}, {"prompt": "a", "n": 2}, {"prompt": "a", "best_of": 2}]
+)
+async def test_no_sequence_is_left_out_of_a_bill_that_tells_the_first_alone(
+    build: Build, asked: dict[str, Any], cap: dict[str, int]
+) -> None:
+    house = build(**at("llama.cpp"))
+    told = await house.ask(path="/v1/completions", chat=False, model="m", **asked, **cap)
+    assert (told.status, house.sent) == (400, [])
+
+
+async def test_a_cap_of_nothing_is_none_where_the_server_takes_it_so(build: Build) -> None:
+    """Ollama writes on until it likes to stop."""
+    house = build(**at("ollama"), budgets=HARD["budgets"])
+    used = {"prompt_tokens": 5, "completion_tokens": 3000, "total_tokens": 3005}
+    answer = Answer(orjson.dumps({"model": "m", "choices": [{"text": "word"}], "usage": used}))
+    told = await house.ask(answer, path="/v1/completions", chat=False, model="m", prompt="a", max_tokens=0)
+    assert told.status == 200
+    intent, end = house.records()[0], house.records()[-1]
+    assert (end["status"], end["usage"]["output"]) == ("settled", 3000)
+    assert end["cost_nanousd"] <= intent["reserved_nanousd"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -35,6 +35,7 @@ LAYERS = [
         "proxy.exchange",
         "proxy.ledger",
         "proxy.reports",
+        "proxy.exports",
         "proxy.processes",
         "proxy.translate",
         "proxy.dataplane",

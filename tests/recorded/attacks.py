@@ -165,4 +165,9 @@ ATTACKS = (
     Attack("a model that chooses another", "azure", "model-router", _CAPPED, chat(20, 16), answer={"model": "gpt-5"}, refused="model-router"),
     Attack("a region that the answer names", "anthropic", "claude-opus-5", {"messages": HI, "max_tokens": 1000},
            {"input_tokens": 20, "output_tokens": 1000, "inference_geo": "us"}, "/v1/messages"),
+    Attack("a model of many agents", "xai", "grok-4.20-multi-agent", {"input": "hi", "max_output_tokens": 16},
+           {"input_tokens": 20, "output_tokens": 16, "total_tokens": 36}, "/v1/responses", refused="multi-agent"),
+    Attack("thoughts that an effort of none does not turn off", "xai", "grok-4.5", {**_CAPPED, "reasoning_effort": "none"}, _thought(20_000)),
+    Attack("thoughts of a model that can be quiet and is not asked to", "xai", "grok-4.3", {**_CAPPED, "reasoning_effort": "low"}, _thought(20_000)),
+    Attack("thoughts of a model that is asked for none in another spelling", "xai", "grok-4.3", {**_CAPPED, "reasoning_effort": "NONE"}, _thought(20_000)),
 )  # fmt: skip

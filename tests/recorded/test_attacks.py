@@ -145,3 +145,23 @@ async def test_what_stands_behind_a_url_may_change_after_it_was_counted(tmp_path
     )
 
     assert told.status == 402, told.body
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "field"),
+    [
+        ("xai", "grok-4.3", {"reasoning_effort": "none"}),
+        ("xai", "grok-4-fast-non-reasoning", {}),
+        ("dashscope", "qwen-plus", {"enable_thinking": False}),
+        ("dashscope", "qwen3.5-plus", {"thinking_budget": 100}),
+    ],
+)
+async def test_thoughts_that_are_off_or_capped_are_not_reserved(
+    tmp_path: Path, provider: str, model: str, field: dict[str, Any]
+) -> None:
+    """What the provider documents as a cap, or as none at all, is not the whole output of the model."""
+    attack = Attack("", provider, model, {"messages": HI, "max_tokens": 100, **field}, chat(20, 100))
+    house = _house(tmp_path, attack)
+    told = await house.ask(_answer(attack), chat=False, **_without_model(attack))
+    assert told.status == 200, told.body
+    assert house.records()[0]["reserved_nanousd"] < 20 * 200 * 1000

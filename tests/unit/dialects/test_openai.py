@@ -112,12 +112,23 @@ def test_a_list_of_prompts_multiplies_the_sequences(fields: dict[str, Any], sequ
     assert (call.sequences, call.output_caps) == (sequences, (7,))
 
 
-@pytest.mark.parametrize("prompt", [None, "", 5, [], [{}], [None], ["a"] * 3000])
+_MIXED: list[Any] = [
+    [["a", "b"]], [1, "a"], ["a", 1], [1, [2]], [[1], "x"], ["x", [1]], [[[1]]], [[]], [[1], []], [1, 2.5], [1, True], [[1, None]],
+    [[1], [["a"]]], [{"prompt": "a"}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", [None, "", 5, [], [{}], [None], ["a"] * 3000, *_MIXED])
 def test_odd_prompts_are_refused_or_empty(prompt: Any) -> None:
     if prompt == "":
         assert openai.parse_completions(orjson.dumps({"model": "m", "prompt": prompt})).sequences == 1
     else:
         assert refused_field(orjson.dumps({"model": "m", "prompt": prompt}), openai.parse_completions) == "prompt"
+
+
+@pytest.mark.parametrize("given", [None, 5, [], *_MIXED])
+def test_lists_that_servers_would_count_in_another_way_are_no_input_of_embeddings(given: Any) -> None:
+    assert refused_field(orjson.dumps({"model": "m", "input": given}), openai.parse_embeddings) == "input"
 
 
 def test_a_body_nested_deeper_than_can_be_written_is_refused() -> None:

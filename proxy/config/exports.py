@@ -1,0 +1,108 @@
+"""`exports`: where the ledger's entries go besides, each place (a sink) a row."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from proxy.config.fields import HEADER_NAME, SECTION, fits_a_header
+from proxy.config.file import Problem
+from proxy.times import instant
+
+Kind = Literal["cloudevents", "file"]
+SUBJECTS = ("customer", "team", "user", "key")
+
+# What each type of sink reads, besides `name`, `type` and `since`; what it cannot do without; and where it goes by default.
+_HTTP = ("url", "api_key", "headers")
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "cloudevents": (*_HTTP, "subject", "event", "source"),
+    "file": ("path", "format", "every_s"),
+}
+_REQUIRED: dict[str, tuple[str, ...]] = {"cloudevents": ("url",), "file": ("path",)}
+
+
+class Export(BaseModel):
+    model_config = SECTION
+
+    name: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")
+    """The sink's identity: how far it is stays with the name. Letters, digits, `.`, `_` and `-`. Default: its type."""
+    type: Kind
+    """`cloudevents`: batches of CloudEvents over HTTP, as OpenMeter takes them. `file`: a file a day."""
+    since: Annotated[datetime, BeforeValidator(instant)] | None = None
+    """A new sink also gets what is in the ledger of calls that began then or later. Default: only what comes after it."""
+    url: str | None = None
+    """Where batches are posted: the whole address, for OpenMeter `https://openmeter.cloud/api/v1/events`."""
+    api_key: str | None = Field(None, min_length=1, repr=False)
+    """Bearer token."""
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Headers added to every request."""
+    subject: str = "customer"
+    """Who pays for a call: `customer`, `team`, `user`, `key` or `label.NAME`. Calls without one go as `(none)`."""
+    event: str | None = Field(None, min_length=1, max_length=200)
+    """The events' `type`. Default: `taximeter.usage`."""
+    source: str = Field("taximeter", min_length=1, max_length=200)
+    """The events' `source`, which with their id tells repeated ones: the same for all that share a ledger."""
+    path: str | None = None
+    """Folder of the files, each named by the day (UTC) of the calls in it, such as 2026-11-29, with the format's ending."""
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    """`jsonl`: a JSON object a line. `parquet`: needs `pip install 'taximeter[parquet]'`."""
+    every_s: Annotated[float, Field(gt=0, le=86_400)] = 300
+    """Pause between two times that files are written; each is written anew, whole, and then takes its place."""
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.name or self.type
+
+
+def check_exports(rows: Sequence[Export], indices: Sequence[int]) -> list[Problem]:
+    """What is wrong with each row, and with one beside another."""
+    problems: list[Problem] = []
+    names: set[str] = set()
+    for index, row in zip(indices, rows, strict=True):
+        here = f"exports[{index}]"
+        if row.key in names:
+            problems.append(Problem(f"{here}.name", f"{row.key!r} is another sink's name; give this one its own"))
+        names.add(row.key)
+        problems += [Problem(f"{here}.{setting}", what) for setting, what in _check_one(row)]
+    return problems
+
+
+def _check_one(row: Export) -> Iterator[tuple[str, str]]:
+    reads = ("name", "type", "since", *_SETTINGS[row.type])
+    for setting in sorted(row.model_fields_set):
+        if setting not in reads:
+            types = [kind for kind, settings in _SETTINGS.items() if setting in settings]
+            yield setting, f"goes with type {' or '.join(types)} only"
+    for setting in _REQUIRED[row.type]:
+        if not getattr(row, setting):
+            yield setting, f"is required for type {row.type}"
+    if row.url is not None and (what := _wrong_with_url(row.url)):
+        yield "url", what
+    if row.subject not in SUBJECTS and not (row.subject.startswith("label.") and len(row.subject) > len("label.")):
+        yield "subject", f"{row.subject!r} is not one of {', '.join(SUBJECTS)} or label.NAME"
+    if row.api_key is not None and not fits_a_header(row.api_key):
+        yield "api_key", "has characters that no header takes (a line break, perhaps)"
+    for name, value in row.headers.items():
+        if not HEADER_NAME.match(name) or not fits_a_header(value):
+            yield f"headers.{name}", "is not a valid header"
+    if row.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        yield "format", "parquet needs pyarrow: pip install 'taximeter[parquet]', or write jsonl"
+
+
+def _wrong_with_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is none
+    except ValueError:
+        return "must be an http(s) address"
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable():
+        return "must be an http(s) address"
+    if parts.username or " " in url:
+        return "must be an http(s) address without a user; a password goes into headers, from ${ENV} or ${file:…}"
+    return None

@@ -1,0 +1,126 @@
+"""The exports of one instance: a thread a sink that this instance keeps, and one that sees to it that there is one.
+
+Of several instances on one ledger one exports to a sink at a time: who keeps it says so every few seconds, and another takes
+over where nobody does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.config.exports import Export
+from proxy.exports.exporter import Exporter
+from proxy.exports.sinks import make_sink
+from proxy.ledger.export_log import forget, keep, release, take_place, wanted
+from proxy.seldom import Seldom
+from proxy.times import now_us
+
+log = logging.getLogger("taximeter.exports")
+
+_TICK_S = 1.0
+_KEEP_US = 30_000_000
+_RENEW_US = 20_000_000  # before the end of that
+_FORGET_EVERY_US = 3_600_000_000
+_STOP_S = 3.0
+_warnings = Seldom(log, logging.WARNING)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One sink's thread."""
+
+    row: Export
+    thread: threading.Thread
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+class Exports:
+    """Start it once, stop it once."""
+
+    def __init__(self, engine: Engine, instance: str, exports: Callable[[], Sequence[Export]]) -> None:
+        """exports: the rows of the configuration in force."""
+        self._engine = engine
+        self._instance = instance
+        self._exports = exports
+        self._workers: dict[str, _Worker] = {}
+        self._kept_until: dict[str, int] = {}
+        self._forget_at = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="exports", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What is not exported by now is exported after the next start."""
+        self._stopping.set()
+        self._thread.join()
+        for worker in self._workers.values():
+            worker.stopping.set()
+        until = time.monotonic() + _STOP_S
+        for worker in self._workers.values():
+            worker.thread.join(timeout=max(0.0, until - time.monotonic()))
+        if self._kept_until:
+            self._try(lambda: release(self._engine, self._instance))
+
+    def _run(self) -> None:
+        while True:
+            self._try(self._step)
+            if self._stopping.wait(_TICK_S):
+                return
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except SQLAlchemyError as error:
+            _warnings.note(f"exports wait for the ledger database: {type(error).__name__}")
+        except Exception:  # the calls and the ledger go on
+            log.exception("exports")
+
+    def _step(self) -> None:
+        rows, now = {row.key: row for row in self._exports()}, now_us()
+        for name, worker in list(self._workers.items()):
+            if worker.row != rows.get(name):
+                worker.stopping.set()
+                if not worker.thread.is_alive():
+                    del self._workers[name]  # and begun anew with what the configuration says now
+        if rows:
+            self._keep(list(rows.values()), now)
+        for name, row in rows.items():
+            if name not in self._workers:
+                self._workers[name] = self._begin(row)
+        if now > self._forget_at:
+            self._forget_at = now + _FORGET_EVERY_US
+            for name in forget(self._engine, now):
+                log.warning("export %s is in no configuration for a week: what it had not got is not kept for it", name)
+
+    def _keep(self, rows: Sequence[Export], now: int) -> None:
+        there = wanted(self._engine, [row.key for row in rows], now)
+        for row in rows:
+            if row.key not in there:
+                since = None if row.since is None else round(row.since.timestamp() * 1_000_000)
+                take_place(self._engine, row.key, row.type, since, now)
+            if self._kept_until.get(row.key, 0) < now + _RENEW_US:
+                until = now + _KEEP_US
+                if keep(self._engine, row.key, self._instance, now, until):
+                    self._kept_until[row.key] = until
+                else:
+                    self._kept_until.pop(row.key, None)
+
+    def _begin(self, row: Export) -> _Worker:
+        exporter = Exporter(self._engine, self._instance, row.key, make_sink(row, self._engine))
+        stopping = threading.Event()
+
+        def kept() -> bool:
+            return self._kept_until.get(row.key, 0) > now_us()
+
+        thread = threading.Thread(target=exporter.run, args=(stopping, kept), name=f"export-{row.key}", daemon=True)
+        thread.start()
+        return _Worker(row, thread, stopping)
