@@ -35,6 +35,9 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     "replicate": ("replicate",),
     **dict.fromkeys(("fal", "fal-ai"), ("fal", "fal_run")),
     **dict.fromkeys(("luma", "lumaai", "luma-ai"), ("luma",)),
+    **dict.fromkeys(("runway", "runwayml"), ("runway",)),
+    **dict.fromkeys(("stability", "stability-ai", "stabilityai"), ("stability",)),
+    **dict.fromkeys(("elevenlabs", "eleven-labs"), ("elevenlabs",)),
 }
 # fal's two hosts, of which a configuration names one.
 _FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
@@ -50,7 +53,9 @@ def is_local(provider: str) -> bool:
     return plain_name(provider) in LOCAL_PROVIDERS
 
 
-Dialect = Literal["openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma"]
+Dialect = Literal[
+    "openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma", "runway", "stability", "elevenlabs"
+]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
@@ -67,7 +72,8 @@ class Upstream(TranslatedUpstream):
     """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
     """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, for
-    Replicate, fal and Luma their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
+    Replicate, fal, Luma,
+    Runway, Stability and ElevenLabs their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
@@ -306,8 +312,10 @@ class Config(_Section):
     """Calls to models without a price: refused, allowed (cost unknown; refused all the same under a budget in USD that
     blocks), or priced by an assumption (flagged `assumed_price`).
     """
-    store: str = "memory"
-    """Where budgets are counted: in the one data plane, or in Redis 7 for several: `redis://host:6379/0`."""
+    store: str = Field("memory", repr=False)
+    """Where budgets are counted: in the one data plane, or in Redis 7 (or Valkey) for several: `redis://host:6379/0`,
+    `rediss://…` over TLS, `redis+sentinel://host:26379,host:26379/mymaster`. No Cluster.
+    """
     store_lease_share: Annotated[float, Field(ge=0, le=0.5)] = 0
     """With Redis: the most of a budget's limit that all data planes together may have taken ahead of need, so that most calls
     ask nobody, such as 0.02. 0: Redis is asked for every call.

@@ -93,6 +93,7 @@ entries = Table(
     Column("overhead_ms", Double),
     Column("upstream_request_id", Text),
     Column("client", Text),
+    Column("traceparent", Text),
     Column("instance", Text),
     # What it had of machines of one's own (proxy/capacity): NULL until that is known for good.
     Column("capacity", Text),
