@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from proxy.access.provider_fields import screen
-from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
@@ -47,7 +47,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
-    changes, usage_each = ask_for_usage_each(call, known.provider)
+    changes, usage_each = ask_for_usage_each(call, known.provider) if call.stream else ({}, False)
     if renamed := name_cap(call, known.provider):
         changes |= renamed
     body = outgoing.written(changes)
@@ -65,8 +65,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
-    matching = configured.budgets.candidates(exchange.identity, route, attributes)
-    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, usage, requests), began_s)
+    amounts = Amounts(ceiling_nanousd, usage, requests)
+    claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
     _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
@@ -121,7 +121,7 @@ def _claims_of_others(
     for model in lines.models:
         as_it = replace(route, requested=model)
         named = {**attributes, "model": model}
-        for budget, claim in claims(index.candidates(exchange.identity, as_it, named), named, amounts, began_s):
+        for budget, claim in index.claims(exchange.identity, as_it, named, amounts, began_s):
             if (claim.budget, claim.group) not in known:
                 known.add((claim.budget, claim.group))
                 more.append((budget, claim))
@@ -197,7 +197,7 @@ def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
     return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
 
 
-def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
+def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> Mapping[str, str]:
     """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     configured = exchange.configured
     asked = asked_of(call.body)
