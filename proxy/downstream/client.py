@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from proxy.dialects import Family
+from proxy.dialects.family import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
@@ -161,7 +161,19 @@ class Client:
             raise too_many_in_flight("bytes") if answer == "own share" else overloaded("bytes")
         self.held_bytes += count
 
-    def _own_headers(self) -> list[Header]:
+    def hold(self, count: int) -> bool:
+        """Count so many bytes more of what the client sends as in flight; whether there is room for them."""
+        if not self.holder or self.load.bytes.take(self.holder, count) != "granted":
+            return False
+        self.held_bytes += count
+        return True
+
+    def let_go(self, count: int) -> None:
+        if self.holder:
+            self.load.bytes.give(self.holder, count)
+            self.held_bytes -= count
+
+    def own_headers(self) -> list[Header]:
         own = []
         if self.request_id:
             own.append((b"x-taximeter-request-id", self.request_id.encode()))
@@ -177,7 +189,7 @@ class Client:
     async def start(self, status: int, headers: list[Header]) -> None:
         """The response's head, with our own ids added."""
         self.started = True
-        headers = headers + self._own_headers()
+        headers = headers + self.own_headers()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:
@@ -190,7 +202,7 @@ class Client:
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
-        headers = [*headers, *self._own_headers(), (b"content-length", b"%d" % len(body))]
+        headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
         self.started = True
         if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -64,6 +64,7 @@ class Connection(HttpToolsProtocol):
     refused = False
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
+    early = b""  # what came behind a request for another protocol
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
 
@@ -90,8 +91,10 @@ class Connection(HttpToolsProtocol):
         self.unframed_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            _strange.note("an upgrade of the protocol was asked for, which is not offered")
+        except httptools.HttpParserUpgrade as upgrade:
+            self.early = data[
+                upgrade.args[0] :
+            ]  # of use where the request is granted; else the connection ends with its answer
         except httptools.HttpParserError:
             if not self.refused:
                 _strange.note("something came that is no HTTP request")

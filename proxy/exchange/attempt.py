@@ -324,6 +324,15 @@ class Attempt:
             if self.claims:
                 await store.release(self.id)
 
+    async def unused(self) -> None:
+        """Of a session that is over, or needs another: no turn used it, and there is no entry."""
+        if not self.closed:
+            self.closed = True
+            record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
+            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            if self.claims:
+                await self.exchange.plane.store.release(self.id)
+
     async def settle(self, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
         if self.closed:

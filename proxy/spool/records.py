@@ -105,6 +105,12 @@ class Refused(TypedDict):
     window_start: int | None
 
 
+class Unused(TypedDict):
+    t: Literal["unused"]
+    id: str
+    at: int
+
+
 class Void(TypedDict):
     t: Literal["void"]
     id: str
