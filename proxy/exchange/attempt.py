@@ -19,6 +19,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
+from proxy.ceilings.conditions import ORDINARY
 from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.dialects.outgoing import Outgoing
@@ -41,9 +42,9 @@ class Plan(Value):
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
-    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
-    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted.
+    the beginning; body_bytes: with these. may_be_ordinary: whether the account's own service tier may be dearer than the
+    ordinary one, for which we may ask. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0
+    where an earlier attempt was counted.
     known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
     of the stream has a usage that only we asked for.
     """
@@ -64,7 +65,7 @@ class Plan(Value):
     body_bytes: int
     bound: Ceiling
     price: CallPrice
-    ordinary: CallPrice | None
+    may_be_ordinary: bool
     ceiling_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
 
@@ -87,7 +88,7 @@ class Attempt:
     price: CallPrice
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
-    ordinary: CallPrice | None = None
+    may_be_ordinary: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
     tool_calls: int = 0
     cached_tokens: int = 0
@@ -112,7 +113,7 @@ class Attempt:
             plan.price,
             plan.ceiling_nanousd,
             plan.claims,
-            plan.ordinary,
+            plan.may_be_ordinary,
             dict(plan.changes),
             plan.call.tool_calls,
         )
@@ -231,9 +232,10 @@ class Attempt:
 
     def ask_for_the_ordinary_tier(self) -> bool:
         """No dearer service tier than the ordinary one, where the client named none; whether that was possible."""
-        if self.ordinary is None:
+        if not self.may_be_ordinary:
             return False
-        self.price, self.ordinary = self.ordinary, None
+        price = self.plan.price
+        self.price, self.may_be_ordinary = price._replace(fixed={**price.fixed, **ORDINARY}), False
         self.changes["service_tier"] = "default"
         self._bound_by(self.bound)
         return True

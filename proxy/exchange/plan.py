@@ -10,7 +10,7 @@ from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
-from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -58,7 +58,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if destination.translated:
         bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    price, ordinary = _prices(
+    price = _price(
         exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
         translated=destination.translated,
     )  # fmt: skip
@@ -89,7 +89,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         body_bytes=len(body),
         bound=bound,
         price=price,
-        ordinary=ordinary,
+        may_be_ordinary="service_tier" not in price.fixed and may_be_ordinary(call),
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
@@ -140,7 +140,7 @@ def _claims_of_others(
     return more
 
 
-def _prices(
+def _price(
     exchange: Exchange,
     call: Call,
     route: Route,
@@ -152,13 +152,13 @@ def _prices(
     body: bytes,
     at_s: int,
     translated: bool,
-) -> tuple[CallPrice, CallPrice | None]:
-    """What usage of this call costs at most; and that at the ordinary service tier, where we may ask for it."""
+) -> CallPrice:
+    """What usage of this call costs at most."""
     configured = exchange.configured
     fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
     factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
     limits = facts.context_tokens, facts.max_output_tokens
-    price = CallPrice(
+    return CallPrice(
         configured.book,
         route.provider,
         route.model,
@@ -173,9 +173,6 @@ def _prices(
         call.things,
         call.free,
     )
-    if "service_tier" not in fixed and may_be_ordinary(call):
-        return price, price._replace(fixed={**fixed, **ORDINARY})
-    return price, None
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
