@@ -34,6 +34,10 @@ class Latest(Generic[K, V]):
         if len(table) > self._most:
             table.popitem(last=False)
 
+    def touch(self, key: K) -> None:
+        """Make an entry that is there the latest."""
+        self._table.move_to_end(key)
+
     def put(self, keys: Iterable[K], value: V) -> None:
         """Set several entries to one value."""
         table = self._table

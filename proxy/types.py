@@ -75,6 +75,7 @@ class Call(Value):
     bounds: of a batch, what its lines come to (`proxy.jobs.bounds.Bounds`). kept_s: for so long the provider keeps what
     goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
     heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
+    units: in which its model is priced, where its API counts in those.
     """
 
     dialect: str
@@ -109,6 +110,7 @@ class Call(Value):
     heard: Mapping[str, int] = _NO_UNITS
     kept_s: int = 0
     stored_tokens: int = 0
+    units: frozenset[str] = frozenset()
 
 
 @frozen

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from proxy.dialects import Family
+from proxy.dialects.family import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding

@@ -19,6 +19,7 @@ from proxy.errors import invalid_request, model_not_found, model_not_priced, unb
 from proxy.exchange.attempt import Plan
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
+from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
@@ -43,6 +44,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
+    call = _in_priced_units(exchange, call, route, int(began_s))
     another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
@@ -91,6 +93,16 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _in_priced_units(exchange: Exchange, call: Call, route: Route, at_s: int) -> Call:
+    """The call with what it comes to at most in the units of its model's price, where its API counts in those."""
+    endpoint, configured = exchange.endpoint, exchange.configured
+    if not isinstance(endpoint, JobEndpoint) or endpoint.api.things is None:
+        return call
+    attributes = attributes_of(exchange.identity, route, exchange.attribution)
+    units = configured.book.units(route.provider, route.model, at_s, attributes)
+    return endpoint.api.things(call, units)
 
 
 def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:

@@ -7,12 +7,15 @@ from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    fal,
     gemini_caches,
     gemini_operations,
+    luma,
     openai_background,
     openai_batches,
     openai_files,
     openai_videos,
+    replicate,
 )
 
 APIS: tuple[JobApi, ...] = (
@@ -25,6 +28,11 @@ APIS: tuple[JobApi, ...] = (
     gemini_operations.BATCHES,
     gemini_operations.FILES,
     gemini_caches.API,
+    replicate.PREDICTIONS,
+    replicate.FILES,
+    fal.RUN,
+    fal.QUEUE,
+    luma.API,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 
