@@ -3,8 +3,8 @@
 Usage is told turn by turn, not for the session so far: pydantic/pydantic-ai#7269 (probe of August 2026: three turns on each
 model that was served then; each turn's prompt is the session so far, its response that turn's alone). Within a turn it may be
 told more than once, and then grows. Shapes: google-genai 3.4 `types.LiveClientMessage`, `LiveServerMessage`; its SDK writes
-`realtime_input`, others `realtimeInput`. ai.google.dev/gemini-api/docs/live: sound comes in at 16 kHz, 25 to 32 tokens a second,
-goes out at 24 kHz. How Google ends a session for a quota: close 1011 (as clients tell it: sohzm/cheating-daddy#458).
+`realtime_input`, others `realtimeInput`. ai.google.dev/gemini-api/docs/live: sound comes in at 16 kHz, 25 to 32 tokens each
+second, and goes out at 24 kHz. How Google ends a session for a quota: close 1011 (a client of it: sohzm/cheating-daddy#458).
 """
 
 from __future__ import annotations
