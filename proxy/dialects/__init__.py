@@ -194,6 +194,8 @@ _FAMILIES_BY_PREFIX = (
     ("/anthropic/", ANTHROPIC),
     ("/v1/messages", ANTHROPIC),
     ("/v1beta/", GEMINI),
+    ("/ws/google.ai.", GEMINI),
+    ("//ws/google.ai.", GEMINI),
     ("/v1/models/", GEMINI),
     *((f"{vendor.prefix}/", vendor) for vendor in VENDORS),
     ("/v1/cachedContents", GEMINI),

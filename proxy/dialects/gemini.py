@@ -227,6 +227,11 @@ def encode(call: Call, model: str) -> Outgoing:
     return json_body(body)
 
 
+def status_of(refusal: Refusal) -> str:
+    """Google's word for it (google.rpc.Code)."""
+    return _STATUSES.get(refusal.status, "INTERNAL")
+
+
 def refusal_body(refusal: Refusal) -> bytes:
     return orjson.dumps({"error": _error(refusal)})
 
@@ -244,5 +249,9 @@ def _error(refusal: Refusal) -> dict[str, Any]:
         "domain": "taximeter",
         "metadata": dict(refusal.detail),
     }
-    status = _STATUSES.get(refusal.status, "INTERNAL")
-    return {"code": refusal.status, "message": refusal.message, "status": status, "details": [info]}
+    return {
+        "code": refusal.status,
+        "message": refusal.message,
+        "status": status_of(refusal),
+        "details": [info],
+    }
