@@ -99,7 +99,7 @@ class _Caller:
         protocol: Any = connection_class(Limits())
         config = uvicorn.Config(
             cast(Any, app), http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, date_header=False,
+            server_header=False, date_header=False, proxy_headers=False,
         )  # fmt: skip
         config.load()
         self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)

@@ -116,7 +116,7 @@ class Book:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
         total = _ZERO
         for line in lines:
-            total += line[4]
+            total += line.cost_usd
         return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
@@ -201,6 +201,16 @@ class Book:
     def is_priced(self, provider: str, model: str, at_s: int) -> bool:
         """Whether any price stands for that model then (assumed ones too)."""
         return self._plan(provider, model, None, {}, None, None, at_s).priced
+
+    def units(
+        self, provider: str, model: str, at_s: int, attributes: Mapping[str, str | None] | None = None
+    ) -> frozenset[str]:
+        """The units that the model is priced in then, under any conditions: the operator's, where he has prices for it."""
+        dearest = self._find_dearest(provider, model, at_s, at_s, attributes or {}, {}, frozenset())
+        if dearest is None:
+            return frozenset()
+        operators = frozenset(unit for one in dearest.operator for unit in one.row.prices)
+        return operators or frozenset(unit for row in dearest.rows for unit in row.prices)
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pricing.usage import Quantity
+from pricing.values import NOTHING, Value, frozen
 
 
-class CostLine(NamedTuple):
+@frozen
+class CostLine(Value):
     """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact. `source` names the price row."""
 
     unit: str
@@ -21,7 +23,8 @@ class CostLine(NamedTuple):
     source: str | None = None
 
 
-class Cost(NamedTuple):
+@frozen
+class Cost(Value):
     """A priced reading. `cost_usd` is exact and None where unpriced; `cost_nanousd` is it, rounded once, half-even.
 
     status: `partial` where some units have a price and others none; `cost_usd` is None then too.
@@ -38,4 +41,4 @@ class Cost(NamedTuple):
     flags: tuple[str, ...]
     price_version: str
     model: str
-    asked: Mapping[str, str] = {}
+    asked: Mapping[str, str] = NOTHING

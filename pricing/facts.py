@@ -13,7 +13,7 @@ from collections.abc import Mapping
 RELEVANT = frozenset({
     "service_tier", "processing", "speed", "geo", "inference_geo", "data_residency", "base_url", "deployment_type", "zone",
     "vertex_location", "traffic_type", "region", "size", "quality", "resolution", "hardware", "gpus", "search_context_size",
-    "endpoint", "steps", "mode", "search_type", "web_search", "latency", "route", "bedrock_region",
+    "endpoint", "steps", "mode", "audio", "duration", "search_type", "web_search", "latency", "route", "bedrock_region",
 })  # fmt: skip
 
 _TIERS = {"fast": "priority", "on_demand_priority": "priority", "on_demand_flex": "flex"}

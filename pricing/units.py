@@ -45,6 +45,7 @@ _TABLE = (
     _token("video_out", "output", "out"),
     _token("citation", "input", ""),
     Unit("image", "thing"),
+    Unit("megapixel", "thing"),
     Unit("video_second", "thing"),
     Unit("audio_second", "thing"),
     Unit("session_second", "thing", 1, "audio_second"),

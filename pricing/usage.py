@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from pricing.values import NOTHING, Value, frozen
 
 Quantity = int | Decimal
 Usage = Mapping[str, Quantity]
 UsageSource = Literal["provider", "estimated", "partial", "none"]
 
-EMPTY: Usage = {}
-_NO_CONDITIONS: Mapping[str, str] = {}
+EMPTY: Usage = NOTHING
+_NO_CONDITIONS: Mapping[str, str] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Part:
     usage: Usage
 
 
-class Reading(NamedTuple):
+@frozen
+class Reading(Value):
     """One response, read.
 
     usage: disjoint counts billed at the response's own model.

@@ -74,6 +74,19 @@ def method_not_allowed(allowed: str) -> Refused:
     return Refused(Refusal(405, "method_not_allowed", f"This path takes {allowed} only."))
 
 
+def upgrade_required() -> Refused:
+    message = "This path is a WebSocket: ask to upgrade, by version 13 of the protocol."
+    return Refused(Refusal(426, "upgrade_required", message))
+
+
+def not_metered() -> Refused:
+    message = (
+        "Secrets and calls that a client takes to the provider itself are not given out here: what it did with them would go "
+        "round this proxy, its budgets and its ledger. Open the session here, with a Taximeter key."
+    )
+    return Refused(Refusal(403, "route_refused", message))
+
+
 def too_large(limit_bytes: int) -> Refused:
     message = f"The body is larger than {limit_bytes:,} bytes (server.max_body_mb)."
     return Refused(Refusal(413, "request_too_large", message))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 _DIGEST_BYTES = 16
+# Sizes as they are written in front of parts: to write one takes longer than to hash it.
+_MANY = 2048
+_WRITTEN = tuple([b"%d:" % size for size in range(_MANY)])
 
 
-class Chain(NamedTuple):
+class Chain:
     """`digests[n]`: the row up to and with its n-th part; `running`: the hash that they were read from."""
 
-    digests: Sequence[bytes]
-    running: hashlib.blake2b
+    __slots__ = ("digests", "running")
 
-    def extended(self, parts: Sequence[bytes]) -> bytes:
-        """The digest of this row with `parts` behind it."""
-        running = self.running.copy()
-        _update(running, parts)
-        return running.digest()
+    def __init__(self, digests: Sequence[bytes], running: hashlib.blake2b) -> None:
+        self.digests = digests
+        self.running = running
+
+    def extended(self, parts: Sequence[bytes]) -> str:
+        """The digest of this row with `parts` behind it, as hex."""
+        return name_behind(self.running, *parts)
 
 
 class KeyedHash:
@@ -31,7 +34,8 @@ class KeyedHash:
     def begun(self, begin: Sequence[bytes]) -> hashlib.blake2b:
         """The hash of a row that begins so: to be copied."""
         running = self._keyed.copy()
-        _update(running, begin)
+        for part in begin:
+            running.update(framed(part))
         return running
 
     def chain(self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes]) -> Chain:
@@ -40,7 +44,9 @@ class KeyedHash:
         digests = []
         update, digest = running.update, running.digest
         for part in parts:
-            update(b"%d:%b" % (len(part), part))
+            size = len(part)
+            update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
+            update(part)
             digests.append(digest())
         return Chain(digests, running)
 
@@ -48,11 +54,14 @@ class KeyedHash:
 def name_behind(begun: hashlib.blake2b, *parts: bytes) -> str:
     """The digest of the row that begins so, with `parts` behind it, as hex."""
     running = begun.copy()
-    _update(running, parts)
+    update = running.update
+    for part in parts:
+        size = len(part)
+        update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
+        update(part)
     return running.hexdigest()
 
 
-def _update(running: hashlib.blake2b, parts: Sequence[bytes]) -> None:
-    """Each part with its length in front: no two rows of parts read alike."""
-    for part in parts:
-        running.update(b"%d:%b" % (len(part), part))
+def framed(part: bytes) -> bytes:
+    """A part with its length in front: no two rows of parts read alike."""
+    return b"%d:%b" % (len(part), part)

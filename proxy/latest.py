@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -28,9 +28,24 @@ class Latest(Generic[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         table = self._table
+        if key in table:
+            table.move_to_end(key)
         table[key] = value
-        table.move_to_end(key)
         if len(table) > self._most:
+            table.popitem(last=False)
+
+    def touch(self, key: K) -> None:
+        """Make an entry that is there the latest."""
+        self._table.move_to_end(key)
+
+    def put(self, keys: Iterable[K], value: V) -> None:
+        """Set several entries to one value."""
+        table = self._table
+        for key in keys:
+            if key in table:
+                table.move_to_end(key)
+            table[key] = value
+        while len(table) > self._most:
             table.popitem(last=False)
 
     def pop(self, key: K) -> V | None:

@@ -30,7 +30,7 @@ class Clock:
 
     def now(self) -> int:
         wall, steady = self._wall(), self._steady()
-        slowest = self._at + (steady - self._read_at) // 2
+        slowest = self._at + (steady - self._read_at >> 1)
         wall = max(wall, slowest)
         self._at, self._read_at = wall, steady
         return wall

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pricing.media.bounds import Medium
+from pricing.values import NOTHING, Value, frozen
 from proxy.wire.multipart import Form
 
-_NO_LABELS: Mapping[str, str] = {}
-_NO_UNITS: Mapping[str, int] = {}
+_NO_LABELS: Mapping[str, str] = NOTHING
+_NO_UNITS: Mapping[str, int] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Route:
     fallbacks: tuple[str, ...] = ()
 
 
-class Call(NamedTuple):
+@frozen
+class Call(Value):
     """One parsed request body. `body` is the only thing that is forwarded, re-serialised; what an attempt changes of it is put
     beside it (`dialects/outgoing.py`).
 
@@ -72,6 +74,8 @@ class Call(NamedTuple):
     form: the body as it came, where it is no JSON. opaque_bytes: of the body, whose tokens hidden_tokens counts.
     bounds: of a batch, what its lines come to (`proxy.jobs.bounds.Bounds`). kept_s: for so long the provider keeps what
     goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
+    heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
+    units: in which its model is priced, where its API counts in those.
     """
 
     dialect: str
@@ -103,14 +107,18 @@ class Call(NamedTuple):
     form: Form | None = None
     opaque_bytes: int = 0
     bounds: Mapping[str, Any] | None = None
+    heard: Mapping[str, int] = _NO_UNITS
     kept_s: int = 0
     stored_tokens: int = 0
+    units: frozenset[str] = frozenset()
 
 
-class Attribution(NamedTuple):
+@frozen
+class Attribution(Value):
     """What a call is counted under besides its identity. `session_source` says where the session id was found.
 
     budgeted_session_id: the session that budgets and guards count it in: the root, or the call's own where it was guessed.
+    traceparent: the trace and the span that its caller says it is in (W3C), for exports.
     """
 
     session_id: str
@@ -125,9 +133,11 @@ class Attribution(NamedTuple):
     labels: Mapping[str, str] = _NO_LABELS
     untrusted_labels: Mapping[str, str] = _NO_LABELS
     client: str = "other"
+    traceparent: str | None = None
 
 
-class Claim(NamedTuple):
+@frozen
+class Claim(Value):
     """What one call takes from one budget's counter while it is in flight.
 
     `amount` and `limit` are in the budget's own integer measure: nano-USD, tokens or requests. `window_start` is in

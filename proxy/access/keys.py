@@ -13,8 +13,9 @@ from proxy.config.model import Key
 from proxy.errors import invalid_key
 from proxy.types import Identity
 
-_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"xi-api-key")
 _MAX_CREDENTIAL_BYTES = 1024
+_SCHEMES = (b"bearer", b"key")  # fal's SDK says Key
 
 
 def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -24,7 +25,7 @@ def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
         if value:
             if name == b"authorization":
                 scheme, _, value = value.partition(b" ")
-                if scheme.lower() != b"bearer":
+                if scheme.lower() not in _SCHEMES:
                     continue
             value = value.strip()
             if 0 < len(value) <= _MAX_CREDENTIAL_BYTES:

@@ -7,13 +7,13 @@ There and here only digests are kept, of an id together with its owner: a team, 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from proxy.dialects.references import NAMES, made_by
 from proxy.errors import stored_not_found
+from proxy.latest import Latest
 from proxy.types import Identity
 
 _MAX_IDS = 200_000
@@ -36,14 +36,11 @@ class StoredOwners:
     """Holders by digest."""
 
     def __init__(self, max_ids: int = _MAX_IDS) -> None:
-        self._max = max_ids
-        self._holders: OrderedDict[str, Holder] = OrderedDict()
+        self._holders: Latest[str, Holder] = Latest(max_ids)
 
     def note(self, digests: Iterable[str], holder: Holder) -> None:
         for digest in digests:
             self._holders[digest] = holder
-        while len(self._holders) > self._max:
-            self._holders.popitem(last=False)
 
     def unknown(self, digests: Iterable[str]) -> list[str]:
         return [one for one in digests if one not in self._holders]

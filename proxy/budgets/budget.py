@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pricing.units import INPUT_SIDE, TOKENS, is_token
 from pricing.usage import Quantity
+from pricing.values import Value, frozen
 from proxy.config import model as config
 from proxy.money import NANO
 from proxy.types import Claim, Identity, Route
@@ -212,7 +213,8 @@ def _units(limit: object, measure: Measure) -> int:
     return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]  # Decimal for usd, else int
 
 
-class Amounts(NamedTuple):
+@frozen
+class Amounts(Value):
     """What a call takes (its ceiling) or took: money, None where it has no price, and its tokens by unit.
 
     requests: 0 where the client's call is counted already, by an earlier attempt.

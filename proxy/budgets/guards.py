@@ -7,13 +7,14 @@ hashes; what a refusal says is how often, and of a repeated tool call its name.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from proxy.config.model import Guards as Settings
 from proxy.dialects import turns
 from proxy.errors import Refusal
+from proxy.latest import Latest
 from proxy.money import NANO, usd_text
 from proxy.types import Call
 
@@ -30,7 +31,7 @@ class _Session:
         self.requests = 0
         self.billed = 0
         self.bills: deque[tuple[float, int]] = deque()
-        self.seen: OrderedDict[bytes, deque[float]] = OrderedDict()
+        self.seen: Latest[bytes, deque[float]] = Latest(_MAX_REPEATED)
 
 
 class Guards:
@@ -38,7 +39,7 @@ class Guards:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: Latest[str, _Session] = Latest(_MAX_SESSIONS)
 
     @property
     def idle(self) -> bool:
@@ -78,10 +79,8 @@ class Guards:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = _Session()
-            if len(self._sessions) > _MAX_SESSIONS:
-                self._sessions.popitem(last=False)
         else:
-            self._sessions.move_to_end(session_id)
+            self._sessions.touch(session_id)
         return session
 
     @staticmethod
@@ -91,11 +90,12 @@ class Guards:
 
     @staticmethod
     def _loop(session: _Session, call: Call, now_s: float, repeats: int, within_s: float) -> str | None:
-        times = session.seen.setdefault(request_digest(call), deque())
+        digest = request_digest(call)
+        times = session.seen.get(digest)
+        if times is None:
+            times = session.seen[digest] = deque()
         while times and times[0] <= now_s - within_s:
             times.popleft()
-        if len(session.seen) > _MAX_REPEATED:
-            session.seen.popitem(last=False)
         if len(times) >= repeats:
             return f"the same {call.operation} request for {call.model} came {len(times) + 1} times in {within_s:g} s."
         times.append(now_s)

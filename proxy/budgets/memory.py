@@ -117,10 +117,10 @@ class MemoryStore(InProcess):
         smaller: int | None = None
         known = self._counters
         for claim in claims:
-            budget, group, start, end, limit, amount, measure, hard, _, _ = claim
+            start, end, limit = claim.window_start, claim.window_end, claim.limit
             if now_s < start or (end is not None and now_s >= end):
                 return Moved(now_s)
-            key = (budget, group, measure, start)
+            key = (claim.budget, claim.group, claim.measure, start)
             counter = known.get(key)
             if counter is None:
                 counter = self._counter(key, limit, end)
@@ -130,10 +130,10 @@ class MemoryStore(InProcess):
             counters.append(counter)
             counter.limit = limit
             room = limit - counter.spent - counter.reserved
-            if amount <= room:
+            if claim.amount <= room:
                 continue
-            if not hard:
-                would_refuse.append(budget)
+            if not claim.hard:
+                would_refuse.append(claim.budget)
             elif claim.smallest <= room:
                 smaller = room if smaller is None else min(smaller, room)
             elif claim.smallest > limit - counter.spent:
@@ -331,8 +331,7 @@ class MemoryStore(InProcess):
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""
-        budget, group, start, _, _, _, measure, _, _, _ = claim
-        counter = self._counters.get((budget, group, measure, start))
+        counter = self._counters.get((claim.budget, claim.group, claim.measure, claim.window_start))
         if counter is None:
             return self._standing(claim).remaining
         return max(0, claim.limit - counter.spent - counter.reserved)

@@ -29,8 +29,7 @@ MOST = 2**53
 
 
 def counter_key(claim: Claim) -> CounterKey:
-    budget, group, start, _, _, _, measure, _, _, _ = claim
-    return budget, group, measure, start
+    return claim.budget, claim.group, claim.measure, claim.window_start
 
 
 class Lease(NamedTuple):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pricing.book import Book
+from pricing.values import NOTHING, Value, frozen
 from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
 
-_NOTHING: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, Any] = NOTHING
 
 
-class CallPrice(NamedTuple):
+@frozen
+class CallPrice(Value):
     """Usage in, nano-USD out; None where a unit has no price.
 
     at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the

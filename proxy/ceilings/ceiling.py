@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from pricing.media.bounds import most
 from pricing.units import UNITS
+from pricing.values import NOTHING, Constant, Value, frozen
 from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
 from proxy.ceilings.costly import unbounded_by
 from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of, ignores_cap
@@ -30,6 +30,7 @@ MEDIA_UNITS = frozenset(
 )
 _NO_KINDS: frozenset[str] = frozenset()
 _SPOKEN = frozenset({"audio_out"})
+SPOKEN = ("openai.realtime", "gemini.live")  # dialects of sessions, whose turns are calls with a body of our own
 _KEPT_LONG = frozenset({"cache_write_1h"})  # OpenAI's: only by `prompt_cache_retention` or `prompt_cache_options`
 # By the kind of a medium: what its tokens may be billed as, beside text.
 _BILLED_AS = {
@@ -46,11 +47,12 @@ _DEFAULT_OUTPUT_TOKENS = 16_384
 
 
 _FOR_AN_HOUR = re.compile(rb'"1h"')  # `in` takes nearly twice as long for this one where it is not there
-_NOTHING: Mapping[str, int] = {}
-_FEES: Mapping[str, int] = {"request": 1}  # some are billed for each call
+_NOTHING: Mapping[str, int] = NOTHING
+_FEES: Mapping[str, int] = Constant(request=1)  # some are billed for each call
 
 
-class Ceiling(NamedTuple):
+@frozen
+class Ceiling(Value):
     """Units that the call cannot exceed; `input_tokens` None where nothing bounds them, then `missing` says what to set.
 
     output_tokens: of one sequence, which a cap holds. aside: of one sequence, output that no cap holds. inject: the cap is
@@ -189,7 +191,7 @@ def _bound(
 ) -> Ceiling:
     """The ceiling with the bound on what goes in."""
     tokens = body_bytes - call.opaque_bytes + overhead(call)
-    media: dict[str, int] = {}
+    media: dict[str, int] = dict(call.heard) if call.heard else {}
     each: list[tuple[int, int]] = []
     seconds = fetched = unknown = 0
     countable = True
@@ -258,10 +260,11 @@ def impossible_units(call: Call, body: bytes, *, translated: bool = False) -> fr
     translated: the provider is asked in another dialect than the call's, so that its rules hold, and not the dialect's.
     """
     dialect = call.dialect
-    any_medium = call.media_items > len(call.media) or call.form is not None
+    any_medium = call.media_items > len(call.media) or call.form is not None or bool(call.heard)
     kinds = frozenset([medium.kind for medium in call.media]) if call.media else _NO_KINDS
     # API reference: sound comes out only where it is asked for.
     silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
+    silent = silent or (dialect in SPOKEN and call.body.get("silent") is True)
     kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body and not translated
     writes = CACHE_WRITES
     if translated:

@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 import typer
 
 from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
-from proxy.config.model import Config, Server
+from proxy.config.model import Config
+from proxy.config.server import Server
 from proxy.times import moment, not_before, now_s, rfc3339
 
 _TRIES = 10

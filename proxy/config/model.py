@@ -16,8 +16,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
 from proxy.config.exports import Export
-from proxy.config.fields import SECTION, Names, Port, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
+from proxy.config.fields import SECTION, Names, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
 from proxy.config.plans import Plan
+from proxy.config.server import Server
 from proxy.config.translation import TranslatedUpstream, Translator
 from proxy.times import instant
 
@@ -31,7 +32,15 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     ),
     # vLLM 0.32, llama.cpp's server and Ollama 0.17 all answer `/v1/messages`.
     **dict.fromkeys(("local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama"), ("openai", "anthropic")),
+    "replicate": ("replicate",),
+    **dict.fromkeys(("fal", "fal-ai"), ("fal", "fal_run")),
+    **dict.fromkeys(("luma", "lumaai", "luma-ai"), ("luma",)),
+    **dict.fromkeys(("runway", "runwayml"), ("runway",)),
+    **dict.fromkeys(("stability", "stability-ai", "stabilityai"), ("stability",)),
+    **dict.fromkeys(("elevenlabs", "eleven-labs"), ("elevenlabs",)),
 }
+# fal's two hosts, of which a configuration names one.
+_FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
 
 
 def plain_name(provider: str) -> str:
@@ -44,65 +53,14 @@ def is_local(provider: str) -> bool:
     return plain_name(provider) in LOCAL_PROVIDERS
 
 
-Dialect = Literal["openai", "anthropic", "gemini"]
+Dialect = Literal[
+    "openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma", "runway", "stability", "elevenlabs"
+]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
 class _Section(BaseModel):
     model_config = SECTION
-
-
-class Server(_Section):
-    host: str = "127.0.0.1"
-    """Address that the data plane listens on."""
-    port: Port = 4100
-    """Port of the data plane; 0 takes a free one."""
-    admin_host: str = "127.0.0.1"
-    """Address that the control plane (API, page, `/metrics`) listens on."""
-    admin_port: Port = 4101
-    """Port of the control plane; 0 takes a free one."""
-    admin_key: str | None = Field(None, min_length=1, repr=False)
-    """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
-    metrics_token: str | None = Field(None, min_length=1, repr=False)
-    """Bearer token that is good for `/metrics` alone, for Prometheus."""
-    viewer_key: str | None = Field(None, min_length=1, repr=False)
-    """Signs in to the pages, and asks the API, to look at everything and change nothing. It needs an `admin_key` beside it."""
-    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
-    """Largest request body; beyond it: 413."""
-    max_inflight_mb: Annotated[float, Field(gt=0)] = 512
-    """Bodies of all calls in flight of one data plane together, shared among keys; beyond it: 503, or 429 for a key
-    that has more than its share.
-    """
-    max_connections: PositiveInt = 10_000
-    """Client connections of one data plane; fewer where the process may not open so many files."""
-    header_timeout_s: Seconds = 10
-    """Time in which a request's head has to arrive; later: 408."""
-    body_timeout_s: Seconds = 30
-    """Time that a request's body may take, beside what `min_body_kb_per_s` gives it; later: 408."""
-    max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64
-    """Size of a request's URL and headers together, in KiB; beyond it: 431."""
-    min_body_kb_per_s: Annotated[float, Field(gt=0)] = 4
-    """Pace in KiB per second at which a body may take longer than `body_timeout_s`; slower ones get 408."""
-    write_timeout_s: Seconds = 30
-    """Time without a byte read after which a client counts as gone, as if it had hung up."""
-    max_calls_per_key: PositiveInt | None = None
-    """Calls in flight of one key in one data plane; more get 429. Without it, one key may hold up to four times what is
-    left free, so that no key shuts out the others.
-    """
-    budget_status: Literal[402, 429] = 402
-    """HTTP status of a refusal by a budget in USD."""
-    busy_wait_s: Seconds = 10
-    """How long a call waits for reservations of other calls to end before it gets 429 `budget_busy`."""
-    drain_timeout_s: Seconds = 30
-    """How long a stop waits for calls in flight."""
-    max_call_s: PositiveInt = 3600
-    """Longest time that a call is expected to take. Later its reservation expires: it is charged at its ceiling, and
-    corrected when it ends.
-    """
-    keepalive_comment_s: Seconds = 0
-    """A stream whose upstream is silent for so long gets an SSE comment, so that nothing on the way closes it; 0: never."""
-    session_quiet_s: PositiveInt = 900
-    """A session's metrics are taken when it has made no call for so long."""
 
 
 class Upstream(TranslatedUpstream):
@@ -113,8 +71,9 @@ class Upstream(TranslatedUpstream):
     provider: str | None = None
     """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
-    """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, else
-    `openai`.
+    """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, for
+    Replicate, fal, Luma,
+    Runway, Stability and ElevenLabs their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
@@ -152,12 +111,15 @@ class Upstream(TranslatedUpstream):
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
 
     def address(self, name: str, dialect: str) -> str:
-        """The base URL of a dialect. A local server has all of them under one root, of which Anthropic's paths name `/v1`."""
+        """The base URL of a dialect. A local server has all of them under one root, of which Anthropic's paths name `/v1`; of
+        fal's two hosts either may be named."""
         for spoken, base_url in self.base_urls.items():
             if spoken == dialect:
                 return base_url
         if dialect == "anthropic" and is_local(self.provider_name(name)):
             return self.base_url.rstrip("/").removesuffix("/v1")
+        if dialect in _FAL_HOSTS and self.base_url.rstrip("/") in _FAL_HOSTS.values():
+            return _FAL_HOSTS[dialect]
         return self.base_url
 
     def bills_hung_up(self, name: str) -> bool:
@@ -350,8 +312,10 @@ class Config(_Section):
     """Calls to models without a price: refused, allowed (cost unknown; refused all the same under a budget in USD that
     blocks), or priced by an assumption (flagged `assumed_price`).
     """
-    store: str = "memory"
-    """Where budgets are counted: in the one data plane, or in Redis 7 for several: `redis://host:6379/0`."""
+    store: str = Field("memory", repr=False)
+    """Where budgets are counted: in the one data plane, or in Redis 7 (or Valkey) for several: `redis://host:6379/0`,
+    `rediss://…` over TLS, `redis+sentinel://host:26379,host:26379/mymaster`. No Cluster.
+    """
     store_lease_share: Annotated[float, Field(ge=0, le=0.5)] = 0
     """With Redis: the most of a budget's limit that all data planes together may have taken ahead of need, so that most calls
     ask nobody, such as 0.02. 0: Redis is asked for every call.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import orjson
 
@@ -13,6 +14,7 @@ from proxy.errors import Refused, budget_store_unavailable, internal, method_not
 from proxy.exchange import run as exchange
 from proxy.exchange.jobs.reads import serve as serve_job
 from proxy.exchange.plane import Plane
+from proxy.exchange.realtime.serve import REALTIME_PATHS, UNMETERED_PREFIXES, refuse_unmetered, serve_realtime
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
@@ -32,6 +34,7 @@ class Application:
         self._plane = plane
         self._own = {"/healthz": self._health, "/readyz": self._ready, "/v1/key": self._key}
         self._own |= dict.fromkeys(MODELS_PATHS, self._models)
+        self._sessions = dict.fromkeys(REALTIME_PATHS, serve_realtime)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,12 +69,26 @@ class Application:
             client.release()
 
     async def _serve_own(self, method: str, client: Client) -> None:
+        if (session := self._sessions.get(client.path)) is not None:
+            await self._serve_session(method, session, client)
+            return
+        if client.path.startswith(UNMETERED_PREFIXES):
+            await refuse_unmetered(self._plane, client)
         serve = self._own.get(client.path)
         if serve is None:
             raise not_found()
         if method not in ("GET", "HEAD"):
             raise method_not_allowed("GET")
         await serve(client)
+
+    async def _serve_session(
+        self, method: str, serve: Callable[[Plane, Client], Awaitable[None]], client: Client
+    ) -> None:
+        if method != "GET":
+            raise method_not_allowed("GET")
+        if not self._plane.ready:
+            raise starting()
+        await serve(self._plane, client)
 
     async def _health(self, client: Client) -> None:
         await client.respond(200, [_JSON], b'{"status":"ok"}')

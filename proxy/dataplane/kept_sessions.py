@@ -32,6 +32,7 @@ class KeptSessions:
         self._most = 0
         self._lines = 0
         self._waiting: list[str] = []
+        self._waiting_lines = 0
 
     def load(self, most: int) -> list[tuple[str, str]]:
         """The latest `most` names with their sessions, oldest first."""
@@ -45,13 +46,15 @@ class KeptSessions:
             return
         if not self._waiting:
             self._soon(self.flush)
-        self._waiting += [f"{name} {session_id}\n" for name in names]
-        if len(self._waiting) >= _MOST_WAITING:
+        self._waiting.append(f" {session_id}\n".join((*names, "")))
+        self._waiting_lines += len(names)
+        if self._waiting_lines >= _MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added since."""
         lines, self._waiting = self._waiting, []
+        count, self._waiting_lines = self._waiting_lines, 0
         if self._file is None or not lines:
             return
         try:
@@ -59,7 +62,7 @@ class KeptSessions:
         except OSError as error:
             self._give_up(error)
             return
-        self._lines += len(lines)
+        self._lines += count
         if self._lines > 2 * self._most:
             self._rewrite(self._read())
 

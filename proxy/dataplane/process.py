@@ -245,6 +245,8 @@ class _DataPlane:
         while True:
             await asyncio.sleep(_TICK_S)
             check_times(self._server.server_state.connections, loop.time())
+            for session in [*self._plane.sessions]:
+                session.tick()
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
                 await self._plane.store.forget_ended_windows(now_s())

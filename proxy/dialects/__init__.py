@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from proxy.dialects import anthropic, fields, gemini, media, openai, responses, scoring, streams
+from proxy.dialects.family import Family as Family
 from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
-from proxy.errors import Refusal, method_not_allowed
+from proxy.dialects.vendors import VENDORS
+from proxy.errors import method_not_allowed
 from proxy.types import Call
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What all paths of one vendor's API share. `name` is the word of `upstreams.*.dialects`.
-
-    headers: sent to the upstream unless the client sends its own.
-    """
-
-    name: str
-    refusal_body: Callable[[Refusal], bytes]
-    stream_end: Callable[[Refusal], bytes]
-    headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +195,7 @@ _FAMILIES_BY_PREFIX = (
     ("/v1/messages", ANTHROPIC),
     ("/v1beta/", GEMINI),
     ("/v1/models/", GEMINI),
+    *((f"{vendor.prefix}/", vendor) for vendor in VENDORS),
     ("/v1/cachedContents", GEMINI),
 )
 

@@ -206,14 +206,15 @@ def cap_chat(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, A
 
 
 def refusal_body(refusal: Refusal) -> bytes:
-    return orjson.dumps({"error": _error(refusal)})
+    return orjson.dumps({"error": error_of(refusal)})
 
 
 def stream_end(refusal: Refusal) -> bytes:
     """The last bytes of a stream that we cut: an error object, which SDKs raise, and no [DONE]."""
-    return b"data: " + orjson.dumps({"error": _error(refusal)}) + b"\n\n"
+    return b"data: " + orjson.dumps({"error": error_of(refusal)}) + b"\n\n"
 
 
-def _error(refusal: Refusal) -> dict[str, Any]:
+def error_of(refusal: Refusal) -> dict[str, Any]:
+    """The error object that says no."""
     error = {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
     return {**error, **refusal.detail}

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
+from pricing.values import Value, frozen
 from proxy.errors import stored_not_found
 
 # `file_id`, `IDS`, `vectorStoreIds`; not `valid`.
@@ -50,7 +51,8 @@ _URL_ENDINGS = ("url", "urls", "uri", "uris", "endpoint")
 _PERHAPS_URLS = "image images video videos audio"
 
 
-class References(NamedTuple):
+@frozen
+class References(Value):
     """held: ids that have to be the team's own. urls: what a server would fetch. In no order."""
 
     held: tuple[str, ...] = ()
@@ -134,6 +136,7 @@ GEMINI = Names(
     """,
     file_uris="fileuri gcsuri gcsuris",
 )
+SOUND = Names(held="modelid")  # ElevenLabs' models are called by one
 
 # Of the dialects whose answers may say what they have made.
 NAMES = {

@@ -6,12 +6,12 @@ is what clients add, move or drop (cache marks, ids, thinking). The bytes of a t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from proxy.dialects.reminders import without_reminders
+from proxy.dialects.reminders import OPEN, without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 
@@ -39,6 +39,7 @@ _MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "e
 _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
+_NONE: Sequence[Any] = ()
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -137,6 +138,14 @@ def turns_of(call: Call) -> list[bytes]:
             begun = True
         elif begun:
             continue
+        if (
+            type(role) is str
+            and len(message) == 2
+            and type(content := message.get("content")) is str
+            and OPEN not in content
+        ):
+            spoken.append(_text_turn(role, content))  # what most are
+            continue
         if role == "user" and (message := without_reminders(message)) is None:
             continue
         if role is not None and "type" not in message and type(content := message.get("content")) is str:
@@ -148,8 +157,7 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def _text_turn(role: Any, content: str) -> bytes:
-    """What most turns are."""
-    return plain_bytes(["assistant" if role == "model" else role, content, [], []])
+    return plain_bytes(["assistant" if role == "model" else role, content, _NONE, _NONE])
 
 
 def _is_thought(item: Any) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from proxy.dialects import Family
+from proxy.dialects.family import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
@@ -108,20 +108,24 @@ class Client:
         if stated.isdigit() and int(stated) > limit:
             raise too_large(limit)
         chunks: list[bytes] = []
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise HungUp
-            chunk = message.get("body", b"")
+        more = True
+        while more:
+            chunk = direct.body(self._cycle) if self._cycle is not None else None
+            if chunk is not None:
+                more = False
+            else:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise HungUp
+                chunk, more = message.get("body", b""), message.get("more_body", False)
             self._hold(len(chunk))
             if self.held_bytes > limit:
                 raise too_large(limit)
-            if not message.get("more_body", False):
-                body = b"".join([*chunks, chunk]) if chunks else chunk
-                if weight := parsed_bytes(body):
-                    self._hold(weight)  # a dense one takes many times its bytes once it is parsed
-                return body
             chunks.append(chunk)
+        body = b"".join(chunks)
+        if weight := parsed_bytes(body):
+            self._hold(weight)  # a dense one takes many times its bytes once it is parsed
+        return body
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""
@@ -157,7 +161,19 @@ class Client:
             raise too_many_in_flight("bytes") if answer == "own share" else overloaded("bytes")
         self.held_bytes += count
 
-    def _own_headers(self) -> list[Header]:
+    def hold(self, count: int) -> bool:
+        """Count so many bytes more of what the client sends as in flight; whether there is room for them."""
+        if not self.holder or self.load.bytes.take(self.holder, count) != "granted":
+            return False
+        self.held_bytes += count
+        return True
+
+    def let_go(self, count: int) -> None:
+        if self.holder:
+            self.load.bytes.give(self.holder, count)
+            self.held_bytes -= count
+
+    def own_headers(self) -> list[Header]:
         own = []
         if self.request_id:
             own.append((b"x-taximeter-request-id", self.request_id.encode()))
@@ -173,7 +189,7 @@ class Client:
     async def start(self, status: int, headers: list[Header]) -> None:
         """The response's head, with our own ids added."""
         self.started = True
-        headers = headers + self._own_headers()
+        headers = headers + self.own_headers()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:
@@ -186,7 +202,7 @@ class Client:
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
-        headers = [*headers, *self._own_headers(), (b"content-length", b"%d" % len(body))]
+        headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
         self.started = True
         if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
             await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -11,16 +11,20 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
 from proxy.seldom import FAULTS, Seldom
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
+_SHORT_TARGET = 200  # bytes: of these it is remembered what they say
 
 log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
@@ -60,6 +64,7 @@ class Connection(HttpToolsProtocol):
     refused = False
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
+    early = b""  # what came behind a request for another protocol
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
 
@@ -86,8 +91,10 @@ class Connection(HttpToolsProtocol):
         self.unframed_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            _strange.note("an upgrade of the protocol was asked for, which is not offered")
+        except httptools.HttpParserUpgrade as upgrade:
+            self.early = data[
+                upgrade.args[0] :
+            ]  # of use where the request is granted; else the connection ends with its answer
         except httptools.HttpParserError:
             if not self.refused:
                 _strange.note("something came that is no HTTP request")
@@ -104,22 +111,45 @@ class Connection(HttpToolsProtocol):
         self.part, self.since = "head", self.loop.time()
         self.had_request = True
         self.body_bytes = 0
-        scope: Any = self.scope
-        scope["extensions"] = {"taximeter.connection": self}
 
     def on_headers_complete(self) -> None:
         if self._head_too_large():
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
             raise ValueError("the head is too large")
-        self._check_stated_length()
+        if self.limits.max_body_bytes is not None:
+            self._check_stated_length(self.limits.max_body_bytes)
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
-        super().on_headers_complete()
+        self._begin_cycle()
         self.headers = []  # what comes after the head (trailers) is none of what the application was given
-        if self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # what follows such a request is never read as HTTP
+
+    def _begin_cycle(self) -> None:
+        """As uvicorn's `on_headers_complete`, at half the cost: web sockets, a limit of concurrency and a root path are
+        none of ours, and what a target says is remembered."""
+        parser = self.parser
         scope: Any = self.scope
-        scope["extensions"]["taximeter.cycle"] = self.cycle  # the task has not begun yet
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        url = self.url
+        plain = len(url) <= _SHORT_TARGET and b"?" not in url  # a query may have a credential
+        look = _target_of if plain else _target_of.__wrapped__
+        scope["path"], scope["raw_path"], scope["query_string"] = look(url)
+        # What follows a request for another protocol is never read as HTTP.
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
+        earlier = self.cycle
+        cycle = self.cycle = RequestResponseCycle(
+            scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
+            self.server_state.default_headers, asyncio.Event(), self.expect_100_continue, keep_alive,
+            self.on_response_complete,
+        )  # fmt: skip
+        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle}
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self.unframed_bytes = 0
@@ -128,12 +158,21 @@ class Connection(HttpToolsProtocol):
         if limit is not None and self.body_bytes > limit:
             self.refuse(too_large(limit).refusal)
             raise ValueError("the body is too large")
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self.part, self.since = "nothing", self.loop.time()
         self.unframed_bytes = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but without a timer for each call: `check_time` closes what is idle for too long."""
@@ -153,10 +192,7 @@ class Connection(HttpToolsProtocol):
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
         return size > self.limits.max_head_bytes
 
-    def _check_stated_length(self) -> None:
-        limit = self.limits.max_body_bytes
-        if limit is None:
-            return
+    def _check_stated_length(self, limit: int) -> None:
         stated = next((value for name, value in self.headers if name == b"content-length"), b"0")
         if stated.isdigit() and int(stated[:19]) > limit:
             self.refuse(too_large(limit).refusal)
@@ -239,6 +275,14 @@ class Connection(HttpToolsProtocol):
         if self.part == "head" or not self.had_request:
             return waited > limits.header_timeout_s
         return waited > limits.keep_alive_s  # uvicorn's own timer ends with any byte, a blank line's too
+
+
+@lru_cache(maxsize=1024)
+def _target_of(url: bytes) -> tuple[str, bytes, bytes]:
+    """What a request's target says: its path, as it came too, and its query. Raises what `httptools.parse_url` does."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
 
 
 def connection_class(limits: Limits, on_refusal: Callable[[str], None] | None = None) -> type[Connection]:

@@ -1,8 +1,8 @@
-"""Answers written straight to the connection: what uvicorn's ASGI messages would write, in one piece and one system call.
+"""What uvicorn's ASGI messages would carry, straight from the connection and to it: an answer in one piece and one system call.
 
 uvicorn writes a response's head and body separately and looks at every header with two regular expressions. Here the
-same bytes go out at once. Every function says False where it does not apply (the client reads slowly, the request was a
-HEAD, …): then the ASGI message is sent as ever, and uvicorn knows what to do. Nothing here waits.
+same bytes go out at once. Every function says False or None where it does not apply (the client reads slowly, the request
+was a HEAD, …): then the ASGI message is sent as ever, and uvicorn knows what to do. Nothing here waits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from collections.abc import Sequence
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 Header = tuple[bytes, bytes]
+
+
+def body(cycle: RequestResponseCycle) -> bytes | None:
+    """The request's whole body, where all of it is here; None where it has to be waited for."""
+    if cycle.more_body or cycle.disconnected or cycle.response_complete or cycle.waiting_for_100_continue:
+        return None
+    cycle.flow.resume_reading()
+    cycle.message_event.clear()
+    taken, cycle.body = bytes(cycle.body), bytearray()
+    return taken
 
 
 def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:

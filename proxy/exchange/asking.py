@@ -30,6 +30,7 @@ def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> byte
         family_headers=more,
         client_headers=exchange.client.headers,
         attempt_id=attempt.id,
+        passed_too=exchange.endpoint.family.passed,
         content_type=form.content_type if form is not None else None,
     )
 

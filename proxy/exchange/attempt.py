@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -20,51 +20,18 @@ from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
-from proxy.dialects.outgoing import Outgoing
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
+from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
-from proxy.upstream.destinations import Destination
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
-
-
-class Plan(NamedTuple):
-    """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
-
-    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
-    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
-    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted.
-    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
-    of the stream has a usage that only we asked for.
-    """
-
-    id: str
-    call: Call
-    number: int
-    requests: int
-    started_at: int
-    deadline_at: int
-    route: Route
-    known_provider: str
-    destination: Destination
-    attributes: Mapping[str, str | None]
-    outgoing: Outgoing
-    changes: Mapping[str, Any]
-    usage_each: bool
-    body_bytes: int
-    bound: Ceiling
-    price: CallPrice
-    ordinary: CallPrice | None
-    ceiling_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
 
 
 @dataclass(slots=True)
@@ -73,7 +40,8 @@ class Attempt:
 
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
     takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
-    were counted. unverified: the store could not be asked, and the budgets let the call go on without.
+    were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on
+    without.
     """
 
     exchange: Exchange
@@ -91,6 +59,7 @@ class Attempt:
     cached_tokens: int = 0
     counted_by: tuple[str, int] | None = None
     dispatched: float = 0.0
+    waited_s: float = 0.0
     closed: bool = False
     charged: bool = False
     unverified: bool = False
@@ -144,7 +113,7 @@ class Attempt:
     def intent_record(self) -> records.Intent:
         call, plan, route = self.call, self.plan, self.route
         identity, attribution = self.exchange.identity, self.exchange.attribution
-        return {
+        record: records.Intent = {
             "t": "intent",
             "id": plan.id,
             "request_id": self.exchange.request_id,
@@ -176,6 +145,7 @@ class Attempt:
             "budgets": self._amounts([claim.amount for _, claim in self.claims]),
             "price_version": self.exchange.configured.book.version,
         }
+        return records.traced(record, attribution.traceparent)
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -210,8 +180,15 @@ class Attempt:
             waiting: records.Waiting = {"t": "waiting", "id": self.id}
             self.exchange.plane.spool.append_end(orjson.dumps(waiting))
 
-    def follow_limits(self) -> None:
-        """Take the limits as they are now: a budget may have been raised meanwhile."""
+    async def wait_for_room(self, most_s: float) -> None:
+        """Wait until something in flight has ended, and take the limits as they are then."""
+        began = time.perf_counter()
+        await self.exchange.plane.store.wait_for_room(self.id, [claim for _, claim in self.claims], most_s)
+        self.waited_s += time.perf_counter() - began
+        self._follow_limits()
+
+    def _follow_limits(self) -> None:
+        """A budget may have been raised meanwhile."""
         now = now_s()
         named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
         current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
@@ -321,6 +298,15 @@ class Attempt:
             self.exchange.plane.spool.append_end(orjson.dumps(record))
             if self.claims:
                 await store.release(self.id)
+
+    async def unused(self) -> None:
+        """Of a session that is over, or needs another: no turn used it, and there is no entry."""
+        if not self.closed:
+            self.closed = True
+            record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
+            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            if self.claims:
+                await self.exchange.plane.store.release(self.id)
 
     async def settle(self, settlement: Settlement) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pricing.book import Book
+from pricing.values import Value, frozen
 from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.config.model import Config
@@ -26,7 +26,8 @@ _MAX_FACTS = 10_000
 _BEHIND_ITS_END_S = 3600  # of what is kept for a time: to see that it has ended
 
 
-class ModelFacts(NamedTuple):
+@frozen
+class ModelFacts(Value):
     """A model's limits (None: unknown), whether it has a price, and its provider's name in the book, good until `until_s`."""
 
     context_tokens: int | None

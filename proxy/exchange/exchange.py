@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pricing.values import Value, frozen
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
@@ -12,7 +11,8 @@ from proxy.sessions.chains import Conversation
 from proxy.types import Attribution, Call, Identity
 
 
-class Exchange(NamedTuple):
+@frozen
+class Exchange(Value):
     """conversation: the call's conversation, where only that can tell its session."""
 
     plane: Plane

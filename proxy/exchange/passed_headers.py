@@ -4,6 +4,7 @@ fields."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 _PASSED = frozenset({
     b"content-type", b"content-encoding", b"retry-after", b"retry-after-ms", b"openai-processing-ms", b"openai-version",
@@ -12,11 +13,13 @@ _PASSED = frozenset({
 _PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-def passed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Those of an upstream's response headers that a client gets; its request id under a name of its own."""
+def passed_headers(
+    headers: Iterable[tuple[bytes, bytes]], told: AbstractSet[bytes] = frozenset()
+) -> list[tuple[bytes, bytes]]:
+    """Those of an upstream's response headers that a client gets; its request id under a name of its own. told: more names."""
     passed = []
     for name, value in headers:
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES):
+        if name in _PASSED or name in told or name.startswith(_PASSED_PREFIXES):
             passed.append((name, value))
         elif name in (b"x-request-id", b"request-id"):
             passed.append((b"x-upstream-request-id", value))

@@ -5,25 +5,63 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
+from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
+from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
-from proxy.exchange.attempt import Plan
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
+from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
+from proxy.upstream.destinations import Destination
+
+
+@frozen
+class Plan(Value):
+    """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
+
+    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
+    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
+    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
+    was counted.
+    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
+    of the stream has a usage that only we asked for.
+    """
+
+    id: str
+    call: Call
+    number: int
+    requests: int
+    started_at: int
+    deadline_at: int
+    route: Route
+    known_provider: str
+    destination: Destination
+    attributes: Mapping[str, str | None]
+    outgoing: Outgoing
+    changes: Mapping[str, Any]
+    usage_each: bool
+    body_bytes: int
+    bound: Ceiling
+    price: CallPrice
+    ordinary: CallPrice | None
+    ceiling_nanousd: int | None
+    claims: Sequence[tuple[Budget, Claim]]
 
 
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
@@ -43,7 +81,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
-    another = partial(_another, exchange, route)
+    call = _in_priced_units(exchange, call, route, int(began_s))
+    another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
@@ -91,6 +130,16 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _in_priced_units(exchange: Exchange, call: Call, route: Route, at_s: int) -> Call:
+    """The call with what it comes to at most in the units of its model's price, where its API counts in those."""
+    endpoint, configured = exchange.endpoint, exchange.configured
+    if not isinstance(endpoint, JobEndpoint) or endpoint.api.things is None:
+        return call
+    attributes = attributes_of(exchange.identity, route, exchange.attribution)
+    units = configured.book.units(route.provider, route.model, at_s, attributes)
+    return endpoint.api.things(call, units)
 
 
 def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:
@@ -173,7 +222,7 @@ def _refuse_unreadable(call: Call, route: Route) -> None:
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
-def _another(exchange: Exchange, route: Route, model: str) -> str:
+def other_model(exchange: Exchange, route: Route, model: str) -> str:
     """The provider's name of a model that a call names beside its own. Raises `Refused` where the caller may not use it."""
     configured = exchange.configured
     other = configured.router.route(model, exchange.identity)

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from proxy import meters
 from proxy.access.keys import KeyRing
@@ -39,6 +39,12 @@ _MAX_READERS = 1000  # a target may hold an id, so there is no end of them
 Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
+class Ticking(Protocol):
+    """A spoken session, which looks after itself once a second."""
+
+    def tick(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Plane:
     """The data plane's own state.
@@ -46,7 +52,7 @@ class Plane:
     configured: what the latest configuration says; a call holds the one that it began with. ready: false until the budgets
     are seeded, and while draining. recall, recall_stored: ask the ledger about sessions and about what is stored at
     providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent.
-    paces: of whole answers, tokens a second by upstream and model.
+    sessions: spoken ones that are open. paces: of whole answers, tokens a second by upstream and model.
     """
 
     configured: Configured
@@ -72,6 +78,7 @@ class Plane:
     unseeded: set[str] = field(default_factory=set)
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
+    sessions: set[Ticking] = field(default_factory=set)
     started_at: float = field(default_factory=now_s)
 
     async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:

@@ -23,13 +23,13 @@ _AMPLE_TOKENS = 8192
 _SEED_WAIT_S = 5.0
 
 
-async def reserve(attempt: Attempt) -> None:
-    """Reserve, or raise `Refused`, which closes the INTENT."""
+async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> None:
+    """Reserve, or raise `Refused`, which closes the INTENT. steps: of the ladder; None: all."""
     plane, client = attempt.exchange.plane, attempt.exchange.client
     try:
-        granted = await _climb(attempt)
-    except NoRoomError as no_room:
-        raise attempt.refused(_no_room(attempt, no_room)) from None
+        granted = await _climb(attempt, STEPS if steps is None else steps)
+    except NoRoomError as denied:
+        raise attempt.refused(no_room(attempt, denied)) from None
     except StoreUnavailable:
         raise attempt.refused(budget_store_unavailable().refusal) from None
     for budget in granted.would_refuse:
@@ -51,7 +51,7 @@ def _that_fit(attempt: Attempt, tokens: int) -> int:
     return min(tokens, max(context - given, attempt.call.least_output_tokens))
 
 
-async def _climb(attempt: Attempt) -> Granted:
+async def _climb(attempt: Attempt, steps: tuple[Step, ...]) -> Granted:
     """The reservation, in the end; raises NoRoomError where no step helps."""
     plane = attempt.exchange.plane
     if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
@@ -69,7 +69,7 @@ async def _climb(attempt: Attempt) -> Granted:
             return Granted()
         except NoRoomError as no_room:
             ladder = ladder or Ladder(attempt)
-            for step in STEPS:
+            for step in steps:
                 if await step(ladder, no_room):
                     break
             else:
@@ -170,9 +170,7 @@ async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
         return False
     ladder.most_nanousd = None
     attempt.wait()
-    claims = [claim for _, claim in attempt.claims]
-    await attempt.exchange.plane.store.wait_for_room(attempt.id, claims, ladder.left_s)
-    attempt.follow_limits()
+    await attempt.wait_for_room(ladder.left_s)
     return True
 
 
@@ -196,10 +194,11 @@ def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
     return least is not None and all(least <= left for left in room)
 
 
-def _no_room(attempt: Attempt, no_room: NoRoomError) -> Refusal:
-    standing = no_room.standing
+def no_room(attempt: Attempt, denied: NoRoomError) -> Refusal:
+    """What a client is told whose call did not fit."""
+    standing = denied.standing
     amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
-    if not no_room.denied.exceeded:
+    if not denied.denied.exceeded:
         return refusals.busy(standing, amount)
     exchange = attempt.exchange
     status = exchange.configured.config.server.budget_status

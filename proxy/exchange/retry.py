@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pricing.values import Value, frozen
 from proxy.errors import Refusal
 from proxy.types import Route
 
@@ -40,7 +41,8 @@ class Failure(NamedTuple):
         return None
 
 
-class Turn(NamedTuple):
+@frozen
+class Turn(Value):
     """One try: where, and how often this route has been tried before."""
 
     route: Route

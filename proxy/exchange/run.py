@@ -45,6 +45,8 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         await recall_stored(plane, identity, call)
         call = with_its_size(plane, identity, call)
     if isinstance(endpoint, JobEndpoint):
+        if endpoint.of_headers is not None:
+            call = endpoint.of_headers(call, client.headers)
         call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pricing.book import Book
 from pricing.cost import Cost, CostLine
 from pricing.money import to_nanousd
 from pricing.usage import Reading
+from pricing.values import Value, frozen
 from proxy.spool import records
 from proxy.times import now_s, now_us
 from proxy.types import Route
 
 
-class Timings(NamedTuple):
+@frozen
+class Timings(Value):
     """Milliseconds. ttft: to the first byte of a stream; itl_ms_sum: between its `itl_count + 1` pieces."""
 
     duration_ms: float
@@ -24,7 +26,8 @@ class Timings(NamedTuple):
     itl_count: int = 0
 
 
-class Settlement(NamedTuple):
+@frozen
+class Settlement(Value):
     """`cost` None: nothing could be read, the ceiling is charged (`unconfirmed`). stored: digests of what the call left at
     the provider, for as long as that keeps it; stored_facts: what has to be known of it.
     lines: what is known of the cost where that is not all of it."""

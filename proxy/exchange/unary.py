@@ -22,8 +22,8 @@ from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
 from proxy.wire import lenient
 
-_HELD_BYTES = 8 * 1024 * 1024  # a body up to this size waits until it is metered
-_METERED_BYTES = 64 * 1024 * 1024  # a body beyond this passes, but its usage is not read
+_HELD_BYTES = 8 * 1024 * 1024
+_METERED_BYTES = 64 * 1024 * 1024
 
 
 def _says_failure(value: object) -> bool:
@@ -31,7 +31,11 @@ def _says_failure(value: object) -> bool:
 
 
 class Unary(Answering):
-    """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned."""
+    """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned. held_bytes:
+    a body up to this size waits until it is metered. metered_bytes: one beyond this passes, but its usage is not read."""
+
+    held_bytes = _HELD_BYTES
+    metered_bytes = _METERED_BYTES
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
         super().__init__(attempt, response, body)
@@ -46,31 +50,39 @@ class Unary(Answering):
         data = first
         while data:
             size += len(data)
-            if size <= _METERED_BYTES:
+            if size <= self.metered_bytes:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
-            elif size > _HELD_BYTES and response.status >= 400:
+            elif size > self.held_bytes and response.status >= 400:
                 response.abort()  # no error is that long, and none goes out before it was looked through
                 break
-            elif size > _HELD_BYTES:
-                await client.start(response.status, passed_headers(response.headers))
-                await client.write(b"".join(chunks))
+            elif size > self.held_bytes:
+                await client.start(response.status, self._passed_headers())
+                await client.write(b"".join(chunks) if chunks else data)
             data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
-        cost = await self._settle(body if size <= _METERED_BYTES else b"")
+        cost = await self._settle(body if size <= self.metered_bytes else b"")
         if client.started:
             await client.end()
             return None
         destination = self.attempt.plan.destination
-        headers, body = destination.told(response.status, passed_headers(response.headers), body, failed=self._failed)
+        body = self.shown(body)
+        headers, body = destination.told(response.status, self._passed_headers(), body, failed=self._failed)
         if self._hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
             headers += self._cost_headers(cost)
         await client.respond(response.status, headers, body)
         return None
+
+    def _passed_headers(self) -> list[Header]:
+        return passed_headers(self.response.headers, self.exchange.endpoint.family.told)
+
+    def shown(self, body: bytes) -> bytes:
+        """The answer as its client gets it."""
+        return body
 
     async def _settle(self, body: bytes) -> Cost | None:
         status = self.response.status

@@ -7,32 +7,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from pricing.usage import Reading
 from proxy import meters
-from proxy.dialects import Endpoint, Family
+from proxy.dialects import Endpoint
+from proxy.dialects.family import Family
 from proxy.jobs.job import Job
 from proxy.meters.reader import Context
 from proxy.types import Call
 
-Does = Literal["create", "upload", "read", "list", "content", "forget", "refused"]
+Does = Literal["create", "upload", "read", "list", "content", "forget", "open", "refused"]
 """create: billed, makes a job. upload: a file, free. read: what a job says of itself (get, cancel): free, and its end is seen
 in passing. list: of which only the caller's own are shown. content: what a job made, passed on as it is. forget: deletes it
-there. refused: with the reason."""
+there. open: nobody's own, as a catalogue is; passed on as it is. refused: with the reason."""
 
 _NO_HEADERS: Mapping[str, str] = {}
 _SECRET_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 
 
 class Answer(NamedTuple):
-    """What a provider said of a job. headers: names in lower case."""
+    """What a provider said of a job. headers: names in lower case. path: what it was asked for, without the query."""
 
     status: int
     body: Mapping[str, Any]
     headers: Mapping[str, str] = _NO_HEADERS
+    path: str = ""
 
 
 class Results(NamedTuple):
@@ -49,7 +51,8 @@ class Ended(NamedTuple):
 
     at_s: when the provider says that it ended (epoch seconds). results: files whose lines say what was used, in place of
     `reading`, which then stands in where they cannot be had. leaves: ids of what it left at its provider, its team's too.
-    lines: what each line of a batch used, where its answer says so itself; in place of `reading`.
+    lines: what each line of a batch used, where its answer says so itself; in place of `reading`. ask: the path of what says
+    what it came to, read by `JobApi.read_result`; in place of it all.
     """
 
     outcome: str
@@ -58,6 +61,7 @@ class Ended(NamedTuple):
     results: Sequence[Results] = ()
     leaves: Sequence[str] = ()
     lines: Sequence[Reading] = ()
+    ask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,16 @@ class JobApi:
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
     asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
     whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines.
-    shown: what a client is told of a job, where that would else lead it past this proxy. told: what the answer to its
-    creation says that its price depends on; kept beside `asked`. gone: how one ended that is not there any more (404, 403),
-    deleted by its owner or over, at which time (epoch microseconds); None: that says nothing. followed: how one ended that
-    another of the same id follows.
+    shown: what a client is told of a job, where that would else lead it past this proxy; it gets what URLs that lead here
+    begin with, and what else is known of the job. read_result: as `read_end`, of an answer to what `Ended.ask` named, whatever
+    its status. envelope: the fields of a list that point at other pages, out of the last page that was read, what URLs that
+    lead here begin with, and whether there is more; its pages are passed on whole. by_offset: lists count from their start.
+    things: what a call comes to at most in the units that its model is priced in (`Call.things`, or why nothing bounds it).
+    file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
+    told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
+    there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
+    followed: how one ended that another of the same id follows. makes_bytes: what it says of a job that has ended may be what
+    that made, and no JSON.
     """
 
     name: str
@@ -113,7 +123,14 @@ class JobApi:
     list_of: str = "data"
     id_of: str = "id"
     owned: Literal["job", "stored"] = "job"
-    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    shown: Callable[[Mapping[str, Any], str, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    read_result: Callable[[Job, Answer], Ended | None] | None = None
+    envelope: Callable[[Mapping[str, Any], str, bool], Mapping[str, Any]] | None = None
+    by_offset: bool = False
+    things: Callable[[Call, frozenset[str]], Call] | None = None
+    makes_bytes: bool = False
+    file_field: str = "file"
+    first_field: str = "purpose"
     of_file: Callable[[Call], str] | None = None
     next_page: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Mapping[str, str]] = after_last
 
@@ -126,15 +143,29 @@ class JobApi:
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
-    placed: the call, as the time (epoch microseconds) and the job that it goes on with make it. renews: there is such a job,
-    the caller's own, that `held` names.
+    facts: what its path says of the job, kept beside what `JobApi.asked` says. of_headers: the call with what its headers say
+    of its bound. query_names: names of what is passed on of the query string. at_once: an answer that names no job may be
+    what it made, as `read_end` reads it. passes: its answer goes on as it comes, and what it says of its price stands in its
+    headers. recording: by the length of which it is billed, where nothing says what it came to. placed: the call, as the time
+    (epoch microseconds) and the job that it goes on with make it. renews: there is such a job, the caller's own, that `held`
+    names.
     """
 
     api: JobApi
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
+    query_names: frozenset[str] = frozenset()
+    at_once: bool = False
     placed: Callable[[Call, Job | None, int], Call] | None = None
     renews: bool = False
+    passes: bool = False
+    recording: Literal["", "sent", "made"] = ""
     lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None
     """Of a batch whose lines stand in its body: the path that each calls, and its own body, which may be changed."""
+
+    def target_of(self, model: str, query: bytes) -> str:
+        target = Endpoint.target_of(self, model, query)
+        return with_query(target, query, self.query_names) if self.query_names else target
 
 
 class Matched(NamedTuple):
@@ -150,9 +181,14 @@ class Matched(NamedTuple):
 
     def target(self, query: bytes) -> str:
         """The path and query at the upstream; of the query only the parts that the route knows."""
-        path = self.route.target.format(**self.groups)
-        parts = [p for p in query.decode("latin-1").split("&") if p.partition("=")[0] in self.route.queries]
-        return f"{path}?{'&'.join(parts)}" if parts else path
+        groups = {name: value or "" for name, value in self.groups.items()}
+        return with_query(self.route.target.format(**groups), query, self.route.queries)
+
+
+def with_query(path: str, query: bytes, names: frozenset[str]) -> str:
+    """A path with those parts of a query string that have one of these names, as they came."""
+    parts = [p for p in query.decode("latin-1").split("&") if p.partition("=")[0] in names]
+    return f"{path}?{'&'.join(parts)}" if parts else path
 
 
 def text_id(value: object) -> str | None:

@@ -63,7 +63,9 @@ def _parsed(url: str) -> URL:
 
 
 def why_not_opened(error: Exception, url: str) -> str:
-    """What the driver says, in a line, without the password."""
+    """What the driver says, in a line, without the password; of a file that cannot be made, which."""
+    if isinstance(error, OSError) and url.startswith("sqlite"):
+        return f"{make_url(url).database}: {error.strerror}"
     text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
     password = parse_postgres(url).password if url.startswith("postgres") else None
     return text.replace(password, "***") if password else text

@@ -176,10 +176,10 @@ class Pairing:
             if not known:
                 intent = value.get("intent") or self._open[value["id"]][0]
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
-        elif kind == "refused":
+        elif kind in ("refused", "unused"):
             begun = self._open.get(value["id"])
             self._close(value["id"])
-            if not known:
+            if not known and kind == "refused":
                 batch.refusals.append(_refused(value, begun[0] if begun else None))
         elif kind == "tally":
             if not known:

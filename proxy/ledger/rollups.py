@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -155,7 +156,7 @@ def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
     ):
         rows = []
         for (start_at, names), sums in groups.items():
-            group = digest(names)
+            group = _known_digest(names)
             rows.append((start_at, group, *names, *sums.numbers))
             if sums.units:
                 units += [(table.name, start_at, group, *key, amount) for key, amount in sums.units.items()]
@@ -189,6 +190,9 @@ def _merged(groups: Groups, length_us: int, names: slice) -> Groups:
 def digest(names: Names) -> str:
     """A group's name in the tables' keys: as long for every group, and another for every other."""
     return hashlib.blake2b(orjson.dumps(names), digest_size=16).hexdigest()
+
+
+_known_digest = lru_cache(maxsize=2048)(digest)  # the same groups come with every batch; sessions do not
 
 
 def units_of(usage: str) -> Units:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -21,9 +22,9 @@ from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Batch, Entry, budget_amounts
 from proxy.ledger.export_log import ENTRY, note
+from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
-from proxy.ledger.row import Row
 from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
@@ -34,6 +35,12 @@ log = logging.getLogger("taximeter.recorder")
 
 BATCH_NUMBER = "_batch"  # a row of metric_state: the number of the instance's last batch that was committed
 _LOOK_UP = 500
+# PostgreSQL's way to set hundreds at once: a tenth of the CPU of as many statements here, and a third less time there.
+_SET_METRICS = (
+    "INSERT INTO metric_state (instance, name, labels, value) "
+    "SELECT %s, series->>0, series->>1, series->>2 FROM json_array_elements(%s::json) AS series "
+    "ON CONFLICT (instance, name, labels) DO UPDATE SET value = excluded.value"
+)
 
 
 class Observed(Protocol):
@@ -101,7 +108,7 @@ class Shipper:
         self._capacity_of = capacity_of
         self._instance = instance
         self._metrics = metrics
-        self._insert = _insert_sql(engine)
+        self._inserting = Inserting(engine.dialect)
         self._add_spend = upsert(engine, budget_spend, adding="amount")
         self._set_metric = upsert(engine, metric_state)
         self._set_position = upsert(engine, spool_positions)
@@ -207,14 +214,12 @@ class Shipper:
         """Entries that are whole from the beginning."""
         if not shipped:
             return shipped
-        values = [entry.row for entry in shipped]
         try:
             with connection.begin_nested():
-                done = connection.exec_driver_sql(self._insert, values)
-                if done.rowcount == len(shipped):
+                if self._inserting.all(connection, [entry.row for entry in shipped]):
                     return shipped
                 raise _RepeatedError
-        except (_RepeatedError, OverflowError):  # the latter: SQLite's driver, of an integer beyond 64 bits
+        except (_RepeatedError, OverflowError):
             pass
         except DBAPIError as error:
             if not _is_of_the_row(error):
@@ -280,7 +285,7 @@ class Shipper:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return connection.exec_driver_sql(self._insert, [entry.row]).rowcount == 1
+                return self._inserting.one(connection, entry.row)
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise
@@ -314,11 +319,14 @@ class Shipper:
             connection.execute(self._add_spend, values)
 
     def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
-        rows = [
-            {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in changed
-        ]
-        if rows:
-            connection.execute(self._set_metric, rows)
+        rows = list(changed)
+        if rows and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_SET_METRICS, (self._instance, orjson.dumps(rows).decode()))
+        elif rows:
+            values = [
+                {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in rows
+            ]
+            connection.execute(self._set_metric, values)
 
     def _write_positions(self, connection: Connection, positions: Positions) -> None:
         if positions.finished:
@@ -348,15 +356,6 @@ def _is_of_the_row(error: DBAPIError) -> bool:
 
 class _RepeatedError(Exception):
     """Some rows of a batch were in the ledger already."""
-
-
-def _insert_sql(engine: Engine) -> str:
-    """The INSERT of a whole row, compiled once; executed by the driver with tuples, past SQLAlchemy's per-row work."""
-    quote = engine.dialect.identifier_preparer.quote
-    mark = "?" if engine.dialect.name == "sqlite" else "%s"
-    names = ", ".join(quote(name) for name in Row._fields)
-    marks = ", ".join([mark] * len(Row._fields))
-    return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
 
 def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:

@@ -130,8 +130,8 @@ ROWS: dict[str, Row] = {
     "nlp-cloud": Row("own", "docs.nlpcloud.com: nb_input_tokens, nb_generated_tokens", _DAY, usage="", final="whole"),
     **_media("audio by the second or the character: deepgram, assemblyai, elevenlabs, soniox docs", "deepgram", "assemblyai",
              "elevenlabs", "soniox"),
-    **_media("images and videos by the thing: fal, Stability, Recraft, Black Forest Labs, Runway docs", "fal", "stability",
-             "recraft", "black-forest-labs", "runway"),
+    **_media("images and videos by the thing: fal, Luma, Stability, Recraft, Black Forest Labs, Runway docs", "fal", "luma",
+             "stability", "recraft", "black-forest-labs", "runway"),
     **_media("pages: docs.reducto.ai (usage.num_pages)", "reducto"),
 }  # fmt: skip
 

@@ -173,6 +173,28 @@ def read_fal(response: Mapping[str, Any], context: Context, tally: Tally) -> Non
         tally.add("video_second", tally.count(video, "duration") or seconds_asked(context, tally, "duration") or 0)
 
 
+def read_luma(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """A generation: an image, or the seconds of a video as its provider repeats the order for it."""
+    ordered = mapping(response.get("request"))
+    tally.model = text(response.get("model")) or text(ordered.get("model"))
+    note_media(response, context, tally, "resolution")
+    tally.condition("resolution", ordered.get("resolution"))
+    if text(response.get("state")) is None:
+        return
+    tally.found = True
+    if not is_done(response, "state"):
+        return
+    if "image" in mapping(response.get("assets")) and "video" not in mapping(response.get("assets")):
+        tally.add("image", 1)
+        return
+    length = text(ordered.get("duration")) or text(context.request.get("duration")) or ""
+    seconds = number(length.removesuffix("s")) or seconds_asked(context, tally)
+    if seconds:
+        tally.add("video_second", seconds)
+    else:
+        tally.found = False
+
+
 replicate = Reader("replicate.prediction", read_replicate, usage_key="metrics")
 runway = Reader("runway.task", read_runway)
 xai_images = Reader("xai.images", read_xai_images)
@@ -183,3 +205,4 @@ ocr = Reader("mistral.ocr", read_ocr, usage_key="usage_info")
 mistral_transcription = Reader("mistral.transcription", read_seconds)
 deepgram = Reader("deepgram.transcription", read_seconds)
 fal = Reader("fal.images", read_fal)
+luma = Reader("luma.generation", read_luma)

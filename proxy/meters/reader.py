@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pricing.usage import Quantity, Reading
+from pricing.values import NOTHING, Value, frozen
 from proxy.meters.failures import is_failure, wrote
 from proxy.meters.tally import Tally, mapping, number, text
 from proxy.wire import lenient
@@ -29,10 +30,11 @@ _ASKED = {"service_tier": "service_tier", "serviceTier": "service_tier", "speed"
 _ORDINARY_TIERS = {"default", "standard", "standard_only", "auto", "on_demand", "unspecified", "not_available", "none"}
 
 
-_NOTHING: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, Any] = NOTHING
 
 
-class Context(NamedTuple):
+@frozen
+class Context(Value):
     """What is known of a call besides its response.
 
     provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that whoever asks for

@@ -78,6 +78,7 @@ _READERS: dict[str, Reader] = {
         jobs.mistral_transcription,
         jobs.deepgram,
         jobs.fal,
+        jobs.luma,
         openai.chat,  # last, so that the row `openai` of the hosts' table does not stand in its place
     )
 }

@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from proxy.dialects import turns
-from proxy.keyed_hash import Chain, KeyedHash, name_behind
+from proxy.keyed_hash import Chain, KeyedHash, framed, name_behind
 from proxy.latest import Latest
 from proxy.types import Call
 
@@ -31,6 +31,7 @@ _REPLY = b'["assistant"'
 _QUESTION = b'["user","'
 _SYSTEM = (b'["system"', b'["developer"')
 _NO_TOOLS = b",[],[]]"  # as `turns` writes one without
+_NO_SYSTEM = framed(b"")
 _OPENING = 48  # bytes of a turn that say how its text begins
 
 
@@ -52,17 +53,27 @@ class Kept(Protocol):
         ...
 
 
-class Conversation(NamedTuple):
+class Conversation:
     """A call's chain; which of its turns are answers of a model, and how these begin where they are text only.
 
     system: the digest of its system prompt. asked: the turn that it ends with. pairs: its latest questions and answers in text.
     """
 
-    chain: Chain
-    replies: Sequence[tuple[int, bytes]]
-    system: bytes
-    asked: bytes
-    pairs: Sequence[tuple[bytes, bytes]]
+    __slots__ = ("asked", "chain", "pairs", "replies", "system")
+
+    def __init__(
+        self,
+        chain: Chain,
+        replies: Sequence[tuple[int, bytes]],
+        system: bytes,
+        asked: bytes,
+        pairs: Sequence[tuple[bytes, bytes]],
+    ) -> None:
+        self.chain = chain
+        self.replies = replies
+        self.system = system
+        self.asked = asked
+        self.pairs = pairs
 
 
 class Chains:
@@ -84,17 +95,16 @@ class Chains:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begun = self._begun_of(whose, call.dialect, turns.system_of(call))
         spoken = turns.turns_of(call)
-        replies = [
-            (number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b"")
-            for number, turn in enumerate(spoken)
-            if turn.startswith(_REPLY)
-        ]
         chain = self._keyed.chain(begun, spoken)
-        first = 0
-        while first < len(spoken) and spoken[first].startswith(_SYSTEM):
-            first += 1
-        system = chain.digests[first - 1] if first else begun.digest()
+        replies: list[tuple[int, bytes]] = []
         pairs: list[tuple[bytes, bytes]] = []
+        first = 0
+        for number, turn in enumerate(spoken):
+            if number == first and turn.startswith(_SYSTEM):
+                first += 1
+            elif turn.startswith(_REPLY):
+                replies.append((number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b""))
+        system = chain.digests[first - 1] if first else begun.digest()
         if replies:
             pairs = [
                 (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
@@ -107,7 +117,7 @@ class Chains:
         if begun is None:
             begun = self._begun[whose, dialect] = self._keyed.begun((b"turns", whose.encode(), dialect.encode()))
         with_system = begun.copy()
-        with_system.update(b"%d:%b" % (len(system), system))
+        with_system.update(framed(system) if system else _NO_SYSTEM)
         return with_system
 
     def session(self, conversation: Conversation) -> str | None:
@@ -130,11 +140,10 @@ class Chains:
         if not chain.digests or not answer:
             return []
         opening = answer[0][:_OPENING] if all(map(_is_text, answer)) else b""
-        names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer).hex()]
+        names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer)]
         if opening and conversation.asked.startswith(_QUESTION):
             names.append(self._pair(conversation.system, conversation.asked, answer[0]))
-        for name in names:
-            self._sessions[name] = session_id
+        self._sessions.put(names, session_id)
         if self._kept is not None:
             self._kept.add(names, session_id)
         return names

@@ -6,17 +6,18 @@ can spend, or see, another team's. Where nothing is found, a call is a session o
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from pricing.values import Value, frozen
+from proxy.latest import Latest
 from proxy.types import Identity
 
 _MAX_DEPTH = 16
 _MAX_SESSIONS = 200_000
 
 
-class Node(NamedTuple):
+@frozen
+class Node(Value):
     """A session's place: its name here, its tree's root, its parent, and how deep it lies (a root: 1)."""
 
     session_id: str
@@ -32,16 +33,15 @@ class SessionTrees:
     """
 
     def __init__(self, max_sessions: int = _MAX_SESSIONS) -> None:
-        self._max = max_sessions
-        self._nodes: OrderedDict[tuple[str, str], Node] = OrderedDict()
-        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._nodes: Latest[tuple[str, str], Node] = Latest(max_sessions)
+        self._owners: Latest[str, str] = Latest(max_sessions)
 
     def place(self, scope: str, session_id: str, parent: str | None) -> Node:
         """The place of a session of `scope` (a team, or a key that has none); `parent` counts at its first call only."""
         key = (scope, session_id)
         node = self._nodes.get(key)
         if node is not None:
-            self._nodes.move_to_end(key)
+            self._nodes.touch(key)
             self._own(node.session_id, scope)
             return node
         name = self._name(scope, session_id)
@@ -55,8 +55,6 @@ class SessionTrees:
         else:  # however deep it nests, it stays in its tree, and in its tree's budget
             node = Node(name, above.root, above.parent, _MAX_DEPTH)
         self._nodes[key] = node
-        if len(self._nodes) > self._max:
-            self._nodes.popitem(last=False)
         return node
 
     def strange(self, scope: str, session_ids: Iterable[str | None]) -> list[str]:
@@ -66,8 +64,8 @@ class SessionTrees:
 
     def recall(self, scope: str, session_id: str, node: Node) -> None:
         """Put a session where it stood in an earlier life, unless it stands somewhere by now."""
-        if self._own(node.session_id, scope):
-            self._nodes.setdefault((scope, session_id), node)
+        if self._own(node.session_id, scope) and (scope, session_id) not in self._nodes:
+            self._nodes[scope, session_id] = node
 
     def _name(self, scope: str, session_id: str) -> str:
         """The id itself, or what no other team has: another may have sent `id@team` as an id."""
@@ -78,10 +76,11 @@ class SessionTrees:
 
     def _own(self, name: str, scope: str) -> bool:
         """Whether the name is the scope's; a name that nobody has becomes so."""
-        owner = self._owners.setdefault(name, scope)
-        self._owners.move_to_end(name)
-        if len(self._owners) > self._max:
-            self._owners.popitem(last=False)
+        owner = self._owners.get(name)
+        if owner is None:
+            self._owners[name] = scope
+            return True
+        self._owners.touch(name)
         return owner == scope
 
 

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import orjson
 
 from proxy.config.model import Config
-from proxy.dialects import ANTHROPIC, OPENAI, RESPONSES, Family
+from proxy.dialects import ANTHROPIC, OPENAI, RESPONSES
+from proxy.dialects.family import Family
 from proxy.errors import Refusal, Refused
 from proxy.meters import translated
 from proxy.translate import adapter, answers, refusing

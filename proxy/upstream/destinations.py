@@ -29,6 +29,7 @@ class Destination:
 
     secrets: what its answers must not tell; shortest_secrets: one of these is in whatever holds any of them.
     translated: it is asked through the translator, which hands back what the provider's own bytes said of usage.
+    root: what its paths begin with, where its base URL names that already.
     """
 
     pool: str
@@ -40,6 +41,11 @@ class Destination:
     secrets: tuple[bytes, ...] = ()
     shortest_secrets: tuple[bytes, ...] = ()
     translated: bool = False
+    root: str = ""
+
+    def target(self, path: str) -> str:
+        """The request target of one of its dialect's paths."""
+        return self.origin.target(path.removeprefix(self.root) if self.root else path)
 
     @property
     def added_tokens(self) -> int:
@@ -90,8 +96,18 @@ def destinations_of(
                 base_url=base_url,
                 secrets=(secrets := _secrets(row.api_key, row.headers)),
                 shortest_secrets=_shortest(secrets),
+                root=_root_of(origin, family),
             )
     return destinations
+
+
+# With and without these, base URLs mean the same: the SDKs of these vendors disagree on whose part it is.
+_ROOTS = {"replicate": "/v1", "luma": "/dream-machine/v1", "runway": "/v1"}
+
+
+def _root_of(origin: Origin, family: str) -> str:
+    root = _ROOTS.get(family, "")
+    return root if root and origin.path.endswith(root) else ""
 
 
 def _add_pool(client: UpstreamClient, pool: str, origin: Origin, name: str, row: Upstream) -> None:
@@ -159,6 +175,9 @@ def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapp
         name, value = {
             "anthropic": ("x-api-key", api_key),
             "gemini": ("x-goog-api-key", api_key),
+            "elevenlabs": ("xi-api-key", api_key),
+            "fal": ("authorization", f"Key {api_key}"),
+            "fal_run": ("authorization", f"Key {api_key}"),
         }.get(family, ("authorization", f"Bearer {api_key}"))
         headers[name] = value
         if local:

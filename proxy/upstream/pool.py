@@ -47,6 +47,16 @@ class _Pool:
 
     async def acquire(self, holder: str) -> Connection:
         """A connection with nothing on it, open and read from. Raises `UpstreamError` with `sent=False`."""
+        await self._take_turn(holder)
+        try:
+            connection = self._take_idle() or await self._connect()
+        except BaseException:
+            self.turns.give(holder)
+            raise
+        connection.holder = holder
+        return connection
+
+    async def _take_turn(self, holder: str) -> None:
         try:
             if not self.turns.take_now(holder):
                 await self.turns.take(holder, self._connect_timeout_s)
@@ -56,13 +66,24 @@ class _Pool:
                 f"{self._connect_timeout_s:g} s"
             )
             raise UpstreamError("connect_timeout", message, sent=False) from None
+
+    async def open(self, factory: Callable[[Callable[[], None]], asyncio.Protocol], holder: str) -> None:
+        """A connection for a protocol of the caller's, which calls what `factory` is given once it is lost. It counts among the
+        pool's, but is nobody else's ever. Raises `UpstreamError` with `sent=False`."""
+        await self._take_turn(holder)
+        given = False
+
+        def give() -> None:
+            nonlocal given
+            if not given:
+                given = True
+                self.turns.give(holder)
+
         try:
-            connection = self._take_idle() or await self._connect()
+            await self._reach(lambda: factory(give))
         except BaseException:
-            self.turns.give(holder)
+            give()
             raise
-        connection.holder = holder
-        return connection
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -74,9 +95,13 @@ class _Pool:
 
     async def _connect(self) -> Connection:
         connection = Connection(self, asyncio.get_running_loop())
+        await self._reach(lambda: connection)
+        return connection
+
+    async def _reach(self, factory: Callable[[], asyncio.Protocol]) -> None:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await open_transport(self.origin, lambda: connection)
+                await open_transport(self.origin, factory)
         except TimeoutError:
             message = f"no connection to the upstream within {self._connect_timeout_s:g} s"
             raise UpstreamError("connect_timeout", message, sent=False) from None
@@ -84,7 +109,6 @@ class _Pool:
             raise UpstreamError(
                 "connect", f"cannot connect to the upstream: {error.strerror or error}", sent=False
             ) from None
-        return connection
 
     def release(self, connection: Connection) -> None:
         self._idle.append(connection)
@@ -192,6 +216,12 @@ class UpstreamClient:
             response.abort()
             raise
         return response
+
+    async def open(
+        self, name: str, factory: Callable[[Callable[[], None]], asyncio.Protocol], *, holder: str = ""
+    ) -> None:
+        """A connection for a protocol of the caller's (`_Pool.open`)."""
+        await self._pools[name].open(factory, holder)
 
     def close(self) -> None:
         for pool in self._pools.values():

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from proxy.upstream.destinations import Destination
 from proxy.upstream.pool import encode_head
 
-_FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
+FORWARDED_HEADERS = frozenset({b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent"})
+_LENGTHS_PASSED = range(1, 1025)
 
 
 def request_head(
@@ -19,14 +20,21 @@ def request_head(
     family_headers: Mapping[bytes, bytes],
     client_headers: Mapping[bytes, bytes],
     attempt_id: str,
+    passed_too: frozenset[bytes] = frozenset(),
     content_type: bytes | None = None,
 ) -> bytes:
-    """family_headers: sent unless the client sends its own. content_type: where the body is no JSON. body_bytes None:
+    """family_headers: sent unless the client sends its own. passed_too: of the client's headers, more that are passed on,
+    where their values are short. content_type: where the body is no JSON. body_bytes None:
     it comes in chunks."""
     passed = {**family_headers, b"x-client-request-id": attempt_id.encode()}
-    if not _FORWARDED_HEADERS.isdisjoint(client_headers):
-        passed |= {name: client_headers[name] for name in sorted(_FORWARDED_HEADERS) if name in client_headers}
+    if not FORWARDED_HEADERS.isdisjoint(client_headers):
+        passed |= {name: client_headers[name] for name in sorted(FORWARDED_HEADERS) if name in client_headers}
+    for name in passed_too:
+        if len(value := client_headers.get(name, b"")) in _LENGTHS_PASSED:
+            passed[name] = value
     fixed = destination.fixed
+    if b"accept" in passed:  # in place of ours
+        fixed = fixed.replace(b"accept: */*\r\n", b"", 1)
     if content_type is not None:
         fixed = fixed.replace(b"content-type: application/json", b"content-type: " + content_type, 1)
-    return encode_head(method, destination.origin.target(path).encode(), fixed, passed, body_bytes)
+    return encode_head(method, destination.target(path).encode(), fixed, passed, body_bytes)

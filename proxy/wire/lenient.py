@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from pricing.values import Value, frozen
 from proxy.wire import sse
 from proxy.wire.json_weight import parsed_bytes
 
@@ -46,7 +47,8 @@ _BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the
 _HALF_ESCAPE = re.compile(r"(?<!\\)(?P<whole>(?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
 
 
-class Answer(NamedTuple):
+@frozen
+class Answer(Value):
     """A body, opened. streamed: `values` are a stream's events; else there is one value, or none. cut: its end is missing.
     cut_in_text: and it is missing from the middle of a text on."""
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from proxy import seldom
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
-from proxy.config.model import Server
+from proxy.config.server import Server
 from proxy.control.api.auth import Guard
 from proxy.seldom import Seldom
 from proxy.sessions.known_clients import canonical, find

@@ -127,7 +127,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(300):
         guards.refusal("s" if n < 200 else f"s{n}", call_of("chat", message(str(n))), n)
     assert len(guards._sessions) == 10
-    assert all(len(session.seen) <= 64 for session in guards._sessions.values())
+    assert all(len(session.seen) <= 64 for session in guards._sessions._table.values())
 
 
 async def test_a_refusal_that_closed_an_intent_is_counted_once(build: Build) -> None:

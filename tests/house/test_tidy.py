@@ -188,6 +188,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/exports/running.py:Exports._try": "the next round does it again; calls and the ledger go on: logged",
         "proxy/control/process.py:_Control._record": "a thread's last word: it is logged and the process ends with it",
         "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
+        "proxy/exchange/realtime/session.py:Lane._work": "a session's last word: it is closed as our fault, and logged; others go on",
         "proxy/translate/native.py:Observed.feed": "the observer must not break the observed",
         "proxy/translate/process.py:Nursery._fork": "a worker's last word: whatever it was, it is logged and the process ends",
         "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fastapi import HTTPException, Request
 from fastapi.security import HTTPBearer
 
-from proxy.config.model import Server
+from proxy.config.server import Server
 
 # host[:port] and nothing else: what a lenient parser makes of more differs from parser to parser.
 _HOST = re.compile(r"(?:\[(?P<ip>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))(?::[0-9]{1,5})?\Z")

@@ -83,6 +83,7 @@ async def send(
     head = request_head(
         destination, method.encode(), target, len(body),
         family_headers=api.family.headers, client_headers=client_headers, attempt_id=attempt_id,
+        passed_too=api.family.passed,
     )  # fmt: skip
     return await plane.configured.upstreams.send(destination.pool, head, body, holder=holder)
 
@@ -96,15 +97,20 @@ async def ask(plane: Plane, job: Job) -> None:
     plane.jobs.asked_at[job.id] = now_s()
     try:
         async with asyncio.timeout(_ANSWER_S):
-            response = await send(plane, destination, api, "GET", api.poll(job), attempt_id=job.id)
-            answer = await whole(response)
+            path = api.poll(job)
+            response = await send(plane, destination, api, "GET", path, attempt_id=job.id)
+            if api.makes_bytes and not _is_json(response):
+                answer: Answer | None = bytes_of(response, path)
+                response.abort()  # whoever wants it asks for it
+            else:
+                answer = await whole(response, path)
     except (UpstreamError, TimeoutError):
         return
     if answer is not None:
         await seen(plane, job, answer, wait=True)
 
 
-async def whole(response: Response) -> Answer | None:
+async def whole(response: Response, path: str = "") -> Answer | None:
     """An answer as JSON; None where it is none, or too long."""
     body = bytearray()
     while data := await response.read():
@@ -112,15 +118,27 @@ async def whole(response: Response) -> Answer | None:
         if len(body) > _MAX_ANSWER_BYTES:
             response.abort()
             return None
-    return answer_of(response, bytes(body))
+    return answer_of(response, bytes(body), path)
 
 
-def answer_of(response: Response, body: bytes) -> Answer | None:
+def bytes_of(response: Response, path: str) -> Answer:
+    """An answer that is no JSON."""
+    return Answer(response.status, {}, _headers(response), path.partition("?")[0])
+
+
+def _is_json(response: Response) -> bool:
+    return b"json" in (response.header(b"content-type") or b"").lower()
+
+
+def _headers(response: Response) -> Mapping[str, str]:
+    return {name.decode("latin-1"): text.decode("latin-1") for name, text in response.headers}
+
+
+def answer_of(response: Response, body: bytes, path: str = "") -> Answer | None:
     value = next((value for value in lenient.answer(body).values if isinstance(value, dict)), None)
     if value is None:
         return None
-    headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in response.headers}
-    return Answer(response.status, value, headers)
+    return Answer(response.status, value, _headers(response), path.partition("?")[0])
 
 
 async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) -> None:
@@ -138,7 +156,7 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
     if ended is None or job.id in plane.jobs.ending:
         return
     plane.jobs.ending.add(job.id)
-    if not ended.results:
+    if not ended.results and not ended.ask:
         await _end(plane, job, ended)
         return
     if ended.leaves:  # its client may fetch them before they were read here
@@ -152,6 +170,11 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
 
 async def _end(plane: Plane, job: Job, ended: Ended) -> None:
     try:
+        if ended.ask:
+            told = await _told(plane, job, ended.ask)
+            if told is None:
+                return  # nobody knows yet: it is asked again
+            ended = told
         if ended.lines:
             priced = await price_lines(plane, job, ended.lines, _end_s(job, ended))
             await end_job(plane, job, ended, priced.cost, priced.reading)
@@ -166,6 +189,21 @@ async def _end(plane: Plane, job: Job, ended: Ended) -> None:
             await end_job(plane, job, ended)
     finally:
         plane.jobs.ending.discard(job.id)
+
+
+async def _told(plane: Plane, job: Job, path: str) -> Ended | None:
+    """What a job came to, where its status does not say."""
+    api = BY_NAME[job.api]
+    destination = destination_of(plane, job.upstream, api)
+    if destination is None or api.read_result is None:
+        return None
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            response = await send(plane, destination, api, "GET", path, attempt_id=job.id)
+            answer = await whole(response, path)
+    except (UpstreamError, TimeoutError):
+        return None
+    return None if answer is None else api.read_result(job, answer)
 
 
 def _end_s(job: Job, ended: Ended) -> int:

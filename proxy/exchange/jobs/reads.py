@@ -11,10 +11,13 @@ from urllib.parse import parse_qs, quote
 import orjson
 
 from proxy.access.stored_owners import digest
+from proxy.downstream.address import root_of
 from proxy.downstream.client import Client
 from proxy.errors import not_found, upstream_timeout, upstream_unreachable
 from proxy.exchange.jobs.asking import (
     answer_of,
+    ask,
+    bytes_of,
     destination_of,
     find_job,
     find_jobs,
@@ -40,6 +43,7 @@ from proxy.upstream.inflated import plain
 _HELD_BYTES = 64 * 1024 * 1024
 _MOST_PAGES = 20
 _MOST_SHOWN = 100
+_EVERY = 1_000_000
 _JSON = (b"content-type", b"application/json")
 
 
@@ -56,7 +60,9 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
         await _list(plane, matched, client, identity)
         return
     job, upstream = None, ""
-    if matched.api.owned == "stored":
+    if matched.route.does == "open":
+        upstream = home_of(plane.configured.config, matched.api)
+    elif matched.api.owned == "stored":
         await recall_ids(plane, identity, [matched.job_id or ""])
         upstream = plane.stored_owners.find(identity, matched.job_id or "").upstream
     else:
@@ -67,15 +73,17 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
         raise not_found()
     sent_body = body if matched.route.has_body else b""
     target = matched.target(client.query)
+    if matched.route.does == "forget" and job is not None and not job.ended and matched.api.gone is None:
+        await ask(plane, job)  # behind its deletion nobody says any more what it came to
     response = await _send(plane, destination, matched, client, identity, target, sent_body)
     try:
         if matched.route.does == "forget" and job is not None and response.status < 300:
             await seen(plane, job, Answer(404, {}))  # it is not there any more
         if matched.route.does == "read" and job is not None:
             plane.jobs.asked_at[job.id] = now_s()
-            await _read(plane, job, client, destination, response)
+            await _read(plane, job, client, destination, response, target)
         else:
-            await relay(client, destination, response)
+            await relay(client, destination, response, matched.api.family.told)
     except UpstreamError as error:
         if client.started:
             await client.drop()
@@ -105,10 +113,12 @@ def _fault(error: UpstreamError) -> Exception:
     return (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")
 
 
-async def relay(client: Client, destination: Destination, response: Response) -> None:
+async def relay(
+    client: Client, destination: Destination, response: Response, told: frozenset[bytes] = frozenset()
+) -> None:
     """Pass an answer on as it comes; an error whole, without our own credentials."""
     body = plain(response)
-    headers = passed_headers(response.headers)
+    headers = passed_headers(response.headers, told)
     if response.status >= 400:
         collected = bytearray()
         while data := await body.read():
@@ -125,7 +135,9 @@ async def relay(client: Client, destination: Destination, response: Response) ->
     await client.end()
 
 
-async def _read(plane: Plane, job: Job, client: Client, destination: Destination, response: Response) -> None:
+async def _read(
+    plane: Plane, job: Job, client: Client, destination: Destination, response: Response, target: str
+) -> None:
     """What a job says of itself, held until its end is on disk."""
     body, collected = plain(response), bytearray()
     while data := await body.read():
@@ -134,14 +146,20 @@ async def _read(plane: Plane, job: Job, client: Client, destination: Destination
             response.abort()
             raise UpstreamError("protocol", "the upstream's answer is too long", sent=True)
     held = bytes(collected)
-    answer = answer_of(response, held)
+    answer, api = answer_of(response, held, target), BY_NAME[job.api]
+    if answer is None and api.makes_bytes:
+        answer = bytes_of(response, target)
     if answer is not None:
         await seen(plane, job, answer)
-        shown = BY_NAME[job.api].shown
-        if shown is not None and answer.status < 300:
-            held = orjson.dumps(shown(answer.body))
-    headers, held = destination.told(response.status, passed_headers(response.headers), held)
+        if api.shown is not None and answer.status < 300:
+            held = orjson.dumps(api.shown(answer.body, _root(plane, client), job.asked))
+    headers = passed_headers(response.headers, api.family.told)
+    headers, held = destination.told(response.status, headers, held)
     await client.respond(response.status, headers, held)
+
+
+def _root(plane: Plane, client: Client) -> str:
+    return root_of(client.headers, plane.configured.config.server.public_url)
 
 
 # Lists
@@ -153,27 +171,39 @@ async def _list(plane: Plane, matched: Matched, client: Client, identity: Identi
     destination = destination_of(plane, home_of(plane.configured.config, api), api)
     if destination is None:
         raise not_found()
-    limit = _limit(query)
+    root, path = _root(plane, client), matched.target(b"")
+    start = _offset(query) if api.by_offset else 0
+    limit = _EVERY if api.envelope is not None else start + _limit(query)
     own: list[Any] = []
     first: dict[str, Any] = {}
-    target, more = matched.target(client.query), False
+    last: Mapping[str, Any] = {}
+    target, more, cut = matched.target(client.query), False, False
+    if api.by_offset:  # which counts what is the caller's own
+        query |= {"limit": [str(_MOST_SHOWN)], "offset": ["0"]}
+        target = _with(path, query, matched.route.queries)
     for _ in range(_MOST_PAGES):
         response = await _send(plane, destination, matched, client, identity, target, b"")
         answer = await _page(response)
         if answer is None or answer.status >= 300:
             await client.respond(502 if answer is None else answer.status, [_JSON], _error(answer))
             return
-        first = first or dict(answer.body)
+        first, last = first or dict(answer.body), answer.body
         page = answer.body.get(api.list_of)
         items = [item for item in page if isinstance(item, dict)] if isinstance(page, list) else []
-        for item in await _owned(plane, identity, api, items):
-            if len(own) < limit:
-                own.append(api.shown(item) if api.shown is not None else item)
+        for item, facts in await _owned(plane, identity, api, items, path):
+            cut = len(own) >= limit
+            if not cut:
+                own.append(api.shown(item, root, facts) if api.shown is not None else item)
         more = bool(api.next_page(answer.body, items))
-        if not more or len(own) >= limit:
+        if not more or len(own) >= limit or (own and api.envelope is not None):
             break
-        target = _with(matched.route.target, {**query, **api.next_page(answer.body, items)}, matched.route.queries)
-    await client.respond(200, [_JSON], orjson.dumps(_listed(api, first, own, more=more)))
+        target = _with(path, {**query, **api.next_page(answer.body, items)}, matched.route.queries)
+    listed = _listed(api, first, own[start:], more=more or cut)
+    if api.by_offset:
+        listed |= {"limit": limit - start, "offset": start, "count": len(own[start:])}
+    if api.envelope is not None:
+        listed |= api.envelope(last, root, more)
+    await client.respond(200, [_JSON], orjson.dumps(listed))
 
 
 async def _page(response: Response) -> Answer | None:
@@ -189,18 +219,21 @@ def _error(answer: Answer | None) -> bytes:
     )
 
 
-async def _owned(plane: Plane, identity: Identity, api: JobApi, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _owned(
+    plane: Plane, identity: Identity, api: JobApi, items: list[dict[str, Any]], path: str
+) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Those of a list's items that are the caller's own, each with what is known of its price."""
     if api.owned == "stored":
         ids = [api.listed_id(item) for item in items]
         await recall_ids(plane, identity, ids, patient=False)
         unknown = set(plane.stored_owners.unknown(digest(identity, one) for one in ids))
-        return [item for item, one in zip(items, ids, strict=True) if digest(identity, one) not in unknown]
+        return [(item, {}) for item, one in zip(items, ids, strict=True) if digest(identity, one) not in unknown]
     keys = [job_digest(identity, api, api.listed_id(item)) for item in items]
     found = await find_jobs(plane, keys, patient=False)
     for item, key in zip(items, keys, strict=True):
         if key in found:
-            await seen(plane, found[key], Answer(200, item))
-    return [item for item, key in zip(items, keys, strict=True) if key in found]
+            await seen(plane, found[key], Answer(200, item, path=path))
+    return [(item, found[key].asked) for item, key in zip(items, keys, strict=True) if key in found]
 
 
 def _limit(query: Mapping[str, list[str]]) -> int:
@@ -209,6 +242,11 @@ def _limit(query: Mapping[str, list[str]]) -> int:
         if text.isascii() and text.isdigit():
             return max(1, min(int(text), _MOST_SHOWN))
     return _MOST_SHOWN if not query else 20
+
+
+def _offset(query: Mapping[str, list[str]]) -> int:
+    text = query.get("offset", [""])[-1]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
 
 
 def _with(path: str, query: Mapping[str, Any], known: frozenset[str]) -> str:

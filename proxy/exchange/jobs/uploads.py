@@ -21,17 +21,17 @@ from proxy.dialects import OPENAI, Endpoint, fields, openai
 from proxy.dialects.outgoing import Outgoing
 from proxy.downstream.client import Client, HungUp
 from proxy.errors import Refused, invalid_request, not_found, unbounded_cost, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Plan
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.jobs.asking import answer_of, destination_of, home_of
 from proxy.exchange.jobs.lines import Lines, blocking
 from proxy.exchange.passed_headers import passed_headers
-from proxy.exchange.plan import attributes_of
+from proxy.exchange.plan import Plan, attributes_of
 from proxy.exchange.plane import Plane
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
-from proxy.jobs.api import Matched
+from proxy.jobs.api import JobApi, Matched
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Identity, Route
 from proxy.upstream.connection import Response, UpstreamError
@@ -53,7 +53,7 @@ async def serve_upload(plane: Plane, matched: Matched, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     client.request_id = plane.ids.new(now_us())
-    form = _Form(client, configured.config.jobs.max_file_mb * 1_000_000)
+    form = _Form(client, configured.config.jobs.max_file_mb * 1_000_000, matched.api)
     try:
         await form.begin()
         lines = Lines(plane, configured, identity, most_models=1) if form.fields.get("purpose") == b"batch" else None
@@ -67,7 +67,8 @@ async def serve_upload(plane: Plane, matched: Matched, client: Client) -> None:
 class _Form:
     """A form with one file, read as it comes: the fields before the file, then the file, then what stands behind it."""
 
-    def __init__(self, client: Client, limit: int) -> None:
+    def __init__(self, client: Client, limit: int, api: JobApi) -> None:
+        self._file_field, self._first_field = api.file_field, api.first_field
         self._pieces = client.pieces(limit)
         self._reader = FormReader()
         self._waiting: deque[Part | bytes] = deque()
@@ -84,10 +85,11 @@ class _Form:
         while self.file is None:
             event = await self._next()
             if event is None:
-                raise invalid_request("`file` is missing.", "file")
+                raise invalid_request(f"`{self._file_field}` is missing.", self._file_field)
             self._take(event)
-        if "purpose" not in self.fields:
-            raise invalid_request("`purpose` must stand before `file`.", "purpose")
+        first = self._first_field
+        if first and first not in self.fields:
+            raise invalid_request(f"`{first}` must stand before `{self._file_field}`.", first)
 
     def _take(self, event: Part | bytes) -> None:
         if isinstance(event, bytes):
@@ -95,9 +97,9 @@ class _Form:
             self.fields[self._last] += event
             if sum(map(len, self.fields.values())) > _MAX_FIELDS_BYTES:
                 raise FormError("its fields are too long")
-        elif event.filename is not None or event.name == "file":
-            if event.name != "file" or self.file is not None:
-                raise invalid_request("There must be one `file`.", "file")
+        elif event.filename is not None or event.name == self._file_field:
+            if event.name != self._file_field or self.file is not None:
+                raise invalid_request(f"There must be one `{self._file_field}`.", self._file_field)
             self.file, self._last = event, None
         else:
             if event.name in self.fields:
@@ -158,7 +160,7 @@ class _Upload:
         attempt = await self._attempt(route, destination)
         attempt.intend()
         head = request_head(
-            destination, b"POST", "/files", None, family_headers=matched.api.family.headers,
+            destination, b"POST", matched.route.target, None, family_headers=matched.api.family.headers,
             client_headers=self._client.headers, attempt_id=attempt.id,
             content_type=b"multipart/form-data; boundary=" + self._form.boundary,
         )  # fmt: skip

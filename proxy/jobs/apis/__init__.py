@@ -7,12 +7,18 @@ from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    elevenlabs,
+    fal,
     gemini_caches,
     gemini_operations,
+    luma,
     openai_background,
     openai_batches,
     openai_files,
     openai_videos,
+    replicate,
+    runway,
+    stability,
 )
 
 APIS: tuple[JobApi, ...] = (
@@ -25,6 +31,15 @@ APIS: tuple[JobApi, ...] = (
     gemini_operations.BATCHES,
     gemini_operations.FILES,
     gemini_caches.API,
+    replicate.PREDICTIONS,
+    replicate.FILES,
+    fal.RUN,
+    fal.QUEUE,
+    luma.API,
+    runway.API,
+    stability.API,
+    elevenlabs.SOUND,
+    elevenlabs.DUBBING,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 

@@ -68,7 +68,7 @@ def next_page(page: Mapping[str, Any], items: object) -> Mapping[str, str]:
     return {"after_id": last} if page.get("has_more") and isinstance(last, str) else {}
 
 
-def shown(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Without the provider's host in `results_url`: SDKs follow that, with the key of this proxy."""
     batch_id = text_id(body.get("id"))
     if not body.get("results_url") or batch_id is None:

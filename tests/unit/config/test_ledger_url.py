@@ -64,3 +64,10 @@ def test_a_driver_s_words_come_without_the_password() -> None:
         why_not_opened(ValueError("cannot reach ge@heim there\nmore"), "postgresql://u:ge@heim@db/x")
         == "cannot reach *** there"
     )
+
+
+def test_a_file_that_cannot_be_made_is_named() -> None:
+    url = "sqlite:////proc/no/ledger.db"
+    with pytest.raises(OSError, match="No such file") as caught:
+        connect(url)
+    assert why_not_opened(caught.value, url) == "/proc/no/ledger.db: No such file or directory"

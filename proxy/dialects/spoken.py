@@ -1,0 +1,154 @@
+"""What the dialects of spoken sessions (OpenAI's Realtime, Gemini's Live) have in common: how a session's messages are told of.
+
+A dialect looks at messages as they pass, keeps what the next turn has to be bounded by, and says the few things that matter:
+a turn is asked for, has begun, has ended, costs so much. It changes no message but where a model's name stands in it, does no
+I/O and never sees money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from proxy.errors import Refusal
+
+
+class Bound(NamedTuple):
+    """What a turn may use at most, in tokens. text, audio, image: of its input. written None: whatever the model may write.
+    silent: no sound comes out."""
+
+    text: int
+    audio: int = 0
+    image: int = 0
+    written: int | None = None
+    silent: bool = False
+
+    def covers(self, other: Bound) -> bool:
+        if self.written is not None and (other.written is None or other.written > self.written):
+            return False
+        if self.silent and not other.silent:
+            return False
+        return self.text >= other.text and self.audio >= other.audio and self.image >= other.image
+
+    def with_room(self, text: int, audio: int) -> Bound:
+        return self._replace(text=self.text + text, audio=self.audio + audio)
+
+
+# What a message of the client's means
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The input is beyond what was granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A turn is asked for, with that bound."""
+
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """It names models beside the session's own, by their fields' places. `event` is the parsed message, to be written anew."""
+
+    models: Mapping[tuple[str, ...], str]
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """It must not be passed on; why."""
+
+    message: str
+    param: str | None = None
+
+
+# What a message of the server's means
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A turn has begun."""
+
+    turn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A turn has ended. events: all that say what it used. ids: of what the provider keeps of it. failed: without any work."""
+
+    turn: str
+    events: tuple[Mapping[str, Any], ...] = ()
+    ids: tuple[str, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """Something beside the turns that another model did, by the client's name for it."""
+
+    model: str
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Something that the client asked for was not done."""
+
+
+GROWN, DECLINED = Grown(), Declined()
+Sent = Grown | Asks | Names | Wrong | None
+Told = Began | Done | Transcribed | Declined | None
+
+
+class Talk(Protocol):
+    """One session's messages. `cancels` are messages that end what the model is saying."""
+
+    cancels: tuple[bytes, ...]
+
+    def from_client(self, data: bytes) -> Sent:
+        """What a whole message of the client's means; None: it passes, and nothing follows from it."""
+        ...
+
+    def from_server(self, data: bytes) -> Told:
+        """What a whole message of the server's means."""
+        ...
+
+    def bound(self) -> Bound:
+        """What a turn that begins now may use at most."""
+        ...
+
+    def room(self) -> tuple[int, int]:
+        """How much text and sound is worth being granted beyond the bound, in tokens."""
+        ...
+
+    def granted(self, bound: Bound | None) -> None:
+        """`from_client` says `GROWN` once the input is beyond that; None: it need not."""
+        ...
+
+    def seen(self, turn: str) -> dict[str, int]:
+        """An estimate of what a turn used whose end did not come."""
+        ...
+
+    def refused(self, refusal: Refusal) -> tuple[bytes, int, str]:
+        """How a refusal is told: a message ("" for none), the code and the reason of the close that follows."""
+        ...
+
+    def declined(self, wrong: Wrong) -> bytes:
+        """How the client is told that a message was not passed on; b"" where the dialect has no way: then it is over."""
+        ...
+
+
+@dataclass(slots=True)
+class Marks:
+    """Where counters stood when a turn began."""
+
+    text: int = 0
+    sound: int = 0
+    image: int = 0
+    written_text: int = 0
+    written_sound: int = 0
+    input: Bound = field(default_factory=lambda: Bound(0))

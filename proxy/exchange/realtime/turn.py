@@ -1,0 +1,61 @@
+"""One turn of a session: what it used is read, or estimated, and its attempt settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pricing.usage import Reading
+from proxy.access.stored_owners import Holder, digest
+from proxy.dialects.spoken import Done
+from proxy.exchange.answering import Answering
+from proxy.exchange.attempt import Attempt
+from proxy.exchange.settlement import Timings
+from proxy.upstream.connection import Response
+from proxy.upstream.websocket import Socket
+
+
+class Turn(Answering):
+    """The end of an attempt that is a turn. The socket's opening stands for its response's head."""
+
+    def __init__(self, attempt: Attempt, socket: Socket) -> None:
+        head = cast(Response, socket)  # whose `status` and `header` are all that is asked of it
+        super().__init__(attempt, head, head)
+        self._began = time.perf_counter()
+
+    async def done(self, done: Done) -> None:
+        """It has ended, and its events say what it used, or nothing can have been used."""
+        if done.failed:
+            await self.settle(Reading(source="provider"), "upstream_error")
+            return
+        self.note_ids(done.ids)
+        stream = self.reader.stream(self.context)
+        for event in done.events:
+            stream.event(event)
+        await self.settle(stream.finish(), "ok")
+
+    async def told(self, event: Mapping[str, Any]) -> None:
+        """An event says what was used."""
+        await self.settle(self.reading_of(event), "ok")
+
+    def reading_of(self, event: Mapping[str, Any]) -> Reading:
+        stream = self.reader.stream(self.context)
+        stream.event(event)
+        return stream.finish()
+
+    async def guessed(self, usage: Mapping[str, int], outcome: str) -> None:
+        """Its end never came: what passed of it is counted."""
+        await self.settle(Reading(usage=dict(usage), source="estimated", flags=("estimated",)), outcome)
+
+    def note_ids(self, ids: tuple[str, ...]) -> None:
+        """What the provider keeps of the session is its owner's."""
+        if ids:
+            exchange, route = self.exchange, self.attempt.route
+            self.stored = [digest(exchange.identity, one) for one in ids]
+            holder = Holder(route.upstream, route.requested, exchange.attribution.session_id)
+            exchange.plane.stored_owners.note(self.stored, holder)
+
+    def timings(self) -> Timings:
+        """Of the turn alone: the session goes on."""
+        return Timings((time.perf_counter() - self._began) * 1000, 0.0)

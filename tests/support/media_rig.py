@@ -1,0 +1,121 @@
+"""The fake vendors of media and a `taximeter serve` in front of them; the bill and the ledger, to compare afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
+from tests.support.processes import module_running
+from tests.support.waiting import eventually
+
+KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
+LONE_KEY = "sk-team-lone-0000000001"
+VERSION = "a" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRig:
+    gateway: Gateway
+    vendors_url: str
+    bill: Path
+
+    @property
+    def url(self) -> str:
+        return self.gateway.url
+
+    def entries(self, **params: str) -> list[dict[str, Any]]:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        answer = httpx.get(f"{self.gateway.admin_url}/api/requests", params=params, headers=headers).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["items"]
+        return found
+
+    def settled(self, session: str, number: int = 1) -> list[dict[str, Any]]:
+        """The session's entries, as soon as so many have ended."""
+        return eventually(
+            lambda: self.entries(session=session),
+            lambda items: len(items) >= number and all(item["status"] != "running" for item in items),
+        )
+
+    def billed(self) -> dict[str, Decimal]:
+        """What the vendors bill, by nonce: their last word on each."""
+        rows = [json.loads(line) for line in self.bill.read_text().splitlines()]
+        return {row["nonce"]: Decimal(row["usd"]) for row in rows}
+
+    def cost(self, nonce: str) -> Decimal:
+        """The cost of the one entry of the session of that name; it has to be what its vendor bills."""
+        (entry,) = self.settled(nonce)
+        assert Decimal(entry["cost_usd"]) == self.billed()[nonce], entry
+        return Decimal(entry["cost_usd"])
+
+    def seen(self) -> list[dict[str, Any]]:
+        """The requests that the vendors got."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.vendors_url}/seen").json()["seen"]
+        return found
+
+    def leaks(self) -> list[str]:
+        """Credentials that a vendor got and that are not its own."""
+        found: list[str] = httpx.get(f"{self.vendors_url}/seen").json()["leaks"]
+        return found
+
+
+def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
+    models = {
+        "replicate": (
+            "black-forest-labs/flux-schnell", "acme/upscaler", "acme/film", "meta/llama-3-8b-instruct", "acme/unpriced",
+            "deployments/acme/mine", VERSION,
+        ),
+        "fal": ("fal-ai/flux/schnell", "acme/pixels", "acme/film/pro", "acme/per-call"),
+        "luma": ("ray-2", "photon-1", "ray-2/modify", "upscale", "audio"),
+    }  # fmt: skip
+    each = {"per": 1}
+    return {
+        "server": server(),
+        "upstreams": {
+            "replicate": {"base_url": f"{vendors_url}/replicate", "api_key": "r8-real-replicate"},
+            "fal": {"base_url": f"{vendors_url}/fal", "base_urls": {"fal_run": f"{vendors_url}/fal/run"},
+                    "api_key": "fal-real-0001:secret"},
+            "luma": {"base_url": f"{vendors_url}/luma/dream-machine/v1", "api_key": "luma-real-0001"},
+        },
+        "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names},
+        "prices": [
+            {"provider": "replicate", "model": "acme/upscaler", "gpu_second": {"usd": "0.000975"} | each},
+            {"provider": "replicate", "model": VERSION, "gpu_second": {"usd": "0.0014"} | each},
+            {"provider": "replicate", "model": "deployments/acme/mine", "gpu_second": {"usd": "0.001525"} | each},
+            {"provider": "replicate", "model": "acme/film", "video_second": {"usd": "0.5"} | each},
+            {"provider": "fal", "model": "acme/pixels", "megapixel": {"usd": "0.025"} | each},
+            {"provider": "fal", "model": "acme/film/pro", "video_second": {"usd": "0.5"} | each},
+            {"provider": "fal", "model": "acme/per-call", "request": {"usd": "0.2"} | each},
+            *({"provider": "luma", "model": name, "request": {"usd": "0.25"} | each}
+              for name in ("ray-2/modify", "upscale", "audio")),
+        ],
+        "keys": [
+            {"name": "blue", "key": KEY, "team": "blue"},
+            {"name": "green", "key": OTHER_KEY, "team": "green"},
+            {"name": "poor", "key": POOR_KEY, "team": "poor"},
+            {"name": "lone", "key": LONE_KEY, "team": "lone"},
+        ],
+        "budgets": [
+            {"name": "all", "limit_usd": 1000, "window": "total"},
+            {"name": "poor", "match": {"team": "poor"}, "limit_usd": "1", "window": "total"},
+        ],
+        "jobs": {"poll_s": 0.5, "recheck_s": 1},
+        "ledger": f"sqlite:///{folder / 'ledger.db'}",
+        "data_dir": str(folder / "data"),
+    } | changes  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(folder: Path, **changes: Any) -> Iterator[MediaRig]:
+    bill = folder / "bill.jsonl"
+    with module_running(folder, "tests.support.media_vendors", "--bill", str(bill)) as port:
+        vendors_url = f"http://127.0.0.1:{port}"
+        with gateway(folder, config(folder, vendors_url, **changes)) as made:
+            yield MediaRig(made, vendors_url, bill)

@@ -1,0 +1,41 @@
+"""Values that are made for each call: nobody changes them, and what is changed is a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from pricing.values import NOTHING, Constant, Value, frozen
+
+
+@frozen
+class Point(Value):
+    x: int
+    y: int = 2
+    notes: Mapping[str, str] = NOTHING
+
+
+def test_a_value_is_changed_by_making_another() -> None:
+    one = Point(1, notes={"a": "b"})
+    other = one._replace(y=5)
+    assert (one.x, one.y, one.notes) == (1, 2, {"a": "b"})
+    assert other == Point(1, 5, {"a": "b"}) != one
+    with pytest.raises(TypeError, match="z"):
+        one._replace(z=1)
+
+
+def test_a_value_has_its_fields_and_no_others() -> None:
+    with pytest.raises(AttributeError):
+        Point(1).z = 3  # type: ignore[attr-defined]
+    assert not hasattr(Point(1), "__dict__")
+
+
+def test_type_checkers_are_told_that_nobody_sets_a_field() -> None:
+    assert "frozen_default" in str(frozen.__dataclass_transform__)  # type: ignore[attr-defined]
+
+
+def test_a_constant_is_a_mapping_that_may_be_a_default() -> None:
+    assert Constant(request=1) == {"request": 1}
+    assert dict(NOTHING) == {}
+    assert hash(NOTHING) != hash(Constant())
