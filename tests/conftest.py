@@ -17,7 +17,6 @@ from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
 
-
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
