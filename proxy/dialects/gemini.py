@@ -224,7 +224,7 @@ def encode(call: Call, model: str) -> Outgoing:
             body["model"] = name
     elif isinstance(inner := body.get("generateContentRequest"), dict):
         body["generateContentRequest"] = {**inner, "model": name}
-    return json_body(body)
+    return json_body(body, call.size_bytes)
 
 
 def status_of(refusal: Refusal) -> str:
