@@ -29,7 +29,7 @@ class Board:
         return {
             "uid": self.uid,
             "title": self.title,
-            "description": self.description,
+            "description": f"{self.description} Dashed marks: red, an alert began; blue, prices changed.",
             "tags": [TAG],
             "schemaVersion": SCHEMA_VERSION,
             "version": 1,

@@ -120,7 +120,7 @@ def over_time(
 ) -> Panel:
     """Lines, or areas on top of each other. levels: drawn as lines across."""
     custom: Json = {
-        "drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 40 if stacked else 8,
+        "drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 40 if stacked else 0,
         "gradientMode": "none", "showPoints": "never", "pointSize": 5, "spanNulls": False, "axisPlacement": "auto",
         "axisLabel": "", "axisColorMode": "text", "axisBorderShow": False, "scaleDistribution": {"type": "linear"},
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"}, "insertNulls": False, "barAlignment": 0,

@@ -118,6 +118,7 @@ class Attribution(Value):
     """What a call is counted under besides its identity. `session_source` says where the session id was found.
 
     budgeted_session_id: the session that budgets and guards count it in: the root, or the call's own where it was guessed.
+    traceparent: the trace and the span that its caller says it is in (W3C), for exports.
     """
 
     session_id: str
@@ -132,6 +133,7 @@ class Attribution(Value):
     labels: Mapping[str, str] = _NO_LABELS
     untrusted_labels: Mapping[str, str] = _NO_LABELS
     client: str = "other"
+    traceparent: str | None = None
 
 
 @frozen

@@ -19,7 +19,7 @@ BOARD = Board(
     listed_by="budget_limit_usd",
     panels=[
         stat(
-            "How full is the fullest?",
+            "How full is the fullest now?",
             "Of budgets with one limit for all, the largest share of its limit that is settled in its window.",
             "percentunit",
             f"max({q.recorded(RULE + 'utilisation:ratio')})",
@@ -114,7 +114,7 @@ BOARD = Board(
             levels=((1, RED),),
         ),
         over_time(
-            "Is any budget burning too fast?",
+            "Is any budget burning too fast (1: it just lasts)?",
             "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6.",
             "short",
             Target(q.recorded(RULE + "burn:over1h"), "{{budget}}"),

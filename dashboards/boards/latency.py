@@ -29,7 +29,7 @@ BOARD = Board(
             q.quantile_in_range(0.5, FIRST),
         ),
         stat(
-            "How long for 1 in 20?",
+            "How long do 1 in 20 wait?",
             "What 1 in 20 streamed calls of the chosen time range wait longer than.",
             "s",
             q.quantile_in_range(0.95, FIRST),
@@ -49,7 +49,7 @@ BOARD = Board(
         ),
         stat(
             "How much of it is ours?",
-            "The median of Taximeter's own part of a call: from the call's arrival to sending it on, and from the last byte to the end.",
+            "The median of Taximeter's own part of a call: from the call's arrival to sending it on, and from the last byte to the end. Waiting for a budget that other calls have reserved is not in it.",
             "s",
             q.quantile_in_range(0.5, OURS),
             levels=((0.005, AMBER), (0.05, RED)),
@@ -103,7 +103,7 @@ BOARD = Board(
         ),
         over_time(
             "How much time does Taximeter add, over time?",
-            "Its own part of a call. Waiting for a budget that other calls have reserved counts; waiting for the upstream does not.",
+            "Its own part of a call, without waiting for the upstream, or for a budget that other calls have reserved.",
             "s",
             *(
                 Target(q.quantile(share, OURS), name)

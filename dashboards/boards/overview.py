@@ -10,6 +10,8 @@ VARIABLES = ("team", "model", "provider", "upstream")
 q = Queries(VARIABLES)
 refused = q.gained("refusals_total")
 calls = q.gained("requests_total")
+used = q.recorded("job_budget:taximeter_budget_utilisation:ratio")
+blocks = f"max by (job, budget) ({q.select('budget_blocks')})"
 
 BOARD = Board(
     uid="taximeter-overview",
@@ -24,13 +26,13 @@ BOARD = Board(
             q.gained("cost_usd_total"),
         ),
         stat(
-            "What does an hour cost?",
+            "What did the last hour cost?",
             "The cost of the last 60 minutes, of everything.",
             "currencyUSD",
             f"sum({q.recorded('job:taximeter_cost_usd:gained1h')})",
         ),
         stat(
-            "What would a month cost?",
+            "What is a month at 24 h pace?",
             "The cost of the last 24 hours times the days of this month, of everything. With less than a day of data it is too low.",
             "currencyUSD",
             f"sum({q.recorded('job:taximeter_cost_usd:projected_month')})",
@@ -51,7 +53,7 @@ BOARD = Board(
             levels=((1, AMBER),),
         ),
         stat(
-            "Is any alert firing?",
+            "Is any alert firing now?",
             "The number of Taximeter's alerts that fire now. The playbooks say what to do about each.",
             "short",
             'count(ALERTS{alertname=~"Taximeter.+", alertstate="firing", job=~"$job"}) or vector(0)',
@@ -60,9 +62,10 @@ BOARD = Board(
         ),
         bars(
             "How much of each budget is used?",
-            "What is settled in the current window as a share of the limit. Budgets with a limit for each session, customer or key are on the board of budgets.",
+            "What is settled in the current window as a share of the limit. One that only warns lets calls through beyond its limit. Budgets with a limit for each session, customer or key are on the board of budgets.",
             "percentunit",
-            Target(q.recorded("job_budget:taximeter_budget_utilisation:ratio"), "{{budget}}"),
+            Target(f"{used} and on (job, budget) {blocks} > 0", "{{budget}}"),
+            Target(f"{used} unless on (job, budget) {blocks} > 0", "{{budget}} (only warns)"),
             levels=((0.8, AMBER), (1, RED)),
             most=1,
         ),

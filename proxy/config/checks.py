@@ -359,8 +359,8 @@ def _check_places(config: Config) -> list[Problem]:
     if config.store != "memory":
         try:
             parse_address(config.store)
-        except ValueError:
-            problems.append(Problem("store", "must be memory or redis://[user:password@]host[:port][/database]"))
+        except ValueError as error:
+            problems.append(Problem("store", str(error)))
     if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
         problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
     elif config.ledger.startswith("postgres"):

@@ -14,16 +14,25 @@ from proxy.config.fields import HEADER_NAME, SECTION, fits_a_header
 from proxy.config.file import Problem
 from proxy.times import instant
 
-Kind = Literal["cloudevents", "file"]
+Kind = Literal["otlp", "cloudevents", "stripe", "lago", "file"]
 SUBJECTS = ("customer", "team", "user", "key")
 
 # What each type of sink reads, besides `name`, `type` and `since`; what it cannot do without; and where it goes by default.
 _HTTP = ("url", "api_key", "headers")
 _SETTINGS: dict[str, tuple[str, ...]] = {
+    "otlp": (*_HTTP, "metrics"),
     "cloudevents": (*_HTTP, "subject", "event", "source"),
+    "stripe": (*_HTTP, "subject", "subjects", "measure", "event"),
+    "lago": (*_HTTP, "subject", "subjects", "measure", "event"),
     "file": ("path", "format", "every_s"),
 }
-_REQUIRED: dict[str, tuple[str, ...]] = {"cloudevents": ("url",), "file": ("path",)}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "otlp": ("url",), "cloudevents": ("url",), "stripe": ("api_key",), "lago": ("api_key",), "file": ("path",),
+}  # fmt: skip
+_MISSING = {
+    "pyarrow": "Parquet needs pyarrow: pip install 'taximeter[parquet]', or write jsonl",
+    "opentelemetry.proto": "otlp needs OpenTelemetry's messages: pip install 'taximeter[otlp]'",
+}
 
 
 class Export(BaseModel):
@@ -32,19 +41,38 @@ class Export(BaseModel):
     name: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")
     """The sink's identity: how far it is stays with the name. Letters, digits, `.`, `_` and `-`. Default: its type."""
     type: Kind
-    """`cloudevents`: batches of CloudEvents over HTTP, as OpenMeter takes them. `file`: a file a day."""
+    """`otlp`: spans and metrics for OpenTelemetry (`pip install 'taximeter[otlp]'`). `cloudevents`: batches of CloudEvents over
+    HTTP, as OpenMeter takes them. `stripe`: meter events. `lago`: usage events. `file`: a file a day.
+    """
     since: Annotated[datetime, BeforeValidator(instant)] | None = None
     """A new sink also gets what is in the ledger of calls that began then or later. Default: only what comes after it."""
     url: str | None = None
-    """Where batches are posted: the whole address, for OpenMeter `https://openmeter.cloud/api/v1/events`."""
+    """Where it goes. `cloudevents`: the whole address, for OpenMeter `https://openmeter.cloud/api/v1/events`. `otlp`: the
+    collector, to which `/v1/traces` and `/v1/metrics` are added. `stripe`, `lago`: default their clouds.
+    """
     api_key: str | None = Field(None, min_length=1, repr=False)
-    """Bearer token."""
+    """Bearer token; `stripe` and `lago` need one."""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Headers added to every request."""
     subject: str = "customer"
-    """Who pays for a call: `customer`, `team`, `user`, `key` or `label.NAME`. Calls without one go as `(none)`."""
+    """Who pays for a call: `customer`, `team`, `user`, `key` or `label.NAME`. Calls without one go to `cloudevents` as
+    `(none)`, and to `stripe` and `lago` not at all.
+    """
+    subjects: dict[str, str] = {}
+    """What `stripe` calls them (`{acme: cus_…}`), and which subscription of `lago` theirs is (its external id). Default: the
+    same name.
+    """
+    measure: Literal["tokens", "units", "cost"] = "tokens"
+    """`tokens`: an event for each kind of token of a call. `units`: searches, seconds and the like, too. `cost`: one for what
+    the call cost, for `stripe` in nano-USD.
+    """
     event: str | None = Field(None, min_length=1, max_length=200)
-    """The events' `type`. Default: `taximeter.usage`."""
+    """`cloudevents`: the events' `type`, default `taximeter.usage`. `stripe`: the meter's `event_name`, default
+    `token-billing-tokens`, or `token-billing-cost`. `lago`: one code for all units; default `llm_input_tokens` and its like, or
+    `llm_cost`.
+    """
+    metrics: bool = True
+    """`otlp`: whether sums of tokens and cost go, too. `false` for receivers that take traces alone."""
     source: str = Field("taximeter", min_length=1, max_length=200)
     """The events' `source`, which with their id tells repeated ones: the same for all that share a ledger."""
     path: str | None = None
@@ -91,8 +119,18 @@ def _check_one(row: Export) -> Iterator[tuple[str, str]]:
     for name, value in row.headers.items():
         if not HEADER_NAME.match(name) or not fits_a_header(value):
             yield f"headers.{name}", "is not a valid header"
-    if row.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        yield "format", "parquet needs pyarrow: pip install 'taximeter[parquet]', or write jsonl"
+    if row.format == "parquet" and not _is_there("pyarrow"):
+        yield "format", _MISSING["pyarrow"]
+    if row.type == "otlp" and not _is_there("opentelemetry.proto"):
+        yield "type", _MISSING["opentelemetry.proto"]
+
+
+def _is_there(package: str) -> bool:
+    """Whether it is installed; it is not imported for that, beyond the package it lies in."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _wrong_with_url(url: str) -> str | None:

@@ -306,8 +306,10 @@ class Config(_Section):
     """Calls to models without a price: refused, allowed (cost unknown; refused all the same under a budget in USD that
     blocks), or priced by an assumption (flagged `assumed_price`).
     """
-    store: str = "memory"
-    """Where budgets are counted: in the one data plane, or in Redis 7 for several: `redis://host:6379/0`."""
+    store: str = Field("memory", repr=False)
+    """Where budgets are counted: in the one data plane, or in Redis 7 (or Valkey) for several: `redis://host:6379/0`,
+    `rediss://…` over TLS, `redis+sentinel://host:26379,host:26379/mymaster`. No Cluster.
+    """
     store_lease_share: Annotated[float, Field(ge=0, le=0.5)] = 0
     """With Redis: the most of a budget's limit that all data planes together may have taken ahead of need, so that most calls
     ask nobody, such as 0.02. 0: Redis is asked for every call.

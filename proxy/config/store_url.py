@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+_PORT, _SENTINEL_PORT = 6379, 26379
+_SENTINELS = ("redis+sentinel", "rediss+sentinel")
+_OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_OF_SENTINELS = ("sentinel_username", "sentinel_password")
+_ESCAPED = "in a password, whatever is no letter or digit is written as %XX"
+FORMS = (
+    "redis://[user:password@]host[:port][/database], rediss://… for TLS, unix:///path[?db=0], or "
+    "redis+sentinel://[user:password@]host[:port],host[:port]…/service[/database]"
+)
+
+
+class Tls(NamedTuple):
+    """Files: whom to trust (None: whom the system trusts), and what to show; named as redis-py names them."""
+
+    ca_certs: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+class Sentinels(NamedTuple):
+    """Who says where the server is that takes writes: host and port each, and its name there."""
+
+    places: tuple[tuple[str, int], ...]
+    service: str
+    user: str | None = None
+    password: str | None = None
 
 
 class Address(NamedTuple):
-    """Where a Redis is: `path` for a unix socket, else host and port."""
+    """Where a Redis is: `path` for a unix socket, `sentinels` where those say it, else host and port."""
 
     host: str
     port: int
@@ -15,20 +42,84 @@ class Address(NamedTuple):
     database: int
     user: str | None
     password: str | None
-    tls: bool
+    tls: Tls | None
+    sentinels: Sentinels | None = None
 
 
 def parse_address(url: str) -> Address:
-    """`redis://[[user]:password@]host[:port][/database]`, `rediss://…` (TLS), `unix://[…@]/path[?db=0]`. Raises ValueError."""
-    parts = urlsplit(url)
-    user, password = parts.username, parts.password
-    credentials = (unquote(user) if user else None, unquote(password) if password else None)
-    if parts.scheme == "unix":
+    """The address in one of `FORMS`. Raises ValueError, whose text says what is wrong and repeats no secret."""
+    parts = _split(url)
+    scheme = parts.scheme
+    if scheme not in ("redis", "rediss", "unix", *_SENTINELS):
+        raise ValueError(f"must be memory or {FORMS}")
+    tls = scheme.startswith("rediss")
+    known = (*(_OF_TLS if tls else ()), *(_OF_SENTINELS if scheme in _SENTINELS else ()))
+    options = _options(parts, ("db",) if scheme == "unix" else known)
+    user, password = _credentials(parts)
+    files = Tls(*(options.get(name) for name in _OF_TLS)) if tls else None
+    if files and files.keyfile and not files.certfile:
+        raise ValueError("ssl_keyfile is of no use without ssl_certfile")
+    if scheme == "unix":
         if not parts.path:
             raise ValueError("a unix socket needs a path")
-        database = int(parse_qs(parts.query).get("db", ["0"])[0])
-        return Address("", 0, unquote(parts.path), database, *credentials, False)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be redis://[user:password@]host[:port][/database]")
-    database = int(parts.path.strip("/") or 0)
-    return Address(parts.hostname, parts.port or 6379, None, database, *credentials, parts.scheme == "rediss")
+        return Address("", 0, unquote(parts.path), _database(options.get("db", "0")), user, password, None)
+    if scheme in _SENTINELS:
+        service, _, database = parts.path.strip("/").partition("/")
+        if not service:
+            raise ValueError("a Sentinel address needs the service's name: redis+sentinel://host:26379/mymaster")
+        places = _places(parts)
+        told = Sentinels(places, unquote(service), options.get(_OF_SENTINELS[0]), options.get(_OF_SENTINELS[1]))
+        return Address("", 0, None, _database(database or "0"), user, password, files, told)
+    if not parts.hostname:
+        raise ValueError(f"has no host: {FORMS}")
+    return Address(
+        parts.hostname, _port(parts, _PORT), None, _database(parts.path.strip("/") or "0"), user, password, files
+    )
+
+
+def _split(url: str) -> SplitResult:
+    """What the library says of an odd address may repeat a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or parts.netloc.count("@") > 1:
+        raise ValueError(f"cannot be read: {_ESCAPED}")
+    return parts
+
+
+def _port(parts: SplitResult, default: int) -> int:
+    try:
+        return parts.port or default
+    except ValueError:
+        pass
+    raise ValueError(f"its port is no number: {_ESCAPED}")
+
+
+def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    user, password = parts.username, parts.password
+    return unquote(user) if user else None, unquote(password) if password else None
+
+
+def _database(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("the database is a number: redis://host:6379/0")
+    return int(text)
+
+
+def _options(parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if parts.fragment or any(name not in known or len(values) > 1 for name, values in options.items()):
+        raise ValueError(f"has options that are not known here (known are: {', '.join(known) or 'none'})")
+    return {name: values[0] for name, values in options.items()}
+
+
+def _places(parts: SplitResult) -> tuple[tuple[str, int], ...]:
+    """The hosts of a list, which `urlsplit` takes for one."""
+    places = []
+    for text in parts.netloc.rpartition("@")[2].split(","):
+        one = _split(f"//{text}")
+        if not one.hostname:
+            raise ValueError("Sentinels are hosts with commas between them: host:26379,host:26379")
+        places.append((one.hostname, _port(one, _SENTINEL_PORT)))
+    return tuple(places)

@@ -155,7 +155,7 @@ class Answering:
 
     def timings(self) -> Timings:
         now, began = time.perf_counter(), self.client.began
-        overhead = self.attempt.dispatched - began + now - (self.ended or now)
+        overhead = self.attempt.dispatched - began - self.attempt.waited_s + now - (self.ended or now)
         return Timings((now - began) * 1000, overhead * 1000)
 
 

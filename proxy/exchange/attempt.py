@@ -75,7 +75,8 @@ class Attempt:
 
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
     takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
-    were counted. unverified: the store could not be asked, and the budgets let the call go on without.
+    were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on
+    without.
     """
 
     exchange: Exchange
@@ -93,6 +94,7 @@ class Attempt:
     cached_tokens: int = 0
     counted_by: tuple[str, int] | None = None
     dispatched: float = 0.0
+    waited_s: float = 0.0
     closed: bool = False
     charged: bool = False
     unverified: bool = False
@@ -146,7 +148,7 @@ class Attempt:
     def intent_record(self) -> records.Intent:
         call, plan, route = self.call, self.plan, self.route
         identity, attribution = self.exchange.identity, self.exchange.attribution
-        return {
+        record: records.Intent = {
             "t": "intent",
             "id": plan.id,
             "request_id": self.exchange.request_id,
@@ -178,6 +180,7 @@ class Attempt:
             "budgets": self._amounts([claim.amount for _, claim in self.claims]),
             "price_version": self.exchange.configured.book.version,
         }
+        return records.traced(record, attribution.traceparent)
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -212,8 +215,15 @@ class Attempt:
             waiting: records.Waiting = {"t": "waiting", "id": self.id}
             self.exchange.plane.spool.append_end(orjson.dumps(waiting))
 
-    def follow_limits(self) -> None:
-        """Take the limits as they are now: a budget may have been raised meanwhile."""
+    async def wait_for_room(self, most_s: float) -> None:
+        """Wait until something in flight has ended, and take the limits as they are then."""
+        began = time.perf_counter()
+        await self.exchange.plane.store.wait_for_room(self.id, [claim for _, claim in self.claims], most_s)
+        self.waited_s += time.perf_counter() - began
+        self._follow_limits()
+
+    def _follow_limits(self) -> None:
+        """A budget may have been raised meanwhile."""
         now = now_s()
         named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
         current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]

@@ -170,9 +170,7 @@ async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
         return False
     ladder.most_nanousd = None
     attempt.wait()
-    claims = [claim for _, claim in attempt.claims]
-    await attempt.exchange.plane.store.wait_for_room(attempt.id, claims, ladder.left_s)
-    attempt.follow_limits()
+    await attempt.wait_for_room(ladder.left_s)
     return True
 
 

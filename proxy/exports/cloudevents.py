@@ -7,14 +7,12 @@ back is negative; OpenMeter's SUM adds it up.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import orjson
-import sqlalchemy as sa
 
 from proxy.config.exports import Export
 from proxy.exports.posting import Poster, check
-from proxy.exports.sink import Event
+from proxy.exports.sink import Event, Sink
 from proxy.exports.usage import NOBODY, payer_of, usage_of
 from proxy.ledger.export_log import Item
 
@@ -22,14 +20,8 @@ _TYPE = "taximeter.usage"
 _HEADERS = {"content-type": "application/cloudevents-batch+json"}
 
 
-class CloudEvents:
+class CloudEvents(Sink):
     """See `Sink`."""
-
-    rows = 500
-    at_once = 500
-    parallel = 1
-    pause_s = 1.0
-    columns: Sequence[sa.Column[Any]] | None = None
 
     def __init__(self, row: Export) -> None:
         assert row.url is not None

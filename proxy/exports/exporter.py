@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.exports.sink import Event, Later, Refusal, Sink, Unfit
+from proxy.exports.sink import Event, Later, Refusal, Sink
 from proxy.ledger.export_log import (
     Done,
     Item,
@@ -23,6 +24,7 @@ from proxy.ledger.export_log import (
     Refused,
     note_failure,
     read_again,
+    read_place,
     read_portion,
     settle,
     settle_again,
@@ -33,6 +35,7 @@ log = logging.getLogger("taximeter.exports")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
 _DATABASE_PAUSE_S = 2.0
+_TELL_EVERY_S = 10.0
 _GONE = "the entry is not in the ledger any more"
 
 
@@ -46,6 +49,7 @@ class Exporter:
         self._sink = sink
         self._taken: set[str] = set()  # events of the portion that the sink has, while others of it wait
         self._failing = ""
+        self._tell_at = 0.0  # monotonic
 
     def run(self, stopping: threading.Event, kept: Callable[[], bool]) -> None:
         """Until told to stop. kept: whether the sink is this instance's."""
@@ -81,10 +85,25 @@ class Exporter:
             return False
         if portion.items or portion.gone or portion.more:
             self._export(portion)
+        if self._sink.tells:
+            self._tell()
         if self._failing:
             log.info("export %s: it takes events again", self.name)
             self._failing = ""
         return again or portion.more
+
+    def _tell(self) -> None:
+        """The sums, now and then. What is behind does not wait for that: sums that are not taken are told once more."""
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + _TELL_EVERY_S
+        with self._engine.connect() as connection:
+            place = read_place(connection, self.name)
+        try:
+            if place is not None:
+                self._sink.tell(place.state, place.created_at, now_us())
+        except (Later, Refusal) as problem:
+            self._note(f"sums are not taken: {problem}")
 
     def _note(self, reason: str) -> None:
         if reason != self._failing:
@@ -105,6 +124,7 @@ class Exporter:
             skipped=skipped,
             refused=refused,
             last_id=portion.items[-1].row["id"] if portion.items else None,
+            state=self._sink.added(portion.after.state, [item for item in portion.items if item.id not in never]),
         )
         settle(self._engine, self._instance, portion.after, done, now_us())
         self._taken.clear()
@@ -121,8 +141,6 @@ class Exporter:
         for item in items:
             try:
                 made = self._sink.events(item)
-            except Unfit as reason:
-                refused.append(_refused(item, str(reason)))
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an odd entry holds up no other
                 log.exception("export %s: entry %s", self.name, item.id)
                 refused.append(_refused(item, f"a fault: {type(error).__name__}"))
@@ -170,7 +188,11 @@ class Exporter:
         events = [event for event in events if event.id in wanted or event.item.id in wanted]
         refused += self._deliver([event for event in events if event.id not in self._taken])
         again = {each.event_id for each in refused}
-        settle_again(self._engine, self._instance, self.name, sorted(wanted - again), refused, now_us())
+        taken = [item for item in items.values() if item.id not in again]
+        settle_again(
+            self._engine, self._instance, self.name, sorted(wanted - again), refused,
+            lambda state: self._sink.added(state, taken), now_us(),
+        )  # fmt: skip
         self._taken.clear()
         return True
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.config.exports import Export
-from proxy.exports.sink import Event, Later
+from proxy.exports.sink import Event, Later, Sink
 from proxy.exports.usage import usage_of
 from proxy.ledger.database import reading
 from proxy.ledger.export_log import ENTRY, Item
@@ -49,13 +49,12 @@ class Writer(Protocol):
         ...
 
 
-class Files:
+class Files(Sink):
     """See `Sink`."""
 
     rows = 50_000
     at_once = 50_000
-    parallel = 1
-    columns: Sequence[sa.Column[Any]] | None = (entries.c.id, entries.c.started_at, entries.c.capacity_nanousd)
+    columns = (entries.c.id, entries.c.started_at, entries.c.capacity_nanousd)
 
     def __init__(self, row: Export, engine: Engine) -> None:
         assert row.path is not None
@@ -78,9 +77,6 @@ class Files:
             for event in events
             if event.payload in gone
         }
-
-    def close(self) -> None:
-        pass
 
     def _write(self, day: int) -> bool:
         """Whether the day's entries are still there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,10 +18,6 @@ class Event(NamedTuple):
     payload: Any
 
 
-class Unfit(Exception):  # noqa: N818 - a state of the item
-    """An item that the sink cannot express; the message says why. It is set aside."""
-
-
 class Later(Exception):  # noqa: N818 - an answer
     """Not taken now, for a reason that passes or that the operator mends; nothing behind it is sent before."""
 
@@ -34,27 +30,34 @@ class Refusal(Exception):  # noqa: N818 - an answer
     """None of these events was taken, and never will be together: the message says what the sink says."""
 
 
-class Sink(Protocol):
+class Sink:
     """Knows one destination. Not for several threads, but for `send`.
 
     rows: entries that are read at once. at_once: events of one `send`. parallel: how many run at a time. pause_s: between two
-    looks for more. columns: of entries, that it needs; None: all.
+    looks for more. columns: of entries, that it needs; None: all. tells: whether it has sums to tell.
     """
 
-    rows: int
-    at_once: int
-    parallel: int
-    pause_s: float
-    columns: Sequence[sa.Column[Any]] | None
+    rows = 500
+    at_once = 500
+    parallel = 1
+    pause_s = 1.0
+    columns: Sequence[sa.Column[Any]] | None = None
+    tells = False
 
     def events(self, item: Item) -> Sequence[Event]:
-        """None where there is nothing to tell of it. Raises Unfit."""
-        ...
+        """None where there is nothing to tell of it."""
+        raise NotImplementedError
 
     def send(self, events: Sequence[Event]) -> Mapping[str, str]:
         """What of these will never be taken: event id -> why; the others are taken. Raises Later, Refusal."""
-        ...
+        raise NotImplementedError
+
+    def added(self, state: str | None, items: Sequence[Item]) -> str | None:
+        """The sink's sums with these items, where it tells sums; kept with its place."""
+        return state
+
+    def tell(self, state: str | None, since: int, now: int) -> None:
+        """Tell the sums since then (epoch microseconds). Raises Later, Refusal."""
 
     def close(self) -> None:
         """Let go of connections."""
-        ...

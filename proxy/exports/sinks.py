@@ -14,6 +14,18 @@ def make_sink(row: Export, engine: Engine) -> Sink:
         from proxy.exports.files import Files  # noqa: PLC0415 - see above
 
         return Files(row, engine)
-    from proxy.exports.cloudevents import CloudEvents  # noqa: PLC0415 - see above
+    if row.type == "cloudevents":
+        from proxy.exports.cloudevents import CloudEvents  # noqa: PLC0415 - see above
 
-    return CloudEvents(row)
+        return CloudEvents(row)
+    if row.type == "stripe":
+        from proxy.exports.stripe import Stripe  # noqa: PLC0415 - see above
+
+        return Stripe(row)
+    if row.type == "lago":
+        from proxy.exports.lago import Lago  # noqa: PLC0415 - see above
+
+        return Lago(row)
+    from proxy.exports.otlp import Otlp  # noqa: PLC0415 - see above
+
+    return Otlp(row)

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from pricing.units import INPUT_SIDE, TOKENS
+from pricing.units import INPUT_SIDE, UNITS
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.export_log import CAPACITY, Item
 from proxy.ledger.schema import TOKEN_COLUMNS
@@ -59,7 +59,7 @@ def tokens_in(units: Mapping[str, Number]) -> int:
 
 def tokens_out(units: Mapping[str, Number]) -> int:
     """All output, reasoning included."""
-    return sum(int(amount) for unit, amount in units.items() if unit in TOKENS and unit not in INPUT_SIDE)
+    return sum(int(amount) for unit, amount in units.items() if unit in UNITS and UNITS[unit].side == "out")
 
 
 def _sum(units: Mapping[str, Number], beginning: str) -> int:

@@ -6,7 +6,7 @@ has the same ids. The log is kept as long as any sink has a place in it, and wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -297,12 +297,22 @@ def read_again(engine: Engine, name: str, most: int) -> list[tuple[Refused, Item
 
 
 def settle_again(
-    engine: Engine, instance: str, name: str, taken: Sequence[str], refused: Sequence[Refused], now: int
+    engine: Engine,
+    instance: str,
+    name: str,
+    taken: Sequence[str],
+    refused: Sequence[Refused],
+    added: Callable[[str | None], str | None],
+    now: int,
 ) -> None:
-    """Of what was tried once more: these events were taken (or are no longer any), those refused again. Raises NotKept."""
+    """Of what was tried once more: these events were taken (or are no longer any), those refused again. added: the sink's
+    state with it. Raises NotKept."""
     c = export_set_aside.c
     with writing(engine).begin() as connection:
-        _write_mine(connection, instance, name, {"sent": export_sinks.c.sent + len(taken), "last_at": now})
+        place = read_place(connection, name)
+        state = added(place.state if place else None)
+        values = {"sent": export_sinks.c.sent + len(taken), "last_at": now, "state": state}
+        _write_mine(connection, instance, name, values)
         for event_id in taken:
             connection.execute(sa.delete(export_set_aside).where(c.sink == name, c.event_id == event_id))
         _set_aside(connection, name, refused, now)

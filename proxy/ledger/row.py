@@ -68,6 +68,7 @@ class Row(NamedTuple):
     overhead_ms: float | None
     upstream_request_id: str | None
     client: str | None
+    traceparent: str | None
     instance: str | None
     capacity: str | None
     capacity_nanousd: int | None

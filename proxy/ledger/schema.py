@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0013"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0014"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -93,6 +93,7 @@ entries = Table(
     Column("overhead_ms", Double),
     Column("upstream_request_id", Text),
     Column("client", Text),
+    Column("traceparent", Text),
     Column("instance", Text),
     # What it had of machines of one's own (proxy/capacity): NULL until that is known for good.
     Column("capacity", Text),

@@ -80,6 +80,7 @@ def attribute(
         labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,
         untrusted_labels=untrusted,
         client=client,
+        traceparent=clients.traceparent_of(headers),
     )
 
 

@@ -70,7 +70,7 @@ _LEAST_VENDOR_ID = 8  # shorter ones under a name that is only guessed are no se
 _VENDOR = re.compile(rb"x-[a-z0-9-]+-session-id\Z")
 _NOT_A_SESSION = (b"parent", b"affinity")
 _LEGACY_USER_ID = re.compile(r"_session_([A-Za-z0-9-]{8,200})\Z")
-_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _MAX_JSON = 16_384
 # Without any of these (and no `x-…-session-id`) no entry finds anything; some clients are asked for more.
 _SIGNS_IN_HEADERS = frozenset({
@@ -296,6 +296,15 @@ def _baggage(headers: Headers, body: Body, client: str) -> Found | None:
         if name.strip() in ("session.id", "langfuse.session.id") and (session := _text(unquote(value.strip()))):
             return Found(session, "baggage")
     return None
+
+
+def traceparent_of(headers: Headers) -> str | None:
+    """The caller's trace and span (W3C Trace Context), where it says so in a form that can be meant."""
+    said = headers.get(b"traceparent")
+    if not said:
+        return None
+    match = _TRACE_PARENT.fullmatch(text := said.decode("latin-1").strip())
+    return text if match and match[1].strip("0") and match[2].strip("0") and not text.startswith("ff") else None
 
 
 def _trace(headers: Headers, body: Body, client: str) -> Found | None:

@@ -35,7 +35,10 @@ def rig(tmp_path: Path, told: Told) -> Iterator[Gateway]:
             "upstreams": {"openai": {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "sk-upstream"}},
             "models": {"gpt-5-mini": {"upstream": "openai"}},
             "keys": [{"name": "k", "key": CLIENT_KEY, "customer": "acme"}],
-            "exports": [{"name": "meter", "type": "cloudevents", "url": f"{told.url}/api/v1/events", "api_key": KEY}],
+            "exports": [
+                {"name": "meter", "type": "cloudevents", "url": f"{told.url}/api/v1/events", "api_key": KEY},
+                {"name": "traces", "type": "otlp", "url": told.url, "api_key": KEY, "metrics": False},
+            ],
             "ledger": f"sqlite:///{tmp_path}/ledger.db",
             "data_dir": str(tmp_path / "data"),
         }
@@ -43,9 +46,11 @@ def rig(tmp_path: Path, told: Told) -> Iterator[Gateway]:
             yield running
 
 
-def call(rig: Gateway, number: int) -> None:
+def call(rig: Gateway, number: int, **headers: str) -> None:
     body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": json.dumps([100 + number, 0, 10, 0])}]}
-    answer = httpx.post(f"{rig.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {CLIENT_KEY}"})
+    answer = httpx.post(
+        f"{rig.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {CLIENT_KEY}", **headers}
+    )
     assert answer.status_code == 200
 
 
@@ -58,7 +63,7 @@ def ledger_ids(rig: Gateway) -> list[str]:
 
 
 def exported(told: Told) -> Counter[str]:
-    return Counter(str(event["id"]) for event in told.taken())
+    return Counter(str(event["id"]) for event in told.taken() if "specversion" in event)
 
 
 def test_killed_in_the_middle_of_an_export_nothing_is_lost(rig: Gateway, told: Told) -> None:
@@ -79,10 +84,21 @@ def test_killed_in_the_middle_of_an_export_nothing_is_lost(rig: Gateway, told: T
 
 
 def test_a_receiver_that_was_away_gets_everything(rig: Gateway, told: Told) -> None:
-    told.plan({"status": 503}, {"status": 429, "headers": {"retry_after": "1"}})
+    told.plan(*[{"status": 503}] * 2, *[{"status": 429, "headers": {"retry_after": "1"}}] * 2)
     for number in range(4):
         call(rig, number)
     wait_until("all are exported", lambda: len(exported(told)) == 4, 20)
     assert 503 in told.statuses()
     assert set(exported(told).values()) == {1}
-    assert {event["subject"] for event in told.taken()} == {"acme"}
+    assert {event["subject"] for event in told.taken() if "specversion" in event} == {"acme"}
+
+
+def test_a_call_is_a_span_under_its_callers_trace(rig: Gateway, told: Told) -> None:
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    call(rig, 1, traceparent=f"00-{trace}-{parent}-01")
+    call(rig, 2, traceparent="nonsense")
+    spans = eventually(lambda: [event for event in told.taken() if "trace" in event], lambda found: len(found) == 2)
+    by_input = {span["attributes"]["gen_ai.usage.input_tokens"]: span for span in spans}
+    assert (by_input[101]["trace"], by_input[101]["parent"]) == (trace, parent)
+    assert by_input[102]["parent"] == ""
+    assert by_input[101]["attributes"]["taximeter.customer"] == "acme"

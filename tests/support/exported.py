@@ -35,6 +35,11 @@ class Told:
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/plan", body), timeout=10):
             pass
 
+    def forget(self) -> None:
+        """Everything that it has and that it was told."""
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/forget", b""), timeout=10):
+            pass
+
     def taken(self) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = json.loads(get(f"{self.url}/taken")[1])["taken"]
         return events

@@ -10,7 +10,17 @@ import shutil
 import sys
 from pathlib import Path
 
-NEEDED = ("redis-server", "postgres", "prometheus", "prometheus-alertmanager", "chromium", "node", "npm")
+NEEDED = (
+    "redis-server",
+    "postgres",
+    "prometheus",
+    "prometheus-alertmanager",
+    "chromium",
+    "node",
+    "npm",
+    "openssl",
+    "pgbouncer",
+)
 """What the whole test suite needs besides Python."""
 
 

@@ -38,30 +38,34 @@ class RedisServer:
         assert self._process is not None
         return self._process.pid
 
-    def up(self) -> None:
+    def command(self) -> list[str]:
         program = find_program("redis-server")
         assert program is not None
+        place = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
+        return [str(program), *place, *self._options]
+
+    def up(self) -> None:
         self.socket.unlink(missing_ok=True)
-        command = [str(program), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
         with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         wait_until("redis-server answers", self._answers, 10, poll_s=0.005)
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "redis.log").read_text()
         with contextlib.suppress(OSError):
-            return self.say("PING").startswith("+PONG")
+            return self.say("PING").startswith(("+PONG", "-NOAUTH"))
         return False
 
-    def say(self, *words: str) -> str:
+    def say(self, *words: str, password: str = "") -> str:
         """Send a command; the beginning of the raw answer."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(self.socket))
-            sock.sendall(
-                f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words))
-            )
+            if password:
+                sock.sendall(_packed("AUTH", password))
+                assert sock.recv(65536) == b"+OK\r\n"
+            sock.sendall(_packed(*words))
             return sock.recv(65536).decode()
 
     def down(self) -> None:
@@ -81,3 +85,7 @@ class RedisServer:
 
     def flush(self) -> None:
         self.say("FLUSHALL")
+
+
+def _packed(*words: str) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in map(str.encode, words))

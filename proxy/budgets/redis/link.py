@@ -15,11 +15,13 @@ from typing import Any
 import hiredis
 from hiredis.hiredis import PushNotification
 
-from proxy.config.store_url import Address
+from proxy.config.store_url import Address, Tls
 
 DEADLINE_S = 0.05
 """An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
 _TICKS = 5
+_CONNECT_S = 1.0
+_SENTINEL_ANSWERS_S = 0.5
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the state's name
@@ -136,20 +138,64 @@ async def connect(
     address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
 ) -> Link:
     """A connection that is logged in, in RESP3, on its database. Raises OSError (`LinkLost` is one), CommandError."""
-    loop = asyncio.get_running_loop()
+    host, port = (address.host, address.port) if address.sentinels is None else await _master(address)
     link = Link(on_news, on_lost, deadline_s)
-    async with asyncio.timeout(1.0):
-        if address.path is not None:
-            await loop.create_unix_connection(lambda: link, address.path)
+    await _open(link, address.path, host, port, address.tls)
+    await _log_in(link, address.user, address.password)
+    if address.database:
+        await _first(link, "SELECT", address.database)
+    return link
+
+
+async def _open(link: Link, path: str | None, host: str, port: int, tls: Tls | None) -> None:
+    loop = asyncio.get_running_loop()
+    context = None if tls is None else await asyncio.to_thread(_context, tls)  # it reads files, whole stores of them
+    async with asyncio.timeout(_CONNECT_S):
+        if path is not None:
+            await loop.create_unix_connection(lambda: link, path)
         else:
-            context = ssl.create_default_context() if address.tls else None
-            await loop.create_connection(lambda: link, address.host, address.port, ssl=context)
-    login = ("AUTH", address.user or "default", address.password) if address.password is not None else ()
+            await loop.create_connection(lambda: link, host, port, ssl=context)
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    """Raises OSError where a file cannot be read, or is none of its kind."""
+    context = ssl.create_default_context(cafile=tls.ca_certs)
+    if tls.certfile is not None:
+        context.load_cert_chain(tls.certfile, tls.keyfile)
+    return context
+
+
+async def _log_in(link: Link, user: str | None, password: str | None) -> None:
+    login = ("AUTH", user or "default", password) if password is not None else ()
+    await _first(link, "HELLO", 3, *login, "SETNAME", "taximeter")
+
+
+async def _first(link: Link, *command: str | int) -> Any:
+    """A command without whose answer the connection is of no use."""
     try:
-        await link.call("HELLO", 3, *login, "SETNAME", "taximeter")
-        if address.database:
-            await link.call("SELECT", address.database)
+        return await link.call(*command)
     except BaseException:
         link.close()
         raise
-    return link
+
+
+async def _master(address: Address) -> tuple[str, int]:
+    """Where the server is that takes writes: what the first Sentinel says that knows it. Raises OSError."""
+    assert address.sentinels is not None
+    places, service, user, password = address.sentinels
+    problems = []
+    for host, port in places:
+        link = Link(lambda _: None, lambda: None, _SENTINEL_ANSWERS_S)
+        try:
+            await _open(link, None, host, port, address.tls)
+            await _log_in(link, user, password)
+            place = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        except (OSError, CommandError) as error:
+            problems.append(f"{host}:{port}: {error or type(error).__name__}")
+        else:
+            if place:
+                return place[0], int(place[1])
+            problems.append(f"{host}:{port} knows no {service}")
+        finally:
+            link.close()
+    raise OSError(f"no Sentinel says where {service} is ({'; '.join(problems)})")

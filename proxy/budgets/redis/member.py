@@ -20,9 +20,11 @@ from proxy.budgets.redis.link import DEADLINE_S, CommandError, Link, LinkLost, c
 from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.store_url import parse_address
+from proxy.seldom import Seldom
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
+_refusals = Seldom(log, logging.ERROR)
 
 _PAUSE_S = 0.1
 _AT_ONCE = 100
@@ -92,6 +94,7 @@ class Member:
         down = False
         while True:
             self._trouble.clear()
+            _refusals.tell()
             try:
                 link = self._link or await self._connect()
                 await self._take_part(link)
@@ -282,7 +285,7 @@ class Member:
                 await link.call("SCRIPT", "LOAD", text)
                 answer = await link.call("EVALSHA", sha, 1, ROOT, *arguments)
         except CommandError as error:
-            log.error("the budget store refuses %s: %s", verb, error)
+            _refusals.note(f"the budget store refuses {verb}: {error}")
             link.close()
             raise StoreUnavailable(str(error)) from None
         except LinkLost:

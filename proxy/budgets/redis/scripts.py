@@ -58,6 +58,11 @@ def problems(info: Mapping[str, str]) -> tuple[list[str], list[str]]:
     version = info.get("redis_version", "0")
     if int(version.partition(".")[0]) < 7:
         unfit.append(f"Redis {version} is too old: 7 or newer is needed")
+    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
+        unfit.append(
+            "this Redis is a Cluster, in which the counters of one call may lie on several servers: give the address of a "
+            "single Redis, or of Sentinels (redis+sentinel://…)"
+        )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         unfit.append(f"Redis may throw budgets away: maxmemory-policy is {policy}, and must be noeviction")

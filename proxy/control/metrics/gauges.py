@@ -100,6 +100,7 @@ def _budgets(state: ControlState) -> Iterator[Gauge]:
         end = budget.window_now(now)[1]
         name = {"budget": budget.name}
         yield "budget_limit_usd", name, decimal(budget.limit_for("", now), NANO)
+        yield "budget_blocks", name, str(int(budget.hard))
         yield "budget_spent_usd", name, decimal(mine["spent"], NANO)
         yield "budget_reserved_usd", name, decimal(mine["reserved"], NANO)
         if end is not None:

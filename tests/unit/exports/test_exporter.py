@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from sqlalchemy.engine import Engine
 
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
-from proxy.ledger.database import open_ledger
 from proxy.ledger.export_log import NotKept, ask_again, keep, take_place
 from proxy.ledger.export_schema import export_log, export_set_aside
 from proxy.ledger.retention import delete_some
@@ -22,19 +20,6 @@ from proxy.times import now_us
 from tests.support.export_receiver import KEY
 from tests.support.exported import Told, drain, exporter, ids, receiver, sorted_ids
 from tests.support.made_up import START, fill, made_up
-
-
-@pytest.fixture
-def engine(database: str) -> Iterator[Engine]:
-    opened = open_ledger(database)
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
-    with receiver(tmp_path) as listening:
-        yield listening
 
 
 def row(told: Told, **changes: Any) -> dict[str, Any]:

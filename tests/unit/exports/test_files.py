@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from sqlalchemy.engine import Engine
 
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
-from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import counted, entries
@@ -23,13 +21,6 @@ from tests.support.exported import drain, exporter, ids
 from tests.support.made_up import START, fill, made_up
 
 DAYS = ["2026-11-23", "2026-11-24", "2026-11-25"]
-
-
-@pytest.fixture
-def engine(database: str) -> Iterator[Engine]:
-    opened = open_ledger(database)
-    yield opened
-    opened.dispose()
 
 
 def lines(folder: Path, day: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ def test_a_fit_server_has_no_problems() -> None:
         ({"redis_version": "6.2.14"}, "too old"),
         ({"maxmemory_policy": "allkeys-lru"}, "must be noeviction"),
         ({"role": "slave"}, "replica"),
+        ({"redis_mode": "cluster", "cluster_enabled": "1"}, "Cluster"),
     ],
 )
 def test_a_server_that_would_lose_budgets_is_not_used(changed: dict[str, str], said: str) -> None:
