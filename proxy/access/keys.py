@@ -13,7 +13,7 @@ from proxy.config.model import Key
 from proxy.errors import invalid_key
 from proxy.types import Identity
 
-_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"xi-api-key")
 _MAX_CREDENTIAL_BYTES = 1024
 _SCHEMES = (b"bearer", b"key")  # fal's SDK says Key
 

@@ -35,6 +35,9 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     "replicate": ("replicate",),
     **dict.fromkeys(("fal", "fal-ai"), ("fal", "fal_run")),
     **dict.fromkeys(("luma", "lumaai", "luma-ai"), ("luma",)),
+    **dict.fromkeys(("runway", "runwayml"), ("runway",)),
+    **dict.fromkeys(("stability", "stability-ai", "stabilityai"), ("stability",)),
+    **dict.fromkeys(("elevenlabs", "eleven-labs"), ("elevenlabs",)),
 }
 # fal's two hosts, of which a configuration names one.
 _FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
@@ -50,7 +53,9 @@ def is_local(provider: str) -> bool:
     return plain_name(provider) in LOCAL_PROVIDERS
 
 
-Dialect = Literal["openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma"]
+Dialect = Literal[
+    "openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma", "runway", "stability", "elevenlabs"
+]
 Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
@@ -67,7 +72,8 @@ class Upstream(TranslatedUpstream):
     """Whose prices hold and how usage is read. Default: the upstream's name."""
     dialects: tuple[Dialect, ...] | None = None
     """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, for
-    Replicate, fal and Luma their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
+    Replicate, fal, Luma,
+    Runway, Stability and ElevenLabs their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""

@@ -151,6 +151,7 @@ def form_of(
     switches: tuple[str, ...],
     *,
     files: tuple[str, ...] = _FILES,
+    names: references.Names = references.OPENAI,
 ) -> tuple[multipart.Form, dict[str, Any]]:
     """A form, and its plain fields as a body: those that are bounded once each and with their types."""
     try:
@@ -170,7 +171,7 @@ def form_of(
             body[part.name] = _plain(part.data.decode(), part.name in numbers, part.name in switches)
         except UnicodeDecodeError:
             raise invalid_request(f"`{part.name[:40]}` is not UTF-8.", part.name) from None
-    references.of(body, references.OPENAI)
+    references.of(body, names)
     return form, body
 
 

@@ -136,6 +136,7 @@ GEMINI = Names(
     """,
     file_uris="fileuri gcsuri gcsuris",
 )
+SOUND = Names(held="modelid")  # ElevenLabs' models are called by one
 
 # Of the dialects whose answers may say what they have made.
 NAMES = {

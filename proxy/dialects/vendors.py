@@ -32,5 +32,18 @@ _FAL_TOLD = frozenset({
 FAL = Family("fal", refusal_body, openai.stream_end, prefix="/fal", passed=_FAL_PASSED, told=_FAL_TOLD)
 FAL_RUN = Family("fal_run", refusal_body, openai.stream_end, prefix="/fal/fal.run", passed=_FAL_PASSED, told=_FAL_TOLD)
 LUMA = Family("luma", refusal_body, openai.stream_end, prefix="/luma")
+RUNWAY = Family(
+    "runway", refusal_body, openai.stream_end, prefix="/runway",
+    headers={b"x-runway-version": b"2024-11-06"}, passed=frozenset({b"x-runway-version"}),
+)  # fmt: skip
+STABILITY = Family(
+    "stability", refusal_body, openai.stream_end, prefix="/stability",
+    passed=frozenset({b"accept", b"stability-client-id", b"stability-client-user-id", b"stability-client-version"}),
+    told=frozenset({b"finish-reason", b"seed"}),
+)  # fmt: skip
+ELEVENLABS = Family(
+    "elevenlabs", refusal_body, openai.stream_end, prefix="/elevenlabs",
+    told=frozenset({b"character-cost", b"history-item-id", b"song-id", b"content-disposition"}),
+)  # fmt: skip
 
-VENDORS = (REPLICATE, FAL_RUN, FAL, LUMA)
+VENDORS = (REPLICATE, FAL_RUN, FAL, LUMA, RUNWAY, STABILITY, ELEVENLABS)

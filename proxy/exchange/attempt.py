@@ -14,59 +14,24 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, frozen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
-from proxy.dialects.outgoing import Outgoing
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
+from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
-from proxy.upstream.destinations import Destination
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
-
-
-@frozen
-class Plan(Value):
-    """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
-
-    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
-    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
-    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted.
-    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
-    of the stream has a usage that only we asked for.
-    """
-
-    id: str
-    call: Call
-    number: int
-    requests: int
-    started_at: int
-    deadline_at: int
-    route: Route
-    known_provider: str
-    destination: Destination
-    attributes: Mapping[str, str | None]
-    outgoing: Outgoing
-    changes: Mapping[str, Any]
-    usage_each: bool
-    body_bytes: int
-    bound: Ceiling
-    price: CallPrice
-    ordinary: CallPrice | None
-    ceiling_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
 
 
 @dataclass(slots=True)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget, claims
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
+from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
+from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
-from proxy.exchange.attempt import Plan
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.jobs.api import JobEndpoint
@@ -25,6 +28,40 @@ from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
+from proxy.upstream.destinations import Destination
+
+
+@frozen
+class Plan(Value):
+    """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
+
+    call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
+    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
+    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
+    was counted.
+    known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
+    of the stream has a usage that only we asked for.
+    """
+
+    id: str
+    call: Call
+    number: int
+    requests: int
+    started_at: int
+    deadline_at: int
+    route: Route
+    known_provider: str
+    destination: Destination
+    attributes: Mapping[str, str | None]
+    outgoing: Outgoing
+    changes: Mapping[str, Any]
+    usage_each: bool
+    body_bytes: int
+    bound: Ceiling
+    price: CallPrice
+    ordinary: CallPrice | None
+    ceiling_nanousd: int | None
+    claims: Sequence[tuple[Budget, Claim]]
 
 
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:

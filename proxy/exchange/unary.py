@@ -23,7 +23,7 @@ from proxy.upstream.inflated import Inflated
 from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024
-_METERED_BYTES = 64 * 1024 * 1024  # a body beyond this passes, but its usage is not read
+_METERED_BYTES = 64 * 1024 * 1024
 
 
 def _says_failure(value: object) -> bool:
@@ -32,9 +32,10 @@ def _says_failure(value: object) -> bool:
 
 class Unary(Answering):
     """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned. held_bytes:
-    a body up to this size waits until it is metered."""
+    a body up to this size waits until it is metered. metered_bytes: one beyond this passes, but its usage is not read."""
 
     held_bytes = _HELD_BYTES
+    metered_bytes = _METERED_BYTES
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
         super().__init__(attempt, response, body)
@@ -49,7 +50,7 @@ class Unary(Answering):
         data = first
         while data:
             size += len(data)
-            if size <= _METERED_BYTES:
+            if size <= self.metered_bytes:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
@@ -58,11 +59,11 @@ class Unary(Answering):
                 break
             elif size > self.held_bytes:
                 await client.start(response.status, self._passed_headers())
-                await client.write(b"".join(chunks))
+                await client.write(b"".join(chunks) if chunks else data)
             data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
-        cost = await self._settle(body if size <= _METERED_BYTES else b"")
+        cost = await self._settle(body if size <= self.metered_bytes else b"")
         if client.started:
             await client.end()
             return None

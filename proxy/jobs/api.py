@@ -103,7 +103,8 @@ class JobApi:
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
-    followed: how one ended that another of the same id follows.
+    followed: how one ended that another of the same id follows. makes_bytes: what it says of a job that has ended may be what
+    that made, and no JSON.
     """
 
     name: str
@@ -127,6 +128,7 @@ class JobApi:
     envelope: Callable[[Mapping[str, Any], str, bool], Mapping[str, Any]] | None = None
     by_offset: bool = False
     things: Callable[[Call, frozenset[str]], Call] | None = None
+    makes_bytes: bool = False
     file_field: str = "file"
     first_field: str = "purpose"
     of_file: Callable[[Call], str] | None = None
@@ -143,8 +145,10 @@ class JobEndpoint(Endpoint):
 
     facts: what its path says of the job, kept beside what `JobApi.asked` says. of_headers: the call with what its headers say
     of its bound. query_names: names of what is passed on of the query string. at_once: an answer that names no job may be
-    what it made, as `read_end` reads it. placed: the call, as the time (epoch microseconds) and the job that it goes on with
-    make it. renews: there is such a job, the caller's own, that `held` names.
+    what it made, as `read_end` reads it. passes: its answer goes on as it comes, and what it says of its price stands in its
+    headers. recording: by the length of which it is billed, where nothing says what it came to. placed: the call, as the time
+    (epoch microseconds) and the job that it goes on with make it. renews: there is such a job, the caller's own, that `held`
+    names.
     """
 
     api: JobApi
@@ -154,6 +158,8 @@ class JobEndpoint(Endpoint):
     at_once: bool = False
     placed: Callable[[Call, Job | None, int], Call] | None = None
     renews: bool = False
+    passes: bool = False
+    recording: Literal["", "sent", "made"] = ""
     lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None
     """Of a batch whose lines stand in its body: the path that each calls, and its own body, which may be changed."""
 

@@ -102,7 +102,7 @@ def destinations_of(
 
 
 # With and without these, base URLs mean the same: the SDKs of these vendors disagree on whose part it is.
-_ROOTS = {"replicate": "/v1", "luma": "/dream-machine/v1"}
+_ROOTS = {"replicate": "/v1", "luma": "/dream-machine/v1", "runway": "/v1"}
 
 
 def _root_of(origin: Origin, family: str) -> str:
@@ -175,6 +175,7 @@ def _fixed_headers(origin: Origin, family: str, api_key: str | None, extra: Mapp
         name, value = {
             "anthropic": ("x-api-key", api_key),
             "gemini": ("x-goog-api-key", api_key),
+            "elevenlabs": ("xi-api-key", api_key),
             "fal": ("authorization", f"Key {api_key}"),
             "fal_run": ("authorization", f"Key {api_key}"),
         }.get(family, ("authorization", f"Bearer {api_key}"))

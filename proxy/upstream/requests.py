@@ -33,6 +33,8 @@ def request_head(
         if len(value := client_headers.get(name, b"")) in _LENGTHS_PASSED:
             passed[name] = value
     fixed = destination.fixed
+    if b"accept" in passed:  # in place of ours
+        fixed = fixed.replace(b"accept: */*\r\n", b"", 1)
     if content_type is not None:
         fixed = fixed.replace(b"content-type: application/json", b"content-type: " + content_type, 1)
     return encode_head(method, destination.target(path).encode(), fixed, passed, body_bytes)

@@ -99,7 +99,11 @@ async def ask(plane: Plane, job: Job) -> None:
         async with asyncio.timeout(_ANSWER_S):
             path = api.poll(job)
             response = await send(plane, destination, api, "GET", path, attempt_id=job.id)
-            answer = await whole(response, path)
+            if api.makes_bytes and not _is_json(response):
+                answer: Answer | None = bytes_of(response, path)
+                response.abort()  # whoever wants it asks for it
+            else:
+                answer = await whole(response, path)
     except (UpstreamError, TimeoutError):
         return
     if answer is not None:
@@ -117,12 +121,24 @@ async def whole(response: Response, path: str = "") -> Answer | None:
     return answer_of(response, bytes(body), path)
 
 
+def bytes_of(response: Response, path: str) -> Answer:
+    """An answer that is no JSON."""
+    return Answer(response.status, {}, _headers(response), path.partition("?")[0])
+
+
+def _is_json(response: Response) -> bool:
+    return b"json" in (response.header(b"content-type") or b"").lower()
+
+
+def _headers(response: Response) -> Mapping[str, str]:
+    return {name.decode("latin-1"): text.decode("latin-1") for name, text in response.headers}
+
+
 def answer_of(response: Response, body: bytes, path: str = "") -> Answer | None:
     value = next((value for value in lenient.answer(body).values if isinstance(value, dict)), None)
     if value is None:
         return None
-    headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in response.headers}
-    return Answer(response.status, value, headers, path.partition("?")[0])
+    return Answer(response.status, value, _headers(response), path.partition("?")[0])
 
 
 async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) -> None:

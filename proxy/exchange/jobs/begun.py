@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from pricing.cost import Cost
+from pricing.usage import Reading
 from proxy.access.stored_owners import Holder
 from proxy.downstream.address import root_of
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.jobs.asking import job_digest, seen
 from proxy.exchange.jobs.end import end_job
 from proxy.exchange.references import note_stored
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, Ended, JobEndpoint
 from proxy.jobs.job import Job
+from proxy.meters.recordings import seconds_of
+from proxy.meters.tally import number
+from proxy.upstream.connection import Response
+from proxy.upstream.inflated import Inflated
 from proxy.wire import lenient
 
 
@@ -24,6 +31,13 @@ class Begun(Unary):
 
     held_bytes = 64 * 1024 * 1024  # nothing of it goes out with URLs that lead past this proxy
     _job: Job | None = None
+
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
+        super().__init__(attempt, response, body, hold=hold)
+        endpoint = self.exchange.endpoint
+        assert isinstance(endpoint, JobEndpoint)
+        if endpoint.passes and response.status == 200:
+            self.held_bytes = self.metered_bytes = 0
 
     def shown(self, body: bytes) -> bytes:
         endpoint = self.exchange.endpoint
@@ -46,7 +60,7 @@ class Begun(Unary):
             ended = read(self._made(endpoint, "", {}), answer) if endpoint.at_once and read is not None else None
             if ended is None:
                 return await super()._settle(body)
-            return await self._settle_at_once(ended)
+            return await self._settle_at_once(ended, body)
         told = endpoint.api.told(value)
         job = self._job = self._made(endpoint, job_id, told)
         stored = note_stored(self.attempt, (value,), told or None) if endpoint.holds(self.attempt.call) else ()
@@ -62,12 +76,38 @@ class Begun(Unary):
         await seen(plane, job, answer)  # some are done at once
         return None
 
-    async def _settle_at_once(self, ended: Ended) -> Cost | None:
+    async def _settle_broken(self, outcome: str, *, timed_out: bool) -> None:
+        """What passes on has told its price beforehand."""
+        endpoint = self.exchange.endpoint
+        assert isinstance(endpoint, JobEndpoint)
+        if endpoint.passes and self.response.status == 200:
+            headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.response.headers}
+            ended = endpoint.api.read_end(self._made(endpoint, "", {}), Answer(200, {}, headers, endpoint.target))
+            if ended is not None and ended.reading is not None:
+                await self.settle(ended.reading, outcome)
+                return
+        await super()._settle_broken(outcome, timed_out=timed_out)
+
+    async def _settle_at_once(self, ended: Ended, body: bytes) -> Cost | None:
         """What was made while its client waited."""
-        if ended.reading is None:
+        reading = ended.reading or await self._measured(body)
+        if reading is None:
             await self.settle_unknown(ended.outcome)
             return None
-        return await self.settle(ended.reading, ended.outcome)
+        return await self.settle(reading, ended.outcome)
+
+    async def _measured(self, body: bytes) -> Reading | None:
+        """By the length of the recording that was sent, or made, where that is what it is billed by."""
+        endpoint, call = self.exchange.endpoint, self.attempt.call
+        assert isinstance(endpoint, JobEndpoint)
+        if "audio_second" not in call.units:
+            return None
+        if endpoint.recording == "sent" and call.form is not None:
+            body = next((part.data for part in call.form.parts if part.filename is not None), b"")
+        elif endpoint.recording != "made":
+            return None
+        length = await asyncio.to_thread(seconds_of, body) if body else None
+        return None if length is None else Reading(usage={"audio_second": number(length) or length}, source="estimated")
 
     def _made(self, endpoint: JobEndpoint, job_id: str, told: Mapping[str, Any]) -> Job:
         attempt, plan = self.attempt, self.attempt.plan

@@ -16,6 +16,8 @@ from proxy.downstream.client import Client
 from proxy.errors import not_found, upstream_timeout, upstream_unreachable
 from proxy.exchange.jobs.asking import (
     answer_of,
+    ask,
+    bytes_of,
     destination_of,
     find_job,
     find_jobs,
@@ -71,6 +73,8 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
         raise not_found()
     sent_body = body if matched.route.has_body else b""
     target = matched.target(client.query)
+    if matched.route.does == "forget" and job is not None and not job.ended and matched.api.gone is None:
+        await ask(plane, job)  # behind its deletion nobody says any more what it came to
     response = await _send(plane, destination, matched, client, identity, target, sent_body)
     try:
         if matched.route.does == "forget" and job is not None and response.status < 300:
@@ -143,6 +147,8 @@ async def _read(
             raise UpstreamError("protocol", "the upstream's answer is too long", sent=True)
     held = bytes(collected)
     answer, api = answer_of(response, held, target), BY_NAME[job.api]
+    if answer is None and api.makes_bytes:
+        answer = bytes_of(response, target)
     if answer is not None:
         await seen(plane, job, answer)
         if api.shown is not None and answer.status < 300:

@@ -21,14 +21,14 @@ from proxy.dialects import OPENAI, Endpoint, fields, openai
 from proxy.dialects.outgoing import Outgoing
 from proxy.downstream.client import Client, HungUp
 from proxy.errors import Refused, invalid_request, not_found, unbounded_cost, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt, Plan
+from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.jobs.asking import answer_of, destination_of, home_of
 from proxy.exchange.jobs.lines import Lines, blocking
 from proxy.exchange.passed_headers import passed_headers
-from proxy.exchange.plan import attributes_of
+from proxy.exchange.plan import Plan, attributes_of
 from proxy.exchange.plane import Plane
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.jobs.api import JobApi, Matched

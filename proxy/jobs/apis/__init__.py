@@ -7,6 +7,7 @@ from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    elevenlabs,
     fal,
     gemini_caches,
     gemini_operations,
@@ -16,6 +17,8 @@ from proxy.jobs.apis import (
     openai_files,
     openai_videos,
     replicate,
+    runway,
+    stability,
 )
 
 APIS: tuple[JobApi, ...] = (
@@ -33,6 +36,10 @@ APIS: tuple[JobApi, ...] = (
     fal.RUN,
     fal.QUEUE,
     luma.API,
+    runway.API,
+    stability.API,
+    elevenlabs.SOUND,
+    elevenlabs.DUBBING,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 

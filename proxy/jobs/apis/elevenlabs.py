@@ -1,0 +1,394 @@
+"""ElevenLabs: speech by the character or in credits, everything else by the second of sound or by the call.
+
+A credit is a character of Multilingual v2 or v3; Flash and Turbo take half of one, some voices of the library more. What was
+taken stands in the header `character-cost` of an answer, which goes on as it comes. What a credit costs is the plan's: the book
+has the API's own price, and an operator's price by `credit` makes every answer that tells its credits cost these
+(help.elevenlabs.io on models' credits; elevenlabs.io/pricing/api as quoted by litellm 1.109.1 and developer.puter.com, June
+2026; read 2026-11-29).
+
+What a model's name is not said of (isolation, dubbing) goes by that of its service. What belongs to the account (dictionaries,
+other requests, its history and voices' making) is nobody's here. Shapes: elevenlabs SDK 2.78.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import partial
+from math import ceil
+from typing import Any, Literal
+
+from pricing.usage import Quantity, Reading
+from proxy.dialects import fields, media, openai, references
+from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.dialects.vendors import ELEVENLABS
+from proxy.errors import invalid_request, stored_not_found
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, text_id
+from proxy.jobs.job import Job
+from proxy.meters.tally import number
+from proxy.types import Call
+from proxy.wire import multipart
+
+_OF_THE_ACCOUNT = (
+    "pronunciation_dictionary_locators",
+    "previous_request_ids",
+    "next_request_ids",
+    "finetune_id",
+    "webhook_id",
+)
+_SPEECH = frozenset({
+    "text", "model_id", "language_code", "voice_settings", "seed", "previous_text", "next_text", "apply_text_normalization",
+    "apply_language_text_normalization", "use_pvc_as_ivc", "audio_effects",
+})  # fmt: skip
+_DIALOGUE = frozenset({
+    "inputs", "model_id", "language_code", "settings", "seed", "apply_text_normalization", "use_pvc_as_ivc", "previous_text",
+    "future_text", "audio_effects",
+})  # fmt: skip
+_EFFECT = frozenset({"text", "model_id", "duration_seconds", "loop", "prompt_influence"})
+_MUSIC = frozenset({
+    "prompt", "composition_plan", "music_length_ms", "model_id", "seed", "force_instrumental", "respect_sections_durations",
+    "store_for_inpainting", "sign_with_c2pa", "with_timestamps",
+})  # fmt: skip
+_TRANSCRIPT = frozenset({"model_id", "file", "cloud_storage_url", "source_url", "webhook", "use_multi_channel"})
+_VOICE = frozenset({"audio", "model_id"})
+_DUB = frozenset({"file", "source_url", "start_time", "end_time", "target_lang", "watermark", "csv_file",
+                  "foreground_audio_file", "background_audio_file"})  # fmt: skip
+_MOST_EFFECT_S, _MOST_MUSIC_S, _MOST_CHANNELS = 30, 600, 5
+# Half a credit for a character with these; twice as many for some voices of the library.
+_HALF = re.compile(r"flash|turbo|conversational")
+_FACTOR_OF_VOICES = 2
+_PAGES = frozenset({"page_size", "cursor"})
+_QUERIES = frozenset({"output_format", "optimize_streaming_latency", "enable_logging"})
+
+
+# What a request is bounded by
+
+
+def parse_speech(raw: bytes) -> Call:
+    body = _json(raw, _SPEECH)
+    _text(body, "text")
+    return _call(raw, body, "audio.speech", "eleven_multilingual_v2", {"character": _characters(body)})
+
+
+def parse_dialogue(raw: bytes) -> Call:
+    body = _json(raw, _DIALOGUE)
+    for one in fields.objects(body, "inputs"):
+        _text(one, "text")
+    return _call(raw, body, "audio.speech", "eleven_v3", {"character": _characters(body)})
+
+
+def _characters(body: Mapping[str, Any]) -> int:
+    """How many are spoken."""
+    return sum(len(one["text"]) for one in body.get("inputs", (body,)))
+
+
+def parse_effect(raw: bytes) -> Call:
+    """A sound: by the call, or by its seconds."""
+    body = _json(raw, _EFFECT)
+    _text(body, "text")
+    length = _number(body, "duration_seconds", _MOST_EFFECT_S)
+    things = {"request": 1, "audio_second": ceil(length or _MOST_EFFECT_S)}
+    return _call(raw, body, "audio.effect", "eleven_text_to_sound_v2", things)
+
+
+def parse_music(raw: bytes) -> Call:
+    body = _json(raw, _MUSIC)
+    length = fields.integer(body, "music_length_ms", 1, _MOST_MUSIC_S * 1000)
+    plan = fields.mapping(body, "composition_plan") or {}
+    sections = [fields.integer(one, "duration_ms", 1, _MOST_MUSIC_S * 1000) for one in _sections(plan)]
+    stated = sum(one for one in sections if one is not None) if sections and None not in sections else None
+    longest = max((one for one in (length, stated) if one is not None), default=_MOST_MUSIC_S * 1000)
+    return _call(raw, body, "audio.music", "music_v1", {"audio_second": -(-longest // 1000)})
+
+
+def _sections(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    for name in ("sections", "chunks"):
+        if plan.get(name):
+            return fields.objects(plan, name)
+    return []
+
+
+def parse_transcript(raw: bytes) -> Call:
+    form, body = media.form_of(
+        raw, _TRANSCRIPT, (), ("webhook", "use_multi_channel"), files=("file",), names=references.SOUND
+    )
+    _refuse_others(body)
+    if body.get("webhook"):
+        raise invalid_request("A transcript comes with the answer here; leave out `webhook`.", "webhook")
+    channels = _MOST_CHANNELS if body.get("use_multi_channel") not in (None, False) else 1
+    sent = [part.data for part in form.parts if part.name == "file"]
+    return _of_sound(raw, form, body, "audio.transcriptions", "scribe_v1", sent, channels)
+
+
+def parse_voice(raw: bytes) -> Call:
+    """Another voice for a recording."""
+    form, body = media.form_of(raw, _VOICE, (), (), files=("audio",), names=references.SOUND)
+    sent = [part.data for part in form.parts if part.name == "audio"]
+    return _of_sound(raw, form, body, "audio.voice", "eleven_english_sts_v2", sent)
+
+
+def parse_isolation(raw: bytes) -> Call:
+    form, body = media.form_of(raw, _VOICE, (), (), files=("audio",), names=references.SOUND)
+    sent = [part.data for part in form.parts if part.name == "audio"]
+    return _of_sound(raw, form, body, "audio.isolation", "audio-isolation", sent, named=False)
+
+
+def parse_dub(raw: bytes) -> Call:
+    """A dubbing: its length is the recording's, or what was cut out of it."""
+    form, body = media.form_of(
+        raw, _DUB, ("start_time", "end_time"), ("watermark",), files=tuple(_DUB), names=references.SOUND
+    )
+    _refuse_others(body)
+    sent = [part.data for part in form.parts if part.name == "file"]
+    start, end = (fields.integer(body, name, 0, 86_400) for name in ("start_time", "end_time"))
+    call = _of_sound(raw, form, body, "audio.dubbing", "dubbing", sent, named=False)
+    if end is not None:
+        length = max(end - (start or 0), 1)
+        known = call.things.get("audio_second", length)
+        call = call._replace(things={"audio_second": min(known, length)}, unbounded="")
+    return call
+
+
+def _of_sound(
+    raw: bytes, form: Any, body: dict[str, Any], operation: str, model: str, sent: list[bytes], channels: int = 1,
+    *, named: bool = True,
+) -> Call:  # fmt: skip
+    if len(sent) > 1:
+        raise invalid_request("There must be one recording.", "file")
+    things = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
+    call = _call(raw, body, operation, model, things, named=named)
+    files = sum(len(part.data) for part in form.parts if part.filename is not None or part.data in sent)
+    why = "" if sent else "nothing says how long the recording at its address is"
+    return call._replace(form=form, opaque_bytes=files, unbounded=why)
+
+
+def _call(
+    raw: bytes, body: dict[str, Any], operation: str, model: str, things: dict[str, int], *, named: bool = True
+) -> Call:
+    if named:
+        body.setdefault("model_id", model)
+        model = fields.model_name({"model": body["model_id"]})
+    return Call(
+        dialect="elevenlabs.speech", operation=operation, model=model, body=body, stream=False, size_bytes=len(raw),
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things,
+    )  # fmt: skip
+
+
+def _json(raw: bytes, known: frozenset[str]) -> dict[str, Any]:
+    body = fields.parse_object(raw)
+    _refuse_others(body)
+    for name in [name for name, value in body.items() if name not in known and value is not None]:
+        raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
+    return body
+
+
+def _refuse_others(body: Mapping[str, Any]) -> None:
+    for name in _OF_THE_ACCOUNT:
+        if body.get(name):
+            raise stored_not_found(name)
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = fields.text(body, name)
+    if value is None:
+        raise invalid_request(f"`{name}` is missing.", name)
+    return value
+
+
+def _number(body: Mapping[str, Any], name: str, most: int) -> Quantity | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    found = number(value) if isinstance(value, int | float) else None
+    if found is None or not 0 < found <= most:
+        raise invalid_request(f"`{name}` must be a number above 0, of {most} at most.", name)
+    return found
+
+
+def bounded(call: Call, units: frozenset[str]) -> Call:
+    """In one of the units that its model is priced in, the one in which its answer will be read."""
+    things = dict(call.things)
+    if "credit" in units and "character" in things:
+        factor = Decimal("0.5") if _HALF.search(call.model) else 1
+        return call._replace(units=units, things={"credit": ceil(things["character"] * factor * _FACTOR_OF_VOICES)})
+    known = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
+    if known:
+        return call._replace(units=units, things={known[0]: things[known[0]]})
+    if units == {"credit"}:
+        why = f"nobody knows how many credits {call.model!r} takes: give it a price by the call or the second of sound"
+        return call._replace(units=units, unbounded=call.unbounded or why)
+    return call._replace(units=units)
+
+
+# What it came to
+
+
+def asked(call: Call) -> Mapping[str, Any]:
+    exact = {"request": 1}
+    if call.operation == "audio.speech":
+        exact["character"] = _characters(call.body)
+    elif call.operation in ("audio.effect", "audio.music") and _says_length(call.body):
+        exact["audio_second"] = call.things.get("audio_second", 0)
+    return {"units": sorted(call.units), "things": exact, "operation": call.operation}
+
+
+def _says_length(body: Mapping[str, Any]) -> bool:
+    return any(body.get(name) is not None for name in ("duration_seconds", "music_length_ms", "composition_plan"))
+
+
+def read_end(job: Job, answer: Answer) -> Ended | None:
+    """An answer that came is charged, whatever its client reads of it."""
+    if answer.status != 200:
+        return None
+    taken, units = number(answer.headers.get("character-cost")), job.asked.get("units", ())
+    if taken is not None and taken >= 0 and "credit" in units:
+        return Ended("ok", Reading(usage={"credit": taken} if taken else {}, source="provider"))
+    things: dict[str, Quantity] = dict(job.asked.get("things", {}))
+    told = number(answer.body.get("audio_duration_secs"))
+    if told is not None and told > 0:
+        things["audio_second"] = told
+    for unit in ("character", "request", "audio_second"):
+        if unit in units and unit in things:
+            return Ended("ok", Reading(usage={unit: things[unit]} if things[unit] else {}, source="provider"))
+    return Ended("ok", None)
+
+
+def read_dub(job: Job, answer: Answer) -> Ended | None:
+    status = answer.body.get("status")
+    if status == "failed":
+        return Ended("upstream_error", Reading(source="provider"))
+    if status != "dubbed":
+        return None
+    about = answer.body.get("media_metadata")
+    told = number(about.get("duration")) if isinstance(about, dict) else None
+    length = told if told is not None and told > 0 else number(job.asked.get("expected"))
+    languages = answer.body.get("target_languages")
+    count = len(languages) if isinstance(languages, list) and languages else 1
+    return Ended("ok", None if length is None else Reading(usage={"audio_second": length * count}, source="provider"))
+
+
+def told_dub(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    expected = number(body.get("expected_duration_sec"))
+    return {} if expected is None else {"expected": str(expected)}
+
+
+# Tables
+
+Recording = Literal["", "sent", "made"]
+
+
+def _endpoint(
+    target: str,
+    operation: str,
+    parse: Callable[[bytes], Call],
+    passes: bool,
+    recording: Recording,
+    api: JobApi,
+    groups: Mapping[str, str],
+) -> JobEndpoint:
+    return JobEndpoint(
+        ELEVENLABS, operation, target.format(**groups), parse, openai.cap_nothing, encode=_encode, query_names=_QUERIES,
+        api=api, at_once=True, passes=passes, recording=recording,
+    )  # fmt: skip
+
+
+def _dub_endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
+    return JobEndpoint(
+        ELEVENLABS, "audio.dubbing", "/v1/dubbing", parse_dub, openai.cap_nothing, encode=_encode, api=api
+    )  # fmt: skip
+
+
+def _encode(call: Call, model: str) -> Outgoing:
+    named = "model_id" in call.body
+    if call.form is None:
+        return json_body({**call.body, "model_id": model} if named else call.body)
+    parts = tuple(part for part in call.form.parts if part.name != "model_id")
+    if named:
+        parts = (*parts, multipart.Part("model_id", model.encode()))
+    return media.encode_form(call._replace(form=call.form._replace(parts=parts)), model)
+
+
+_PREFIX = r"/elevenlabs"
+_VOICE_ID = r"(?P<voice>[A-Za-z0-9]{1,64})"
+_DUB_ID = r"(?P<id>[A-Za-z0-9_-]{1,200})"
+_LANGUAGE = r"(?P<language>[A-Za-z0-9-]{1,20})"
+
+
+def _create(
+    path: str, operation: str, parse: Callable[[bytes], Call], *, passes: bool = True, recording: Recording = ""
+) -> JobRoute:
+    pattern = re.escape(path).replace(r"\{voice\}", _VOICE_ID)
+    return JobRoute(
+        "POST", re.compile(_PREFIX + pattern + r"\Z"), "create",
+        endpoint=partial(_endpoint, path, operation, parse, passes, recording),
+    )  # fmt: skip
+
+
+def _creations() -> Iterable[JobRoute]:
+    for ending in ("", "/stream", "/with-timestamps", "/stream/with-timestamps"):
+        yield _create("/v1/text-to-speech/{voice}" + ending, "audio.speech", parse_speech)
+        yield _create("/v1/text-to-dialogue" + ending, "audio.speech", parse_dialogue)
+    yield _create("/v1/sound-generation", "audio.effect", parse_effect)
+    yield _create("/v1/music", "audio.music", parse_music, passes=False, recording="made")
+    for ending in ("/stream", "/detailed", "/detailed/stream"):
+        yield _create("/v1/music" + ending, "audio.music", parse_music)
+    yield _create("/v1/speech-to-text", "audio.transcriptions", parse_transcript, passes=False, recording="sent")
+    for ending in ("", "/stream"):
+        yield _create("/v1/voice-changer/{voice}" + ending, "audio.voice", parse_voice, recording="sent")
+        yield _create("/v1/speech-to-speech/{voice}" + ending, "audio.voice", parse_voice, recording="sent")
+        yield _create("/v1/audio-isolation" + ending, "audio.isolation", parse_isolation, recording="sent")
+
+
+def _opens() -> Iterable[JobRoute]:
+    for path in ("/v1/models", "/v1/voices", "/v2/voices", "/v1/shared-voices", "/v1/user/subscription"):
+        names = frozenset({"show_legacy", "search", "page_size", "next_page_token", "sort", "sort_direction", "voice_type",
+                           "category", "page", "language", "gender", "age", "accent", "locale", "featured"})  # fmt: skip
+        yield JobRoute("GET", re.compile(_PREFIX + path + r"\Z"), "open", path, queries=names)
+    yield JobRoute("GET", re.compile(rf"{_PREFIX}/v1/voices/{_VOICE_ID}\Z"), "open", "/v1/voices/{voice}")
+
+
+SOUND = JobApi(
+    name="elevenlabs.sound",
+    family=ELEVENLABS,
+    operation="audio",
+    routes=(
+        *_creations(),
+        *_opens(),
+        JobRoute(
+            "GET", re.compile(_PREFIX + r"/v1/user\Z"), "refused",
+            why="It tells who the account is; /v1/user/subscription is open, and /v1/key says what is left of your budgets.",
+        ),
+    ),
+    poll=lambda job: "",
+    read_end=read_end,
+    job_id=lambda body: None,
+    asked=asked,
+    providers=frozenset({"elevenlabs", "eleven-labs"}),
+    things=bounded,
+)  # fmt: skip
+DUBBING = JobApi(
+    name="elevenlabs.dubbing",
+    family=ELEVENLABS,
+    operation="audio.dubbing",
+    routes=(
+        JobRoute("POST", re.compile(_PREFIX + r"/v1/dubbing\Z"), "create", endpoint=_dub_endpoint),
+        JobRoute("GET", re.compile(_PREFIX + r"/v1/dubbing\Z"), "list", "/v1/dubbing", queries=_PAGES),
+        JobRoute("GET", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}\Z"), "read", "/v1/dubbing/{id}"),
+        JobRoute("DELETE", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}\Z"), "forget", "/v1/dubbing/{id}"),
+        JobRoute(
+            "GET", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}/audio/{_LANGUAGE}\Z"), "content",
+            "/v1/dubbing/{id}/audio/{language}",
+        ),
+    ),
+    poll=lambda job: f"/v1/dubbing/{job.provider_id}",
+    read_end=read_dub,
+    job_id=lambda body: text_id(body.get("dubbing_id", body.get("id"))),
+    asked=asked,
+    told=told_dub,
+    providers=frozenset({"elevenlabs", "eleven-labs"}),
+    list_of="dubs",
+    id_of="dubbing_id",
+    next_page=lambda page, items: {"cursor": page["next_cursor"]} if page.get("has_more") and page.get("next_cursor") else {},
+    things=bounded,
+)  # fmt: skip

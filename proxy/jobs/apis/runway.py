@@ -1,0 +1,214 @@
+"""Runway's tasks: video and images in credits of a cent, taken when they are asked for and given back where they fail.
+
+A task says itself what it costs: the answer to its creation the most (`estimatedCost`), its end what was charged (`cost`:
+"Fully refunded tasks report 0; tasks that later returned unused prepaid credits report what remains charged"), so that
+moderated ones are charged as Runway does. Before it is made its model's price by the second or the image bounds it, and what
+`outputFormat` adds. Types: runwayml SDK 5.24.0 (`TaskRetrieveResponse`, `ImageToVideoCreateParams`, …).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from pricing.usage import Quantity, Reading
+from proxy.dialects import fields, openai
+from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.dialects.vendors import RUNWAY
+from proxy.errors import invalid_request, stored_not_found
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds
+from proxy.jobs.job import Job
+from proxy.meters.tally import number
+from proxy.types import Call
+
+_BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "outputCount", "outputFormat"})
+_MOST_SECONDS = 60
+# Of models that take no duration, or where the request leaves it out: the longest that any of them makes by itself.
+_SECONDS_BY_DEFAULT, _SECONDS_OF_AUTO = 15, 30
+_LONGEST_S = {"gen4_aleph": 5, "gen4_turbo": 10, "gen3a_turbo": 10, "veo3": 8, "veo3.1": 8, "veo3.1_fast": 8}
+_MOST_IMAGES = 16
+# "Non-mp4 formats incur an additional per-second credit surcharge: 5 … for prores and png_sequence, and 20 … for every HDR
+# format (increasing to 40 … when the output is larger than 4 megapixels)" (SDK, `ImageToVideoCreateParams`).
+_SURCHARGES = {"mp4": 0, "prores": 5, "png_sequence": 5}
+_DEAREST_SURCHARGE = 40
+_WITHOUT_LENGTH = frozenset({"video_to_video", "video_upscale"})  # as long as what was sent
+_IMAGES = frozenset({"text_to_image", "image_upscale"})
+_ENDS = {"SUCCEEDED": "ok", "FAILED": "upstream_error", "CANCELLED": "upstream_error"}
+_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}"
+
+
+def parse(kind: str, raw: bytes) -> Call:
+    """kind: the last word of the path."""
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _BOUNDED)
+    _refuse_uploads(body)
+    model = fields.model_name(body)
+    conditions = _conditions(body)
+    video = kind not in _IMAGES
+    count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or 1
+    things: dict[str, int] = {"image": count}
+    unbounded = ""
+    if video:
+        length = _seconds(body, kind, model)
+        surcharge = _SURCHARGES.get(fields.text(body, "outputFormat") or "mp4", _DEAREST_SURCHARGE)
+        things = {"video_second": length or 0} | ({"credit": surcharge * (length or 0)} if surcharge else {})
+        if length is None:
+            unbounded = "its video is as long as the one that is sent, of which nothing is known here"
+    elif kind == "image_upscale":
+        unbounded = "an enlarged image costs by its size, of which nothing is known here"
+    return Call(
+        dialect="runway.task", operation="video" if video else "image", model=model, body=body, stream=False,
+        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things, fixed=conditions,
+        unbounded=unbounded,
+    )  # fmt: skip
+
+
+def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
+    """How long it is at most; None where nothing says."""
+    if body.get("duration") == "auto":
+        return _SECONDS_OF_AUTO
+    length = fields.integer(body, "duration", 1, _MOST_SECONDS)
+    if length is not None:
+        return length
+    return _LONGEST_S.get(model, None if kind in _WITHOUT_LENGTH else _SECONDS_BY_DEFAULT)
+
+
+def _conditions(body: Mapping[str, Any]) -> dict[str, str]:
+    """What a price may depend on: the resolution, as such or by the ratio of two lengths in pixels, and sound."""
+    found: dict[str, str] = {}
+    resolution, ratio = fields.text(body, "resolution"), fields.text(body, "ratio")
+    sides = re.fullmatch(r"([1-9][0-9]{2,4}):([1-9][0-9]{2,4})", ratio or "", re.ASCII)
+    if resolution is not None:
+        found["resolution"] = resolution.lower()
+    elif sides is not None:
+        found["resolution"] = _lines(min(int(sides[1]), int(sides[2])))
+    elif ratio is not None and (named := re.fullmatch(r"auto_([0-9a-z]{1,8})", ratio, re.ASCII)):
+        found["resolution"] = named[1]
+    if body.get("audio") is not None:
+        if not isinstance(body["audio"], bool):
+            raise invalid_request("`audio` must be true or false.", "audio")
+        found["audio"] = "on" if body["audio"] else "off"
+    return found
+
+
+def _lines(shorter: int) -> str:
+    return next(
+        (name for most, name in ((480, "480p"), (720, "720p"), (1080, "1080p"), (1440, "2k")) if shorter <= most), "4k"
+    )
+
+
+def _refuse_uploads(body: Any) -> None:
+    """What was uploaded to the account is nobody's here."""
+    stack = [body]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack += value.values()
+        elif isinstance(value, list):
+            stack += value
+        elif isinstance(value, str) and value[:16].strip().lower().startswith("runway:"):
+            raise stored_not_found("uri")
+
+
+def bounded(call: Call, units: frozenset[str]) -> Call:
+    why = ""
+    if not units.isdisjoint(("video_second", "image")) and units.isdisjoint(call.things):
+        why = f"the model is priced by the {min(units)}, and makes something else on this path"
+    elif units <= {"credit"}:
+        why = f"nobody knows how many credits {call.model!r} takes: give it a price by the second or the image"
+    return call._replace(units=units, unbounded=call.unbounded or why)
+
+
+def asked(call: Call) -> Mapping[str, Any]:
+    return {
+        "units": sorted(call.units), "things": dict(call.things), "conditions": dict(call.fixed),
+    }  # fmt: skip
+
+
+def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    estimate = _credits(body, "estimatedCost")
+    return {} if estimate is None else {"estimate": str(estimate)}
+
+
+def _credits(body: Mapping[str, Any], name: str) -> Quantity | None:
+    cost = body.get(name)
+    stated = number(cost.get("credits")) if isinstance(cost, dict) else None
+    return stated if stated is not None and stated >= 0 else None
+
+
+def read_end(job: Job, answer: Answer) -> Ended | None:
+    body = answer.body
+    status = body.get("status")
+    outcome = _ENDS.get(status.upper()) if isinstance(status, str) else None
+    if outcome is None:
+        return None
+    charged = _credits(body, "cost")
+    if charged is None:  # versions of the API before it said so
+        charged = _unsaid(job, body, ok=outcome == "ok")
+    return Ended(outcome, None if charged is None else _reading(job, charged), seconds(body.get("endedAt")))
+
+
+def _unsaid(job: Job, body: Mapping[str, Any], *, ok: bool) -> Quantity | None:
+    """What a task costs that does not say: its estimate where it was made, or refused for what was sent ("SAFETY.INPUT.*: not
+    refundable", docs.dev.runwayml.com/errors/task-failures); any other failure is given back."""
+    code = body.get("failureCode")
+    if not ok and not (isinstance(code, str) and code.upper().startswith("SAFETY.INPUT")):
+        return 0
+    return number(job.asked.get("estimate"))
+
+
+def _reading(job: Job, charged: Quantity) -> Reading:
+    """In credits; in seconds or images where that is what the operator has a price for."""
+    units = job.asked.get("units", ())
+    conditions: Mapping[str, str] = job.asked.get("conditions", {})
+    things: Mapping[str, int] = job.asked.get("things", {})
+    own = {unit: things[unit] for unit in units if unit in things}
+    if "credit" in units or not own or not charged:
+        return Reading(usage={"credit": charged} if charged else {}, source="provider", conditions=conditions)
+    return Reading(usage=own, source="provider", conditions=conditions)
+
+
+def _endpoint(kind: str, api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
+    return JobEndpoint(
+        RUNWAY, "image" if kind in _IMAGES else "video", f"/v1/{kind}", partial(parse, kind),
+        openai.cap_nothing, encode=_encode, api=api,
+    )  # fmt: skip
+
+
+def _encode(call: Call, model: str) -> Outgoing:
+    return json_body({**call.body, "model": model})
+
+
+def _creations(kinds: Iterable[str]) -> Iterable[JobRoute]:
+    for kind in kinds:
+        yield JobRoute("POST", re.compile(rf"/runway/v1/{kind}\Z"), "create", endpoint=partial(_endpoint, kind))
+
+
+_OF_THE_ACCOUNT = "It is of the account, and of no team; ask /v1/key what is left of your budgets."
+API = JobApi(
+    name="runway.tasks",
+    family=RUNWAY,
+    operation="video",
+    routes=(
+        *_creations(
+            ("image_to_video", "text_to_video", "video_to_video", "text_to_image", "image_upscale", "video_upscale")
+        ),
+        JobRoute("GET", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "read", "/v1/tasks/{id}"),
+        JobRoute("DELETE", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "forget", "/v1/tasks/{id}"),
+        JobRoute("GET", re.compile(r"/runway/v1/organization\Z"), "refused", why=_OF_THE_ACCOUNT),
+        JobRoute("POST", re.compile(r"/runway/v1/organization/usage\Z"), "refused", why=_OF_THE_ACCOUNT),
+        JobRoute(
+            "POST", re.compile(r"/runway/v1/uploads\Z"), "refused",
+            why="What is uploaded belongs to the account; send a URL or the data itself (`data:`).",
+        ),
+    ),
+    poll=lambda job: f"/v1/tasks/{job.provider_id}",
+    read_end=read_end,
+    asked=asked,
+    told=told,
+    changes_later=True,
+    providers=frozenset({"runway", "runwayml"}),
+    things=bounded,
+)  # fmt: skip
