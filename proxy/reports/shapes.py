@@ -105,6 +105,7 @@ class EntryShown(Shown):
     overhead_ms: float | None
     upstream_request_id: str | None
     client: str | None
+    traceparent: str | None
     instance: str | None
     capacity: str | None
     capacity_usd: str | None

@@ -22,8 +22,7 @@ import replicate.exceptions
 
 from tests.support.gateway import server
 from tests.support.media_rig import KEY, LONE_KEY, OTHER_KEY, POOR_KEY, VERSION, MediaRig, running
-from tests.support.ports import free_port
-from tests.support.tls_front import certificate, tls_front
+from tests.support.tls_front import tls_front
 from tests.support.waiting import eventually
 
 
@@ -281,35 +280,32 @@ def test_racing_films_never_pass_a_hard_budget(rig: MediaRig) -> None:
     assert set(got) <= {"made", "budget_exceeded", "budget_busy"}
 
 
-def test_fals_own_sdk_works_unchanged(rig: MediaRig, tmp_path: Path) -> None:
-    port = free_port()
-    pem = certificate(tmp_path)
-    env = os.environ | {
-        "FAL_KEY": KEY, "SSL_CERT_FILE": str(pem), "FAL_RUN_HOST": f"localhost:{port}/fal/fal.run",
-        "FAL_QUEUE_RUN_HOST": f"localhost:{port}/fal",
-    }  # fmt: skip
-    with running(tmp_path, server=server(public_url=f"https://localhost:{port}")) as own:
-        with tls_front(pem, port, int(own.url.rpartition(":")[2])):
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.support.fal_sdk", "sdk"],
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert all(url.startswith(f"https://localhost:{port}/fal/fal-ai/flux/requests/") for url in told["urls"])
-        assert (len(told["queue"]["images"]), told["again"]) == (2, told["queue"])
-        assert (told["first"], told["cancelled"], told["rejected"]) == ("InProgress", "Completed", 422)
-        entries = eventually(
-            own.entries, lambda items: len(items) == 5 and all(one["status"] == "settled" for one in items)
-        )
-        costs = sorted(Decimal(one["cost_usd"]) for one in entries)
-        assert (
-            costs == sorted(own.billed().values()) == [Decimal(usd) for usd in ("0", "0.003", "0.003", "0.006", "2.5")]
-        )
-        assert own.leaks() == []
+def test_fals_own_sdk_works_unchanged(tmp_path: Path) -> None:
+    ours = server()
+    with tls_front(tmp_path, ours["port"]) as (port, certificate):
+        host = f"127.0.0.1:{port}"
+        with running(tmp_path, server=ours | {"public_url": f"https://{host}"}) as own:
+            env = os.environ | {
+                "FAL_KEY": KEY, "SSL_CERT_FILE": str(certificate), "FAL_RUN_HOST": f"{host}/fal/fal.run",
+                "FAL_QUEUE_RUN_HOST": f"{host}/fal",
+            }  # fmt: skip
+            program = [sys.executable, "-m", "tests.support.fal_sdk", "sdk"]
+            done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+            assert_its_jobs(own, f"https://{host}", done)
+
+
+def assert_its_jobs(own: MediaRig, root: str, done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert all(url.startswith(f"{root}/fal/fal-ai/flux/requests/") for url in told["urls"])
+    assert (len(told["queue"]["images"]), told["again"]) == (2, told["queue"])
+    assert (told["first"], told["cancelled"], told["rejected"]) == ("InProgress", "Completed", 422)
+    entries = eventually(
+        own.entries, lambda items: len(items) == 5 and all(one["status"] == "settled" for one in items)
+    )
+    costs = sorted(Decimal(one["cost_usd"]) for one in entries)
+    assert costs == sorted(own.billed().values()) == [Decimal(usd) for usd in ("0", "0.003", "0.003", "0.006", "2.5")]
+    assert own.leaks() == []
 
 
 # Luma
