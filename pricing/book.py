@@ -17,11 +17,11 @@ from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
 from pricing.lines import comparable, operator_names, price_usage
-from pricing.money import to_nanousd, to_nanousd_up
+from pricing.money import to_nanousd
 from pricing.operator import OperatorPrice, rows_for, rows_of_snapshots
 from pricing.price import Price, Row
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan
-from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, default_per
+from pricing.units import TOKENS, default_per
 from pricing.usage import Reading
 
 _CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
@@ -236,10 +236,6 @@ class Book:
         What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`. `without`: units that
         the request's tokens cannot turn into (no cache is written where the request does not ask for it).
         """
-        tokens = 0
-        for unit, count in usage.items():
-            if unit in INPUT_SIDE:
-                tokens += count
         from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
         caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
         key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else (), without)
@@ -251,17 +247,7 @@ class Book:
             dearest = self._dearest[key] = self._find_dearest(
                 provider, model, from_s, to_s, attributes or {}, fixed or {}, without
             )
-        if dearest is None:
-            return None
-        total = _ZERO
-        for unit, count in usage.items():
-            cost = dearest.cost(unit, count, tokens)
-            if cost is None:
-                if not count or unit in FREE_WITHOUT_PRICE or (dearest.by_time and unit in TOKENS):
-                    continue
-                return None
-            total += cost
-        return to_nanousd_up(total)
+        return None if dearest is None else dearest.nanousd(usage)
 
     # Resolution
 

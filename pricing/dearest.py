@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from pricing.catalog import is_snapshot
 from pricing.clock import Schedule
+from pricing.money import to_nanousd_up
 from pricing.price import Multiplier, Row, specificity
 from pricing.resolve import Call, closest, matched, tier_cuts, touches
-from pricing.units import UNITS, lineage
+from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, UNITS, lineage
 
 _ONE = Decimal(1)
 _ZERO = Decimal(0)
@@ -56,12 +57,22 @@ class Dearest:
     without: frozenset[str] = frozenset()
     least: Mapping[str, Decimal] = field(default_factory=dict)
 
-    def cost(self, unit: str, count: int, input_tokens: int) -> Decimal | None:
-        """USD for at most so many of a unit, in a call of at most that many input tokens; None: nothing prices it."""
-        each = self.each(unit, input_tokens)
-        if each is None or not self.least:
-            return None if each is None else each * count
-        return each * count + self._least(unit, input_tokens)
+    def nanousd(self, usage: Mapping[str, int]) -> int | None:
+        """What a call of at most that usage costs at most; None where some of it has no price."""
+        tokens = 0
+        if self.cuts or self.least:
+            tokens = sum([count for unit, count in usage.items() if unit in INPUT_SIDE])
+        table = self._table(tokens)
+        total = _ZERO
+        for unit, count in usage.items():
+            each = table[unit] if unit in table else self.each(unit, tokens)
+            if each is not None:
+                total += each * count
+                if self.least:
+                    total += self._least(unit, tokens)
+            elif count and unit not in FREE_WITHOUT_PRICE and not (self.by_time and unit in TOKENS):
+                return None
+        return to_nanousd_up(total)
 
     def _least(self, unit: str, input_tokens: int) -> Decimal:
         """What the smallest quantities that are billed come to, of a unit and of all that it may turn into."""
@@ -77,12 +88,15 @@ class Dearest:
 
     def each(self, unit: str, input_tokens: int) -> Decimal | None:
         """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
-        table = self.tables[sum([input_tokens > cut for cut in self.cuts]) if self.cuts else 0]
+        table = self._table(input_tokens)
         try:
             return table[unit]
         except KeyError:
             price = table[unit] = self._find(unit, input_tokens)
             return price
+
+    def _table(self, input_tokens: int) -> dict[str, Decimal | None]:
+        return self.tables[sum([input_tokens > cut for cut in self.cuts]) if self.cuts else 0]
 
     def _find(self, unit: str, input_tokens: int) -> Decimal | None:
         candidates = [self._priciest(one, input_tokens) for one in self._becomes(unit)]

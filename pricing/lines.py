@@ -16,8 +16,9 @@ def price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLin
             if unit in INPUT_SIDE:
                 tokens += quantity
     missing = False
+    table = plan.table(tokens)
     for unit, quantity in usage.items():
-        rate = plan.rate(unit, tokens)
+        rate = table[unit] if unit in table else plan.rate(unit, tokens)
         if rate is None:
             missing = missing or (quantity > 0 and not _included(plan, unit, usage))
             continue

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+import math
+from decimal import Decimal
+
+_NANO = Decimal("1E+9")
 
 
 def to_nanousd(usd: Decimal) -> int:
     """Half-even: what a bill is rounded by, once."""
-    return int(usd.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
+    return round(usd * _NANO)
 
 
 def to_nanousd_up(usd: Decimal) -> int:
     """Upwards: what a reservation is rounded by, so that it is never below the bill."""
-    return int(usd.scaleb(9).to_integral_value(ROUND_CEILING))
+    return math.ceil(usd * _NANO)

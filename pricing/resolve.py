@@ -63,9 +63,13 @@ class Plan:
     priced: bool
     assumed: bool = False
 
+    def table(self, input_tokens: int | Decimal) -> dict[str, Rate | None]:
+        """The rates that were found by now for a call of that many input tokens."""
+        return self.tables[bisect_left(self.cuts, input_tokens)] if self.cuts else self.tables[0]
+
     def rate(self, unit: str, input_tokens: int | Decimal) -> Rate | None:
         """The rate of a unit for a call of that many input tokens; None where nothing prices it."""
-        table = self.tables[bisect_left(self.cuts, input_tokens)] if self.cuts else self.tables[0]
+        table = self.table(input_tokens)
         try:
             return table[unit]
         except KeyError:

@@ -7,8 +7,8 @@ one. mypy refuses every assignment to a field of a `frozen` class all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self, TypeVar, cast, dataclass_transform
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ class Value:
 
     def _replace(self, **changes: Any) -> Self:
         """The same with some fields changed, as named tuples have it."""
-        names = [one.name for one in fields(cast(Any, self))]
-        return type(self)(**{name: getattr(self, name) for name in names} | changes)
+        names = self.__match_args__  # type: ignore[attr-defined]  # of every data class: its fields
+        return type(self)(*[changes.pop(name) if name in changes else getattr(self, name) for name in names], **changes)
 
 
 class Constant(dict[str, Any]):

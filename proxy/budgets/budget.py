@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -132,6 +132,11 @@ class Budget:
                 return False
         return True
 
+    @property
+    def waits_for_call(self) -> bool:
+        """Whether more than a key and a model decides if a call counts in it, or in which group."""
+        return not _PER_CALL.isdisjoint([*self.per, *(attribute for attribute, _ in self.match)])
+
     def group(self, attributes: Mapping[str, str | None]) -> str:
         """The counter of its own that this call counts in: "" without `per`, the value, or a JSON list of several."""
         per = self.per
@@ -238,38 +243,66 @@ _MAX_REMEMBERED = 20_000
 
 
 class BudgetIndex:
-    """The budgets that can count a call of one key for one model, found once and then remembered."""
+    """The budgets that can count a call of one key for one model, found once and then remembered for that very identity."""
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
         self.budgets = tuple(budgets)
-        self._found: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self._found: dict[tuple[str, str], tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]] = {}
 
     def candidates(self, identity: Identity, route: Route, attributes: Mapping[str, str | None]) -> Sequence[Budget]:
         """Every budget whose fixed conditions hold; conditions on session and agent are still to be checked."""
+        return self.budgets if identity.trust_labels else self._remembered(identity, route, attributes)[1]
+
+    def claims(
+        self,
+        identity: Identity,
+        route: Route,
+        attributes: Mapping[str, str | None],
+        amounts: Amounts,
+        now_s: float,
+    ) -> list[tuple[Budget, Claim]]:
+        """What a call of this key for this model takes from each budget that it counts in."""
         if identity.trust_labels:
-            return self.budgets
+            return claims(self.budgets, attributes, amounts, now_s)
+        taken = []
+        for budget, group in self._remembered(identity, route, attributes)[2]:
+            if group is not None:
+                taken.append((budget, _claim(budget, group, amounts, now_s)))
+            elif not budget.match or budget.matches(attributes):
+                taken.append((budget, _claim(budget, budget.group(attributes), amounts, now_s)))
+        return taken
+
+    def _remembered(
+        self, identity: Identity, route: Route, attributes: Mapping[str, str | None]
+    ) -> tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]:
+        """The candidates; and each with its group, None where only the call's session or agent says whether it counts, or
+        in which."""
         key = (identity.key_id, route.requested)
-        matching = self._found.get(key)
-        if matching is None:
+        known = self._found.get(key)
+        if known is None or known[0] is not identity:
             if len(self._found) >= _MAX_REMEMBERED:
                 self._found.clear()
             fixed = {name: value for name, value in attributes.items() if name not in _PER_CALL}
-            matching = self._found[key] = tuple(budget for budget in self.budgets if budget.may_match(fixed))
-        return matching
+            matching = tuple([budget for budget in self.budgets if budget.may_match(fixed)])
+            groups = tuple([(one, None if one.waits_for_call else one.group(fixed)) for one in matching])
+            known = self._found[key] = (identity, matching, groups)
+        return known
 
 
 def claims(
-    budgets: Sequence[Budget], attributes: Mapping[str, str | None], amounts: Amounts, now_s: float
+    budgets: Iterable[Budget], attributes: Mapping[str, str | None], amounts: Amounts, now_s: float
 ) -> list[tuple[Budget, Claim]]:
     """What a call with these attributes takes from each budget that it counts in."""
-    taken = []
-    for budget in budgets:
-        if not budget.match or budget.matches(attributes):
-            group = budget.group(attributes) if budget.per else ""
-            start, end = budget.window_now(now_s)
-            measure = budget.measure
-            amount = amounts.nanousd or 0 if measure == "usd" else amounts.of(measure, budget.bounded_by)
-            limit = budget.limit_for(group, now_s)
-            claim = Claim(budget.name, group, start, end, limit, amount, measure, budget.hard, budget.clamp)
-            taken.append((budget, claim))
-    return taken
+    return [
+        (budget, _claim(budget, budget.group(attributes), amounts, now_s))
+        for budget in budgets
+        if not budget.match or budget.matches(attributes)
+    ]
+
+
+def _claim(budget: Budget, group: str, amounts: Amounts, now_s: float) -> Claim:
+    start, end = budget.window_now(now_s)
+    measure = budget.measure
+    amount = amounts.nanousd or 0 if measure == "usd" else amounts.of(measure, budget.bounded_by)
+    limit = budget.limit_for(group, now_s) if budget.overrides or budget.raises else budget.limit
+    return Claim(budget.name, group, start, end, limit, amount, measure, budget.hard, budget.clamp)

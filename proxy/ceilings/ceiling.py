@@ -108,8 +108,9 @@ class Ceiling(Value):
         if self.input_tokens is None:
             return {}
         usage = {"input": self.input_tokens, **self.fees}
-        for unit, count in self.extra.items():
-            usage[unit] = usage.get(unit, 0) + count
+        if self.extra:
+            for unit, count in self.extra.items():
+                usage[unit] = usage.get(unit, 0) + count
         if self.kept_s:
             usage["token_hour"] = -(-self.input_tokens * self.kept_s // 3600)
         if written := (tokens + self.aside) * self.sequences:
@@ -206,7 +207,9 @@ def _bound(
         media[bound.unit] = media.get(bound.unit, 0) + bound.tokens
         seconds += bound.seconds
         fetched += 0 if medium.data else bound.tokens
-    text_bytes = body_bytes - call.opaque_bytes - sum(len(medium.data) for medium in call.media)
+    text_bytes = body_bytes - call.opaque_bytes
+    if call.media:
+        text_bytes -= sum([len(medium.data) for medium in call.media])
     tokens += call.stored_tokens
     if unknown or (call.media_items > len(call.media) and not call.stored_tokens):
         tokens = _needed(context, call, route, "the call has media or stored context of unknown size")
@@ -233,8 +236,10 @@ def _bound(
 
 def by_medium(usage: Mapping[str, int], media: Mapping[str, int]) -> Mapping[str, int]:
     """Usage whose input is told apart by what it is billed as, if all media are still in it."""
+    if not media:
+        return usage
     text = usage.get("input", 0) - sum(media.values())
-    return {**usage, **media, "input": text} if media and text >= 0 else usage
+    return {**usage, **media, "input": text} if text >= 0 else usage
 
 
 def physical(

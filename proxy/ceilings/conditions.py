@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pricing.values import NOTHING
 from proxy.types import Call
 
 ORDINARY: Mapping[str, str] = {"service_tier": "default"}
@@ -17,18 +18,20 @@ _BY_PROJECT = frozenset({"openai", "azure"})
 _HAVE_TIERS = frozenset({"openai.chat", "openai.responses"})
 
 
-def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, configured: str | None) -> dict[str, str]:
+def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, configured: str | None) -> Mapping[str, str]:
     """The conditions that are known; what is left out may turn out to be the dearest there is.
 
     asked: what the request asks for, as far as a price depends on it. configured: the service tier that the operator says
     the account has.
     """
-    others = {name: value for name, value in asked.items() if name != "service_tier"}
     tier = _asked(call)
     if tier is None:
         by_project = provider in _BY_PROJECT and call.dialect in _HAVE_TIERS
         tier = configured or (None if by_project else "default")
     known = isinstance(tier, str) and tier.lower() in _NO_DEARER
+    if not asked:
+        return ORDINARY if known else NOTHING
+    others = {name: value for name, value in asked.items() if name != "service_tier"}
     return {**ORDINARY, **others} if known else others
 
 

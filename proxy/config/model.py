@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -43,11 +44,13 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
 _FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
 
 
+@lru_cache(maxsize=1024)
 def plain_name(provider: str) -> str:
     """A provider's name as tables have it: the price book reads `v_LLM` and `v-llm` as one, too."""
     return provider.lower().replace("_", "-")
 
 
+@lru_cache(maxsize=1024)
 def is_local(provider: str) -> bool:
     """Whether it is a server of one's own, however its name is spelt."""
     return plain_name(provider) in LOCAL_PROVIDERS

@@ -14,7 +14,14 @@ from proxy.errors import Refused, budget_store_unavailable, internal, method_not
 from proxy.exchange import run as exchange
 from proxy.exchange.jobs.reads import serve as serve_job
 from proxy.exchange.plane import Plane
-from proxy.exchange.realtime.serve import REALTIME_PATHS, UNMETERED_PREFIXES, refuse_unmetered, serve_realtime
+from proxy.exchange.realtime.serve import (
+    LIVE,
+    REALTIME_PATHS,
+    UNMETERED_PREFIXES,
+    refuse_unmetered,
+    serve_live,
+    serve_realtime,
+)
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
@@ -34,7 +41,7 @@ class Application:
         self._plane = plane
         self._own = {"/healthz": self._health, "/readyz": self._ready, "/v1/key": self._key}
         self._own |= dict.fromkeys(MODELS_PATHS, self._models)
-        self._sessions = dict.fromkeys(REALTIME_PATHS, serve_realtime)
+        self._sessions = dict.fromkeys(REALTIME_PATHS, serve_realtime) | dict.fromkeys(LIVE, serve_live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,14 @@ def _everything(call: Call) -> bool:
     return True
 
 
+_TRANSLATABLE = {
+    ("openai", "chat"): "openai",
+    ("openai", "embeddings"): "openai",
+    ("openai", "responses"): "responses",
+    ("anthropic", "messages"): "anthropic",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
@@ -44,7 +52,8 @@ class Endpoint:
     cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
     holds: whether what the answer to this call says may be stored at the provider, and referred to later.
-    local: only servers of one's own have it.
+    local: only servers of one's own have it. translatable: the word of `upstreams.*.translate` for it; "" where nobody
+    translates it.
     """
 
     family: Family
@@ -59,11 +68,10 @@ class Endpoint:
     holds: Callable[[Call], bool] = _nothing
     counting: tuple[Counting, ...] = ()
     local: bool = False
+    translatable: str = field(init=False)
 
-    @property
-    def translatable(self) -> str:
-        """The word of `upstreams.*.translate` for it; "" where nobody translates it."""
-        return _TRANSLATABLE.get((self.family.name, self.operation), "")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "translatable", _TRANSLATABLE.get((self.family.name, self.operation), ""))
 
     def counting_at(self, provider: str) -> Counting | None:
         """How this provider counts such a call's input, if it does."""
@@ -77,13 +85,6 @@ class Endpoint:
         passed = [part for part in query.decode("latin-1").split("&") if part in self.queries]
         return f"{target}?{'&'.join(passed)}" if passed else target
 
-
-_TRANSLATABLE = {
-    ("openai", "chat"): "openai",
-    ("openai", "embeddings"): "openai",
-    ("openai", "responses"): "responses",
-    ("anthropic", "messages"): "anthropic",
-}
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
 RESPONSES = Family("openai", openai.refusal_body, responses.stream_end)
@@ -194,6 +195,8 @@ _FAMILIES_BY_PREFIX = (
     ("/anthropic/", ANTHROPIC),
     ("/v1/messages", ANTHROPIC),
     ("/v1beta/", GEMINI),
+    ("/ws/google.ai.", GEMINI),
+    ("//ws/google.ai.", GEMINI),
     ("/v1/models/", GEMINI),
     *((f"{vendor.prefix}/", vendor) for vendor in VENDORS),
     ("/v1/cachedContents", GEMINI),

@@ -53,7 +53,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise invalid_request(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise invalid_request("The body must be a JSON object.")
-    if _LONG in raw.translate(_DIGITS) and _has_long_integer(raw) and (name := _name_of_long(body)) is not None:
+    if raw.translate(_DIGITS).count(_LONG) and _has_long_integer(raw) and (name := _name_of_long(body)) is not None:
         raise invalid_request(
             f"`{name}` has a whole number of more than 64 bits, which cannot be passed on as it is.", name
         )
@@ -209,7 +209,7 @@ def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]
 
 def encode(call: Call, model: str) -> Outgoing:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
-    return json_body({**call.body, "model": model})
+    return json_body({**call.body, "model": model}, call.size_bytes)
 
 
 def encode_nothing(call: Call, model: str) -> Outgoing:

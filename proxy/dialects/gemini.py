@@ -224,7 +224,12 @@ def encode(call: Call, model: str) -> Outgoing:
             body["model"] = name
     elif isinstance(inner := body.get("generateContentRequest"), dict):
         body["generateContentRequest"] = {**inner, "model": name}
-    return json_body(body)
+    return json_body(body, call.size_bytes)
+
+
+def status_of(refusal: Refusal) -> str:
+    """Google's word for it (google.rpc.Code)."""
+    return _STATUSES.get(refusal.status, "INTERNAL")
 
 
 def refusal_body(refusal: Refusal) -> bytes:
@@ -244,5 +249,9 @@ def _error(refusal: Refusal) -> dict[str, Any]:
         "domain": "taximeter",
         "metadata": dict(refusal.detail),
     }
-    status = _STATUSES.get(refusal.status, "INTERNAL")
-    return {"code": refusal.status, "message": refusal.message, "status": status, "details": [info]}
+    return {
+        "code": refusal.status,
+        "message": refusal.message,
+        "status": status_of(refusal),
+        "details": [info],
+    }

@@ -42,9 +42,9 @@ def parse_chat(raw: bytes) -> Call:
                 for part in content
                 if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS
             ]
-        if isinstance(images := message.get("images"), list):  # of an answer that is sent back (OpenRouter)
+        if "images" in message and isinstance(images := message["images"], list):  # of an answer sent back (OpenRouter)
             media += [attachments.of_chat_part(one) if isinstance(one, dict) else Medium("") for one in images]
-        if isinstance(message.get("audio"), dict):
+        if "audio" in message and isinstance(message["audio"], dict):
             media.append(Medium(""))  # what the model said before: the provider keeps it
     referred = references.of(body, references.OPENAI)
     if "top_logprobs" in body:

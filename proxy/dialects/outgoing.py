@@ -1,7 +1,7 @@
 """A request body on its way to the upstream: written once, however late its few changing fields are known.
 
 An agent's body has hundreds of kilobytes, of which caps and the like are some bytes: what does not change is written when
-the call is planned, the rest is put behind it when it is sent.
+the call is planned, the rest is put behind it when it is sent. A small body is written whole, and once more where it changes.
 """
 
 from __future__ import annotations
@@ -20,34 +20,38 @@ CHANGING = frozenset({
     "timings_per_token", "service_tier",
 })  # fmt: skip
 
-_KEPT_BYTES = 65_536  # a whole body up to this size is written once; what is larger is not held twice
+_SMALL_BYTES = (
+    65_536  # to write such a body once more costs less than to write it in parts; a larger one is not held twice
+)
 
 
 class Outgoing:
     """A body of one call: what does not change, written already, and the fields that may. Of a body that is no JSON nothing
-    changes."""
+    changes. body: a small one, which is written whole."""
 
-    __slots__ = ("_changing", "_fixed", "_unchanged")
+    __slots__ = ("_body", "_changing", "_fixed")
 
-    def __init__(self, fixed: bytes, changing: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        fixed: bytes,
+        changing: Mapping[str, Any] = MappingProxyType({}),
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
         self._fixed = fixed
         self._changing = changing
-        self._unchanged = b""
+        self._body = body
 
     def written(self, changes: Mapping[str, Any]) -> bytes:
         """The whole body with these fields changed."""
-        if changes:
-            return _joined(self._fixed, {**self._changing, **changes})
-        whole = self._unchanged or _joined(self._fixed, self._changing)
-        if len(whole) < _KEPT_BYTES:
-            self._unchanged = whole
-        return whole
+        if self._body is not None:
+            return dumps({**self._body, **changes}) if changes else self._fixed
+        return _joined(self._fixed, {**self._changing, **changes} if changes else self._changing)
 
 
-def json_body(body: Mapping[str, Any]) -> Outgoing:
-    """A JSON object. Raises `Refused` (400) where it is nested deeper than can be written."""
-    if CHANGING.isdisjoint(body):
-        return Outgoing(dumps(body))
+def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoing:
+    """A JSON object of about that size. Raises `Refused` (400) where it is nested deeper than can be written."""
+    if size_bytes < _SMALL_BYTES:
+        return Outgoing(dumps(body), body=body)
     fixed, changing = dict(body), {}
     for name in CHANGING.intersection(body):
         changing[name] = fixed.pop(name)

@@ -8,12 +8,13 @@ formats, `max_output_tokens`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from pricing.media.bounds import most
+from proxy.dialects import fields
 from proxy.dialects.attachments import of_url
 from proxy.dialects.spoken import (
     DECLINED,
@@ -29,7 +30,7 @@ from proxy.dialects.spoken import (
     Transcribed,
     Wrong,
 )
-from proxy.errors import Refusal
+from proxy.errors import Refusal, Refused
 from proxy.meters.openai_realtime import TRANSCRIBED
 
 _APPEND = (b'{"type":"input_audio_buffer.append"', b'{"type": "input_audio_buffer.append"')
@@ -91,11 +92,9 @@ class Realtime:
             self._sound += len(data)
             return GROWN if self._sound > self._sound_room else None
         try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            event = None
-        if not isinstance(event, dict):
-            return Wrong("A message must be a JSON object.")
+            event = fields.parse_object(data)
+        except Refused as refused:
+            return Wrong(refused.refusal.message)
         kind = event.get("type")
         if kind in _UPDATES:
             self._text += len(data)
@@ -168,7 +167,7 @@ class Realtime:
 
     # What the server sends
 
-    def from_server(self, data: bytes) -> Told:
+    def from_server(self, data: bytes) -> Sequence[Told]:
         match = _TYPE.search(data, 0, _TYPE_WITHIN)
         kind = b"" if match is None else match[1]
         if kind.endswith(b".delta"):
@@ -176,16 +175,17 @@ class Realtime:
                 self._written_sound += len(data)
             else:
                 self._written_text += 1
-            return None
+            return ()
         if b"." in kind and kind not in _TOLD:  # without a dot it is the type of something inside
-            return None
+            return ()
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:
-            return None
-        return self._told(event) if isinstance(event, dict) else None
+            return ()
+        told = self._told(event) if isinstance(event, dict) else None
+        return () if told is None else (told,)
 
-    def _told(self, event: Mapping[str, Any]) -> Told:
+    def _told(self, event: Mapping[str, Any]) -> Told | None:
         kind = event.get("type")
         if kind == "response.created":
             name = str(_at(event, "response", "id"))

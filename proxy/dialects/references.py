@@ -155,6 +155,8 @@ def squashed(name: str) -> str:
 def of(body: dict[str, Any], names: Names) -> References:
     """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out."""
     noted = _walk(body, names)
+    if noted is _NOTHING_NOTED:
+        return _NO_REFERENCES
     for name, value in noted.ids:
         if squashed(name) not in names.held and value:
             raise stored_not_found(name[:_SHOWN])
@@ -182,26 +184,31 @@ class _Found:
         self.forgotten: list[tuple[dict[str, Any], str]] = []
 
 
+_NO_REFERENCES = References()
+_NOTHING_NOTED = _Found()  # by nearly every walk
+
+
 def _walk(body: Any, names: Names) -> _Found:
-    noted = _Found()
+    noted = _NOTHING_NOTED
     plain, known = names.plain, names.known
     stack: list[Any] = [body]
     while stack:
         value = stack.pop()
         if type(value) is list:
             stack += [inner for inner in value if type(inner) is dict or type(inner) is list]
+        elif type(value) is dict and value.keys() <= plain:
+            for inner in value.values():
+                if type(inner) is not str and (type(inner) is dict or type(inner) is list):
+                    stack.append(inner)
         elif type(value) is dict:
             for name, inner in value.items():
-                if name in plain:
-                    if type(inner) is not str and (type(inner) is dict or type(inner) is list):
-                        stack.append(inner)
-                    continue
                 kind = known.get(name)
                 if kind is None:
                     kind = names.kind_of(name)
                 if kind == _CLOSED or inner is None:
                     continue
                 if kind != _PLAIN and not (value is body and squashed(name) in _BOOKKEEPING):
+                    noted = _Found() if noted is _NOTHING_NOTED else noted
                     _note(noted, names, kind, value, name)
                 if type(inner) is dict or type(inner) is list:
                     stack.append(inner)

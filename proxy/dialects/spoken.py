@@ -7,7 +7,7 @@ I/O and never sees money.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -78,11 +78,10 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A turn has ended. events: all that say what it used. ids: of what the provider keeps of it. failed: without any work."""
+    """A turn has ended. events: all that say what it used. failed: without any work."""
 
     turn: str
     events: tuple[Mapping[str, Any], ...] = ()
-    ids: tuple[str, ...] = ()
     failed: bool = False
 
 
@@ -101,7 +100,7 @@ class Declined:
 
 GROWN, DECLINED = Grown(), Declined()
 Sent = Grown | Asks | Names | Wrong | None
-Told = Began | Done | Transcribed | Declined | None
+Told = Began | Done | Transcribed | Declined
 
 
 class Talk(Protocol):
@@ -113,8 +112,8 @@ class Talk(Protocol):
         """What a whole message of the client's means; None: it passes, and nothing follows from it."""
         ...
 
-    def from_server(self, data: bytes) -> Told:
-        """What a whole message of the server's means."""
+    def from_server(self, data: bytes) -> Sequence[Told]:
+        """What a whole message of the server's means, in order; mostly nothing."""
         ...
 
     def bound(self) -> Bound:

@@ -30,12 +30,15 @@ def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header],
         return False
     if cycle.scope["method"] == "HEAD" or not cycle.keep_alive:
         return False
-    lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    lines = b"".join(parts)
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         return False  # a header that would become two: uvicorn refuses it
     cycle.waiting_for_100_continue = False
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], lines, body))
+    cycle.transport.write(b"".join((STATUS_LINE[status], lines, b"\r\n", body)))
     cycle.message_event.set()
     cycle.on_response()
     return True

@@ -18,6 +18,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
+from proxy.ceilings.conditions import ORDINARY
 from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.errors import Refusal, Refused, ledger_unavailable
@@ -53,7 +54,7 @@ class Attempt:
     price: CallPrice
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
-    ordinary: CallPrice | None = None
+    may_be_ordinary: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
     tool_calls: int = 0
     cached_tokens: int = 0
@@ -79,7 +80,7 @@ class Attempt:
             plan.price,
             plan.ceiling_nanousd,
             plan.claims,
-            plan.ordinary,
+            plan.may_be_ordinary,
             dict(plan.changes),
             plan.call.tool_calls,
         )
@@ -206,9 +207,10 @@ class Attempt:
 
     def ask_for_the_ordinary_tier(self) -> bool:
         """No dearer service tier than the ordinary one, where the client named none; whether that was possible."""
-        if self.ordinary is None:
+        if not self.may_be_ordinary:
             return False
-        self.price, self.ordinary = self.ordinary, None
+        price = self.plan.price
+        self.price, self.may_be_ordinary = price._replace(fixed={**price.fixed, **ORDINARY}), False
         self.changes["service_tier"] = "default"
         self._bound_by(self.bound)
         return True

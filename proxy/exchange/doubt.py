@@ -26,6 +26,8 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
     though the answer shows some: then what was seen is counted."""
     if reading.source == "partial":
         return True
+    if not reading.flags and reading.usage.get("output"):
+        return False
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
     if "inconsistent_usage" in reading.flags and (
         outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0

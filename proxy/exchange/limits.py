@@ -14,10 +14,13 @@ from proxy.upstream.server_limits import limits_in
 _MAX_BYTES = 1024 * 1024
 
 
+def asks_server(exchange: Exchange, route: Route) -> bool:
+    """Whether the model's context is its server's to state, for the operator says none."""
+    return route.context_tokens is None and is_local(route.provider) and not exchange.call.free
+
+
 async def limited(exchange: Exchange, route: Route) -> Route:
-    """The route with the context that its server states, where the operator says none."""
-    if route.context_tokens is not None or not is_local(route.provider) or exchange.call.free:
-        return route
+    """The route with the context that its server states."""
     configured = exchange.configured
     destination = configured.destinations.get((route.upstream, "openai"))
     if destination is None:

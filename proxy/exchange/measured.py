@@ -21,6 +21,7 @@ from proxy.wire.lenient import Answer
 
 _HEARD = ("audio.transcriptions", "audio.translations")
 _SPOKEN = "audio.speech"
+MEASURED = frozenset({*_HEARD, _SPOKEN})
 # OpenAI's speech models: $0.015 a minute at $12 for a million tokens (litellm 1.109.1, gpt-4o-mini-tts); Gemini's: 25 a second
 # (ai.google.dev/gemini-api/docs/tokens).
 _OPENAI_TOKENS_PER_S, _TOKENS_PER_S = Decimal(1250) / 60, Decimal(25)

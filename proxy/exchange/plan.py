@@ -9,11 +9,11 @@ from typing import Any
 
 from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
-from proxy.budgets.budget import Amounts, Budget, claims
+from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -36,9 +36,9 @@ class Plan(Value):
     """What is settled of an attempt before it begins. Times are epoch microseconds; money is nano-USD.
 
     call: what the client asked, as far as this provider may be asked that. changes: fields of its body that differ from
-    the beginning; body_bytes: with these. ordinary: the price at the ordinary service tier, where the account's own may be
-    dearer. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0 where an earlier attempt
-    was counted.
+    the beginning; body_bytes: with these. may_be_ordinary: whether the account's own service tier may be dearer than the
+    ordinary one, for which we may ask. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0
+    where an earlier attempt was counted.
     known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
     of the stream has a usage that only we asked for.
     """
@@ -59,7 +59,7 @@ class Plan(Value):
     body_bytes: int
     bound: Ceiling
     price: CallPrice
-    ordinary: CallPrice | None
+    may_be_ordinary: bool
     ceiling_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
 
@@ -86,7 +86,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
     outgoing = exchange.endpoint.encode(call, route.model)
-    changes, usage_each = ask_for_usage_each(call, known.provider)
+    changes, usage_each = ask_for_usage_each(call, known.provider) if call.stream else ({}, False)
     if renamed := name_cap(call, known.provider):
         changes |= renamed
     body = outgoing.written(changes)
@@ -95,7 +95,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if destination.translated:
         bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    price, ordinary = _prices(
+    price = _price(
         exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
         translated=destination.translated,
     )  # fmt: skip
@@ -104,8 +104,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
-    matching = configured.budgets.candidates(exchange.identity, route, attributes)
-    claimed = claims(matching, attributes, Amounts(ceiling_nanousd, usage, requests), began_s)
+    amounts = Amounts(ceiling_nanousd, usage, requests)
+    claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
     _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
@@ -126,7 +126,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         body_bytes=len(body),
         bound=bound,
         price=price,
-        ordinary=ordinary,
+        may_be_ordinary="service_tier" not in price.fixed and may_be_ordinary(call),
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
@@ -170,14 +170,14 @@ def _claims_of_others(
     for model in lines.models:
         as_it = replace(route, requested=model)
         named = {**attributes, "model": model}
-        for budget, claim in claims(index.candidates(exchange.identity, as_it, named), named, amounts, began_s):
+        for budget, claim in index.claims(exchange.identity, as_it, named, amounts, began_s):
             if (claim.budget, claim.group) not in known:
                 known.add((claim.budget, claim.group))
                 more.append((budget, claim))
     return more
 
 
-def _prices(
+def _price(
     exchange: Exchange,
     call: Call,
     route: Route,
@@ -189,13 +189,13 @@ def _prices(
     body: bytes,
     at_s: int,
     translated: bool,
-) -> tuple[CallPrice, CallPrice | None]:
-    """What usage of this call costs at most; and that at the ordinary service tier, where we may ask for it."""
+) -> CallPrice:
+    """What usage of this call costs at most."""
     configured = exchange.configured
     fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
     factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
     limits = facts.context_tokens, facts.max_output_tokens
-    price = CallPrice(
+    return CallPrice(
         configured.book,
         route.provider,
         route.model,
@@ -210,9 +210,6 @@ def _prices(
         call.things,
         call.free,
     )
-    if "service_tier" not in fixed and may_be_ordinary(call):
-        return price, price._replace(fixed={**fixed, **ORDINARY})
-    return price, None
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
@@ -246,7 +243,7 @@ def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
     return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
 
 
-def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> dict[str, str]:
+def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> Mapping[str, str]:
     """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     configured = exchange.configured
     asked = asked_of(call.body)

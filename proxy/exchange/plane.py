@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,10 +83,12 @@ class Plane:
     async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
         """What a session has cost, over all workers where they share a store."""
         total = self.session_costs.add(team, session_id, nanousd)
-        with contextlib.suppress(StoreUnavailable):  # then this worker's part is what is said
+        try:
             shared = await self.store.session_cost(team, session_id, nanousd)
-            if shared is not None:
-                self.session_costs.add(team, session_id, shared - total)
+        except StoreUnavailable:  # then this worker's part is what is said
+            return
+        if shared is not None:
+            self.session_costs.add(team, session_id, shared - total)
 
     async def session_elsewhere(self, names: Sequence[str]) -> str | None:
         """The session of a conversation that another worker has, or had before a restart; None where nobody knows it."""

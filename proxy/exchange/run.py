@@ -19,7 +19,7 @@ from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
 from proxy.exchange.jobs.batches import bounded
-from proxy.exchange.limits import limited
+from proxy.exchange.limits import asks_server, limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored, with_its_size
@@ -74,7 +74,10 @@ async def _attempts(exchange: Exchange, route: Route) -> None:
                 return
             client.attempts, client.clamped_tokens = number, None
         try:
-            planned = plan(exchange, await limited(exchange, attempted.route), number, 0 if counted else 1)
+            tried = attempted.route
+            if asks_server(exchange, tried):
+                tried = await limited(exchange, tried)
+            planned = plan(exchange, tried, number, 0 if counted else 1)
             attempt = Attempt.of(exchange, planned)
             try:
                 failure = await _attempt(attempt, hold=len(tries) > 1)

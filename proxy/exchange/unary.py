@@ -11,7 +11,7 @@ from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.jobs.passing import seen_in_passing
 from proxy.exchange.learn import note_conversation
-from proxy.exchange.measured import measured
+from proxy.exchange.measured import MEASURED, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
@@ -103,8 +103,8 @@ class Unary(Answering):
         if refused and (not values or not reading.usage):
             reading = Reading(source="provider", model=reading.model)  # providers do not bill what they refuse
         else:
-            if not failed:
-                call = self.attempt.call
+            call = self.attempt.call
+            if not failed and call.operation in MEASURED:
                 reading = await measured(reading, body, call, self.reader, self.context, answer, self.price)
             if self.is_doubtful(reading, [body]):
                 # Of a text that was cut off, nobody knows how much is missing.

@@ -167,6 +167,8 @@ def fold_live(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     turns: list[list[Any]] = state.setdefault("turns", [[]])
     if isinstance(usage := event.get("usageMetadata"), dict):
         turns[-1].append(usage)
+    if isinstance(mapping(event.get("serverContent")).get("groundingMetadata"), dict):
+        state.setdefault("candidates", []).append(event["serverContent"])
     if mapping(event.get("serverContent")).get("turnComplete"):
         state["marked"] = True
         turns.append([])

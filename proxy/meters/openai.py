@@ -117,16 +117,15 @@ def read_plainly(usage: Mapping[str, Any], tally: Tally, host: Host) -> bool:
     ):
         return False
     tally.found = True
-    tally.usage = {
-        unit: count
-        for unit, count in (
-            ("cache_read", cached),
-            ("input", given - cached),
-            ("reasoning", reasoning),
-            ("output", taken - reasoning),
-        )
-        if count
-    }
+    counted = tally.usage
+    if cached:
+        counted["cache_read"] = cached
+    if given > cached:
+        counted["input"] = given - cached
+    if reasoning:
+        counted["reasoning"] = reasoning
+    if taken > reasoning:
+        counted["output"] = taken - reasoning
     return True
 
 

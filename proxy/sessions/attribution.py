@@ -17,6 +17,7 @@ _OWN_HEADERS = frozenset({
     b"x-taximeter-session-id", b"x-taximeter-parent-session-id", b"x-taximeter-agent", b"x-taximeter-user",
     b"x-taximeter-customer", b"x-taximeter-labels",
 })  # fmt: skip
+_CLAIMS_IN_BODIES = frozenset({"user", "safety_identifier"})
 _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
@@ -61,8 +62,9 @@ def attribute(
         claimed, own_agent = _labels(headers), _text(headers, b"x-taximeter-agent")
     claimed_customer = claimed_customer or _claimed_in_body(body)
     trusted = identity.trust_labels
-    untrusted = dict(claimed) if not trusted else {}
-    if not trusted:
+    untrusted: dict[str, str] = {}
+    if not trusted and (claimed or claimed_user or claimed_customer):
+        untrusted |= claimed
         if claimed_user:
             untrusted["user"] = claimed_user
         if claimed_customer:
@@ -97,6 +99,8 @@ def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
 
 
 def _claimed_in_body(body: Mapping[str, Any]) -> str | None:
+    if _CLAIMS_IN_BODIES.isdisjoint(body):
+        return None
     for name in ("user", "safety_identifier"):
         value = body.get(name)
         if isinstance(value, str) and 0 < len(value) <= _MAX_LABEL_CHARS and value.isprintable():

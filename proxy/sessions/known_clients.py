@@ -80,6 +80,7 @@ _SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id
 _ASKED_FOR_MORE = frozenset({"codex", "pi"})
 # Who means one run by a `prompt_cache_key`; to others it may be one key for all that they do.
 _BY_CACHE_KEY = frozenset({"pi", "kimi-code", "copilot"})
+_MAX_SILENT, _MAX_SILENT_BYTES = 4096, 64
 _OWN_SESSION_HEADER = frozenset({"opencode", "kilo"})
 _TITLE = "title-"
 _KILO_TITLE = f"{_TITLE}ses_"
@@ -116,17 +117,27 @@ def client_of(headers: Headers) -> str:
 
 def find(headers: Headers, body: Body, client: str) -> Found | None:
     """What the first entry that finds something says; None where the call names no session."""
-    if _SIGNS_IN_HEADERS.isdisjoint(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
-        for name in headers:
-            if name.endswith(b"-session-id"):
-                break
-        else:
-            return None  # what most calls are
+    if _are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
+        return None  # what most calls are
     for look in TABLE:
         known = look(headers, body, client)
         if known is not None:
             return known
     return None
+
+
+_silent: set[bytes] = set()  # names of headers that say nothing of sessions, remembered: clients send the same ones
+
+
+def _are_silent(headers: Headers) -> bool:
+    """Whether no entry finds anything in headers of these names."""
+    if headers.keys() <= _silent:
+        return True
+    if not _SIGNS_IN_HEADERS.isdisjoint(headers) or any(name.endswith(b"-session-id") for name in headers):
+        return False
+    if len(_silent) < _MAX_SILENT:
+        _silent.update(name for name in headers if len(name) <= _MAX_SILENT_BYTES)
+    return True
 
 
 def _header(headers: Headers, name: bytes) -> str | None:

@@ -36,8 +36,8 @@ class Inflated:
 
 def plain(response: Response) -> Response | Inflated:
     """The response, or it without a content-encoding that we can take off."""
-    encoding = (response.header(b"content-encoding") or b"").strip().lower()
-    if not can_inflate(encoding):
+    stated = response.header(b"content-encoding")
+    if not stated or not can_inflate(encoding := stated.strip().lower()):
         return response
     response.headers = [(name, value) for name, value in response.headers if name != b"content-encoding"]
     return Inflated(response, encoding)

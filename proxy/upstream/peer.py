@@ -50,6 +50,7 @@ class Peer:
         self._on_frames: OnFrames | None = None
         self._on_end: Callable[[int, str], None] | None = None
         self._early: list[Frame] = []
+        self._arrival: asyncio.Future[None] | None = None
         self._ended = False
         self._paused = False
         self.heard_at = self._loop.time()
@@ -63,6 +64,19 @@ class Peer:
             on_frames(early)
         if self._ended:
             self._tell_end()
+
+    async def first_message(self) -> bytes | None:
+        """The first message, before `start` takes what follows; None where the other side ends without one."""
+        while True:
+            last = next((number for number, frame in enumerate(self._early) if frame.fin), None)
+            if last is not None:
+                frames, self._early = self._early[: last + 1], self._early[last + 1 :]
+                return b"".join([bytes(frame.data) for frame in frames])
+            if self._ended:
+                return None
+            self._arrival = self._loop.create_future()
+            self.resume()
+            await self._arrival
 
     @property
     def open(self) -> bool:
@@ -86,6 +100,7 @@ class Peer:
         if self._on_frames is None:
             self._early += frames
             self.pause()
+            self._arrived()
         elif frames:
             self._on_frames(frames)
         if protocol.state is not OPEN:
@@ -99,7 +114,12 @@ class Peer:
         if self._ended:
             return
         self._ended = True
+        self._arrived()
         self._tell_end()
+
+    def _arrived(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def _tell_end(self) -> None:
         close = self._protocol.close_rcvd or self._protocol.close_sent

@@ -47,7 +47,8 @@ class _Pool:
 
     async def acquire(self, holder: str) -> Connection:
         """A connection with nothing on it, open and read from. Raises `UpstreamError` with `sent=False`."""
-        await self._take_turn(holder)
+        if not self.turns.take_now(holder):
+            await self._wait_for_turn(holder)
         try:
             connection = self._take_idle() or await self._connect()
         except BaseException:
@@ -56,10 +57,9 @@ class _Pool:
         connection.holder = holder
         return connection
 
-    async def _take_turn(self, holder: str) -> None:
+    async def _wait_for_turn(self, holder: str) -> None:
         try:
-            if not self.turns.take_now(holder):
-                await self.turns.take(holder, self._connect_timeout_s)
+            await self.turns.take(holder, self._connect_timeout_s)
         except TimeoutError:
             message = (
                 f"of {self._max_connections} connections to the upstream none was free for this key within "
@@ -70,7 +70,8 @@ class _Pool:
     async def open(self, factory: Callable[[Callable[[], None]], asyncio.Protocol], holder: str) -> None:
         """A connection for a protocol of the caller's, which calls what `factory` is given once it is lost. It counts among the
         pool's, but is nobody else's ever. Raises `UpstreamError` with `sent=False`."""
-        await self._take_turn(holder)
+        if not self.turns.take_now(holder):
+            await self._wait_for_turn(holder)
         given = False
 
         def give() -> None:

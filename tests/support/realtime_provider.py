@@ -182,6 +182,82 @@ class OpenAI:
             await self.say("response.done", response=response | {"status": status, "output": [], "usage": usage})
 
 
+class Gemini:
+    """One Live session. Its usage is told with the end of a turn, and for some turns once before, smaller."""
+
+    def __init__(self, socket: ServerConnection, bill: Bill) -> None:
+        self.socket, self.bill = socket, bill
+        bill.sessions += 1
+        self.number = bill.sessions
+        self.model = ""
+        self.turns = self.heard = 0
+        self.text, self.sound = INSTRUCTIONS, 0
+        self.orders: dict[str, Any] = {}
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message).encode())  # as bytes, as Google does
+
+    async def run(self) -> None:
+        setup = json.loads(await self.socket.recv())["setup"]
+        self.model = setup["model"].removeprefix("models/")
+        if self.model not in RATES:
+            await self.socket.close(1008, f"models/{self.model} is not found")
+            return
+        await self.say(setupComplete={})
+        async for message in self.socket:
+            await self.take(json.loads(message))
+
+    async def take(self, message: dict[str, Any]) -> None:
+        content = message.get("client_content") or message.get("clientContent") or {}
+        given = message.get("realtime_input") or message.get("realtimeInput") or {}
+        for turn in content.get("turns", []):
+            for part in turn.get("parts", []):
+                self.text += len(part.get("text", "").split())
+                self.orders = orders_of(part.get("text", "")) or self.orders
+        if "audio" in given:
+            self.heard += len(base64.b64decode(given["audio"]["data"]))
+        if content.get("turnComplete") or given.get("audioStreamEnd") or given.get("audio_stream_end"):
+            self.sound += -(-self.heard // 1280)  # 16 kHz, 25 tokens a second
+            self.heard = 0
+            await self.respond()
+
+    async def respond(self) -> None:
+        orders, self.turns = self.orders, self.turns + 1
+        text, sound = int(orders.get("text", 3)), int(orders.get("audio", 0))
+        for _ in range(text):
+            await self.say(serverContent={"modelTurn": {"parts": [{"text": "word "}]}})
+        for _ in range(sound // 25):
+            blob = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(b"\0" * 48000).decode()}
+            await self.say(serverContent={"modelTurn": {"parts": [{"inlineData": blob}]}})
+        if orders.get("drop"):
+            self.socket.transport.abort()
+            return
+        if orders.get("hang"):
+            await asyncio.sleep(float(orders["hang"]))
+        if orders.get("twice"):
+            await self.say(serverContent={"generationComplete": True}, usageMetadata=self.usage(text // 2, 0))
+        counts = (self.text, 0, text, self.sound, 0, sound)
+        self.bill.add(self.number, "turn", self.model, cost(RATES[self.model], counts), turn=self.turns)
+        usage = self.usage(text, sound)
+        self.text, self.sound = self.text + text, self.sound + sound
+        if orders.get("late"):
+            await self.say(serverContent={"turnComplete": True})
+            await self.say(usageMetadata=usage)
+        else:
+            await self.say(serverContent={"turnComplete": True}, usageMetadata=usage)
+
+    def usage(self, text: int, sound: int) -> dict[str, Any]:
+        def details(text: int, sound: int) -> list[dict[str, Any]]:
+            counts = (("TEXT", text), ("AUDIO", sound))
+            return [{"modality": kind, "tokenCount": count} for kind, count in counts if count]
+
+        return {
+            "promptTokenCount": self.text + self.sound, "responseTokenCount": text + sound,
+            "totalTokenCount": self.text + self.sound + text + sound,
+            "promptTokensDetails": details(self.text, self.sound), "responseTokensDetails": details(text, sound),
+        }  # fmt: skip
+
+
 def check(connection: ServerConnection, request: Request) -> Response | None:
     """Only a client with our own credential gets in, and nothing of a virtual key ever does."""
     told = str(request.headers) + request.path
@@ -199,7 +275,10 @@ async def main(bill: Bill) -> None:
         assert socket.request is not None
         parts = urlsplit(socket.request.path)
         with contextlib.suppress(ConnectionClosed):
-            await OpenAI(socket, parse_qs(parts.query)["model"][0], bill).run()
+            if parts.path.startswith("/ws/google.ai.generativelanguage.v1"):
+                await Gemini(socket, bill).run()
+            else:
+                await OpenAI(socket, parse_qs(parts.query)["model"][0], bill).run()
 
     async with serve(session, "127.0.0.1", 0, process_request=check, max_size=None, subprotocols=None) as server:
         print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)

@@ -294,7 +294,7 @@ class _Upload:
             deadline_at=started_at + configured.config.server.max_call_s * 1_000_000, route=route,
             known_provider=route.provider, destination=destination, attributes=attributes,
             outgoing=Outgoing(b""), changes={}, usage_each=False, body_bytes=0,
-            bound=Ceiling(0, 0, 1, fees={}), price=price, ordinary=None, ceiling_nanousd=0, claims=(),
+            bound=Ceiling(0, 0, 1, fees={}), price=price, may_be_ordinary=False, ceiling_nanousd=0, claims=(),
         )  # fmt: skip
         return Attempt.of(exchange, plan)
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs, quote
 
 from proxy.access.keys import credential
-from proxy.dialects import OPENAI, Endpoint, Family, fields, openai
+from proxy.budgets.refusals import exceeded
+from proxy.budgets.store import StoreUnavailable
+from proxy.dialects import GEMINI, OPENAI, Endpoint, Family, fields, openai
+from proxy.dialects.gemini_live import GeminiLive, close_of, parse_setup
 from proxy.dialects.realtime import Realtime
 from proxy.dialects.spoken import Talk
 from proxy.downstream.client import Client
 from proxy.downstream.upgraded import Upgraded, done, upgrade
 from proxy.errors import (
+    Refused,
     invalid_request,
     not_found,
     not_metered,
+    request_timeout,
     upgrade_required,
     upstream_timeout,
     upstream_unreachable,
@@ -29,7 +35,7 @@ from proxy.times import now_s, now_us
 from proxy.types import Call, Identity
 from proxy.upstream.connection import UpstreamError
 from proxy.upstream.destinations import Destination
-from proxy.upstream.peer import Peer
+from proxy.upstream.peer import FAILED, GOING_AWAY, Peer
 from proxy.upstream.websocket import NotOpened, Socket, open_websocket
 from proxy.wire.websocket import Opening, opening_of
 
@@ -55,6 +61,14 @@ def _endpoint(family: Family, operation: str, target: str) -> Endpoint:
 REALTIME = _endpoint(OPENAI, "realtime", "/realtime")
 TRANSCRIPTION = _endpoint(OPENAI, "realtime.transcription", "/realtime/transcriptions")
 
+LIVE = {
+    slash + path: _endpoint(GEMINI, "realtime", path)
+    for path in (
+        f"/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
+        for version in ("v1", "v1beta", "v1alpha")
+    )
+    for slash in ("", "/")  # google-genai writes two, behind a base URL that ends with one
+}
 
 KeyIn = Callable[[Client, Opening], bytes | None]
 """A key that stands elsewhere than in a header."""
@@ -69,7 +83,8 @@ async def serve_realtime(plane: Plane, client: Client) -> None:
         message = "Name one model: /v1/realtime?model=…; calls by id and sessions without a model are not metered here."
         raise invalid_request(message, "model")
     offered = tuple(one for one in opening.protocols if one in _PROTOCOLS)
-    exchange = await _exchange(plane, client, identity, REALTIME, "openai.realtime", models[0])
+    call = Call("openai.realtime", "realtime", models[0], {}, stream=True, size_bytes=0)
+    exchange = await _exchange(plane, client, identity, REALTIME, call)
     route = exchange.configured.router.route(models[0], identity)
     talk = Realtime(route.requested, route.provider, route.model)
     slices = Slices(exchange, route, talk, TRANSCRIPTION)
@@ -88,6 +103,66 @@ async def serve_realtime(plane: Plane, client: Client) -> None:
         await client.respond(answer.status if answer.status >= 400 else 502, headers, body)
     finally:
         await slices.end("cut")
+
+
+async def serve_live(plane: Plane, client: Client) -> None:
+    """Gemini's `BidiGenerateContent`: the model stands in the first message, so that the socket is open by then."""
+    opening, identity = _admitted(plane, client, _key_in_query)
+    await _refuse_the_broke(plane, identity)
+    opened = upgrade(client, opening, None, most_message_bytes(plane))
+    if opened is None:
+        return
+    near = opened[1]
+    try:
+        await _live(plane, client, identity, opened)
+    except Refused as refused:
+        if not refused.recorded:
+            plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
+        near.close(*close_of(refused.refusal))
+    except NotOpened as answer:
+        near.close(FAILED, f"UNAVAILABLE: the upstream answered {answer.status}")
+    finally:
+        near.close(GOING_AWAY)
+        done(client)
+
+
+async def _live(plane: Plane, client: Client, identity: Identity, opened: tuple[Upgraded, Peer]) -> None:
+    try:
+        async with asyncio.timeout(plane.configured.config.server.header_timeout_s):
+            raw = await opened[1].first_message()
+    except TimeoutError:
+        raise request_timeout("first message") from None
+    if raw is None:
+        return
+    setup = parse_setup(raw)
+    endpoint = LIVE[client.path]
+    exchange = await _exchange(plane, client, identity, endpoint, setup.call._replace(model=setup.model))
+    route = exchange.configured.router.route(setup.model, identity)
+    talk = GeminiLive(setup, route.provider, route.model)
+    slices = Slices(exchange, route, talk, None)
+    try:
+        await slices.hold()
+        socket, far = await reach(exchange, exchange.configured.destination(route, endpoint), endpoint.target, ())
+        slices.socket = socket
+        far.send_text(setup.written(raw, route.model))
+        await run(exchange, talk, slices, opened, (socket, far))
+    finally:
+        await slices.end("cut")
+
+
+async def _refuse_the_broke(plane: Plane, identity: Identity) -> None:
+    """Where a budget that any call of the key counts in has nothing left, nothing is opened. Raises `Refused`."""
+    fixed = {"key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer}
+    fixed |= {f"label.{name}": value for name, value in identity.labels.items()}
+    hard = {budget.name for budget in plane.configured.budgets.budgets if budget.hard}
+    try:
+        standings = await plane.standings_of(fixed)
+    except StoreUnavailable:
+        return  # the first turn's reservation says more
+    for standing in standings:
+        if standing.budget in hard and standing.spent >= standing.limit:
+            status = plane.configured.config.server.budget_status
+            raise Refused(exceeded(standing, 0, now_s(), client="other", status=status))
 
 
 async def refuse_unmetered(plane: Plane, client: Client) -> None:
@@ -150,11 +225,13 @@ def _key_in_protocols(client: Client, opening: Opening) -> bytes | None:
     return None if key is None else key.removeprefix(_KEY_PROTOCOL).encode("latin-1")
 
 
-async def _exchange(
-    plane: Plane, client: Client, identity: Identity, endpoint: Endpoint, dialect: str, model: str
-) -> Exchange:
+def _key_in_query(client: Client, opening: Opening) -> bytes | None:
+    keys = parse_qs(client.query.decode("latin-1")).get("key", [])
+    return keys[0].encode("latin-1", "replace") if len(keys) == 1 else None
+
+
+async def _exchange(plane: Plane, client: Client, identity: Identity, endpoint: Endpoint, call: Call) -> Exchange:
     """The session as an exchange, of which each turn's is made. What names no session is one by itself."""
-    call = Call(dialect, endpoint.operation, model, {}, stream=True, size_bytes=0)
     configured = plane.configured
     client.request_id = plane.ids.new(now_us())
     attribution, _ = await attributed(plane, configured, client, call, identity)

@@ -174,7 +174,7 @@ class Session:
             sent = self._talk.from_client(data)
             return None if sent is None else self._sent(sent)
         told = self._talk.from_server(data)
-        if told is None or (isinstance(told, Began) and self._slices.began(told.turn)):
+        if not told or (isinstance(told[0], Began) and self._slices.began(told[0].turn) and len(told) == 1):
             return None
         return self._told(told)
 
@@ -192,7 +192,12 @@ class Session:
             return None
         return b""
 
-    async def _told(self, told: Told) -> bytes | None:
+    async def _told(self, told: Sequence[Told]) -> bytes | None:
+        for one in told:
+            await self._learn(one)
+        return b""
+
+    async def _learn(self, told: Told) -> None:
         slices = self._slices
         if isinstance(told, Done):
             try:
@@ -201,12 +206,12 @@ class Session:
                 if not slices.busy:
                     self._quiet.set()
         elif isinstance(told, Began):
-            await slices.began_unasked(told.turn)
+            if not slices.began(told.turn):
+                await slices.began_unasked(told.turn)
         elif isinstance(told, Transcribed):
             await slices.transcribed(told)
         else:
             await slices.declined()
-        return b""
 
     def _renamed(self, names: Names) -> bytes | None:
         """The message with the provider's names of models."""

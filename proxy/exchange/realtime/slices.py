@@ -184,7 +184,6 @@ class Slices:
             if done.events or done.failed:
                 await turn.done(done)
             else:
-                turn.note_ids(done.ids)
                 await turn.guessed(self._talk.seen(done.turn), "ok")
             if not self._running and not self._asked:
                 await self._hold(None)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pricing.usage import Reading
-from proxy.access.stored_owners import Holder, digest
 from proxy.dialects.spoken import Done
 from proxy.exchange.answering import Answering
 from proxy.exchange.attempt import Attempt
@@ -29,7 +28,6 @@ class Turn(Answering):
         if done.failed:
             await self.settle(Reading(source="provider"), "upstream_error")
             return
-        self.note_ids(done.ids)
         stream = self.reader.stream(self.context)
         for event in done.events:
             stream.event(event)
@@ -47,14 +45,6 @@ class Turn(Answering):
     async def guessed(self, usage: Mapping[str, int], outcome: str) -> None:
         """Its end never came: what passed of it is counted."""
         await self.settle(Reading(usage=dict(usage), source="estimated", flags=("estimated",)), outcome)
-
-    def note_ids(self, ids: tuple[str, ...]) -> None:
-        """What the provider keeps of the session is its owner's."""
-        if ids:
-            exchange, route = self.exchange, self.attempt.route
-            self.stored = [digest(exchange.identity, one) for one in ids]
-            holder = Holder(route.upstream, route.requested, exchange.attribution.session_id)
-            exchange.plane.stored_owners.note(self.stored, holder)
 
     def timings(self) -> Timings:
         """Of the turn alone: the session goes on."""

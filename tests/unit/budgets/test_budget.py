@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.budgets.budget import window_at
+from proxy.budgets.budget import Amounts, BudgetIndex, compile_budgets, window_at
+from proxy.config import model as config
+from proxy.types import Identity, Route
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WINDOWS = ["minute", "hour", "day", "week", "month"]
@@ -52,3 +54,51 @@ def test_windows_tile_time(window: str, moment: datetime, zone: str) -> None:
     assert window_at(window, start, ZoneInfo(zone)) == (start, end)
     assert window_at(window, end - 1, ZoneInfo(zone)) == (start, end)
     assert window_at(window, end, ZoneInfo(zone))[0] == end
+
+
+ROUTE = Route("m", "up", "fake", "m")
+BUDGETS = compile_budgets([
+    config.Budget(name="company", limit_usd="5", window="total"),
+    config.Budget(name="blue", match={"team": ("blue",)}, limit_usd="5", window="total"),
+    config.Budget(name="each-team", per=("team",), limit_usd="5", window="total"),
+    config.Budget(name="pairs", per=("key", "agent"), limit_usd="5", window="total"),
+    config.Budget(name="writers", match={"agent": ("writer",)}, limit_usd="5", window="total"),
+    config.Budget(name="labels", match={"label.env": ("prod",)}, limit_usd="5", window="total"),
+])  # fmt: skip
+
+
+def attributes(identity: Identity, agent: str | None = None) -> dict[str, str | None]:
+    labels = {f"label.{name}": value for name, value in identity.labels.items()}
+    return {"key": identity.key, "team": identity.team, "model": "m", "agent": agent, "session": "s", **labels}
+
+
+def counted(index: BudgetIndex, identity: Identity, agent: str | None = None) -> dict[str, str]:
+    taken = index.claims(identity, ROUTE, attributes(identity, agent), Amounts(7, {}), 1e9)
+    assert all(claim.amount == 7 and claim.limit == 5_000_000_000 for _, claim in taken)
+    return {claim.budget: claim.group for _, claim in taken}
+
+
+def test_a_call_counts_in_the_budgets_that_its_key_its_model_and_its_agent_say() -> None:
+    index, red = BudgetIndex(BUDGETS), Identity("id", "k", team="red")
+    for _ in range(2):  # the second time by what is remembered
+        assert counted(index, red) == {"company": "", "each-team": "red", "pairs": '["k", "(none)"]'}
+        assert counted(index, red, "writer") == {
+            "company": "", "each-team": "red", "pairs": '["k", "writer"]', "writers": ""
+        }  # fmt: skip
+
+
+def test_what_is_remembered_of_a_key_holds_for_that_very_identity() -> None:
+    """A key that was replaced, or got another team or label, counts where it does now."""
+    index = BudgetIndex(BUDGETS)
+    assert counted(index, Identity("id", "k", team="red"))["each-team"] == "red"
+    assert counted(index, Identity("id", "k", team="blue")).keys() >= {"blue", "each-team"}
+    assert counted(index, Identity("id", "k", team="blue"))["each-team"] == "blue"
+    assert "labels" in counted(index, Identity("id", "k", labels={"env": "prod"}))
+
+
+def test_whose_labels_are_trusted_is_looked_at_in_every_call() -> None:
+    index, trusted = BudgetIndex(BUDGETS), Identity("id", "k", trust_labels=True)
+    for team in ("red", "blue"):
+        taken = index.claims(trusted, ROUTE, {"team": team, "key": "k"}, Amounts(1, {}), 1e9)
+        assert {claim.group for budget, claim in taken if budget.name == "each-team"} == {team}
+        assert ("blue" in {budget.name for budget, _ in taken}) == (team == "blue")
