@@ -106,10 +106,10 @@ BUGS: tuple[Bug, ...] = (
          "return self._correct(reservation_id, amounts)", "return None", _STORE),
     _bug("only the first cap counts", "proxy/ceilings/ceiling.py", "max(call.output_caps)", "call.output_caps[0]",
          _EXCHANGE),
-    _bug("money is rounded down", "pricing/money.py", "to_integral_value(ROUND_HALF_EVEN)", "to_integral_value('ROUND_DOWN')",
+    _bug("money is rounded down", "pricing/money.py", "return round(usd * _NANO)", "return int(usd * _NANO)",
          "tests/unit/pricing"),
-    _bug("reservations are rounded down", "pricing/money.py", "to_integral_value(ROUND_CEILING)",
-         "to_integral_value('ROUND_DOWN')", "tests/unit/pricing"),
+    _bug("reservations are rounded down", "pricing/money.py", "return math.ceil(usd * _NANO)",
+         "return int(usd * _NANO)", "tests/unit/pricing"),
     # leases: two halves of one account, with messages lost between them
     _bug("what was granted while a report was under way is forgotten", "proxy/budgets/redis/leases.py",
          "lease.free += free - row.kept", "lease.free = free", _LEASES),
