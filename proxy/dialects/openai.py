@@ -139,9 +139,9 @@ def _prompts(body: dict[str, Any], name: str) -> int:
     value = body.get(name)
     if isinstance(value, str) or _are_tokens(value):
         return 1
-    if isinstance(value, list) and 0 < len(value) <= _MAX_PROMPTS:
-        if {*map(type, value)} == {str} or all(isinstance(one, str) or _are_tokens(one) for one in value):
-            return len(value)
+    prompts = value if isinstance(value, list) and len(value) <= _MAX_PROMPTS else []
+    if prompts and all(isinstance(one, str) or _are_tokens(one) for one in prompts):
+        return len(prompts)
     raise invalid_request(
         f"`{name}` must be a string, a list of tokens, or a list of at most {_MAX_PROMPTS} of them.", name
     )
