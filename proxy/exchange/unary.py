@@ -60,7 +60,7 @@ class Unary(Answering):
             elif size > self.held_bytes:
                 await client.start(response.status, self._passed_headers())
                 await client.write(b"".join(chunks) if chunks else data)
-            data = b"" if self.body is response and response.drained else await self.body.read()
+            data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
         cost = await self._settle(body if size <= self.metered_bytes else b"")

@@ -67,9 +67,9 @@ class Response:
         return (self.header(b"content-type") or b"").startswith(b"text/event-stream")
 
     @property
-    def drained(self) -> bool:
-        """Whether the whole body has been read: what `read` gives next is its end."""
-        return self._complete and not self._chunks
+    def complete(self) -> bool:
+        """Whether the whole body has arrived (some of it may still wait to be read)."""
+        return self._complete
 
     @property
     def over(self) -> bool:
