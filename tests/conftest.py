@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
+
+# A machine that is busy is no fault of what is tested.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:

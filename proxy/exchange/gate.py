@@ -7,7 +7,7 @@ go on. No I/O here; `stream.py` does the reading and the sending.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -108,8 +108,10 @@ class StreamGate:
         rest = self._splitter.close()
         if not rest:
             return then
-        if lenient.looks_like_json(rest) and (answer := lenient.answer(rest)).values and not answer.cut:
-            return self._take_whole(rest, answer) + then
+        if lenient.looks_like_json(rest) and self.watch.only_comments:
+            answer = lenient.answer(rest)
+            if answer.values and not answer.cut:
+                return self._take_whole(rest, answer) + then
         if _is_torn(rest):
             self.phase = Phase.TORN
             return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
@@ -181,13 +183,15 @@ class StreamGate:
         if not stated and not fails and not ends:
             return block
         out = block
-        for event in lenient.values_of(payload):
-            if isinstance(event, dict):
+        for value in lenient.values_of(payload):
+            for event in (value,) if isinstance(value, dict) else _within(value):
                 self.watch.read(event)
                 if fails and is_failure(event):
                     self.fault = Fault.SAID
-                if stated:
+                if stated and event is value:
                     out = self._usage_block(event, out)
+                elif stated:
+                    self.watch.note(event)
                 if ends and self._form.is_end(event):
                     out = self._end(out)
         return out
@@ -222,6 +226,19 @@ class StreamGate:
         if self.phase in (Phase.DONE, Phase.TORN):
             return self.phase is Phase.DONE
         return self._form.finished(event for event in self.watch.events_seen() if isinstance(event, dict))
+
+
+def _within(value: Any) -> Iterator[dict[str, Any]]:
+    """The events in an event that is none itself: a list of them, or a text that has them."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+        elif isinstance(part, list):
+            waiting += reversed(part)
+        elif isinstance(part, str) and part != "[DONE]":
+            waiting += reversed(lenient.answer(part.encode("utf-8", "replace")).values)
 
 
 def _is_torn(block: bytes) -> bool:

@@ -83,6 +83,11 @@ class UsageWatch:
         return self.final or (self._stated_at > 0 and self._stated_at == self.events)
 
     @property
+    def only_comments(self) -> bool:
+        """Whether nothing has come but comments, by which a server keeps its caller waiting."""
+        return all(not line or line.startswith(b":") for line in b"".join(self._kept).splitlines())
+
+    @property
     def kept(self) -> Sequence[bytes]:
         return self._kept
 
@@ -106,9 +111,10 @@ class UsageWatch:
 
     def final_reading(self) -> tuple[Reading, bool]:
         """What the whole stream said, and whether it said that the call failed: where no event looked as if it said anything,
-        each is read."""
+        each is read. So it is where the call is said to have failed: only the others show whether anything was written."""
         reading = self.reading()
-        if reading.source != "none":
+        says = reading.source == "partial" or (reading.source == "provider" and (reading.usage or reading.parts))
+        if self._whole is not None or says:
             return reading, False
         again, failed = self._reader.stream(self._context), False
         for event in self.events_seen():

@@ -33,7 +33,7 @@ _FACTS = re.compile(rb'(?<!\\)"(model|modelVersion|service_tier)"\s*:\s*"([^"\\]
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_DATA_LINE = re.compile(rb"[\r\n]data:")  # behind a first event that is damaged
+_DATA_LINE = re.compile(rb"[\r\n](?:\xef\xbb\xbf)?data:")  # behind a first event that is damaged
 _DECODER = json.JSONDecoder(strict=False)
 # An escape: a pair of surrogates, one that stands alone, or any other.
 _HEX = "[0-9a-fA-F]"
@@ -107,18 +107,30 @@ def answer(body: bytes) -> Answer:
     value = loads(body)
     if value is not None:
         return Answer([value])
+    events = looks_like_events(body) or _DATA_LINE.search(body) is not None
+    if events:
+        framer = sse.Framer()
+        payloads = (*framer.feed(body), *framer.close())
+        values = [value for payload in payloads for value in values_of(payload)]
+        if values or not looks_like_json(body := _behind_comments(body)):
+            return Answer(values, streamed=True)
     values = _several(body) if looks_like_json(body) else []
     if values:
         same = all(one == values[0] for one in values)  # the same answer twice
         return Answer(values[:1] if same else values, streamed=not same)
-    if looks_like_events(body) or _DATA_LINE.search(body):
-        framer = sse.Framer()
-        payloads = (*framer.feed(body), *framer.close())
-        return Answer([value for payload in payloads for value in values_of(payload)], streamed=True)
+    if events:
+        return Answer([], streamed=True)
     value = mended(body) if looks_like_json(body) else None
     if value is None:
         return Answer([])
     return Answer([value], cut=True, cut_in_text=_ends_in_text(body))
+
+
+def _behind_comments(body: bytes) -> bytes:
+    """What stands behind the comments that a server kept its caller waiting with, before it sent JSON."""
+    lines = body.splitlines(keepends=True)
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith(b":")), len(lines))
+    return b"".join(lines[first:])
 
 
 def _is_heavy(data: bytes) -> bool:

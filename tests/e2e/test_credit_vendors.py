@@ -384,6 +384,16 @@ def test_speech_goes_on_as_it_comes(rig: Rig) -> None:
     assert [one["query"] for one in rig.seen() if "calm/stream" in one["path"]][-1] == "output_format=mp3_44100_128"
 
 
+def test_speech_whose_client_leaves_costs_what_its_head_told(rig: Rig) -> None:
+    body = {"text": "nonce=el-left gated=1 hello"}
+    headers = {"xi-api-key": KEY, **in_session("el-left")}
+    url = f"{rig.url}/elevenlabs/v1/text-to-speech/calm/stream"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=30) as answer:
+        assert next(answer.iter_raw())
+    httpx.get(f"{rig.vendors_url}/go")
+    assert rig.cost("el-left") == len(body["text"]) * CREDIT
+
+
 def test_an_answer_that_tells_nothing_is_counted_by_its_text(rig: Rig) -> None:
     text = "nonce=el-untold untold=1 abcd"
     b"".join(eleven(rig, "el-untold").text_to_speech.convert("calm", text=text, model_id="eleven_flash_v2_5"))

@@ -38,14 +38,13 @@ def test_a_frame_of_50_megabytes_takes_linear_time() -> None:
     def seconds(megabytes: int) -> float:
         gate = StreamGate(reader("openai.chat", "openai"), Context(provider="openai"), strip_usage=True)
         piece = b"x" * 65_536
-        began = time.perf_counter()
+        began = time.process_time()
         gate.feed(b'data: {"choices":[],"filler":"')
         for _ in range(megabytes * 16):
             gate.feed(piece)
         gate.feed(b'"}\n\n')
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     seconds(1)
-    small, large = min(seconds(6) for _ in range(3)), seconds(50)
-    assert large < 5  # some tenths, on a machine that has time
+    small, large = min(seconds(6) for _ in range(3)), min(seconds(50) for _ in range(2))
     assert large < 30 * small  # 8 times the bytes; 70 times the time if it were quadratic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from proxy.dialects import streams
 from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, Reader, reader
 from proxy.wire import lenient
-from tests.support.odd_bytes import Odd, Recorded, mutations, recorded
+from tests.support.odd_bytes import Odd, Recorded, dump, mutations, recorded, sse
 
 _SESSIONS = ("realtime", "realtime.transcription", "live", "voice")
 ALL = [(one, odd) for one in recorded() for odd in mutations(one)]
@@ -80,18 +81,47 @@ def test_whole_and_streamed_agree(one: Recorded, odd: Odd) -> None:
     assert said(in_pieces(one, odd.body, [odd.body[i : i + 97] for i in range(0, len(odd.body), 97)])) == said(whole)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+ERROR = {"error": {"message": "upstream overloaded", "type": "server_error", "code": 503}}
+BETWEEN = st.sampled_from(
+    [sse([ERROR]), dump(ERROR), b"data: {\n\n", b"garbage\n\n", b": waiting\n\n", b"data: [DONE]\n\n"]
+)
+
+
+@settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(STREAMED), st.data())
 def test_any_bytes_in_any_pieces_agree(pair: tuple[Recorded, Odd], data: st.DataObject) -> None:
-    """Cut anywhere, with any bytes put anywhere, handed over in any pieces."""
+    """Cut anywhere, with errors and garbage between events and any bytes put anywhere, handed over in any pieces."""
     one, odd = pair
     body = odd.body[: data.draw(st.integers(0, len(odd.body)))]
+    for between in data.draw(st.lists(BETWEEN, max_size=2)):
+        ends = [0, *(at + 2 for at in range(len(body)) if body.startswith(b"\n\n", at)), len(body)]
+        at = data.draw(st.sampled_from(ends))
+        body = body[:at] + between + body[at:]
     at = data.draw(st.integers(0, len(body)))
     body = body[:at] + data.draw(st.binary(max_size=4)) + body[at:]
     edges = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
     pieces = [body[a:b] for a, b in zip([0, *edges], [*edges, len(body)], strict=True)]
     found, context = reader_of(one)
     assert said(in_pieces(one, body, pieces)) == said(found.answer(lenient.answer(body), context))
+
+
+TOOL = {"model": "groq/compound", "choices": [{"delta": {"executed_tools": [{"type": "search", "index": 0}]}}]}
+TOLD = (sse([TOOL]), sse([TOOL, TOOL]), b"data: " + dump(TOOL), sse([[TOOL]]), sse([dump(TOOL).decode()]))
+GARBAGE = (b"", b"garbage\n\n", b"data: {\n\n", b"\xff\xfe", b"{", b"data: [1]\n\n", b'data: "x"\n\n', b": waiting\n\n")
+FAILED = (sse([ERROR]), dump(ERROR), b"event: error\n" + sse([ERROR]), sse([{"error": None}]))
+
+
+@pytest.mark.parametrize("failed", FAILED)
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("told", TOLD)
+def test_a_tool_and_garbage_and_an_error_read_the_same_in_any_order(told: bytes, garbage: bytes, failed: bytes) -> None:
+    one = next(one for one in recorded() if one.name.startswith("groq.chat") and one.streamed)
+    found, context = reader_of(one)
+    end = sse(one.line["events"][-1:])
+    for parts in itertools.permutations((told, garbage, failed)):
+        for body in (b"".join(parts), b"".join(parts) + end):
+            whole = said(found.answer(lenient.answer(body), context))
+            assert said(in_pieces(one, body, [body[at : at + 7] for at in range(0, len(body), 7)])) == whole
 
 
 @settings(deadline=None)
