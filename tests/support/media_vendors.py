@@ -11,6 +11,7 @@ The bill is a file of JSON lines, `{"nonce", "usd", "why"}`, on disk before any 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import threading
@@ -28,6 +29,7 @@ KEYS = {"replicate": "Bearer r8-real-replicate", "fal": "Key fal-real-0001:secre
 
 IMAGE_USD = {"black-forest-labs/flux-schnell": Decimal("0.003"), "photon-1": Decimal("0.0073")}
 GPU_SECOND_USD = {
+    "acme/by-hardware": Decimal("0.000225"),
     "acme/upscaler": Decimal("0.000975"),
     "a" * 64: Decimal("0.0014"),
     "deployments/acme/mine": Decimal("0.001525"),
@@ -72,13 +74,14 @@ class Vendors:
     def __init__(self, bill: Path) -> None:
         self.bill = bill.open("a", encoding="utf-8")
         self.jobs: dict[str, Job] = {}
+        self.numbers = itertools.count(1)
         self.files: dict[str, dict[str, Any]] = {}
         self.seen: list[dict[str, Any]] = []
         self.leaks: list[str] = []
 
     def begin(self, prefix: str, model: str, body: dict[str, Any], rate: Callable[[Job], Decimal]) -> Job:
         with _LOCK:
-            job = Job(f"{prefix}{len(self.jobs) + 1:022d}", model, body)
+            job = Job(f"{prefix}{next(self.numbers):022d}", model, body)
             self.jobs[job.id] = job
             self.write(job, rate(job), job.end)
         return job
