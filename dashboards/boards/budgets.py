@@ -115,9 +115,9 @@ BOARD = Board(
         ),
         over_time(
             "Is any budget burning too fast (1: it just lasts)?",
-            "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6.",
+            "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6; drawn up to 12.",
             "short",
-            Target(q.recorded(RULE + "burn:over1h"), "{{budget}}"),
+            Target(f"clamp_max({q.recorded(RULE + 'burn:over1h')}, 12)", "{{budget}}"),
             levels=((1, AMBER), (6, RED)),
             decimals=1,
         ),
