@@ -17,27 +17,44 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from pricing.load import load_book
 from pricing.money import to_nanousd
+from pricing.operator import parse_rows
+from proxy.config.plans import Plan
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import schema
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 from proxy.reports import calls as queries
 from proxy.reports import overview
+from proxy.reports.alternatives import Change
+from proxy.reports.explain import ExplainQuestion, explain_answer
+from proxy.reports.focus_rows import FocusQuestion, focus_answer
+from proxy.reports.margin import Question
+from proxy.reports.margin_answer import margin_answer
+from proxy.reports.month import MonthQuestion
+from proxy.reports.month_answer import month_answer
+from proxy.reports.months import month_named
+from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
+from proxy.reports.what_if import what_if_answer
 
 DAY_ENTRIES = 100_000
 BATCH = 1000
@@ -183,6 +200,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--entries", type=int, default=10_000_000)
     parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
+    parser.add_argument("--reports", action="store_true", help="only the reports, of a ledger that was made before")
     parser.add_argument("--verify", action="store_true", help="only audit a ledger that was made before")
     given = parser.parse_args()
     if given.verify:
@@ -190,6 +208,9 @@ def main() -> None:
         return
     engine = open_ledger(given.url)
     days = given.entries // DAY_ENTRIES
+    if given.reports:
+        questions(engine, days)
+        return
     took = ship(engine)
     print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second, {BATCH} a batch")
     begun = time.perf_counter()
@@ -197,7 +218,10 @@ def main() -> None:
     print(f"copied in {time.perf_counter() - begun:.0f} s")
     took = ship_again(engine, days)
     print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second behind the others")
+    added, took, slowest = add_up(engine, days)
+    print(f"added up {added} days by label in {took:.0f} s, the slowest in {slowest:.1f} s")
     report(engine, days, entries_too=given.entries_too)
+    questions(engine, days)
     engine.dispose()
 
 
@@ -228,6 +252,46 @@ def ship_again(engine: Engine, days: int) -> float:
     return time.perf_counter() - begun
 
 
+def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
+    """How many days, and seconds: of all, and of the slowest."""
+    took = []
+    begun = time.perf_counter()
+    while add_up_a_day(engine, ["plan"], START + days * DAY_US + HOUR_US):
+        took.append(time.perf_counter() - begun - sum(took))
+    return len(took), sum(took), max(took, default=0)
+
+
+def questions(engine: Engine, days: int) -> None:
+    """The named reports, of the month that ends with the entries and of all of them, each with the most memory so far."""
+    book, end = load_book().with_operator(parse_rows([{"model": "*", **PRICES}])[0]), START + days * DAY_US
+    plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
+    zone, day = ZoneInfo("UTC"), f"{datetime.fromtimestamp(end / 1e6 - 20 * 86_400, UTC):%Y-%m}"
+    costs = json.dumps({"data": [
+        {"start_time": (START + n * DAY_US) // 1_000_000, "results": [
+            {"amount": {"value": 1, "currency": "usd"}, "line_item": "model-1, input", "quantity": 1000, "quantity_unit": "tokens"}
+        ]} for n in range(days)
+    ]})  # fmt: skip
+    for since, text in ((end - 30 * DAY_US, "30 days"), (START, f"{days} days")):
+        month = MonthQuestion(month_named(day, zone), ("label.plan",), Decimal(0), None, zone)
+        explained = ExplainQuestion(("label.plan", "model"), (since + end) // 2, end, (since, (since + end) // 2))
+        by_label = Question(("label.plan",), since, end)
+        asked: dict[str, Callable[[], object]] = {
+            "margin by customer": partial(margin_answer, engine, plans, Question(since=since, until=end), end),
+            "margin by label": partial(margin_answer, engine, plans, by_label, end),
+            "explain by label": partial(explain_answer, engine, book, explained, end),
+            "month by label": partial(month_answer, engine, month, end),
+            "what-if": partial(what_if_answer, engine, book, Change(tier="batch"), since, end, {}, end),
+            "focus": partial(focus_answer, engine, FocusQuestion(since=since, until=end), end),
+            "reconcile": partial(
+                reconcile_answer, engine, book, ReconcileQuestion("provider-1", costs, since, end), end
+            ),
+        }
+        for name, ask in asked.items():
+            took = timed(ask, 1)
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{took:>9.0f} ms  {name}, {text}; {most:.0f} MiB", flush=True)
+
+
 def report(engine: Engine, days: int, *, entries_too: bool) -> None:
     end = START + days * DAY_US
     odd = 12_345_678_901
@@ -238,6 +302,7 @@ def report(engine: Engine, days: int, *, entries_too: bool) -> None:
             "spend_days",
             "spend_people_days",
             "spend_people_weeks",
+            "spend_label_days",
             "spend_sessions",
         ):
             rows = connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one()
@@ -252,6 +317,8 @@ def report(engine: Engine, days: int, *, entries_too: bool) -> None:
         (["customer", "model"], end - 30 * DAY_US - odd, None),
         (["session"], end - DAY_US - odd, None),
         (["label.plan"], end - DAY_US, None),
+        (["label.plan"], None, None),
+        (["customer", "label.plan"], None, None),
     ):
         took = timed(lambda: spend(engine, by, since, until))  # noqa: B023 - called at once
         slow = timed(lambda: spend(engine, by, since, until, rolled=False), 1) if entries_too else None  # noqa: B023

@@ -122,6 +122,13 @@ BOARD = Board(
             ),
         ),
         over_time(
+            "Who answers reservations?",
+            "Reservations per second in a shared budget store: by Redis, one round trip each, or out of leases (store_lease_share), with none.",
+            "reqps",
+            Target(q.rate("budget_store_calls_total", "by"), "{{by}}"),
+            stacked=True,
+        ),
+        over_time(
             "Which books of prices are in use?",
             "Instances by the version of the price book and of the operator's own prices. A new line is a change of prices.",
             "short",

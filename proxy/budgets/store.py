@@ -192,8 +192,9 @@ class Store(Protocol):
         """What is left to reserve on the counter of `claim`, as of the last answer that this process had."""
         ...
 
-    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
-        """Add to what a session has cost in all processes; the total. None where this process has all of it itself."""
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
+        """Add to what a session has cost in all processes; the total. None where this process has all of it itself, as far as
+        is known. alone: the session is this one call."""
         ...
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
@@ -217,6 +218,11 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """The process ends."""
+        ...
+
+    @property
+    def answered(self) -> Mapping[str, int]:
+        """How many reservations were asked for, by who answered: "redis", or a "lease" from it."""
         ...
 
     async def wait_until_up(self) -> None: ...
@@ -266,10 +272,15 @@ class InProcess:
     async def close(self) -> None:
         """Nothing is left open."""
 
+    @property
+    def answered(self) -> Mapping[str, int]:
+        """Nobody is asked."""
+        return {}
+
     async def wait_until_up(self) -> None:
         """It always is."""
 
-    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int | None:
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """This process has all of it itself."""
         return None
 

@@ -28,6 +28,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
+from proxy.control.labels import add_up_labels
 from proxy.control.metrics.series import MetricState
 from proxy.control.old_entries import delete_old
 from proxy.control.plan_watch import PlanWatch
@@ -128,6 +129,7 @@ class _Control:
                 self._look_after(server),
                 self._poll_keys(),
                 delete_old(self._engine, lambda: self.config),
+                add_up_labels(self._engine, lambda: self.config, lambda: self._known_keys),
                 self._seed_when_reloaded(),
             ):
                 ending.callback(tasks.create_task(work).cancel)

@@ -209,6 +209,7 @@ class _DataPlane:
             "inflight_requests": plane.calls_in_flight,
             "bytes_in_flight": plane.load.bytes.total,
             "store_up": plane.store.up,
+            "store_calls": plane.store.answered,
             "raised": plane.learned.most_raised(now_s()),
         }
 

@@ -18,7 +18,7 @@ import orjson
 from pricing.media.bounds import Medium, most
 from proxy.dialects import fields, gemini
 from proxy.dialects.spoken import GROWN, Began, Bound, Done, Marks, Sent, Told, Wrong
-from proxy.errors import Refusal, Refused, invalid_request
+from proxy.errors import Refusal, Refused, invalid_request, stored_not_found
 from proxy.types import Call
 
 # Sound, and nothing else: the bytes before and behind its base64. Six strings, no more.
@@ -74,6 +74,8 @@ def parse_setup(raw: bytes) -> Setup:
     resumption = setup.get("sessionResumption") or setup.get("session_resumption")
     body = {field: value for field, value in setup.items() if field != "model"}
     call = gemini.parse_generate(name, True, orjson.dumps({**body, "contents": [{"parts": []}]}))
+    if call.held:  # a session takes none, and of whose it is nobody here has asked
+        raise stored_not_found("cachedContent")
     kinds = (call.body.get("generationConfig") or {}).get("responseModalities")
     return Setup(
         model=name,

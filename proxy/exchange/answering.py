@@ -129,8 +129,13 @@ class Answering:
             await self._close(reading, cost, outcome)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
-                session_id = exchange.attribution.root_session_id
-                await exchange.plane.add_to_session(exchange.identity.team, session_id, cost.cost_nanousd)
+                session = exchange.attribution
+                await exchange.plane.add_to_session(
+                    exchange.identity.team,
+                    session.root_session_id,
+                    cost.cost_nanousd,
+                    alone=session.session_source == "none",
+                )
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:

@@ -80,11 +80,11 @@ class Plane:
     sessions: set[Ticking] = field(default_factory=set)
     started_at: float = field(default_factory=now_s)
 
-    async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
-        """What a session has cost, over all workers where they share a store."""
+    async def add_to_session(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> None:
+        """What a session has cost, over all workers where they share a store. alone: it is this one call."""
         total = self.session_costs.add(team, session_id, nanousd)
         try:
-            shared = await self.store.session_cost(team, session_id, nanousd)
+            shared = await self.store.session_cost(team, session_id, nanousd, alone=alone)
         except StoreUnavailable:  # then this worker's part is what is said
             return
         if shared is not None:

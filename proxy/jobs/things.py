@@ -59,7 +59,9 @@ def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu
         "image": 1, "video_second": _seconds_at_most(fields), "megapixel": _megapixels_at_most(fields),
         "audio_second": _seconds_at_most(fields, _AUDIO_SECONDS, _AUDIO_SECONDS),
     }  # fmt: skip
-    once = {"request": 1, "gpu_second": gpu_seconds, "character": sum(map(len, _texts(fields)))}
+    once = {"request": 1, "gpu_second": gpu_seconds}
+    if "character" in units:
+        once["character"] = sum(map(len, _texts(fields)))
     for unit in units:
         if unit in once:
             things[unit] = once[unit]
@@ -96,7 +98,7 @@ def said(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def used(
-    units: Iterable[str],
+    units: Sequence[str],
     asked: Mapping[str, Any],
     made: Mapping[str, Quantity | None],
     *,
@@ -104,9 +106,12 @@ def used(
 ) -> Reading | None:
     """What a model used in the units of its price; None where nobody can say how much of one of them.
 
-    made: what the answer says of it, by unit.
+    made: what the answer says of it, by unit. Where it has no price all of that is told: it is not free for all that.
     """
     usage: dict[str, Quantity] = {}
+    if not units:
+        usage = {unit: quantity for unit, quantity in made.items() if quantity and unit != "gpu_second"}
+        return Reading(usage=usage, source="provider", conditions=dict(conditions or {})) if usage else None
     for unit in units:
         quantity = made.get(unit)
         if quantity is None:

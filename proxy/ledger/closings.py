@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.ledger.database import writing
+from proxy.ledger.database import insert_into, writing
 from proxy.ledger.schema import closed_months
 
 Items = Sequence[Mapping[str, Any]]
@@ -41,11 +40,10 @@ def closings(connection: Connection, by: str, timezone: str) -> dict[str, Closin
 
 def close(engine: Engine, closing: Closing) -> bool:
     """Keep it; False where the month is closed already, and stays as it was."""
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     lists = {name: orjson.dumps(list(getattr(closing, name))).decode() for name in ("items", "adjustments")}
     with writing(engine).begin() as connection:
         done = connection.execute(
-            insert(closed_months)
+            insert_into(connection, closed_months)
             .values(closing._asdict() | lists)
             .on_conflict_do_nothing(index_elements=["month", "by", "timezone"])
             .returning(closed_months.c.month)

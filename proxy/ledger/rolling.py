@@ -35,6 +35,16 @@ ROLLED_COLUMNS = (
     *(entries.c[name] for name in (*TOKEN_COLUMNS.values(), "usage", "cost_nanousd", "capacity_nanousd")),
 )
 
+_ATTEMPT = entries.c.kind == "attempt"
+ENTRY_SUMS = {
+    "requests": sa.case((_ATTEMPT, 1), else_=0),
+    "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
+    "cost_nanousd": entries.c.cost_nanousd,
+    **{column: entries.c[column] for column in TOKEN_COLUMNS.values()},
+    "capacity_nanousd": entries.c.capacity_nanousd,
+}
+"""What an entry adds to each of `SUMS`, for the database."""
+
 
 class Rolling:
     """The statements for one database."""
@@ -42,6 +52,7 @@ class Rolling:
     def __init__(self, dialect: sa.Dialect) -> None:
         self._postgres = dialect.name == "postgresql"
         self._statements = {table.name: _statement(table, dialect) for table in _TABLES}
+        self._changed = _change_statement(dialect)
 
     def add(self, connection: Connection, rows: Iterable[Counted]) -> None:
         """Roll up these entries."""
@@ -50,6 +61,9 @@ class Rolling:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
             if added:
                 self._write(connection, self._statements[table.name], added)
+        days = sorted({row[0] for row in rolled.tables[spend_days.name]})
+        if days:
+            self._write(connection, self._changed, [(day,) for day in days])
 
     def _write(self, connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if self._postgres:  # one statement for all, a column at a time
@@ -104,6 +118,16 @@ def _statement(table: sa.Table, dialect: sa.Dialect) -> str:
     else:
         values = f"VALUES ({', '.join('?' * len(columns))})"
     return f"INSERT INTO {table.name} ({names}) {values} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+def _change_statement(dialect: sa.Dialect) -> str:
+    """Count that the entries of a day have changed."""
+    values = "SELECT day, 1, 0, 0, 0 FROM unnest(%s::bigint[]) AS day"
+    if dialect.name != "postgresql":
+        values = "VALUES (?, 1, 0, 0, 0)"
+    columns = "start_at, changes, built, requests, cost_nanousd"
+    conflict = "ON CONFLICT (start_at) DO UPDATE SET changes = label_days.changes + 1"
+    return f"INSERT INTO label_days ({columns}) {values} {conflict}"
 
 
 def _changing(table: sa.Table) -> Iterator[str]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0014"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0015"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -245,6 +245,23 @@ spend_hours = _rollup("spend_hours", NAMES)
 spend_days = _rollup("spend_days", NAMES)
 spend_people_days = _rollup("spend_people_days", PEOPLE)
 spend_people_weeks = _rollup("spend_people_weeks", PEOPLE)
+
+# By label, a day at a time, of days that are over (`label_days.py`). labels: those of the day's `names` that it has, as JSON.
+spend_label_days = _rollup("spend_label_days", (*PEOPLE, "labels"))
+
+# changes: how often the entries of a day have changed. built: the number when they were added up by the labels `names` (JSON),
+# with what the day came to then; without `names` never.
+label_days = Table(
+    "label_days",
+    metadata,
+    Column("start_at", BigInteger, primary_key=True),
+    Column("changes", BigInteger, nullable=False),
+    Column("built", BigInteger, nullable=False),
+    Column("names", Text),
+    Column("requests", BigInteger, nullable=False),
+    Column("cost_nanousd", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 # first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
 spend_sessions = Table(

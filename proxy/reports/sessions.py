@@ -10,11 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
+from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollups import digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, spend_sessions
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
-from proxy.reports.spend import ENTRY_SUMS, Span, of_sessions, within
+from proxy.reports.spans import Span
+from proxy.reports.spend import of_sessions, within
 from proxy.times import BadQuestion
 
 Order = Literal["latest", "cost", "calls"]

@@ -1,14 +1,11 @@
 """What was spent, by whatever is asked for: from the roll-ups as far as they go, the rest from the entries.
 
-A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry. Labels, and
-sessions with something else, are only in the entries. However a question is answered, the answer is the same; but of times
-whose entries are deleted only whole hours or days are known (with users or customers: days), and no labels.
+Which tables answer which span of time: `spans.py`. However a question is answered, the answer is the same.
 Times are integer epoch microseconds, `since` inclusive and `until` exclusive, by `started_at`; money is integer nano-USD.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,53 +16,25 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, Units, quantity, units_of
+from proxy.ledger.label_days import label_value
+from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollups import Units, quantity, units_of
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
     counted,
     entries,
     horizon,
-    spend_days,
-    spend_hours,
-    spend_people_days,
-    spend_people_weeks,
     spend_sessions,
     spend_units,
 )
 from proxy.reports.calls import GROUPS
+from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Source, Span, answering
 from proxy.times import BadQuestion, rfc3339
 
-_LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 _LOOK_UP = 500
 _MAX_NAMES = 16
-_LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
-
-_ATTEMPT = entries.c.kind == "attempt"
-ENTRY_SUMS = {
-    "requests": sa.case((_ATTEMPT, 1), else_=0),
-    "unpriced_requests": sa.case((sa.and_(_ATTEMPT, entries.c.cost_nanousd.is_(None)), 1), else_=0),
-    "cost_nanousd": entries.c.cost_nanousd,
-    **{column: entries.c[column] for column in TOKEN_COLUMNS.values()},
-    "capacity_nanousd": entries.c.capacity_nanousd,
-}
-
-
-class Span(NamedTuple):
-    """From `since` to before `until`; None is without end."""
-
-    since: int | None
-    until: int | None
-
-    @property
-    def is_empty(self) -> bool:
-        return self.since is not None and self.until is not None and self.since >= self.until
-
-    def holds(self, time: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-        after = [] if self.since is None else [time >= self.since]
-        before = [] if self.until is None else [time < self.until]
-        return sa.and_(sa.true(), *after, *before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +48,6 @@ class SpendRow:
     cost_nanousd: int
     unpriced_requests: int
     capacity_nanousd: int = 0
-
-
-class _Source(NamedTuple):
-    """A table to read from, and how long a time each of its rows stands for (0: a moment)."""
-
-    table: sa.Table
-    length_us: int
-
-
-_ENTRIES = _Source(entries, 0)
-_HOURS = _Source(spend_hours, HOUR_US)
-_DAYS = _Source(spend_days, DAY_US)
-_PEOPLE_WEEKS = _Source(spend_people_weeks, WEEK_US)
-_PEOPLE_DAYS = _Source(spend_people_days, DAY_US)
 
 
 class _Kept(NamedTuple):
@@ -153,8 +108,8 @@ def spend(
         if rolled and list(by) == ["session"] and not kept.names:
             _add_sessions(connection, span, totals)
         else:
-            sources = _sources([*by, *kept.names]) if rolled else []
-            for source, spans in _parts(_widened(span, sources, horizon(connection)), sources):
+            names = [*by, *kept.names]
+            for source, spans in answering(connection, names if rolled else None, span):
                 _add(connection, source, by, spans, kept, totals)
     if not by:
         totals[()]  # a total without groups is there in any case
@@ -184,69 +139,16 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
 
 
 def _shown(name: str, value: Any) -> Any:
-    return rfc3339(int(value)) if name in _LENGTHS_US else value
-
-
-# Which tables answer
+    return rfc3339(int(value)) if name in LENGTHS_US else value
 
 
 def _check(by: Sequence[str]) -> None:
     if len(by) > _MAX_NAMES or len(set(by)) < len(by):
         raise BadQuestion(f"group by at most {_MAX_NAMES} names, each once")
     for name in by:
-        if name not in GROUPS and name not in _LENGTHS_US and not _LABEL.match(name):
-            known = ", ".join([*GROUPS, *_LENGTHS_US, "label.NAME", "claimed.NAME"])
+        if name not in GROUPS and name not in LENGTHS_US and not LABEL.match(name):
+            known = ", ".join([*GROUPS, *LENGTHS_US, "label.NAME", "claimed.NAME"])
             raise BadQuestion(f"{name!r} cannot be grouped by; there are {known}")
-
-
-def _sources(by: Sequence[str]) -> list[_Source]:
-    """The roll-ups that know all these names and times, those of the longest time first."""
-    longest = min([_LENGTHS_US[name] for name in by if name in _LENGTHS_US], default=WEEK_US)
-    return [
-        source
-        for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
-        if source.length_us <= longest and all(name in source.table.c or name in _LENGTHS_US for name in by)
-    ]
-
-
-def _widened(span: Span, sources: Sequence[_Source], entries_since_at: int | None) -> Span:
-    """Where entries are deleted there are no edges: there the span grows to whole hours, or days, at either end."""
-    if not sources or entries_since_at is None or span.is_empty:
-        return span
-    length, (since, until) = sources[-1].length_us, span
-    if since is not None and since < entries_since_at:
-        since -= since % length
-    if until is not None and until < entries_since_at:
-        until += -until % length
-    return Span(since, until)
-
-
-def _parts(span: Span, sources: Sequence[_Source]) -> list[tuple[_Source, list[Span]]]:
-    """The span cut into what each source answers; the entries answer what is left."""
-    by_source: dict[_Source, list[Span]] = {}
-    for source, part in _cut(span, [*sources, _ENTRIES]):
-        by_source.setdefault(source, []).append(part)
-    return list(by_source.items())
-
-
-def _cut(span: Span, sources: Sequence[_Source]) -> Iterator[tuple[_Source, Span]]:
-    if span.is_empty:
-        return
-    source, finer = sources[0], sources[1:]
-    if not source.length_us:
-        yield source, span
-        return
-    since = None if span.since is None else -(-span.since // source.length_us) * source.length_us
-    until = None if span.until is None else span.until // source.length_us * source.length_us
-    whole = Span(since, until)
-    if whole.is_empty:
-        yield from _cut(span, finer)
-        return
-    yield source, whole
-    if since is not None:
-        yield from _cut(Span(span.since, since), finer)
-    if until is not None:
-        yield from _cut(Span(until, span.until), finer)
 
 
 # Reading
@@ -254,20 +156,20 @@ def _cut(span: Span, sources: Sequence[_Source]) -> Iterator[tuple[_Source, Span
 
 def _add(
     connection: Connection,
-    source: _Source,
+    source: Source,
     by: Sequence[str],
     spans: Sequence[Span],
     kept: _Kept,
     totals: Totals,
 ) -> None:
     table = source.table
-    time = entries.c.started_at if source is _ENTRIES else table.c.start_at
+    time = entries.c.started_at if source is ENTRIES else table.c.start_at
     where = sa.or_(*[span.holds(time) for span in spans])
     if kept.names:
         columns = {name: _group(connection, table, time, name) for name in kept.names}
         where = sa.and_(where, kept.holds(columns))
     groups = [_group(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
-    if source is _ENTRIES:
+    if source is ENTRIES:
         where = sa.and_(where, counted())
         _add_entries(connection, groups, where, totals)
     else:
@@ -275,13 +177,11 @@ def _add(
 
 
 def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
-    label = _LABEL.match(name)
-    if label and connection.dialect.name == "postgresql":
-        return sa.cast(_LABELS[label[1]], sa.JSON)[label[2]].as_string()
+    label = LABEL.match(name)
     if label:
-        return sa.func.json_extract(_LABELS[label[1]], f'$."{label[2]}"')
-    if name in _LENGTHS_US:
-        return time - time % _LENGTHS_US[name]
+        return label_value(connection, _LABELS[label[1]] if table is entries else table.c.labels, label[2])
+    if name in LENGTHS_US:
+        return time - time % LENGTHS_US[name]
     return GROUPS[name] if table is entries else table.c[name]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
+from proxy.budgets.redis.member import Value
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Granted, Standing
 from proxy.types import Claim
@@ -223,3 +225,35 @@ async def _joins(control: RedisStore) -> None:
 async def _same_epoch(plane: Plane, control: RedisStore) -> None:
     while plane.store.epoch != control.epoch or not plane.store.member.joined.is_set():
         await asyncio.sleep(0.01)
+
+
+async def test_what_a_session_costs_is_known_to_all_with_few_round_trips(plane: Plane, control: RedisStore) -> None:
+    asked = _count(plane)
+    assert [await plane.store.session_cost("t", "s", 10) for _ in range(20)] == list(range(10, 201, 10))
+    assert await control.session_cost("t", "s", 5) == 15  # what was not told yet
+    assert len(asked) == 1
+    await plane.store._tell_sessions()
+    assert await control.session_cost("t", "s", 0) == 205
+    assert await plane.store.session_cost("t", "s", 1) == 206
+
+
+async def test_a_session_of_one_call_is_told_without_waiting(plane: Plane, control: RedisStore) -> None:
+    asked = _count(plane)
+    assert [await plane.store.session_cost("t", f"s{n}", 7, alone=True) for n in range(50)] == [None] * 50
+    assert asked == []
+    await plane.store._tell_sessions()
+    assert len(asked) == 1
+    assert await control.session_cost("t", "s49", 0) == 7
+
+
+def _count(plane: Plane) -> list[str]:
+    """Grows by a verb with each script that is called."""
+    asked: list[str] = []
+    call = plane.store.member.call
+
+    async def counted(verb: str, *arguments: Value) -> Any:
+        asked.append(verb)
+        return await call(verb, *arguments)
+
+    plane.store.member.call = counted  # type: ignore[method-assign]
+    return asked

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.link import Link, LinkLost
+from proxy.budgets.redis.scripts import scripts
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Denied, Granted, Moved, StoreUnavailable
 from proxy.types import Claim
@@ -30,6 +31,7 @@ RUNS = itertools.count()
 SEEN: list[int] = []  # how many calls leases answered, in each history
 LATER = time.time() + 3000
 LIMITS = {"wide": 60_000, "team": 40_000, "key": 25_000}
+_MOST_CALLS = 150
 SHARE = 0.5  # of a limit that may be leased and free: much, so that leases matter
 
 
@@ -51,6 +53,8 @@ class Plane:
         self.ends: list[End] = []
         self.marks: dict[str, int] = {}
         self.loses = ""
+        self.report_ends = ""  # how the next report does, once `go_on` is set: "answered", or what of it is lost
+        self.go_on = asyncio.Event()
 
     def _mark(self, epoch: str) -> None:
         self.marks[epoch] = len(self.ends)
@@ -77,6 +81,9 @@ class _Lossy:
         self._link, self._plane, self._call = link, plane, link.call
 
     def __call__(self, *command: Any) -> Any:
+        if self._plane.report_ends and command[1] == scripts()["lease"][0]:
+            how, self._plane.report_ends = self._plane.report_ends, ""
+            return self._under_way(how, command)
         loses, self._plane.loses = self._plane.loses, ""
         if not loses:
             return self._call(*command)
@@ -85,10 +92,30 @@ class _Lossy:
             raise LinkLost
         return self._lose_answer(self._call(*command))
 
+    async def _under_way(self, how: str, command: Any) -> Any:
+        """A report that takes its time: calls go on meanwhile."""
+        answer = None if how == "request" else await self._call(*command)
+        await self._plane.go_on.wait()
+        if how != "answered":
+            self._link.close()
+            raise LinkLost
+        return answer
+
     async def _lose_answer(self, answer: Any) -> None:
         await answer
         self._link.close()
         raise LinkLost
+
+
+async def asked(plane: Plane, question: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """The answer, or None where it was lost."""
+    await plane.up()
+    try:
+        return await question()
+    except StoreUnavailable:
+        return None
+    finally:
+        await plane.up()
 
 
 class Instances(RuleBasedStateMachine):
@@ -120,18 +147,7 @@ class Instances(RuleBasedStateMachine):
         self.planes.append(self.wait(up()))
 
     def ask(self, plane: Plane, question: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """The answer, or None where it was lost."""
-
-        async def asked() -> Any:
-            await plane.up()
-            try:
-                return await question()
-            except StoreUnavailable:
-                return None
-            finally:
-                await plane.up()
-
-        return self.wait(asked())
+        return self.wait(asked(plane, question))
 
     # What happens
 
@@ -152,33 +168,89 @@ class Instances(RuleBasedStateMachine):
     def calls_begin(self, who: int, count: int, amount: int, deep: int) -> None:
         plane = self.planes[who]
         for _ in range(count):
-            name, claims = f"{self._prefix}{next(self._ids)}", self.claims(amount, list(LIMITS)[:deep])
-            verdict = self.ask(plane, lambda: plane.store.reserve(name, claims, time.time(), LATER))  # noqa: B023
-            assert not isinstance(verdict, Moved)
-            if isinstance(verdict, Granted):
-                plane.open[name] = claims
-            elif verdict is None:
-                self.ask(plane, lambda: plane.store.release(name))  # noqa: B023 - what an attempt does then
-            else:
-                assert isinstance(verdict, Denied)
+            self.wait(self._call_begins(plane, amount, deep))
+
+    async def _call_begins(self, plane: Plane, amount: int, deep: int) -> None:
+        name, claims = f"{self._prefix}{next(self._ids)}", self.claims(amount, list(LIMITS)[:deep])
+        verdict = await asked(plane, lambda: plane.store.reserve(name, claims, time.time(), LATER))
+        assert not isinstance(verdict, Moved)
+        if isinstance(verdict, Granted):
+            plane.open[name] = claims
+        elif verdict is None:
+            await asked(plane, lambda: plane.store.release(name))  # what an attempt does then
+        else:
+            assert isinstance(verdict, Denied)
 
     @rule(who=st.integers(0, 2), count=st.integers(1, 12), part=st.integers(0, 100), lost=st.integers(0, 9))
     def calls_end(self, who: int, count: int, part: int, lost: int) -> None:
         plane = self.planes[who]
         for name in list(plane.open)[:count]:
-            claims = plane.open.pop(name)
-            if lost == 0:
-                self.ask(plane, lambda: plane.store.release(name))  # noqa: B023
-                continue
-            used = [claim._replace(amount=claim.amount * part // 100) for claim in claims]
-            plane.ends.append(End(name, plane.store.epoch, plane.store.lease(name).report, used))
-            self.ask(plane, lambda: plane.store.settle(name, [claim.amount for claim in used]))  # noqa: B023
+            self.wait(self._call_ends(plane, name, part, lost=lost == 0))
+
+    async def _call_ends(self, plane: Plane, name: str, part: int, *, lost: bool) -> None:
+        claims = plane.open.pop(name)
+        if lost:
+            await asked(plane, lambda: plane.store.release(name))
+            return
+        used = [claim._replace(amount=claim.amount * part // 100) for claim in claims]
+        plane.ends.append(End(name, plane.store.epoch, plane.store.lease(name).report, used))
+        await asked(plane, lambda: plane.store.settle(name, [claim.amount for claim in used]))
 
     @rule(who=st.integers(0, 2))
     def reports(self, who: int) -> None:
         plane = self.planes[who]
         plane.store.leases.measure()
         self.ask(plane, plane.store._tell)
+
+    @rule(
+        who=st.integers(0, 2),
+        began=st.integers(0, 8),
+        ended=st.integers(0, 12),
+        part=st.sampled_from([0, 50, 100]),
+        how=st.sampled_from(["answered", "answered", "answer", "request"]),
+        dies=st.booleans(),
+    )
+    def calls_go_on_while_a_report_is_under_way(
+        self, who: int, began: int, ended: int, part: int, how: str, dies: bool
+    ) -> None:
+        """What they begin and end belongs to the next report, whatever becomes of this one; and of a process that dies then."""
+        plane = self.planes[who]
+        self.is_lively(who, 12, 20)
+        self.reports(who)  # now there is something free
+        self.calls_end(who, 3, 50, 1)
+
+        async def both() -> None:
+            await plane.up()
+            plane.report_ends, plane.loses = how, ""
+            plane.go_on.clear()
+            telling = asyncio.create_task(plane.store._tell())
+            await asyncio.sleep(0)
+            for _ in range(began):
+                await self._call_begins(plane, 20, 3)
+            for name in list(plane.open)[-ended:] if ended else ():
+                await self._call_ends(plane, name, part, lost=False)
+            plane.go_on.set()
+            await telling
+            plane.report_ends = ""
+            await plane.up()
+
+        self.wait(both())
+        if dies:
+            self.dies(who)
+        else:
+            self.uses_its_leases_up(who, 20)
+            self.reports(who)
+
+    @rule(who=st.integers(0, 2), amount=st.sampled_from([20, 100]))
+    def uses_its_leases_up(self, who: int, amount: int) -> None:
+        """Whatever it takes for free is in flight now: had it too much of it, a limit would be passed, or Redis know less."""
+        plane = self.planes[who]
+        before = plane.store.asked_calls
+        for _ in range(_MOST_CALLS):
+            self.wait(self._call_begins(plane, amount, 3))
+            if plane.store.asked_calls > before:
+                break
+        self.nothing_passes_a_limit()
 
     @rule(who=st.integers(0, 2), what=st.sampled_from(["request", "answer"]))
     def loses_a_report(self, who: int, what: str) -> None:

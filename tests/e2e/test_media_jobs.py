@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import http.client
 import io
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
+import lumaai
 import pytest
 import replicate
 import replicate.exceptions
 
-from tests.support.media_rig import KEY, LONE_KEY, OTHER_KEY, VERSION, MediaRig, running
+from tests.support.gateway import server
+from tests.support.media_rig import KEY, LONE_KEY, OTHER_KEY, POOR_KEY, VERSION, MediaRig, running
+from tests.support.tls_front import tls_front
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +215,173 @@ def test_a_request_in_the_queue_costs_the_units_that_fal_counts(
     given = {**given, "orders": f"{given.get('orders', '')} after=0.2"}
     assert fal(rig, path, nonce, **given).status_code == 200
     assert rig.cost(nonce) == Decimal(usd)
+
+
+def test_urls_of_a_request_lead_here_and_it_is_its_teams_own(rig: MediaRig) -> None:
+    made = fal(rig, "fal-ai/flux/schnell", "f-own").json()
+    own = f"{rig.url}/fal/fal-ai/flux/requests/{made['request_id']}"
+    assert (made["response_url"], made["status_url"], made["cancel_url"]) == (own, f"{own}/status", f"{own}/cancel")
+    path = own.partition("/fal/")[2]
+    for method, rest in (("GET", ""), ("GET", "/status"), ("PUT", "/cancel")):
+        assert fal(rig, path + rest, key=OTHER_KEY, method=method).status_code == 404
+    assert fal(rig, f"{path}/status", method="GET").json()["status_url"] == f"{own}/status"
+    assert rig.cost("f-own") == Decimal("0.003")
+
+
+def test_a_request_that_is_answered_when_it_is_done_is_settled_with_its_answer(rig: MediaRig) -> None:
+    answer = fal(rig, "fal.run/fal-ai/flux/schnell", "f-run", num_images=4)
+    assert (answer.headers["x-taximeter-cost-usd"], answer.headers["x-fal-billable-units"]) == ("0.012", "4")
+    rejected = fal(rig, "fal.run/fal-ai/flux/schnell", "f-run-rejected", orders="end=rejected")
+    assert rejected.status_code == 422
+    assert (rig.cost("f-run"), rig.cost("f-run-rejected")) == (Decimal("0.012"), Decimal(0))
+
+
+def test_webhooks_go_with_the_request(rig: MediaRig) -> None:
+    fal(rig, "fal-ai/flux/schnell?fal_webhook=https%3A%2F%2Fown.example%2Fdone&fal_other=1", "f-webhook")
+    assert [one["query"] for one in rig.seen() if one["query"]] == ["fal_webhook=https%3A%2F%2Fown.example%2Fdone"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "fal-ai/../../replicate/v1/account", "fal-ai/flux/requests/../status", "..%2Ffal-ai/flux", "fal-ai",
+        "fal-ai/flux/requests/a/b/c", "queue.fal.run/fal.run/x/requests/a/status", "storage/upload/initiate",
+    ],
+)  # fmt: skip
+def test_paths_that_are_no_models_are_not_there(rig: MediaRig, path: str) -> None:
+    """As they are written: a client of HTTP would tidy them up."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(rig.url.rpartition(":")[2]))
+    for method in ("GET", "POST"):
+        connection.request(method, f"/fal/{path}", body=b"{}", headers={"authorization": f"Key {KEY}"})
+        answer = connection.getresponse()
+        assert answer.status in (403, 404, 405)
+        answer.read()
+    connection.close()
+    assert not [one for one in rig.seen() if one["path"].rpartition("/")[2] in ("account", "initiate", "flux", "c")]
+
+
+def test_streams_are_refused_by_their_name(rig: MediaRig) -> None:
+    for path in ("fal.run/fal-ai/flux/schnell/stream", "fal-ai/flux/schnell/stream"):
+        answer = fal(rig, path)
+        assert (answer.status_code, code_of(answer)) == (403, "route_refused")
+        assert "Streams" in answer.json()["detail"]
+
+
+def test_racing_films_never_pass_a_hard_budget(rig: MediaRig) -> None:
+    """$1, and a film costs $0.50 a second: of twenty that ask for one second two fit."""
+
+    def one(number: int) -> str:
+        answer = fal(rig, "acme/film/pro", f"poor{number}", key=POOR_KEY, duration="1", orders="after=0.5")
+        return "made" if answer.status_code == 200 else code_of(answer)
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        got = sorted(pool.map(one, range(20)))
+    assert got.count("made") == 2
+    assert set(got) <= {"made", "budget_exceeded", "budget_busy"}
+
+
+def test_fals_own_sdk_works_unchanged(tmp_path: Path) -> None:
+    ours = server()
+    with tls_front(tmp_path, ours["port"]) as (port, certificate):
+        host = f"127.0.0.1:{port}"
+        with running(tmp_path, server=ours | {"public_url": f"https://{host}"}) as own:
+            env = os.environ | {
+                "FAL_KEY": KEY, "SSL_CERT_FILE": str(certificate), "FAL_RUN_HOST": f"{host}/fal/fal.run",
+                "FAL_QUEUE_RUN_HOST": f"{host}/fal",
+            }  # fmt: skip
+            program = [sys.executable, "-m", "tests.support.fal_sdk", "sdk"]
+            done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+            assert_its_jobs(own, f"https://{host}", done)
+
+
+def assert_its_jobs(own: MediaRig, root: str, done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert all(url.startswith(f"{root}/fal/fal-ai/flux/requests/") for url in told["urls"])
+    assert (len(told["queue"]["images"]), told["again"]) == (2, told["queue"])
+    assert (told["first"], told["cancelled"], told["rejected"]) == ("InProgress", "Completed", 422)
+    entries = eventually(
+        own.entries, lambda items: len(items) == 5 and all(one["status"] == "settled" for one in items)
+    )
+    costs = sorted(Decimal(one["cost_usd"]) for one in entries)
+    assert costs == sorted(own.billed().values()) == [Decimal(usd) for usd in ("0", "0.003", "0.003", "0.006", "2.5")]
+    assert own.leaks() == []
+
+
+# Luma
+
+
+def of_luma(rig: MediaRig, session: str = "", key: str = KEY, root: str = "/dream-machine/v1") -> lumaai.LumaAI:
+    headers = {"x-taximeter-session-id": session} if session else {}
+    return lumaai.LumaAI(auth_token=key, base_url=f"{rig.url}/luma{root}", default_headers=headers, max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "usd"),
+    [
+        ({"model": "ray-2", "resolution": "720p", "duration": "9s"}, "1.27401984"),
+        ({"model": "ray-2", "resolution": "540p", "duration": "5s"}, "0.3981312"),
+        ({"model": "ray-2"}, "0.7077888"),
+    ],
+)
+def test_a_generation_costs_its_seconds_by_resolution(rig: MediaRig, given: dict[str, Any], usd: str) -> None:
+    nonce = f"l-{usd}"
+    client = of_luma(rig, nonce)
+    made = client.generations.create(prompt=f"nonce={nonce} after=0.2", **given)
+    assert made.id is not None
+    assert eventually(lambda: client.generations.get(made.id), lambda one: one.state == "completed").assets is not None
+    assert rig.cost(nonce) == Decimal(usd)
+
+
+def test_what_failed_is_free_and_an_image_is_one(rig: MediaRig) -> None:
+    for root in ("", "/dream-machine/v1"):  # its base URL may end with it or not
+        name = root.strip("/").partition("/")[0]
+        of_luma(rig, f"l-failed{name}", root=root).generations.create(
+            model="ray-2", prompt=f"nonce=l-failed{name} end=failed"
+        )
+        assert rig.cost(f"l-failed{name}") == 0
+    image = of_luma(rig, "l-image").generations.image.create(model="photon-1", prompt="nonce=l-image", sync=True)
+    assert image.state == "completed"
+    assert rig.cost("l-image") == Decimal("0.0073")
+
+
+def test_what_is_made_of_a_generation_needs_it_to_be_ones_own(rig: MediaRig) -> None:
+    mine, others = of_luma(rig, "l-of"), of_luma(rig, key=OTHER_KEY)
+    made = mine.generations.create(model="ray-2", prompt="nonce=l-base")
+    assert made.id is not None
+    frames: Any = {"frame0": {"type": "generation", "id": made.id}}
+    of_luma(rig, "l-upscale").generations.upscale(made.id, resolution="1080p")
+    of_luma(rig, "l-audio").generations.audio(made.id, prompt="nonce=l-audio")
+    of_luma(rig, "l-frames").generations.create(model="ray-2", prompt="nonce=l-frames", keyframes=frames)
+    assert rig.cost("l-audio") == Decimal("0.25")
+    assert rig.cost("l-frames") == Decimal("0.7077888")
+    for call in (
+        lambda: others.generations.get(made.id), lambda: others.generations.delete(made.id),
+        lambda: others.generations.upscale(made.id), lambda: others.generations.audio(made.id),
+        lambda: others.generations.create(model="ray-2", prompt="x", keyframes=frames),
+    ):  # fmt: skip
+        with pytest.raises(lumaai.NotFoundError):
+            call()
+    assert made.id in [one.id for one in mine.generations.list(limit=50).generations]
+    assert others.generations.list().generations == []
+    mine.generations.delete(made.id)
+
+
+def test_lists_count_what_is_the_teams_own(rig: MediaRig) -> None:
+    client = of_luma(rig, "l-list", LONE_KEY)
+    made = [client.generations.create(model="ray-2", prompt=f"nonce=l-list{n}").id for n in range(3)]
+    page = client.generations.list(limit=2, offset=1)
+    assert [one.id for one in page.generations] == made[1::-1]
+    assert (page.count, page.limit, page.offset, page.has_more) == (2, 2, 1, False)
+    assert client.generations.list(limit=1).has_more
+
+
+def test_the_balance_is_the_accounts(rig: MediaRig) -> None:
+    client = of_luma(rig)
+    with pytest.raises(lumaai.PermissionDeniedError, match="balance"):
+        client.credits.get()
+    assert client.ping.check().message == "pong"
+    assert client.generations.concepts.list() == ["dolly_zoom", "crash_zoom"]
+    for bad in ({"resolution": "8k"}, {"duration": "long"}):
+        with pytest.raises(lumaai.BadRequestError):
+            client.generations.create(model="ray-2", prompt="x", **bad)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ The bill is a file of JSON lines, `{"nonce", "usd", "why"}`, on disk before any 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import threading
@@ -72,13 +73,14 @@ class Vendors:
     def __init__(self, bill: Path) -> None:
         self.bill = bill.open("a", encoding="utf-8")
         self.jobs: dict[str, Job] = {}
+        self.numbers = itertools.count(1)
         self.files: dict[str, dict[str, Any]] = {}
         self.seen: list[dict[str, Any]] = []
         self.leaks: list[str] = []
 
     def begin(self, prefix: str, model: str, body: dict[str, Any], rate: Callable[[Job], Decimal]) -> Job:
         with _LOCK:
-            job = Job(f"{prefix}{len(self.jobs) + 1:022d}", model, body)
+            job = Job(f"{prefix}{next(self.numbers):022d}", model, body)
             self.jobs[job.id] = job
             self.write(job, rate(job), job.end)
         return job

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 from proxy.budgets.redis.leases import Leases, Report
 from proxy.budgets.redis.member import Held, Value
 from proxy.budgets.redis.scripts import bucket_of, end_of
-from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.redis.session_costs import SharedSessionCosts
+from proxy.budgets.redis.store import RedisStore, session_name
 from proxy.budgets.store import MOST, Denied, Ending, Granted, Lease, Moved, StoreUnavailable, counter_key
 from proxy.types import Claim
 
@@ -48,8 +50,8 @@ class LeasedStore(RedisStore):
         self._hurry = asyncio.Event()
         self._telling = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._session_costs = SharedSessionCosts()
         self.leased_calls = 0
-        self.asked_calls = 0
         self.member.before_epoch = self._lose_leases
 
     # Verbs
@@ -64,7 +66,6 @@ class LeasedStore(RedisStore):
             if granted is not None:
                 self.leased_calls += 1
                 return granted
-        self.asked_calls += 1
         verdict = await super().reserve(reservation_id, claims, now_s, deadline_s, record)
         if isinstance(verdict, Denied) and verdict.busy and await self._make_room(claims):
             return await super().reserve(reservation_id, claims, now_s, deadline_s, record)
@@ -84,6 +85,10 @@ class LeasedStore(RedisStore):
         if self.leases.end(reservation_id, [min(amount, MOST) for amount in amounts]):
             return "settled"
         return await super().charge(reservation_id, claims, amounts)
+
+    @property
+    def answered(self) -> Mapping[str, int]:
+        return {"redis": self.asked_calls, "lease": self.leased_calls}
 
     def lease(self, reservation_id: str) -> Lease:
         return Lease(self.leases.number_of(reservation_id), self.leases.reported)
@@ -138,6 +143,22 @@ class LeasedStore(RedisStore):
         self._hurry.set()
         return super().begin_anew(budget)
 
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
+        """What it has cost here and, as of a second ago at most, elsewhere. One that is a single call is only told of."""
+        name, costs = session_name(team, session_id), self._session_costs
+        costs.add(name, nanousd)
+        if alone:
+            return None
+        total = costs.total(name, time.monotonic())
+        return await self._tell_sessions(name) if total is None else total
+
+    async def _tell_sessions(self, name: str = "") -> int:
+        """Tell what sessions cost, or this one; the first one's total. What goes on its way and is lost is not told again."""
+        amounts = self._session_costs.take(name)
+        totals = await self.add_to_sessions(amounts)
+        self._session_costs.told([each for each, _ in amounts], totals, time.monotonic())
+        return totals[0]
+
     # Leases
 
     def _lose_leases(self) -> None:
@@ -166,6 +187,9 @@ class LeasedStore(RedisStore):
             anyhow = now > said_at + self._terms.longest_s / 3
             if await self._tell(anyhow=anyhow) or anyhow:
                 said_at = now
+            with suppress(StoreUnavailable):
+                while self._session_costs:
+                    await self._tell_sessions()
             await asyncio.sleep(_HURRIED_EVERY_S)
 
     async def _tell(self, *, anyhow: bool = False) -> bool:

@@ -6,7 +6,7 @@ Redis decides, by its own clock; here is only what it is asked and what its answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.budgets.budget import Budget
@@ -71,6 +71,7 @@ class RedisStore:
         self._news = 0
         self._news_of: dict[CounterKey, int] = {}
         self._denied: dict[str, int] = {}
+        self.asked_calls = 0
 
     @property
     def epoch(self) -> str:
@@ -89,6 +90,7 @@ class RedisStore:
             )  # fmt: skip
         if not self.member.ready.is_set():
             raise StoreUnavailable("the budget store is away, or being rebuilt")
+        self.asked_calls += 1
         news, epoch = self._news, self.member.epoch
         try:
             answer = await self.member.call("reserve", epoch, *arguments)
@@ -213,6 +215,10 @@ class RedisStore:
     async def close(self) -> None:
         await self.member.close()
 
+    @property
+    def answered(self) -> Mapping[str, int]:
+        return {"redis": self.asked_calls}
+
     async def wait_until_up(self) -> None:
         await self.member.ready.wait()
 
@@ -268,10 +274,14 @@ class RedisStore:
         spent, reserved = self._figures.get(counter_key(claim), (0, 0))
         return max(0, claim.limit - spent - reserved)
 
-    async def session_cost(self, team: str | None, session_id: str, nanousd: int) -> int:
+    async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
-        name = f"{team or ''}\n{session_id}"
-        return int((await self.member.call("session", self.member.epoch, name, nanousd))[0])
+        return (await self.add_to_sessions([(session_name(team, session_id), nanousd)]))[0]
+
+    async def add_to_sessions(self, amounts: Sequence[tuple[str, int]]) -> list[int]:
+        """By `session_name`; the total of each."""
+        words = [word for pair in amounts for word in pair]
+        return [int(total) for total in await self.member.call("session", self.member.epoch, *words)]
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
         for name in names:
@@ -304,6 +314,11 @@ class RedisStore:
             standing_of(claim, int(answer[2 * index + 1]), int(answer[2 * index + 2]))
             for index, claim in enumerate(claims)
         ]
+
+
+def session_name(team: str | None, session_id: str) -> str:
+    """A session as Redis knows it: sessions are a team's."""
+    return f"{team or ''}\n{session_id}"
 
 
 def _end(claim: Claim) -> str | int:

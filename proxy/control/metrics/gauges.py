@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -79,6 +80,11 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
+    answered: Counter[str] = Counter()
+    for answer in answers.values():
+        answered.update((answer or {}).get("store_calls", {}))
+    for by, count in sorted(answered.items()):
+        yield "budget_store_calls_total", {"by": by}, str(count)
     raised: dict[tuple[str, str], float] = {}
     for answer in answers.values():
         for provider, model, factor in (answer or {}).get("raised", ()):

@@ -56,7 +56,8 @@ class Begun(Unary):
         headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in self.response.headers}
         answer = Answer(status, value, headers, endpoint.target)
         if job_id is None:
-            ended = endpoint.api.read_end(self._made(endpoint, "", {}), answer) if endpoint.at_once else None
+            read = endpoint.api.read_end if status < 300 else endpoint.api.read_result
+            ended = read(self._made(endpoint, "", {}), answer) if endpoint.at_once and read is not None else None
             if ended is None:
                 return await super()._settle(body)
             return await self._settle_at_once(ended, body)

@@ -235,6 +235,7 @@ RUN = JobApi(
     routes=_create(_RUN, FAL_RUN),
     poll=lambda job: "",
     read_end=read_end,
+    read_result=read_result,
     job_id=lambda body: None,
     asked=asked,
     providers=_PROVIDERS,

@@ -124,6 +124,8 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     units = job.asked.get("units", ())
     if status == "aborted":
         return Ended(outcome, Reading(source="provider"), at_s)
+    if status != "succeeded" and not units:
+        return Ended(outcome, None, at_s)
     if status != "succeeded":  # billed is what it did until then, as far as that is counted
         usage = {unit: quantity for unit in units if (quantity := counted.get(unit))}
         return Ended(outcome, Reading(usage=usage, source="provider", conditions=_conditions(job, body)), at_s)

@@ -23,12 +23,13 @@ from proxy.jobs.job import Job
 from proxy.meters.tally import number
 from proxy.types import Call
 
-_BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "outputCount", "outputFormat"})
+_BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "quality", "outputCount", "outputFormat"})
 _MOST_SECONDS = 60
 # Of models that take no duration, or where the request leaves it out: the longest that any of them makes by itself.
 _SECONDS_BY_DEFAULT, _SECONDS_OF_AUTO = 15, 30
 _LONGEST_S = {"gen4_aleph": 5, "gen4_turbo": 10, "gen3a_turbo": 10, "veo3": 8, "veo3.1": 8, "veo3.1_fast": 8}
-_MOST_IMAGES = 16
+_MOST_IMAGES, _IMAGES_BY_DEFAULT = 16, 4
+_ONE_IMAGE = frozenset({"gen4_image", "gen4_image_turbo", "gemini_2.5_flash"})  # which take no `outputCount`
 # "Non-mp4 formats incur an additional per-second credit surcharge: 5 … for prores and png_sequence, and 20 … for every HDR
 # format (increasing to 40 … when the output is larger than 4 megapixels)" (SDK, `ImageToVideoCreateParams`).
 _SURCHARGES = {"mp4": 0, "prores": 5, "png_sequence": 5}
@@ -47,7 +48,7 @@ def parse(kind: str, raw: bytes) -> Call:
     model = fields.model_name(body)
     conditions = _conditions(body)
     video = kind not in _IMAGES
-    count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or 1
+    count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or (1 if model in _ONE_IMAGE else _IMAGES_BY_DEFAULT)
     things: dict[str, int] = {"image": count}
     unbounded = ""
     if video:
@@ -76,8 +77,9 @@ def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
 
 
 def _conditions(body: Mapping[str, Any]) -> dict[str, str]:
-    """What a price may depend on: the resolution, as such or by the ratio of two lengths in pixels, and sound."""
-    found: dict[str, str] = {}
+    """What a price may depend on: the resolution, as such or by the ratio of two lengths in pixels, quality, and sound."""
+    quality = fields.text(body, "quality")
+    found: dict[str, str] = {} if quality is None else {"quality": quality.lower()}
     resolution, ratio = fields.text(body, "resolution"), fields.text(body, "ratio")
     sides = re.fullmatch(r"([1-9][0-9]{2,4}):([1-9][0-9]{2,4})", ratio or "", re.ASCII)
     if resolution is not None:
@@ -147,7 +149,9 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     charged = _credits(body, "cost")
     if charged is None:  # versions of the API before it said so
         charged = _unsaid(job, body, ok=outcome == "ok")
-    return Ended(outcome, None if charged is None else _reading(job, charged), seconds(body.get("endedAt")))
+    made = body.get("output")
+    reading = None if charged is None else _reading(job, charged, len(made) if isinstance(made, list) else None)
+    return Ended(outcome, reading, seconds(body.get("endedAt")))
 
 
 def _unsaid(job: Job, body: Mapping[str, Any], *, ok: bool) -> Quantity | None:
@@ -159,12 +163,14 @@ def _unsaid(job: Job, body: Mapping[str, Any], *, ok: bool) -> Quantity | None:
     return number(job.asked.get("estimate"))
 
 
-def _reading(job: Job, charged: Quantity) -> Reading:
-    """In credits; in seconds or images where that is what the operator has a price for."""
+def _reading(job: Job, charged: Quantity, made: int | None) -> Reading:
+    """In credits; in seconds or images (made: how many) where that is what the operator has a price for."""
     units = job.asked.get("units", ())
     conditions: Mapping[str, str] = job.asked.get("conditions", {})
     things: Mapping[str, int] = job.asked.get("things", {})
-    own = {unit: things[unit] for unit in units if unit in things}
+    own: dict[str, Quantity] = {unit: things[unit] for unit in units if unit in things}
+    if made and "image" in own:
+        own["image"] = made
     if "credit" in units or not own or not charged:
         return Reading(usage={"credit": charged} if charged else {}, source="provider", conditions=conditions)
     return Reading(usage=own, source="provider", conditions=conditions)

@@ -44,7 +44,9 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
         ("image_to_video", {"duration": 5, "outputFormat": "png_sequence"}, {"video_second": 5, "credit": 25}),
         ("image_to_video", {"duration": 5, "outputFormat": "hdr10"}, {"video_second": 5, "credit": 200}),
         ("video_to_video", {"model": "gen4_aleph"}, {"video_second": 5}),
-        ("text_to_image", {"outputCount": 4}, {"image": 4}),
+        ("text_to_image", {"outputCount": 3}, {"image": 3}),
+        ("text_to_image", {"model": "muse_image"}, {"image": 4}),
+        ("text_to_image", {"model": "gen4_image"}, {"image": 1}),
     ],
 )
 def test_what_a_task_takes_at_most(kind: str, fields: dict[str, Any], things: dict[str, int]) -> None:
@@ -87,6 +89,11 @@ ASKED = {"units": ["credit", "video_second"], "things": {"video_second": 5}, "co
         ({"status": "FAILED", "failureCode": 5}, {}, {}),
         ({"status": "SUCCEEDED", "cost": {"credits": 60}}, {"units": ["video_second"]}, {"video_second": 5}),
         ({"status": "FAILED", "cost": {"credits": 0}}, {"units": ["video_second"]}, {}),
+        (
+            {"status": "SUCCEEDED", "cost": {"credits": 8}, "output": ["a", "b"]},
+            {"units": ["image"], "things": {"image": 4}},
+            {"image": 2},
+        ),
     ],
 )
 def test_what_a_task_came_to(body: dict[str, Any], changes: dict[str, Any], used: dict[str, Any] | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,11 +18,13 @@ from proxy.config.plans import Plan
 from proxy.ledger.database import open_ledger
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.explain import ExplainQuestion, explain_answer
+from proxy.reports.focus_rows import FocusQuestion, focus_answer
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
 from proxy.reports.month import MonthQuestion
 from proxy.reports.month_answer import month_answer
 from proxy.reports.months import month_named
+from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
 from proxy.reports.reprice import reprice
 from proxy.reports.what_if import what_if_answer
 from tests.support.made_up import fill
@@ -128,3 +132,53 @@ def test_reprice(ledger: Engine) -> None:
     assert {item.id: item.new for item in found.items} == by_hand
     assert {item.why for item in found.items} <= {"it had no price"}
     assert found.looked_at == len(rows())
+
+
+def lines(**wanted: Any) -> dict[tuple[str, str, str], tuple[int, Decimal]]:
+    """By day, model and the provider's word for a line: tokens, and USD."""
+    words = {"cache_read": "cached input", "reasoning": "output"}
+    sums: dict[tuple[str, str, str], tuple[int, Decimal]] = {}
+    for row in rows(**wanted):
+        day = f"{datetime.fromtimestamp(row['started_at'] / 1e6, UTC):%Y-%m-%d}"
+        for line in json.loads(row["cost_lines"] or "[]"):
+            key = (day, row["model"], words.get(line["unit"], line["unit"]))
+            tokens, usd = sums.get(key, (0, Decimal(0)))
+            sums[key] = tokens + int(line["quantity"]), usd + Decimal(line["cost_usd"])
+    return sums
+
+
+def test_reconcile(ledger: Engine) -> None:
+    """OpenAI's costs, as our own lines come to, with 1.5 USD of a model that nobody called here and a credit of 0.4."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    for (day, model, line), (tokens, usd) in lines(provider="openai").items():
+        amount = {"value": float(usd), "currency": "usd"}
+        item = {"line_item": f"{model}, {line}", "amount": amount, "quantity": tokens, "quantity_unit": "tokens"}
+        results.setdefault(day, []).append(item)
+    results["2026-11-03"] += [
+        {"line_item": "gpt-5-nano, input", "amount": {"value": 1.5, "currency": "usd"}},
+        {"line_item": "credit", "amount": {"value": -0.4, "currency": "usd"}},
+    ]
+    days = {day: int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()) for day in results}
+    text = json.dumps({"data": [{"start_time": days[day], "results": items} for day, items in results.items()]})
+
+    shown: Any = reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text), END).answer.shown
+
+    causes = {cause.name: Decimal(cause.usd) for cause in shown.causes}
+    assert Decimal(shown.ours_usd) * NANO == cost(rows(provider="openai"))
+    assert (causes.pop("not through us"), causes.pop("credits")) == (Decimal("1.5"), Decimal("-0.4"))
+    assert set(causes) <= {"rounding"}
+    assert Decimal(shown.theirs_usd) == Decimal(shown.ours_usd) + Decimal("1.1") + sum(causes.values())
+    assert abs(sum(causes.values())) < Decimal("0.001")
+    assert shown.unexplained_usd == "0"
+
+
+def test_focus(ledger: Engine) -> None:
+    shown: Any = focus_answer(ledger, FocusQuestion(since=START, until=END), END).shown
+
+    cached = [row for row in shown.rows if row["SkuMeter"] == "Cache Read Input Tokens"]
+    by_hand = [amount for (_, _, line), amount in lines().items() if line == "cached input"]
+    assert (
+        Decimal(shown.billed_usd) * NANO == sum(Decimal(row["BilledCost"]) for row in shown.rows) * NANO == cost(rows())
+    )
+    assert sum(Decimal(row["ConsumedQuantity"]) for row in cached) == sum(tokens for tokens, _ in by_hand)
+    assert sum(Decimal(row["ListCost"]) for row in cached) == sum(usd for _, usd in by_hand)

@@ -1,17 +1,21 @@
--- Add to what a session has cost, for the answer's headers. The latest are known, tens of thousands of them, for a day; one that was
+-- Add to what sessions have cost, for answers' headers. The latest are known, tens of thousands of them, for a day; one that was
 -- quiet for longer begins again: clients make up sessions, and a store that is full would refuse every call.
--- ARGV: epoch, the session, amount. Returns {total}, or {"closed"}.
+-- ARGV: epoch, then a session and an amount each. Returns {total, …}, or {"closed"}.
 if not state() then return {'closed'} end
 local MOST = 50000
 local latest, before = base .. 'sessions', base .. 'sessions:before'
-if redis.call('HLEN', latest) >= MOST and redis.call('HEXISTS', latest, ARGV[2]) == 0 then
-  redis.call('RENAME', latest, before)
+local totals = {}
+for at = 2, #ARGV, 2 do
+  local name = ARGV[at]
+  if redis.call('HLEN', latest) >= MOST and redis.call('HEXISTS', latest, name) == 0 then
+    redis.call('RENAME', latest, before)
+  end
+  local known = redis.call('HGET', before, name)
+  if known then
+    redis.call('HDEL', before, name)
+    redis.call('HINCRBY', latest, name, known)
+  end
+  totals[#totals + 1] = digits(redis.call('HINCRBY', latest, name, ARGV[at + 1]))
 end
-local known = redis.call('HGET', before, ARGV[2])
-if known then
-  redis.call('HDEL', before, ARGV[2])
-  redis.call('HINCRBY', latest, ARGV[2], known)
-end
-local total = redis.call('HINCRBY', latest, ARGV[2], ARGV[3])
 redis.call('EXPIRE', latest, REMEMBERED_S)
-return {digits(total)}
+return totals

@@ -1,0 +1,56 @@
+"""What sessions cost in all processes, without a round trip a call: what Redis said last, and what came here since. No I/O.
+
+For headers, not for budgets: what other processes added is as old as the last answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.latest import Latest
+
+_MOST = 20_000
+_MOST_TOLD = 400
+FRESH_S = 1.0
+"""What was said longer ago is asked for anew."""
+
+
+class _Known(NamedTuple):
+    total: int
+    at_s: float
+
+
+class SharedSessionCosts:
+    """By the names that sessions have in Redis; amounts in nano-USD."""
+
+    def __init__(self) -> None:
+        self._known: Latest[str, _Known] = Latest(_MOST)
+        self._untold: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._untold)
+
+    def total(self, name: str, now_s: float) -> int | None:
+        """What it has cost; None where that was not said lately."""
+        known = self._known.get(name)
+        if known is None or known.at_s < now_s - FRESH_S:
+            return None
+        return known.total + self._untold.get(name, 0)
+
+    def add(self, name: str, nanousd: int) -> None:
+        """To be told. A store that is away for long is told of the latest, for bounded memory."""
+        untold = self._untold
+        if len(untold) >= _MOST and name not in untold:
+            del untold[next(iter(untold))]
+        untold[name] = untold.get(name, 0) + nanousd
+
+    def take(self, name: str = "") -> list[tuple[str, int]]:
+        """Some of what is to be told, which is told from here on; only of this session, where one is named."""
+        untold = self._untold
+        names = ([name] if name in untold else []) if name else list(untold)[:_MOST_TOLD]
+        return [(each, untold.pop(each)) for each in names]
+
+    def told(self, names: Sequence[str], totals: Sequence[int], now_s: float) -> None:
+        for name, total in zip(names, totals, strict=True):
+            self._known[name] = _Known(total, now_s)

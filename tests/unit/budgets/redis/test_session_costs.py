@@ -1,0 +1,41 @@
+"""What is said of a session's cost between two answers of Redis, and what is told."""
+
+from __future__ import annotations
+
+from proxy.budgets.redis import session_costs
+from proxy.budgets.redis.session_costs import FRESH_S, SharedSessionCosts
+
+
+def test_what_was_said_lately_and_what_came_since_is_the_total() -> None:
+    costs = SharedSessionCosts()
+    costs.add("a", 5)
+    assert costs.total("a", 10.0) is None
+    assert costs.take("a") == [("a", 5)]
+    costs.told(["a"], [45], 10.0)
+    costs.add("a", 3)
+    assert costs.total("a", 10.0 + FRESH_S) == 48
+    assert costs.total("a", 10.1 + FRESH_S) is None
+
+
+def test_everything_is_told_once_some_at_a_time() -> None:
+    costs = SharedSessionCosts()
+    for number in range(1000):
+        costs.add(f"s{number % 700}", 1)
+    told: dict[str, int] = {}
+    while costs:
+        some = costs.take()
+        assert not set(told) & {name for name, _ in some}
+        told |= dict(some)
+    assert (len(told), sum(told.values())) == (700, 1000)
+    assert costs.take("s1") == []
+
+
+def test_a_store_that_is_away_for_long_costs_bounded_memory() -> None:
+    costs = SharedSessionCosts()
+    for number in range(session_costs._MOST + 50):
+        costs.add(f"s{number}", 1)
+    kept = []
+    while costs:
+        kept += costs.take()
+    assert len(kept) == session_costs._MOST
+    assert kept[-1] == (f"s{session_costs._MOST + 49}", 1)

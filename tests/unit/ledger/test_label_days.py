@@ -1,0 +1,242 @@
+"""Days that are over, added up by label: whatever is asked and whatever came late, the answer is that of the entries."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import Engine
+
+from proxy.config.model import Config
+from proxy.control.labels import label_names
+from proxy.ledger import label_days
+from proxy.ledger.audit.verify import verify
+from proxy.ledger.database import open_ledger
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.retention import delete_some
+from proxy.ledger.rollups import DAY_US, HOUR_US
+from proxy.ledger.schema import entries, spend_days, spend_label_days
+from proxy.reports.spend import spend
+from tests.support.bought import bought
+from tests.support.made_up import START, fill, made_up
+from tests.support.postgres import PostgresServer
+
+LATER = START + 60 * DAY_US
+NAMES = [
+    "key",
+    "team",
+    "user",
+    "customer",
+    "model",
+    "provider",
+    "day",
+    "hour",
+    "label.plan",
+    "label.a.b-c",
+    "label.none",
+    "claimed.x",
+]
+moments = st.one_of(
+    st.none(),
+    st.integers(-2, 16).map(lambda day: START + day * DAY_US),
+    st.integers(-9 * HOUR_US, 320 * HOUR_US).map(lambda at: START + at),
+)
+
+
+def add_up(engine: Engine, names: list[str], now_us: int = LATER) -> int:
+    """How many days were added up."""
+    count = 0
+    while add_up_a_day(engine, names, now_us):
+        count += 1
+    return count
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """300 hours: added up by one label, then by two, and half of the days have changed again since."""
+    if request.param == "sqlite":
+        yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.new_database() as url:
+        yield from _filled(url)
+
+
+def _filled(url: str) -> Iterator[Engine]:
+    engine, made = open_ledger(url), made_up(1200, hours=300)
+    random.Random(3).shuffle(
+        made
+    )  # calls of all days, as late as can be; a correction may come before what it corrects
+    fill(engine, made[:800])
+    assert add_up(engine, ["plan"]) == 13
+    fill(engine, made[800:1000])
+    assert add_up(engine, ["plan", "a.b-c"]) == 13
+    fill(engine, [entry for entry in made[1000:] if entry.row.started_at < START + 6 * DAY_US])
+    yield engine
+    engine.dispose()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(by=st.lists(st.sampled_from(NAMES), max_size=4, unique=True), since=moments, until=moments)
+def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
+    assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
+
+
+def read_by(engine: Engine, ask: Callable[[], object]) -> list[str]:
+    read: list[str] = []
+
+    def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+        read.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    return read
+
+
+def test_days_that_are_added_up_are_not_read_from_the_entries(filled: Engine) -> None:
+    quiet = START + 7 * DAY_US
+
+    for by in (["label.plan"], ["customer", "label.plan", "label.a.b-c"], ["day", "label.plan", "model"]):
+        assert not any("FROM entries" in text for text in read_by(filled, lambda by=by: spend(filled, by, quiet, None)))  # type: ignore[misc]
+        assert any("FROM entries" in text for text in read_by(filled, lambda by=by: spend(filled, by, None, None)))  # type: ignore[misc]
+    assert any("FROM entries" in text for text in read_by(filled, lambda: spend(filled, ["label.x"], quiet, None)))
+
+
+@pytest.fixture
+def ledger(database: str) -> Iterator[Engine]:
+    engine = open_ledger(database)
+    yield engine
+    engine.dispose()
+
+
+def calls(count: int, at: int = START, **labels: str) -> list[Any]:
+    return [bought(at + number, "0.001", {"input": 10, "image": "1.5"}, labels=labels) for number in range(count)]
+
+
+def test_a_day_is_added_up_when_it_is_over(ledger: Engine) -> None:
+    fill(ledger, calls(3, plan="pro"))
+
+    day = START // DAY_US * DAY_US + DAY_US
+    assert add_up(ledger, ["plan"], day + HOUR_US // 60) == 0
+    assert add_up(ledger, [], day + HOUR_US) == 0
+    assert add_up(ledger, ["plan"], day + HOUR_US) == 1
+    assert add_up(ledger, ["plan"], day + HOUR_US) == 0
+    assert add_up(ledger, ["plan", "region"], day + HOUR_US) == 1
+    assert add_up(ledger, ["region"], day + HOUR_US) == 0  # more than is asked for is as good
+    (row,) = spend(ledger, ["label.plan"], None, None)
+    assert (row.group, row.requests, row.usage) == ({"label.plan": "pro"}, 3, {"input": 30, "image": "4.5"})
+
+
+def test_what_comes_while_a_day_is_added_up_is_not_lost(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(ledger, calls(3, plan="pro"))
+    whole = label_days._write
+
+    def meanwhile(*given: Any) -> None:
+        fill(ledger, calls(1, START + HOUR_US, plan="free"))
+        whole(*given)
+
+    monkeypatch.setattr(label_days, "_write", meanwhile)
+    assert add_up_a_day(ledger, ["plan"], LATER)
+
+    monkeypatch.undo()
+    assert {row.group["label.plan"]: row.requests for row in spend(ledger, ["label.plan"], None, None)} == {
+        "pro": 3,
+        "free": 1,
+    }
+    assert add_up(ledger, ["plan"]) == 1
+    assert {row.group["label.plan"]: row.requests for row in spend(ledger, ["label.plan"], None, None)} == {
+        "pro": 3,
+        "free": 1,
+    }
+
+
+def test_who_is_later_does_not_put_the_older_in_place_of_the_newer(
+    ledger: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ledger, calls(3, plan="pro"))
+    whole = label_days._write
+
+    def meanwhile(*given: Any) -> None:
+        monkeypatch.undo()
+        fill(ledger, calls(1, START + HOUR_US, plan="free"))
+        assert add_up_a_day(ledger, ["plan"], LATER)
+        whole(*given)
+
+    monkeypatch.setattr(label_days, "_write", meanwhile)
+    assert add_up_a_day(ledger, ["plan"], LATER)
+
+    assert add_up(ledger, ["plan"]) == 0
+    assert sum(row.requests for row in spend(ledger, ["label.plan"], None, None)) == 4
+
+
+def test_what_an_earlier_version_writes_meanwhile_is_seen(ledger: Engine) -> None:
+    """It counts no changes, but what the day comes to is another."""
+    fill(ledger, calls(3, plan="pro"))
+    add_up(ledger, ["plan"])
+    with ledger.begin() as connection:
+        connection.execute(sa.update(entries).values(cost_nanousd=entries.c.cost_nanousd + 1))
+        connection.execute(sa.update(spend_days).values(cost_nanousd=spend_days.c.cost_nanousd + 3))
+
+    assert spend(ledger, ["label.plan"], None, None) == spend(ledger, ["label.plan"], None, None, rolled=False)
+    assert add_up(ledger, ["plan"]) == 1
+
+
+def test_a_day_with_too_many_groups_is_left_out(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_days, "MOST_GROUPS", 4)
+    fill(ledger, [entry for number in range(5) for entry in calls(1, START + number, run=str(number))])
+    fill(ledger, calls(2, START + DAY_US, run="one"))
+
+    assert add_up(ledger, ["run"]) == 2
+    assert add_up(ledger, ["run"]) == 0
+    with ledger.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(spend_label_days)).scalar_one() == 1
+    assert len(spend(ledger, ["label.run"], None, None)) == 6
+
+
+def test_labels_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path, database: str) -> None:
+    fill(ledger, [*calls(3, plan="pro"), *calls(2, START + 9 * DAY_US, plan="free")])
+    add_up(ledger, ["plan"])
+    before = spend(ledger, ["label.plan", "customer"], None, None)
+
+    while delete_some(ledger, 5, START + 10 * DAY_US):
+        pass
+
+    assert spend(ledger, ["label.plan", "customer"], None, None) == before
+    assert len(spend(ledger, ["label.plan"], None, None, rolled=False)) == 1
+    assert add_up(ledger, ["plan", "region"]) == 1  # the day that is kept
+    assert spend(ledger, ["label.plan", "customer"], None, None) == before
+    assert verify(database, tmp_path).difference is None
+
+
+def test_the_audit_compares_them(ledger: Engine, tmp_path: Path, database: str) -> None:
+    fill(ledger, calls(3, plan="pro"))
+    add_up(ledger, ["plan"])
+    (tmp_path / "a").mkdir()
+    assert verify(database, tmp_path / "a").difference is None
+    with ledger.begin() as connection:
+        connection.execute(sa.update(spend_label_days).values(cost_nanousd=1))
+
+    found = verify(database, tmp_path).difference
+
+    assert found is not None
+    assert "spend_label_days" in found.where
+
+
+def test_plans_budgets_and_keys_name_the_labels() -> None:
+    config = Config.model_validate({
+        "plans": [{"name": "p", "match": {"label.plan": "pro"}, "per": "label.tenant", "usd_per_month": 1}],
+        "budgets": [{"name": "b", "match": {"team": "x"}, "per": ["label.region"], "limit_usd": 1, "window": "day"}],
+        "keys": [{"name": "k", "key": "sk-a", "labels": {"plan": "pro", "cost_centre": "7", "un named": "x"}}],
+    })  # fmt: skip
+
+    assert label_names(config, [{"labels": {"made": "later"}}]) == ["plan", "tenant", "region", "cost_centre", "made"]
+    assert len(label_names(config, [{"labels": {f"l{n}": "x" for n in range(99)}}])) == MOST_NAMES
