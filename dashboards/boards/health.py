@@ -57,6 +57,22 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
+            "How far behind are exports?",
+            "How long the oldest entry has waited that a sink has not got. Nothing is lost while it grows.",
+            "s",
+            f"max by (sink) ({q.select('export_lag_seconds')})",
+            legend="{{sink}}",
+            levels=((900, AMBER), (3600, RED)),
+        ),
+        stat(
+            "What became of exports?",
+            "Events for each sink: sent, set aside (refused for good, `taximeter exports retry`), skipped (nothing to tell), and tries that failed.",
+            "short",
+            f"max by (sink, outcome) ({q.select('export_events_total')})",
+            legend="{{sink}} {{outcome}}",
+            decimals=0,
+        ),
+        stat(
             "How far are ceilings raised?",
             "The most that bills have raised a model's ceilings by; 1 is not at all. At 100 it rises no further, and falls by half a day; then calls may overrun.",
             "short",

@@ -19,6 +19,7 @@ COMMANDS = {
     "spend": ("spend", "What was spent, by whatever you ask for."),
     "capacity": ("capacity", "What machines of your own cost, and whose that was."),
     "jobs": ("jobs", "Batches, videos, predictions: what runs, and what the others came to."),
+    "exports": ("exports", "Where the ledger's entries go besides: how far each sink is."),
     "report": ("report", "Margins, why the bill changed, what it would cost elsewhere, a month's charge-back."),
     "import": ("imports", "Move here from LiteLLM: its configuration and its keys."),
     "revenue": ("revenue", "What customers pay, for the margin report."),

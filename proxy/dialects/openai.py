@@ -134,15 +134,14 @@ def parse_embeddings(raw: bytes) -> Call:
 def _prompts(body: dict[str, Any], name: str) -> int:
     """How many prompts a `prompt` or `input` holds: a string or a list of tokens is one, else one for each item.
 
-    Nothing else passes: servers that take mixed or deeper lists make one prompt of them, or several.
+    Nothing else passes: of lists that mix tokens and texts, or are deeper, servers make one prompt, or several.
     """
     value = body.get(name)
     if isinstance(value, str) or _are_tokens(value):
         return 1
-    if isinstance(value, list) and 0 < len(value) <= _MAX_PROMPTS:
-        kinds = {*map(type, value)}
-        if kinds == {str} or (kinds == {list} and all(map(_are_tokens, value))):
-            return len(value)
+    prompts = value if isinstance(value, list) and len(value) <= _MAX_PROMPTS else []
+    if prompts and all(isinstance(one, str) or _are_tokens(one) for one in prompts):
+        return len(prompts)
     raise invalid_request(
         f"`{name}` must be a string, a list of tokens, or a list of at most {_MAX_PROMPTS} of them.", name
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +23,8 @@ class SinkShown(BaseModel):
     name: str
     type: str
     state: str = Field(
-        description="ok, behind (it takes nothing now), history (it gets what was there before), removed"
+        description="ok, behind (it takes nothing now), history (it gets what was there before), new (it has not begun), "
+        "removed (it is in the configuration no more)"
     )
     cursor: str | None = Field(description="The last entry that it has.")
     exported_at: str | None = Field(description="When it took something last.")
@@ -36,19 +37,30 @@ class SinkShown(BaseModel):
     )
     sent: int
     skipped: int = Field(description="Entries of which there is nothing to tell it.")
-    set_aside: int = Field(description="Events that it refused for good, and that wait for `taximeter exports retry`.")
+    refused: int = Field(description="Events that it refused for good, so far.")
+    set_aside: int = Field(description="Those of them that wait for `taximeter exports retry`.")
     failed: int = Field(description="Tries that did not work, and were made again.")
     error: str | None
     error_at: str | None
     instance: str | None = Field(description="Which instance exports to it.")
 
 
-def sinks_shown(engine: Engine, configured: Sequence[str], now_us: int) -> list[dict[str, Any]]:
-    """Rows of `SinkShown`, by name: those that have a place. configured: names that are in the configuration."""
+def sinks_shown(engine: Engine, configured: Mapping[str, str], now_us: int) -> list[dict[str, Any]]:
+    """Rows of `SinkShown`, by name. configured: what is in the configuration, name -> type."""
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(export_sinks).order_by(export_sinks.c.name)).mappings().all()
+        rows = connection.execute(sa.select(export_sinks)).mappings().all()
         aside = _set_aside(connection) if rows else {}
-        return [_shown(connection, dict(row), aside.get(row["name"], 0), configured, now_us) for row in rows]
+        shown = [_shown(connection, dict(row), aside.get(row["name"], 0), configured, now_us) for row in rows]
+    begun = {row["name"] for row in shown}
+    shown += [_new(name, kind) for name, kind in configured.items() if name not in begun]
+    return sorted(shown, key=lambda row: str(row["name"]))
+
+
+def _new(name: str, kind: str) -> dict[str, Any]:
+    counts = dict.fromkeys(("lag_entries", "sent", "skipped", "refused", "set_aside", "failed"), 0)
+    unknown = dict.fromkeys(("cursor", "exported_at", "history_at", "error", "error_at", "instance"))
+    known = {"name": name, "type": kind, "state": "new", "lag_seconds": 0.0, **counts, **unknown}
+    return {field: known[field] for field in SinkShown.model_fields}
 
 
 def _set_aside(connection: Connection) -> dict[str, int]:
@@ -57,7 +69,7 @@ def _set_aside(connection: Connection) -> dict[str, int]:
 
 
 def _shown(
-    connection: Connection, row: Mapping[str, Any], aside: int, configured: Sequence[str], now_us: int
+    connection: Connection, row: Mapping[str, Any], aside: int, configured: Mapping[str, str], now_us: int
 ) -> dict[str, Any]:
     entries, oldest = waiting(connection, row["cursor"])
     lag_s = 0.0 if oldest is None else max(0.0, (now_us - oldest) / 1e6)
@@ -74,6 +86,7 @@ def _shown(
         "history_at": rfc3339(row["history_at"]),
         "sent": row["sent"],
         "skipped": row["skipped"],
+        "refused": row["set_aside"],
         "set_aside": aside,
         "failed": row["failed"],
         "error": row["error"],
@@ -82,7 +95,7 @@ def _shown(
     }
 
 
-def _state(row: Mapping[str, Any], configured: Sequence[str]) -> str:
+def _state(row: Mapping[str, Any], configured: Mapping[str, str]) -> str:
     if row["name"] not in configured:
         return "removed"
     if row["error"] is not None:

@@ -259,6 +259,7 @@ async def one_run(folder: Path, model: str, seed: int, forgets: float = 0, scree
             {"name": "team", "match": {"team": "t"}, "limit_usd": 500, "window": "month"},
             {"name": "session", "per": ["session"], "limit_usd": 5, "window": "total"},
         ],
+        server={"busy_wait_s": 600},  # who waits does so for an event, however slow the machine is
     )  # fmt: skip
     run = Run(prices)
     upstream = Upstream(run, model, forgets)

@@ -60,6 +60,7 @@ def _config(folder: Path, provider_port: int) -> dict[str, Any]:
         "guards": {"loop": {"repeats": 5, "within_s": 120}},
         "keys": [{"name": name, "key": f"sk-virtual-{name}"} | ({"team": row[0]} if row[0] else {}) for name, row in KEYS.items()],
         "budgets": BUDGETS,
+        "exports": [{"type": "file", "path": str(folder / "exports"), "every_s": 5}],
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
         "data_dir": str(folder / "data"),
     }  # fmt: skip

@@ -61,7 +61,8 @@ _numbers = count(1)
 @contextlib.contextmanager
 def gateway(folder: Path, **changes: Any) -> Iterator[Rig]:
     """The provider and a `taximeter serve` in front of it, with budgets of every kind."""
-    with Rig(folder, budgets=changes.pop("budgets", BUDGETS), changes={**CHANGES, **changes}) as rig:
+    exports = {"exports": [{"type": "file", "path": str(folder / "exports"), "every_s": 1}]}
+    with Rig(folder, budgets=changes.pop("budgets", BUDGETS), changes={**CHANGES, **exports, **changes}) as rig:
         yield rig
 
 

@@ -9,6 +9,6 @@ CONTRACT = {
     ("get", "/api/requests/{entry_id}"), ("get", "/api/sessions"), ("get", "/api/sessions/{session_id}"),
     ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
     ("get", "/api/budgets/{name}/raises"), ("patch", "/api/budgets/{name}/raises/{raise_id}"),
-    ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("get", "/api/raises"),
+    ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("get", "/api/raises"), ("get", "/api/exports"), ("post", "/api/exports/{name}/retry"),
     ("post", "/api/keys/{key_id}/rotate"), ("delete", "/api/keys/{key_id}"),
 }  # fmt: skip

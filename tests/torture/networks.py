@@ -22,6 +22,7 @@ UPSTREAM_FAULTS: dict[str, dict[str, Any]] = {
     "cut": {"cut_after": 900},
     "half close": {"half_close_after": 900},
     "refuse": {"refuse": True},
+    "away": {"away": True},
     "lost replies": {"lose_replies": 0.05},
     "black hole": {"blackhole": True},
 }

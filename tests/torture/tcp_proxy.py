@@ -26,7 +26,8 @@ class Faults:
 
     latency_s, jitter_s: added to each piece, each way. bytes_per_s: to the client. cut_after: bytes of replies in a
     connection, then a reset. half_close_after: the same, then a FIN to the client while the server may go on.
-    blackhole: connections are taken, and nothing passes. refuse: connections are reset at once.
+    blackhole: connections are taken, and nothing passes. refuse: connections are reset at once, perhaps after a request.
+    away: nobody listens, so that no connection comes about.
     lose_replies: of the replies, so many are swallowed, and their connection is reset: the server did what it was asked.
     """
 
@@ -37,6 +38,7 @@ class Faults:
     half_close_after: int | None = None
     blackhole: bool = False
     refuse: bool = False
+    away: bool = False
     lose_replies: float = 0.0
 
 
@@ -55,6 +57,7 @@ class TcpProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.faults = faults
         self.port = 0
+        self._server: asyncio.Server | None = None
         self.seen: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -76,6 +79,7 @@ class TcpProxy:
 
     def change(self, **faults: Any) -> None:
         self.faults = replace(NONE, **faults)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     # In the thread
 
@@ -86,15 +90,24 @@ class TcpProxy:
 
     async def _serve(self, started: threading.Event) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._take, "127.0.0.1", 0, backlog=2048)
-        self.port = server.sockets[0].getsockname()[1]
+        await self._listen()
         started.set()
         await self._stop.wait()
-        server.close()
+        if self._server is not None:
+            self._server.close()
         self._reset_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Listen, always at the same port, or not, as the faults say."""
+        if self.faults.away and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif not self.faults.away and self._server is None:
+            self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port, backlog=2048)
+            self.port = self._server.sockets[0].getsockname()[1]
 
     def _reset_all(self) -> None:
         for writer in list(self._writers):

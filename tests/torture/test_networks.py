@@ -14,7 +14,7 @@ def test_an_upstream_behind_a_bad_network_has_one_entry_a_call(tmp_path: Path) -
     outcome = passed(networks.bad_upstream(tmp_path, calls=60, timeout_s=1.0))
 
     assert outcome.verdict.numbers["entries"] == 60 * len(networks.UPSTREAM_FAULTS)
-    assert outcome.verdict.numbers["void"] > 0  # what was refused was surely not sent
+    assert outcome.verdict.numbers["void"] > 0  # where nobody listened, it was surely not sent
     assert outcome.verdict.numbers["unconfirmed"] > 0
 
 

@@ -13,7 +13,19 @@ from fastapi.openapi.utils import get_openapi
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.control.api import budgets, capacity, health, jobs, keys, metrics, reports, requests, sessions, spend
+from proxy.control.api import (
+    budgets,
+    capacity,
+    exports,
+    health,
+    jobs,
+    keys,
+    metrics,
+    reports,
+    requests,
+    sessions,
+    spend,
+)
 from proxy.control.api.auth import Guard, admin, bearer
 from proxy.control.api.errors import PROBLEMS, add_errors
 from proxy.control.state import ControlState
@@ -39,7 +51,7 @@ def create_app(state: ControlState) -> FastAPI:
     app.add_middleware(_Secure)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for subject in (spend, requests, sessions, budgets, keys, reports, capacity, jobs):
+    for subject in (spend, requests, sessions, budgets, keys, reports, capacity, jobs, exports):
         app.include_router(subject.router, prefix="/api", dependencies=_ADMIN, responses=PROBLEMS)
 
     @app.get("/api/openapi.json", dependencies=_ADMIN, include_in_schema=False)

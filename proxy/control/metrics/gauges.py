@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.load import checked_at
 from proxy.control.metrics.capacity import capacity_gauges
+from proxy.control.metrics.exports import export_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
 from proxy.control.state import ControlState
@@ -31,6 +32,7 @@ def gauges(state: ControlState) -> list[Gauge]:
         *_plans(state),
         *_planes(answers),
         *_jobs(state),
+        *export_gauges(state),
         *(_budgets(state) if answers else ()),
     ]
 

@@ -78,6 +78,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("intents_overdue", "gauge", (), "Attempts without an end whose deadline is over; must stay 0."),
     Metric("ceiling_factor", "gauge", ("provider", "model"), "What a model's ceilings are raised by, where bills exceeded them: the most of any team."),
     Metric("spool_bytes", "gauge", (), "Bytes in the spool that are not in the ledger yet."),
+    Metric("export_lag_seconds", "gauge", ("sink",), "How long the oldest entry has waited that a sink has not got."),
+    Metric("export_events_total", "counter", ("sink", "outcome"), "What became of events for a sink: sent, set_aside, skipped, failed."),
     Metric("capacity_cost_usd_total", "counter", ("capacity", "part"), "What machines of one's own cost, by whose that was: busy, idle, outside."),
     Metric("capacity_busy_ratio", "gauge", ("capacity",), "Share of the last hour's time in which a capacity was used."),
     Metric("capacity_usd_per_million_tokens", "gauge", ("capacity", "basis", "unit"), "What a million tokens cost on a capacity in the last hour, without (use) and with (whole) its idle time."),

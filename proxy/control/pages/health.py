@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from pricing.load import checked_at
@@ -9,11 +10,13 @@ from proxy.control.pages import view
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
+from proxy.exports.status import sinks_shown
 from proxy.reports import overview
 from proxy.times import moment
 
 _STALE_BOOK_S = 45 * 86_400
 _LAG_S = 5
+_EXPORT_LAG_S = 3600
 
 
 def show(asked: Asked) -> Shown:
@@ -50,6 +53,7 @@ def _parts(asked: Asked) -> Table:
             else "none",
         ),
         _part("budget store", *_store(asked)),
+        *_exports(asked),
         _part("price book", asked.now_us / 1e6 - checked_at() < _STALE_BOOK_S, _book(asked)),
         _part("version", True, f"Taximeter {version('taximeter')}, {state.expected_workers} data plane(s)"),
     ]
@@ -74,6 +78,17 @@ def _store(asked: Asked) -> tuple[bool, str]:
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     flying = sum((answer or {}).get("inflight_requests", 0) for answer in answers.values())
     return bool(up) and all(up), f"answers, {flying} calls in flight" if up and all(up) else "does not answer"
+
+
+def _exports(asked: Asked) -> Iterator[Row]:
+    """A line a sink."""
+    configured = {row.key: row.type for row in asked.state.config().exports}
+    for row in sinks_shown(asked.state.engine, configured, asked.now_us) if configured else ():
+        if row["state"] != "removed":
+            is_well = row["error"] is None and not row["set_aside"] and row["lag_seconds"] < _EXPORT_LAG_S
+            said = [f"{row['sent']} events sent", f"{row['lag_entries']} entries wait" if row["lag_entries"] else ""]
+            said += [f"{row['set_aside']} set aside" if row["set_aside"] else "", row["error"] or ""]
+            yield _part(f"export {row['name']}", is_well, ", ".join(part for part in said if part))
 
 
 def _book(asked: Asked) -> str:

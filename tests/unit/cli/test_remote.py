@@ -67,6 +67,7 @@ def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's
 @pytest.mark.parametrize(
     "command",
     [
+        ["exports", "status"], ["exports", "status", "--format", "json"],
         ["spend"], ["spend", "--by", "team,model"], ["spend", "--by", "month", "--tz", "Europe/Berlin", "--format", "csv"],
         ["spend", "--by", "day,model", "--only", "team=payments", "--format", "json"], ["spend", "--by", "key", "--limit", "2"],
         ["sessions", "top"], ["sessions", "top", "--format", "json", "--by", "latest"], ["keys", "list"],

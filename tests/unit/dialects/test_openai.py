@@ -105,6 +105,7 @@ def test_without_a_stream_nothing_is_added() -> None:
         ({"prompt": ["a", "b", "c"], "n": 2}, 6),
         ({"prompt": [1, 2, 3], "best_of": 4, "n": 2}, 4),
         ({"prompt": [[1, 2], [3]]}, 2),
+        ({"prompt": [[1, 2], "a"]}, 2),
     ],
 )
 def test_a_list_of_prompts_multiplies_the_sequences(fields: dict[str, Any], sequences: int) -> None:
@@ -113,7 +114,7 @@ def test_a_list_of_prompts_multiplies_the_sequences(fields: dict[str, Any], sequ
 
 
 _MIXED: list[Any] = [
-    [["a", "b"]], [1, "a"], ["a", 1], [1, [2]], [[1], "x"], ["x", [1]], [[[1]]], [[]], [[1], []], [1, 2.5], [1, True], [[1, None]],
+    [["a", "b"]], [1, "a"], ["a", 1], [1, [2]], [[[1]]], [[]], [[1], []], [1, 2.5], [1, True], [[1, None]],
     [[1], [["a"]]], [{"prompt": "a"}],
 ]  # fmt: skip
 

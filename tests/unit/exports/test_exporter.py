@@ -27,7 +27,7 @@ def row(told: Told, **changes: Any) -> dict[str, Any]:
 
 
 def status(engine: Engine) -> dict[str, Any]:
-    (shown,) = sinks_shown(engine, ["meter"], now_us())
+    (shown,) = sinks_shown(engine, {"meter": "cloudevents"}, now_us())
     return shown
 
 

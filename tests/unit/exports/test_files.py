@@ -82,5 +82,5 @@ def test_a_day_whose_entries_are_deleted_keeps_its_file(engine: Engine, tmp_path
     fill(engine, made_up(5, hours=10, seed=9), instance="second")
     drain(one)
     assert (tmp_path / f"{DAYS[0]}.jsonl").read_bytes() == before
-    (shown,) = sinks_shown(engine, ["file"], now_us())
+    (shown,) = sinks_shown(engine, {"file": "file"}, now_us())
     assert (shown["set_aside"], shown["lag_entries"]) == (len(ids(engine)), 0)
