@@ -123,9 +123,9 @@ BOARD = Board(
         ),
         over_time(
             "How long does each budget last?",
-            "Hours to the end of its money at the pace of the last hour.",
+            "Hours to the end of its money at the pace of the last hour; drawn up to a week.",
             "h",
-            Target(q.recorded(RULE + "exhausted_in:hours"), "{{budget}}"),
+            Target(f"clamp_max({q.recorded(RULE + 'exhausted_in:hours')}, 168)", "{{budget}}"),
         ),
         over_time(
             "What do the budgets refuse?",
