@@ -49,6 +49,12 @@ SOUND_BY_SECOND = frozenset({"mistral"})
 _SEARCHES = re.compile(r"-search-(?:preview|api)")
 
 
+# A picture is made whole or not at all, whatever the cap on text says: 1,290 tokens, or 2,520 in 4K, and there may be two
+# (ai.google.dev/gemini-api/docs/pricing, image generation).
+_MAKE_PICTURES = frozenset({"google", "google-vertex"})
+_PICTURE_TOKENS = 5_120
+
+
 class Habits(NamedTuple):
     """thinks_beside: whether thoughts come on top of the output cap; thinking_cap: the field's that caps them, if there is one.
     fees: what is billed for the call itself. searches: how often the model reads what it finds by itself, at most."""
@@ -70,6 +76,8 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(fees={"web_search": searches}, searches=searches)
     if call.body.get("web_search_options") is not None and provider != "perplexity":
         return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
+    if provider in _MAKE_PICTURES and "-image" in model:
+        return Habits(thinks_beside=True, thinking_cap=_PICTURE_TOKENS)
     if provider == "openrouter" and (thoughts := _thoughts_at_openrouter(call)):
         return Habits(thinks_beside=True, thinking_cap=thoughts)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":

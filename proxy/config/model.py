@@ -143,6 +143,10 @@ class Model(_Section):
     """The most that it writes. Default: the price book's."""
     cap_trust: Literal["enforced", "ignored"] = "enforced"
     """`ignored`: the upstream does not keep to output caps, so the context bounds a call."""
+    hardware: str | None = Field(None, min_length=1, max_length=64)
+    """Hardware that it runs on, where that is what is billed (Replicate: `gpu-l40s`): the book's price of a second of it is the
+    model's, unless `prices` has one.
+    """
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     """Further tries at the same upstream, while the client has got no byte. Each is an attempt with its own entry."""
     fallbacks: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ def open_ledger(url: str) -> Engine:
 
 
 def connect(url: str) -> Engine:
+    """Nothing is prepared in PostgreSQL's sessions: a pooler in transaction mode (PgBouncer) gives each transaction another."""
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
@@ -43,7 +44,9 @@ def connect(url: str) -> Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    return sa.create_engine(
+        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"prepare_threshold": None}
+    )
 
 
 def _parsed(url: str) -> URL:
@@ -172,7 +175,8 @@ class _migration_lock:  # noqa: N801 - used as a verb
 
     def __enter__(self) -> None:
         if self._engine.dialect.name == "postgresql":
-            self._connection.execute(sa.text("SELECT pg_advisory_lock(7265647)"))
+            # Until the end of the transaction, in which all of it happens: behind a pooler there is no session to hold it.
+            self._connection.execute(sa.text("SELECT pg_advisory_xact_lock(7265647)"))
         elif self._engine.url.database:
             self._fd = self._locked()
 
@@ -189,7 +193,6 @@ class _migration_lock:  # noqa: N801 - used as a verb
     def __exit__(self, *_: object) -> None:
         if self._engine.dialect.name == "postgresql":
             self._connection.rollback()
-            self._connection.execute(sa.text("SELECT pg_advisory_unlock(7265647)"))
         elif self._fd >= 0:
             self._file.unlink()
             os.close(self._fd)

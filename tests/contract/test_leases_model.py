@@ -153,7 +153,8 @@ class Instances(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), count=st.integers(8, 16), amount=st.integers(1, 30))
     def is_lively(self, who: int, count: int, amount: int) -> None:
-        """So many calls between two reports that leases are worth while."""
+        """So many calls between two reports that leases are worth while; nobody waits for room any more."""
+        self.wait(self._control.member.command("DEL", self._control.member.name("waited")))
         self.calls_begin(who, count, amount, 3)
         self.calls_end(who, count // 2, 50, 1)
         self.reports(who)
@@ -252,6 +253,20 @@ class Instances(RuleBasedStateMachine):
                 break
         self.nothing_passes_a_limit()
 
+    @rule(who=st.integers(0, 2), left=st.sampled_from([0, 100, 600]))
+    def somebody_reserves_nearly_all(self, who: int, left: int) -> None:
+        """What others have reserved is no room for leases."""
+        control, name = self._control, f"{self._prefix}{next(self._ids)}"
+        spent, reserved = self.standing("key")
+        rest = LIMITS["key"] - spent - reserved - left
+        if rest > 0:
+            assert isinstance(self.wait(control.reserve(name, self.claims(rest, ["key"]), time.time(), LATER)), Granted)
+        self.is_lively(who, 16, 30)
+        self.reports(who)
+        self.nothing_passes_a_limit()
+        if rest > 0:
+            self.wait(control.release(name))
+
     @rule(who=st.integers(0, 2), what=st.sampled_from(["request", "answer"]))
     def loses_a_report(self, who: int, what: str) -> None:
         self.calls_end(who, 4, 50, 1)
@@ -288,6 +303,7 @@ class Instances(RuleBasedStateMachine):
         for plane, _ in self.dead:
             ends = [LeasedEnd(e.id, e.epoch, e.report, e.claims) for e in plane.ends[-1000:] if e.report is not None]
             self.wait(self._control.end_lease(plane.name, ends, counted=False))
+            self.wait(self._arrives_late(plane))
             for end in plane.ends[-1000:]:
                 if end.epoch == self._control.epoch and end.report is None:
                     self.wait(self._control.settle(end.id, [claim.amount for claim in end.claims]))
@@ -298,6 +314,12 @@ class Instances(RuleBasedStateMachine):
             self.wait(self._control.end_lease(plane.name, ends, counted=True))
             self.buried.append(plane)
         self.dead.clear()
+
+    async def _arrives_late(self, plane: Plane) -> None:
+        """What it had sent when it died, read by Redis only now: its spool has said all that by itself."""
+        report = plane.store.leases.report(anyhow=True)
+        if report is not None and plane.store.epoch == self._control.epoch:
+            await self._control.member.call("lease", self._control.epoch, *plane.store._words(report))
 
     @rule()
     def nobody_was_heard_of_for_long(self) -> None:

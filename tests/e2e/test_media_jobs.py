@@ -91,6 +91,11 @@ def test_hardware_is_paid_for_the_seconds_that_it_ran(rig: MediaRig, end: str) -
     assert rig.cost(f"r-gpu-{end}") == Decimal("0.0034125")
 
 
+def test_hardware_that_the_configuration_names_has_the_books_price(rig: MediaRig) -> None:
+    predict(rig, "r-t4", "acme/by-hardware", {"orders": "gpu=10"})
+    assert rig.cost("r-t4") == Decimal("0.00225")
+
+
 def test_what_never_ran_costs_nothing(rig: MediaRig) -> None:
     """Asked for by another team: the SDK cannot read the word `aborted`, in lists neither."""
     predict(rig, "r-aborted", "acme/upscaler", {"orders": "end=aborted after=0.1"}, key=LONE_KEY)

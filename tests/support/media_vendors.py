@@ -29,6 +29,7 @@ KEYS = {"replicate": "Bearer r8-real-replicate", "fal": "Key fal-real-0001:secre
 
 IMAGE_USD = {"black-forest-labs/flux-schnell": Decimal("0.003"), "photon-1": Decimal("0.0073")}
 GPU_SECOND_USD = {
+    "acme/by-hardware": Decimal("0.000225"),
     "acme/upscaler": Decimal("0.000975"),
     "a" * 64: Decimal("0.0014"),
     "deployments/acme/mine": Decimal("0.001525"),

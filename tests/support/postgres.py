@@ -67,7 +67,7 @@ class PostgresServer:
         made = ["--auth=trust", "--username=taximeter", "--encoding=UTF8", "--locale=C", "--no-sync"]
         with self._log() as log:
             program = [self._program("initdb"), *made, str(self.folder / "data")]
-            subprocess.run(program, stdout=log, stderr=log, check=True, **self._as_account())
+            subprocess.run(program, stdout=log, stderr=log, check=True, **self.as_account())
         self.start()
         return self
 
@@ -82,7 +82,7 @@ class PostgresServer:
         place = ["-D", str(self.folder / "data"), "-k", str(self.folder)]
         with self._log() as log:
             program = [self._program("postgres"), *place, *settings]
-            self._process = subprocess.Popen(program, stdout=log, stderr=log, **self._as_account())
+            self._process = subprocess.Popen(program, stdout=log, stderr=log, **self.as_account())
         wait_until("PostgreSQL answers", self._answers, 30)
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class PostgresServer:
         place = ["--host", str(self.folder), "--username", "taximeter", "--pgdata", str(self.folder / "standby")]
         with self._log() as log:
             program = [self._program("pg_basebackup"), *place, "--checkpoint=fast", "--wal-method=stream", "--no-sync"]
-            subprocess.run(program, stdout=log, stderr=log, check=True, **self._as_account())
+            subprocess.run(program, stdout=log, stderr=log, check=True, **self.as_account())
 
     def fail_over(self) -> None:
         """The server is killed, and what `copy` made takes its place: what was committed since is gone."""
@@ -182,7 +182,7 @@ class PostgresServer:
         assert server is not None
         return str(server.resolve().parent / name)
 
-    def _as_account(self) -> dict[str, Any]:
+    def as_account(self) -> dict[str, Any]:
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": self.folder}
         if self._account is not None:
             options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}

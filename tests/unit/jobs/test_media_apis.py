@@ -129,7 +129,7 @@ def test_what_runs_or_is_anothers_has_not_ended() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"version": "../account"}, {"version": "a" * 63}, {"version": f"a/b:{'g' * 64}"}, {"version": 7}, {},
+        {"version": "../account"}, {"version": "a" * 101}, {"version": "a/b:../c"}, {"version": "a/b/c"}, {"version": 7}, {},
         {"version": VERSION, "stream": True}, {"version": VERSION, "Version": "x"},
     ],
 )  # fmt: skip
