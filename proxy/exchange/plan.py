@@ -14,7 +14,7 @@ from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
-from proxy.ceilings.habits import name_cap
+from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
@@ -195,6 +195,9 @@ def _price(
     fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
     factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
     limits = facts.context_tokens, facts.max_output_tokens
+    without = ceilings.impossible_units(call, body, translated=translated)
+    if thoughts := thoughts_left_out(call, known):
+        without |= thoughts
     return CallPrice(
         configured.book,
         route.provider,
@@ -203,7 +206,7 @@ def _price(
         at_s + configured.longest_s(exchange.endpoint, call),
         attributes,
         fixed,
-        ceilings.impossible_units(call, body, translated=translated),
+        without,
         factor,
         ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,
