@@ -81,7 +81,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
-    call = _in_priced_units(exchange, call, route, int(began_s))
+    call = _in_priced_units(exchange, call, route, facts, int(began_s))
     another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
@@ -132,14 +132,19 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
 
 
-def _in_priced_units(exchange: Exchange, call: Call, route: Route, at_s: int) -> Call:
+def _in_priced_units(exchange: Exchange, call: Call, route: Route, facts: ModelFacts, at_s: int) -> Call:
     """The call with what it comes to at most in the units of its model's price, where its API counts in those."""
     endpoint, configured = exchange.endpoint, exchange.configured
     if not isinstance(endpoint, JobEndpoint) or endpoint.api.things is None:
         return call
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     units = configured.book.units(route.provider, route.model, at_s, attributes)
-    return endpoint.api.things(call, units)
+    call = endpoint.api.things(call, units)
+    known = route.max_output_tokens or facts.max_output_tokens or route.context_tokens or facts.context_tokens
+    if "output" in units and not call.output_caps and not known:  # these APIs take no cap of ours
+        why = f"nothing caps what it writes: send `max_tokens`, or set models.{route.requested}.max_output_tokens"
+        return call._replace(unbounded=call.unbounded or why)
+    return call
 
 
 def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:
