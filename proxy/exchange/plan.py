@@ -14,7 +14,7 @@ from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
-from proxy.ceilings.habits import name_cap
+from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
@@ -96,7 +96,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price = _price(
-        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s), longest_s=longest_s,
         translated=destination.translated,
     )  # fmt: skip
     usage = bound.usage
@@ -193,6 +193,7 @@ def _price(
     attributes: dict[str, str | None],
     body: bytes,
     at_s: int,
+    longest_s: int,
     translated: bool,
 ) -> CallPrice:
     """What usage of this call costs at most."""
@@ -200,15 +201,18 @@ def _price(
     fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
     factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
     limits = facts.context_tokens, facts.max_output_tokens
+    without = ceilings.impossible_units(call, body, translated=translated)
+    if thoughts := thoughts_left_out(call, known):
+        without |= thoughts
     return CallPrice(
         configured.book,
         route.provider,
         route.model,
         at_s,
-        at_s + configured.longest_s(exchange.endpoint, call),
+        at_s + longest_s,
         attributes,
         fixed,
-        ceilings.impossible_units(call, body, translated=translated),
+        without,
         factor,
         ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,
