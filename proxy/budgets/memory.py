@@ -117,15 +117,15 @@ class MemoryStore(InProcess):
         smaller: int | None = None
         known = self._counters
         for claim in claims:
-            start, end, limit = claim.window_start, claim.window_end, claim.limit
-            if now_s < start or (end is not None and now_s >= end):
+            end, limit = claim.window_end, claim.limit
+            if now_s < claim.window_start or (end is not None and now_s >= end):
                 return Moved(now_s)
-            key = (claim.budget, claim.group, claim.measure, start)
-            counter = known.get(key)
-            if counter is None:
-                counter = self._counter(key, limit, end)
-            else:
+            key = (claim.budget, claim.group, claim.measure, claim.window_start)
+            if key in known:
+                counter = known[key]
                 known.move_to_end(key)
+            else:
+                counter = self._counter(key, limit, end)
             keys.append(key)
             counters.append(counter)
             counter.limit = limit

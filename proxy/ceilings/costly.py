@@ -8,6 +8,7 @@ taken for such fields too; every other unknown field passes.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -89,23 +90,72 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)
 
 
+# Other names of an output cap (Hugging Face, MiniMax, FasterTransformer, llama.cpp, Ollama), and where some servers keep them.
+# Who reads them may write more than the cap that we count on.
+_CAP = re.compile(
+    r"(?:max|min)(?:new|output|completion|gen|generated|generation|decode|response)?(?:tokens?|len|length|steps)"
+    r"|n(?:um)?predict|tokenstogenerate|maxtokenstosample|length"
+)
+_WRITES = frozenset({"openai.chat", "openai.completions", "openai.responses", "anthropic.messages"})
+_SETTINGS = frozenset({
+    "options", "parameters", "generationconfig", "extraparams", "samplingparams", "samplingparameters", "generationparameters",
+})  # fmt: skip
+
+
+def is_cap(name: str) -> bool:
+    """Whether a field of that name caps an answer's tokens somewhere."""
+    return _CAP.fullmatch(name.lower().replace("_", "")) is not None
+
+
+def larger_cap(body: Mapping[str, Any], most: int) -> str:
+    """The field of a body, or of settings in it, that asks for more output than `most` tokens; "" where none does."""
+    for name, value in body.items():
+        if type(value) is int and value > most and is_cap(name):
+            return name
+        if (
+            isinstance(value, dict)
+            and name.lower().replace("_", "") in _SETTINGS
+            and (inner := larger_cap(value, most))
+        ):
+            return inner
+    return ""
+
+
 def unbounded_by(call: Call, route: Route) -> str:
     """What in the call has no bound at its route, for a sentence; "" where everything has."""
     for providers, pattern, why in _MODELS if route.provider in _WITH_SUCH_MODELS else ():
         if route.provider in providers and pattern.search(route.model.lower()):
             return f"the model {route.model!r} has none, because {why}; ask for another one"
-    for name in () if _harmless.cover(call.body) else call.body:
+    harmless = _harmless[call.dialect]
+    if harmless.cover(call.body):
+        return _by_tools(call, route)
+    if call.output_caps and call.dialect in _WRITES and (name := larger_cap(call.body, max(call.output_caps))):
+        return f"`{name}` asks for more output than the cap beside it, and some servers go by it; leave it out"
+    for name in call.body:
         costly = _costly(name)
         if costly is None:
-            _harmless.add(name)
+            if name in _CAPS_OF[call.dialect] or not (is_cap(name) or name.lower().replace("_", "") in _SETTINGS):
+                harmless.add(name)
         elif (reason := _reason(costly, call.body[name], route.provider)) is not None:
             return f"`{name}` is given, and {reason}; leave it out"
+    return _by_tools(call, route)
+
+
+def _by_tools(call: Call, route: Route) -> str:
     if call.dialect == "openai.chat":
         return _by_chat_tools(call.body.get("tools"))
     return _by_hosted_tools(call, route) if call.dialect == "openai.responses" else ""
 
 
-_harmless = PlainNames()
+# The cap of each dialect, which is what the others are compared with.
+_CAPS_OF: Mapping[str, frozenset[str]] = defaultdict(
+    lambda: frozenset({"max_tokens"}),
+    {
+        "openai.chat": frozenset({"max_tokens", "max_completion_tokens"}),
+        "openai.responses": frozenset({"max_output_tokens"}),
+    },
+)
+_harmless: Mapping[str, PlainNames] = defaultdict(PlainNames)  # by dialect
 
 
 def _costly(name: str) -> _Costly | None:

@@ -49,6 +49,12 @@ SOUND_BY_SECOND = frozenset({"mistral"})
 _SEARCHES = re.compile(r"-search-(?:preview|api)")
 
 
+# A picture is made whole or not at all, whatever the cap on text says: 1,290 tokens, or 2,520 in 4K, and there may be two
+# (ai.google.dev/gemini-api/docs/pricing, image generation).
+_MAKE_PICTURES = frozenset({"google", "google-vertex"})
+_PICTURE_TOKENS = 5_120
+
+
 class Habits(NamedTuple):
     """thinks_beside: whether thoughts come on top of the output cap; thinking_cap: the field's that caps them, if there is one.
     fees: what is billed for the call itself. searches: how often the model reads what it finds by itself, at most."""
@@ -60,6 +66,8 @@ class Habits(NamedTuple):
 
 
 _PLAIN = Habits()
+_NO_UNITS: frozenset[str] = frozenset()
+_THOUGHTS = frozenset({"reasoning"})
 
 
 def habits_of(call: Call, route: Route) -> Habits:
@@ -70,6 +78,8 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(fees={"web_search": searches}, searches=searches)
     if call.body.get("web_search_options") is not None and provider != "perplexity":
         return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
+    if provider in _MAKE_PICTURES and "-image" in model:
+        return Habits(thinks_beside=True, thinking_cap=_PICTURE_TOKENS)
     if provider == "openrouter" and (thoughts := _thoughts_at_openrouter(call)):
         return Habits(thinks_beside=True, thinking_cap=thoughts)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
@@ -93,6 +103,14 @@ def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int
     by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
     thinks = by_itself or _LOUD_QWEN.search(model) is not None or any(_is_effort(body.get(name)) for name in _EFFORTS)
     return thinks, budget if type(budget) is int and budget > 0 else _QWEN_THOUGHTS
+
+
+def thoughts_left_out(call: Call, route: Route) -> frozenset[str]:
+    """The unit of thoughts, where they are priced apart from the answer and the call turns them off: Alibaba's are, at three
+    times the price (help.aliyun.com/zh/model-studio/model-pricing)."""
+    if route.provider != "dashscope" or call.dialect != "openai.chat":
+        return _NO_UNITS
+    return _NO_UNITS if _thinks_at_dashscope(call.body, route.model.lower())[0] else _THOUGHTS
 
 
 def _is_effort(value: Any) -> bool:

@@ -143,6 +143,10 @@ class Model(_Section):
     """The most that it writes. Default: the price book's."""
     cap_trust: Literal["enforced", "ignored"] = "enforced"
     """`ignored`: the upstream does not keep to output caps, so the context bounds a call."""
+    hardware: str | None = Field(None, min_length=1, max_length=64)
+    """Hardware that it runs on, where that is what is billed (Replicate: `gpu-l40s`): the book's price of a second of it is the
+    model's, unless `prices` has one.
+    """
     retries: Annotated[int, Field(ge=0, le=10)] = 0
     """Further tries at the same upstream, while the client has got no byte. Each is an attempt with its own entry."""
     fallbacks: tuple[str, ...] = ()
@@ -269,7 +273,7 @@ class Jobs(_Section):
     recheck_s: Annotated[float, Field(gt=0)] = 86_400
     """How long after its end a job is asked for once more, where its provider may have given money back."""
     max_file_mb: PositiveInt = 512
-    """Largest file that is uploaded; it is passed on as it comes, and never whole in memory."""
+    """Largest file that is uploaded, and largest batch in a body; it is passed on as it comes, and never whole in memory."""
     max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
     """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
     `unconfirmed`, still asked for, and corrected when it ends.

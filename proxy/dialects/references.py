@@ -184,6 +184,7 @@ class _Found:
         self.forgotten: list[tuple[dict[str, Any], str]] = []
 
 
+_CONTAINERS = frozenset({dict, list})
 _NO_REFERENCES = References()
 _NOTHING_NOTED = _Found()  # by nearly every walk
 
@@ -195,10 +196,10 @@ def _walk(body: Any, names: Names) -> _Found:
     while stack:
         value = stack.pop()
         if type(value) is list:
-            stack += [inner for inner in value if type(inner) is dict or type(inner) is list]
+            stack += [inner for inner in value if type(inner) in _CONTAINERS]
         elif type(value) is dict and value.keys() <= plain:
             for inner in value.values():
-                if type(inner) is not str and (type(inner) is dict or type(inner) is list):
+                if type(inner) in _CONTAINERS:
                     stack.append(inner)
         elif type(value) is dict:
             for name, inner in value.items():

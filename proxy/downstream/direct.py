@@ -30,10 +30,7 @@ def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header],
         return False
     if cycle.scope["method"] == "HEAD" or not cycle.keep_alive:
         return False
-    parts: list[bytes] = []
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    lines = b"".join(parts)
+    lines = b"\r\n".join([*map(b": ".join, headers), b""])
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         return False  # a header that would become two: uvicorn refuses it
     cycle.waiting_for_100_continue = False

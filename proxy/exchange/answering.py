@@ -119,14 +119,14 @@ class Answering:
         elif implausible(attempt, reading, cost):
             # More than there can be: the ceiling is charged until somebody knows better; what was said is kept.
             flags = tuple(dict.fromkeys((*reading.flags, "implausible")))
-            await self._close(reading._replace(flags=flags), None, outcome)
+            await attempt.settle(self._settlement(reading._replace(flags=flags), None, outcome))
             cost = None
         elif cost.status != "priced" and (cost.cost_nanousd or 0) < (attempt.reserved_nanousd or 0):
             # It was reserved as money, and comes back in units that have no price: it was not free for all that.
-            await self._close(reading._replace(flags=cost.flags), None, outcome, cost.lines)
+            await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
-            await self._close(reading, cost, outcome)
+            await attempt.settle(self._settlement(reading, cost, outcome))
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
                 session = exchange.attribution
@@ -140,12 +140,14 @@ class Answering:
 
     async def settle_unknown(self, outcome: str) -> None:
         """Charge the ceiling: it may have been billed, and nothing says how much."""
-        await self._close(Reading(), None, outcome)
+        await self.attempt.settle(self._settlement(Reading(), None, outcome))
 
-    async def _close(self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()) -> None:
+    def _settlement(
+        self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()
+    ) -> Settlement:
         response = self.response
         upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
-        settlement = Settlement(
+        return Settlement(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
@@ -156,7 +158,6 @@ class Answering:
             stored=self.stored,
             lines=lines,
         )
-        await self.attempt.settle(settlement)
 
     def timings(self) -> Timings:
         now, began = time.perf_counter(), self.client.began

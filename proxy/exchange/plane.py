@@ -83,6 +83,8 @@ class Plane:
     async def add_to_session(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> None:
         """What a session has cost, over all workers where they share a store. alone: it is this one call."""
         total = self.session_costs.add(team, session_id, nanousd)
+        if not self.store.epoch:  # nobody shares it
+            return
         try:
             shared = await self.store.session_cost(team, session_id, nanousd, alone=alone)
         except StoreUnavailable:  # then this worker's part is what is said

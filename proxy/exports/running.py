@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
-from proxy.ledger.export_log import forget, keep, release, take_place, wanted
+from proxy.ledger.export_log import forget, keep, release, take_place, trim, wanted
 from proxy.seldom import Seldom
 from proxy.times import now_us
 
@@ -100,6 +100,8 @@ class Exports:
             self._forget_at = now + _FORGET_EVERY_US
             for name in forget(self._engine, now):
                 log.warning("export %s is in no configuration for a week: what it had not got is not kept for it", name)
+            while trim(self._engine) and not self._stopping.is_set():
+                pass
 
     def _keep(self, rows: Sequence[Export], now: int) -> None:
         there = wanted(self._engine, [row.key for row in rows], now)

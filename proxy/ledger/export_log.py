@@ -21,6 +21,7 @@ ENTRY, CAPACITY = "", "capacity"
 FORGET_US = 7 * 86_400_000_000  # a sink that is in no configuration for so long has no place any more
 _TRIM = 20_000
 _SEEN_EVERY_US = 60_000_000
+_LOOK_UP = 500
 _ANY_SINK = sa.select(export_sinks.c.name).limit(1)
 _COMMITS_IN_ORDER = 7265648  # an advisory lock of PostgreSQL's, until the end of a transaction
 
@@ -107,10 +108,14 @@ def take_place(engine: Engine, name: str, kind: str, since: int | None, now: int
         if connection.dialect.name == "postgresql":  # what is committed from now on knows of it
             connection.execute(sa.text("LOCK TABLE export_sinks IN ACCESS EXCLUSIVE MODE"))
         last = connection.execute(sa.select(sa.func.max(export_log.c.seq))).scalar() or 0
+        latest = connection.execute(
+            sa.select(sa.func.max(entries.c.started_at))
+        ).scalar()  # a clock may be ahead of ours
+        until = max(now, latest or 0)
         row = {
             "name": name, "type": kind, "created_at": now, "seen_at": now, "cursor": last, "keeper_until": 0,
             "sent": 0, "set_aside": 0, "skipped": 0, "failed": 0,
-            "history_at": since, "history_id": None if since is None else "", "history_until": None if since is None else now,
+            "history_at": since, "history_id": None if since is None else "", "history_until": None if since is None else until,
         }  # fmt: skip
         connection.execute(insert_into(connection, export_sinks).on_conflict_do_nothing(), [row])
 
@@ -153,8 +158,13 @@ def forget(engine: Engine, now: int) -> list[str]:
         names = list(connection.execute(gone).scalars())
         if names:
             connection.execute(sa.delete(export_set_aside).where(export_set_aside.c.sink.in_(names)))
-        _trim(connection)
     return names
+
+
+def trim(engine: Engine) -> bool:
+    """Delete some of what every sink has got; whether there was any."""
+    with writing(engine).begin() as connection:
+        return _trim(connection)
 
 
 # Reading, and what was taken
@@ -191,16 +201,26 @@ def _history(connection: Connection, place: Place, most: int, columns: Sequence[
         c.started_at >= place.history_at, behind, c.started_at <= place.history_until, c.status.not_in(NOT_COUNTED)
     )
     rows = connection.execute(query.order_by(c.started_at, c.id).limit(most)).mappings().all()
+    noted = _noted(connection, place.cursor, [row["id"] for row in rows])
     items = []
     for row in rows:
-        items.append(Item(dict(row), ENTRY))
-        if row["capacity_nanousd"] is not None:
-            items.append(Item(dict(row), CAPACITY))
+        parts = [ENTRY] if row["capacity_nanousd"] is None else [ENTRY, CAPACITY]
+        items += [Item(dict(row), part) for part in parts if (row["id"], part) not in noted]
     if len(rows) < most:  # that was all
         after = place._replace(history_at=None, history_id=None, history_until=None)
     else:
         after = place._replace(history_at=rows[-1]["started_at"], history_id=rows[-1]["id"])
     return Portion(items, (), after, more=True)
+
+
+def _noted(connection: Connection, cursor: int, ids: Sequence[str]) -> set[tuple[str, str]]:
+    """What of these comes with the log, as it was recorded since the sink has its place: it is not told twice."""
+    c = export_log.c
+    found: set[tuple[str, str]] = set()
+    for first in range(0, len(ids), _LOOK_UP):
+        query = sa.select(c.entry_id, c.part).where(c.entry_id.in_(ids[first : first + _LOOK_UP]), c.seq > cursor)
+        found.update((row[0], row[1]) for row in connection.execute(query))
+    return found
 
 
 def _log(connection: Connection, place: Place, most: int, columns: Sequence[sa.Column[Any]]) -> Portion:
@@ -251,13 +271,14 @@ def _set_aside(connection: Connection, name: str, refused: Sequence[Refused], no
     connection.execute(statement.on_conflict_do_update(index_elements=["sink", "event_id"], set_=changed), rows)
 
 
-def _trim(connection: Connection) -> None:
-    """Delete what every sink has got, some at a time."""
+def _trim(connection: Connection) -> bool:
     least = connection.execute(sa.select(sa.func.min(export_sinks.c.cursor))).scalar()
     first = connection.execute(sa.select(sa.func.min(export_log.c.seq))).scalar()
-    if first is not None and (least is None or first <= least):
-        last = first + _TRIM if least is None else min(least, first + _TRIM)
-        connection.execute(sa.delete(export_log).where(export_log.c.seq <= last))
+    if first is None or (least is not None and first > least):
+        return False
+    last = first + _TRIM if least is None else min(least, first + _TRIM)
+    connection.execute(sa.delete(export_log).where(export_log.c.seq <= last))
+    return True
 
 
 def note_failure(engine: Engine, instance: str, name: str, reason: str, now: int) -> None:

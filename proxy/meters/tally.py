@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +22,7 @@ MAX_COUNT = 10**18
 MAX_COST_USD = Decimal(10**9)
 _LONGEST_CONDITION = 64  # no price row has a longer word
 
+_ZERO = Decimal(0)
 _NOTHING: Mapping[str, Any] = {}
 _HALF = re.compile("[\ud800-\udfff]")
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
@@ -67,21 +67,23 @@ def number(value: object) -> Quantity | None:
     return None
 
 
-@dataclass(slots=True)
 class Tally:
     """A `Reading` in the making. `found` becomes true once the response has stated any usage."""
 
-    usage: dict[str, Quantity] = field(default_factory=dict)
-    conditions: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    model: str | None = None
-    cost_usd: Decimal | None = None
-    fee_usd: Decimal = Decimal(0)
-    found: bool = False
-    partial: bool = False
-    unreadable: bool = False
+    __slots__ = (
+        "asked", "conditions", "cost_usd", "fee_usd", "flags", "found", "model", "partial", "parts", "unreadable", "usage",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.usage: dict[str, Quantity] = {}
+        self.conditions: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
+        self.parts: list[Part] = []
+        self.flags: list[str] = []
+        self.model: str | None = None
+        self.cost_usd: Decimal | None = None
+        self.fee_usd = _ZERO
+        self.found = self.partial = self.unreadable = False
 
     def flag(self, name: str) -> None:
         """Note something odd, once."""

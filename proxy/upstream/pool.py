@@ -234,7 +234,7 @@ def encode_head(
 ) -> bytes:
     """A request head. `fixed` is the upstream's own header block; `headers` must have passed the allow-list. body_bytes None:
     the body comes in chunks."""
-    extra = b"".join([b"%s: %s\r\n" % item for item in headers.items()])
+    extra = b"\r\n".join([*map(b": ".join, headers.items()), b""])
     if body_bytes is None:
         return b"%s %s HTTP/1.1\r\n%s%stransfer-encoding: chunked\r\n\r\n" % (method, target, fixed, extra)
     return b"%s %s HTTP/1.1\r\n%s%scontent-length: %d\r\n\r\n" % (method, target, fixed, extra, body_bytes)

@@ -91,6 +91,11 @@ def test_hardware_is_paid_for_the_seconds_that_it_ran(rig: MediaRig, end: str) -
     assert rig.cost(f"r-gpu-{end}") == Decimal("0.0034125")
 
 
+def test_hardware_that_the_configuration_names_has_the_books_price(rig: MediaRig) -> None:
+    predict(rig, "r-t4", "acme/by-hardware", {"orders": "gpu=10"})
+    assert rig.cost("r-t4") == Decimal("0.00225")
+
+
 def test_what_never_ran_costs_nothing(rig: MediaRig) -> None:
     """Asked for by another team: the SDK cannot read the word `aborted`, in lists neither."""
     predict(rig, "r-aborted", "acme/upscaler", {"orders": "end=aborted after=0.1"}, key=LONE_KEY)
@@ -177,6 +182,15 @@ def test_catalogues_are_everybodys_and_the_account_is_nobodys(rig: MediaRig) -> 
     for path in ("/v1/nothing", "/v1/predictions/../account", "/v2/predictions", "/v1/predictions/a/b"):
         answer = httpx.get(f"{rig.url}/replicate{path}", headers={"authorization": f"Bearer {KEY}"})
         assert answer.status_code in (403, 404), path
+
+
+def test_tokens_that_nothing_caps_are_refused_under_a_budget_that_blocks(rig: MediaRig) -> None:
+    with pytest.raises(replicate.exceptions.ReplicateError, match="max_tokens"):
+        predict(rig, "r-uncapped", "openai/gpt-5-nano", {})
+    predict(rig, "r-capped", "openai/gpt-5-nano", {"max_completion_tokens": 100, "orders": "in=20 out=7"})
+    (entry,) = rig.settled("r-capped")
+    assert entry["usage"] == {"input": 20, "output": 7}
+    assert Decimal(entry["cost_usd"]) == rig.billed()["r-capped"]
 
 
 def test_a_model_without_a_price_is_refused_by_its_name(rig: MediaRig) -> None:

@@ -170,4 +170,14 @@ ATTACKS = (
     Attack("thoughts that an effort of none does not turn off", "xai", "grok-4.5", {**_CAPPED, "reasoning_effort": "none"}, _thought(20_000)),
     Attack("thoughts of a model that can be quiet and is not asked to", "xai", "grok-4.3", {**_CAPPED, "reasoning_effort": "low"}, _thought(20_000)),
     Attack("thoughts of a model that is asked for none in another spelling", "xai", "grok-4.3", {**_CAPPED, "reasoning_effort": "NONE"}, _thought(20_000)),
+    *(Attack(f"a larger cap under another name: {field}", "deepseek", "deepseek-chat", {**_CAPPED, field: value}, chat(20, 5000), refused=name)
+      for field, name, value in (
+          ("max_new_tokens", "max_new_tokens", 5000), ("maxOutputTokens", "maxOutputTokens", 5000), ("num_predict", "num_predict", 5000),
+          ("min_tokens", "min_tokens", 5000), ("parameters", "max_new_tokens", {"max_new_tokens": 5000}),
+      )),
+    Attack("the same cap under another name", "deepseek", "deepseek-chat", {**_CAPPED, "max_new_tokens": 16}, chat(20, 16)),
+    Attack("a picture beside a small cap", "google", "gemini-2.5-flash-image",
+           {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 100, "responseModalities": ["IMAGE"]}},
+           {"promptTokenCount": 5, "candidatesTokenCount": 1290, "totalTokenCount": 1295,
+            "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]}, "/v1beta/models/m:generateContent"),
 )  # fmt: skip

@@ -165,3 +165,43 @@ async def test_thoughts_that_are_off_or_capped_are_not_reserved(
     told = await house.ask(_answer(attack), chat=False, **_without_model(attack))
     assert told.status == 200, told.body
     assert house.records()[0]["reserved_nanousd"] < 20 * 200 * 1000
+
+
+async def test_a_lowered_cap_holds_under_every_name(tmp_path: Path) -> None:
+    prices = [{"provider": "acme", "model": "m", "input": "1", "output": "1000"}]
+    house = House(
+        tmp_path,
+        models={"m": {"upstream": "up", "context_tokens": 8000, "max_output_tokens": 6000}},
+        prices=prices,
+        budgets=[{"name": "b", "limit_usd": 3, "window": "total"}],
+    )
+    told = await house.ask(
+        Answer(orjson.dumps({"choices": [], "usage": chat(1, 1)})), max_tokens=5000, max_new_tokens=4500
+    )
+    assert told.status == 200, told.body
+    sent = house.sent[0][1]
+    assert sent["max_tokens"] == sent["max_new_tokens"] < 4500
+
+
+@pytest.mark.parametrize("field", [{"max_length": 512}, {"length": 512}])
+async def test_a_length_of_what_is_read_is_no_cap(tmp_path: Path, field: dict[str, int]) -> None:
+    sent = await _sent(tmp_path, "acme", "/v1/embeddings", input="a", **field)
+    assert sent.items() >= field.items()
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_an_answer_without_thoughts_is_not_reserved_at_their_price(tmp_path: Path, mine: bool) -> None:
+    """Alibaba prices thoughts apart: a call that turns them off is bounded by the price of answers, negotiated or not."""
+    prices = ({"provider": "dashscope", "model": "qwen-plus", "input": "0.1", "output": "0.4"},) if mine else ()
+    quiet = Attack(
+        "",
+        "dashscope",
+        "qwen-plus",
+        {"messages": HI, "max_tokens": 1000, "enable_thinking": False},
+        chat(20, 1000),
+        prices=prices,
+    )
+    house = _house(tmp_path, quiet)
+    await house.ask(_answer(quiet), chat=False, **_without_model(quiet))
+    intent, settle = house.records()
+    assert settle["cost_nanousd"] <= intent["reserved_nanousd"] < 1.5 * settle["cost_nanousd"]

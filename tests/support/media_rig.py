@@ -69,13 +69,14 @@ class MediaRig:
 def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
     models = {
         "replicate": (
-            "black-forest-labs/flux-schnell", "acme/upscaler", "acme/film", "meta/llama-3-8b-instruct", "acme/unpriced",
+            "black-forest-labs/flux-schnell", "acme/upscaler", "acme/film", "meta/llama-3-8b-instruct", "openai/gpt-5-nano", "acme/unpriced",
             "deployments/acme/mine", VERSION,
         ),
         "fal": ("fal-ai/flux/schnell", "acme/pixels", "acme/film/pro", "acme/per-call"),
         "luma": ("ray-2", "photon-1", "ray-2/modify", "upscale", "audio"),
     }  # fmt: skip
     each = {"per": 1}
+    hardware = {"acme/by-hardware": {"upstream": "replicate", "hardware": "gpu-t4"}}
     return {
         "server": server(),
         "upstreams": {
@@ -84,7 +85,7 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
                     "api_key": "fal-real-0001:secret"},
             "luma": {"base_url": f"{vendors_url}/luma/dream-machine/v1", "api_key": "luma-real-0001"},
         },
-        "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names},
+        "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names} | hardware,
         "prices": [
             {"provider": "replicate", "model": "acme/upscaler", "gpu_second": {"usd": "0.000975"} | each},
             {"provider": "replicate", "model": VERSION, "gpu_second": {"usd": "0.0014"} | each},

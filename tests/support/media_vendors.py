@@ -29,11 +29,15 @@ KEYS = {"replicate": "Bearer r8-real-replicate", "fal": "Key fal-real-0001:secre
 
 IMAGE_USD = {"black-forest-labs/flux-schnell": Decimal("0.003"), "photon-1": Decimal("0.0073")}
 GPU_SECOND_USD = {
+    "acme/by-hardware": Decimal("0.000225"),
     "acme/upscaler": Decimal("0.000975"),
     "a" * 64: Decimal("0.0014"),
     "deployments/acme/mine": Decimal("0.001525"),
 }
-TOKEN_USD = {"meta/llama-3-8b-instruct": (Decimal("0.05"), Decimal("0.25"))}
+TOKEN_USD = {
+    "meta/llama-3-8b-instruct": (Decimal("0.05"), Decimal("0.25")),
+    "openai/gpt-5-nano": (Decimal("0.05"), Decimal("0.40")),
+}
 VIDEO_SECOND_USD = {
     ("ray-2", "720p"): Decimal(1280 * 720 * 24) * Decimal("0.0064") / 1_000_000,
     ("ray-2", "540p"): Decimal(960 * 540 * 24) * Decimal("0.0064") / 1_000_000,

@@ -27,7 +27,8 @@ from proxy.types import Call
 
 _BOUNDED = frozenset({"input", "version", "stream", "webhook", "webhook_events_filter", "webhook_completed"})
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
-_VERSION = re.compile(rf"(?:(?P<model>{_NAME}/{_NAME})(?::(?P<of>[0-9a-f]{{64}}))?|(?P<alone>[0-9a-f]{{64}}))\Z")
+_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+_VERSION = re.compile(rf"(?:(?P<model>{_NAME}/{_NAME})(?::{_ID})?|(?P<alone>{_ID}))\Z")
 _FILE = re.compile(
     r"https?://(?:[^/@\s]*@)?(?:[a-z0-9-]+\.)*replicate\.com(?::[0-9]*)?/v1/files/([\w-]{1,200})", re.IGNORECASE
 )
@@ -219,7 +220,7 @@ def _refused(method: str, path: str, why: str) -> JobRoute:
 
 
 _LIST = "/v1/predictions"
-_ONE = r"/predictions/(?P<id>[A-Za-z0-9]{1,100})"
+_ONE = rf"/predictions/(?P<id>{_ID})"
 _MODEL = rf"/(?P<owner>{_NAME})/(?P<name>{_NAME})"
 _THE_ACCOUNTS = "This is the account's, and no team's."
 _NOT_METERED = "A training is billed by the time of its hardware, of which nothing here knows a bound."
@@ -241,18 +242,18 @@ PREDICTIONS = JobApi(
         _open("/models", "/models", "cursor"),
         _open(f"/models{_MODEL}", "/models/{owner}/{name}"),
         _open(f"/models{_MODEL}/versions", "/models/{owner}/{name}/versions", "cursor"),
-        _open(f"/models{_MODEL}/versions/(?P<version>[0-9a-f]{{64}})", "/models/{owner}/{name}/versions/{version}"),
+        _open(f"/models{_MODEL}/versions/(?P<version>{_ID})", "/models/{owner}/{name}/versions/{version}"),
         _open("/collections", "/collections", "cursor"),
         _open(f"/collections/(?P<name>{_NAME})", "/collections/{name}"),
         _open("/hardware", "/hardware"),
-        _refused("POST", f"/models{_MODEL}/versions/[0-9a-f]{{64}}/trainings", _NOT_METERED),
-        _refused("GET", "/trainings(?:/[A-Za-z0-9]{1,100})?", _NOT_METERED),
+        _refused("POST", f"/models{_MODEL}/versions/{_ID}/trainings", _NOT_METERED),
+        _refused("GET", f"/trainings(?:/{_ID})?", _NOT_METERED),
         _refused("POST", "/models", _INSTANCES),
         _refused("POST", "/deployments", _INSTANCES),
         _refused("GET", f"/deployments(?:{_MODEL})?", _INSTANCES),
         _refused("PATCH", f"/deployments{_MODEL}", _INSTANCES),
         _refused("DELETE", f"/deployments{_MODEL}", _INSTANCES),
-        _refused("DELETE", f"/models{_MODEL}(?:/versions/[0-9a-f]{{64}})?", _INSTANCES),
+        _refused("DELETE", f"/models{_MODEL}(?:/versions/{_ID})?", _INSTANCES),
         _refused("GET", "/account", _THE_ACCOUNTS),
         _refused("GET", "/webhooks/default/secret", _THE_ACCOUNTS),
     ),
