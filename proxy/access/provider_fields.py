@@ -71,7 +71,10 @@ _ANOTHER_MODEL = Rule("another model may answer then, past this key's models and
 ROUTER: Mapping[str, Rule] = {
     "route": _ANOTHER_MODEL, "preset": _ANOTHER_MODEL, "fallbacks": _ANOTHER_MODEL, "fallback_models": _ANOTHER_MODEL,
     "context_window_fallbacks": _ANOTHER_MODEL, "context_window_fallback_dict": _ANOTHER_MODEL,
-    "content_policy_fallbacks": _ANOTHER_MODEL, "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
+    "fallback_model": _ANOTHER_MODEL, "fallbackmodel": _ANOTHER_MODEL, "engine": _ANOTHER_MODEL, "model_name": _ANOTHER_MODEL,
+    "modelname": _ANOTHER_MODEL, "deployment": _ANOTHER_MODEL, "deployment_name": _ANOTHER_MODEL,
+    "specific_deployment": _ANOTHER_MODEL, "content_policy_fallbacks": _ANOTHER_MODEL,
+    "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
     "provideroptions": Rule("it says who answers, and for how much", evades="models"),
     "provider_options": Rule("it says who answers, and for how much", evades="models"),
     "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing, evades="price"),

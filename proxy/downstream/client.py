@@ -99,6 +99,12 @@ class Client:
             self.when_gone(None)
         return True
 
+    @property
+    def sends_more_than_is_held(self) -> bool:
+        """Whether the request says that its body is larger than one that is read whole."""
+        stated = self.headers.get(b"content-length", b"")
+        return stated.isdigit() and int(stated) > self.load.max_body_bytes
+
     async def body(self) -> bytes:
         """The whole request body, within the limits of the configuration. Raises `Refused` or `HungUp`."""
         if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):

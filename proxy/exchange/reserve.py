@@ -23,6 +23,17 @@ _AMPLE_TOKENS = 8192
 _SEED_WAIT_S = 5.0
 
 
+def guard(attempt: Attempt) -> None:
+    """The guards of the call's session, once a call. A refusal closes the INTENT."""
+    exchange = attempt.exchange
+    guards = exchange.plane.guards
+    if attempt.plan.number == 1 and not guards.idle:
+        session_id = exchange.attribution.budgeted_session_id
+        refusal = guards.refusal(session_id, exchange.call, attempt.plan.started_at / 1e6)
+        if refusal is not None:
+            raise attempt.refused(refusal)
+
+
 async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> None:
     """Reserve, or raise `Refused`, which closes the INTENT. steps: of the ladder; None: all."""
     plane, client = attempt.exchange.plane, attempt.exchange.client

@@ -19,11 +19,12 @@ from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
 from proxy.exchange.jobs.batches import bounded
+from proxy.exchange.jobs.passed_batches import serve_passed
 from proxy.exchange.limits import asks_server, limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored, with_its_size
-from proxy.exchange.reserve import reserve
+from proxy.exchange.reserve import guard, reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
 from proxy.jobs.api import JobEndpoint
 from proxy.jobs.apis.openai_background import endpoint_of
@@ -34,6 +35,9 @@ from proxy.types import Call, Identity, Route
 async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     """Serve one call. Raises `Refused` where there is an error to tell; by then everything that was begun is ended."""
     configured = plane.configured
+    if isinstance(endpoint, JobEndpoint) and endpoint.passed_as is not None and client.sends_more_than_is_held:
+        await serve_passed(plane, endpoint, client)
+        return
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     body = await client.body()
@@ -100,7 +104,7 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
     """One attempt, from its INTENT to its settlement. hold: what another attempt may mend is returned, not told."""
     attempt.intend()
     try:
-        _guard(attempt)
+        guard(attempt)
         await reserve(attempt)
         response = await forward(attempt)
         return await answer(attempt, response, hold=hold)
@@ -121,17 +125,6 @@ def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
     if call.dialect == "anthropic.messages":
         betas += betas_within(call.body)
     return call._replace(betas=betas) if betas else call
-
-
-def _guard(attempt: Attempt) -> None:
-    """The guards of the call's session, once a call. A refusal closes the INTENT."""
-    exchange = attempt.exchange
-    guards = exchange.plane.guards
-    if attempt.plan.number == 1 and not guards.idle:
-        session_id = exchange.attribution.budgeted_session_id
-        refusal = guards.refusal(session_id, exchange.call, attempt.plan.started_at / 1e6)
-        if refusal is not None:
-            raise attempt.refused(refusal)
 
 
 def _route(plane: Plane, configured: Configured, identity: Identity, call: Call) -> Route:

@@ -139,6 +139,15 @@ class JobApi:
         return self.job_id({**item, "id": item.get(self.id_of)}) or ""
 
 
+class PassedLines(NamedTuple):
+    """Of a batch that is passed on line by line: the field of its lines, the path that each calls, and the field of what it
+    sends there."""
+
+    list_of: str
+    path: str
+    body: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
@@ -148,7 +157,7 @@ class JobEndpoint(Endpoint):
     what it made, as `read_end` reads it. passes: its answer goes on as it comes, and what it says of its price stands in its
     headers. recording: by the length of which it is billed, where nothing says what it came to. placed: the call, as the time
     (epoch microseconds) and the job that it goes on with make it. renews: there is such a job, the caller's own, that `held`
-    names.
+    names. passed_as: how a body is read that is larger than one that is held.
     """
 
     api: JobApi
@@ -158,6 +167,7 @@ class JobEndpoint(Endpoint):
     at_once: bool = False
     placed: Callable[[Call, Job | None, int], Call] | None = None
     renews: bool = False
+    passed_as: PassedLines | None = None
     passes: bool = False
     recording: Literal["", "sent", "made"] = ""
     lines: Callable[[Call], Iterable[tuple[str, dict[str, Any]]]] | None = None

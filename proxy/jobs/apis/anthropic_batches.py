@@ -14,7 +14,7 @@ from pricing.usage import Reading
 from proxy.dialects import ANTHROPIC, fields, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
-from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, Results, read_by, seconds, text_id
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, PassedLines, Results, read_by, seconds, text_id
 from proxy.jobs.job import Job
 from proxy.types import Call
 
@@ -80,6 +80,7 @@ def _endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
     return JobEndpoint(
         ANTHROPIC, "batch", "/v1/messages/batches", parse, openai.cap_nothing, encode=_encode,
         queries=frozenset({"beta=true"}), api=api, lines=lines,
+        passed_as=PassedLines("requests", "/v1/messages", "params"),
     )  # fmt: skip
 
 
