@@ -97,7 +97,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price = _price(
-        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s), longest_s=longest_s,
         translated=destination.translated,
     )  # fmt: skip
     usage = bound.usage
@@ -194,6 +194,7 @@ def _price(
     attributes: dict[str, str | None],
     body: bytes,
     at_s: int,
+    longest_s: int,
     translated: bool,
 ) -> CallPrice:
     """What usage of this call costs at most."""
@@ -209,7 +210,7 @@ def _price(
         route.provider,
         route.model,
         at_s,
-        at_s + configured.longest_s(exchange.endpoint, call),
+        at_s + longest_s,
         attributes,
         fixed,
         without,
