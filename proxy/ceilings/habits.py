@@ -66,6 +66,8 @@ class Habits(NamedTuple):
 
 
 _PLAIN = Habits()
+_NO_UNITS: frozenset[str] = frozenset()
+_THOUGHTS = frozenset({"reasoning"})
 
 
 def habits_of(call: Call, route: Route) -> Habits:
@@ -101,6 +103,14 @@ def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int
     by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
     thinks = by_itself or _LOUD_QWEN.search(model) is not None or any(_is_effort(body.get(name)) for name in _EFFORTS)
     return thinks, budget if type(budget) is int and budget > 0 else _QWEN_THOUGHTS
+
+
+def thoughts_left_out(call: Call, route: Route) -> frozenset[str]:
+    """The unit of thoughts, where they are priced apart from the answer and the call turns them off: Alibaba's are, at three
+    times the price (help.aliyun.com/zh/model-studio/model-pricing)."""
+    if route.provider != "dashscope" or call.dialect != "openai.chat":
+        return _NO_UNITS
+    return _NO_UNITS if _thinks_at_dashscope(call.body, route.model.lower())[0] else _THOUGHTS
 
 
 def _is_effort(value: Any) -> bool:

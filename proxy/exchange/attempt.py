@@ -358,11 +358,10 @@ class Attempt:
         """What each claim is settled with."""
         if settlement.cost is None:
             return [claim.amount for _, claim in self.claims]
-        nanousd = settlement.cost.cost_nanousd
-        used = Amounts(nanousd, settlement.reading.usage, self.plan.requests)
+        used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
+        nanousd = used.nanousd or 0
         return [
-            nanousd or 0 if budget.measure == "usd" else used.of(budget.measure, budget.units)
-            for budget, _ in self.claims
+            nanousd if budget.measure == "usd" else used.of(budget.measure, budget.units) for budget, _ in self.claims
         ]
 
 

@@ -13,8 +13,8 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
-from proxy.ceilings.habits import name_cap
+from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
@@ -26,6 +26,7 @@ from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
+from proxy.meters.tally import number
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream.destinations import Destination
@@ -81,7 +82,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     priced = facts.priced or call.free
     if not priced and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
-    call = _in_priced_units(exchange, call, route, int(began_s))
+    call = _in_priced_units(exchange, call, route, facts, int(began_s))
     another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
@@ -96,7 +97,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         bound = _sent_along(bound, call, known, facts)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price = _price(
-        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s),
+        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s), longest_s=longest_s,
         translated=destination.translated,
     )  # fmt: skip
     usage = bound.usage
@@ -132,14 +133,19 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     )
 
 
-def _in_priced_units(exchange: Exchange, call: Call, route: Route, at_s: int) -> Call:
+def _in_priced_units(exchange: Exchange, call: Call, route: Route, facts: ModelFacts, at_s: int) -> Call:
     """The call with what it comes to at most in the units of its model's price, where its API counts in those."""
     endpoint, configured = exchange.endpoint, exchange.configured
     if not isinstance(endpoint, JobEndpoint) or endpoint.api.things is None:
         return call
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     units = configured.book.units(route.provider, route.model, at_s, attributes)
-    return endpoint.api.things(call, units)
+    call = endpoint.api.things(call, units)
+    known = route.max_output_tokens or facts.max_output_tokens or route.context_tokens or facts.context_tokens
+    if "output" in units and not call.output_caps and not known:  # these APIs take no cap of ours
+        why = f"nothing caps what it writes: send `max_tokens`, or set models.{route.requested}.max_output_tokens"
+        return call._replace(unbounded=call.unbounded or why)
+    return call
 
 
 def _sent_along(bound: ceilings.Ceiling, call: Call, route: Route, facts: ModelFacts) -> ceilings.Ceiling:
@@ -188,6 +194,7 @@ def _price(
     attributes: dict[str, str | None],
     body: bytes,
     at_s: int,
+    longest_s: int,
     translated: bool,
 ) -> CallPrice:
     """What usage of this call costs at most."""
@@ -195,15 +202,18 @@ def _price(
     fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
     factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
     limits = facts.context_tokens, facts.max_output_tokens
+    without = ceilings.impossible_units(call, body, translated=translated)
+    if thoughts := thoughts_left_out(call, known):
+        without |= thoughts
     return CallPrice(
         configured.book,
         route.provider,
         route.model,
         at_s,
-        at_s + configured.longest_s(exchange.endpoint, call),
+        at_s + longest_s,
         attributes,
         fixed,
-        ceilings.impossible_units(call, body, translated=translated),
+        without,
         factor,
         ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
         bound.media,
@@ -239,8 +249,23 @@ def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
     attributes = attributes_of(identity, route, exchange.attribution)
     budgets = configured.budgets.candidates(identity, route, attributes)
     if any(budget.hard and (not budget.match or budget.matches(attributes)) for budget in budgets):
-        return True
+        return kind != "routing" or not _within_the_price(exchange, route)
     return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
+
+
+def _within_the_price(exchange: Exchange, route: Route) -> bool:
+    """Whether the `max_price` of a router's call, in USD per million tokens, is none above the price of its model
+    (openrouter.ai/docs, provider routing: no host that asks more is chosen)."""
+    most = exchange.call.body["provider"]["max_price"]
+    for name, unit in (("prompt", "input"), ("completion", "output")):
+        asked, at_s = number(most.get(name)), int(now_s())
+        price = exchange.configured.book.ceiling_nanousd(
+            {unit: 1000}, provider=route.provider, model=route.model, at_s=at_s, until_s=at_s, fixed=ORDINARY,
+            without=ceilings.MEDIA_UNITS | ceilings.CACHE_WRITES,
+        )  # fmt: skip
+        if asked is None or price is None or asked * 1_000_000 > price:
+            return False
+    return True
 
 
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> Mapping[str, str]:

@@ -39,6 +39,10 @@ BLOCKS = {"budgets": [{"name": "b", "limit_usd": "100", "window": "day"}]}
         {"provider": {"order": ["dear"]}},
         {"provider": {"sort": "throughput"}},
         {"fallbacks": ["openai/o1-pro"]},
+        {"fallback_model": "openai/o1-pro"},
+        {"engine": "openai/o1-pro"},
+        {"modelName": "openai/o1-pro"},
+        {"specific_deployment": True},
         {"providerOptions": {"gateway": {"order": ["dear"]}}},
         {"tools": [{"type": "openrouter:web_search"}]},
         {"model": "p/a:online"},
@@ -109,6 +113,31 @@ async def test_where_a_budget_blocks_or_the_charge_is_not_told_it_may_not(
     house = house_of(tmp_path, "chat", provider, **settings)
     assert (await ask(house, "chat", **fields)).status == 400
     assert house.sent == []
+
+
+HELD = {"prompt": "1", "completion": 2}  # the price of the houses' models
+
+
+@pytest.mark.parametrize(
+    ("routing", "passes"),
+    [
+        ({"order": ["dear"], "max_price": HELD}, True),
+        ({"sort": "throughput", "only": ["a"], "max_price": HELD | {"prompt": 0.5}}, True),
+        ({"order": ["dear"], "max_price": HELD | {"completion": "2.01"}}, False),
+        ({"order": ["dear"], "max_price": {"prompt": 1}}, False),
+        ({"order": ["dear"], "max_price": HELD | {"prompt": "much"}}, False),
+        ({"order": ["dear"], "max_price": None}, False),
+        ({"order": ["dear"], "fallback_models": ["o1-pro"], "max_price": HELD}, False),
+    ],
+)
+async def test_where_a_budget_blocks_a_router_may_choose_within_the_price(
+    tmp_path: Path, routing: dict[str, Any], passes: bool
+) -> None:
+    house = house_of(tmp_path, "chat", "openrouter", **(OPEN | BLOCKS))
+    told = await ask(house, "chat", provider=routing)
+    assert told.status == (200 if passes else 400), told.body
+    if passes:
+        assert house.sent[0][1]["provider"] == routing
 
 
 @pytest.mark.parametrize("fields", ANOTHER)

@@ -184,6 +184,15 @@ def test_catalogues_are_everybodys_and_the_account_is_nobodys(rig: MediaRig) -> 
         assert answer.status_code in (403, 404), path
 
 
+def test_tokens_that_nothing_caps_are_refused_under_a_budget_that_blocks(rig: MediaRig) -> None:
+    with pytest.raises(replicate.exceptions.ReplicateError, match="max_tokens"):
+        predict(rig, "r-uncapped", "openai/gpt-5-nano", {})
+    predict(rig, "r-capped", "openai/gpt-5-nano", {"max_completion_tokens": 100, "orders": "in=20 out=7"})
+    (entry,) = rig.settled("r-capped")
+    assert entry["usage"] == {"input": 20, "output": 7}
+    assert Decimal(entry["cost_usd"]) == rig.billed()["r-capped"]
+
+
 def test_a_model_without_a_price_is_refused_by_its_name(rig: MediaRig) -> None:
     with pytest.raises(replicate.exceptions.ReplicateError, match="acme/unpriced"):
         predict(rig, "r-unpriced", "acme/unpriced", {})

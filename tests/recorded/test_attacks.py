@@ -187,3 +187,21 @@ async def test_a_lowered_cap_holds_under_every_name(tmp_path: Path) -> None:
 async def test_a_length_of_what_is_read_is_no_cap(tmp_path: Path, field: dict[str, int]) -> None:
     sent = await _sent(tmp_path, "acme", "/v1/embeddings", input="a", **field)
     assert sent.items() >= field.items()
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_an_answer_without_thoughts_is_not_reserved_at_their_price(tmp_path: Path, mine: bool) -> None:
+    """Alibaba prices thoughts apart: a call that turns them off is bounded by the price of answers, negotiated or not."""
+    prices = ({"provider": "dashscope", "model": "qwen-plus", "input": "0.1", "output": "0.4"},) if mine else ()
+    quiet = Attack(
+        "",
+        "dashscope",
+        "qwen-plus",
+        {"messages": HI, "max_tokens": 1000, "enable_thinking": False},
+        chat(20, 1000),
+        prices=prices,
+    )
+    house = _house(tmp_path, quiet)
+    await house.ask(_answer(quiet), chat=False, **_without_model(quiet))
+    intent, settle = house.records()
+    assert settle["cost_nanousd"] <= intent["reserved_nanousd"] < 1.5 * settle["cost_nanousd"]

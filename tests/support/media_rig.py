@@ -69,7 +69,7 @@ class MediaRig:
 def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
     models = {
         "replicate": (
-            "black-forest-labs/flux-schnell", "acme/upscaler", "acme/film", "meta/llama-3-8b-instruct", "acme/unpriced",
+            "black-forest-labs/flux-schnell", "acme/upscaler", "acme/film", "meta/llama-3-8b-instruct", "openai/gpt-5-nano", "acme/unpriced",
             "deployments/acme/mine", VERSION,
         ),
         "fal": ("fal-ai/flux/schnell", "acme/pixels", "acme/film/pro", "acme/per-call"),

@@ -34,7 +34,10 @@ GPU_SECOND_USD = {
     "a" * 64: Decimal("0.0014"),
     "deployments/acme/mine": Decimal("0.001525"),
 }
-TOKEN_USD = {"meta/llama-3-8b-instruct": (Decimal("0.05"), Decimal("0.25"))}
+TOKEN_USD = {
+    "meta/llama-3-8b-instruct": (Decimal("0.05"), Decimal("0.25")),
+    "openai/gpt-5-nano": (Decimal("0.05"), Decimal("0.40")),
+}
 VIDEO_SECOND_USD = {
     ("ray-2", "720p"): Decimal(1280 * 720 * 24) * Decimal("0.0064") / 1_000_000,
     ("ray-2", "540p"): Decimal(960 * 540 * 24) * Decimal("0.0064") / 1_000_000,

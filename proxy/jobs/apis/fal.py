@@ -77,7 +77,8 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
 
 def request_id(body: Mapping[str, Any]) -> str | None:
     """Of what the queue says of a request; None for what a model made, whose fields are its own."""
-    return text_id(body.get("request_id")) if _QUEUED.issuperset(body) else None
+    queued = _QUEUED.issuperset(body) or all(isinstance(body.get(name), str) for name in ("response_url", "status_url"))
+    return text_id(body.get("request_id")) if queued else None
 
 
 def told(body: Mapping[str, Any]) -> Mapping[str, Any]:

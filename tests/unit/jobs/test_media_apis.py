@@ -7,11 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.config.model import Config, Upstream
 from proxy.downstream.address import root_of
 from proxy.errors import Refused
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import fal, find, luma, replicate
 from proxy.jobs.job import Job
+from proxy.upstream.destinations import destinations_of
+from proxy.upstream.pool import UpstreamClient
 
 VERSION = "0" * 64
 
@@ -245,6 +248,7 @@ def test_an_answer_that_is_not_the_jobs_own_settles_nothing(status: int) -> None
 def test_what_a_model_made_is_no_request_of_the_queue() -> None:
     assert fal.request_id({"request_id": "abc", "status_url": "u"}) == "abc"
     assert fal.request_id({"request_id": "abc", "images": []}) is None
+    assert fal.request_id({"request_id": "abc", "status_url": "u", "response_url": "v", "new_of_theirs": 1}) == "abc"
     assert fal.request_id({"request_id": "../abc"}) is None
 
 
@@ -296,3 +300,34 @@ def test_a_target_is_made_of_what_the_pattern_let_through() -> None:
     found = find("GET", "/fal/fal-ai/flux/requests/a-1/status")
     assert isinstance(found, Matched)
     assert found.target(b"logs=1&evil=2") == "/fal-ai/flux/requests/a-1/status?logs=1"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "queue", "direct"),
+    [
+        ("https://queue.fal.run", "https://queue.fal.run", "https://fal.run"),
+        ("https://fal.run/", "https://queue.fal.run", "https://fal.run"),
+        ("https://relay.example/fal", "https://relay.example/fal", "https://relay.example/fal"),
+    ],
+)
+def test_of_fals_two_hosts_either_may_be_named(base_url: str, queue: str, direct: str) -> None:
+    upstream = Upstream(base_url=base_url)
+    assert upstream.spoken("fal") == ("fal", "fal_run")
+    assert (upstream.address("fal", "fal"), upstream.address("fal", "fal_run")) == (queue, direct)
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "path", "target"),
+    [
+        ("replicate", "https://api.replicate.com", "/v1/predictions", "/v1/predictions"),
+        ("replicate", "https://api.replicate.com/v1", "/v1/predictions", "/v1/predictions"),
+        ("luma", "https://api.lumalabs.ai/dream-machine/v1", "/dream-machine/v1/ping", "/dream-machine/v1/ping"),
+        ("luma", "https://api.lumalabs.ai/dream-machine/v1/", "/ping", "/dream-machine/v1/ping"),
+        ("luma", "https://api.lumalabs.ai", "/dream-machine/v1/ping", "/dream-machine/v1/ping"),
+    ],
+)
+def test_a_base_url_may_end_with_what_paths_begin_with(name: str, base_url: str, path: str, target: str) -> None:
+    config = Config(upstreams={name: Upstream(base_url=base_url, api_key="real-key-0001")})
+    made = destinations_of(config, {}, UpstreamClient(lambda: True))
+    assert made[name, name].target(path) == target
+    assert b"authorization: Bearer real-key-0001" in made[name, name].fixed
