@@ -115,17 +115,17 @@ BOARD = Board(
         ),
         over_time(
             "Is any budget burning too fast (1: it just lasts)?",
-            "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6.",
+            "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6; drawn up to 12.",
             "short",
-            Target(q.recorded(RULE + "burn:over1h"), "{{budget}}"),
+            Target(f"clamp_max({q.recorded(RULE + 'burn:over1h')}, 12)", "{{budget}}"),
             levels=((1, AMBER), (6, RED)),
             decimals=1,
         ),
         over_time(
             "How long does each budget last?",
-            "Hours to the end of its money at the pace of the last hour.",
+            "Hours to the end of its money at the pace of the last hour; drawn up to a week.",
             "h",
-            Target(q.recorded(RULE + "exhausted_in:hours"), "{{budget}}"),
+            Target(f"clamp_max({q.recorded(RULE + 'exhausted_in:hours')}, 168)", "{{budget}}"),
         ),
         over_time(
             "What do the budgets refuse?",

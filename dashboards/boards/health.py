@@ -66,9 +66,9 @@ BOARD = Board(
         ),
         stat(
             "What became of exports?",
-            "Events for each sink: sent, set aside (refused for good, `taximeter exports retry`), skipped (nothing to tell), and tries that failed.",
+            "Events of the chosen time for each sink: sent, set aside (refused for good, `taximeter exports retry`), skipped (nothing to tell), and tries that failed.",
             "short",
-            f"max by (sink, outcome) ({q.select('export_events_total')})",
+            q.gained("export_events_total", "sink, outcome"),
             legend="{{sink}} {{outcome}}",
             decimals=0,
         ),

@@ -55,6 +55,11 @@ class Server:
         asked = urlencode({name: value for name, value in params.items() if value is not None})
         return self._ask("GET", f"{path}?{asked}" if asked else path)
 
+    def text(self, path: str, **params: Any) -> str:
+        """An answer that is no JSON."""
+        asked = urlencode({name: value for name, value in params.items() if value is not None})
+        return self._content("GET", f"{path}?{asked}").decode("utf-8", "replace")
+
     def items(self, path: str, most: int | None = None, **params: Any) -> Iterator[Any]:
         """The items of all pages, or of so many as give `most`."""
         after, left = None, most
@@ -75,6 +80,13 @@ class Server:
         return self._ask("DELETE", path)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        content = self._content(method, path, body)
+        try:
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise self._strange(error) from None
+
+    def _content(self, method: str, path: str, body: Any = None) -> bytes:
         headers = {"accept": "application/json", "content-type": "application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
@@ -82,13 +94,14 @@ class Server:
         asked = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310 - http(s), checked above
         try:
             with self._opener.open(asked, timeout=_TIMEOUT_S) as answer:
-                content = answer.read(_MOST_BYTES)
-            return json.loads(content) if content else None
+                return answer.read(_MOST_BYTES)  # type: ignore[no-any-return]  # bytes, says the library's text
         except urllib.error.HTTPError as error:
             raise _refused(error) from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise fail(f"{self._url} does not answer as a Taximeter does ({reason})") from None
+            raise self._strange(error) from None
+
+    def _strange(self, error: Exception) -> typer.Exit:
+        return fail(f"{self._url} does not answer as a Taximeter does ({getattr(error, 'reason', None) or error})")
 
 
 def named(name: str) -> str:

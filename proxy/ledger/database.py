@@ -19,9 +19,6 @@ from proxy.ledger import capacity_schema, export_schema  # noqa: F401 - their ta
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
-_CHECKPOINT_PAGES = 4000
-"""16 MB: pages that many batches write (roll-ups, the ends of indexes) are copied into the file once for all of them."""
-
 
 def open_ledger(url: str) -> Engine:
     """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock.
@@ -111,12 +108,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "temp_store = MEMORY",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-    ):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

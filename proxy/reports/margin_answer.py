@@ -220,11 +220,8 @@ def _said(shown: MarginShown) -> list[str]:
     said: list[Any] = []
     for plan in shown.plans:
         even = f", it breaks even at ${plan.break_even_usd_per_month} a month" if plan.break_even_usd_per_month else ""
-        half, most = plan.p50_cost_usd or "–", plan.p99_cost_usd or "–"
-        said.append(
-            f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss, half cost up to ${half}, "
-            f"99 % up to ${most}{even}."
-        )
+        spread = f", half cost up to ${plan.p50_cost_usd}, 99 % up to ${plan.p99_cost_usd}" if plan.p99_cost_usd else ""
+        said.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
     said += [f"Projection: {shown.projection.basis}."]
     said += [f"From: {source}." for source in shown.about.sources]
     said += [f"Mind: {caveat}." for caveat in shown.about.caveats]

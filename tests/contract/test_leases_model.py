@@ -32,6 +32,7 @@ SEEN: list[int] = []  # how many calls leases answered, in each history
 LATER = time.time() + 3000
 LIMITS = {"wide": 60_000, "team": 40_000, "key": 25_000}
 _MOST_CALLS = 150
+_REPORT_TAKES_S = 0.2
 SHARE = 0.5  # of a limit that may be leased and free: much, so that leases matter
 
 
@@ -127,7 +128,7 @@ class Instances(RuleBasedStateMachine):
         self.planes: list[Plane] = []
         self.dead: list[tuple[Plane, bool]] = []
         self.buried: list[Plane] = []
-        self.crashed: list[list[Claim]] = []
+        self.others: dict[str, list[Claim]] = {}
         for who in range(3):
             self.begin()
             self.is_lively(who, 12, 10)
@@ -210,15 +211,24 @@ class Instances(RuleBasedStateMachine):
         part=st.sampled_from([0, 50, 100]),
         how=st.sampled_from(["answered", "answered", "answer", "request"]),
         dies=st.booleans(),
+        crowded=st.booleans(),
     )
     def calls_go_on_while_a_report_is_under_way(
-        self, who: int, began: int, ended: int, part: int, how: str, dies: bool
+        self, who: int, began: int, ended: int, part: int, how: str, dies: bool, crowded: bool
     ) -> None:
-        """What they begin and end belongs to the next report, whatever becomes of this one; and of a process that dies then."""
+        """What they begin and end belongs to the next report, whatever becomes of this one; and of a process that dies then.
+        crowded: others have all the rest, so that what is free here may stay, and no more is given."""
         plane = self.planes[who]
         self.is_lively(who, 12, 20)
         self.reports(who)  # now there is something free
         self.calls_end(who, 3, 50, 1)
+        others = self._others_reserve("key", 0) if crowded else None
+
+        async def calls() -> None:
+            for _ in range(began):
+                await self._call_begins(plane, 20, 3)
+            for name in list(plane.open)[-ended:] if ended else ():
+                await self._call_ends(plane, name, part, lost=False)
 
         async def both() -> None:
             await plane.up()
@@ -226,16 +236,17 @@ class Instances(RuleBasedStateMachine):
             plane.go_on.clear()
             telling = asyncio.create_task(plane.store._tell())
             await asyncio.sleep(0)
-            for _ in range(began):
-                await self._call_begins(plane, 20, 3)
-            for name in list(plane.open)[-ended:] if ended else ():
-                await self._call_ends(plane, name, part, lost=False)
+            going_on = asyncio.create_task(calls())
+            await asyncio.wait([going_on], timeout=_REPORT_TAKES_S)  # one that wants room waits for the report
             plane.go_on.set()
-            await telling
+            await asyncio.gather(telling, going_on)
             plane.report_ends = ""
             await plane.up()
 
         self.wait(both())
+        self.nothing_passes_a_limit()
+        if others is not None:
+            self._others_end(others)
         if dies:
             self.dies(who)
         else:
@@ -256,16 +267,25 @@ class Instances(RuleBasedStateMachine):
     @rule(who=st.integers(0, 2), left=st.sampled_from([0, 100, 600]))
     def somebody_reserves_nearly_all(self, who: int, left: int) -> None:
         """What others have reserved is no room for leases."""
-        control, name = self._control, f"{self._prefix}{next(self._ids)}"
-        spent, reserved = self.standing("key")
-        rest = LIMITS["key"] - spent - reserved - left
-        if rest > 0:
-            assert isinstance(self.wait(control.reserve(name, self.claims(rest, ["key"]), time.time(), LATER)), Granted)
+        others = self._others_reserve("key", left)
         self.is_lively(who, 16, 30)
         self.reports(who)
         self.nothing_passes_a_limit()
-        if rest > 0:
-            self.wait(control.release(name))
+        self._others_end(others)
+
+    def _others_reserve(self, budget: str, left: int) -> str:
+        """All of it but so much; the reservation's id."""
+        name = f"{self._prefix}{next(self._ids)}"
+        spent, reserved = self.standing(budget)
+        claims = self.claims(max(0, LIMITS[budget] - spent - reserved - left), [budget])
+        if claims[0].amount:
+            assert isinstance(self.wait(self._control.reserve(name, claims, time.time(), LATER)), Granted)
+            self.others[name] = claims
+        return name
+
+    def _others_end(self, name: str) -> None:
+        if self.others.pop(name, None) is not None:
+            self.wait(self._control.release(name))
 
     @rule(who=st.integers(0, 2), what=st.sampled_from(["request", "answer"]))
     def loses_a_report(self, who: int, what: str) -> None:
@@ -378,9 +398,8 @@ class Instances(RuleBasedStateMachine):
         every = [*self.planes, *(plane for plane, _ in self.dead), *self.buried]
         budget = self._prefix + name
         settled = sum(c.amount for plane in every for end in plane.ends for c in end.claims if c.budget == budget)
-        flying = sum(
-            c.amount for plane in every for claims in plane.open.values() for c in claims if c.budget == budget
-        )
+        reserved = [*self.others.values(), *(claims for plane in every for claims in plane.open.values())]
+        flying = sum(claim.amount for claims in reserved for claim in claims if claim.budget == budget)
         return settled, flying
 
     def standing(self, name: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ LONG = "long " * 400
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsRig]:
-    with running(tmp_path_factory.mktemp("passed"), server=server(max_body_mb=0.2)) as made:
+    with running(tmp_path_factory.mktemp("passed"), server=server(max_body_mb=0.05)) as made:
         yield made
 
 
@@ -37,10 +37,10 @@ def asked(number: int, text: str, **fields: Any) -> Any:
 
 def test_a_large_batch_costs_the_lines_that_succeeded(rig: JobsRig) -> None:
     client = messages(rig, session="l-1")
-    lines = [asked(n, f"nonce=l1 after=0.3 in={1200 + n} out={n % 50}") for n in range(400)]  # 0.9 MB
+    lines = [asked(n, f"nonce=l1 after=0.3 in={1200 + n} out={n % 50}") for n in range(60)]  # 120 kB
     made = client.messages.batches.create(requests=[*lines, asked(999, "line=failed")])
     done = eventually(lambda: client.messages.batches.retrieve(made.id), lambda one: one.processing_status == "ended")
-    assert done.request_counts.succeeded == 400
+    assert done.request_counts.succeeded == 60
     (entry,) = rig.settled("l-1")
     assert Decimal(entry["cost_usd"]) == rig.billed()["l1"] > 0
     assert Decimal(entry["reserved_usd"]) > Decimal(entry["cost_usd"])
@@ -52,7 +52,7 @@ def test_a_large_batch_costs_the_lines_that_succeeded(rig: JobsRig) -> None:
 def test_a_large_batch_that_a_budget_does_not_afford_is_never_whole(rig: JobsRig) -> None:
     with pytest.raises(anthropic.APIStatusError) as refused:
         messages(rig, POOR_KEY, "l-poor").messages.batches.create(
-            requests=[asked(n, "nonce=lpoor in=9 out=9", max_tokens=60_000) for n in range(200)]
+            requests=[asked(n, "nonce=lpoor in=9 out=9", max_tokens=60_000) for n in range(40)]
         )
     assert (refused.value.status_code, refused.value.response.json()["error"]["type"]) == (402, "billing_error")
     assert "lpoor" not in rig.billed()
@@ -70,11 +70,11 @@ def test_a_large_batch_that_a_budget_does_not_afford_is_never_whole(rig: JobsRig
         (lambda lines: b'{"requests":[' + b",".join([*lines, b'{"custom_id":"x"}']) + b"]}", 400),
         (lambda lines: b'{"requests":[' + b",".join([*lines, lines[0].replace(b"claude-haiku-4-5", b"nobody")]) + b"]}", 404),
         (lambda lines: b'{"requests":[' + b",".join([lines[0].replace(b"claude-haiku-4-5", b"nobody"), *lines]) + b"]}", 404),
-        (lambda lines: b'{"requests":[' + b",".join([*lines, lines[0][:-60] + b"y" * 300_000]) + b"]}", 400),
+        (lambda lines: b'{"requests":[' + b",".join([*lines, lines[0][:-60] + b"y" * 60_000]) + b"]}", 400),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_to_its_end_is_refused_and_made_nowhere(rig: JobsRig, body: Any, status: int) -> None:
-    lines = [json.dumps(asked(n, "nonce=lbad")).encode() for n in range(120)]
+    lines = [json.dumps(asked(n, "nonce=lbad")).encode() for n in range(30)]
     headers = {"x-api-key": KEY, "content-type": "application/json", "x-taximeter-session-id": "l-bad"}
     answer = httpx.post(f"{rig.url}/v1/messages/batches", content=body(lines), headers=headers, timeout=60)
     assert answer.status_code == status, answer.text

@@ -166,7 +166,7 @@ def _entry(
         "t": "settle", "id": intent["id"], "ended_at": at + int(took_ms * 1000), "status": "settled",
         "outcome": "client_disconnected" if cut else "ok", "http_status": 200, "usage": usage,
         "usage_source": reading.source, "cost_nanousd": cost.cost_nanousd, "cost_source": cost.source, "flags": list(cost.flags),
-        "budgets": counted, "ttft_ms": round(took_ms * 0.2, 1), "duration_ms": took_ms, "overhead_ms": 0.4,
+        "budgets": counted, "ttft_ms": round(took_ms * 0.2, 1), "duration_ms": took_ms, "overhead_ms": round(0.15 + 0.2 * size, 3),
         "cost_lines": [
             {"unit": line.unit, "quantity": str(line.quantity), "price_usd": str(line.price_usd), "per": line.per,
              "cost_usd": str(line.cost_usd), "model": line.model, "source": line.source}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxy.cli.output import fail
 from proxy.times import BadQuestion
+
+if TYPE_CHECKING:
+    from proxy.cli.remote import Server
 
 SinceOption = Annotated[str | None, typer.Option("--since", help="7d, 12h, or a time (RFC 3339).")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="The end, not included.")]
@@ -30,3 +34,13 @@ def asked(form: str) -> Iterator[None]:
 def names_of(by: str) -> tuple[str, ...]:
     """Names with commas between."""
     return tuple(name.strip() for name in by.split(",") if name.strip())
+
+
+def answer_of(server: Server, report: str, form: str, here: dict[str, Any], **question: Any) -> None:
+    """A report as the server has it. here: options that need the server's own machine; they may not be given."""
+    if given := next((name for name, value in here.items() if value), None):
+        raise fail(f"{given} works beside the server, not through --server", 2)
+    if form == "json":
+        print(json.dumps(server.get(f"/api/reports/{report}", **question), indent=2, ensure_ascii=False))
+    else:
+        print(server.text(f"/api/reports/{report}", **question, format=form), end="")

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from pricing.load import load_book
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked, names_of
+from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, answer_of, asked, names_of
 from proxy.config.own_prices import priced_by
 from proxy.reports.calendar import zone_named
 from proxy.reports.explain import ExplainQuestion, against_of, explain_answer
@@ -28,6 +28,7 @@ def explain(
     ] = None,
     zone: ZoneOption = "UTC",
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """Why the bill changed: the difference to another period, split exactly by what made it.
@@ -35,6 +36,9 @@ def explain(
     Without a time: the running month so far, against as much of the month before.
     """
     with asked(form):
+        if (remote := server_of(server)) is not None:
+            answer_of(remote, "explain", form, {}, by=by, since=since, until=until, against=against, tz=zone)
+            return
         settings, now = config_of(config), now_s()
         question = ExplainQuestion(
             by=names_of(by),

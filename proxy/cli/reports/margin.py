@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked, names_of
+from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, answer_of, asked, names_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
@@ -26,6 +26,7 @@ def margin(
     until: UntilOption = None,
     zone: ZoneOption = "UTC",
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """What each customer pays and costs, those that lose most first; by default in the running month.
@@ -33,6 +34,9 @@ def margin(
     Revenue comes from `plans` in the configuration and from `taximeter revenue import`.
     """
     with asked(form):
+        if (remote := server_of(server)) is not None:
+            answer_of(remote, "margin", form, {}, by=by, since=since, until=until, tz=zone)
+            return
         settings, now = config_of(config), now_s()
         question = Question(
             by=names_of(by),

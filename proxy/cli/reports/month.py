@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import ZoneOption, asked, names_of
+from proxy.cli.reports.asking import ZoneOption, answer_of, asked, names_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.month import MonthQuestion, mapping_of, mark_up_of
 from proxy.reports.month_answer import close_month, month_answer
@@ -43,6 +43,7 @@ def month(
     close: Annotated[bool, typer.Option("--close", help="Keep the month as it is: it changes no more.")] = False,
     zone: ZoneOption = "UTC",
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """What each group is charged for a month, in cents that add up.
@@ -50,6 +51,11 @@ def month(
     What comes to a closed month later (a correction, a late settlement) is adjusted in the first month after it that is open.
     """
     with asked(form):
+        if (remote := server_of(server)) is not None:
+            answer_of(
+                remote, "month", form, {"--map": mapping, "--close": close}, month=name, by=by, mark_up=mark_up, tz=zone
+            )
+            return
         settings, place, now = config_of(config), zone_named(zone), now_us()
         question = MonthQuestion(
             month=month_named(name, place) if name else before(month_at(now, place), place),

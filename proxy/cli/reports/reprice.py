@@ -8,9 +8,9 @@ import typer
 
 from pricing.load import load_book
 from proxy.cli.corrections import write_corrections
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, asked
+from proxy.cli.reports.asking import SinceOption, UntilOption, answer_of, asked
 from proxy.config.own_prices import priced_by
 from proxy.reports.reprice import reprice
 from proxy.reports.reprice_answer import reprice_answer
@@ -26,6 +26,7 @@ def reprice_entries(
     until: UntilOption = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the corrections.")] = False,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """Price what the ledger has again, at the book's and the configuration's prices of its day; say what differs.
@@ -33,6 +34,9 @@ def reprice_entries(
     --apply writes a correction for each: sums, budgets and metrics follow, in a server that runs too.
     """
     with asked(form):
+        if (remote := server_of(server)) is not None:
+            answer_of(remote, "reprice", form, {"--apply": apply}, since=since, until=until)
+            return
         settings, now = config_of(config), now_s()
         period = moment(since or "31d", now), moment(until, now) if until else int(now * 1e6)
         with opened(settings) as engine:

@@ -11,9 +11,9 @@ import yaml
 from pricing.book import Book
 from pricing.load import load_book
 from pricing.operator import parse_rows
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
-from proxy.cli.reports.asking import SinceOption, UntilOption, asked
+from proxy.cli.reports.asking import SinceOption, UntilOption, answer_of, asked
 from proxy.config.own_prices import priced_by
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.what_if import cache_share, check_change, learned_ratios, what_if_answer
@@ -44,10 +44,24 @@ def what_if(
     since: SinceOption = "30d",
     until: UntilOption = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """What the period's calls would have cost with other models, tiers, cache shares or price lists, and how sure that is."""
     with asked(form):
+        if (remote := server_of(server)) is not None:
+            answer_of(
+                remote,
+                "what-if",
+                form,
+                {"--prices": prices},
+                swap=",".join(swap or ()) or None,
+                tier=tier,
+                cache=cache,
+                since=since,
+                until=until,
+            )
+            return
         settings, now = config_of(config), now_s()
         begins, ends = moment(since or "30d", now), moment(until, now) if until else int(now * 1e6)
         book = priced_by(settings, load_book())

@@ -171,5 +171,6 @@ def _formed(answer: Answer, question: ReportQuestion) -> Any:
     if question.format == "csv":
         return Response(csv_text(answer.rows, answer.columns), media_type="text/csv; charset=utf-8")
     if question.format == "table":
-        return Response(table_text(answer.rows, answer.columns), media_type="text/plain; charset=utf-8")
+        text = table_text(answer.rows, answer.columns) + "".join(f"{sentence}\n" for sentence in answer.said)
+        return Response(text, media_type="text/plain; charset=utf-8")
     return answer.shown

@@ -140,7 +140,7 @@ function lines(box, panel, data, { now, start, step, annotations }) {
   const size = plot.getBoundingClientRect();
   const series = found.map((one, n) => ({
     label: one.name, stroke: COLORS[n % COLORS.length], width: 1.5, points: { show: false },
-    fill: stacked ? COLORS[n % COLORS.length] + "cc" : COLORS[n % COLORS.length] + "14", spanGaps: false,
+    fill: stacked ? COLORS[n % COLORS.length] + "cc" : null, spanGaps: false,
   }));
   const levels = custom.thresholdsStyle.mode === "line" ? panel.fieldConfig.defaults.thresholds.steps.filter((s) => s.value !== null) : [];
   new uPlot({

@@ -72,6 +72,10 @@ def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's
         ["spend", "--by", "day,model", "--only", "team=payments", "--format", "json"], ["spend", "--by", "key", "--limit", "2"],
         ["sessions", "top"], ["sessions", "top", "--format", "json", "--by", "latest"], ["keys", "list"],
         ["keys", "list", "--format", "json"], ["budgets", "raises"],
+        ["report", "margin", "--since", "2026-11-20", "--until", "2026-11-27"], ["report", "month", "2026-11", "--by", "key"],
+        ["report", "explain", "--since", "2026-11-24", "--until", "2026-11-25", "--by", "team"],
+        ["report", "what-if", "--since", "2026-11-23", "--until", "2026-11-26", "--tier", "batch", "--format", "json"],
+        ["report", "reprice", "--since", "2026-11-23", "--until", "2026-11-26", "--format", "json"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -81,6 +85,15 @@ def test_a_server_says_what_its_ledger_says(ask: Ask, here: Ask, command: list[s
     assert (remote.exit_code, remote.output) == (0, local.output), remote.output
     assert local.exit_code == 0
     assert len(local.output.splitlines()) > (0 if "raises" in command else 1)
+
+
+def test_what_needs_the_servers_machine_is_said(ask: Ask) -> None:
+    for command in (["reprice", "--apply"], ["month", "2026-10", "--close"]):
+        refused = ask("report", *command)
+        assert (refused.exit_code, refused.output) == (
+            2,
+            f"error: {command[-1]} works beside the server, not through --server\n",
+        )
 
 
 def test_a_session_s_tree_is_the_same(ask: Ask, here: Ask) -> None:
