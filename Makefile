@@ -27,7 +27,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
-.PHONY: help install translate run test quick check bench torture fuzz wheel focus litellm agents vllm clean
+.PHONY: help install translate run test quick check bench torture fuzz wheel focus exports litellm agents vllm clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ wheel: .venv/installed ## Build the wheel and try it: clean environments, beside
 
 focus: .venv/installed ## Have a public validator check the FOCUS export (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_focus.sh
+
+exports: .venv/installed ## Have DuckDB and pyarrow read exported files (fetches packages)
+	@PYTHON=$(BIN)/python tests/support/try_exports.sh
 
 litellm: .venv/installed ## Move from a database that the newest LiteLLM's own migrations made (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_litellm.sh

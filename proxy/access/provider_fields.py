@@ -44,6 +44,10 @@ _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "m
 _ROUTING_IS_FINE = frozenset(
     {"data_collection", "zdr", "require_parameters", "enforce_distillable_text", "max_price", "allow_fallbacks"}
 )
+# What says who answers: harmless where `max_price` holds the price, by the router's own word.
+_ROUTING_CHOOSES = frozenset(
+    {"order", "only", "ignore", "sort", "quantizations", "preferred_min_throughput", "preferred_max_latency"}
+)
 _PLUGINS_ARE_FINE = frozenset({"response-healing"})
 _PLUGINS_COST = frozenset({"response-healing", "web", "file-parser", "context-compression"})
 _VARIANTS_COST = ("online", "nitro")
@@ -139,7 +143,7 @@ def screen(
 
     allowed: the provider's name of another model that the caller names, or `Refused`, where it may not be used. exact: the
     configuration has this very model, and not a pattern. guarded: whether there is a "price" or a list of "models" that the
-    caller could get past; asked only for fields that could.
+    caller could get past, or one that a `max_price` of his does not keep ("routing"); asked only for fields that could.
     """
     provider = plain_name(route.provider)
     rules, plain, routes_on = _screen_of(provider)
@@ -184,7 +188,17 @@ def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames, guarded: 
     return call._replace(body={name: value for name, value in call.body.items() if name not in dropped})
 
 
+def _holds_a_price(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("max_price"), dict)
+        and (_ROUTING_IS_FINE | _ROUTING_CHOOSES).issuperset(value)
+    )
+
+
 def _evaded_by(rule: Rule, name: str, value: Any) -> str:
+    if name == "provider" and _holds_a_price(value):
+        return "routing"
     return "price" if name.lower() == "plugins" and _are_plugins_of_one_model(value) else rule.evades
 
 

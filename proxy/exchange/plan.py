@@ -13,7 +13,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -26,6 +26,7 @@ from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
+from proxy.meters.tally import number
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream.destinations import Destination
@@ -248,8 +249,23 @@ def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
     attributes = attributes_of(identity, route, exchange.attribution)
     budgets = configured.budgets.candidates(identity, route, attributes)
     if any(budget.hard and (not budget.match or budget.matches(attributes)) for budget in budgets):
-        return True
+        return kind != "routing" or not _within_the_price(exchange, route)
     return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)
+
+
+def _within_the_price(exchange: Exchange, route: Route) -> bool:
+    """Whether the `max_price` of a router's call, in USD per million tokens, is none above the price of its model
+    (openrouter.ai/docs, provider routing: no host that asks more is chosen)."""
+    most = exchange.call.body["provider"]["max_price"]
+    for name, unit in (("prompt", "input"), ("completion", "output")):
+        asked, at_s = number(most.get(name)), int(now_s())
+        price = exchange.configured.book.ceiling_nanousd(
+            {unit: 1000}, provider=route.provider, model=route.model, at_s=at_s, until_s=at_s, fixed=ORDINARY,
+            without=ceilings.MEDIA_UNITS | ceilings.CACHE_WRITES,
+        )  # fmt: skip
+        if asked is None or price is None or asked * 1_000_000 > price:
+            return False
+    return True
 
 
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> Mapping[str, str]:

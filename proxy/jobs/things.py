@@ -110,13 +110,13 @@ def used(
     """
     usage: dict[str, Quantity] = {}
     if not units:
-        usage = {unit: quantity for unit, quantity in made.items() if quantity and unit != "gpu_second"}
+        usage = {unit: count for unit, count in made.items() if count and count > 0 and unit != "gpu_second"}
         return Reading(usage=usage, source="provider", conditions=dict(conditions or {})) if usage else None
     for unit in units:
         quantity = made.get(unit)
         if quantity is None:
             quantity = _by_request(unit, asked)
-        if quantity is None:
+        if quantity is None or quantity < 0:
             return None
         if quantity > 0:
             usage[unit] = quantity

@@ -85,19 +85,26 @@ def add_all(connection: Connection) -> None:
 
 
 def pages(
-    connection: Connection, columns: Sequence[sa.Column[Any]], since_at: int | None = None, size: int = _PAGE
+    connection: Connection,
+    columns: Sequence[sa.Column[Any]],
+    since_at: int | None = None,
+    until_at: int | None = None,
+    size: int = _PAGE,
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """All entries (that began at `since_at` or later) by id, some at a time: in bounded memory whatever their number."""
-    last = ""
-    while True:
-        query = sa.select(*columns).where(entries.c.id > last).order_by(entries.c.id).limit(size)
-        if since_at is not None:
-            query = query.where(entries.c.started_at >= since_at)
-        rows = connection.execute(query).mappings().all()
-        if not rows:
-            return
-        yield [dict(row) for row in rows]
-        last = rows[-1]["id"]
+    """All entries, some at a time: in bounded memory whatever their number. By id; with `since_at` those that began from then
+    on (and before `until_at`), by time, and no others are read. columns: with `id` and `started_at`."""
+    names = [column.name for column in columns]
+    by_time = since_at is not None
+    span = [entries.c.started_at >= since_at] if by_time else []
+    span += [] if until_at is None else [entries.c.started_at < until_at]
+    order = (entries.c.started_at, entries.c.id) if by_time else (entries.c.id,)
+    query = sa.select(*columns).where(*span).order_by(*order).limit(size)
+    rows = connection.execute(query).all()
+    while rows:
+        page = [dict(zip(names, row, strict=True)) for row in rows]
+        yield page
+        last = [page[-1][column.name] for column in order]
+        rows = connection.execute(query.where(sa.tuple_(*order) > sa.tuple_(*last))).all()
 
 
 _PG_TYPES = {sa.Text: "text", sa.BigInteger: "bigint", sa.Integer: "integer"}

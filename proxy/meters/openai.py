@@ -303,11 +303,22 @@ def usage_in(response: Mapping[str, Any]) -> Any:
     return {name: value for name, value in summed.items() if name not in OUTPUT_DETAILS}
 
 
+def _unwrapped(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a gateway has put into an envelope of its own."""
+    for name in ("response", "data", "result", "body"):
+        inner = mapping(response.get(name))
+        if "usage" in inner or "choices" in inner:
+            return inner
+    return response
+
+
 def shaped_like_openai(dialect: str, own: Host | None = None, fold: Fold | None = None) -> Reader:
     """A reader of Chat Completions (or anything with the same usage) as `own` speaks it; else as the provider's row says."""
 
     def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
         host = own or host_of(context.provider)
+        if "usage" not in response and "choices" not in response:
+            response = _unwrapped(response)
         read_envelope(response, tally)
         usage = usage_in(response)
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out

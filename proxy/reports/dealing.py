@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 
@@ -18,7 +19,7 @@ def deal(total: int, weights: Sequence[int]) -> list[int]:
     return to_whole(total, [Fraction(total * weight, whole) for weight in least])
 
 
-def to_whole(total: int, exact: Sequence[Fraction]) -> list[int]:
+def to_whole(total: int, exact: Sequence[Fraction] | Sequence[Decimal]) -> list[int]:
     """Each part rounded down, and what is left given to those with the largest remainders. The parts must add up to less than
     one from `total` a part."""
     parts = [part.__floor__() for part in exact]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import orjson
@@ -91,25 +90,39 @@ def charges(
 ) -> Charges:
     """Of all entries that began in [since, until). tags: labels that tell charges apart too. day_of: where the day of an
     instant begins; idle machines go by days of UTC."""
-    found: Charges = {}
     with reading(engine).connect() as connection:
-        for row in _entries(connection, since, until):
-            owner = _owner(row, tags)
-            for kind, nanousd, quantity, tokens in _parts(row, owner, day_of(row["started_at"])):
-                amount = found.setdefault(kind, Amount())
-                amount.nanousd += nanousd
-                amount.quantity += quantity
-                amount.tokens += tokens
-        for kind, nanousd in _machines(connection, since, until):
-            found.setdefault(kind, Amount()).nanousd += nanousd
+        return _charges(connection, since, until, tags, day_of)
+
+
+def daily_charges(
+    engine: Engine, since: int, until: int, tags: Sequence[str] = (), day_of: Callable[[int], int] = utc_day
+) -> Iterator[Charges]:
+    """The same, a day (UTC) at a time, of one state of the ledger: in the memory that a day needs. Where days begin elsewhere
+    (`day_of`), a kind may be in two of them."""
+    with reading(engine).connect() as connection:
+        for day_at in range(utc_day(since), until, DAY_US):
+            yield _charges(connection, max(since, day_at), min(until, day_at + DAY_US), tags, day_of)
+
+
+def _charges(
+    connection: Connection, since: int, until: int, tags: Sequence[str], day_of: Callable[[int], int]
+) -> Charges:
+    found: Charges = {}
+    for row in _entries(connection, since, until):
+        owner = _owner(row, tags)
+        for kind, nanousd, quantity, tokens in _parts(row, owner, day_of(row["started_at"])):
+            amount = found.setdefault(kind, Amount())
+            amount.nanousd += nanousd
+            amount.quantity += quantity
+            amount.tokens += tokens
+    for kind, nanousd in _machines(connection, since, until):
+        found.setdefault(kind, Amount()).nanousd += nanousd
     return found
 
 
 def _entries(connection: Connection, since: int, until: int) -> Iterator[Mapping[str, Any]]:
-    for rows in pages(connection, _COLUMNS, since):
-        for row in rows:
-            if row["started_at"] < until and row["status"] not in NOT_COUNTED:
-                yield row
+    for rows in pages(connection, _COLUMNS, since, until):
+        yield from (row for row in rows if row["status"] not in NOT_COUNTED)
 
 
 def _owner(row: Mapping[str, Any], tags: Sequence[str]) -> Owner:
@@ -127,8 +140,7 @@ def _parts(row: Mapping[str, Any], owner: Owner, day_at: int) -> Iterator[_Part]
     cost = row["cost_nanousd"]
     lines = _lines(row["cost_lines"]) if row["kind"] == "attempt" and cost is not None else []
     if lines and abs(sum(line.cost for line in lines) * NANO - cost) <= 1:
-        exact = [Fraction(line.cost) * NANO for line in lines]
-        for line, nanousd in zip(lines, to_whole(cost, exact), strict=True):
+        for line, nanousd in zip(lines, to_whole(cost, [line.cost * NANO for line in lines]), strict=True):
             kind = Kind(
                 day_at, "provider" if row["cost_source"] == "provider" else "price", row["provider"], line.model or model,
                 row["service_tier"], owner, line.unit, line.price.normalize(), line.per,

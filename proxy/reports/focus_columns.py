@@ -18,7 +18,7 @@ _SHARED = (
     "BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeClass",
     "ChargeDescription", "ChargeFrequency", "BillingCurrency", "BilledCost", "EffectiveCost", "ListCost", "ContractedCost",
     "ListUnitPrice", "ContractedUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ConsumedQuantity",
-    "ConsumedUnit", "InvoiceIssuerName",
+    "ConsumedUnit", "InvoiceId", "InvoiceIssuerName",
 )  # fmt: skip
 _SERVICE = (
     "ServiceName", "ServiceCategory", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SkuPriceDetails", "ResourceId",

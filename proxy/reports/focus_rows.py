@@ -1,12 +1,13 @@
 """Charges as rows of a FOCUS Cost and Usage table, and as the answer of a report. Every value is text, or None where null.
 
 Corrections are all of ChargeClass Correction, also those within a month: the ledger knows when a call began, not which invoice
-it is on. The price that was applied stands as list and as contracted unit price: the ledger keeps one price.
+it is on, and InvoiceId is always null. The price that was applied stands as list and as contracted unit price: the ledger keeps
+one price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger.rollups import DAY_US
 from proxy.money import usd_text
 from proxy.reports.answers import About, Answer, about
-from proxy.reports.focus import Amount, Charges, Kind, charges
+from proxy.reports.focus import Amount, Charges, Kind, daily_charges
 from proxy.reports.focus_columns import COLUMNS, VERSIONS, Version, meter_of
 from proxy.reports.months import month_at
 from proxy.reports.spend import entries_since
@@ -77,31 +78,55 @@ def version_named(text: str) -> Version:
     raise BadQuestion(f"{text!r} is no version of FOCUS that can be written: {' or '.join(VERSIONS)}")
 
 
+class FocusExport:
+    """Rows a day at a time, for a file of any size. What they come to is known when all have been read."""
+
+    def __init__(self, engine: Engine, question: FocusQuestion, now_us: int) -> None:
+        """Raises `BadQuestion`."""
+        if len(question.tags) > _MOST_TAGS:
+            raise BadQuestion(f"tags: at most {_MOST_TAGS} labels")
+        self._engine, self._question = engine, question
+        self.until = now_us if question.until is None else question.until
+        running = month_at(self.until - 1, _UTC).start
+        self.since = running if question.since is None else question.since
+        self.columns = COLUMNS[question.version]
+        self.count = self.price = self.machines = 0
+
+    def days(self) -> Iterator[list[Row]]:
+        question = self._question
+        for found in daily_charges(self._engine, self.since, self.until, question.tags):
+            rows = focus_rows(found, question.version, ahead=question.ahead)
+            machines = sum(amount.nanousd for kind, amount in found.items() if kind.source in _MACHINES)
+            self.count += len(rows)
+            self.machines += machines
+            self.price += sum(amount.nanousd for amount in found.values()) - machines
+            yield rows
+
+    def caveats(self) -> list[str]:
+        kept = entries_since(self._engine)
+        if kept is None or kept <= self.since:
+            return []
+        return [f"entries before {rfc3339(kept)} are deleted, and are in no row"]
+
+    def said(self) -> list[str]:
+        whole, price, machines = (usd_text(sum_) for sum_ in (self.price + self.machines, self.price, self.machines))
+        parts = f"calls {price}, own capacity {machines}"
+        return [f"{self.count} rows of FOCUS {self._question.version}: {whole} USD ({parts}).", *self.caveats()]
+
+
 def focus_answer(engine: Engine, question: FocusQuestion, now_us: int) -> Answer:
     """Raises `BadQuestion`."""
-    if len(question.tags) > _MOST_TAGS:
-        raise BadQuestion(f"tags: at most {_MOST_TAGS} labels")
-    until = now_us if question.until is None else question.until
-    since = month_at(until - 1, _UTC).start if question.since is None else question.since
-    found = charges(engine, since, until, question.tags)
-    rows = focus_rows(found, question.version, ahead=question.ahead)
-    columns = COLUMNS[question.version]
-    machines = sum(amount.nanousd for kind, amount in found.items() if kind.source in _MACHINES)
-    price = sum(amount.nanousd for amount in found.values()) - machines
-    kept, caveats = entries_since(engine), []
-    if kept is not None and kept > since:
-        caveats.append(f"entries before {rfc3339(kept)} are deleted, and are in no row")
+    export = FocusExport(engine, question, now_us)
+    rows = [row for rows in export.days() for row in rows]
     shown = FocusShown(
         version=question.version,
         rows=[dict(row) for row in rows],
-        billed_usd=usd_text(price + machines),
-        price_usd=usd_text(price),
-        capacity_usd=usd_text(machines),
-        about=about(since, until, "UTC", _SOURCES, caveats),
+        billed_usd=usd_text(export.price + export.machines),
+        price_usd=usd_text(export.price),
+        capacity_usd=usd_text(export.machines),
+        about=about(export.since, export.until, "UTC", _SOURCES, export.caveats()),
     )
-    parts = f"calls {shown.price_usd}, own capacity {shown.capacity_usd}"
-    said = [f"{len(rows)} rows of FOCUS {question.version}: {shown.billed_usd} USD ({parts}).", *caveats]
-    return Answer(shown, rows, columns, said)
+    return Answer(shown, rows, export.columns, export.said())
 
 
 def focus_rows(found: Charges, version: Version, *, ahead: bool = False) -> list[Row]:

@@ -95,9 +95,9 @@ def reprice(engine: Engine, book: Book, since: int, until: int) -> Repricing:
 
 
 def _attempts(connection: Connection, since: int, until: int) -> Iterator[Mapping[str, Any]]:
-    for rows in pages(connection, tuple(entries.columns), since):
+    for rows in pages(connection, tuple(entries.columns), since, until):
         for row in rows:
-            if row["kind"] == "attempt" and row["status"] not in ("void", "running") and row["started_at"] < until:
+            if row["kind"] == "attempt" and row["status"] not in ("void", "running"):
                 yield row
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TextIO
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
 
@@ -16,10 +16,16 @@ Rows = Sequence[Mapping[str, Any]]
 def csv_text(rows: Rows, columns: Sequence[str]) -> str:
     """A header and a line a row; what a row lacks is empty."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
+    write_csv(text, [rows], columns)
     return text.getvalue()
+
+
+def write_csv(file: TextIO, some: Iterable[Rows], columns: Sequence[str]) -> None:
+    """The same into a file, some rows at a time."""
+    writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    for rows in some:
+        writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
 
 
 def table_text(rows: Rows, columns: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ async def test_every_way_out_closes_the_intent(
 ) -> None:
     house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total"}])
     if place == "guard":
-        monkeypatch.setattr(run, "_guard", _fail(error))
+        monkeypatch.setattr(run, "guard", _fail(error))
     elif place == "reserve":
         monkeypatch.setattr(reserve, "_climb", _fail(error))
     elif place == "reserved":

@@ -115,6 +115,31 @@ async def test_where_a_budget_blocks_or_the_charge_is_not_told_it_may_not(
     assert house.sent == []
 
 
+HELD = {"prompt": "1", "completion": 2}  # the price of the houses' models
+
+
+@pytest.mark.parametrize(
+    ("routing", "passes"),
+    [
+        ({"order": ["dear"], "max_price": HELD}, True),
+        ({"sort": "throughput", "only": ["a"], "max_price": HELD | {"prompt": 0.5}}, True),
+        ({"order": ["dear"], "max_price": HELD | {"completion": "2.01"}}, False),
+        ({"order": ["dear"], "max_price": {"prompt": 1}}, False),
+        ({"order": ["dear"], "max_price": HELD | {"prompt": "much"}}, False),
+        ({"order": ["dear"], "max_price": None}, False),
+        ({"order": ["dear"], "fallback_models": ["o1-pro"], "max_price": HELD}, False),
+    ],
+)
+async def test_where_a_budget_blocks_a_router_may_choose_within_the_price(
+    tmp_path: Path, routing: dict[str, Any], passes: bool
+) -> None:
+    house = house_of(tmp_path, "chat", "openrouter", **(OPEN | BLOCKS))
+    told = await ask(house, "chat", provider=routing)
+    assert told.status == (200 if passes else 400), told.body
+    if passes:
+        assert house.sent[0][1]["provider"] == routing
+
+
 @pytest.mark.parametrize("fields", ANOTHER)
 @pytest.mark.parametrize("settings", [ONLY, OPEN | {"models": {"m": {"upstream": "up"}, "p*": {"upstream": "up"}}}])
 async def test_a_list_of_models_is_not_got_past_by_a_router(

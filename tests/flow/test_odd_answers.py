@@ -420,3 +420,11 @@ async def test_a_transcript_without_usage_costs_what_was_heard(build: Build, bod
     await house.ask(Answer(body), path="/v1/audio/transcriptions", raw=sent)
     end = end_of(house)
     assert (end["status"], end["usage"]) == ("settled", {"audio_second": 6})
+
+
+@pytest.mark.parametrize("envelope", ["response", "data", "result", "body"])
+async def test_an_answer_in_an_envelope_of_a_gateway_is_read(build: Build, envelope: str) -> None:
+    house = build()
+    inner = {"model": "m", "choices": [{"message": {"content": "word"}}], "usage": USAGE}
+    await house.ask(Answer(orjson.dumps({"code": 0, envelope: inner})))
+    assert house.records()[-1]["usage"] == {"input": 20, "output": 10}

@@ -10,10 +10,9 @@ import typer
 from proxy.cli.options import ConfigOption, config_of, new_app, opened
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.asking import SinceOption, UntilOption, asked, names_of
-from proxy.reports.answers import Answer
-from proxy.reports.focus_rows import FocusQuestion, focus_answer, version_named
+from proxy.reports.focus_rows import FocusExport, FocusQuestion, focus_answer, version_named
 from proxy.reports.parquet import NoParquet, write_parquet
-from proxy.reports.sheets import csv_text
+from proxy.reports.sheets import write_csv
 from proxy.times import moment, now_s, now_us
 
 app = new_app()
@@ -54,22 +53,28 @@ def focus(
             ahead=ahead is not None,
         )
         with opened(settings) as engine:
-            given = focus_answer(engine, question, now_us())
-    if out is None:
-        answer(given, form)
-        return
-    _write(out, given)
-    for sentence in given.said:
-        typer.echo(sentence)
+            if out is None:
+                answer(focus_answer(engine, question, now_us()), form)
+                return
+            export = FocusExport(engine, question, now_us())
+            _write(out, export)
+            for sentence in export.said():
+                typer.echo(sentence)
 
 
-def _write(out: Path, given: Answer) -> None:
+def _write(out: Path, export: FocusExport) -> None:
+    """Beside its place until it is whole."""
+    beside = out.with_name(f"{out.name}.partial")
     try:
         if out.suffix == ".parquet":
-            write_parquet(out, given.rows, given.columns)
+            write_parquet(beside, export.days(), export.columns)
         else:
-            out.write_text(csv_text(given.rows, given.columns), "utf-8", newline="")
+            with beside.open("w", encoding="utf-8", newline="") as file:
+                write_csv(file, export.days(), export.columns)
+        beside.replace(out)
     except NoParquet as missing:
         raise fail(str(missing)) from None
     except OSError as error:
         raise fail(f"{out} cannot be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)

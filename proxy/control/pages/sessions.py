@@ -127,7 +127,7 @@ def _tiles(tree: Node) -> list[dict[str, str]]:
         {
             "title": "Calls",
             "big": view.count(tree.requests),
-            "small": f"of {view.count(_agents(tree))} agents or sessions",
+            "small": f"of {view.count(agents)} agents or sessions" if (agents := _agents(tree)) > 1 else "of one agent",
         },
         {
             "title": "Input",

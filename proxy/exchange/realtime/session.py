@@ -46,6 +46,7 @@ class Lane:
         self.full = False  # the target's socket takes no more at the moment
 
     def take(self, frames: Sequence[Frame]) -> None:
+        self._session.moved_at = self._source.heard_at
         if self._working is not None:
             self._behind.extend(frames)
             return
@@ -140,7 +141,7 @@ class Session:
         self.down = Lane(self, self._far, self._near, hold=False)
         self._idle_s = idle_s
         self._loop = asyncio.get_running_loop()
-        self._moved_at = self._pinged_at = self._loop.time()
+        self.moved_at = self._pinged_at = self._loop.time()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._quiet = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
@@ -169,7 +170,6 @@ class Session:
 
     def look(self, lane: Lane, data: bytes) -> Coroutine[Any, Any, bytes | None] | None:
         """What has to be done before a message passes; None: nothing. The work's result is what passes: b"" as it was."""
-        self._moved_at = self._loop.time()
         if lane is self.up:
             sent = self._talk.from_client(data)
             return None if sent is None else self._sent(sent)
@@ -291,7 +291,7 @@ class Session:
         except Refused as refused:
             self.refuse(refused)
             return
-        if now - self._moved_at > self._idle_s:
+        if now - self.moved_at > self._idle_s:
             self._near.close(POLICY, f"nothing was said for {self._idle_s:g} s")
             self._end("ok")
         elif now - self._near.heard_at > _DEAD_S and not self._near.paused:

@@ -35,7 +35,7 @@ def status(engine: Engine) -> dict[str, Any]:
 def test_what_comes_after_a_sink_is_exported_once_corrections_among_it(engine: Engine, told: Told) -> None:
     fill(engine, made_up(50))
     one = exporter(engine, row(told))
-    made = made_up(700, seed=2)
+    made = made_up(550, seed=2)
     fill(engine, made, instance="second")
     drain(one)
     events = told.taken()
@@ -50,7 +50,7 @@ def test_what_comes_after_a_sink_is_exported_once_corrections_among_it(engine: E
 
 
 def test_a_sink_with_since_gets_what_was_there_before(engine: Engine, told: Told) -> None:
-    fill(engine, made_up(700))
+    fill(engine, made_up(550))
     since = START + DAY_US
     one = exporter(engine, row(told), since)
     second = made_up(10, seed=2)
@@ -88,7 +88,7 @@ def test_a_receiver_that_is_away_costs_lag_alone(engine: Engine, tmp_path: Path)
 
 def test_what_is_refused_for_good_is_set_aside_by_name_and_holds_up_nothing(engine: Engine, told: Told) -> None:
     one = exporter(engine, row(told))
-    fill(engine, made_up(600))
+    fill(engine, made_up(120))
     told.plan(refuse="globex")
     drain(one)
     refused = ids(engine, entries.c.customer == "globex")

@@ -84,7 +84,7 @@ def test_a_correction_is_a_span_below_its_attempts(engine: Engine, told: Told) -
 
 def test_sums_are_the_ledgers_also_where_spans_come_twice(engine: Engine, told: Told) -> None:
     one = exporter(engine, row(told))
-    fill(engine, made_up(200))
+    fill(engine, made_up(100))
     told.plan({"status": 503, "taken": True})
     with pytest.raises(Later):
         one.step()

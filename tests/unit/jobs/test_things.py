@@ -87,6 +87,11 @@ def test_what_has_no_price_is_not_free() -> None:
     assert things.used([], {}, {"gpu_second": 3}) is None
 
 
+def test_a_count_below_nothing_is_not_nothing() -> None:
+    assert things.used(["input"], {}, {"input": -5}) is None
+    assert things.used([], {}, {"image": -5}) is None
+
+
 @pytest.mark.parametrize(
     ("images", "total"),
     [

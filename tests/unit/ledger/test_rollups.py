@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger import schema
 from proxy.ledger.database import connect, open_ledger
+from proxy.ledger.rolling import pages
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.sql_view import view_sql
 from proxy.reports.sessions import sessions
@@ -201,3 +202,18 @@ def test_scaled_quantities_add_up_exactly() -> None:
     assert quantity([(0, 1), (1, 5), (2, 50)]) == 2
     assert quantity([(1, 1), (1, 2)]) == "0.3"
     assert quantity([(15, 1), (0, 2**53)]) == "9007199254740992.000000000000001"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments, until=moments, size=st.sampled_from([1, 7, 5000]))
+def test_pages_have_each_entry_of_their_span_once(
+    filled: Engine, since: int | None, until: int | None, size: int
+) -> None:
+    columns = (schema.entries.c.id, schema.entries.c.started_at)
+    with filled.connect() as connection:
+        every = connection.execute(
+            sa.select(*columns).order_by(*([columns[1]] if since is not None else []), columns[0])
+        ).all()
+        read = [row for page in pages(connection, columns, since, until, size) for row in page]
+    wanted = [row for row in every if (since is None or row[1] >= since) and (until is None or row[1] < until)]
+    assert [(row["id"], row["started_at"]) for row in read] == [tuple(row) for row in wanted]

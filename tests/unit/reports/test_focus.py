@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
+from proxy.reports.focus import charges, daily_charges
 from proxy.reports.focus_columns import VERSIONS, Version, meter_of
 from proxy.reports.focus_rows import FocusQuestion, FocusShown, Row, focus_answer
 from proxy.reports.reprice import reprice
@@ -282,3 +283,18 @@ def test_parquet_without_pyarrow_says_how_to_get_it(
 
     assert done.exit_code == 1
     assert "pip install 'taximeter[parquet]'" in done.stderr
+
+
+def test_days_one_after_the_other_are_the_whole(tmp_path: Path) -> None:
+    """As a file is written: in the memory of a day, and in the order of the days."""
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    fill(engine, made_up(300, hours=100))
+    since, until = START + 3_600_000_000, START + 90 * 3_600_000_000
+
+    days = list(daily_charges(engine, since, until))
+
+    assert len(days) == 4
+    assert all(len({kind.day_at for kind in day}) <= 1 for day in days)
+    merged = {kind: amount for day in days for kind, amount in day.items()}
+    assert merged == charges(engine, since, until)
+    engine.dispose()
