@@ -362,6 +362,10 @@ _BOUNDED = {
     ("uploads.py", "collected"): "a bytearray",
     ("asking.py", "body"): "a bytearray",
     ("reads.py", "collected"): "a bytearray",
+    ("passed_batches.py", "collected"): "a bytearray",
+    ("json_items.py", "_kept"): "a bytearray",
+    ("websocket.py", "_body"): "a bytearray",
+    ("connection.py", "body"): "reading is paused above HIGH_WATER_LIMIT",
     ("uploads.py", "head"): "of one field, from parts that are bounded",
     ("multipart_stream.py", "_rest"): "what one piece leaves: a head, or a boundary that may have begun",
 }
