@@ -118,9 +118,10 @@ BOARD = Board(
         ),
         over_time(
             "How many calls are being served, over time?",
-            "Calls in flight at each scrape, by instance; each may have several data planes.",
+            "Calls in flight at each scrape, by instance; each may have several data planes. A spoken session is one as long as it is open.",
             "short",
             Target(f"sum by (instance) ({q.select('inflight_requests')})", "{{instance}}"),
+            Target(f"sum({q.select('realtime_sessions')})", "spoken sessions"),
             decimals=0,
         ),
     ],

@@ -207,6 +207,7 @@ class _DataPlane:
         plane = self._plane
         return {
             "inflight_requests": plane.calls_in_flight,
+            "realtime_sessions": len(plane.sessions),
             "bytes_in_flight": plane.load.bytes.total,
             "store_up": plane.store.up,
             "store_calls": plane.store.answered,

@@ -52,7 +52,7 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
 def _searches_seen(response: Mapping[str, Any]) -> int:
     """Searches among the blocks of a message; of a stream, those that `fold_event` has kept."""
     blocks = [mapping(block) for block in items(response.get("content"))]
-    return len(items(response.get(_SEARCHES))) + sum(map(_is_search, blocks))
+    return len(mapping(response.get(_SEARCHES))) + sum(map(_is_search, blocks))
 
 
 def _is_search(block: Mapping[str, Any]) -> bool:
@@ -146,8 +146,9 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state["model"] = model
     kind = text(event.get("type"))
     if kind == "content_block_start":
-        if _is_search(block := mapping(event.get("content_block"))) and block.get("id") not in state.get(_SEARCHES, ()):
-            state.setdefault(_SEARCHES, []).append(block.get("id"))
+        if _is_search(block := mapping(event.get("content_block"))):
+            seen = state.setdefault(_SEARCHES, {})
+            seen[text(block.get("id")) or len(seen)] = True
         return
     if kind == "message_start":
         if state.get("ending"):

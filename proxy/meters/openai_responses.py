@@ -36,6 +36,7 @@ DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by i
 # for the longer ones).
 _PIXELS_A_TOKEN = {"low": (4096, 24), "medium": (1024, 48), "high": (256, 96)}
 _LONGER_PICTURE = 1024 * 1536
+_LARGEST_PICTURE = 4096 * 4096
 _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})", re.ASCII)
 
 
@@ -127,7 +128,7 @@ def _count_pictures(pictures: list[Mapping[str, Any]], tools: list[Mapping[str, 
     tokens = 0
     for picture in pictures:
         size = _SIZE.fullmatch(text(picture.get("size")) or "")
-        pixels = int(size[1]) * int(size[2]) if size else _LONGER_PICTURE
+        pixels = min(int(size[1]) * int(size[2]), _LARGEST_PICTURE) if size else _LONGER_PICTURE
         per, more = _PIXELS_A_TOKEN.get(text(picture.get("quality")) or "", _PIXELS_A_TOKEN["high"])
         tokens += pixels // per + more
     if tokens:

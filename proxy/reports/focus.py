@@ -94,11 +94,14 @@ def charges(
         return _charges(connection, since, until, tags, day_of)
 
 
-def daily_charges(engine: Engine, since: int, until: int, tags: Sequence[str] = ()) -> Iterator[Charges]:
-    """The same, a day (UTC) at a time, of one state of the ledger: in the memory that a day needs."""
+def daily_charges(
+    engine: Engine, since: int, until: int, tags: Sequence[str] = (), day_of: Callable[[int], int] = utc_day
+) -> Iterator[Charges]:
+    """The same, a day (UTC) at a time, of one state of the ledger: in the memory that a day needs. Where days begin elsewhere
+    (`day_of`), a kind may be in two of them."""
     with reading(engine).connect() as connection:
         for day_at in range(utc_day(since), until, DAY_US):
-            yield _charges(connection, max(since, day_at), min(until, day_at + DAY_US), tags, utc_day)
+            yield _charges(connection, max(since, day_at), min(until, day_at + DAY_US), tags, day_of)
 
 
 def _charges(

@@ -27,7 +27,7 @@ from sqlalchemy.engine import Engine
 
 from pricing.book import Book
 from proxy.money import NANO
-from proxy.reports.focus import Amount, Kind, charges, utc_day
+from proxy.reports.focus import Amount, Kind, daily_charges, utc_day
 from proxy.reports.statement import TAX, Stated, Statement
 
 CREDITS, LATE, UNCONFIRMED = "credits", "late corrections", "unconfirmed"
@@ -101,11 +101,12 @@ def reconcile(
     has_lines = any(line.line and line.model for line in lines) or not has_models
     cells: dict[Key, Cell] = defaultdict(Cell)
     of_no_model = {line.line for line in lines if line.model is None and has_models}
-    found = charges(engine, since, until, day_of=_day_of(zone))
-    for kind, amount in found.items():
-        if kind.source not in _MACHINES and book.catalog.canonical(kind.provider or "") == provider:
-            key = _key(kind, named, zone, has_models=has_models, has_lines=has_lines)
-            _add_ours(cells[(key[0], None, key[2]) if key[2] and key[2] in of_no_model else key], kind, amount)
+    for found in daily_charges(engine, since, until, day_of=_day_of(zone)):
+        for kind, amount in found.items():
+            if kind.source not in _MACHINES and book.catalog.canonical(kind.provider or "") == provider:
+                key = _key(kind, named, zone, has_models=has_models, has_lines=has_lines)
+                place = (key[0], None, key[2]) if key[2] and key[2] in of_no_model else key
+                _add_ours(cells[place], kind, amount)
     unvalued = _add_theirs(cells, lines, named, has_models=has_models)
     _late(cells)
     _unconfirmed(cells)

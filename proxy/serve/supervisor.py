@@ -25,6 +25,7 @@ from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.processes.descriptors import take_all
+from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.upstream.destinations import translate_socket
@@ -331,6 +332,7 @@ def _serve(
     def control(orders: Orders) -> None:
         from proxy.control.process import run_control  # heavy, and only this child needs it
 
+        one_heap()
         announce = config_path is None
         run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
 

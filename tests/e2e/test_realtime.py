@@ -15,6 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close
 
+from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import get
 from tests.support.realtime_rig import BROKE_KEY, KEY, OTHER_KEY, POOR_KEY, RealtimeRig, nanousd, running, spent
 
 SECOND = base64.b64encode(b"\0" * 48_000).decode()
@@ -57,6 +59,7 @@ async def test_each_turn_is_an_entry_at_what_the_provider_bills(rig: RealtimeRig
         assert (await until(connection, "session.created")).session.model == "gpt-realtime"
         for number in range(200):
             await turn(connection, text=3 + number % 5, audio=10 * (number % 3))
+        assert "taximeter_realtime_sessions 1" in get(f"{rig.gateway.admin_url}/metrics", ADMIN_KEY)[1]
     entries = rig.ended("turns", 200)
     lines = [line for line in rig.lines() if line["session"] == 1]
     assert len(entries) == len(lines) == 200

@@ -80,6 +80,7 @@ def _jobs(state: ControlState) -> Iterator[Gauge]:
 
 def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "inflight_requests", {}, str(sum((answer or {}).get("inflight_requests", 0) for answer in answers.values()))
+    yield "realtime_sessions", {}, str(sum((answer or {}).get("realtime_sessions", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
     answered: Counter[str] = Counter()

@@ -66,6 +66,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("overrun_usd_total", "counter", (), "What calls cost beyond their reservations.", NANO),
     Metric("label_overflow_total", "counter", ("label",), "Values that did not become labels because there are too many."),
     Metric("inflight_requests", "gauge", (), "Calls being served now."),
+    Metric("realtime_sessions", "gauge", (), "Spoken sessions that are open."),
     Metric("budget_limit_usd", "gauge", ("budget",), "A budget's limit."),
     Metric("budget_blocks", "gauge", ("budget",), "1 where a budget refuses what does not fit, 0 where it only warns."),
     Metric("budget_spent_usd", "gauge", ("budget",), "What is settled in a budget's current window."),
