@@ -119,11 +119,10 @@ async def test_a_response_that_continues_another_is_of_its_session(build: Build)
         }
         return Answer(orjson.dumps(body))
 
-    one = await house.ask(response(1), path="/v1/responses", input="hello", max_output_tokens=50)
-    two = await house.ask(
-        response(2), path="/v1/responses", input="on", previous_response_id="resp_1", max_output_tokens=50
-    )
-    assert two.status == 200
+    asked = {"path": "/v1/responses", "chat": False, "model": "m", "max_output_tokens": 50}
+    one = await house.ask(response(1), input="hello", **asked)
+    two = await house.ask(response(2), input="on", previous_response_id="resp_1", **asked)
+    assert (one.status, two.status) == (200, 200)
     assert one.headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
     assert [intent["session_source"] for intent in intents(house)] == ["none", "previous_response_id"]
     assert groups(house) == {one.headers["x-taximeter-session-id"]: 80_000}

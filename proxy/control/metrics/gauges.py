@@ -83,7 +83,7 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "realtime_sessions", {}, str(sum((answer or {}).get("realtime_sessions", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
-    answered: Counter[str] = Counter()
+    answered = Counter({"redis": 0, "lease": 0})
     for answer in answers.values():
         answered.update((answer or {}).get("store_calls", {}))
     for by, count in sorted(answered.items()):
