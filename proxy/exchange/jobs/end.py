@@ -76,10 +76,8 @@ async def end_job(
 
 def _is_plausible(cost: Cost | None, reading: Reading | None) -> bool:
     """Whether a record can hold it; what a provider says beyond that is nonsense, and nobody knows what the job cost."""
-    usage = {} if reading is None else reading.usage
-    return abs(0 if cost is None else cost.cost_nanousd or 0) <= _MOST_NANOUSD and all(
-        abs(count) <= MAX_COUNT for count in usage.values()
-    )
+    counts = () if reading is None else reading.usage.values()
+    return abs(0 if cost is None else cost.cost_nanousd or 0) <= _MOST_NANOUSD and max(counts, default=0) <= MAX_COUNT
 
 
 def _cost(plane: Plane, job: Job, reading: Reading, at_s: int | None) -> Cost:
