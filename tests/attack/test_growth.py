@@ -367,10 +367,6 @@ _BOUNDED = {
     ("websocket.py", "_body"): "a bytearray",
     ("connection.py", "body"): "reading is paused above HIGH_WATER_LIMIT",
     ("uploads.py", "head"): "of one field, from parts that are bounded",
-    ("connection.py", "body"): "the flow is paused at 64 KiB that nobody took yet",
-    ("passed_batches.py", "collected"): "a bytearray",
-    ("websocket.py", "_body"): "a bytearray",
-    ("json_items.py", "_kept"): "a bytearray",
     ("multipart_stream.py", "_rest"): "what one piece leaves: a head, or a boundary that may have begun",
 }
 
