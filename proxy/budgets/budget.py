@@ -238,6 +238,15 @@ class Amounts(Value):
         return math.ceil(sum(counted))
 
 
+def attributes_of_key(identity: Identity, route: Route) -> dict[str, str | None]:
+    """What a price or a budget can depend on that a key, which may not say more of its calls, and a model decide."""
+    labels: dict[str, str | None] = {f"label.{name}": value for name, value in identity.labels.items()}
+    return labels | {
+        "key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer,
+        "model": route.requested, "upstream": route.upstream, "provider": route.provider,
+    }  # fmt: skip
+
+
 _PER_CALL = frozenset({"session", "agent"})  # attributes that a key and a model do not decide
 _MAX_REMEMBERED = 20_000
 
@@ -249,9 +258,9 @@ class BudgetIndex:
         self.budgets = tuple(budgets)
         self._found: dict[tuple[str, str], tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]] = {}
 
-    def candidates(self, identity: Identity, route: Route, attributes: Mapping[str, str | None]) -> Sequence[Budget]:
+    def candidates(self, identity: Identity, route: Route) -> Sequence[Budget]:
         """Every budget whose fixed conditions hold; conditions on session and agent are still to be checked."""
-        return self.budgets if identity.trust_labels else self._remembered(identity, route, attributes)[1]
+        return self.budgets if identity.trust_labels else self._remembered(identity, route)[1]
 
     def claims(
         self,
@@ -265,7 +274,7 @@ class BudgetIndex:
         if identity.trust_labels:
             return claims(self.budgets, attributes, amounts, now_s)
         taken = []
-        for budget, group in self._remembered(identity, route, attributes)[2]:
+        for budget, group in self._remembered(identity, route)[2]:
             if group is not None:
                 taken.append((budget, _claim(budget, group, amounts, now_s)))
             elif not budget.match or budget.matches(attributes):
@@ -273,16 +282,16 @@ class BudgetIndex:
         return taken
 
     def _remembered(
-        self, identity: Identity, route: Route, attributes: Mapping[str, str | None]
+        self, identity: Identity, route: Route
     ) -> tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]:
         """The candidates; and each with its group, None where only the call's session or agent says whether it counts, or
-        in which."""
+        in which. By what the key says now: a session may have begun when it said otherwise."""
         key = (identity.key_id, route.requested)
         known = self._found.get(key)
         if known is None or known[0] is not identity:
             if len(self._found) >= _MAX_REMEMBERED:
                 self._found.clear()
-            fixed = {name: value for name, value in attributes.items() if name not in _PER_CALL}
+            fixed = attributes_of_key(identity, route)
             matching = tuple([budget for budget in self.budgets if budget.may_match(fixed)])
             groups = tuple([(one, None if one.waits_for_call else one.group(fixed)) for one in matching])
             known = self._found[key] = (identity, matching, groups)

@@ -107,6 +107,21 @@ def is_cap(name: str) -> bool:
     return _CAP.fullmatch(name.lower().replace("_", "")) is not None
 
 
+def lowered_caps(body: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Those fields of a body that ask, by themselves or in settings, for more output than `most` tokens: asking for so many."""
+    lowered: dict[str, Any] = {}
+    for name, value in body.items():
+        if type(value) is int and value > most and is_cap(name):
+            lowered[name] = most
+        elif (
+            isinstance(value, dict)
+            and name.lower().replace("_", "") in _SETTINGS
+            and (inner := lowered_caps(value, most))
+        ):
+            lowered[name] = {**value, **inner}
+    return lowered
+
+
 def larger_cap(body: Mapping[str, Any], most: int) -> str:
     """The field of a body, or of settings in it, that asks for more output than `most` tokens; "" where none does."""
     for name, value in body.items():

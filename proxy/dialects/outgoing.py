@@ -53,8 +53,10 @@ def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoi
     if size_bytes < _SMALL_BYTES:
         return Outgoing(dumps(body), body=body)
     fixed, changing = dict(body), {}
-    for name in CHANGING.intersection(body):
-        changing[name] = fixed.pop(name)
+    for name, value in body.items():
+        # Numbers and objects: one of them may be, or have, an output cap under another name.
+        if name in CHANGING or type(value) is int or type(value) is dict:
+            changing[name] = fixed.pop(name)
     return Outgoing(dumps(fixed), changing)
 
 

@@ -19,7 +19,7 @@ from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, gra
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import ORDINARY
-from proxy.ceilings.costly import is_cap
+from proxy.ceilings.costly import lowered_caps
 from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.errors import Refusal, Refused, ledger_unavailable
@@ -238,11 +238,9 @@ class Attempt:
 
     def cap_output(self, tokens: int) -> None:
         """Send a cap along: without it the ceiling would be a hope."""
-        exchange = self.exchange
-        body = self.call.body
-        self.changes |= exchange.endpoint.cap_output(body, tokens, self.plan.known_provider)
-        others = [name for name, value in body.items() if type(value) is int and value > tokens and is_cap(name)]
-        self.changes |= dict.fromkeys(others, tokens)  # under another name that this server may go by
+        body = {**self.call.body, **self.changes}  # which may have the client's cap under another name
+        capped = self.exchange.endpoint.cap_output(body, tokens, self.plan.known_provider)
+        self.changes |= {**lowered_caps(body, tokens), **capped}
 
     def reserved(self, nanousd: int | None) -> None:
         """The reservation was granted; where that was after a wait or for less than the INTENT says, the spool is told

@@ -247,7 +247,7 @@ def _guarded(exchange: Exchange, route: Route, kind: str) -> bool:
     if charge_of(route.provider) in ("", "?"):
         return True
     attributes = attributes_of(identity, route, exchange.attribution)
-    budgets = configured.budgets.candidates(identity, route, attributes)
+    budgets = configured.budgets.candidates(identity, route)
     if any(budget.hard and (not budget.match or budget.matches(attributes)) for budget in budgets):
         return kind != "routing" or not _within_the_price(exchange, route)
     return kind == "models" and (identity.models is not None or configured.router.any_at(route.upstream) is None)

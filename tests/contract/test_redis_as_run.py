@@ -142,6 +142,22 @@ async def test_what_is_wrong_is_said(tmp_path: Path, wrong: str, caplog: pytest.
     assert password not in caplog.text
 
 
+async def test_a_server_that_repeats_what_it_does_not_know_tells_nobody_the_password(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that is older than `HELLO` does, or had it renamed."""
+    with PortServer(tmp_path / "redis", "--requirepass", "hush-hush", "--rename-command", "HELLO", "") as server:
+        store = RedisStore(f"redis://:hush-hush@127.0.0.1:{server.port}", deadline_s=2)
+        with caplog.at_level(logging.ERROR):
+            running = asyncio.create_task(store.run())
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await store.close()
+    assert "the budget store cannot be used: ERR unknown command" in caplog.text
+    assert "hush" not in caplog.text
+
+
 async def test_a_cluster_is_refused_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer(tmp_path, "--cluster-enabled", "yes", "--port", "0", "--save", "") as server:
         store = RedisStore(server.url, deadline_s=2)

@@ -15,7 +15,7 @@ import pytest
 from google import genai
 
 from tests.support.gateway import ADMIN_KEY
-from tests.support.jobs_rig import KEY, OTHER_KEY, POOR_KEY, JobsRig, running
+from tests.support.jobs_rig import KEY, OTHER_KEY, POOR_KEY, TRIAL_KEY, JobsRig, running
 from tests.support.processes import get
 from tests.support.waiting import eventually
 
@@ -199,6 +199,16 @@ def test_a_batch_that_a_budget_does_not_afford_is_refused(rig: JobsRig) -> None:
         batch(client, lines, nonce="bpoor")
     assert refused.value.response.json()["error"]["code"] == "budget_exceeded"
     assert "bpoor" not in rig.billed()
+
+
+def test_a_file_that_is_looked_at_takes_no_label_off_its_key(rig: JobsRig) -> None:
+    client = sdk(rig, TRIAL_KEY)
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.files.create(file=file_of([line(1, "x", tools=[{"type": "brand_new_tool"}])]), purpose="batch")
+    assert refused.value.response.json()["error"]["code"] == "unbounded_cost"
+    with pytest.raises(openai.APIStatusError) as refused:
+        batch(client, [line(n, "in=1 out=1", max_tokens=100_000) for n in range(20)], nonce="btrial")
+    assert refused.value.response.json()["error"]["code"] == "budget_exceeded"
 
 
 # Anthropic

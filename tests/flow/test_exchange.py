@@ -7,6 +7,7 @@ import asyncio
 import orjson
 import pytest
 
+from proxy.dialects.outgoing import json_body
 from proxy.spool.writer import SpoolUnavailable
 from proxy.upstream.connection import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
@@ -50,6 +51,38 @@ async def test_a_call_that_the_money_does_not_afford_is_made_smaller(build: Buil
     assert 1024 <= cap < 1500
     assert house.sent[0][1]["max_tokens"] == cap
     assert house.kinds() == ["intent", "reserved", "settle"]
+
+
+@pytest.mark.parametrize("padding", [0, 70_000])
+async def test_a_call_is_made_smaller_under_every_name_of_its_cap(build: Build, padding: int) -> None:
+    """Also in settings, and under the name that we say it by where the provider ignores the client's."""
+    budget = {"name": "b", "limit_usd": "0.14", "window": "total", "ceiling": "strict"}
+    prices = [{"provider": "acme", "model": "m", "input": "1", "output": "40"}]
+    models = {"m": {"upstream": "up", "context_tokens": 200_000, "max_output_tokens": 4000}}
+    house = build(budgets=[budget], prices=prices, models=models)
+    fields = {"max_new_tokens": 4000, "parameters": {"max_length": 4000, "top_k": 5}, "n": 1}
+    text = [{"role": "user", "content": "x" * padding}]
+
+    told = await house.ask(chat=False, model="m", messages=text, max_completion_tokens=4000, **fields)
+
+    assert told.status == 200, told.body
+    cap = int(told.headers["x-taximeter-clamped-max-tokens"])
+    assert cap < 4000
+    sent = house.sent[0][1]
+    assert {sent[name] for name in ("max_completion_tokens", "max_tokens", "max_new_tokens")} == {cap}
+    assert (sent["n"], sent["parameters"]) == (1, {"max_length": cap, "top_k": 5})
+
+
+def test_no_field_of_a_large_body_is_written_twice() -> None:
+    body = {"text": "x" * 70_000, "max_new_tokens": 9, "options": {"num_predict": 9}, "max_tokens": 9}
+    written = json_body(body, 70_100).written({"max_tokens": 5, "max_new_tokens": 5, "options": {"num_predict": 5}})
+    assert [written.count(name) for name in (b"max_tokens", b"max_new_tokens", b"options")] == [1, 1, 1]
+    assert orjson.loads(written) == {
+        "text": body["text"],
+        "max_new_tokens": 5,
+        "options": {"num_predict": 5},
+        "max_tokens": 5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.support.processes import module_running
 from tests.support.waiting import eventually
 
 KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
+TRIAL_KEY = "sk-labelled-trial-00001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,12 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
             {"name": "blue", "key": KEY, "team": "blue"},
             {"name": "green", "key": OTHER_KEY, "team": "green"},
             {"name": "poor", "key": POOR_KEY, "team": "poor"},
+            {"name": "trial", "key": TRIAL_KEY, "labels": {"plan": "trial"}},
         ],
         "budgets": [
             {"name": "all", "limit_usd": 1000, "window": "total"},
             {"name": "poor", "match": {"team": "poor"}, "limit_usd": "1", "window": "total"},
+            {"name": "trials", "match": {"label.plan": "trial"}, "limit_usd": "1", "window": "total"},
         ],
         "jobs": {"poll_s": 0.5, "recheck_s": 1},
         "ledger": f"sqlite:///{folder / 'ledger.db'}",

@@ -167,7 +167,12 @@ def _context(tls: Tls) -> ssl.SSLContext:
 
 async def _log_in(link: Link, user: str | None, password: str | None) -> None:
     login = ("AUTH", user or "default", password) if password is not None else ()
-    await _first(link, "HELLO", 3, *login, "SETNAME", "taximeter")
+    try:
+        await _first(link, "HELLO", 3, *login, "SETNAME", "taximeter")
+    except (
+        CommandError
+    ) as error:  # a server that does not know the command repeats its words, of which one is the password
+        raise CommandError(str(error).partition(", with args")[0]) from None
 
 
 async def _first(link: Link, *command: str | int) -> Any:

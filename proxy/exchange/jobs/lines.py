@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from proxy.access.provider_fields import screen
-from proxy.budgets.budget import Budget
+from proxy.budgets.budget import Budget, attributes_of_key
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.conditions import ORDINARY
+from proxy.ceilings.costly import lowered_caps
 from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import ENDPOINTS, Endpoint
@@ -96,10 +97,11 @@ class Lines:
         size = rendered_size(call, written, known.provider)
         bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
         if bound.inject:
-            sent |= endpoint.cap_output(call.body, bound.output_tokens, known.provider)
+            capped = endpoint.cap_output(call.body, bound.output_tokens, known.provider)
+            sent |= {**lowered_caps(call.body, bound.output_tokens), **capped}
         price = CallPrice(
             book=configured.book, provider=route.provider, model=route.model, at_s=int(now), until_s=int(now) + _KEPT_S,
-            attributes=_attributes(self._identity, route),
+            attributes=attributes_of_key(self._identity, route),
             fixed={**_BATCH, **call.fixed}, without=ceilings.impossible_units(call, written), media=bound.media,
             things=call.things, free=call.free,
         )  # fmt: skip
@@ -109,19 +111,10 @@ class Lines:
         return sent
 
 
-def _attributes(identity: Identity, route: Route) -> dict[str, str | None]:
-    """What a price can depend on that is the key's own."""
-    labels: dict[str, str | None] = {f"label.{name}": value for name, value in identity.labels.items()}
-    return labels | {
-        "key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer,
-        "model": route.requested, "upstream": route.upstream, "provider": route.provider,
-    }  # fmt: skip
-
-
 def _no_other(model: str) -> str:
     raise model_not_found(model)
 
 
-def blocking(budgets: list[Budget]) -> bool:
+def blocking(budgets: Sequence[Budget]) -> bool:
     """Whether one of these refuses what has no bound."""
     return any(budget.hard and budget.measure != "requests" for budget in budgets)

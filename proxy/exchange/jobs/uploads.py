@@ -14,7 +14,6 @@ import orjson
 
 from pricing.usage import Reading
 from proxy.access.stored_owners import Holder, digest
-from proxy.budgets.budget import Budget
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.dialects import OPENAI, Endpoint, fields, openai
@@ -33,7 +32,7 @@ from proxy.exchange.plane import Plane
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.jobs.api import JobApi, Matched
 from proxy.times import now_s, now_us
-from proxy.types import Attribution, Call, Identity, Route
+from proxy.types import Call, Identity, Route
 from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.requests import request_head
@@ -261,11 +260,7 @@ class _Upload:
         if self._blocking is None:
             assert self._lines is not None
             assert self._lines.route is not None
-            own = Attribution("", "none", "", "", None, None, None, self._identity.user, self._identity.customer)
-            attributes = attributes_of(self._identity, self._lines.route, own)
-            budgets: list[Budget] = list(
-                self._configured.budgets.candidates(self._identity, self._lines.route, attributes)
-            )
+            budgets = self._configured.budgets.candidates(self._identity, self._lines.route)
             self._blocking = blocking(budgets)
         return self._blocking
 

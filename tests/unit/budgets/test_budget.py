@@ -96,6 +96,15 @@ def test_what_is_remembered_of_a_key_holds_for_that_very_identity() -> None:
     assert "labels" in counted(index, Identity("id", "k", labels={"env": "prod"}))
 
 
+def test_what_is_remembered_of_a_key_is_what_it_says_itself() -> None:
+    """Not what one caller knows of it: a session that began before its label changed, a file that is looked at."""
+    index, prod = BudgetIndex(BUDGETS), Identity("id", "k", labels={"env": "prod"})
+    for known in ({}, {"label.env": "dev"}):
+        index.claims(prod, ROUTE, {"key": "k", "model": "m", **known}, Amounts(1, {}), 1e9)
+        assert "labels" in counted(index, prod)
+    assert "labels" in {budget.name for budget in index.candidates(prod, ROUTE)}
+
+
 def test_whose_labels_are_trusted_is_looked_at_in_every_call() -> None:
     index, trusted = BudgetIndex(BUDGETS), Identity("id", "k", trust_labels=True)
     for team in ("red", "blue"):
