@@ -137,14 +137,15 @@ class Realtime:
                     self._image += tokens.tokens
                     self._text -= len(url) if isinstance(url, str) else 0
 
-    def _asks(self, event: Mapping[str, Any]) -> Asks:
+    def _asks(self, event: Mapping[str, Any]) -> Asks | Wrong:
         response = event.get("response")
         response = response if isinstance(response, dict) else {}
         if response.get("input") is not None or response.get("conversation") not in (None, "auto"):
             self._odd = True
             for item in response["input"] if isinstance(response.get("input"), list) else ():
                 self._item(item, 0)
-        self._unknown = self._unknown or response.get("prompt") is not None
+        if response.get("prompt") is not None:
+            return _of_the_account("response.prompt")
         bound = self.bound()
         if (cap := _cap_in(response)) is not _UNSAID:
             bound = bound._replace(written=cap)
@@ -156,8 +157,9 @@ class Realtime:
         session = event.get("session")
         if not isinstance(session, dict):
             return None
+        if session.get("prompt") is not None:
+            return _of_the_account("session.prompt")
         self._updates += 1
-        self._unknown = self._unknown or session.get("prompt") is not None
         self._follow(session, exactly=False)
         names: dict[tuple[str, ...], str] = {}
         model = session.get("model")
@@ -304,6 +306,10 @@ class Realtime:
             "error": {**error, "param": wrong.param, "event_id": None},
         }
         return orjson.dumps(event)
+
+
+def _of_the_account(param: str) -> Wrong:
+    return Wrong("Stored prompts are the account's, and no team's; send the instructions themselves.", param)
 
 
 _UNSAID = -1

@@ -103,7 +103,7 @@ class JobApi:
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
-    followed: how one ended that another of the same id follows. makes_bytes: what it says of a job that has ended may be what
+    followed: how one ended that another of the same id follows; None: it does not. makes_bytes: what it says of a job that has ended may be what
     that made, and no JSON.
     """
 
@@ -117,7 +117,7 @@ class JobApi:
     asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
     gone: Callable[[Job, Answer, int], Ended | None] | None = None
-    followed: Callable[[Job, Job], Ended] | None = None
+    followed: Callable[[Job, Job], Ended | None] | None = None
     changes_later: bool = False
     providers: frozenset[str] = frozenset({"openai"})
     list_of: str = "data"

@@ -69,7 +69,8 @@ class Begun(Unary):
         before = plane.jobs.by_digest.get(job.digest) if endpoint.renews else None
         plane.jobs.note(job)
         if before is not None and endpoint.api.followed is not None and not before.ended:
-            await end_job(plane, before, endpoint.api.followed(before, job))
+            if (ended := endpoint.api.followed(before, job)) is not None:
+                await end_job(plane, before, ended)
         plane.stored_owners.note(
             (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
         )

@@ -156,9 +156,10 @@ def gone(job: Job, answer: Answer, now_us: int) -> Ended | None:
     return _ended(job, now_us)
 
 
-def followed(job: Job, by: Job) -> Ended:
-    """An update has begun the stretch `by`."""
-    return _ended(job, _since(by))
+def followed(job: Job, by: Job) -> Ended | None:
+    """An update has begun the stretch `by`; None where that came before this one, and only its answer later."""
+    since, until = _since(job), _since(by)
+    return None if since is not None and until is not None and until < since else _ended(job, until)
 
 
 def _since(job: Job) -> int | None:

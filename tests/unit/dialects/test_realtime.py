@@ -192,3 +192,10 @@ def test_what_the_model_said_counts_though_a_response_had_an_input_of_its_own() 
             done(f"resp_{number}", input_tokens=1000 * number, input_token_details={"audio_tokens": 900 * number})
         )
     assert one.bound().audio >= 2715
+
+
+@pytest.mark.parametrize(("kind", "place"), [("session.update", "session"), ("response.create", "response")])
+def test_stored_prompts_are_nobodys(kind: str, place: str) -> None:
+    wrong = talk().from_client(sent({"type": kind, place: {"prompt": {"id": "pmpt_theirs"}}}))
+    assert isinstance(wrong, Wrong)
+    assert wrong.param == f"{place}.prompt"

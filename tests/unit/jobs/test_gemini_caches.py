@@ -61,12 +61,19 @@ def test_what_is_not_there_any_more_is_stored_until_then(answer: Answer, at_us: 
 
 def test_an_update_ends_the_stretch_before_it_and_pays_for_no_tokens_again() -> None:
     after = stretch(made=False, updated=BEGAN + HOUR // 2, until=BEGAN + 4 * HOUR)
-    first, last = caches.followed(stretch(), after).reading, caches.gone(after, Answer(404, {}), BEGAN + HOUR)
+    first, last = caches.followed(stretch(), after), caches.gone(after, Answer(404, {}), BEGAN + HOUR)
     assert first is not None
-    assert first.usage == {"input": 1_000_000, "token_hour": 500_000}
+    assert first.reading is not None
+    assert first.reading.usage == {"input": 1_000_000, "token_hour": 500_000}
     assert last is not None
     assert last.reading is not None
     assert last.reading.usage == {"token_hour": 500_000}
+
+
+def test_an_update_that_is_answered_late_ends_none_that_came_after_it() -> None:
+    late, newest = (stretch(made=False, updated=BEGAN + seconds * 1_000_000) for seconds in (10, 20))
+    assert caches.followed(newest, late) is None
+    assert caches.followed(late, newest) is not None
 
 
 @pytest.mark.parametrize("made", [True, False])
