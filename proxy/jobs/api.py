@@ -103,7 +103,8 @@ class JobApi:
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
-    followed: how one ended that another of the same id follows; None: it does not. makes_bytes: what it says of a job that has ended may be what
+    followed: how one ended that another of the same id follows; None: it does not.
+    makes_bytes: what it says of a job that has ended may be what
     that made, and no JSON.
     """
 

@@ -68,9 +68,14 @@ class Begun(Unary):
         plane, route = self.exchange.plane, self.attempt.route
         before = plane.jobs.by_digest.get(job.digest) if endpoint.renews else None
         plane.jobs.note(job)
-        if before is not None and endpoint.api.followed is not None and not before.ended:
-            if (ended := endpoint.api.followed(before, job)) is not None:
-                await end_job(plane, before, ended)
+        followed = endpoint.api.followed
+        if (
+            before is not None
+            and followed is not None
+            and not before.ended
+            and (over := followed(before, job)) is not None
+        ):
+            await end_job(plane, before, over)
         plane.stored_owners.note(
             (job.digest,), Holder(route.upstream, route.requested, self.exchange.attribution.session_id)
         )
