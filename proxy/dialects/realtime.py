@@ -228,6 +228,9 @@ class Realtime:
             self._unknown = False
             for other in self._begun.values():
                 other.text, other.sound, other.image = other.text - marks.text, other.sound - marks.sound, 0
+        elif told:  # no less, for what the model has said is told nowhere else
+            known, now = self._context, _context_of(usage)
+            self._context = Bound(max(known.text, now.text), max(known.audio, now.audio), max(known.image, now.image))
         wrote = marks is None or (self._written_text, self._written_sound) != (marks.written_text, marks.written_sound)
         failed = not told and response.get("status") == "failed" and not wrote
         if told or failed:

@@ -181,3 +181,14 @@ def test_a_turn_that_does_not_say_what_it_used_is_estimated_by_itself() -> None:
     assert isinstance(ended, Done)
     assert ended.seen["audio_out"] == 1
     assert "audio_out" not in one.seen("")  # of a turn that was asked for, and has not begun
+
+
+def test_what_the_model_said_counts_though_a_response_had_an_input_of_its_own() -> None:
+    one = talk()
+    one.from_client(sent({"type": "response.create", "response": {"conversation": "none", "input": []}}))
+    for number in range(1, 4):
+        one.from_server(created(f"resp_{number}"))
+        one.from_server(
+            done(f"resp_{number}", input_tokens=1000 * number, input_token_details={"audio_tokens": 900 * number})
+        )
+    assert one.bound().audio >= 2715

@@ -56,3 +56,22 @@ async def test_who_reads_nothing_gets_no_answers_to_pings() -> None:
         one.received(ping)
         assert bool(transport.written) is answered
         assert one.open
+
+
+async def test_parts_that_wait_for_the_rest_of_their_message_count_as_in_flight() -> None:
+    counts: list[int] = []
+
+    def held(count: int) -> bool:
+        counts.append(count)
+        return count <= 2500
+
+    transport, ends = Transport(), []
+    one = Peer(cast(asyncio.Transport, transport), Side.SERVER, 1024 * 1024, held)
+    one.start(lambda frames: None, lambda code, reason: ends.append(code))
+    one.received(Frame(Opcode.TEXT, b"a" * 1000, fin=False).serialize(mask=True))
+    one.received(Frame(Opcode.CONT, b"a" * 1000, fin=True).serialize(mask=True))
+    assert counts == [1000, 0]
+    for opcode in (Opcode.TEXT, Opcode.CONT, Opcode.CONT):
+        one.received(Frame(opcode, b"a" * 1000, fin=False).serialize(mask=True))
+    assert counts == [1000, 0, 1000, 2000, 3000]
+    assert ends == [1013]
