@@ -66,7 +66,7 @@ def litellm(
     theirs = asked(database) if database else dumped(dump) if dump else nothing()
     try:
         ours, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's database cannot be read: {error}") from None
     _write(out, yaml.safe_dump(ours, sort_keys=False, allow_unicode=True))
     for line in left:
@@ -98,7 +98,7 @@ def _replayed(ours: Config, theirs: LiteLLM) -> Replayed:
     identities = {key.key_id: identity_of(key) for key in ours.keys}
     try:
         return replay(compile_budgets(ours.budgets), identities, theirs.calls())
-    except (ValueError, TypeError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's spend log cannot be read: {error}") from None
 
 

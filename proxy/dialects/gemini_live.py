@@ -17,6 +17,7 @@ import orjson
 
 from pricing.media.bounds import Medium, most
 from proxy.dialects import fields, gemini
+from proxy.dialects.references import squashed
 from proxy.dialects.spoken import GROWN, Began, Bound, Done, Marks, Sent, Told, Wrong
 from proxy.errors import Refusal, Refused, invalid_request, stored_not_found
 from proxy.types import Call
@@ -122,7 +123,8 @@ class GeminiLive:
             return Wrong("A session is set up once.", "setup")
         self._text += len(data)
         blobs: list[tuple[str, str]] = []
-        _find_blobs(message, blobs)
+        if _find_blobs(message, blobs):
+            return Wrong("A session takes no stored files; send what is in them.", "fileData")
         for mime, blob in blobs:
             self._text -= len(blob)
             self._take(mime.lower(), blob)
@@ -185,6 +187,7 @@ class GeminiLive:
     def _ends(self) -> Done:
         marks, events = self._marks, tuple(self._events)
         assert marks is not None
+        seen = self.seen(str(self._turns))
         self._marks, self._events, self._complete = None, [], False
         if (
             usage := next((event["usageMetadata"] for event in reversed(events) if "usageMetadata" in event), None)
@@ -196,7 +199,8 @@ class GeminiLive:
                 self._image - marks.image,
             )
             self._unknown = False
-        return Done(str(self._turns), (*events, _COMPLETE) if usage is not None else ())
+        name = str(self._turns)
+        return Done(name, seen=seen) if usage is None else Done(name, (*events, _COMPLETE))
 
     # What follows from it
 
@@ -255,11 +259,14 @@ def _is_sound(data: bytes) -> bool:
 _MEDIA = frozenset({"inlineData", "inline_data", "audio", "video", "mediaChunks", "media_chunks"})
 
 
-def _find_blobs(message: Mapping[str, Any], blobs: list[tuple[str, str]]) -> None:
-    """All data of media: their MIME types and base64. What a function answers is text, whatever it looks like."""
+def _find_blobs(message: Mapping[str, Any], blobs: list[tuple[str, str]]) -> bool:
+    """All data of media: their MIME types and base64; whether there are files beside, stored at Google or elsewhere: whose and
+    how long they are nobody here knows. What a function answers is text, whatever it looks like."""
     stack: list[tuple[str, Any]] = list(message.items())
     while stack:
         name, inner = stack.pop()
+        if squashed(name) == "filedata" and inner:
+            return True
         if isinstance(inner, list):
             stack += [(name, one) for one in inner]
         elif isinstance(inner, dict):
@@ -267,6 +274,7 @@ def _find_blobs(message: Mapping[str, Any], blobs: list[tuple[str, str]]) -> Non
             if name in _MEDIA and isinstance(mime, str) and isinstance(data, str):
                 blobs.append((mime, data))
             stack += [(key, one) for key, one in inner.items() if key != "response" and isinstance(one, (dict, list))]
+    return False
 
 
 def _billed(message: Mapping[str, Any], content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -75,6 +75,7 @@ class Realtime:
         self._context = Bound(0)  # what the conversation came to at its last response
         self._text = self._sound = self._image = 0  # since then: bytes, characters of sound, tokens of pictures
         self._text_room = self._sound_room = _UNKNOWN
+        self._granted: Bound | None = None
         self._written_text = self._written_sound = 0
         self._begun: dict[str, Marks] = {}
         self._cap: int | None = None
@@ -98,7 +99,7 @@ class Realtime:
         kind = event.get("type")
         if kind in _UPDATES:
             self._text += len(data)
-            return self._update(event) or self._grown()
+            return self._update(event) or self._dearer()
         if kind == "response.create":
             self._text += len(data)
             return self._asks(event)
@@ -112,6 +113,11 @@ class Realtime:
 
     def _grown(self) -> Sent:
         return GROWN if self._text > self._text_room or self._sound > self._sound_room else None
+
+    def _dearer(self) -> Sent:
+        """After a change of settings: whether a turn may be more by now than what is granted."""
+        granted = self._granted
+        return GROWN if granted is not None and not granted.covers(self.bound()) else None
 
     def _item(self, item: Any, size: int) -> None:
         """A message with all that it holds: text by its bytes, sound by its length, pictures by their sizes."""
@@ -222,9 +228,14 @@ class Realtime:
             self._unknown = False
             for other in self._begun.values():
                 other.text, other.sound, other.image = other.text - marks.text, other.sound - marks.sound, 0
+        elif told:  # no less, for what the model has said is told nowhere else
+            known, now = self._context, _context_of(usage)
+            self._context = Bound(max(known.text, now.text), max(known.audio, now.audio), max(known.image, now.image))
         wrote = marks is None or (self._written_text, self._written_sound) != (marks.written_text, marks.written_sound)
         failed = not told and response.get("status") == "failed" and not wrote
-        return Done(name, (event,) if told else (), failed=failed)
+        if told or failed:
+            return Done(name, (event,) if told else (), failed=failed)
+        return Done(name, seen=self._estimate(marks))
 
     def _follow(self, session: Mapping[str, Any], *, exactly: bool) -> None:
         """What the session is set to; not exactly: only what makes a turn larger."""
@@ -254,6 +265,7 @@ class Realtime:
         return _ROOM_TEXT, _ROOM_SOUND if self._sound else 0
 
     def granted(self, bound: Bound | None) -> None:
+        self._granted = bound
         if bound is None:
             self._text_room = self._sound_room = _UNKNOWN
             return
@@ -262,7 +274,13 @@ class Realtime:
         self._sound_room = tokens * self._in_characters
 
     def seen(self, turn: str) -> dict[str, int]:
-        marks = self._begun.get(turn) or Marks(self._text, self._sound, self._image, 0, 0, self.bound())
+        return self._estimate(self._begun.get(turn))
+
+    def _estimate(self, marks: Marks | None) -> dict[str, int]:
+        """marks: None for a turn that has not begun."""
+        if marks is None:
+            written = (self._written_text, self._written_sound)
+            marks = Marks(self._text, self._sound, self._image, *written, self.bound())
         text = self._context.text + max(marks.text, 0) // _BYTES_PER_TOKEN
         usage = {
             "input": text,
@@ -292,17 +310,19 @@ _UNSAID = -1
 
 
 def _cap_in(settings: Mapping[str, Any]) -> int | None:
-    """The cap on a response's output: None: none (`inf`, or what we do not understand), `_UNSAID` where nothing is said."""
-    for name in ("max_output_tokens", "max_response_output_tokens"):
-        if (value := settings.get(name)) is not None:
-            return value if type(value) is int and value > 0 else None
-    return _UNSAID
+    """The cap on a response's output: None: none (`inf`, or what we do not understand), `_UNSAID` where nothing is said.
+
+    Of the names of both versions of the API: which one the server reads, nobody here knows.
+    """
+    stated = [settings.get(name) for name in ("max_output_tokens", "max_response_output_tokens")]
+    caps = [value if type(value) is int and value > 0 else None for value in stated if value is not None]
+    return _UNSAID if not caps else None if None in caps else max(cap for cap in caps if cap is not None)
 
 
 def _speaks(settings: Mapping[str, Any]) -> bool | None:
     """Whether sound comes out; None where nothing is said."""
-    kinds = settings.get("output_modalities") or settings.get("modalities")
-    return None if kinds is None else kinds != ["text"]
+    kinds = [kinds for name in ("output_modalities", "modalities") if (kinds := settings.get(name)) is not None]
+    return any(kind != ["text"] for kind in kinds) if kinds else None
 
 
 def _context_of(usage: Mapping[str, Any]) -> Bound:

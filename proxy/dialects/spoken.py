@@ -78,11 +78,13 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A turn has ended. events: all that say what it used. failed: without any work."""
+    """A turn has ended. events: all that say what it used. failed: without any work. seen: an estimate of what it used, where
+    no event says."""
 
     turn: str
     events: tuple[Mapping[str, Any], ...] = ()
     failed: bool = False
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

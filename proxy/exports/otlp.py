@@ -29,7 +29,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from proxy.config.exports import Export
-from proxy.exports.posting import Poster, check
+from proxy.exports.posting import Poster, check, printable
 from proxy.exports.sink import Event, Refusal, Sink
 from proxy.exports.sums import Sums, attributes_of, operation_of, provider_of
 from proxy.exports.usage import usage_of
@@ -102,7 +102,8 @@ class Otlp(Sink):
             request.resource_spans.add(resource=_resource(instance)).scope_spans.add(scope=self._scope, spans=spans)
         answer = self._post(self._traces, request, ExportTraceServiceResponse())
         if (rejected := answer.partial_success.rejected_spans) > 0:
-            raise Refusal(f"{self._poster.host} rejects {rejected} spans: {answer.partial_success.error_message[:200]}")
+            said = printable(answer.partial_success.error_message.encode())
+            raise Refusal(f"{self._poster.host} rejects {rejected} spans: {said}")
         return {}
 
     def added(self, state: str | None, items: Sequence[Item]) -> str | None:

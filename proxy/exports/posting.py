@@ -6,7 +6,7 @@ import email.utils
 import urllib.request
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -19,6 +19,15 @@ _LONGEST_WAIT_S = 3600.0
 # What the operator has to mend, or what passes: nothing is wrong with the events.
 _LATER = frozenset({401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 429})
 _ADVICE = {401: "look at api_key", 403: "look at api_key and its rights", 404: "look at url", 405: "look at url"}
+
+
+def _proxy(url: str) -> tuple[str, Mapping[str, str]]:
+    """Its address, and who we are to it; both as calls to upstreams have them (`proxy/upstream/connect.py`)."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    host = parts.hostname or ""
+    address = f"http://[{host}]" if ":" in host else f"http://{host}"
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+    return f"{address}:{parts.port or 80}", urllib3.make_headers(proxy_basic_auth=pair)
 
 
 class Answer(NamedTuple):
@@ -34,9 +43,14 @@ class Poster:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self._headers = {"user-agent": "taximeter", **headers}
-        proxy = None if urllib.request.proxy_bypass(self.host) else urllib.request.getproxies().get(parts.scheme)
         settings = {"maxsize": parallel, "timeout": urllib3.Timeout(connect=_CONNECT_S, read=_READ_S), "retries": False}
-        self._pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)  # type: ignore[arg-type]  # what both take
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if proxy and not urllib.request.proxy_bypass(self.host):
+            address, credentials = _proxy(proxy)
+            self._pool: urllib3.PoolManager = urllib3.ProxyManager(address, proxy_headers=credentials, **settings)  # type: ignore[arg-type]  # what both take
+        else:
+            self._pool = urllib3.PoolManager(**settings)  # type: ignore[arg-type]  # as above
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Whatever it answers. Raises Later where nothing does."""

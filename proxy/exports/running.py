@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -73,6 +74,7 @@ class Exports:
     def _run(self) -> None:
         while True:
             self._try(self._step)
+            _warnings.tell()
             if self._stopping.wait(_TICK_S):
                 return
 
@@ -81,8 +83,9 @@ class Exports:
             work()
         except SQLAlchemyError as error:
             _warnings.note(f"exports wait for the ledger database: {type(error).__name__}")
-        except Exception:  # the calls and the ledger go on
-            log.exception("exports")
+        except Exception as error:  # the calls and the ledger go on
+            if _warnings.note(f"exports: a fault: {type(error).__name__}"):
+                log.exception("exports")
 
     def _step(self) -> None:
         rows, now = {row.key: row for row in self._exports()}, now_us()
@@ -91,11 +94,12 @@ class Exports:
                 worker.stopping.set()
                 if not worker.thread.is_alive():
                     del self._workers[name]  # and begun anew with what the configuration says now
-        if rows:
-            self._keep(list(rows.values()), now)
+        placed = wanted(self._engine, list(rows), now) if rows else set()
+        for row in rows.values():  # what is the matter with one holds up no other
+            self._try(partial(self._keep, row, placed, now))
         for name, row in rows.items():
             if name not in self._workers:
-                self._workers[name] = self._begin(row)
+                self._try(partial(self._begin, row))
         if now > self._forget_at:
             self._forget_at = now + _FORGET_EVERY_US
             for name in forget(self._engine, now):
@@ -103,20 +107,18 @@ class Exports:
             while trim(self._engine) and not self._stopping.is_set():
                 pass
 
-    def _keep(self, rows: Sequence[Export], now: int) -> None:
-        there = wanted(self._engine, [row.key for row in rows], now)
-        for row in rows:
-            if row.key not in there:
-                since = None if row.since is None else round(row.since.timestamp() * 1_000_000)
-                take_place(self._engine, row.key, row.type, since, now)
-            if self._kept_until.get(row.key, 0) < now + _RENEW_US:
-                until = now + _KEEP_US
-                if keep(self._engine, row.key, self._instance, now, until):
-                    self._kept_until[row.key] = until
-                else:
-                    self._kept_until.pop(row.key, None)
+    def _keep(self, row: Export, placed: set[str], now: int) -> None:
+        if row.key not in placed:
+            since = None if row.since is None else round(row.since.timestamp() * 1_000_000)
+            take_place(self._engine, row.key, row.type, since, now)
+        if self._kept_until.get(row.key, 0) < now + _RENEW_US:
+            until = now + _KEEP_US
+            if keep(self._engine, row.key, self._instance, now, until):
+                self._kept_until[row.key] = until
+            else:
+                self._kept_until.pop(row.key, None)
 
-    def _begin(self, row: Export) -> _Worker:
+    def _begin(self, row: Export) -> None:
         exporter = Exporter(self._engine, self._instance, row.key, make_sink(row, self._engine))
         stopping = threading.Event()
 
@@ -125,4 +127,4 @@ class Exports:
 
         thread = threading.Thread(target=exporter.run, args=(stopping, kept), name=f"export-{row.key}", daemon=True)
         thread.start()
-        return _Worker(row, thread, stopping)
+        self._workers[row.key] = _Worker(row, thread, stopping)

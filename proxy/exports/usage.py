@@ -16,6 +16,7 @@ from pricing.units import INPUT_SIDE, UNITS
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.export_log import CAPACITY, Item
 from proxy.ledger.schema import TOKEN_COLUMNS
+from proxy.ledger.sound import MOST
 from proxy.money import usd_text
 from proxy.times import rfc3339
 
@@ -41,13 +42,14 @@ def units_of(row: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def _number(amount: Any) -> Number | None:
+    """None of what is no number, or beyond any that sums have, and no receiver's JSON."""
     if isinstance(amount, int | float) and not isinstance(amount, bool):
-        return amount
+        return amount if -MOST <= amount <= MOST else None
     try:
         exact = Decimal(str(amount))
     except InvalidOperation:
         return None
-    if not exact.is_finite():
+    if not exact.is_finite() or not -MOST <= exact <= MOST:
         return None
     return int(exact) if exact == exact.to_integral_value() else float(exact)
 

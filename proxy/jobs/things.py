@@ -21,8 +21,9 @@ _COUNTS = ("num_images", "num_outputs", "number_of_images", "num_samples", "num_
 _SECONDS = ("duration", "duration_seconds", "seconds", "seconds_total", "video_length", "length", "audio_length_in_s")
 CONDITIONS = ("resolution", "quality", "size", "mode", "hardware")
 _AUDIO = ("generate_audio", "audio", "enable_audio", "with_audio")
-_KEPT = (*_COUNTS, *_SECONDS, *CONDITIONS, *_AUDIO, "num_frames", "fps", "frames_per_second", "image_size", "megapixels",
-         "width", "height", "aspect_ratio")  # fmt: skip
+SIZES = (*_COUNTS, *_SECONDS, *_AUDIO, "num_frames", "fps", "frames_per_second", "image_size", "megapixels", "width",
+         "height", "aspect_ratio")  # fmt: skip
+_KEPT = (*SIZES, *CONDITIONS)
 _MOST_THINGS = 1000
 _LONGEST_WORD = 40
 

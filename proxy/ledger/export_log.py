@@ -103,9 +103,14 @@ def note(connection: Connection, rows: Iterable[tuple[str, str]], now: int) -> N
 
 
 def take_place(engine: Engine, name: str, kind: str, since: int | None, now: int) -> None:
-    """Give a new sink its place, at the log's end, with what began at `since` or later before it."""
+    """Give a new sink its place, at the log's end, with what began at `since` or later before it.
+
+    Raises SQLAlchemyError, on PostgreSQL also where others are busy with the table for longer than a moment.
+    """
     with writing(engine).begin() as connection:
         if connection.dialect.name == "postgresql":  # what is committed from now on knows of it
+            # Behind a lock that waits the recorder waits, too, for as long as a backup may take.
+            connection.execute(sa.text("SET LOCAL lock_timeout = '250ms'"))
             connection.execute(sa.text("LOCK TABLE export_sinks IN ACCESS EXCLUSIVE MODE"))
         last = connection.execute(sa.select(sa.func.max(export_log.c.seq))).scalar() or 0
         latest = connection.execute(

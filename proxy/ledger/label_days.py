@@ -36,6 +36,7 @@ MOST_NAMES = 16
 MOST_GROUPS = 50_000
 """Of one day: more than that are read from its entries."""
 _MOST_SPANS = 100
+_AT_ONCE = 5000
 _SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
 
 Values = tuple[str | None, ...]
@@ -149,7 +150,7 @@ def _groups(connection: Connection, start_at: int, names: Sequence[str]) -> dict
     if len(groups) > MOST_GROUPS:
         return None
     others = sa.select(*columns, entries.c.usage).where(where, entries.c.usage.is_not(None))
-    for row in connection.execute(others):
+    for row in connection.execute(others.execution_options(yield_per=_AT_ONCE)):  # as many as the day has calls
         units = groups[_values(row, names)].units
         for key, amount in units_of(row[-1]).items():
             units[key] += amount

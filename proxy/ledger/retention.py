@@ -14,7 +14,7 @@ from proxy.ledger.capacity_books import shares_of_deleted
 from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import budget_amounts
-from proxy.ledger.export_schema import export_log
+from proxy.ledger.export_schema import export_log, export_sinks
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention
 from proxy.ledger.shipping import upsert
@@ -32,7 +32,11 @@ def delete_some(engine: Engine, keep_days: int, now_us: int, at_once: int = AT_O
         _note(connection, before)
         since_at = horizon(connection)
         waits = sa.exists().where(export_log.c.entry_id == entries.c.id)  # for a sink that has not got it
-        oldest = sa.select(entries.c.id).where(entries.c.started_at < since_at, ~waits).order_by(entries.c.started_at)
+        history = sa.exists().where(  # for a sink that is to get what was there before it
+            export_sinks.c.history_at <= entries.c.started_at, entries.c.started_at <= export_sinks.c.history_until
+        )
+        old = sa.select(entries.c.id).where(entries.c.started_at < since_at, ~waits, ~history)
+        oldest = old.order_by(entries.c.started_at)
         gone = sa.delete(entries).where(entries.c.id.in_(oldest.limit(at_once)))
         rows = connection.execute(gone.returning(entries.c.id, entries.c.budgets)).mappings().all()
         names = ("budget", "group", "window_start", "measure")

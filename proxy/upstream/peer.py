@@ -17,6 +17,8 @@ from websockets.protocol import OPEN, Protocol, Side
 
 _CLOSING_S = 2.0  # how long the other side has to answer a close
 _MAX_REASON_BYTES = 123
+_MOST_PARTS = 10_000  # of one message: empty ones count for nothing in its size
+_MOST_UNREAD_BYTES = 1024 * 1024  # who reads nothing gets no more answers to pings
 
 log = logging.getLogger("taximeter.websockets")
 log.setLevel(logging.CRITICAL)  # the library's own lines: what a stranger sends is no news
@@ -33,7 +35,7 @@ OnFrames = Callable[[Sequence[Frame]], None]
 class Peer:
     """`max_message_bytes` bounds a message, whole or in fragments. heard_at: when anything came (the loop's seconds).
 
-    held: told how many bytes of a frame wait for its end, where those are many; false: there is no room for so many.
+    held: told how many bytes of a message wait for its end, where those are many; false: there is no room for so many.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Peer:
         self._on_frames: OnFrames | None = None
         self._on_end: Callable[[int, str], None] | None = None
         self._early: list[Frame] = []
+        self._parts = self._parts_bytes = 0  # that have come of a message which is not whole
         self._arrival: asyncio.Future[None] | None = None
         self._ended = False
         self._paused = False
@@ -92,11 +95,21 @@ class Peer:
         except EOFError:
             return
         events = protocol.events_received()
-        if self._held is not None and not self._held(len(protocol.reader.buffer)):
-            self.close(TRY_LATER, "too many bytes are in flight here")
         if protocol.writes:
-            self.flush()
+            if protocol.state is OPEN and self.transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
+                protocol.data_to_send()  # pongs
+            else:
+                self.flush()
         frames = [frame for frame in events if isinstance(frame, Frame) and frame.opcode <= Opcode.BINARY]
+        for frame in frames:
+            self._parts = 0 if frame.fin else self._parts + 1
+            self._parts_bytes = 0 if frame.fin else self._parts_bytes + len(frame.data)
+        if self._held is not None and not self._held(len(protocol.reader.buffer) + self._parts_bytes):
+            self.close(TRY_LATER, "too many bytes are in flight here")
+            frames = []
+        if self._parts > _MOST_PARTS:
+            self.close(CloseCode.MESSAGE_TOO_BIG, "a message has too many parts")
+            frames = []
         if self._on_frames is None:
             self._early += frames
             self.pause()

@@ -250,6 +250,15 @@ def test_a_request_that_is_answered_when_it_is_done_is_settled_with_its_answer(r
     assert (rig.cost("f-run"), rig.cost("f-run-rejected")) == (Decimal("0.012"), Decimal(0))
 
 
+def test_units_that_nobody_can_have_used_are_none(rig: MediaRig) -> None:
+    orders = f"after=0.2 units={'9' * 30}"
+    assert fal(rig, "acme/pixels", "f-huge", orders=orders).status_code == 200
+    fal(rig, "fal.run/acme/pixels", "f-run-huge", orders=orders)
+    for session in ("f-huge", "f-run-huge"):
+        (entry,) = rig.settled(session)
+        assert entry["cost_usd"] == entry["reserved_usd"]
+
+
 def test_webhooks_go_with_the_request(rig: MediaRig) -> None:
     fal(rig, "fal-ai/flux/schnell?fal_webhook=https%3A%2F%2Fown.example%2Fdone&fal_other=1", "f-webhook")
     assert [one["query"] for one in rig.seen() if one["query"]] == ["fal_webhook=https%3A%2F%2Fown.example%2Fdone"]

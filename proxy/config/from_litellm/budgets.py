@@ -106,9 +106,10 @@ def _add(made: Made, owner: Owner, limit: _Limit) -> None:
 
 
 def _put(made: Made, name: str, match: Mapping[str, str], budget: Mapping[str, Any]) -> None:
-    names = {known["name"] for known in made.config["budgets"]}
+    names = made.budget_names
     free = (
         name if name not in names else next(f"{name} ({n})" for n in range(2, 10_000) if f"{name} ({n})" not in names)
     )
+    names.add(free)
     zone = {"timezone": made.timezone} if made.timezone and budget["window"] in _LOCAL_DAYS else {}
     made.config["budgets"].append({"name": free, **({"match": dict(match)} if match else {}), **budget, **zone})

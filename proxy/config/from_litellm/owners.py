@@ -6,6 +6,7 @@ An organization and a project become labels of their keys; teams, users and cust
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ _NOT_TAKEN = ("aliases", "config", "permissions", "allowed_routes", "budget_fall
 
 
 _IDENTIFIED = ("budgets", "teams", "users", "organizations", "projects")
+_NAMED = ("teams", "organizations", "projects")
+"""Those that are known here by their aliases, of which LiteLLM may have several alike."""
 
 
 class _Known(NamedTuple):
@@ -36,6 +39,7 @@ class _Known(NamedTuple):
 
 
 def add_owners(made: Made, tables: Mapping[str, Rows]) -> None:
+    tables = {**tables, **{name: _told_apart(made, name[:-1], tables.get(name, ())) for name in _NAMED}}
     known = _Known(
         **{name: {row.get(f"{name[:-1]}_id"): row for row in tables.get(name, ())} for name in _IDENTIFIED},
         spent={
@@ -70,6 +74,21 @@ def add_owners(made: Made, tables: Mapping[str, Rows]) -> None:
     _say_what_is_left(made, tables, known)
 
 
+def _told_apart(made: Made, kind: str, rows: Rows) -> list[Row]:
+    """Rows of which several have a name, with their ids in it: here a name is all that says whose a call is."""
+    counts = Counter(_name(kind, row) for row in rows)
+    apart: list[Row] = []
+    for row in rows:
+        alias = _name(kind, row)
+        if counts[alias] > 1:
+            name = f"{alias}-{row.get(f'{kind}_id')}"
+            made.left.append(f"{kind} {alias}: is the name of {counts[alias]}; this one is {name} here")
+            apart.append({**row, f"{kind}_alias": name})
+        else:
+            apart.append(row)
+    return apart
+
+
 def _add_owner(made: Made, kind: str, row: Row, known: _Known) -> None:
     name = _name(kind, row)
     attribute = f"label.{kind}" if kind in ("organization", "project") else kind
@@ -98,8 +117,7 @@ def _add_key(made: Made, row: Row, known: _Known) -> None:
     if any(owner and owner.get("blocked") for owner in (row, team, project)):
         made.left.append(f"key {alias}: is blocked, and is refused here as an unknown one")
         return
-    names = {key["name"] for key in made.config["keys"]}
-    name = alias if alias not in names else f"{alias}-{token[:8]}"
+    name = alias if alias not in made.key_names else f"{alias}-{token[:8]}"
     key: dict[str, Any] = {"name": name, "key_sha256": token.lower()}
     if row.get("team_id"):
         key["team"] = _name("team", team or row)
@@ -122,6 +140,7 @@ def _add_key(made: Made, row: Row, known: _Known) -> None:
     if expires:
         key["expires"] = expires.isoformat()
     made.config["keys"].append(key)
+    made.key_names.add(name)
     add_budgets(made, Owner(f"key {name}", {"key": name}, ("key", token)), with_budget(row, known.budgets), known.spent)
     made.left += [f"key {name}: {what}" for what in _NOT_TAKEN if row.get(what) and row[what] not in _EMPTY]
 

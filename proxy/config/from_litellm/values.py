@@ -29,6 +29,8 @@ class Made:
         default_factory=lambda: {"server": {}, "upstreams": {}, "models": {}, "keys": [], "budgets": []}
     )
     left: list[str] = field(default_factory=list)
+    key_names: set[str] = field(default_factory=set)
+    budget_names: set[str] = field(default_factory=set)
     timezone: str | None = None
 
 

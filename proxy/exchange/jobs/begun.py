@@ -20,7 +20,7 @@ from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, Ended, JobEndpoint
 from proxy.jobs.job import Job
 from proxy.meters.recordings import seconds_of
-from proxy.meters.tally import number
+from proxy.meters.tally import IMPLAUSIBLE_COUNT, number
 from proxy.upstream.connection import Response
 from proxy.upstream.inflated import Inflated
 from proxy.wire import lenient
@@ -91,7 +91,7 @@ class Begun(Unary):
     async def _settle_at_once(self, ended: Ended, body: bytes) -> Cost | None:
         """What was made while its client waited."""
         reading = ended.reading or await self._measured(body)
-        if reading is None:
+        if reading is None or any(count >= IMPLAUSIBLE_COUNT for count in reading.usage.values()):
             await self.settle_unknown(ended.outcome)
             return None
         return await self.settle(reading, ended.outcome)

@@ -23,11 +23,13 @@ from proxy.jobs.api import Ended
 from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.jobs.machine import RUNNING, after
+from proxy.meters.tally import MAX_COUNT
 from proxy.times import now_s, now_us
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.jobs")
 
+_MOST_NANOUSD = 2**53  # as the ledger sums up
 _SURE_S = 3600  # so long before an expired reservation is forgotten nobody relies on it any more
 _NONE: frozenset[str] = frozenset()
 
@@ -45,6 +47,8 @@ async def end_job(
         cost = _cost(plane, job, reading, ended.at_s)
     if cost is not None and cost.status != "priced" and (cost.cost_nanousd or 0) < (job.reserved_nanousd or 0):
         cost = None  # reserved as money, and back in units that have no price: not free for all that
+    if not _is_plausible(cost, reading):
+        cost = reading = None
     step = after(
         job.state,
         "ended" if cost is not None else "ended_unknown",
@@ -68,6 +72,12 @@ async def end_job(
     if more:
         await plane.add_to_session(job.intent["team"], job.intent["root_session_id"], more)
     return settled
+
+
+def _is_plausible(cost: Cost | None, reading: Reading | None) -> bool:
+    """Whether a record can hold it; what a provider says beyond that is nonsense, and nobody knows what the job cost."""
+    counts = () if reading is None else reading.usage.values()
+    return abs(0 if cost is None else cost.cost_nanousd or 0) <= _MOST_NANOUSD and max(counts, default=0) <= MAX_COUNT
 
 
 def _cost(plane: Plane, job: Job, reading: Reading, at_s: int | None) -> Cost:

@@ -183,9 +183,10 @@ class Session:
         if isinstance(sent, Grown):
             await slices.hold()
         elif isinstance(sent, Asks):
-            await slices.hold(sent.bound)
-            slices.asked()
+            await slices.asks(sent.bound)
         elif isinstance(sent, Names):
+            if slices.holds:  # settings beside the names may make a turn dearer
+                await slices.hold()
             return self._renamed(sent)
         elif isinstance(sent, Wrong):
             self._decline(sent)

@@ -26,6 +26,8 @@ from proxy.times import now_s, now_us
 from proxy.types import Call, Route
 from proxy.upstream.websocket import Socket
 
+_REMEMBERED = 64
+_NOTHING = Bound(0, written=0, silent=True)  # covers no turn
 _RENEWED_AT = 0.5  # of a reservation's time: then a session that is silent takes another
 
 
@@ -42,6 +44,7 @@ class Slices:
         self._bound = Bound(0)  # of what is ahead
         self._asked: deque[Attempt] = deque()
         self._running: dict[str, Turn] = {}
+        self._ended: deque[str] = deque(maxlen=_REMEMBERED)  # the latest, lest one is billed again
         self._number = 0
         self._lock = asyncio.Lock()
 
@@ -71,14 +74,27 @@ class Slices:
             try:
                 made = await self._reserved(wanted, again=True)
             except Refused:  # both at once may not fit
-                self._ahead = None
-                await old.unused()
+                begun = await self._replaced(old, None)
+                if begun and bound is None:
+                    return  # the next one is reserved at that turn's end
                 self._ahead = await self._reserved(wanted, again=True)
             else:
-                self._ahead = made
-                await old.unused()
+                await self._replaced(old, made)
         self._bound = wanted
         self._talk.granted(wanted)
+
+    async def _replaced(self, old: Attempt, made: Attempt | None) -> bool:
+        """Give `old` back, unless a turn has begun with it while `made` was asked for; whether one has."""
+        begun = self._ahead is not old
+        self._ahead = made
+        if not begun:
+            await old.unused()
+        return begun
+
+    @property
+    def holds(self) -> bool:
+        """Whether a turn is ahead."""
+        return self._ahead is not None
 
     @property
     def due(self) -> bool:
@@ -92,7 +108,7 @@ class Slices:
         """Take another reservation in its place. Raises `Refused`."""
         async with self._lock:
             if self.due:
-                self._bound = Bound(0, written=0, silent=True)  # covers nothing
+                self._bound = _NOTHING
                 await self._hold(None)
 
     async def _reserved(self, bound: Bound, *, again: bool) -> Attempt:
@@ -133,22 +149,25 @@ class Slices:
 
     # Under way
 
-    def asked(self) -> None:
-        """The client's request for a turn passes: what was ahead is its."""
-        assert self._ahead is not None
-        self._asked.append(self._ahead)
-        self._ahead = None
-        self._talk.granted(None)
+    async def asks(self, bound: Bound) -> None:
+        """The client's request for a turn with that bound passes: what is ahead is its. Raises `Refused`."""
+        async with self._lock:
+            await self._hold(bound)
+            while self._ahead is None:  # a turn that nobody asked for has begun with it
+                await self._hold(bound)
+            self._asked.append(self._ahead)
+            self._ahead = None
+            self._talk.granted(None)
 
     async def declined(self) -> None:
-        """It was not granted: its money is ahead again."""
+        """It was not granted: its money is ahead again, as far as that is enough. Raises `Refused`."""
         async with self._lock:
             if not self._asked:
                 return
             attempt = self._asked.pop()
             if self._ahead is None and not self._running:
-                self._ahead, self._bound = attempt, self._talk.bound()
-                self._talk.granted(self._bound)
+                self._ahead, self._bound = attempt, _NOTHING  # its bound was the request's own
+                await self._hold(None)
             else:
                 await attempt.unused()
 
@@ -168,8 +187,8 @@ class Slices:
     async def began_unasked(self, turn: str) -> None:
         """A turn has begun that nothing was reserved for. Raises `Refused`; it is under way all the same."""
         async with self._lock:
-            await self._hold(None)
-            self.began(turn)
+            while not self.began(turn):
+                await self._hold(None)
 
     def _run(self, turn: str, attempt: Attempt) -> None:
         assert self.socket is not None
@@ -178,13 +197,17 @@ class Slices:
     async def done(self, done: Done) -> None:
         """A turn has ended: settle it, and have one ahead again. Raises `Refused`: then it was the last."""
         async with self._lock:
-            turn = self._running.pop(done.turn, None)
-            if turn is None:
-                return
+            if done.turn not in self._running:
+                if not done.events or done.turn in self._ended:
+                    return
+                while not self.began(done.turn):  # of which nobody said so: it is billed all the same
+                    await self._hold(None)
+            turn = self._running.pop(done.turn)
+            self._ended.append(done.turn)
             if done.events or done.failed:
                 await turn.done(done)
             else:
-                await turn.guessed(self._talk.seen(done.turn), "ok")
+                await turn.guessed(done.seen, "ok")
             if not self._running and not self._asked:
                 await self._hold(None)
 

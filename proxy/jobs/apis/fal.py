@@ -164,7 +164,9 @@ def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mappi
 # Tables
 
 _APP = rf"/(?P<app>(?:(?:workflows|comfy)/)?{_WORD}/{_WORD})"
-_ASKED = rf"/(?P<app>(?:{_WORD}/){{1,9}}{_WORD})"
+_ASKED = (
+    rf"/(?P<app>(?:(?!requests/){_WORD}/){{1,9}}(?!requests/){_WORD})"  # whose first `requests` is the caller's own
+)
 _QUEUE = r"/fal(?:/queue\.fal\.run)?"
 _RUN = r"/fal/fal\.run"
 _NOT_AN_APP = r"(?!/(?:fal\.run|queue\.fal\.run)/)"

@@ -28,6 +28,8 @@ _BOUNDED = frozenset({"model", "duration", "resolution", "keyframes", "generatio
 _DEFAULTS = {"video": "ray-2", "image": "photon-1"}
 # docs.lumalabs.ai/docs/video-generation: without them it makes 5 seconds at 720p [memory of the docs, 2026-11].
 _DURATION, _RESOLUTION = "5s", "720p"
+# Of models of other vendors: here they would make a request seem smaller than what comes of it.
+_OTHERS = frozenset(things.SIZES) - {"aspect_ratio"}
 _RESOLUTIONS = ("540p", "720p", "1080p", "4k")
 
 
@@ -35,6 +37,9 @@ def parse(kind: str, root: str, source_id: str | None, raw: bytes) -> Call:
     """kind: what is made; all but `video` and `image` go by a model's name with that kind behind it."""
     body = fields.parse_object(raw) if raw.strip() else {}
     fields.refuse_names(body, _BOUNDED)
+    for name in sorted(_OTHERS - ({"duration"} if kind == "video" else frozenset())):
+        if body.get(name) is not None:
+            raise invalid_request(f"`{name}` is no field of this request.", name)
     if kind in _DEFAULTS and body.get("model") is None:
         body["model"] = _DEFAULTS[kind]
     model = fields.model_name(body) if kind not in ("upscale", "audio") else ""

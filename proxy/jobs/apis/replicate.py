@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pricing.usage import Quantity, Reading
 from proxy.dialects import fields, openai
@@ -30,8 +30,11 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 _ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 _VERSION = re.compile(rf"(?:(?P<model>{_NAME}/{_NAME})(?::{_ID})?|(?P<alone>{_ID}))\Z")
 _FILE = re.compile(
-    r"https?://(?:[^/@\s]*@)?(?:[a-z0-9-]+\.)*replicate\.com(?::[0-9]*)?/v1/files/([\w-]{1,200})", re.IGNORECASE
+    r"https?:/+(?:[^/@\s]*@)?(?:[a-z0-9-]+\.)*replicate\.com\.?(?::[0-9]*)?/+(?:\./+)*v1/+(?:\./+)*files/+(?:\./+)*([\w-]{1,200})",
+    re.IGNORECASE,
 )
+_BLANKS = re.compile(r"[\s\x00-\x20]*")
+_LONGEST_URL = 1000
 _ENDS = {"succeeded": "ok", "failed": "upstream_error", "canceled": "upstream_error", "aborted": "upstream_error"}
 # Predictions time out after they ran for half an hour (replicate.com/docs, topics, predictions, lifecycle; 2026-11-29).
 _LONGEST_S = 1800
@@ -85,8 +88,10 @@ def _files(given: Mapping[str, Any]) -> Iterable[str]:
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
-        elif isinstance(part, str) and (match := _FILE.match(part)):
-            yield match[1]
+        elif isinstance(part, str):
+            begin = len(_BLANKS.match(part)[0])  # type: ignore[index]  # it matches anything
+            if match := _FILE.match(unquote(part[begin : begin + _LONGEST_URL])):
+                yield match[1]
 
 
 def deadline(call: Call, headers: Mapping[bytes, bytes]) -> Call:

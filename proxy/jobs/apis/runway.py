@@ -37,6 +37,7 @@ _DEAREST_SURCHARGE = 40
 _WITHOUT_LENGTH = frozenset({"video_to_video", "video_upscale"})  # as long as what was sent
 _IMAGES = frozenset({"text_to_image", "image_upscale"})
 _ENDS = {"SUCCEEDED": "ok", "FAILED": "upstream_error", "CANCELLED": "upstream_error"}
+_UPLOADED = re.compile(r"[\s\x00-\x20]*runway:", re.IGNORECASE)
 _ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}"
 
 
@@ -71,7 +72,7 @@ def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
     if body.get("duration") == "auto":
         return _SECONDS_OF_AUTO
     length = fields.integer(body, "duration", 1, _MOST_SECONDS)
-    if length is not None:
+    if length is not None and not (kind in _WITHOUT_LENGTH and (model in _LONGEST_S or kind == "video_upscale")):
         return length
     return _LONGEST_S.get(model, None if kind in _WITHOUT_LENGTH else _SECONDS_BY_DEFAULT)
 
@@ -110,7 +111,7 @@ def _refuse_uploads(body: Any) -> None:
             stack += value.values()
         elif isinstance(value, list):
             stack += value
-        elif isinstance(value, str) and value[:16].strip().lower().startswith("runway:"):
+        elif isinstance(value, str) and _UPLOADED.match(value):
             raise stored_not_found("uri")
 
 

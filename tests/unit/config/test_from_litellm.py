@@ -232,6 +232,43 @@ def test_an_organization_and_a_project_are_labels_of_their_keys() -> None:
     assert any("key off: is blocked" in line for line in left)
 
 
+def test_several_with_one_alias_are_told_apart() -> None:
+    """LiteLLM knows them by their ids; one's calls count in no other's budget."""
+    made, left = moved({}, {
+        "keys": [
+            {"token": "a" * 64, "key_alias": "one", "team_id": "t1", "project_id": "p1"},
+            {"token": "b" * 64, "key_alias": "two", "team_id": "t2", "project_id": "p2"},
+            {"token": "c" * 64, "key_alias": "three", "team_id": "t3", "project_id": "p3"},
+        ],
+        "teams": [
+            {"team_id": "t1", "team_alias": "eng", "organization_id": "o1", "max_budget": 5.0},
+            {"team_id": "t2", "team_alias": "eng", "organization_id": "o2", "max_budget": 7.0, "spend": 2.0},
+            {"team_id": "t3", "team_alias": "ops", "max_budget": 9.0},
+        ],
+        "organizations": [
+            {"organization_id": "o1", "organization_alias": "acme"}, {"organization_id": "o2", "organization_alias": "acme"},
+        ],
+        "projects": [
+            {"project_id": "p1", "project_alias": "p2"}, {"project_id": "p2"}, {"project_id": "p3", "project_alias": "x"},
+        ],
+        "team_members": [{"team_id": "t2", "user_id": "ida", "budget_id": "b"}],
+        "budgets": [{"budget_id": "b", "max_budget": 1.0}],
+    }, AT)  # fmt: skip
+
+    assert [(key["team"], key["labels"]) for key in made["keys"]] == [
+        ("eng-t1", {"organization": "acme-o1", "project": "p2-p1"}),
+        ("eng-t2", {"organization": "acme-o2", "project": "p2-p2"}),
+        ("ops", {"project": "x"}),
+    ]
+    assert {budget["name"]: (budget["match"], budget.get("opening", {}).get("usd")) for budget in made["budgets"]} == {
+        "team eng-t1": ({"team": "eng-t1"}, None),
+        "team eng-t2": ({"team": "eng-t2"}, "2"),
+        "team ops": ({"team": "ops"}, None),
+        "user ida in team eng-t2": ({"team": "eng-t2", "user": "ida"}, None),
+    }
+    assert "team eng: is the name of 2; this one is eng-t1 here" in left
+
+
 @pytest.mark.parametrize(
     ("key", "team", "models"),
     [
@@ -295,3 +332,23 @@ def test_tables_as_json(tmp_path: Path) -> None:
 
     assert bring(tmp_path / "taximeter.yaml", "--dump", str(dump)).exit_code == 0
     assert of_key("sk-x") in (tmp_path / "taximeter.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "said"),
+    [
+        ("LiteLLM_VerificationToken", [{"token": "a" * 64, "max_budget": 5, "spend": "Infinity"}], "a row of LiteLLM's database"),
+        ("LiteLLM_TeamTable", [{"team_id": "t", "rpm_limit": 1e999}], "a row of LiteLLM's database"),
+        ("LiteLLM_VerificationToken", ["not a row"], "a row of LiteLLM's database"),
+        ("LiteLLM_SpendLogs", [{"startTime": "2026-11-01", "spend": "Infinity"}], "a row of LiteLLM's spend log"),
+        ("LiteLLM_SpendLogs", ["not a row"], "a row of LiteLLM's spend log"),
+    ],
+)  # fmt: skip
+def test_a_row_that_makes_no_sense_is_told(tmp_path: Path, table: str, rows: list[Any], said: str) -> None:
+    dump = tmp_path / "dump.json"
+    dump.write_text(json.dumps({"LiteLLM_BudgetTable": [], table: rows}))
+
+    done = bring(tmp_path / "taximeter.yaml", "--dump", str(dump), "--replay")
+
+    assert isinstance(done.exception, SystemExit)
+    assert f"{said} cannot be read" in done.stderr

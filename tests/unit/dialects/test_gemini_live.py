@@ -107,7 +107,7 @@ def test_usage_behind_the_end_of_a_turn_is_that_turns() -> None:
     assert isinstance(ended, Done)
     assert one.from_server(says(turnComplete=True)) == [Began("2")]
     unknown, began = one.from_server(says(modelTurn={}))  # the next begins, and nothing was said of it
-    assert (unknown, began) == (Done("2"), Began("3"))
+    assert (unknown, began) == (Done("2", seen={"input": 35, "audio_in": 85}), Began("3"))
 
 
 def test_a_session_is_set_up_once() -> None:
@@ -131,3 +131,20 @@ def test_what_is_stored_is_nobodys_in_a_session(fields: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refused:
         parse_setup(setup(**fields))
     assert refused.value.refusal.status == 404
+
+
+@pytest.mark.parametrize("name", ["fileData", "file_data"])
+def test_stored_files_are_nobodys_in_a_session(name: str) -> None:
+    part = {name: {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/theirs", "mimeType": "video/mp4"}}
+    assert isinstance(talk().from_client(sent(clientContent={"turns": [{"parts": [part]}]})), Wrong)
+
+
+def test_a_turn_that_does_not_say_what_it_used_is_estimated_by_what_it_said() -> None:
+    one = talk()
+    speech = says(modelTurn={"parts": [{"inlineData": {"data": "A" * 8000, "mimeType": "audio/pcm"}}]})
+    one.from_server(speech)
+    one.from_server(says(turnComplete=True))
+    ended, _ = one.from_server(speech)
+    assert isinstance(ended, Done)
+    assert ended.events == ()
+    assert ended.seen["audio_out"] >= 4

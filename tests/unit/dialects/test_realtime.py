@@ -142,3 +142,53 @@ def test_what_failed_before_it_began_costs_nothing() -> None:
         sent({"type": "response.done", "response": {"id": "resp_1", "status": "failed", "usage": None}})
     )
     assert ended == Done("resp_1", failed=True)
+
+
+def test_settings_that_make_a_turn_dearer_are_paid_before_they_pass() -> None:
+    small = {"type": "realtime", "max_output_tokens": 1, "output_modalities": ["text"]}
+    for larger in ({"max_output_tokens": "inf"}, {"max_output_tokens": 2}, {"output_modalities": ["audio"]}):
+        one = talk()
+        one.from_server(sent({"type": "session.updated", "session": small}))
+        one.granted(one.bound().with_room(2048, 0))
+        assert one.from_client(sent({"type": "session.update", "session": small})) is None
+        assert one.from_client(sent({"type": "session.update", "session": larger})) is GROWN
+
+
+def test_of_two_names_of_a_setting_the_dearer_one_holds() -> None:
+    one = talk()
+    both = {
+        "max_output_tokens": 1,
+        "max_response_output_tokens": "inf",
+        "output_modalities": ["text"],
+        "modalities": ["audio"],
+    }
+    asked = one.from_client(sent({"type": "response.create", "response": both}))
+    assert isinstance(asked, Asks)
+    assert (asked.bound.written, asked.bound.silent) == (None, False)
+
+
+def test_a_turn_that_does_not_say_what_it_used_is_estimated_by_itself() -> None:
+    one = talk()
+    speech = sent({"type": "response.output_audio.delta", "delta": "A" * 3200})
+    for number in range(3):
+        one.from_server(created(f"resp_{number}"))
+        one.from_server(speech)
+        one.from_server(done(f"resp_{number}"))
+    one.from_server(created("resp_last"))
+    one.from_server(speech)
+    unsaid = {"type": "response.done", "response": {"id": "resp_last", "status": "cancelled"}}
+    (ended,) = one.from_server(sent(unsaid))
+    assert isinstance(ended, Done)
+    assert ended.seen["audio_out"] == 1
+    assert "audio_out" not in one.seen("")  # of a turn that was asked for, and has not begun
+
+
+def test_what_the_model_said_counts_though_a_response_had_an_input_of_its_own() -> None:
+    one = talk()
+    one.from_client(sent({"type": "response.create", "response": {"conversation": "none", "input": []}}))
+    for number in range(1, 4):
+        one.from_server(created(f"resp_{number}"))
+        one.from_server(
+            done(f"resp_{number}", input_tokens=1000 * number, input_token_details={"audio_tokens": 900 * number})
+        )
+    assert one.bound().audio >= 2715

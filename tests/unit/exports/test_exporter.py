@@ -9,7 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.exports.sink import Later
+from proxy.config.exports import Export
+from proxy.exports import running
+from proxy.exports.sink import Later, Sink
+from proxy.exports.sinks import make_sink
 from proxy.exports.status import sinks_shown
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.export_log import NotKept, ask_again, keep, take_place
@@ -21,6 +24,7 @@ from proxy.times import now_us
 from tests.support.export_receiver import KEY
 from tests.support.exported import Told, drain, exporter, ids, receiver, sorted_ids
 from tests.support.made_up import START, fill, made_up
+from tests.support.waiting import wait_until
 
 
 def row(told: Told, **changes: Any) -> dict[str, Any]:
@@ -157,9 +161,50 @@ def test_retention_waits_for_every_sink(engine: Engine, told: Told, tmp_path: Pa
     assert ids(engine) == []
 
 
+def test_retention_waits_for_what_a_sink_gets_of_the_time_before_it(engine: Engine, told: Told) -> None:
+    fill(engine, made_up(550, hours=48))
+    since, much_later = START + DAY_US, START + 100 * DAY_US
+    wanted = ids(engine, entries.c.started_at >= since)
+    one = exporter(engine, row(told), since)
+    while delete_some(engine, 10, much_later):
+        pass
+    assert ids(engine) == wanted  # and what it does not want is gone
+    drain(one)
+    assert sorted_ids(told.taken()) == wanted
+    while delete_some(engine, 10, much_later):
+        pass
+    assert ids(engine) == []
+
+
 def test_a_jobs_entry_is_exported_when_it_ends(engine: Engine, told: Told) -> None:
     one = exporter(engine, row(told))
     (entry,) = made_up(1, seed=5)
     fill(engine, [entry._replace(row=entry.row._replace(status="running", cost_nanousd=None))])
     drain(one)
     assert told.taken() == []
+
+
+def test_a_sink_that_cannot_begin_holds_up_no_other(
+    sqlite: Engine, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(which: Export, engine: Engine) -> Sink:
+        if which.key == "broken":
+            raise ValueError(which.key)
+        return make_sink(which, engine)
+
+    monkeypatch.setattr(running, "make_sink", made)
+    rows = [Export.model_validate(row(told, name=name)) for name in ("broken", "meter")]
+    exports = running.Exports(sqlite, "i", lambda: rows)
+    exports.start()
+    try:
+        wait_until("it is kept", lambda: _kept(sqlite), 10)
+        fill(sqlite, made_up(20))
+        wait_until("the other exports", lambda: len(told.taken()) == len(ids(sqlite)), 20)
+    finally:
+        exports.stop()
+    assert sorted_ids(told.taken()) == ids(sqlite)
+
+
+def _kept(engine: Engine) -> bool:
+    shown = sinks_shown(engine, {"broken": "cloudevents", "meter": "cloudevents"}, now_us())
+    return [row["instance"] for row in shown] == ["i", "i"]

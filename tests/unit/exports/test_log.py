@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
 
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.export_log import CAPACITY, ENTRY, note, read_portion, take_place
@@ -83,3 +85,21 @@ def test_on_postgresql_a_number_never_appears_behind_the_cursor(postgres: Postgr
         assert noted == ["first", "second"]
         engine.dispose()
         other.dispose()
+
+
+@pytest.mark.needs("postgres")
+def test_on_postgresql_a_new_sink_gives_way_to_who_reads_for_long(postgres: PostgresServer) -> None:
+    """A backup, say: a lock that waits for it would hold up the recorder as long."""
+    with postgres.emptied_database() as url:
+        engine, backup = open_ledger(url), open_ledger(url)
+        with backup.connect() as reading:
+            reading.execute(sa.text("LOCK TABLE export_sinks IN ACCESS SHARE MODE"))
+            with ThreadPoolExecutor(1) as pool:
+                taking = pool.submit(take_place, engine, "s", "file", None, now_us())
+                failed = taking.exception(20) if wait([taking], 20).done else None
+                reading.rollback()
+        assert isinstance(failed, OperationalError)
+        take_place(engine, "s", "file", None, now_us())
+        assert read_portion(engine, "s", 10) is not None
+        engine.dispose()
+        backup.dispose()

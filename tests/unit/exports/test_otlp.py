@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from sqlalchemy.engine import Engine
 
-from proxy.exports.otlp import span_of
-from proxy.exports.sink import Later
+from proxy.config.exports import Export
+from proxy.exports.otlp import Otlp, span_of
+from proxy.exports.posting import Answer
+from proxy.exports.sink import Event, Later, Refusal
 from proxy.exports.status import sinks_shown
 from proxy.ledger.export_log import CAPACITY, ENTRY, Item
 from proxy.ledger.schema import counted, entries
@@ -115,6 +118,18 @@ def test_a_receiver_without_metrics_still_gets_spans(sqlite: Engine, told: Told)
     (shown,) = sinks_shown(sqlite, {"otlp": "otlp"}, now_us())
     assert "sums are not taken" in shown["error"]
     assert shown["lag_entries"] == 0
+
+
+def test_what_is_said_of_rejected_spans_is_a_line_that_every_database_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ExportTraceServiceResponse()
+    said.partial_success.rejected_spans, said.partial_success.error_message = 1, "what\n\x00is " + "wrong " * 1000
+    sink = Otlp(Export(type="otlp", url="http://sink.test"))
+    monkeypatch.setattr(sink._poster, "post", lambda *_: Answer(200, {}, said.SerializeToString()))
+    item = Item(BASE, ENTRY)
+    with pytest.raises(Refusal, match=r"sink\.test rejects 1 spans: what \?is wrong") as refusal:
+        sink.send([Event("one", item, span_of(item))])
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 300
 
 
 def test_metrics_can_be_left_out(sqlite: Engine, told: Told) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from urllib3 import ProxyManager
 
 from proxy.exports.posting import Answer, Poster, check
 from proxy.exports.sink import Later, Refusal
@@ -56,3 +57,26 @@ def test_what_cannot_be_reached_says_no_address() -> None:
         Poster(url, {}).post(url, b"", {})
     assert "of-a-secret" not in str(later.value)
     assert "127.0.0.1 cannot be reached" in str(later.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "address", "credentials"),
+    [
+        ("http://proxy.test:3128", ("http", "proxy.test", 3128), None),
+        ("proxy.test:3128", ("http", "proxy.test", 3128), None),
+        ("http://ida:se%40cret@[::1]:3128/", ("http", "[::1]", 3128), "Basic aWRhOnNlQGNyZXQ="),
+        ("socks5://proxy.test", ("http", "proxy.test", 80), None),
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_is_that_of_the_calls(
+    monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str, address: tuple[str, str, int], credentials: str | None
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, proxy)
+    pool = Poster("https://sink.test/", {"authorization": "Bearer of-the-sink"})._pool
+    assert pool.proxy is not None
+    assert (pool.proxy.scheme, pool.proxy.host, pool.proxy.port) == address
+    assert isinstance(pool, ProxyManager)
+    assert pool.proxy_headers.get("proxy-authorization") == credentials

@@ -36,7 +36,11 @@ def test_what_is_unknown_is_null_and_never_0() -> None:
     assert usage_of(Item(row(cost_nanousd=None), ENTRY))["cost_usd"] is None
 
 
-@pytest.mark.parametrize("usage", ['{"x": "NaN"}', '{"x": "words"}', '{"x": null}', '{"x": true}', '{"x": 0}', None])
+@pytest.mark.parametrize(
+    "usage",
+    ['{"x": "NaN"}', '{"x": "words"}', '{"x": null}', '{"x": true}', '{"x": 0}', '{"x": 1e30}', '{"x": -1e30}',
+     '{"x": 18446744073709551615}', '{"x": "1E+400"}', '{"x": "-99999999999999999999"}', None],
+)  # fmt: skip
 def test_a_usage_that_is_odd_is_left_out(usage: str | None) -> None:
     assert "x" not in units_of(row(usage=usage))
 

@@ -44,6 +44,7 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
         ("image_to_video", {"duration": 5, "outputFormat": "png_sequence"}, {"video_second": 5, "credit": 25}),
         ("image_to_video", {"duration": 5, "outputFormat": "hdr10"}, {"video_second": 5, "credit": 200}),
         ("video_to_video", {"model": "gen4_aleph"}, {"video_second": 5}),
+        ("video_to_video", {"model": "gen4_aleph", "duration": 1}, {"video_second": 5}),
         ("text_to_image", {"outputCount": 3}, {"image": 3}),
         ("text_to_image", {"model": "muse_image"}, {"image": 4}),
         ("text_to_image", {"model": "gen4_image"}, {"image": 1}),
@@ -52,6 +53,10 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
 def test_what_a_task_takes_at_most(kind: str, fields: dict[str, Any], things: dict[str, int]) -> None:
     call = task(kind, **fields)
     assert (call.things, call.unbounded) == (things, "")
+
+
+def test_a_duration_is_no_bound_where_the_model_takes_none() -> None:
+    assert task("video_upscale", duration=1).unbounded
 
 
 @pytest.mark.parametrize("kind", ["video_to_video", "video_upscale", "image_upscale"])

@@ -61,6 +61,8 @@ def route(method: str, path: str) -> str:
         ("PUT", "/fal/fal-ai/flux/requests/a-1/cancel", "fal.queue read"),
         ("POST", "/fal/fal-ai/flux/requests/a-1", "method_not_allowed"),
         ("GET", "/fal/fal-ai/../requests/a-1", ""),
+        ("GET", "/fal/fal-ai/flux/requests/theirs/requests/a-1", ""),
+        ("PUT", "/fal/fal-ai/flux/requests/theirs/status/requests/a-1/cancel", ""),
         ("GET", "/fal/../flux/requests/a-1/status", ""),
         ("POST", "/fal/fal-ai", ""),
         ("POST", "/luma/dream-machine/v1/generations", "luma.generations create"),
@@ -145,6 +147,8 @@ def test_a_version_is_an_id_or_a_name(body: dict[str, Any]) -> None:
     ("url", "held"),
     [
         ("https://api.replicate.com/v1/files/f1", ("f1",)),
+        (" \nhttps://api.replicate.com./v1/files/f1", ("f1",)),
+        ("https://api.replicate.com//v1/./files/%661", ("f1",)),
         ("https://API.replicate.com:443/v1/files/f1?x=1", ("f1",)),
         ("https://me@api.replicate.com/v1/files/f1", ("f1",)),
         ("https://own.example/v1/files/f1", ()),
@@ -273,6 +277,18 @@ def test_a_generation_is_read_as_its_provider_understood_it() -> None:
 def test_keyframes_name_generations_by_their_ids(frame: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         luma.parse("video", "", None, orjson.dumps({"keyframes": {"frame0": frame}}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("upscale", {"duration": "1s"}), ("audio", {"duration": 1}), ("modify", {"model": "ray-2", "seconds": 1}),
+     ("reframe", {"model": "ray-2", "num_frames": 1, "fps": 1000}), ("image", {"width": 1, "height": 1}),
+     ("video", {"length": 1})],
+)  # fmt: skip
+def test_no_field_of_another_vendor_makes_a_generation_smaller(kind: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        luma.parse(kind, "", "gen-1", orjson.dumps({"resolution": "4k", **fields}))
+    assert refused.value.refusal.param in fields
 
 
 # Where URLs lead

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -134,6 +135,23 @@ def test_a_day_is_added_up_when_it_is_over(ledger: Engine) -> None:
     assert add_up(ledger, ["region"], day + HOUR_US) == 0  # more than is asked for is as good
     (row,) = spend(ledger, ["label.plan"], None, None)
     assert (row.group, row.requests, row.usage) == ({"label.plan": "pro"}, 3, {"input": 30, "image": "4.5"})
+
+
+@pytest.mark.needs("postgres")
+def test_on_postgresql_the_calls_of_a_day_are_never_in_memory_at_once(postgres: PostgresServer) -> None:
+    with postgres.emptied_database() as url:
+        engine = open_ledger(url)
+        fill(engine, calls(20, plan="pro"))
+        cursors: list[object] = []
+
+        def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+            if "entries.usage IS NOT NULL" in statement:
+                cursors.append(cursor)
+
+        sa.event.listen(engine, "before_cursor_execute", note)
+        assert add_up(engine, ["plan"]) == 1
+        assert [isinstance(cursor, psycopg.ServerCursor) for cursor in cursors] == [True]
+        engine.dispose()
 
 
 def test_what_comes_while_a_day_is_added_up_is_not_lost(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
