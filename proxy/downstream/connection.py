@@ -24,6 +24,7 @@ from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too
 from proxy.seldom import FAULTS, Seldom
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
+_OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 _SHORT_TARGET = 200  # bytes: of these it is remembered what they say
 
 log = logging.getLogger("taximeter.connections")
@@ -65,6 +66,8 @@ class Connection(HttpToolsProtocol):
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
     early = b""  # what came behind a request for another protocol
+    asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
+    wished = False  # that was so once, and is the connection's last request
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
 
@@ -90,11 +93,7 @@ class Connection(HttpToolsProtocol):
             return
         self.unframed_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.early = data[
-                upgrade.args[0] :
-            ]  # of use where the request is granted; else the connection ends with its answer
+            self._parse(data)
         except httptools.HttpParserError:
             if not self.refused:
                 _strange.note("something came that is no HTTP request")
@@ -102,6 +101,18 @@ class Connection(HttpToolsProtocol):
             return
         if self.unframed_bytes > self.limits.max_head_bytes:
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
+
+    def _parse(self, data: bytes) -> None:
+        """Raises `HttpParserError`."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Of use where the request is granted; else the connection ends with its answer.
+            self.early = data[upgrade.args[0] :]
+            if self.asked_again:  # httptools takes no body of it; Java's own client sends h2c with every call
+                again, self.asked_again, self.early, self.wished = self.asked_again + self.early, b"", b"", True
+                self.parser = httptools.HttpRequestParser(self)
+                self._parse(again)
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= _MAX_PIPELINED:
@@ -118,6 +129,9 @@ class Connection(HttpToolsProtocol):
             raise ValueError("the head is too large")
         if self.limits.max_body_bytes is not None:
             self._check_stated_length(self.limits.max_body_bytes)
+        if self.parser.should_upgrade() and (head := self._head_without_wish()):
+            self.asked_again = head
+            return
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
         self._begin_cycle()
@@ -137,7 +151,7 @@ class Connection(HttpToolsProtocol):
         look = _target_of if plain else _target_of.__wrapped__
         scope["path"], scope["raw_path"], scope["query_string"] = look(url)
         # What follows a request for another protocol is never read as HTTP.
-        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade() and not self.wished
         earlier = self.cycle
         cycle = self.cycle = RequestResponseCycle(
             scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
@@ -150,6 +164,18 @@ class Connection(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+
+    def _head_without_wish(self) -> bytes:
+        """RFC 9110, 7.8: who does not offer the protocol goes on as if nobody had asked. b"" where there is no body, or a
+        WebSocket is asked for."""
+        named = dict(self.headers)
+        if self.wished or not (b"content-length" in named or b"transfer-encoding" in named):
+            return b""
+        if named.get(b"upgrade", b"websocket").strip().lower() == b"websocket":
+            return b""
+        kept = [b": ".join(header) for header in self.headers if header[0] not in _OF_A_WISH]
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        return b"\r\n".join([first, *kept, b"", b""])
 
     def on_body(self, body: bytes) -> None:
         self.unframed_bytes = 0
@@ -167,6 +193,8 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self.asked_again:
+            return
         self.part, self.since = "nothing", self.loop.time()
         self.unframed_bytes = 0
         cycle = self.cycle

@@ -126,7 +126,7 @@ class Exporter:
             last_id=portion.items[-1].row["id"] if portion.items else None,
             state=self._sink.added(portion.after.state, [item for item in portion.items if item.id not in never]),
         )
-        settle(self._engine, self._instance, portion.after, done, now_us())
+        settle(self._engine, self._instance, portion, done, now_us())
         self._taken.clear()
         for each in refused[:1]:
             log.warning(

@@ -51,13 +51,14 @@ class Item(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """Some of what a sink has not got, in order, and its place once it has; `more`: whether there is more behind it.
+    """Some of what a sink has not got, in order, and its place before and after it; `more`: whether there is more behind it.
 
     gone: entries that are in the log and not in the ledger any more.
     """
 
     items: Sequence[Item]
     gone: Sequence[str]
+    before: Place
     after: Place
     more: bool
 
@@ -215,7 +216,7 @@ def _history(connection: Connection, place: Place, most: int, columns: Sequence[
         after = place._replace(history_at=None, history_id=None, history_until=None)
     else:
         after = place._replace(history_at=rows[-1]["started_at"], history_id=rows[-1]["id"])
-    return Portion(items, (), after, more=True)
+    return Portion(items, (), place, after, more=True)
 
 
 def _noted(connection: Connection, cursor: int, ids: Sequence[str]) -> set[tuple[str, str]]:
@@ -240,12 +241,18 @@ def _log(connection: Connection, place: Place, most: int, columns: Sequence[sa.C
         else:
             items.append(Item(dict(row), row["_part"]))
     after = place._replace(cursor=rows[-1]["seq"]) if rows else place
-    return Portion(items, gone, after, more=len(rows) == most)
+    return Portion(items, gone, place, after, more=len(rows) == most)
 
 
-def settle(engine: Engine, instance: str, after: Place, done: Done, now: int) -> None:
-    """The sink has got everything before its new place. Raises NotKept, SQLAlchemyError: then nothing is written."""
-    c = export_sinks.c
+def settle(engine: Engine, instance: str, portion: Portion, done: Done, now: int) -> None:
+    """The sink has got the portion. Raises NotKept, SQLAlchemyError: then nothing is written."""
+    c, before, after = export_sinks.c, portion.before, portion.after
+    # Another may have kept it meanwhile, and got further: it would lose its sums, and get much twice.
+    as_it_was = (
+        c.cursor == before.cursor,
+        c.history_at.is_not_distinct_from(before.history_at),
+        c.history_id.is_not_distinct_from(before.history_id),
+    )
     values: dict[str, Any] = {
         "cursor": after.cursor, "history_at": after.history_at, "history_id": after.history_id,
         "history_until": after.history_until, "sent": c.sent + done.sent, "skipped": c.skipped + done.skipped,
@@ -256,13 +263,15 @@ def settle(engine: Engine, instance: str, after: Place, done: Done, now: int) ->
     if done.state is not None:
         values["state"] = done.state
     with writing(engine).begin() as connection:
-        _write_mine(connection, instance, after.name, values)
+        _write_mine(connection, instance, after.name, values, *as_it_was)
         _set_aside(connection, after.name, done.refused, now)
         _trim(connection)
 
 
-def _write_mine(connection: Connection, instance: str, name: str, values: Mapping[str, Any]) -> None:
-    mine = (export_sinks.c.name == name, export_sinks.c.keeper == instance)
+def _write_mine(
+    connection: Connection, instance: str, name: str, values: Mapping[str, Any], *where: sa.ColumnElement[bool]
+) -> None:
+    mine = (export_sinks.c.name == name, export_sinks.c.keeper == instance, *where)
     if connection.execute(sa.update(export_sinks).where(*mine).values(**values)).rowcount != 1:
         raise NotKept
 

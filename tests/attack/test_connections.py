@@ -166,6 +166,28 @@ async def test_an_upgrade_that_is_not_offered_is_answered_and_closed() -> None:
         await place.until(lambda: not place.connections)
 
 
+H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAA\r\n"
+
+
+@pytest.mark.parametrize(
+    "framing", [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("cuts", [(), (40, 130), (158,)])
+async def test_a_body_is_read_whatever_protocol_its_client_would_rather_speak(
+    framing: bytes, cuts: tuple[int, ...]
+) -> None:
+    """As Java's own client does with every call over plain HTTP; what comes behind is never taken for a request."""
+    asked = POST + H2C + framing
+    async with door() as place, calling(place) as caller:
+        for begin, end in zip((0, *cuts), (*cuts, None), strict=True):
+            await caller.send(asked[begin:end] + (b"" if end else asked + GET + b"\r\n"))
+        answer = await caller.rest()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n5")
+        assert b"connection: close" in answer
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+
 async def test_a_client_that_does_not_read_is_as_good_as_gone() -> None:
     gone = asyncio.Event()
 

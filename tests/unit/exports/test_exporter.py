@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from sqlalchemy.engine import Engine
 
 from proxy.config.exports import Export
 from proxy.exports import running
-from proxy.exports.sink import Later, Sink
+from proxy.exports.exporter import Exporter
+from proxy.exports.sink import Event, Later, Sink
 from proxy.exports.sinks import make_sink
 from proxy.exports.status import sinks_shown
 from proxy.ledger.audit.verify import verify
@@ -22,7 +24,7 @@ from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import entries
 from proxy.times import now_us
 from tests.support.export_receiver import KEY
-from tests.support.exported import Told, drain, exporter, ids, receiver, sorted_ids
+from tests.support.exported import INSTANCE, Told, drain, exporter, ids, receiver, sorted_ids
 from tests.support.made_up import START, fill, made_up
 from tests.support.waiting import wait_until
 
@@ -130,6 +132,31 @@ def test_one_instance_exports_and_another_takes_over(engine: Engine, told: Told)
     with pytest.raises(NotKept):
         one.step()
     assert status(engine)["lag_entries"] == len(ids(engine))
+
+
+def test_who_kept_a_sink_before_takes_nothing_back(engine: Engine, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen while it sent: another has got further since, and stopped, and it is this one's again."""
+    one, hour = exporter(engine, row(told)), 3_600_000_000
+    fill(engine, made_up(20))
+    other = Exporter(engine, "other", "meter", make_sink(Export.model_validate(row(told)), engine))
+    send, places = one._sink.send, []
+
+    def frozen(events: Sequence[Event]) -> Mapping[str, str]:
+        answer = send(events)
+        assert keep(engine, "meter", "other", now_us() + 2 * hour, now_us() + 3 * hour)
+        fill(engine, made_up(30, seed=2), instance="second")
+        drain(other)
+        assert keep(engine, "meter", INSTANCE, now_us() + 4 * hour, now_us() + 5 * hour)
+        places.append(status(engine))
+        return answer
+
+    monkeypatch.setattr(one._sink, "send", frozen)
+    with pytest.raises(NotKept):
+        one.step()
+    monkeypatch.undo()
+    assert [status(engine)] == places
+    drain(one)
+    assert (status(engine)["sent"], status(engine)["lag_entries"]) == (len(ids(engine)), 0)
 
 
 def test_nothing_is_logged_where_nothing_is_exported_and_all_sinks_hold_it(engine: Engine, told: Told) -> None:
