@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
-from tests.support.processes import module_running
-from tests.support.waiting import eventually
+from tests.support.billed_rig import BilledJobs, billed
+from tests.support.gateway import server
 
 KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
 TRIAL_KEY = "sk-labelled-trial-00001"
 
 
 @dataclass(frozen=True, slots=True)
-class JobsRig:
-    gateway: Gateway
-    provider_url: str
-    bill: Path
-
-    @property
-    def url(self) -> str:
-        return self.gateway.url
-
-    def get(self, path: str, **params: str) -> Any:
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        return httpx.get(self.gateway.admin_url + path, params=params, headers=headers).raise_for_status().json()
-
-    def entries(self, **params: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("/api/requests", **params)["items"]
-        return found
-
-    def settled(self, session: str, number: int = 1) -> list[dict[str, Any]]:
-        """The session's entries, as soon as so many have ended."""
-        return eventually(
-            lambda: self.entries(session=session),
-            lambda items: len(items) >= number and all(item["status"] != "running" for item in items),
-        )
-
-    def billed(self) -> dict[str, Decimal]:
-        """What the provider bills, by nonce: its last word on each."""
-        rows = [json.loads(line) for line in self.bill.read_text().splitlines()]
-        return {row["nonce"]: Decimal(row["usd"]) for row in rows}
-
+class JobsRig(BilledJobs):
     def asked(self) -> dict[str, int]:
         """How often the provider was asked for what."""
         found: dict[str, int] = httpx.get(f"{self.provider_url}/v1/requests").json()
@@ -90,8 +59,5 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(folder: Path, **changes: Any) -> Iterator[JobsRig]:
-    bill = folder / "bill.jsonl"
-    with module_running(folder, "tests.torture.jobs_provider", "--bill", str(bill)) as port:
-        provider_url = f"http://127.0.0.1:{port}"
-        with gateway(folder, config(folder, provider_url, **changes)) as made:
-            yield JobsRig(made, provider_url, bill)
+    with billed(folder, "tests.torture.jobs_provider", lambda url: config(folder, url, **changes)) as made:
+        yield JobsRig(*made)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,9 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
-from tests.support.processes import module_running
-from tests.support.waiting import eventually
+from tests.support.billed_rig import BilledJobs, billed
+from tests.support.gateway import server
 
 KEY, OTHER_KEY, POOR_KEY = "sk-team-blue-0000000001", "sk-team-green-000000001", "sk-team-poor-0000000001"
 LONE_KEY = "sk-team-lone-0000000001"
@@ -22,33 +20,7 @@ VERSION = "a" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class MediaRig:
-    gateway: Gateway
-    vendors_url: str
-    bill: Path
-
-    @property
-    def url(self) -> str:
-        return self.gateway.url
-
-    def entries(self, **params: str) -> list[dict[str, Any]]:
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        answer = httpx.get(f"{self.gateway.admin_url}/api/requests", params=params, headers=headers).raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["items"]
-        return found
-
-    def settled(self, session: str, number: int = 1) -> list[dict[str, Any]]:
-        """The session's entries, as soon as so many have ended."""
-        return eventually(
-            lambda: self.entries(session=session),
-            lambda items: len(items) >= number and all(item["status"] != "running" for item in items),
-        )
-
-    def billed(self) -> dict[str, Decimal]:
-        """What the vendors bill, by nonce: their last word on each."""
-        rows = [json.loads(line) for line in self.bill.read_text().splitlines()]
-        return {row["nonce"]: Decimal(row["usd"]) for row in rows}
-
+class MediaRig(BilledJobs):
     def cost(self, nonce: str) -> Decimal:
         """The cost of the one entry of the session of that name; it has to be what its vendor bills."""
         (entry,) = self.settled(nonce)
@@ -57,12 +29,12 @@ class MediaRig:
 
     def seen(self) -> list[dict[str, Any]]:
         """The requests that the vendors got."""
-        found: list[dict[str, Any]] = httpx.get(f"{self.vendors_url}/seen").json()["seen"]
+        found: list[dict[str, Any]] = httpx.get(f"{self.provider_url}/seen").json()["seen"]
         return found
 
     def leaks(self) -> list[str]:
         """Credentials that a vendor got and that are not its own."""
-        found: list[str] = httpx.get(f"{self.vendors_url}/seen").json()["leaks"]
+        found: list[str] = httpx.get(f"{self.provider_url}/seen").json()["leaks"]
         return found
 
 
@@ -115,8 +87,5 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(folder: Path, **changes: Any) -> Iterator[MediaRig]:
-    bill = folder / "bill.jsonl"
-    with module_running(folder, "tests.support.media_vendors", "--bill", str(bill)) as port:
-        vendors_url = f"http://127.0.0.1:{port}"
-        with gateway(folder, config(folder, vendors_url, **changes)) as made:
-            yield MediaRig(made, vendors_url, bill)
+    with billed(folder, "tests.support.media_vendors", lambda url: config(folder, url, **changes)) as made:
+        yield MediaRig(*made)

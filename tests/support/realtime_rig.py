@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,29 +10,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
-from tests.support.processes import module_running
+from tests.support.billed_rig import BilledRig, billed
+from tests.support.gateway import server
 from tests.support.waiting import eventually
 
 KEY, OTHER_KEY, POOR_KEY, BROKE_KEY = (f"sk-team-{name}-0000000001" for name in ("blue", "green", "poor", "broke"))
 
 
 @dataclass(frozen=True, slots=True)
-class RealtimeRig:
-    gateway: Gateway
-    provider_url: str
-    bill: Path
-
-    @property
-    def url(self) -> str:
-        return self.gateway.url
-
-    def get(self, path: str, **params: str) -> Any:
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        return httpx.get(self.gateway.admin_url + path, params=params, headers=headers).raise_for_status().json()
-
+class RealtimeRig(BilledRig):
     def entries(self, session: str) -> list[dict[str, Any]]:
         """All of a session's, the first first."""
         items: list[dict[str, Any]] = []
@@ -52,11 +37,6 @@ class RealtimeRig:
     def reserved(self) -> Decimal:
         """What is held in all budgets together."""
         return sum((Decimal(one["reserved_usd"]) for one in self.get("/api/budgets")["items"]), Decimal(0))
-
-    def lines(self) -> list[dict[str, Any]]:
-        if not self.bill.exists():
-            return []
-        return [json.loads(line) for line in self.bill.read_text().splitlines()]
 
 
 def nanousd(lines: list[dict[str, Any]]) -> int:
@@ -96,8 +76,5 @@ def config(folder: Path, provider_url: str, **changes: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(folder: Path, **changes: Any) -> Iterator[RealtimeRig]:
-    bill = folder / "bill.jsonl"
-    with module_running(folder, "tests.support.realtime_provider", "--bill", str(bill)) as port:
-        provider_url = f"http://127.0.0.1:{port}"
-        with gateway(folder, config(folder, provider_url, **changes)) as made:
-            yield RealtimeRig(made, provider_url, bill)
+    with billed(folder, "tests.support.realtime_provider", lambda url: config(folder, url, **changes)) as made:
+        yield RealtimeRig(*made)
