@@ -62,7 +62,7 @@ def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu
     }  # fmt: skip
     once = {"request": 1, "gpu_second": gpu_seconds}
     if "character" in units:
-        once["character"] = sum(map(len, _texts(fields)))
+        once["character"] = sum(map(len, texts(fields)))
     for unit in units:
         if unit in once:
             things[unit] = once[unit]
@@ -212,7 +212,7 @@ def _megapixels_at_most(fields: Mapping[str, Any]) -> int:
     return _MEGAPIXELS_BY_DEFAULT
 
 
-def _texts(value: Any) -> Iterable[str]:
+def texts(value: Any) -> Iterable[str]:
     """All texts in a request, however deep."""
     waiting = [value]
     while waiting:

@@ -56,10 +56,6 @@ def show(asked: Asked) -> Shown:
         "tiles": _tiles(ranked.total, before, choice),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
-        "links": {
-            "metric": {name: str(asked.address.without("sort").having(metric=name)) for name in METRICS},
-            "step": {name: str(asked.address.having(step=name)) for name in attributes.PERIODS},
-        },
     }
     return Shown("spend", "Spend", values, (table,), api="/api/spend")
 

@@ -81,17 +81,10 @@ def parse(model: str, raw: bytes) -> Call:
 
 def _files(given: Mapping[str, Any]) -> Iterable[str]:
     """Uploaded files that an input names by their URLs: they have to be the team's own."""
-    waiting: list[Any] = [given]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            waiting += part.values()
-        elif isinstance(part, list):
-            waiting += part
-        elif isinstance(part, str):
-            begin = len(_BLANKS.match(part)[0])  # type: ignore[index]  # it matches anything
-            if match := _FILE.match(unquote(part[begin : begin + _LONGEST_URL])):
-                yield match[1]
+    for text in things.texts(given):
+        begin = len(_BLANKS.match(text)[0])  # type: ignore[index]  # it matches anything
+        if match := _FILE.match(unquote(text[begin : begin + _LONGEST_URL])):
+            yield match[1]
 
 
 def deadline(call: Call, headers: Mapping[bytes, bytes]) -> Call:
