@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.attack.bodies import FULL
+from tests.attack.random_bills import MODELS, any_bill
 from tests.attack.random_bodies import Tally, any_values
-from tests.recorded.random_bills import MODELS, any_bill
 
 Turn = Callable[[Path, int, Tally], None]
 

@@ -74,7 +74,10 @@ async def test_anything_nested_however_deep(tmp_path: Path, operation: str, capl
 
 @pytest.mark.parametrize("operation", sorted(FULL))
 def test_any_values_in_some_fields(tmp_path: Path, operation: str) -> None:
-    any_values(tmp_path, EXAMPLES, Tally(), operation=operation)
+    tally = Tally()
+    any_values(tmp_path, EXAMPLES, tally, operation=operation)
+    assert tally.tried >= EXAMPLES
+    assert not tally.is_bad
 
 
 # Integers that a float would stand for

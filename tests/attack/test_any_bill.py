@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.attack.random_bills import MODELS, any_bill
 from tests.attack.random_bodies import Tally
-from tests.recorded.random_bills import MODELS, any_bill
 
 EXAMPLES = 60
 
