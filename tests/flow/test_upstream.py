@@ -9,8 +9,8 @@ import pytest
 
 from proxy.upstream import connection as upstream
 from proxy.upstream.connect import Origin, origin_of
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.pool import UpstreamClient, encode_head
+from proxy.upstream.response import UpstreamError
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

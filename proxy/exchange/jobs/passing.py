@@ -9,7 +9,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.jobs.asking import find_jobs, job_digest, seen
 from proxy.jobs.api import Answer
 from proxy.jobs.apis.openai_background import API
-from proxy.upstream.connection import Response
+from proxy.upstream.response import Response
 
 
 async def seen_in_passing(attempt: Attempt, response: Response, values: Sequence[Any]) -> None:
