@@ -57,8 +57,8 @@ check: .venv/installed ## Format, lint, types, architecture: no server, under a 
 bench: .venv/installed ## Measure speed and memory beside Envoy and LiteLLM
 	$(BIN)/python -m bench
 
-fuzz: .venv/installed ## Send random bodies for about an hour (FUZZ: how many for each dialect)
-	FUZZ=$(or $(FUZZ),100000) $(BIN)/python -m pytest --timeout 7200 tests/attack/test_wrong_types.py
+fuzz: .venv/installed ## Send random bodies of every dialect in turns, for an hour (MINUTES)
+	$(BIN)/python -m tests.attack.fuzz --minutes $(or $(MINUTES),60)
 
 torture: .venv/installed ## Crash it under load and compare its ledger with an independent invoice
 	$(BIN)/python -m tests.torture
