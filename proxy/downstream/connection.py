@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
 from proxy.seldom import FAULTS, Seldom
+from proxy.upstream.outbox import OUTBOX
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
@@ -236,12 +237,22 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self.stalled_since = 0.0
 
+    # Each of these ends what uvicorn could still write: an answer that is complete may wait for its turn's end.
+
+    def shutdown(self) -> None:
+        OUTBOX.flush()
+        super().shutdown()
+
+    def eof_received(self) -> None:
+        OUTBOX.flush()
+
     def timeout_keep_alive_handler(self) -> None:
         if not self.transport.is_closing():
             self._close()
 
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""
+        OUTBOX.flush()
         self.transport.abort()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -249,6 +260,7 @@ class Connection(HttpToolsProtocol):
         if self.refused or self.transport.is_closing():
             return
         self.refused = True
+        OUTBOX.flush()
         self.flow.pause_reading()
         if self.on_refusal is not None:
             self.on_refusal(refusal.code)
@@ -264,6 +276,7 @@ class Connection(HttpToolsProtocol):
 
     def _close(self) -> None:
         """Close once what is written is read, but do not wait for that for ever."""
+        OUTBOX.flush()
         if not self.stalled_since:
             self.stalled_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         self.transport.close()

@@ -8,8 +8,8 @@ from proxy.exchange.retry import Failure
 from proxy.exchange.stream import Streamed
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import JobEndpoint
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import plain
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
 
 

@@ -23,8 +23,8 @@ from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import HEADER, translated
 from proxy.times import now_s, now_us
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
+from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 

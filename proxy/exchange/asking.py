@@ -7,8 +7,8 @@ import asyncio
 import orjson
 
 from proxy.exchange.attempt import Attempt
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.requests import request_head
+from proxy.upstream.response import UpstreamError
 
 MOST_OUTPUT = b"x-translate-most-output"  # to the translator
 _COUNT_TIMEOUT_S = 3.0

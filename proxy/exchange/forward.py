@@ -10,7 +10,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.exchange.unseen import unseen
 from proxy.jobs.api import JobEndpoint
-from proxy.upstream.connection import Response, UpstreamError
+from proxy.upstream.response import Response, UpstreamError
 
 
 async def forward(attempt: Attempt) -> Response:

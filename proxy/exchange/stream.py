@@ -21,8 +21,8 @@ from proxy.exchange.references import note_stored
 from proxy.exchange.settlement import Timings
 from proxy.exchange.unseen import note_pace
 from proxy.money import usd_text
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
 
 _ENDED_EARLY = "The upstream's stream ended before its last event."

@@ -18,8 +18,8 @@ from proxy.exchange.retry import RETRIED, Failure
 from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.upstream.connection import Response, UpstreamError
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire.inflate import InflateError, Inflater, can_inflate
 
 

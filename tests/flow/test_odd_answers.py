@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from proxy.wire import multipart
 from proxy.wire.multipart import Part
 from tests.flow.house import USAGE, Answer, Build, House

@@ -25,6 +25,8 @@ from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
 from proxy.upstream import connection as upstream_connection
 from proxy.upstream import pool as upstream
+from proxy.upstream.outbox import OUTBOX
+from proxy.upstream.response import Response
 
 from .points import FOLDER
 
@@ -93,10 +95,10 @@ def _set_up_data() -> None:
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream_connection.Connection.send
 
-    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> upstream_connection.Response:
+    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> Response:
         reached("before-send")
         response = send(connection, head, body)
-        reached("after-send")
+        reached("after-send", OUTBOX.flush)
         return response
 
     upstream_connection.Connection.send = sending  # type: ignore[method-assign]  # that is the point

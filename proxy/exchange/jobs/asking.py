@@ -16,9 +16,9 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s, now_us
 from proxy.types import Identity
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.requests import request_head
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
 
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second

@@ -12,7 +12,7 @@ from proxy.jobs.api import Answer
 from proxy.jobs.apis.openai_background import API
 from proxy.jobs.job import Job
 from proxy.types import Identity
-from proxy.upstream.connection import Response
+from proxy.upstream.response import Response
 
 
 async def seen_in_passing(attempt: Attempt, response: Response, values: Sequence[Any]) -> None:

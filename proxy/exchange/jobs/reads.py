@@ -37,9 +37,9 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s, now_us
 from proxy.types import Identity
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.inflated import plain
+from proxy.upstream.response import Response, UpstreamError
 
 _HELD_BYTES = 64 * 1024 * 1024
 _MOST_PAGES = 20

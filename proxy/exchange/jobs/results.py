@@ -19,8 +19,8 @@ from pricing.usage import Quantity, Reading
 from proxy.exchange.plane import Plane
 from proxy.jobs.api import Results
 from proxy.jobs.job import Job
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import plain
+from proxy.upstream.response import Response, UpstreamError
 
 _LINES_AT_ONCE = 20
 _MAX_LINE_BYTES = 64 * 1024 * 1024

@@ -34,9 +34,9 @@ from proxy.exchange.realtime.session import Session
 from proxy.exchange.realtime.slices import Slices
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.peer import FAILED, GOING_AWAY, Peer
+from proxy.upstream.response import UpstreamError
 from proxy.upstream.websocket import NotOpened, Socket, open_websocket
 from proxy.wire.websocket import Opening, opening_of
 
