@@ -148,6 +148,22 @@ def estimate(
         return Ceiling(None, 0, call.sequences, missing=str(unbounded))
 
 
+def of_the_same_shape(bound: Ceiling, call: Call, body_bytes: int, context_tokens: int | None) -> Ceiling:
+    """The ceiling of a call that differs from that of `bound` in its text only (`depends_on_text_only`)."""
+    tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts
+    if context_tokens is not None and tokens > context_tokens * bound.sequences:
+        tokens = context_tokens * bound.sequences
+    return Ceiling(
+        tokens, bound.output_tokens, bound.sequences, bound.inject, aside=bound.aside, fees=bound.fees, text_bytes=body_bytes
+    )  # fmt: skip
+
+
+def depends_on_text_only(bound: Ceiling, call: Call) -> bool:
+    """Whether of two calls of one shape the ceilings differ by their texts' sizes alone."""
+    plain = not (bound.extra or bound.beyond or bound.media or bound.each or bound.fetched or bound.kept_s)
+    return plain and bound.input_tokens is not None and not call.betas and not call.hidden_tokens
+
+
 def _context(call: Call, route: Route, context_tokens: int | None) -> int | None:
     """The most that the model reads in one pass; None where a beta that we do not know may have changed that."""
     context = route.context_tokens or context_tokens

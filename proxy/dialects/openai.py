@@ -20,6 +20,13 @@ _CHAT_BOUNDED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "logprobs",
     "top_logprobs", "service_tier", "modalities", "web_search_options", "prediction", "reasoning_effort",
 })  # fmt: skip
+# Of these fields no ceiling depends on what they hold, but for those whose value is part of the shape.
+_SHAPED = frozenset({
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "tool_choice",
+    "parallel_tool_calls", "response_format", "reasoning_effort", "temperature", "top_p", "presence_penalty",
+    "frequency_penalty", "seed", "stop", "user",
+})  # fmt: skip
+_MAX_EFFORT = 16  # characters
 _COMPLETIONS_BOUNDED = frozenset(
     {"model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of", "logprobs", "suffix"}
 )
@@ -69,7 +76,27 @@ def parse_chat(raw: bytes) -> Call:
         prompts=len(messages),
         held=referred.held,
         urls=referred.urls,
+        shape=None if media or referred.held or referred.urls else _shape(body),
     )
+
+
+def _shape(body: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """`Call.shape` of a chat without media and references."""
+    if not body.keys() <= _SHAPED:
+        return None
+    effort = body.get("reasoning_effort")
+    if effort is not None and (type(effort) is not str or len(effort) > _MAX_EFFORT):
+        return None
+    if "tools" in body and not _are_functions(body["tools"]):
+        return None
+    return (*body, body.get("max_tokens"), body.get("max_completion_tokens"), body.get("n"), effort)
+
+
+def _are_functions(tools: object) -> bool:
+    """Whether the client runs all these tools itself."""
+    if type(tools) is not list:
+        return False
+    return all(type(tool) is dict and tool.get("type") == "function" for tool in tools)
 
 
 def makes_audio(call: Call) -> bool:
