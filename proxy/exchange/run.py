@@ -20,6 +20,7 @@ from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon, forward
 from proxy.exchange.jobs.batches import bounded
 from proxy.exchange.jobs.passed_batches import serve_passed
+from proxy.exchange.jobs.passing import asked_first
 from proxy.exchange.limits import asks_server, limited
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
@@ -48,6 +49,8 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
         call = with_its_size(plane, identity, call)
+        if call.operation == "responses.delete":
+            await asked_first(plane, identity, call.held[0])
     if isinstance(endpoint, JobEndpoint):
         if endpoint.of_headers is not None:
             call = endpoint.of_headers(call, client.headers)

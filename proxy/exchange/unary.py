@@ -97,7 +97,7 @@ class Unary(Answering):
         if not body and not refused and self.client.gone and self.stops_when_left:
             # llama.cpp's last word to who hung up is a 200 with nothing in it.
             return await self.settle(await unseen(self.attempt, breaks_down=False), "client_disconnected")
-        if self.attempt.call.operation in ("responses.get", "responses.cancel"):
+        if self.attempt.call.operation in ("responses.get", "responses.cancel", "responses.delete"):
             await seen_in_passing(self.attempt, self.response, values)
         outcome = "upstream_error" if failed else "client_disconnected" if self.client.gone else "ok"
         if refused and (not values or not reading.usage):
