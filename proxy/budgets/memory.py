@@ -198,11 +198,13 @@ class MemoryStore(InProcess):
         self._earliest_s = min(self._earliest_s, reservation.deadline_s)
 
     def _end(self, reservation: Reservation, amounts: Sequence[int] | None) -> None:
-        for index, (counter, reserved) in enumerate(zip(reservation.counters, reservation.amounts, strict=True)):
+        counters = reservation.counters
+        for counter, reserved in zip(counters, reservation.amounts, strict=True):
             counter.reserved -= reserved
             counter.open -= 1
-            if amounts is not None:
-                counter.spent += amounts[index]
+        if amounts is not None:
+            for counter, spent in zip(counters, amounts, strict=True):
+                counter.spent += spent
         if self._waiting:
             self._tell(reservation.keys, reservation.counters)
 

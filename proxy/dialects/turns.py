@@ -132,6 +132,7 @@ def turns_of(call: Call) -> list[bytes]:
     """
     spoken: list[bytes] = []
     begun = False
+    dumps = orjson.dumps
     for message in messages_of(call):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in _SYSTEM:
@@ -144,7 +145,7 @@ def turns_of(call: Call) -> list[bytes]:
             and type(content := message.get("content")) is str
             and OPEN not in content
         ):
-            spoken.append(_text_turn(role, content))  # what most are
+            spoken.append(dumps(["assistant" if role == "model" else role, content, _NONE, _NONE]))  # what most are
             continue
         if role == "user" and (message := without_reminders(message)) is None:
             continue

@@ -62,6 +62,11 @@ class Answering:
         self.stored: Sequence[str] = ()
 
     @property
+    def answer_waits(self) -> bool:
+        """Whether the client has nothing yet, and gets all of it by `Client.respond` once this is settled."""
+        return False
+
+    @property
     def stops_when_left(self) -> bool:
         """Whether the upstream stops, and stops billing, when the client hangs up."""
         return not self.attempt.plan.destination.bills_after_disconnect
@@ -92,10 +97,10 @@ class Answering:
             return reading
         return book.with_request(reading, provider=route.provider, model=route.model, at_s=int(now_s()))
 
-    def price(self, reading: Reading) -> Cost:
+    def price(self, reading: Reading, at_us: int | None = None) -> Cost:
         attempt, exchange = self.attempt, self.exchange
         target = exchange.endpoint.target
-        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading)
+        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading, at_us)
 
     def session_total(self, add_nanousd: int) -> int:
         exchange = self.exchange
@@ -113,7 +118,8 @@ class Answering:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         attempt, exchange = self.attempt, self.exchange
         reading = self.with_fee(reading)
-        cost = priced_part(self.price(reading)) if reading.source != "none" else None
+        at_us = now_us()
+        cost = priced_part(self.price(reading, at_us)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
         elif implausible(attempt, reading, cost):
@@ -126,7 +132,8 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
-            await attempt.settle(self._settlement(reading, cost, outcome))
+            settlement = self._settlement(reading, cost, outcome, at_us=at_us)
+            await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
                 session = exchange.attribution
@@ -143,7 +150,12 @@ class Answering:
         await self.attempt.settle(self._settlement(Reading(), None, outcome))
 
     def _settlement(
-        self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()
+        self,
+        reading: Reading,
+        cost: Cost | None,
+        outcome: str,
+        lines: Sequence[CostLine] = (),
+        at_us: int | None = None,
     ) -> Settlement:
         response = self.response
         upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
@@ -152,7 +164,7 @@ class Answering:
             http_status=response.status,
             reading=reading,
             cost=cost,
-            ended_at=now_us(),
+            ended_at=now_us() if at_us is None else at_us,
             timings=self.timings(),
             upstream_request_id=upstream_id.decode("latin-1")[:200] if upstream_id else None,
             stored=self.stored,

@@ -43,6 +43,10 @@ class Unary(Answering):
         self._chunks: list[bytes] = []
         self._failed = False
 
+    @property
+    def answer_waits(self) -> bool:
+        return not (self.client.started or self.client.gone)
+
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
         response, client, chunks = self.response, self.client, self._chunks
@@ -125,10 +129,14 @@ class Unary(Answering):
             (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
             (b"x-taximeter-session-cost-usd", usd_text(self.session_total(0)).encode()),
         ]
-        store = self.exchange.plane.store
-        remaining = [store.remaining(claim) for _, claim in self.attempt.claims if claim.measure == "usd"]
-        if remaining:
-            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(min(remaining)).encode()))
+        remaining = self.exchange.plane.store.remaining
+        least: int | None = None
+        for _, claim in self.attempt.claims:
+            if claim.measure == "usd":
+                left = remaining(claim)
+                least = left if least is None or left < least else least
+        if least is not None:
+            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(least).encode()))
         return headers
 
     async def broken_off(self, error: UpstreamError) -> None:
