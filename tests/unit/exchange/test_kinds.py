@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pricing.load import load_book
 from proxy.access.keys import identity_of
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
@@ -19,7 +20,6 @@ from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import Plan, plan
 from proxy.exchange.plane import Plane
 from proxy.types import Attribution
-from tests.flow.house import BOOK
 
 PROVIDERS = [
     "acme", "openai", "azure", "xai", "dashscope", "openrouter", "vllm", "llama.cpp", "ollama", "google", "mistral",
@@ -93,7 +93,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
         ],
         "data_dir": str(folder),
     }
-    return build_plane(Config(**config), "0", {}, BOOK)
+    return build_plane(Config(**config), "0", {}, load_book())
 
 
 def planned(plane: Plane, name: str, body: dict[str, Any]) -> Any:
