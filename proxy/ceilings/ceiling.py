@@ -286,7 +286,8 @@ def impossible_units(call: Call, body: bytes, *, translated: bool = False) -> fr
     # API reference: sound comes out only where it is asked for.
     silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
     silent = silent or (dialect in SPOKEN and call.body.get("silent") is True)
-    kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body and not translated
+    asks_for_none = call.shape is not None or b'"prompt_cache' not in body  # of a shape all names are known
+    kept_shortly = dialect.startswith("openai.") and not translated and asks_for_none
     writes = CACHE_WRITES
     if translated:
         writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES - {"cache_write_30m"}

@@ -7,6 +7,7 @@ is what clients add, move or drop (cache marks, ids, thinking). The bytes of a t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -40,6 +41,8 @@ _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _NONE: Sequence[Any] = ()
+_LONG_CHARS = 4096
+_BEGINNING_CHARS = 512  # more than of any turn is looked at by itself
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -145,7 +148,9 @@ def turns_of(call: Call) -> list[bytes]:
             and type(content := message.get("content")) is str
             and OPEN not in content
         ):
-            spoken.append(dumps(["assistant" if role == "model" else role, content, _NONE, _NONE]))  # what most are
+            spoken.append(
+                dumps(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+            )  # what most are
             continue
         if role == "user" and (message := without_reminders(message)) is None:
             continue
@@ -158,7 +163,16 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def _text_turn(role: Any, content: str) -> bytes:
-    return plain_bytes(["assistant" if role == "model" else role, content, _NONE, _NONE])
+    return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+
+
+def _brief(text: str) -> str:
+    """A text as a turn has it: it is only compared, and of a long one to write and hash all takes most of the time. What may
+    stand behind it is left out, as wherever turns are compared that way."""
+    if len(text) <= _LONG_CHARS:
+        return text
+    digest = sha256(text.rstrip("\n ").encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[:_BEGINNING_CHARS]}\n#{digest}"
 
 
 def _is_thought(item: Any) -> bool:
@@ -194,7 +208,7 @@ def turn_of(message: Any) -> bytes:
     elif kind is not None and kind != "message" and role is None:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
-    return plain_bytes([speaker, "".join(texts), others, calls])
+    return plain_bytes([speaker, _brief("".join(texts)), others, calls])
 
 
 def _list(value: Any) -> list[Any]:
@@ -233,10 +247,13 @@ def _content(content: Any, depth: int = 0) -> tuple[list[str], list[Any]]:
 
 def _said(content: Any, depth: int = 0) -> Any:
     """What a tool's result says: its text, and beside it whatever else is in it. Below a depth that none has, as it is."""
-    if isinstance(content, str) or depth > _MARKED_DEPTH:
+    if isinstance(content, str):
+        return _brief(content)
+    if depth > _MARKED_DEPTH:
         return content
     texts, others = _content(content, depth)
-    return ["".join(texts), *others] if others else "".join(texts)
+    text = _brief("".join(texts))
+    return [text, *others] if others else text
 
 
 def _call(call: Mapping[str, Any]) -> list[Any]:
@@ -261,7 +278,7 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     events = list(events)
     if (text := _chat_text(events)) is not None:
-        return [plain_bytes(["assistant", text, [], []])]
+        return [_text_turn("assistant", text)]
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     spoke = False
     for event in events:

@@ -16,9 +16,6 @@ from proxy.ceilings.ceiling import Ceiling, depends_on_text_only
 from proxy.types import Call, Route
 from proxy.upstream.destinations import Destination
 
-# A price depends on whether a body has fields of this name, and that is looked for in all of it, texts too.
-PROMPT_CACHE = b'"prompt_cache'
-
 Key = tuple[object, ...]
 
 
@@ -54,12 +51,11 @@ def key_of(call: Call, route: Route, target: str) -> Key | None:
     return (route.requested, route.upstream, target, call.stream, call.shape)
 
 
-def may_be_remembered(kind: Kind, call: Call, bound: Ceiling, body: bytes) -> bool:
+def may_be_remembered(kind: Kind, call: Call, bound: Ceiling) -> bool:
     """Whether the plans of all calls of this one's shape differ from its own by their texts' sizes alone. To be asked once
     it was screened and has its bound: these know its fields by then."""
     return (
         not kind.destination.translated
-        and PROMPT_CACHE not in body
         and depends_on_text_only(bound, call)
         and provider_fields.goes_by_names(call, kind.route)
         and costly.goes_by_names(call)

@@ -83,12 +83,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         changes |= kind.renamed
     body = outgoing.written(changes)
     size = rendered_size(call, body, known.provider) + destination.added_tokens
-    if kind.bound is not None and kinds.PROMPT_CACHE not in body:
+    if kind.bound is not None:
         bound = ceilings.of_the_same_shape(kind.bound, call, size, known.context_tokens or facts.context_tokens)
         without = kind.without
     else:
         bound, without = _bounded(call, kind, facts, size, body)
-        if key is not None and kinds.may_be_remembered(kind, call, bound, body):
+        if key is not None and kinds.may_be_remembered(kind, call, bound):
             configured.kinds[key] = kind._replace(bound=bound, without=without)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
