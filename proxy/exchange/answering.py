@@ -12,6 +12,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from pricing.values import maker
 from proxy.config.model import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -26,6 +27,7 @@ from proxy.times import now_s, now_us
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.response import Response, UpstreamError
 
+_context, _settled = maker(Context), maker(Settlement)
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
 
 
@@ -49,7 +51,7 @@ class Answering:
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = Context(
+        self.context = _context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
@@ -159,7 +161,7 @@ class Answering:
     ) -> Settlement:
         response = self.response
         upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
-        return Settlement(
+        return _settled(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
