@@ -41,8 +41,7 @@ _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _NONE: Sequence[Any] = ()
-_LONG_CHARS = 4096
-_BEGINNING_CHARS = 512  # more than of any turn is looked at by itself
+_LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -167,12 +166,10 @@ def _text_turn(role: Any, content: str) -> bytes:
 
 
 def _brief(text: str) -> str:
-    """A text as a turn has it: it is only compared, and of a long one to write and hash all takes most of the time. What may
-    stand behind it is left out, as wherever turns are compared that way."""
+    """A text as a turn has it: only compared. To write and hash all of a long one, keyed, would take most of a call's time."""
     if len(text) <= _LONG_CHARS:
         return text
-    digest = sha256(text.rstrip("\n ").encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{text[:_BEGINNING_CHARS]}\n#{digest}"
+    return f"{text[:_BEGINNING_CHARS]}\n#{sha256(text.rstrip().encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _is_thought(item: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from pricing.values import maker
 from proxy.config.model import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -27,9 +28,8 @@ from proxy.upstream.inflated import Inflated
 from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
-
-
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
+_context, _settled = maker(Context), maker(Settlement)
 
 
 class Answering:
@@ -55,7 +55,7 @@ class Answering:
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = Context(
+        self.context = _context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
@@ -165,7 +165,7 @@ class Answering:
     ) -> Settlement:
         response = self.response
         upstream_id = next((value for name in _REQUEST_IDS if (value := response.header(name))), None)
-        return Settlement(
+        return _settled(
             outcome=outcome,
             http_status=response.status,
             reading=reading,

@@ -270,8 +270,8 @@ class Attempt:
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
-            [claim.budget, claim.group, claim.window_start, claim.measure, amount]
-            for (_, claim), amount in zip(self.claims, amounts, strict=True)
+            [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
+            for index, (_, claim) in enumerate(self.claims)
         ]
 
     # The ends. Each closes the INTENT; the first one wins.

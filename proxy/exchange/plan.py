@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pricing.values import Value, frozen
+from pricing.values import Value, frozen, maker
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
@@ -66,6 +66,9 @@ class Plan(Value):
     claims: Sequence[tuple[Budget, Claim]]
 
 
+_planned = maker(Plan)
+
+
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
@@ -107,7 +110,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
     _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
-    return Plan(
+    return _planned(
         id=plane.ids.new(started_at),
         call=call,
         number=number,

@@ -31,21 +31,25 @@ def _says_failure(value: object) -> bool:
 
 
 class Unary(Answering):
-    """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned. held_bytes:
-    a body up to this size waits until it is metered. metered_bytes: one beyond this passes, but its usage is not read."""
+    """One whole answer. held_bytes: a body up to this size waits until it is metered. metered_bytes: one beyond this passes,
+    but its usage is not read."""
 
     held_bytes = _HELD_BYTES
     metered_bytes = _METERED_BYTES
 
-    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
         super().__init__(attempt, response, body)
-        self._hold = hold and response.status in RETRIED
+        self._hold = False
         self._chunks: list[bytes] = []
         self._failed = False
 
     @property
     def answer_waits(self) -> bool:
         return not (self.client.started or self.client.gone)
+
+    def hold_errors(self) -> None:
+        """An error that another attempt may mend does not go to the client, but is returned."""
+        self._hold = self.response.status in RETRIED
 
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
