@@ -7,7 +7,10 @@ over and over: on Linux that costs more than the write. Made together they wake 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger("taximeter.connections")
 
 _MOST = 32  # writes that wait for others: what comes first must not wait for ever
 
@@ -57,7 +60,11 @@ class Outbox:
         self._waiting = []
         for transport, data in waiting:
             if not transport.is_closing():
-                transport.write(data)
+                try:
+                    transport.write(data)
+                except Exception:  # one connection's trouble is not the others'
+                    log.exception("a connection could not be written to")
+                    transport.abort()
 
 
 OUTBOX = Outbox()

@@ -38,6 +38,9 @@ class Transport:
     def is_closing(self) -> bool:
         return self.closing
 
+    def abort(self) -> None:
+        self.closing = True
+
 
 def cycle_of(transport: Transport, *, method: str = "POST", keep_alive: bool = True) -> RequestResponseCycle:
     wire = cast(asyncio.Transport, transport)
@@ -152,6 +155,20 @@ async def test_a_connection_that_closed_meanwhile_takes_nothing_from_the_others(
     assert [one.writes for one in transports.values()] == [[], [b"1"]]
 
 
+async def test_a_connection_that_cannot_be_written_to_is_broken_off_and_the_others_have_theirs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    box, transports = waiting("a", "b")
+
+    def fails() -> None:
+        raise RuntimeError("no more writing")
+
+    transports["a"].on_write = fails
+    box.flush()
+    assert (transports["a"].closing, transports["b"].writes) == (True, [b"1"])
+    assert "could not be written to" in caplog.text
+
+
 def test_another_loop_begins_with_nothing_of_the_one_before() -> None:
     box, left = Outbox(), Transport()
 
@@ -178,7 +195,8 @@ class Ending(Transport):
     def close(self) -> None:
         self.writes.append(b"closed")
 
-    abort = close
+    def abort(self) -> None:
+        self.close()
 
 
 ENDS: dict[str, Callable[[Connection], object]] = {
