@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from proxy.dialects.fields import PlainNames
-from proxy.dialects.responses import CLIENT_TOOLS
+from proxy.dialects.responses import CLIENT_TOOLS, tools_of
 from proxy.types import Call, Route
 
 
@@ -206,7 +206,7 @@ def _by_chat_tools(tools: Any) -> str:
 
 def _by_hosted_tools(call: Call, route: Route) -> str:
     """Tools of Responses that run at a provider which is not known to count their calls, or which nobody knows."""
-    for tool in call.body.get("tools") or ():
+    for tool in tools_of(call.body):
         kind = tool.get("type") or "function"
         if kind.startswith(CLIENT_TOOLS):
             continue

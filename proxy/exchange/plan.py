@@ -13,7 +13,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -90,7 +90,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         bound = ceilings.of_the_same_shape(kind.bound, call, size, known.context_tokens or facts.context_tokens)
         without = kind.without
     else:
-        bound, without = _bounded(call, kind, facts, size, body)
+        bound, without = _bounded(exchange, call, kind, facts, size, body)
         if key is not None and kinds.may_be_remembered(kind, call, bound):
             configured.kinds[key] = kind._replace(bound=bound, without=without)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
@@ -158,13 +158,15 @@ def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tup
 
 
 def _bounded(
-    call: Call, kind: kinds.Kind, facts: ModelFacts, size: int, body: bytes
+    exchange: Exchange, call: Call, kind: kinds.Kind, facts: ModelFacts, size: int, body: bytes
 ) -> tuple[ceilings.Ceiling, frozenset[str]]:
     """The call's ceiling, and the units that it cannot turn into."""
     known, translated = kind.known, kind.destination.translated
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
     if translated:
         bound = _sent_along(bound, call, known, facts)
+    if reason := _dearer_unpriced(exchange, call, kind.route, known.provider, int(now_s())):
+        bound = Ceiling(None, 0, call.sequences, missing=reason)
     without = ceilings.impossible_units(call, body, translated=translated)
     return bound, without | thoughts if (thoughts := thoughts_left_out(call, known)) else without
 
@@ -274,6 +276,15 @@ def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, 
     if asked:
         asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
     return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
+
+
+def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> str:
+    """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
+    if not (asked := asked_of(call.body)):
+        return ""
+    book = exchange.configured.book
+    priced = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return dearer_unpriced(asked, priced, known)
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

@@ -67,7 +67,9 @@ async def test_a_body_beyond_the_planes_limit_is_refused(stated: bool) -> None:
         assert code(answer) == "request_too_large"
 
 
-@pytest.mark.parametrize("wish", [b"expect: 100-continue", b"Expect: 100-Continue", b"expect: x\r\nexpect: 100-continue"])
+@pytest.mark.parametrize(
+    "wish", [b"expect: 100-continue", b"Expect: 100-Continue", b"expect: x\r\nexpect: 100-continue"]
+)
 async def test_who_waits_to_be_told_is_told_to_go_on(wish: bytes) -> None:
     async with door() as place, calling(place) as caller:
         await caller.send(POST + wish + b"\r\ncontent-length: 2\r\n\r\n")
