@@ -62,7 +62,7 @@ class Outbox:
             if not transport.is_closing():
                 try:
                     transport.write(data)
-                except Exception:  # one connection's trouble is not the others'
+                except (RuntimeError, OSError):  # one connection's trouble is not the others'
                     log.exception("a connection could not be written to")
                     transport.abort()
 
