@@ -69,7 +69,7 @@ class Outbox:
             elif not transport.is_closing():
                 try:
                     transport.write(data)
-                except Exception:  # one connection's trouble is not the others'
+                except (RuntimeError, OSError):  # one connection's trouble is not the others'
                     log.exception("a connection could not be written to")
                     transport.abort()
 
