@@ -75,19 +75,9 @@ class Attempt:
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
         return cls(
-            exchange,
-            plan,
-            plan.id,
-            plan.call,
-            plan.route,
-            plan.bound,
-            plan.price,
-            plan.ceiling_nanousd,
-            plan.claims,
-            plan.may_be_ordinary,
-            dict(plan.changes),
-            plan.call.tool_calls,
-        )
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
+            plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
+        )  # fmt: skip
 
     # What it is of
 
@@ -107,8 +97,8 @@ class Attempt:
     # The beginning: INTENT, then the reservation.
 
     def intend(self, *, with_request: bool = False) -> None:
-        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written right
-        before the request, or its end, with those of other calls; not where a reservation outlives this process."""
+        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written just
+        before the request or its end, with those of other calls; not where a reservation outlives this process."""
         self._intent = orjson.dumps(self.intent_record())
         spool = self.exchange.plane.spool
         if with_request and not self.exchange.plane.store.epoch:
@@ -283,12 +273,9 @@ class Attempt:
 
     def _append(self, payload: bytes) -> None:
         """Append what comes behind the INTENT."""
-        self._owe_intent()
-        self.exchange.plane.spool.append_end(payload)
-
-    def _owe_intent(self) -> None:
         if self.pending is not None:
             self.pending.owe()
+        self.exchange.plane.spool.append_end(payload)
 
     # The ends. Each closes the INTENT; the first one wins.
 
@@ -363,7 +350,8 @@ class Attempt:
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool
         if before_answer and not store.epoch:
-            self._owe_intent()
+            if self.pending is not None:
+                self.pending.owe()
             spool.owe(payload)
             OUTBOX.first(spool.write_owed)
         else:

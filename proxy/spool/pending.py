@@ -10,8 +10,8 @@ from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An INTENT whose request waits to be written. kept: it is on disk, or owed to it. lost: the disk refused it, and what waits
-    for it must not be sent."""
+    """An INTENT whose request waits to be written. kept: it is on disk, or owed to it. lost: the disk refused it, and what
+    waits for it must not be sent."""
 
     spool: SpoolWriter
     payload: bytes
