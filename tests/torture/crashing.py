@@ -23,6 +23,7 @@ from proxy.exchange import gate as relay
 from proxy.ledger import shipping
 from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
+from proxy.spool.pending import Pending
 from proxy.upstream import connection as upstream_connection
 from proxy.upstream import pool as upstream
 from proxy.upstream.outbox import OUTBOX
@@ -96,9 +97,11 @@ def _set_up_data() -> None:
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream_connection.Connection.send
 
-    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> Response:
+    def sending(
+        connection: upstream_connection.Connection, head: bytes, body: bytes, record: Pending | None = None
+    ) -> Response:
         reached("before-send")
-        response = send(connection, head, body)
+        response = send(connection, head, body, record)
         reached("after-send", OUTBOX.flush)
         return response
 
