@@ -40,12 +40,13 @@ class Outbox:
             self.flush()
 
     def _schedule(self) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._scheduled or loop is not self._loop:
-            if loop is not self._loop:
-                self._loop, self._waiting = loop, []
-            self._scheduled = True
-            loop.call_soon(self._end_turn)
+        if self._scheduled and self._loop is not None and self._loop.is_running():
+            return
+        loop = asyncio.get_running_loop()  # a system call, in Python 3.11
+        if loop is not self._loop:
+            self._loop, self._waiting = loop, []
+        self._scheduled = True
+        loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         self._scheduled = False

@@ -84,8 +84,8 @@ def _set_up_data() -> None:
     append = spool.SpoolWriter._append
 
     def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> None:
-        named = {payload[6 : payload.index(b'"', 6)].decode() for payload in payloads}  # {"t":"intent",…
-        kinds = named & {"intent", "settle"}
+        named = [payload[6 : payload.index(b'"', 6)].decode() for payload in payloads]  # {"t":"intent",…
+        kinds = [kind for kind in named if kind in ("intent", "settle")]  # each of several is passed
         framed = b"".join(map(spool.frame, payloads))
         for kind in kinds:
             reached(f"before-{kind}")
