@@ -331,7 +331,9 @@ def test_a_free_model_of_a_router_that_says_its_charge_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [-5, True, "many", [], 1e400])
-@pytest.mark.parametrize(("name", "told"), [("prompt_tokens", "completion_tokens"), ("completion_tokens", "prompt_tokens")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("prompt_tokens", "completion_tokens"), ("completion_tokens", "prompt_tokens")]
+)
 def test_a_total_tells_what_a_count_that_is_none_does_not(name: str, told: str, nonsense: Any) -> None:
     usage = {name: nonsense, told: 12, "total_tokens": 36, "completion_tokens_details": {"reasoning_tokens": 4}}
     reading = whole("openai.chat", "acme", usage)
