@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,15 @@ def _set_up_data() -> None:
     spool._SEGMENT_BYTES = spool._CHECK_SIZE_EVERY_BYTES = _SMALL_SEGMENT_BYTES
     append = spool.SpoolWriter._append
 
-    def appending(writer: spool.SpoolWriter, payload: bytes, max_bytes: float) -> None:
-        kind = payload[6 : payload.index(b'"', 6)].decode()  # {"t":"intent",…
-        if kind in ("intent", "settle"):
+    def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> None:
+        named = {payload[6 : payload.index(b'"', 6)].decode() for payload in payloads}  # {"t":"intent",…
+        kinds = named & {"intent", "settle"}
+        framed = b"".join(map(spool.frame, payloads))
+        for kind in kinds:
             reached(f"before-{kind}")
-            framed = spool.frame(payload)
             reached(f"torn-{kind}", lambda: os.write(writer._fd, framed[: len(framed) // 2]))
-        append(writer, payload, max_bytes)
-        if kind in ("intent", "settle"):
+        append(writer, payloads, max_bytes)
+        for kind in kinds:
             reached(f"after-{kind}")
 
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
