@@ -52,3 +52,9 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 def began_at(made: str) -> int | None:
     """When an id of `Ids` was made, epoch microseconds to the millisecond; None for what is none."""
     return int(made[:8] + made[9:13], 16) * 1000 if _UUID7.match(made) else None
+
+
+def first_id(at_us: int) -> str:
+    """What every id made at that time or later is not below, and every one made before is."""
+    time = (at_us // 1000).to_bytes(6, "big").hex()
+    return f"{time[:8]}-{time[8:]}"

@@ -26,6 +26,7 @@ COMMANDS = {
     "sessions": ("sessions", "Agent sessions: the dearest, and the call tree of one."),
     "price": ("price", "Price recorded provider responses, offline."),
     "prices": ("prices", "The price book: what it says, what it lacks, and refreshing it."),
+    "ledger": ("ledger", "The ledger's tables in PostgreSQL: a table for each month."),
     "verify": ("verify", "Audit the ledger: entries, totals, counters, spool, budgets."),
 }
 """Name on the command line -> the module of proxy.cli whose `app` it is, and its line in the help."""

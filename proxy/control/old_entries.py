@@ -1,4 +1,5 @@
-"""Deletes what is older than it is to be kept, some at a time, so that the recorder never waits for long."""
+"""Deletes what is older than it is to be kept, some at a time, so that the recorder never waits for long; and makes the tables
+of the months to come, where entries are kept by months."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.retention import delete_some
+from proxy.ledger.partitions import make_months
+from proxy.ledger.retention import delete_some, drop_months
 from proxy.ledger.stored import forget_stored
 from proxy.times import now_us
 
@@ -20,14 +22,29 @@ _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 
 
-async def delete_old(engine: Engine, config: Callable[[], Config]) -> None:
+async def look_after_entries(engine: Engine, config: Callable[[], Config]) -> None:
     """For as long as the process lives."""
+    deleted = 0
     while True:
-        deleted, now = 0, now_us()
+        now, days = now_us(), config().ledger_retention_days
+        if not deleted:
+            await asyncio.to_thread(_months, engine, days, now)
+        deleted = 0
         try:
             await asyncio.to_thread(forget_stored, engine, now)
-            if days := config().ledger_retention_days:
+            if days:
                 deleted = await asyncio.to_thread(delete_some, engine, days, now)
         except SQLAlchemyError as error:
             log.warning("old entries are still there: %s", type(error).__name__)
         await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
+
+
+def _months(engine: Engine, keep_days: int, now: int) -> None:
+    """Before single entries are deleted: what goes as a whole need not go one by one."""
+    try:
+        if made := make_months(engine, now):
+            log.info("ledger: entries have tables for the months to come: %s", ", ".join(made))
+        if keep_days and (dropped := drop_months(engine, keep_days, now)):
+            log.info("ledger: old entries are deleted with their tables: %s", ", ".join(dropped))
+    except SQLAlchemyError as error:
+        log.warning("the months' tables are as they were, and are looked at again: %s", type(error).__name__)

@@ -30,7 +30,7 @@ from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
 from proxy.control.metrics.series import MetricState
-from proxy.control.old_entries import delete_old
+from proxy.control.old_entries import look_after_entries
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
@@ -128,7 +128,7 @@ class _Control:
             for work in (
                 self._look_after(server),
                 self._poll_keys(),
-                delete_old(self._engine, lambda: self.config),
+                look_after_entries(self._engine, lambda: self.config),
                 add_up_labels(self._engine, lambda: self.config, lambda: self._known_keys),
                 self._seed_when_reloaded(),
             ):

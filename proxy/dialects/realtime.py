@@ -8,7 +8,7 @@ formats, `max_output_tokens`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,11 +17,11 @@ from pricing.media.bounds import most
 from proxy.dialects import fields
 from proxy.dialects.attachments import of_url
 from proxy.dialects.spoken import (
-    DECLINED,
     GROWN,
     Asks,
     Began,
     Bound,
+    Declined,
     Done,
     Marks,
     Names,
@@ -31,6 +31,7 @@ from proxy.dialects.spoken import (
     Wrong,
 )
 from proxy.errors import Refusal, Refused
+from proxy.latest import Latest
 from proxy.meters.openai_realtime import TRANSCRIBED
 
 _APPEND = (b'{"type":"input_audio_buffer.append"', b'{"type": "input_audio_buffer.append"')
@@ -56,6 +57,7 @@ _ROOM_TEXT, _ROOM_SOUND = 2048, 1200  # two minutes of sound
 _UNKNOWN = 1 << 40  # only the model's context bounds it
 _BYTES_PER_TOKEN = 4  # of text, in an estimate
 _POLICY = 1008
+_MOST_NAMES = 1000  # requests for a turn that no error has named
 
 
 def _at(value: Mapping[str, Any], *path: str) -> Any:
@@ -66,11 +68,11 @@ def _at(value: Mapping[str, Any], *path: str) -> Any:
 
 
 class Realtime:
-    """One session. `requested` is the client's name of its model, `model` the provider's."""
+    """One session. `requested` is the client's name of its model, `model` the provider's. new_name: what nobody can guess."""
 
     cancels: tuple[bytes, ...] = (b'{"type":"response.cancel"}',)
 
-    def __init__(self, requested: str, provider: str, model: str) -> None:
+    def __init__(self, requested: str, provider: str, model: str, new_name: Callable[[], str]) -> None:
         self._requested, self._provider, self._model = requested, provider, model
         self._context = Bound(0)  # what the conversation came to at its last response
         self._text = self._sound = self._image = 0  # since then: bytes, characters of sound, tokens of pictures
@@ -85,6 +87,10 @@ class Realtime:
         self._unknown = False
         self._in_characters, self._out_characters = _CHARACTERS["audio/pcm"], _CHARACTERS["audio/pcm"] // 2
         self._transcriber = ""
+        # An error names the message that it is about. A client may give the name of a request that runs to a message that is
+        # wrong; so requests go by names of ours.
+        self._new_name = new_name
+        self._names: Latest[str, Any] = Latest(_MOST_NAMES)  # ours -> the client's own, or None
 
     # What the client sends
 
@@ -137,7 +143,7 @@ class Realtime:
                     self._image += tokens.tokens
                     self._text -= len(url) if isinstance(url, str) else 0
 
-    def _asks(self, event: Mapping[str, Any]) -> Asks | Wrong:
+    def _asks(self, event: dict[str, Any]) -> Asks | Wrong:
         response = event.get("response")
         response = response if isinstance(response, dict) else {}
         if response.get("input") is not None or response.get("conversation") not in (None, "auto"):
@@ -151,7 +157,10 @@ class Realtime:
             bound = bound._replace(written=cap)
         if (spoken := _speaks(response)) is not None:
             bound = bound._replace(silent=not spoken)
-        return Asks(bound)
+        name = self._new_name()
+        self._names[name] = event.get("event_id")
+        event["event_id"] = name
+        return Asks(bound, name, orjson.dumps(event))
 
     def _update(self, event: dict[str, Any]) -> Sent:
         session = event.get("session")
@@ -206,7 +215,7 @@ class Realtime:
         if kind == TRANSCRIBED:
             return Transcribed(self._transcriber, event)
         if kind == "error":
-            return DECLINED
+            return self._declined(event)
         if kind in ("session.created", "session.updated", "transcription_session.updated"):
             if kind != "session.created":
                 self._updates = max(0, self._updates - 1)
@@ -214,6 +223,16 @@ class Realtime:
             if isinstance(session, dict):
                 self._follow(session, exactly=not self._updates)
         return None
+
+    def _declined(self, event: Mapping[str, Any]) -> Declined | None:
+        error = event.get("error")
+        name = _at(event, "error", "event_id")
+        if not isinstance(error, dict) or not name:
+            return Declined()
+        if not isinstance(name, str) or name not in self._names:
+            return None  # of another message than a request
+        named = self._names.pop(name)
+        return Declined(name, orjson.dumps({**event, "error": {**error, "event_id": named}}))
 
     def _done(self, event: Mapping[str, Any]) -> Done:
         response = event.get("response")

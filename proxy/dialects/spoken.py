@@ -45,9 +45,12 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """A turn is asked for, with that bound."""
+    """A turn is asked for, with that bound. name: our own for the request, which nobody else can know. message: what is passed
+    on in its place, with that name in it."""
 
     bound: Bound
+    name: str = ""
+    message: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,14 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Something that the client asked for was not done."""
+    """Something that the client asked for was not done. name: of the request for a turn that it was; "": it may have been none.
+    message: what the client is told in its place; b"": the server's own."""
+
+    name: str = ""
+    message: bytes = b""
 
 
-GROWN, DECLINED = Grown(), Declined()
+GROWN = Grown()
 Sent = Grown | Asks | Names | Wrong | None
 Told = Began | Done | Transcribed | Declined
 

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
 from proxy.seldom import FAULTS, Seldom
+from proxy.upstream.outbox import OUTBOX
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
@@ -123,6 +124,10 @@ class Connection(HttpToolsProtocol):
         self.had_request = True
         self.body_bytes = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's; `Expect` is looked for once, when all are there."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         if self._head_too_large():
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
@@ -152,13 +157,18 @@ class Connection(HttpToolsProtocol):
         scope["path"], scope["raw_path"], scope["query_string"] = look(url)
         # What follows a request for another protocol is never read as HTTP.
         keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade() and not self.wished
+        named = dict(self.headers)
+        if b"expect" in named:
+            self.expect_100_continue = any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+            )
         earlier = self.cycle
         cycle = self.cycle = RequestResponseCycle(
             scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
             self.server_state.default_headers, asyncio.Event(), self.expect_100_continue, keep_alive,
             self.on_response_complete,
         )  # fmt: skip
-        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle}
+        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle, "taximeter.headers": named}
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
@@ -236,12 +246,22 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
         self.stalled_since = 0.0
 
+    # Each of these ends what uvicorn could still write: an answer that is complete may wait for its turn's end.
+
+    def shutdown(self) -> None:
+        OUTBOX.flush()
+        super().shutdown()
+
+    def eof_received(self) -> None:
+        OUTBOX.flush()
+
     def timeout_keep_alive_handler(self) -> None:
         if not self.transport.is_closing():
             self._close()
 
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""
+        OUTBOX.flush()
         self.transport.abort()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -249,6 +269,7 @@ class Connection(HttpToolsProtocol):
         if self.refused or self.transport.is_closing():
             return
         self.refused = True
+        OUTBOX.flush()
         self.flow.pause_reading()
         if self.on_refusal is not None:
             self.on_refusal(refusal.code)
@@ -264,6 +285,7 @@ class Connection(HttpToolsProtocol):
 
     def _close(self) -> None:
         """Close once what is written is read, but do not wait for that for ever."""
+        OUTBOX.flush()
         if not self.stalled_since:
             self.stalled_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         self.transport.close()

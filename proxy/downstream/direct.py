@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from proxy.upstream.outbox import OUTBOX
+
 Header = tuple[bytes, bytes]
 
 
@@ -35,7 +37,7 @@ def respond(cycle: RequestResponseCycle, status: int, headers: Sequence[Header],
         return False  # a header that would become two: uvicorn refuses it
     cycle.waiting_for_100_continue = False
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"".join((STATUS_LINE[status], lines, b"\r\n", body)))
+    OUTBOX.write(cycle.transport, b"".join((STATUS_LINE[status], lines, b"\r\n", body)))
     cycle.message_event.set()
     cycle.on_response()
     return True

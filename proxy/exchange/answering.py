@@ -12,6 +12,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from pricing.values import maker
 from proxy.config.model import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -23,10 +24,12 @@ from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import HEADER, translated
 from proxy.times import now_s, now_us
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.inflated import Inflated
+from proxy.upstream.response import Response, UpstreamError
 
-_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
+_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
+_context, _settled = maker(Context), maker(Settlement)
 
 
 class Answering:
@@ -43,23 +46,31 @@ class Answering:
         self.response = response
         self.body = body
         target = exchange.endpoint.target
-        said = {}
+        told = exchange.endpoint.family.told  # among them, with some, what was used
+        said = (
+            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in told} if told else {}
+        )
         if attempt.plan.destination.translated:
             self.reader: Reader = translated
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = Context(
+        self.context = _context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
             request=attempt.call.body,
             from_client=True,
             response_headers=said,
-            selector={"base_url": attempt.plan.destination.base_url},
+            selector=attempt.plan.destination.facts,
         )
         self.ended = 0.0
         self.stored: Sequence[str] = ()
+
+    @property
+    def answer_waits(self) -> bool:
+        """Whether the client has nothing yet, and gets all of it by `Client.respond` once this is settled."""
+        return False
 
     @property
     def stops_when_left(self) -> bool:
@@ -92,10 +103,10 @@ class Answering:
             return reading
         return book.with_request(reading, provider=route.provider, model=route.model, at_s=int(now_s()))
 
-    def price(self, reading: Reading) -> Cost:
+    def price(self, reading: Reading, at_us: int | None = None) -> Cost:
         attempt, exchange = self.attempt, self.exchange
         target = exchange.endpoint.target
-        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading)
+        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading, at_us)
 
     def session_total(self, add_nanousd: int) -> int:
         exchange = self.exchange
@@ -113,7 +124,8 @@ class Answering:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         attempt, exchange = self.attempt, self.exchange
         reading = self.with_fee(reading)
-        cost = priced_part(self.price(reading)) if reading.source != "none" else None
+        at_us = now_us()
+        cost = priced_part(self.price(reading, at_us)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
         elif implausible(attempt, reading, cost):
@@ -126,7 +138,8 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
-            await attempt.settle(self._settlement(reading, cost, outcome))
+            settlement = self._settlement(reading, cost, outcome, at_us=at_us)
+            await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
                 session = exchange.attribution
@@ -143,16 +156,21 @@ class Answering:
         await self.attempt.settle(self._settlement(Reading(), None, outcome))
 
     def _settlement(
-        self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()
+        self,
+        reading: Reading,
+        cost: Cost | None,
+        outcome: str,
+        lines: Sequence[CostLine] = (),
+        at_us: int | None = None,
     ) -> Settlement:
         response = self.response
-        upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
-        return Settlement(
+        upstream_id = next((value for name in _REQUEST_IDS if (value := response.header(name))), None)
+        return _settled(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
             cost=cost,
-            ended_at=now_us(),
+            ended_at=now_us() if at_us is None else at_us,
             timings=self.timings(),
             upstream_request_id=upstream_id.decode("latin-1")[:200] if upstream_id else None,
             stored=self.stored,

@@ -31,6 +31,7 @@ from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
+from proxy.upstream.outbox import OUTBOX
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -269,8 +270,8 @@ class Attempt:
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
-            [claim.budget, claim.group, claim.window_start, claim.measure, amount]
-            for (_, claim), amount in zip(self.claims, amounts, strict=True)
+            [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
+            for index, (_, claim) in enumerate(self.claims)
         ]
 
     # The ends. Each closes the INTENT; the first one wins.
@@ -312,8 +313,12 @@ class Attempt:
             if self.claims:
                 await self.exchange.plane.store.release(self.id)
 
-    async def settle(self, settlement: Settlement) -> None:
-        """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
+    async def settle(self, settlement: Settlement, *, before_answer: bool = False) -> None:
+        """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.
+
+        before_answer: the client has nothing of the answer yet and gets it by the outbox. Then it is soon enough if the
+        record is on disk by that, together with those of the same turn of the loop; but for budgets that outlive this process.
+        """
         if self.closed:
             return
         store = self.exchange.plane.store
@@ -333,7 +338,12 @@ class Attempt:
         payload = orjson.dumps(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
-        self.exchange.plane.spool.append_end(payload)
+        spool = self.exchange.plane.spool
+        if before_answer and not store.epoch:
+            spool.owe(payload)
+            OUTBOX.first(spool.write_owed)
+        else:
+            spool.append_end(payload)
         if self.unverified:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.shares import Shares
-from proxy.upstream.connection import Response
+from proxy.upstream.response import Response
 
 MAX_S = 120.0
 MAX_BYTES = 64 * 1024 * 1024

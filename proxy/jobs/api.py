@@ -19,10 +19,11 @@ from proxy.jobs.job import Job
 from proxy.meters.reader import Context
 from proxy.types import Call
 
-Does = Literal["create", "upload", "read", "list", "content", "forget", "open", "refused"]
+Does = Literal["create", "upload", "read", "cancel", "list", "content", "forget", "open", "refused"]
 """create: billed, makes a job. upload: a file, free. read: what a job says of itself (get, cancel): free, and its end is seen
-in passing. list: of which only the caller's own are shown. content: what a job made, passed on as it is. forget: deletes it
-there. open: nobody's own, as a catalogue is; passed on as it is. refused: with the reason."""
+in passing. cancel: as read, of a provider that may say nothing of it behind that. list: of which only the caller's own are
+shown. content: what a job made, passed on as it is. forget: deletes it there. open: nobody's own, as a catalogue is; passed on
+as it is. refused: with the reason."""
 
 _NO_HEADERS: Mapping[str, str] = {}
 _SECRET_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
@@ -103,9 +104,9 @@ class JobApi:
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
-    followed: how one ended that another of the same id follows; None: it does not.
-    makes_bytes: what it says of a job that has ended may be what
-    that made, and no JSON.
+    followed: how one ended that another of the same id follows; None: it does not. withdrawn: how one ended that its owner
+    deleted, or cancelled, before its end, and that is not there any more; by default nobody can say what it came to.
+    makes_bytes: what it says of a job that has ended may be what that made, and no JSON.
     """
 
     name: str
@@ -119,6 +120,7 @@ class JobApi:
     told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
     gone: Callable[[Job, Answer, int], Ended | None] | None = None
     followed: Callable[[Job, Job], Ended | None] | None = None
+    withdrawn: Callable[[Job], Ended] = lambda job: Ended("upstream_error", None)
     changes_later: bool = False
     providers: frozenset[str] = frozenset({"openai"})
     list_of: str = "data"
@@ -153,17 +155,16 @@ class PassedLines(NamedTuple):
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
-    facts: what its path says of the job, kept beside what `JobApi.asked` says. of_headers: the call with what its headers say
-    of its bound. query_names: names of what is passed on of the query string. at_once: an answer that names no job may be
-    what it made, as `read_end` reads it. passes: its answer goes on as it comes, and what it says of its price stands in its
-    headers. recording: by the length of which it is billed, where nothing says what it came to. placed: the call, as the time
-    (epoch microseconds) and the job that it goes on with make it. renews: there is such a job, the caller's own, that `held`
-    names. passed_as: how a body is read that is larger than one that is held.
+    facts: what its path says of the job, kept beside what `JobApi.asked` says. query_names: names of what is passed on of the
+    query string. at_once: an answer that names no job may be what it made, as `read_end` reads it. passes: its answer goes on
+    as it comes, and what it says of its price stands in its headers. recording: by the length of which it is billed, where
+    nothing says what it came to. placed: the call, as the time (epoch microseconds) and the job that it goes on with make it.
+    renews: there is such a job, the caller's own, that `held` names. passed_as: how a body is read that is larger than one
+    that is held.
     """
 
     api: JobApi
     facts: Mapping[str, Any] = field(default_factory=dict)
-    of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
     query_names: frozenset[str] = frozenset()
     at_once: bool = False
     placed: Callable[[Call, Job | None, int], Call] | None = None

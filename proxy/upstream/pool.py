@@ -14,7 +14,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from proxy.upstream.connect import Origin, open_transport
-from proxy.upstream.connection import Connection, Response, UpstreamError
+from proxy.upstream.connection import Connection
+from proxy.upstream.response import Response, UpstreamError
 from proxy.upstream.turns import Turns
 
 

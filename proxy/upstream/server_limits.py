@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 
 _TIMEOUT_S = 2.0
 _GOOD_FOR_S, _SILENCE_FOR_S = 60.0, 10.0

@@ -11,11 +11,11 @@ from typing import cast
 import httptools
 from websockets.protocol import Side
 
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.peer import Peer
 from proxy.upstream.pool import UpstreamClient
 from proxy.upstream.requests import FORWARDED_HEADERS
+from proxy.upstream.response import UpstreamError
 from proxy.wire.websocket import is_opened
 
 _MAX_HEAD_BYTES = 64 * 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from proxy.upstream.outbox import OUTBOX
+
 
 class Writing(asyncio.Protocol):
     """The writing side of a connection. _full: until there is room for more of a body. _writing: it may be used again."""
@@ -20,6 +22,7 @@ class Writing(asyncio.Protocol):
         """More of the body of a request that was begun by `send`; waits while the upstream reads slowly."""
         assert self._transport is not None
         self._began_at = self._loop.time()  # it is we who take our time
+        OUTBOX.flush()  # the request's head
         self._transport.write(data)
         if self._full is not None:
             await self._full

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.shares import Shares
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.pool import UpstreamClient
+from proxy.upstream.response import UpstreamError
 from proxy.upstream.turns import Turns
 from tests.flow.house import CHAT, KEY, USAGE, Answer, Build, House, Line, whole
 from tests.flow.test_hangups import event, talk

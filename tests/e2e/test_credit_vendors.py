@@ -156,6 +156,15 @@ def test_a_task_that_is_cancelled_costs_what_its_end_says(rig: Rig) -> None:
     assert rig.cost("rw-cancel") == 0
 
 
+def test_a_task_that_is_cancelled_and_forgotten_costs_what_it_was_estimated_at(rig: Rig) -> None:
+    """Runway gives nothing back for what ran, and a deleted task cannot be fetched again: it ends here at once."""
+    made = film(rig, "rw-gone", "after=60 gone=1", output_format="prores")
+    runway(rig).tasks.delete(made.id)
+    assert rig.cost("rw-gone") == Decimal("0.85")
+    (entry,) = rig.settled("rw-gone")
+    assert (entry["status"], entry["usage_source"]) == ("settled", "estimated")
+
+
 def test_a_task_that_is_deleted_before_anybody_saw_its_end_is_asked_first(rig: Rig) -> None:
     made = film(rig, "rw-delete", "after=0.05")
     eventually(lambda: httpx.get(f"{rig.vendors_url}/bill").json(), lambda bill: "rw-delete" in bill)
@@ -298,7 +307,7 @@ def test_a_picture_that_takes_its_time_is_a_generation(rig: Rig, accept: str) ->
     nonce = f"st-later-{accept[:3]}"
     made = picture(rig, "stable-image/upscale/creative", nonce, "after=0.5")
     assert made.status_code == 202
-    assert result(rig, made.json()["id"]).status_code == 202
+    assert result(rig, made.json()["id"]).status_code in (202, 200)  # a busy machine may be too late to see it begun
     done = eventually(lambda: result(rig, made.json()["id"], accept=accept), lambda one: one.status_code == 200)
     assert done.content
     assert result(rig, made.json()["id"], key=OTHER_KEY).status_code == 404
@@ -452,14 +461,22 @@ def test_a_dubbing_is_a_job(rig: Rig) -> None:
     mine.dubbing.delete(made.dubbing_id)
 
 
+def test_a_dubbing_that_is_deleted_while_it_is_made_ends_at_once(rig: Rig) -> None:
+    file = ("a.mp3", b"ID3 " + b"nonce=el-undub seconds=30 after=60 " + b"\x00" * 60_000, "audio/mpeg")
+    made = eleven(rig, "el-undub").dubbing.create(file=file, target_lang="es", watermark=True)
+    eleven(rig).dubbing.delete(made.dubbing_id)
+    assert rig.cost("el-undub") == Decimal("0.165")
+    assert rig.settled("el-undub")[0]["usage_source"] == "estimated"
+
+
 def test_catalogues_are_open_and_accounts_are_not(rig: Rig) -> None:
     client = eleven(rig)
     assert client.models.list()[0].model_id == "eleven_v3"
     assert client.voices.search().voices[0].voice_id == "calm"
-    assert client.user.subscription.get().tier == "payg"
-    with pytest.raises(ApiError) as refused:
-        client.user.get()
-    assert refused.value.status_code == 403
+    for ask in (client.user.get, client.user.subscription.get):
+        with pytest.raises(ApiError) as refused:
+            ask()
+        assert refused.value.status_code == 403
     for path in ("history", "workspace/members", "voices/add/a/b", "text-to-voice/design"):
         assert httpx.get(f"{rig.url}/elevenlabs/v1/{path}", headers={"xi-api-key": KEY}).status_code == 404
     assert httpx.get(f"{rig.url}/elevenlabs/v1/models", headers={"xi-api-key": "sk-nobody"}).status_code == 401

@@ -66,6 +66,25 @@ def test_what_is_given_back_after_the_end_is_a_correction(rig: JobsRig) -> None:
     assert rig.billed()["refund"] == 0
 
 
+def test_a_video_that_is_deleted_before_its_end_costs_its_ceiling_at_once(rig: JobsRig) -> None:
+    client = sdk(rig, session="v-deleted")
+    made = video(client, "nonce=vdeleted after=600")
+    assert client.videos.delete(made.id).deleted
+    (entry,) = rig.settled("v-deleted")
+    assert (entry["status"], Decimal(entry["cost_usd"])) == ("unconfirmed", rig.billed()["vdeleted"])
+
+
+def test_a_video_that_had_ended_when_it_was_deleted_costs_its_end(rig: JobsRig) -> None:
+    client = sdk(rig, session="v-late")
+    made = video(client, "nonce=vlate end=failed after=0.05")
+    eventually(
+        lambda: httpx.get(f"{rig.provider_url}/v1/videos/{made.id}").json(), lambda one: one["status"] == "failed"
+    )
+    client.videos.delete(made.id)
+    (entry,) = rig.settled("v-late")
+    assert (entry["status"], Decimal(entry["cost_usd"])) == ("settled", 0)
+
+
 def test_jobs_are_listed_with_what_they_came_to(rig: JobsRig) -> None:
     made = video(sdk(rig, session="listed"), "nonce=listed after=600")
     (job,) = eventually(
@@ -251,6 +270,26 @@ def test_a_message_batch_is_its_teams_own_and_can_be_cancelled_and_deleted(rig: 
 
 
 # Background responses
+
+
+@pytest.mark.parametrize(("after", "status"), [("600", "unconfirmed"), ("0.05", "settled")])
+def test_a_background_response_that_is_deleted_is_over(rig: JobsRig, after: str, status: str) -> None:
+    """Before its end it costs its ceiling, which nobody can say better then; behind it what it came to, which is asked first."""
+    nonce = f"rd{status}"
+    client = sdk(rig, session=nonce)
+    made = client.responses.create(
+        model="gpt-5-mini", input=f"nonce={nonce} in=900 out=40 after={after}", background=True, max_output_tokens=100
+    )
+    if status == "settled":
+        url = f"{rig.provider_url}/v1/responses/{made.id}"
+        eventually(lambda: httpx.get(url).json()["status"], lambda one: one == "completed")
+    client.responses.delete(made.id)
+    (entry,) = eventually(
+        lambda: [one for one in rig.entries(session=nonce) if one["operation"] == "responses"],
+        lambda found: [one["status"] for one in found] == [status],
+    )
+    cost = Decimal(entry["cost_usd"])
+    assert cost == rig.billed()[nonce] if status == "settled" else cost > rig.billed()[nonce]
 
 
 def test_a_background_response_is_settled_when_it_has_ended(rig: JobsRig) -> None:

@@ -250,6 +250,14 @@ def test_a_request_that_is_answered_when_it_is_done_is_settled_with_its_answer(r
     assert (rig.cost("f-run"), rig.cost("f-run-rejected")) == (Decimal("0.012"), Decimal(0))
 
 
+def test_a_request_that_vanishes_behind_its_cancelling_costs_its_ceiling_at_once(rig: MediaRig) -> None:
+    made = fal(rig, "acme/per-call", "f-vanish", orders="after=60 vanishes=1").json()
+    cancelled = fal(rig, made["cancel_url"].partition("/fal/")[2], method="PUT")
+    assert cancelled.json() == {"status": "CANCELLATION_REQUESTED"}
+    assert rig.cost("f-vanish") == Decimal("0.2")
+    assert rig.settled("f-vanish")[0]["status"] == "unconfirmed"
+
+
 def test_units_that_nobody_can_have_used_are_none(rig: MediaRig) -> None:
     orders = f"after=0.2 units={'9' * 30}"
     assert fal(rig, "acme/pixels", "f-huge", orders=orders).status_code == 200
@@ -366,6 +374,19 @@ def test_what_failed_is_free_and_an_image_is_one(rig: MediaRig) -> None:
     image = of_luma(rig, "l-image").generations.image.create(model="photon-1", prompt="nonce=l-image", sync=True)
     assert image.state == "completed"
     assert rig.cost("l-image") == Decimal("0.0073")
+
+
+@pytest.mark.parametrize("model", ["ray-2", "photon-1"])
+def test_a_generation_that_is_deleted_while_it_is_made_stays_charged(rig: MediaRig, model: str) -> None:
+    """Luma takes the money beforehand, and gives it back for what failed alone."""
+    nonce = f"l-deleted-{model}"
+    client = of_luma(rig, nonce)
+    order = f"nonce={nonce} after=60"
+    made = (client.generations if model == "ray-2" else client.generations.image).create(prompt=order, model=model)  # type: ignore[arg-type]
+    assert made.id is not None
+    client.generations.delete(made.id)
+    assert rig.cost(nonce) > 0
+    assert rig.settled(nonce)[0]["usage_source"] == "estimated"
 
 
 def test_what_is_made_of_a_generation_needs_it_to_be_ones_own(rig: MediaRig) -> None:

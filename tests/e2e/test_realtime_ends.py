@@ -210,3 +210,35 @@ async def test_messages_in_parts_and_messages_that_are_none(rig: RealtimeRig) ->
     assert entry["usage"]["output"] == 2
     assert spent([entry]) == nanousd(rig.lines()[before:])
     clean(rig)
+
+
+async def test_an_error_gives_back_no_request_but_the_one_that_it_names(rig: RealtimeRig) -> None:
+    """A client can have the server err as often as it likes, and under any name: what its other turns may cost stays reserved."""
+    before = len(rig.lines())
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": '{"wait": 1, "text": 2}'}]}
+    async with session(rig, "errs") as socket:
+        await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        for event in (
+            {"type": "response.create", "event_id": "mine"},
+            {"type": "response.create", "event_id": "mine", "response": {"conversation": "none"}},
+        ):
+            await socket.send(json.dumps(event))
+        both = await asyncio.to_thread(eventually, rig.reserved, lambda reserved: reserved > Decimal("0.5"))
+        errors = []
+        wrong = [
+            {"type": "no.such", "event_id": "mine"},
+            {"type": "no.such"},
+            {"type": "response.create", "event_id": "third"},
+        ]
+        for event in wrong:
+            await socket.send(json.dumps(event))
+            errors.append((await until(socket, "error"))["error"])
+        assert [error["event_id"] for error in errors] == ["mine", None, "third"]
+        assert errors[2]["code"] == "conversation_already_has_active_response"
+        assert rig.reserved() >= both
+        await socket.send('{"type": "input_audio_buffer.clear"}')
+        for _ in range(2):
+            await until(socket, "response.done")
+    entries = rig.ended("errs", 2)
+    assert spent(entries) == nanousd(rig.lines()[before:])
+    clean(rig)

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import yaml
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pricing.load import load_book
 from proxy.config.checks import load_config
@@ -133,6 +134,7 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
+        cycle: RequestResponseCycle | None = None,
         raw: bytes | None = None,
         query_string: bytes = b"",
         **fields: Any,
@@ -152,7 +154,7 @@ class House:
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query_string,
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "extensions": {"taximeter.connection": line} if line is not None else {},
+            "extensions": {f"taximeter.{name}": one for name, one in (("connection", line), ("cycle", cycle)) if one is not None},
         }  # fmt: skip
         await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
         return Told(messages)

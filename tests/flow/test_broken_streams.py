@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import Answer, Build, House
 
 ANTHROPIC = {"up": {"base_url": "http://127.0.0.1:1", "provider": "acme", "dialect": "anthropic"}}

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.dialects.outgoing import json_body
 from proxy.spool.writer import SpoolUnavailable
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
 
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.exchange import drain
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import USAGE, Answer, Build, House, Line
 
 LOCAL = {"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "acme", "bills_after_disconnect": False}}

@@ -15,7 +15,7 @@ from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects import find
 from proxy.exchange import asking
 from proxy.times import now_s
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
 TEXT = (

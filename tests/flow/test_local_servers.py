@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.exchange import unseen
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import HARD, Answer, Build, House, Line, whole
 from tests.flow.test_hangups import settled, talk
 

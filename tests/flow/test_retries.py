@@ -10,7 +10,7 @@ import pytest
 from proxy.exchange import retry
 from proxy.exchange.retry import Failure, Turn, pause_s
 from proxy.types import Route
-from proxy.upstream.connection import UpstreamError
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import Answer, Build, House, Told, whole
 
 MODELS = {

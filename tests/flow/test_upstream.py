@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from proxy.upstream import connection as upstream
+from proxy.upstream import response as responses
 from proxy.upstream.connect import Origin, origin_of
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.pool import UpstreamClient, encode_head
+from proxy.upstream.response import UpstreamError
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -246,7 +247,7 @@ async def test_an_answer_that_its_reader_was_slow_to_take_leaves_a_connection_th
     server: tuple[Server, Origin], client: UpstreamClient, monkeypatch: pytest.MonkeyPatch, framed: Callable[..., bytes]
 ) -> None:
     """The last piece of an answer may be what pauses the reading: the next caller's answer must come all the same."""
-    monkeypatch.setattr(upstream, "_HIGH_WATER", 1000)
+    monkeypatch.setattr(responses, "_HIGH_WATER", 1000)
     for body in (b"x" * 5000, b"ok", b"y" * 1001, b"n", b"z" * 50_000, b"ok"):
         server[0].script = [framed(body)]
         assert await fetch(client, server[1]) == (200, body)

@@ -4,7 +4,7 @@ What becomes of a task stands in its prompt or text (`nonce=7 end=failed after=0
 
 | vendor | what it takes | orders |
 |---|---|---|
-| Runway | credits a second or an image, at its creation; given back where it fails | `end=done`, `failed`, `moderated` (kept), `cheaper=3` credits less than estimated, `silent` (a version that names no cost) |
+| Runway | credits a second or an image, at its creation; given back where it fails | `end=done`, `failed`, `moderated` (kept), `cheaper=3` credits less than estimated, `silent` (a version that names no cost); `gone`: cancelled, it is paid and forgotten |
 | Stability | credits for each image that was made | `end=done`, `filtered` (blurred, and paid), `moderated`, `broken` |
 | ElevenLabs | credits for the characters, by model and voice; else by the second or the call | `end=done`, `broken`; `seconds=7`: how long a recording is |
 
@@ -116,7 +116,9 @@ class Requests(Handler):
         if found is None or found["deleted"]:
             self.send_json({"error": "no such task"}, status=404)
         elif self.command == "DELETE":
-            if time.time() < found["due"]:
+            if "gone" in found["orders"]:  # it ran: nothing is given back, and nobody can fetch it any more
+                found["deleted"] = True
+            elif time.time() < found["due"]:
                 found["cancelled"], found["charged"] = True, 0
                 charge(found["orders"].get("nonce", ""), Decimal(0))
             else:

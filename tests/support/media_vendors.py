@@ -288,7 +288,10 @@ class Requests(Handler):
                 self.send_json({"status": "ALREADY_COMPLETED"}, status=400)
                 return
             job.cancelled = True
-            self.vendors.write(job, Decimal(0), "cancelled")
+            if "vanishes" in job.orders:  # the model went on, and its request is forgotten
+                del self.vendors.jobs[job.id]
+            else:
+                self.vendors.write(job, Decimal(0), "cancelled")
             self.send_json({"status": "CANCELLATION_REQUESTED"}, status=202)
         elif rest == ["status"]:
             told = {

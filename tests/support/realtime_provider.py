@@ -78,6 +78,8 @@ class OpenAI:
                       "output": {"format": {"type": "audio/pcm", "rate": 24000}}},
         }  # fmt: skip
         self.speaking: asyncio.Task[None] | None = None
+        self.beside: asyncio.Task[None] | None = None  # out of the conversation
+        self.cleared = asyncio.Event()  # its input buffer: what `wait` waits for
 
     async def say(self, kind: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": kind, "event_id": f"event_{id(fields)}", **fields}))
@@ -103,13 +105,24 @@ class OpenAI:
             self.items += 1
             await self.say("conversation.item.added", item={"id": f"item_{self.items}", **event["item"]})
         elif kind == "response.create":
-            if self.speaking is not None and not self.speaking.done():
-                await self.say("error", error={"type": "invalid_request_error", "message": "busy",
-                                               "code": "conversation_already_has_active_response"})  # fmt: skip
+            wanted = event.get("response") or {}
+            beside = wanted.get("conversation") == "none"
+            if not beside and self.speaking is not None and not self.speaking.done():
+                await self.say("error", error={"type": "invalid_request_error", "message": "busy", "param": None,
+                                               "code": "conversation_already_has_active_response",
+                                               "event_id": event.get("event_id")})  # fmt: skip
                 return
-            self.speaking = asyncio.create_task(self.respond(event.get("response") or {}))
+            speaking = asyncio.create_task(self.respond(wanted))
+            self.beside, self.speaking = (speaking, self.speaking) if beside else (self.beside, speaking)
         elif kind == "response.cancel" and self.speaking is not None:
             self.speaking.cancel()
+        elif kind == "input_audio_buffer.clear":
+            self.heard.clear()
+            self.cleared.set()
+        elif kind != "response.cancel":
+            await self.say("error", error={"type": "invalid_request_error", "code": "invalid_value", "param": "type",
+                                           "message": f"Invalid value: {kind!r}.",
+                                           "event_id": event.get("event_id")})  # fmt: skip
 
     def update(self, settings: dict[str, Any]) -> None:
         sound = settings.pop("audio", {})
@@ -139,6 +152,8 @@ class OpenAI:
         orders, self.turns = self.orders, self.turns + 1
         name = f"resp_{self.number}_{self.turns}"
         response = {"id": name, "object": "realtime.response", "conversation_id": f"conv_{self.number}"}
+        if orders.get("wait"):
+            await self.cleared.wait()
         await self.say("response.created", response=response | {"status": "in_progress", "usage": None})
         if orders.get("drop"):
             await self.say(

@@ -50,7 +50,7 @@ _LOCK = threading.Lock()
 
 def orders_in(text: str) -> dict[str, str]:
     """What a prompt orders: `name=value` pairs."""
-    return dict(re.findall(r"(\w+)=([\w.]+)", text))
+    return dict(re.findall(r"\b(\w+)=([\w.]+)", text))
 
 
 class Job:
@@ -197,6 +197,10 @@ class Requests(Handler):
         job = self.provider.jobs.get(rest[0])
         if job is None:
             self.missing()
+            return
+        if self.command == "DELETE":
+            del self.provider.jobs[rest[0]]
+            self.send_json({"id": job.id, "object": "response.deleted", "deleted": True})
             return
         if rest[1:] == ["cancel"]:
             job.cancelled = True

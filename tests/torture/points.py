@@ -23,9 +23,9 @@ DATA_POINTS = {
     "after-head": "the answer's head has come",
     "mid-stream": "some of a stream has come and gone on",
     "before-settle": "the answer is metered, its SETTLE is not on disk",
-    "torn-settle": "half of the SETTLE is on disk",
-    "after-settle": "the SETTLE is on disk, the budgets do not know it",
-    "after-store": "the budgets are settled, the client of a whole answer has none of it yet",
+    "torn-settle": "half of the SETTLE is on disk, or of several that are written together",
+    "after-settle": "the SETTLE is on disk, the client of a whole answer has none of it yet",
+    "after-store": "the budgets are settled; of a whole answer the SETTLE is not on disk, and the client has none of it yet",
 }
 STREAM_ONLY = frozenset({"mid-stream"})
 CONTROL_POINTS = {

@@ -16,9 +16,9 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s, now_us
 from proxy.types import Identity
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.requests import request_head
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
 
 _ASK_AGAIN_S = (0, 0.25, 0.75)  # what another worker has just been answered is in the ledger within a second
@@ -103,7 +103,7 @@ async def ask(plane: Plane, job: Job) -> None:
                 answer: Answer | None = bytes_of(response, path)
                 response.abort()  # whoever wants it asks for it
             else:
-                answer = await whole(response, path)
+                answer = await _told_of(response, path)
     except (UpstreamError, TimeoutError):
         return
     if answer is not None:
@@ -119,6 +119,12 @@ async def whole(response: Response, path: str = "") -> Answer | None:
             response.abort()
             return None
     return answer_of(response, bytes(body), path)
+
+
+async def _told_of(response: Response, path: str) -> Answer | None:
+    """What is said of a job; that it is not there needs no words."""
+    answer = await whole(response, path)
+    return Answer(response.status, {}) if answer is None and response.status in _NOT_THERE else answer
 
 
 def bytes_of(response: Response, path: str) -> Answer:
@@ -151,6 +157,8 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
         ended = api.read_end(job, answer)
     elif answer.status in _NOT_THERE and api.gone is not None:
         ended = api.gone(job, answer, now_us())
+    elif answer.status in _NOT_THERE:
+        ended = _withdrawn_end(plane, job)
     else:
         return
     if ended is None or job.id in plane.jobs.ending:
@@ -166,6 +174,24 @@ async def seen(plane: Plane, job: Job, answer: Answer, *, wait: bool = False) ->
     task.add_done_callback(plane.jobs.tasks.discard)
     if wait:
         await task
+
+
+def withdraw(plane: Plane, job: Job) -> None:
+    """Its owner has deleted or cancelled a job at its provider: what becomes of it is asked at once, behind the caller's back.
+    What it says nothing of from now on is over."""
+    job = plane.jobs.note(job)
+    if job.ended:
+        return
+    plane.jobs.withdrawn[job.id] = True
+    task = asyncio.create_task(ask(plane, job))
+    plane.jobs.tasks.add(task)
+    task.add_done_callback(plane.jobs.tasks.discard)
+
+
+def _withdrawn_end(plane: Plane, job: Job) -> Ended | None:
+    """The end of a job that is not there any more; None where nobody withdrew it: a provider may have forgotten it."""
+    job = plane.jobs.note(job)
+    return None if job.ended or job.id not in plane.jobs.withdrawn else BY_NAME[job.api].withdrawn(job)
 
 
 async def _end(plane: Plane, job: Job, ended: Ended) -> None:
@@ -200,9 +226,11 @@ async def _told(plane: Plane, job: Job, path: str) -> Ended | None:
     try:
         async with asyncio.timeout(_ANSWER_S):
             response = await send(plane, destination, api, "GET", path, attempt_id=job.id)
-            answer = await whole(response, path)
+            answer = await _told_of(response, path)
     except (UpstreamError, TimeoutError):
         return None
+    if answer is not None and answer.status in _NOT_THERE and (ended := _withdrawn_end(plane, job)) is not None:
+        return ended
     return None if answer is None else api.read_result(job, answer)
 
 

@@ -21,8 +21,8 @@ from proxy.jobs.api import Answer, Ended, JobEndpoint
 from proxy.jobs.job import Job
 from proxy.meters.recordings import seconds_of
 from proxy.meters.tally import IMPLAUSIBLE_COUNT, number
-from proxy.upstream.connection import Response
 from proxy.upstream.inflated import Inflated
+from proxy.upstream.response import Response
 from proxy.wire import lenient
 
 
@@ -32,8 +32,8 @@ class Begun(Unary):
     held_bytes = 64 * 1024 * 1024  # nothing of it goes out with URLs that lead past this proxy
     _job: Job | None = None
 
-    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
-        super().__init__(attempt, response, body, hold=hold)
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
+        super().__init__(attempt, response, body)
         endpoint = self.exchange.endpoint
         assert isinstance(endpoint, JobEndpoint)
         if endpoint.passes and response.status == 200:

@@ -19,12 +19,14 @@ Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]
 
 @dataclass(slots=True)
 class KnownJobs:
-    """by_digest: the latest of them. asked_at: when one was last asked for here, by its id (epoch seconds). ending: whose ends
-    are being settled in this moment. recall: asks the ledger. tasks: work that goes on behind an answer."""
+    """by_digest: the latest of them. asked_at: when one was last asked for here, by its id (epoch seconds). withdrawn: ids of
+    those that their owners deleted or cancelled here, and whose end was not seen by then. ending: whose ends are being settled
+    in this moment. recall: asks the ledger. tasks: work that goes on behind an answer."""
 
     recall: Recall | None = None
     by_digest: Latest[str, Job] = field(default_factory=lambda: Latest(_MOST))
     asked_at: Latest[str, float] = field(default_factory=lambda: Latest(_MOST))
+    withdrawn: Latest[str, bool] = field(default_factory=lambda: Latest(_MOST))
     ending: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -28,9 +28,9 @@ from proxy.exchange.reserve import guard, reserve
 from proxy.jobs.api import JobEndpoint
 from proxy.times import now_s, now_us
 from proxy.types import Identity, Route
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.requests import request_head
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire.json_items import ItemReader, ItemsError
 
 _LINES_AT_ONCE = 20

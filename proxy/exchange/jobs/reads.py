@@ -26,6 +26,7 @@ from proxy.exchange.jobs.asking import (
     seen,
     send,
     whole,
+    withdraw,
 )
 from proxy.exchange.jobs.uploads import serve_upload
 from proxy.exchange.passed_headers import passed_headers
@@ -36,9 +37,9 @@ from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.times import now_s, now_us
 from proxy.types import Identity
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.inflated import plain
+from proxy.upstream.response import Response, UpstreamError
 
 _HELD_BYTES = 64 * 1024 * 1024
 _MOST_PAGES = 20
@@ -79,7 +80,7 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
     try:
         if matched.route.does == "forget" and job is not None and response.status < 300:
             await seen(plane, job, Answer(404, {}))  # it is not there any more
-        if matched.route.does == "read" and job is not None:
+        if matched.route.does in ("read", "cancel") and job is not None:
             plane.jobs.asked_at[job.id] = now_s()
             await _read(plane, job, client, destination, response, target)
         else:
@@ -89,6 +90,9 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
             await client.drop()
             return
         raise _fault(error) from None
+    finally:
+        if matched.route.does in ("forget", "cancel") and job is not None and response.status < 300:
+            withdraw(plane, job)
 
 
 async def _send(

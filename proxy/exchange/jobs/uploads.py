@@ -33,9 +33,9 @@ from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.jobs.api import JobApi, Matched
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity, Route
-from proxy.upstream.connection import Response, UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.requests import request_head
+from proxy.upstream.response import Response, UpstreamError
 from proxy.wire.multipart import FormError, Part
 from proxy.wire.multipart_stream import FormReader
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs, quote
 
@@ -33,9 +34,9 @@ from proxy.exchange.realtime.session import Session
 from proxy.exchange.realtime.slices import Slices
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity
-from proxy.upstream.connection import UpstreamError
 from proxy.upstream.destinations import Destination
 from proxy.upstream.peer import FAILED, GOING_AWAY, Peer
+from proxy.upstream.response import UpstreamError
 from proxy.upstream.websocket import NotOpened, Socket, open_websocket
 from proxy.wire.websocket import Opening, opening_of
 
@@ -86,7 +87,7 @@ async def serve_realtime(plane: Plane, client: Client) -> None:
     call = Call("openai.realtime", "realtime", models[0], {}, stream=True, size_bytes=0)
     exchange = await _exchange(plane, client, identity, REALTIME, call)
     route = exchange.configured.router.route(models[0], identity)
-    talk = Realtime(route.requested, route.provider, route.model)
+    talk = Realtime(route.requested, route.provider, route.model, secrets.token_urlsafe)
     slices = Slices(exchange, route, talk, TRANSCRIPTION)
     try:
         await slices.hold()

@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 from websockets.frames import Frame, Opcode
 
-from proxy.dialects.spoken import Asks, Began, Done, Grown, Names, Sent, Talk, Told, Transcribed, Wrong
+from proxy.dialects.spoken import Asks, Began, Declined, Done, Grown, Names, Sent, Talk, Told, Transcribed, Wrong
 from proxy.downstream.client import Client
 from proxy.errors import Refused, internal
 from proxy.exchange.plane import Plane
@@ -183,7 +183,8 @@ class Session:
         if isinstance(sent, Grown):
             await slices.hold()
         elif isinstance(sent, Asks):
-            await slices.asks(sent.bound)
+            await slices.asks(sent.bound, sent.name)
+            return sent.message
         elif isinstance(sent, Names):
             if slices.holds:  # settings beside the names may make a turn dearer
                 await slices.hold()
@@ -194,9 +195,12 @@ class Session:
         return b""
 
     async def _told(self, told: Sequence[Told]) -> bytes | None:
+        message = b""
         for one in told:
             await self._learn(one)
-        return b""
+            if isinstance(one, Declined):
+                message = one.message
+        return message
 
     async def _learn(self, told: Told) -> None:
         slices = self._slices
@@ -212,7 +216,7 @@ class Session:
         elif isinstance(told, Transcribed):
             await slices.transcribed(told)
         else:
-            await slices.declined()
+            await slices.declined(told.name)
 
     def _renamed(self, names: Names) -> bytes | None:
         """The message with the provider's names of models."""

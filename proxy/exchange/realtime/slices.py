@@ -8,6 +8,7 @@ next message passes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +29,9 @@ from proxy.upstream.websocket import Socket
 
 _REMEMBERED = 64
 _NOTHING = Bound(0, written=0, silent=True)  # covers no turn
+_DOUBTED_S = 30.0
+"""Nothing began for so long after an error that named no message: the request that waits was declined by it."""
+
 _RENEWED_AT = 0.5  # of a reservation's time: then a session that is silent takes another
 
 
@@ -42,7 +46,9 @@ class Slices:
         self._transcription = transcription
         self._ahead: Attempt | None = None
         self._bound = Bound(0)  # of what is ahead
-        self._asked: deque[Attempt] = deque()
+        self._asked: dict[str, Attempt] = {}  # by the requests' names, the oldest first
+        self._doubts = 0  # errors that may have declined one of them, and do not say which
+        self._doubted_at = 0.0
         self._running: dict[str, Turn] = {}
         self._ended: deque[str] = deque(maxlen=_REMEMBERED)  # the latest, lest one is billed again
         self._number = 0
@@ -98,15 +104,25 @@ class Slices:
 
     @property
     def due(self) -> bool:
-        """Whether the time of the reservation ahead is soon over."""
+        """Whether the time of the reservation ahead is soon over, or a request waits for nothing any more."""
+        if self._over_doubt:
+            return True
         if self._ahead is None:
             return False
         begun, until = self._ahead.plan.started_at, self._ahead.plan.deadline_at
         return now_us() > begun + (until - begun) * _RENEWED_AT
 
+    @property
+    def _over_doubt(self) -> bool:
+        return self._doubts > 0 and not self._running and time.monotonic() > self._doubted_at + _DOUBTED_S
+
     async def renew(self) -> None:
         """Take another reservation in its place. Raises `Refused`."""
         async with self._lock:
+            if self._over_doubt:
+                await self._give_back_doubted()
+                if self._ahead is None and not self._asked:
+                    await self._hold(None)
             if self.due:
                 self._bound = _NOTHING
                 await self._hold(None)
@@ -149,35 +165,48 @@ class Slices:
 
     # Under way
 
-    async def asks(self, bound: Bound) -> None:
+    async def asks(self, bound: Bound, name: str) -> None:
         """The client's request for a turn with that bound passes: what is ahead is its. Raises `Refused`."""
         async with self._lock:
             await self._hold(bound)
             while self._ahead is None:  # a turn that nobody asked for has begun with it
                 await self._hold(bound)
-            self._asked.append(self._ahead)
+            self._asked[name] = self._ahead
             self._ahead = None
             self._talk.granted(None)
 
-    async def declined(self) -> None:
-        """It was not granted: its money is ahead again, as far as that is enough. Raises `Refused`."""
+    async def declined(self, name: str) -> None:
+        """The request of this name was not granted: its money is ahead again, as far as that is enough. An error that names
+        none may be about anything: nothing is given back while a turn may still begin. Raises `Refused`."""
         async with self._lock:
-            if not self._asked:
+            if not name:
+                if self._asked:
+                    self._doubts, self._doubted_at = min(self._doubts + 1, len(self._asked)), time.monotonic()
                 return
-            attempt = self._asked.pop()
+            attempt = self._asked.pop(name, None)
+            if attempt is None:
+                return
+            self._doubts = min(self._doubts, len(self._asked))
             if self._ahead is None and not self._running:
                 self._ahead, self._bound = attempt, _NOTHING  # its bound was the request's own
                 await self._hold(None)
             else:
                 await attempt.unused()
 
+    async def _give_back_doubted(self) -> None:
+        """As many requests as there were errors that named none; which of them, makes no difference any more."""
+        for name in list(self._asked)[: self._doubts]:
+            await self._asked.pop(name).unused()
+        self._doubts = 0
+
     def began(self, turn: str) -> bool:
         """A turn has begun; false where nothing is reserved for it."""
         if turn in self._running:
             return True
-        attempt = self._asked.popleft() if self._asked else self._ahead
+        attempt = self._asked.pop(next(iter(self._asked))) if self._asked else self._ahead
         if attempt is None:
             return False
+        self._doubts, self._doubted_at = min(self._doubts, len(self._asked)), time.monotonic()
         if attempt is self._ahead:
             self._ahead = None
             self._talk.granted(None)
@@ -245,11 +274,13 @@ class Slices:
         """The session is over: turns that are under way are estimated, what is ahead comes back."""
         async with self._lock:
             running, self._running = self._running, {}
-            asked, self._asked = self._asked, deque()
+            if outcome != "upstream_error":  # else what has begun there may not have been heard
+                await self._give_back_doubted()
+            asked, self._asked = self._asked, {}
             ahead, self._ahead = self._ahead, None
             for name, turn in running.items():
                 await turn.guessed(self._talk.seen(name), outcome)
-            for attempt in asked:
+            for attempt in asked.values():
                 if self.socket is None:
                     await attempt.unused()
                 else:

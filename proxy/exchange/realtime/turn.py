@@ -11,7 +11,7 @@ from proxy.dialects.spoken import Done
 from proxy.exchange.answering import Answering
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Timings
-from proxy.upstream.connection import Response
+from proxy.upstream.response import Response
 from proxy.upstream.websocket import Socket
 
 

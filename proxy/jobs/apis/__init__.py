@@ -8,6 +8,7 @@ from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
     elevenlabs,
+    elevenlabs_dubbing,
     fal,
     gemini_caches,
     gemini_operations,
@@ -39,7 +40,7 @@ APIS: tuple[JobApi, ...] = (
     runway.API,
     stability.API,
     elevenlabs.SOUND,
-    elevenlabs.DUBBING,
+    elevenlabs_dubbing.API,
 )
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 

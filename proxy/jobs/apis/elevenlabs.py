@@ -24,7 +24,7 @@ from proxy.dialects import fields, media, openai, references
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.vendors import ELEVENLABS
 from proxy.errors import invalid_request, stored_not_found
-from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, text_id
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute
 from proxy.jobs.job import Job
 from proxy.meters.tally import number
 from proxy.types import Call
@@ -52,13 +52,10 @@ _MUSIC = frozenset({
 })  # fmt: skip
 _TRANSCRIPT = frozenset({"model_id", "file", "cloud_storage_url", "source_url", "webhook", "use_multi_channel"})
 _VOICE = frozenset({"audio", "model_id"})
-_DUB = frozenset({"file", "source_url", "start_time", "end_time", "target_lang", "watermark", "csv_file",
-                  "foreground_audio_file", "background_audio_file"})  # fmt: skip
 _MOST_EFFECT_S, _MOST_MUSIC_S, _MOST_CHANNELS = 30, 600, 5
 # Half a credit for a character with these; twice as many for some voices of the library.
 _HALF = re.compile(r"flash|turbo|conversational")
 _FACTOR_OF_VOICES = 2
-_PAGES = frozenset({"page_size", "cursor"})
 _QUERIES = frozenset({"output_format", "optimize_streaming_latency", "enable_logging"})
 
 
@@ -113,44 +110,28 @@ def parse_transcript(raw: bytes) -> Call:
     form, body = media.form_of(
         raw, _TRANSCRIPT, (), ("webhook", "use_multi_channel"), files=("file",), names=references.SOUND
     )
-    _refuse_others(body)
+    refuse_others(body)
     if body.get("webhook"):
         raise invalid_request("A transcript comes with the answer here; leave out `webhook`.", "webhook")
     channels = _MOST_CHANNELS if body.get("use_multi_channel") not in (None, False) else 1
     sent = [part.data for part in form.parts if part.name == "file"]
-    return _of_sound(raw, form, body, "audio.transcriptions", "scribe_v1", sent, channels)
+    return of_sound(raw, form, body, "audio.transcriptions", "scribe_v1", sent, channels)
 
 
 def parse_voice(raw: bytes) -> Call:
     """Another voice for a recording."""
     form, body = media.form_of(raw, _VOICE, (), (), files=("audio",), names=references.SOUND)
     sent = [part.data for part in form.parts if part.name == "audio"]
-    return _of_sound(raw, form, body, "audio.voice", "eleven_english_sts_v2", sent)
+    return of_sound(raw, form, body, "audio.voice", "eleven_english_sts_v2", sent)
 
 
 def parse_isolation(raw: bytes) -> Call:
     form, body = media.form_of(raw, _VOICE, (), (), files=("audio",), names=references.SOUND)
     sent = [part.data for part in form.parts if part.name == "audio"]
-    return _of_sound(raw, form, body, "audio.isolation", "audio-isolation", sent, named=False)
+    return of_sound(raw, form, body, "audio.isolation", "audio-isolation", sent, named=False)
 
 
-def parse_dub(raw: bytes) -> Call:
-    """A dubbing: its length is the recording's, or what was cut out of it."""
-    form, body = media.form_of(
-        raw, _DUB, ("start_time", "end_time"), ("watermark",), files=tuple(_DUB), names=references.SOUND
-    )
-    _refuse_others(body)
-    sent = [part.data for part in form.parts if part.name == "file"]
-    start, end = (fields.integer(body, name, 0, 86_400) for name in ("start_time", "end_time"))
-    call = _of_sound(raw, form, body, "audio.dubbing", "dubbing", sent, named=False)
-    if end is not None:
-        length = max(end - (start or 0), 1)
-        known = call.things.get("audio_second", length)
-        call = call._replace(things={"audio_second": min(known, length)}, unbounded="")
-    return call
-
-
-def _of_sound(
+def of_sound(
     raw: bytes, form: Any, body: dict[str, Any], operation: str, model: str, sent: list[bytes], channels: int = 1,
     *, named: bool = True,
 ) -> Call:  # fmt: skip
@@ -177,13 +158,13 @@ def _call(
 
 def _json(raw: bytes, known: frozenset[str]) -> dict[str, Any]:
     body = fields.parse_object(raw)
-    _refuse_others(body)
+    refuse_others(body)
     for name in [name for name, value in body.items() if name not in known and value is not None]:
         raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
     return body
 
 
-def _refuse_others(body: Mapping[str, Any]) -> None:
+def refuse_others(body: Mapping[str, Any]) -> None:
     for name in _OF_THE_ACCOUNT:
         if body.get(name):
             raise stored_not_found(name)
@@ -254,25 +235,6 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     return Ended("ok", None)
 
 
-def read_dub(job: Job, answer: Answer) -> Ended | None:
-    status = answer.body.get("status")
-    if status == "failed":
-        return Ended("upstream_error", Reading(source="provider"))
-    if status != "dubbed":
-        return None
-    about = answer.body.get("media_metadata")
-    told = number(about.get("duration")) if isinstance(about, dict) else None
-    length = told if told is not None and told > 0 else number(job.asked.get("expected"))
-    languages = answer.body.get("target_languages")
-    count = len(languages) if isinstance(languages, list) and languages else 1
-    return Ended("ok", None if length is None else Reading(usage={"audio_second": length * count}, source="provider"))
-
-
-def told_dub(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    expected = number(body.get("expected_duration_sec"))
-    return {} if expected is None else {"expected": str(expected)}
-
-
 # Tables
 
 Recording = Literal["", "sent", "made"]
@@ -288,18 +250,12 @@ def _endpoint(
     groups: Mapping[str, str],
 ) -> JobEndpoint:
     return JobEndpoint(
-        ELEVENLABS, operation, target.format(**groups), parse, openai.cap_nothing, encode=_encode, query_names=_QUERIES,
+        ELEVENLABS, operation, target.format(**groups), parse, openai.cap_nothing, encode=encode, query_names=_QUERIES,
         api=api, at_once=True, passes=passes, recording=recording,
     )  # fmt: skip
 
 
-def _dub_endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
-    return JobEndpoint(
-        ELEVENLABS, "audio.dubbing", "/v1/dubbing", parse_dub, openai.cap_nothing, encode=_encode, api=api
-    )  # fmt: skip
-
-
-def _encode(call: Call, model: str) -> Outgoing:
+def encode(call: Call, model: str) -> Outgoing:
     named = "model_id" in call.body
     if call.form is None:
         return json_body({**call.body, "model_id": model} if named else call.body)
@@ -311,8 +267,6 @@ def _encode(call: Call, model: str) -> Outgoing:
 
 _PREFIX = r"/elevenlabs"
 _VOICE_ID = r"(?P<voice>[A-Za-z0-9]{1,64})"
-_DUB_ID = r"(?P<id>[A-Za-z0-9_-]{1,200})"
-_LANGUAGE = r"(?P<language>[A-Za-z0-9-]{1,20})"
 
 
 def _create(
@@ -341,7 +295,7 @@ def _creations() -> Iterable[JobRoute]:
 
 
 def _opens() -> Iterable[JobRoute]:
-    for path in ("/v1/models", "/v1/voices", "/v2/voices", "/v1/shared-voices", "/v1/user/subscription"):
+    for path in ("/v1/models", "/v1/voices", "/v2/voices", "/v1/shared-voices"):
         names = frozenset({"show_legacy", "search", "page_size", "next_page_token", "sort", "sort_direction", "voice_type",
                            "category", "page", "language", "gender", "age", "accent", "locale", "featured"})  # fmt: skip
         yield JobRoute("GET", re.compile(_PREFIX + path + r"\Z"), "open", path, queries=names)
@@ -356,8 +310,8 @@ SOUND = JobApi(
         *_creations(),
         *_opens(),
         JobRoute(
-            "GET", re.compile(_PREFIX + r"/v1/user\Z"), "refused",
-            why="It tells who the account is; /v1/user/subscription is open, and /v1/key says what is left of your budgets.",
+            "GET", re.compile(_PREFIX + r"/v1/(?:user(?:/subscription)?|usage/[a-z-]{1,60})\Z"), "refused",
+            why="It tells who the account is and what it pays, and is of no team; ask /v1/key what is left of your budgets.",
         ),
     ),
     poll=lambda job: "",
@@ -365,30 +319,5 @@ SOUND = JobApi(
     job_id=lambda body: None,
     asked=asked,
     providers=frozenset({"elevenlabs", "eleven-labs"}),
-    things=bounded,
-)  # fmt: skip
-DUBBING = JobApi(
-    name="elevenlabs.dubbing",
-    family=ELEVENLABS,
-    operation="audio.dubbing",
-    routes=(
-        JobRoute("POST", re.compile(_PREFIX + r"/v1/dubbing\Z"), "create", endpoint=_dub_endpoint),
-        JobRoute("GET", re.compile(_PREFIX + r"/v1/dubbing\Z"), "list", "/v1/dubbing", queries=_PAGES),
-        JobRoute("GET", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}\Z"), "read", "/v1/dubbing/{id}"),
-        JobRoute("DELETE", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}\Z"), "forget", "/v1/dubbing/{id}"),
-        JobRoute(
-            "GET", re.compile(rf"{_PREFIX}/v1/dubbing/{_DUB_ID}/audio/{_LANGUAGE}\Z"), "content",
-            "/v1/dubbing/{id}/audio/{language}",
-        ),
-    ),
-    poll=lambda job: f"/v1/dubbing/{job.provider_id}",
-    read_end=read_dub,
-    job_id=lambda body: text_id(body.get("dubbing_id", body.get("id"))),
-    asked=asked,
-    told=told_dub,
-    providers=frozenset({"elevenlabs", "eleven-labs"}),
-    list_of="dubs",
-    id_of="dubbing_id",
-    next_page=lambda page, items: {"cursor": page["next_cursor"]} if page.get("has_more") and page.get("next_cursor") else {},
     things=bounded,
 )  # fmt: skip

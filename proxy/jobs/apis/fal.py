@@ -218,7 +218,7 @@ QUEUE = JobApi(
         _queue("GET", "/status", "read", "/{app}/requests/{id}/status", "logs"),
         _queue("GET", "/status/stream", "refused", ""),
         _queue("GET", "", "read", "/{app}/requests/{id}"),
-        _queue("PUT", "/cancel", "read", "/{app}/requests/{id}/cancel"),
+        _queue("PUT", "/cancel", "cancel", "/{app}/requests/{id}/cancel"),
         *_create(_QUEUE, FAL),
     ),
     poll=lambda job: f"{_path_of(job.asked)}/requests/{job.provider_id}/status",

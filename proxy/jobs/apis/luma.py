@@ -92,6 +92,15 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     return Ended("ok", reading, seconds(body.get("completed_at")))
 
 
+def withdrawn(job: Job) -> Ended:
+    """The money is taken when a generation is asked for, and given back where it fails ("We pre-charge your account … If the
+    generation fails, we fully refund the amount", docs.lumalabs.ai/docs/faq, read 2026-11-29). Nothing says that what is
+    deleted meanwhile is given back."""
+    ordered = job.asked.get("fields", {})
+    reading = things.used(job.asked.get("units", ()), ordered, {"image": 1}, conditions=things.said(ordered))
+    return Ended("upstream_error", None if reading is None else reading._replace(source="estimated"))
+
+
 def _ordered(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The request as the provider says that it understood it."""
     return {name: value for name, value in _mapping(body.get("request")).items() if value is not None}
@@ -168,5 +177,6 @@ API = JobApi(
     list_of="generations",
     next_page=next_page,
     by_offset=True,
+    withdrawn=withdrawn,
     things=bounded,
 )  # fmt: skip

@@ -155,6 +155,14 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     return Ended(outcome, reading, seconds(body.get("endedAt")))
 
 
+def withdrawn(job: Job) -> Ended:
+    """What was deleted cannot be fetched again, and nothing is given back for what ran (SDK, `tasks.delete`: "If that check
+    observes RUNNING, cancellation does not refund credits … A prior GET response reporting PENDING or THROTTLED does not
+    guarantee a refund"): its estimate is what was taken."""
+    taken = number(job.asked.get("estimate"))
+    return Ended(_ENDS["CANCELLED"], None if taken is None else _reading(job, taken, None)._replace(source="estimated"))
+
+
 def _unsaid(job: Job, body: Mapping[str, Any], *, ok: bool) -> Quantity | None:
     """What a task costs that does not say: its estimate where it was made, or refused for what was sent ("SAFETY.INPUT.*: not
     refundable", docs.dev.runwayml.com/errors/task-failures); any other failure is given back."""
@@ -215,6 +223,7 @@ API = JobApi(
     read_end=read_end,
     asked=asked,
     told=told,
+    withdrawn=withdrawn,
     changes_later=True,
     providers=frozenset({"runway", "runwayml"}),
     things=bounded,

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from proxy.dialects.realtime import Realtime
-from proxy.dialects.spoken import GROWN, Asks, Began, Bound, Done, Names, Transcribed, Wrong
+from proxy.dialects.spoken import GROWN, Asks, Began, Bound, Declined, Done, Names, Transcribed, Wrong
 
 SOUND = "A" * 6400  # 100 ms
 
 
 def talk() -> Realtime:
-    return Realtime("voice", "openai", "gpt-realtime")
+    return Realtime("voice", "openai", "gpt-realtime", iter("abcdefgh").__next__)
 
 
 def sent(value: Any) -> bytes:
@@ -199,3 +199,35 @@ def test_stored_prompts_are_nobodys(kind: str, place: str) -> None:
     wrong = talk().from_client(sent({"type": kind, place: {"prompt": {"id": "pmpt_theirs"}}}))
     assert isinstance(wrong, Wrong)
     assert wrong.param == f"{place}.prompt"
+
+
+def test_a_request_goes_by_a_name_that_no_other_message_can_have() -> None:
+    """Else an error about a message that is wrong on purpose would give back what a turn that runs has reserved."""
+    one = talk()
+    asked = one.from_client(sent({"type": "response.create", "event_id": "mine", "response": {"metadata": {"a": "b"}}}))
+    again = one.from_client(sent({"type": "response.create", "event_id": "mine"}))
+    assert isinstance(asked, Asks)
+    assert isinstance(again, Asks)
+    assert asked.name != again.name
+    passed = json.loads(asked.message)
+    assert passed == {"type": "response.create", "event_id": asked.name, "response": {"metadata": {"a": "b"}}}
+
+    def error(**fields: Any) -> tuple[Any, ...]:
+        return tuple(one.from_server(sent({"type": "error", "event_id": "e", "error": {"message": "no", **fields}})))
+
+    assert error(event_id="mine") == error(event_id="z") == error(event_id=7) == ()
+    assert error() == error(event_id=None) == (Declined(),)
+    (declined,) = error(event_id=asked.name)
+    assert declined.name == asked.name
+    told = {"type": "error", "event_id": "e", "error": {"message": "no", "event_id": "mine"}}
+    assert json.loads(declined.message) == told
+    assert error(event_id=asked.name) == ()
+
+
+def test_who_gave_a_request_no_name_hears_none() -> None:
+    one = talk()
+    asked = one.from_client(b'{"type": "response.create"}')
+    assert isinstance(asked, Asks)
+    (declined,) = one.from_server(sent({"type": "error", "error": {"event_id": asked.name}}))
+    assert isinstance(declined, Declined)
+    assert json.loads(declined.message)["error"] == {"event_id": None}

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from proxy.errors import Refused
-from proxy.jobs.api import Answer, Ended
-from proxy.jobs.apis import elevenlabs, find, runway, stability
+from proxy.jobs.api import Answer, Ended, JobApi
+from proxy.jobs.apis import APIS, elevenlabs, elevenlabs_dubbing, find, runway, stability
 from proxy.jobs.job import Job
 
 CREDITS = frozenset({"credit"})
@@ -27,6 +27,45 @@ def usage(ended: Ended | None) -> dict[str, Any] | None:
 
 
 # Runway
+
+
+_OF_AN_ACCOUNT = (
+    "account", "balance", "billing", "credit", "invoice", "key", "member", "organization", "quota", "subscription", "team",
+    "usage", "user", "webhook", "workspace",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+def test_no_vendors_account_is_open_to_every_team(api: JobApi) -> None:
+    opened = [route.pattern.pattern for route in api.routes if route.does == "open"]
+    assert [path for path in opened if any(word in path for word in _OF_AN_ACCOUNT)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/replicate/v1/account", "/replicate/v1/webhooks/default/secret", "/luma/credits", "/luma/dream-machine/v1/credits",
+        "/runway/v1/organization", "/stability/v1/user/balance", "/stability/v1/user/account", "/elevenlabs/v1/user",
+        "/elevenlabs/v1/user/subscription", "/elevenlabs/v1/usage/character-stats",
+    ],
+)  # fmt: skip
+def test_what_an_account_pays_is_refused_with_the_reason(path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        find("GET", path)
+    assert (refused.value.refusal.status, refused.value.refusal.code) == (403, "route_refused")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/organization/usage/completions", "/v1/organization/admin_api_keys", "/v1/dashboard/billing/usage", "/v1/usage",
+        "/v1/organizations/usage_report/messages", "/api/v1/credits", "/fal/billing", "/fal/keys",
+        "/elevenlabs/v1/workspace", "/elevenlabs/v1/service-accounts", "/elevenlabs/v1/history", "/runway/v1/organization/keys",
+        "/stability/v1/user/keys", "/replicate/v1/account/billing", "/luma/usage",
+    ],
+)  # fmt: skip
+def test_nothing_else_of_an_account_is_there(path: str) -> None:
+    assert find("GET", path) is None
 
 
 def task(kind: str = "image_to_video", **fields: Any) -> Any:
@@ -216,7 +255,7 @@ def test_a_transcript_of_several_channels_and_of_an_address() -> None:
      ({"source_url": "https://a.invalid/b", "end_time": "30"}, {"audio_second": 30}, False)],
 )  # fmt: skip
 def test_a_dubbing_is_as_long_as_what_was_sent(fields: dict[str, str], things: dict[str, int], unbounded: bool) -> None:
-    call = elevenlabs.parse_dub(form(**fields))
+    call = elevenlabs_dubbing.parse(form(**fields))
     assert (call.things, bool(call.unbounded)) == (things, unbounded)
 
 
@@ -229,8 +268,8 @@ def test_a_dubbing_is_as_long_as_what_was_sent(fields: dict[str, str], things: d
     ],
 )
 def test_a_dubbing_costs_its_length_in_each_language(body: dict[str, Any], used: dict[str, Any]) -> None:
-    assert usage(elevenlabs.read_dub(job({"expected": "12"}), Answer(200, body))) == used
-    assert elevenlabs.read_dub(job({"expected": "12"}), Answer(200, {"status": "dubbing"})) is None
+    assert usage(elevenlabs_dubbing.read_end(job({"expected": "12"}), Answer(200, body))) == used
+    assert elevenlabs_dubbing.read_end(job({"expected": "12"}), Answer(200, {"status": "dubbing"})) is None
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def route(method: str, path: str) -> str:
         ("GET", "/fal/fal-ai/flux/requests/a-1/status", "fal.queue read"),
         ("GET", "/fal/fal-ai/flux/dev/requests/a-1", "fal.queue read"),
         ("GET", "/fal/fal-ai/flux/requests/a-1/status/stream", "route_refused"),
-        ("PUT", "/fal/fal-ai/flux/requests/a-1/cancel", "fal.queue read"),
+        ("PUT", "/fal/fal-ai/flux/requests/a-1/cancel", "fal.queue cancel"),
         ("POST", "/fal/fal-ai/flux/requests/a-1", "method_not_allowed"),
         ("GET", "/fal/fal-ai/../requests/a-1", ""),
         ("GET", "/fal/fal-ai/flux/requests/theirs/requests/a-1", ""),

@@ -1,0 +1,71 @@
+"""Writes of one turn of the event loop, made together at its end; and before them what has to be on disk by then.
+
+uvloop writes at once. On a busy plane many calls move in one turn, and each write by itself wakes the process that reads it,
+over and over: on Linux that costs more than the write. Made together they wake it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("taximeter.connections")
+
+_MOST = 32  # writes that wait for others: what comes first must not wait for ever
+
+
+class Outbox:
+    """What waits to be written, in order. Whoever writes to a transport by another way, or closes it, calls `flush` before."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
+        self._first: dict[Callable[[], object], None] = {}
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def first(self, act: Callable[[], object]) -> None:
+        """Call `act`, once, before anything that waits is written: by the end of the turn."""
+        self._schedule()
+        self._first[act] = None
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write `data` before the loop waits again."""
+        self._schedule()
+        self._waiting.append((transport, data))
+        if len(self._waiting) >= _MOST:
+            self.flush()
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._scheduled or loop is not self._loop:
+            if loop is not self._loop:
+                self._loop, self._waiting = loop, []
+            self._scheduled = True
+            loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write now what waits; what waits for a connection that is closing by now has nobody to read it."""
+        if self._first:
+            acts, self._first = self._first, {}
+            for act in acts:
+                act()
+        waiting = self._waiting
+        if not waiting:
+            return
+        self._waiting = []
+        for transport, data in waiting:
+            if not transport.is_closing():
+                try:
+                    transport.write(data)
+                except (RuntimeError, OSError):  # one connection's trouble is not the others'
+                    log.exception("a connection could not be written to")
+                    transport.abort()
+
+
+OUTBOX = Outbox()
+"""Of this process: one loop runs in it."""

@@ -1,0 +1,154 @@
+"""What an upstream answers, piece by piece as it arrives, and how it can fail.
+
+* Every failure is an `UpstreamError`, and `sent` says whether the upstream may have seen (and may bill) the request.
+* A slow reader pauses the upstream's socket: at most `_HIGH_WATER` bytes wait in memory for each response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, Protocol
+
+_HIGH_WATER = 256 * 1024
+
+FailureKind = Literal["connect", "connect_timeout", "first_byte_timeout", "idle_timeout", "reset", "protocol"]
+
+
+class UpstreamError(Exception):
+    """An attempt that got no complete response. `sent`: the request may have reached the upstream, so may be billed."""
+
+    def __init__(self, kind: FailureKind, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.kind: FailureKind = kind
+        self.sent = sent
+
+    @property
+    def timed_out(self) -> bool:
+        return self.kind in ("connect_timeout", "first_byte_timeout", "idle_timeout")
+
+
+class Source(Protocol):
+    """What a response comes from: its connection."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def break_off(self) -> None: ...
+    def hang_up(self) -> None: ...
+
+
+class Response:
+    """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`."""
+
+    __slots__ = (
+        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused", "_waiter", "headers",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self, connection: Source, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._first: dict[bytes, bytes] | None = None  # the first value of each
+        self._buffered_bytes = 0
+        self._loop = loop
+        self._connection: Source | None = connection
+        self._chunks: list[bytes] = []
+        self._complete = False
+        self._error: UpstreamError | None = None
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header, by its lower-case name."""
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self.headers))
+        return first.get(name)
+
+    def take_off(self, name: bytes) -> None:
+        """Leave out a header that is not true of what is passed on."""
+        self.headers = [header for header in self.headers if header[0] != name]
+        self._first = None
+
+    @property
+    def is_stream(self) -> bool:
+        return (self.header(b"content-type") or b"").startswith(b"text/event-stream")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body has arrived (some of it may still wait to be read)."""
+        return self._complete
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self._complete or self._error is not None
+
+    async def read(self) -> bytes:
+        """The bytes that have arrived since the last call, waiting for some; b"" at the end. Raises `UpstreamError`."""
+        chunks = self._chunks
+        while not chunks:
+            if self._error is not None:
+                raise self._error
+            if self._complete:
+                return b""
+            await self._wait()
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._buffered_bytes = 0
+        if self._paused and self._connection is not None:
+            self._paused = False
+            self._connection.resume_reading()
+        return data
+
+    def abort(self) -> None:
+        """Break it off, unless it is complete: once what has arrived is read, `read` fails."""
+        if self._connection is not None and not self._complete:
+            self._connection.break_off()
+
+    def hang_up(self) -> None:
+        """Tell the upstream that nobody listens, but take what it had sent by then: that it bills. Whoever does not stop
+        at this is cut off a moment later."""
+        if self._connection is not None and not self._complete:
+            self._connection.hang_up()
+
+    # Called by the connection.
+
+    async def wait_for_head(self) -> None:
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._buffered_bytes += len(data)
+        if self._buffered_bytes > _HIGH_WATER and not self._paused and self._connection is not None:
+            self._paused = True
+            self._connection.pause_reading()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def completed(self) -> None:
+        self._complete = True
+        self._paused = False
+        self._connection = None
+
+    def failed(self, error: UpstreamError) -> None:
+        if not self._complete and self._error is None:
+            self._error = error
+            self._connection = None
+            self.wake()
