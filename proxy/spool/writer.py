@@ -74,6 +74,10 @@ class SpoolWriter:
         """Append one record whole, or raise `SpoolUnavailable` and leave no part of it."""
         self._append((payload,), self._max_bytes)
 
+    def append_all(self, payloads: Sequence[bytes]) -> None:
+        """Append all these records whole, or raise `SpoolUnavailable` and leave no part of any."""
+        self._append(payloads, self._max_bytes)
+
     def _append(self, payloads: Sequence[bytes], max_bytes: float) -> None:
         """Append these records whole, or none of them."""
         if len(payloads) == 1:

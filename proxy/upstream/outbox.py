@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from proxy.spool.pending import Pending, keep
+
 log = logging.getLogger("taximeter.connections")
 
 _MOST = 32  # writes that wait for others: what comes first must not wait for ever
@@ -22,27 +24,29 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
         self._first: dict[Callable[[], object], None] = {}
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._waiting: list[tuple[asyncio.Transport, bytes, Pending | None]] = []
 
     def first(self, act: Callable[[], object]) -> None:
         """Call `act`, once, before anything that waits is written: by the end of the turn."""
         self._schedule()
         self._first[act] = None
 
-    def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write `data` before the loop waits again."""
+    def write(self, transport: asyncio.Transport, data: bytes, record: Pending | None = None) -> None:
+        """Write `data` before the loop waits again. record: has to be on disk by then; where the disk refuses it, nothing is
+        written, and the connection is broken off."""
         self._schedule()
-        self._waiting.append((transport, data))
+        self._waiting.append((transport, data, record))
         if len(self._waiting) >= _MOST:
             self.flush()
 
     def _schedule(self) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._scheduled or loop is not self._loop:
-            if loop is not self._loop:
-                self._loop, self._waiting = loop, []
-            self._scheduled = True
-            loop.call_soon(self._end_turn)
+        if self._scheduled and self._loop is not None and self._loop.is_running():
+            return
+        loop = asyncio.get_running_loop()  # a system call, in Python 3.11
+        if loop is not self._loop:
+            self._loop, self._waiting = loop, []
+        self._scheduled = True
+        loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         self._scheduled = False
@@ -58,8 +62,12 @@ class Outbox:
         if not waiting:
             return
         self._waiting = []
-        for transport, data in waiting:
-            if not transport.is_closing():
+        if records := [record for _, _, record in waiting if record is not None]:
+            keep(records)
+        for transport, data, record in waiting:
+            if record is not None and record.lost:
+                transport.abort()
+            elif not transport.is_closing():
                 try:
                     transport.write(data)
                 except (RuntimeError, OSError):  # one connection's trouble is not the others'

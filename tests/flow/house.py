@@ -15,7 +15,9 @@ from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.exchange.plane import Plane
+from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
+from proxy.upstream.response import UpstreamError
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
@@ -115,8 +117,18 @@ class House:
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
     async def _send(
-        self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
+        self,
+        pool: str,
+        head: bytes,
+        body: bytes,
+        sent: Callable[[Any], None] | None = None,
+        holder: str = "",
+        record: Pending | None = None,
     ) -> Any:
+        if record is not None:  # as the outbox does
+            keep([record])
+            if record.lost:
+                raise UpstreamError("reset", "nothing was written", sent=True)
         self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])

@@ -23,6 +23,7 @@ from proxy.exchange import gate as relay
 from proxy.ledger import shipping
 from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
+from proxy.spool.pending import Pending
 from proxy.upstream import connection as upstream_connection
 from proxy.upstream import pool as upstream
 from proxy.upstream.outbox import OUTBOX
@@ -83,8 +84,8 @@ def _set_up_data() -> None:
     append = spool.SpoolWriter._append
 
     def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> None:
-        named = {payload[6 : payload.index(b'"', 6)].decode() for payload in payloads}  # {"t":"intent",…
-        kinds = named & {"intent", "settle"}
+        named = [payload[6 : payload.index(b'"', 6)].decode() for payload in payloads]  # {"t":"intent",…
+        kinds = [kind for kind in named if kind in ("intent", "settle")]  # each of several is passed
         framed = b"".join(map(spool.frame, payloads))
         for kind in kinds:
             reached(f"before-{kind}")
@@ -96,9 +97,11 @@ def _set_up_data() -> None:
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream_connection.Connection.send
 
-    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> Response:
+    def sending(
+        connection: upstream_connection.Connection, head: bytes, body: bytes, record: Pending | None = None
+    ) -> Response:
         reached("before-send")
-        response = send(connection, head, body)
+        response = send(connection, head, body, record)
         reached("after-send", OUTBOX.flush)
         return response
 

@@ -14,10 +14,10 @@ PROGRAM = f"{__package__}.crashing"
 
 # name -> what was last done when the process dies there
 DATA_POINTS = {
-    "before-intent": "nothing is on disk, nothing is reserved",
-    "torn-intent": "half of the INTENT is on disk",
-    "after-intent": "the INTENT is on disk, nothing is reserved",
-    "after-reserve": "the reservation stands, nothing was sent",
+    "before-intent": "nothing is on disk, nothing was sent",
+    "torn-intent": "half of the INTENT is on disk, or of several that are written together",
+    "after-intent": "the INTENT is on disk, nothing was sent",
+    "after-reserve": "the reservation stands in memory, nothing is on disk, nothing was sent",
     "before-send": "a connection is open, nothing was sent",
     "after-send": "the request was written to the upstream",
     "after-head": "the answer's head has come",
