@@ -1,28 +1,31 @@
-"""The ledger with ten million entries: rows a second in, and how long reports take. Not part of `make bench`: it takes a while.
+"""A ledger with many entries: rows a second in, size, how long reports take, retention. Not part of `make bench`: it takes a while.
 
-    python -m bench.ledger sqlite:////tmp/big.db [--entries 10000000]
-    python -m bench.ledger postgresql://user@/database?host=/socket/folder
+    python -m bench.ledger --entries 10000000 --database postgresql://user@/database?host=/socket/folder
+    python -m bench.ledger --entries 10000000 --database sqlite:////tmp/big.db
 
 A day of entries is shipped as the recorder ships them, which is the figure for rows in. The other days are copies of it, made
-in the database: entries and roll-ups with their times moved by whole days. Every report is asked for several times; the
-median is shown, and that of the same report without roll-ups once, where there is time.
+in the database: entries and roll-ups with their times (and the times in their ids) moved by whole days. Every report is asked for
+several times; the median is shown, and that of the same report without roll-ups once, where there is time. In PostgreSQL the
+entries have tables for their months, statements are counted where pg_stat_statements is there, and a month is dropped at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import random
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -33,12 +36,13 @@ from pricing.money import to_nanousd
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
 from proxy.control.metrics.series import MetricState
-from proxy.ids import Ids
-from proxy.ledger import schema
+from proxy.ids import Ids, first_id
+from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.label_days import add_up_a_day
+from proxy.ledger.retention import delete_some, drop_months
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 from proxy.reports import calls as queries
@@ -100,14 +104,56 @@ def day() -> Iterator[Entry]:
         yield entry_of(intent, end, "bench")
 
 
-def ship(engine: Engine) -> float:
-    """Seconds for one day's entries, by the batch."""
-    made = list(day())
+class Written(NamedTuple):
+    """A day's entries into the ledger: seconds; of CPU here, and in the database where that is PostgreSQL on this machine."""
+
+    wall_s: float
+    cpu_s: float
+    database_s: float | None
+
+    def __str__(self) -> str:
+        there = "" if self.database_s is None else f", {self.database_s / DAY_ENTRIES * 1e6:.0f} in the database"
+        return f"{DAY_ENTRIES / self.wall_s:,.0f} entries a second; CPU an entry {self.cpu_s / DAY_ENTRIES * 1e6:.0f} µs here{there}"
+
+
+def ship(engine: Engine, made: Sequence[Entry], batch: int) -> Written:
+    """One day's entries, by the batch."""
     shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
-    begun = time.perf_counter()
-    for first in range(0, len(made), BATCH):
-        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
-    return time.perf_counter() - begun
+    backend, wall, cpu = _backend(engine), time.perf_counter(), time.process_time()
+    before = _cpu_of(backend)
+    for first in range(0, len(made), batch):
+        shipper.ship(Batch(entries=list(made[first : first + batch])), Positions([], []))
+    after = _cpu_of(backend)
+    there = None if before is None or after is None else after - before
+    return Written(time.perf_counter() - wall, time.process_time() - cpu, there)
+
+
+def _backend(engine: Engine) -> int | None:
+    """The process that serves us: the pool gives the same connection again."""
+    if engine.dialect.name != "postgresql":
+        return None
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+
+
+def _cpu_of(process: int | None) -> float | None:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def months_of_the_past(engine: Engine, days: int) -> None:
+    """Tables for the months that are filled, as a ledger has them that is as old as its entries."""
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.begin() as connection:
+        for month in partitions.partitions(connection):
+            connection.execute(sa.text(f"DROP TABLE {month.name}"))
+    for at in range(START, START + (days + 2) * DAY_US, 25 * DAY_US):
+        partitions.make_months(engine, at)
 
 
 def copy_days(engine: Engine, days: int) -> None:
@@ -115,12 +161,12 @@ def copy_days(engine: Engine, days: int) -> None:
     for number in range(1, days):
         with writing(engine).begin() as connection:
             for name, moved, marked in (
-                ("entries", ("started_at", "ended_at"), ("id", "request_id", "session_id", "root_session_id")),
+                ("entries", ("started_at", "ended_at"), ("request_id", "session_id", "root_session_id")),
                 ("spend_hours", ("start_at",), ()),
                 ("spend_days", ("start_at",), ()),
                 ("spend_people_days", ("start_at",), ()),
             ):
-                connection.execute(_copy(schema.metadata.tables[name], moved, marked, number))
+                connection.execute(_copy(schema.metadata.tables[name], moved, marked, number, engine.dialect.name))
             _copy_sessions(connection, number)
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
@@ -153,7 +199,7 @@ def _make_weeks(engine: Engine) -> None:
 def _copy_sessions(connection: Connection, number: int) -> None:
     """Their key is a digest of their name."""
     table = schema.spend_sessions
-    rows = connection.execute(sa.select(table).where(table.c.first_at < START + DAY_US)).mappings().all()
+    rows = connection.execute(sa.select(table).where(table.c.last_at < START + DAY_US)).mappings().all()
     copies = []
     for row in rows:
         name = f"{row['session']}+{number}"
@@ -174,15 +220,27 @@ def _multiply(engine: Engine, days: int) -> None:
             connection.execute(sa.update(state).where(*same).values(value=json.dumps(more)))
 
 
-def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int) -> Any:
+def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int, dialect: str) -> Any:
     first_day = table.c[moved[0]] < START + DAY_US
     values = [
-        column + number * DAY_US if column.name in moved
+        _moved_id(table.c.started_at + number * DAY_US, column, dialect) if column.name == "id"
+        else column + number * DAY_US if column.name in moved
         else column + f"+{number}" if column.name in marked
         else column
         for column in table.columns
     ]  # fmt: skip
     return sa.insert(table).from_select([column.name for column in table.columns], sa.select(*values).where(first_day))
+
+
+def _moved_id(at: Any, known: Any, dialect: str) -> Any:
+    """The id of another time: its first 48 bits are milliseconds."""
+    milliseconds = sa.cast(at / 1000, sa.BigInteger)
+    text = (
+        sa.func.printf("%012x", at / 1000)
+        if dialect == "sqlite"
+        else sa.func.lpad(sa.func.to_hex(milliseconds), 12, "0")
+    )
+    return sa.func.substr(text, 1, 8) + "-" + sa.func.substr(text, 9, 4) + sa.func.substr(known, 14)
 
 
 def timed(ask: Any, times: int = 5) -> float:
@@ -196,33 +254,91 @@ def timed(ask: Any, times: int = 5) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The ledger with ten million entries.")
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(description="A ledger with many entries.")
+    parser.add_argument("--database", required=True, metavar="URL", help="an empty one, but for --reports and --verify")
     parser.add_argument("--entries", type=int, default=10_000_000)
+    parser.add_argument("--batch", type=int, default=BATCH, help="entries that are shipped together")
     parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
     parser.add_argument("--reports", action="store_true", help="only the reports, of a ledger that was made before")
+    parser.add_argument(
+        "--slow", action="store_true", help="FOCUS and reconcile of everything, too: half a minute a million"
+    )
     parser.add_argument("--verify", action="store_true", help="only audit a ledger that was made before")
     given = parser.parse_args()
     if given.verify:
-        audit(given.url)
+        audit(given.database)
         return
-    engine = open_ledger(given.url)
+    engine = open_ledger(given.database)
     days = given.entries // DAY_ENTRIES
-    if given.reports:
-        questions(engine, days)
-        return
-    took = ship(engine)
-    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second, {BATCH} a batch")
+    if not given.reports:
+        fill(engine, days, given.batch)
+    count_statements(engine)
+    report(engine, days, entries_too=given.entries_too)
+    questions(engine, days, slow=given.slow)
+    tell_statements(engine)
+    if not given.reports:
+        retain(engine, days)
+    engine.dispose()
+
+
+def fill(engine: Engine, days: int, batch: int) -> None:
+    months_of_the_past(engine, days)
+    made = list(day())
+    print(f"shipped, {batch} a batch: {ship(engine, made, batch)}")
     begun = time.perf_counter()
     copy_days(engine, days)
-    print(f"copied in {time.perf_counter() - begun:.0f} s")
-    took = ship_again(engine, days)
-    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second behind the others")
+    took = time.perf_counter() - begun
+    print(f"copied in {took:.0f} s, {(days - 1) * DAY_ENTRIES / took:,.0f} entries a second")
+    print(f"shipped behind the others: {ship(engine, moved(made, days), batch)}")
     added, took, slowest = add_up(engine, days)
     print(f"added up {added} days by label in {took:.0f} s, the slowest in {slowest:.1f} s")
-    report(engine, days, entries_too=given.entries_too)
-    questions(engine, days)
-    engine.dispose()
+    size = size_of(engine)
+    print(
+        f"{size / 2**30:.2f} GiB, {size / (days + 1) / DAY_ENTRIES:,.0f} bytes an entry, all tables and indexes together"
+    )
+
+
+def size_of(engine: Engine) -> int:
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one())
+    return Path(str(engine.url.database)).stat().st_size
+
+
+def retain(engine: Engine, days: int) -> None:
+    """Keep all but the first month; then one day less."""
+    with engine.connect() as connection:
+        there = partitions.partitions(connection)
+        first = there[0].until if there else first_id(START + 30 * DAY_US)
+    kept_since = int(first.replace("-", ""), 16) * 1000
+    now = START + days * DAY_US
+    keep_days = (now - kept_since) // DAY_US
+    begun = time.perf_counter()
+    dropped = drop_months(engine, keep_days, now)
+    print(f"retention dropped {', '.join(dropped) or 'nothing'} in {time.perf_counter() - begun:.1f} s")
+    begun, count = time.perf_counter(), 0
+    while count < 20_000 and (deleted := delete_some(engine, keep_days - 1, now)):
+        count += deleted
+    print(f"retention deleted {count:,} entries of the next day, {count / (time.perf_counter() - begun):,.0f} a second")
+    begun = time.perf_counter()
+    print(f"{size_of(engine) / 2**30:.2f} GiB after it")
+
+
+def count_statements(engine: Engine) -> None:
+    """From here on, where the database does."""
+    with contextlib.suppress(sa.exc.SQLAlchemyError), engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_stat_statements_reset()"))
+
+
+def tell_statements(engine: Engine) -> None:
+    """What took longest in the database, of all that was asked since."""
+    query = (
+        "SELECT calls, mean_exec_time, rows / calls, shared_blks_hit + shared_blks_read, query FROM pg_stat_statements "
+        "JOIN pg_database d ON d.oid = dbid WHERE d.datname = current_database() ORDER BY mean_exec_time DESC LIMIT 12"
+    )
+    with contextlib.suppress(sa.exc.SQLAlchemyError), engine.connect() as connection:
+        for calls, mean, rows, blocks, text in connection.execute(sa.text(query)):
+            print(f"{mean:>9.1f} ms  {calls} x, {rows:,} rows, {blocks:,} blocks: {' '.join(text.split())[:150]}")
 
 
 def audit(url: str) -> None:
@@ -236,20 +352,17 @@ def audit(url: str) -> None:
     )
 
 
-def ship_again(engine: Engine, days: int) -> float:
-    """As `ship`, of another day, into the ledger that is full."""
-    made = []
-    for entry in day():
+def moved(made: Iterable[Entry], days: int) -> list[Entry]:
+    """The same of another day."""
+    later = []
+    for entry in made:
         at = {name: getattr(entry.row, name) + days * DAY_US for name in ("started_at", "ended_at")}
         marked = {
-            name: f"{getattr(entry.row, name)}+{days}" for name in ("id", "request_id", "session_id", "root_session_id")
+            name: f"{getattr(entry.row, name)}+{days}" for name in ("request_id", "session_id", "root_session_id")
         }
-        made.append(entry._replace(row=entry.row._replace(**at, **marked)))
-    shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
-    begun = time.perf_counter()
-    for first in range(0, len(made), BATCH):
-        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
-    return time.perf_counter() - begun
+        new = first_id(at["started_at"]) + entry.row.id[13:]
+        later.append(entry._replace(row=entry.row._replace(id=new, **at, **marked)))
+    return later
 
 
 def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
@@ -261,7 +374,7 @@ def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
     return len(took), sum(took), max(took, default=0)
 
 
-def questions(engine: Engine, days: int) -> None:
+def questions(engine: Engine, days: int, *, slow: bool) -> None:
     """The named reports, of the month that ends with the entries and of all of them, each with the most memory so far."""
     book, end = load_book().with_operator(parse_rows([{"model": "*", **PRICES}])[0]), START + days * DAY_US
     plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
@@ -287,6 +400,8 @@ def questions(engine: Engine, days: int) -> None:
             ),
         }
         for name, ask in asked.items():
+            if name in ("focus", "reconcile") and since == START and not slow:
+                continue
             took = timed(ask, 1)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{took:>9.0f} ms  {name}, {text}; {most:.0f} MiB", flush=True)
