@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from proxy.dialects.fields import PlainNames
-from proxy.dialects.responses import CLIENT_TOOLS
+from proxy.dialects.responses import CLIENT_TOOLS, tools_of
 from proxy.types import Call, Route
 
 
@@ -54,6 +54,8 @@ _FIELDS: Mapping[str, _Costly] = {
     "web_search": _SEARCHES,
     # docs.anthropic.com, MCP connector: bounded by the turns of the tool loop
     "mcp_servers": _Costly("tools at the provider are billed", bounded=frozenset({"anthropic"})),
+    # aws.amazon.com/bedrock/pricing: a guardrail by the text unit, of what goes in and of what comes out
+    "guardrailConfig": _Costly("a guardrail is billed by the text unit"),
     # docs.mistral.ai/agents and others
     "agent_id": _Costly("an agent brings its own prompt and tools"),
     "assistant_id": _Costly("an assistant brings its own prompt and tools"),
@@ -96,7 +98,7 @@ _CAP = re.compile(
     r"(?:max|min)(?:new|output|completion|gen|generated|generation|decode|response)?(?:tokens?|len|length|steps)"
     r"|n(?:um)?predict|tokenstogenerate|maxtokenstosample|length"
 )
-_WRITES = frozenset({"openai.chat", "openai.completions", "openai.responses", "anthropic.messages"})
+_WRITES = frozenset({"openai.chat", "openai.completions", "openai.responses", "anthropic.messages", "bedrock.invoke"})
 _SETTINGS = frozenset({
     "options", "parameters", "generationconfig", "extraparams", "samplingparams", "samplingparameters", "generationparameters",
 })  # fmt: skip
@@ -198,7 +200,7 @@ def _by_chat_tools(tools: Any) -> str:
 
 def _by_hosted_tools(call: Call, route: Route) -> str:
     """Tools of Responses that run at a provider which is not known to count their calls, or which nobody knows."""
-    for tool in call.body.get("tools") or ():
+    for tool in tools_of(call.body):
         kind = tool.get("type") or "function"
         if kind.startswith(CLIENT_TOOLS):
             continue

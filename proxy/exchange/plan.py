@@ -13,7 +13,7 @@ from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -95,6 +95,8 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
     if destination.translated:
         bound = _sent_along(bound, call, known, facts)
+    if reason := _dearer_unpriced(exchange, call, route, known.provider, int(began_s)):
+        bound = Ceiling(None, 0, call.sequences, missing=reason)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     price = _price(
         exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s), longest_s=longest_s,
@@ -277,6 +279,15 @@ def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, 
     if asked:
         asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
     return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
+
+
+def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> str:
+    """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
+    if not (asked := asked_of(call.body)):
+        return ""
+    book = exchange.configured.book
+    priced = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return dearer_unpriced(asked, priced, known)
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

@@ -44,13 +44,13 @@ def spend_by(
     finest = "hour" if zone.key != "UTC" or "hour" in by else "day"
     names = dict.fromkeys(finest if name in PERIODS else name for name in by)
     rows = spend(engine, list(names), since, until, only=only, among=among)
+    if not any(name in PERIODS for name in by):
+        return rows
     folded: dict[tuple[str | None, ...], SpendRow] = {}
     for row in rows:
         group = {name: _named(row, name, finest, zone) for name in by}
         key = tuple(group.values())
         folded[key] = _added(folded.get(key), row, group)
-    if not by and not folded:
-        folded[()] = SpendRow({}, 0, {}, 0, 0)
     return sorted(folded.values(), key=_rank)
 
 

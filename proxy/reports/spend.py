@@ -50,8 +50,8 @@ class SpendRow:
     capacity_nanousd: int = 0
 
 
-class _Kept(NamedTuple):
-    """Of what is reported."""
+class Kept(NamedTuple):
+    """Of what is reported: what has all values of `only`, and all of one of `among`, which all name the same."""
 
     only: Mapping[str, str]
     among: Sequence[Mapping[str, str]]
@@ -99,9 +99,9 @@ def spend(
     only: of what has these values; "" is none. among: of what has all values of one of these, which all name the same.
     rolled: use the roll-ups. Raises `BadQuestion`.
     """
-    kept = _Kept(only or {}, among)
-    _check(by)
-    _check(kept.names)
+    kept = Kept(only or {}, among)
+    check_names(by)
+    check_names(kept.names)
     span = Span(since, until)
     totals: Totals = defaultdict(_Total)
     with reading(engine).connect() as connection:
@@ -123,10 +123,9 @@ def _dearest_first(item: tuple[tuple[Any, ...], _Total]) -> tuple[Any, ...]:
 
 def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
     sums = dict(zip(SUMS, total.numbers, strict=True))
-    scaled = {unit: [(0, sums[column])] for unit, column in TOKEN_COLUMNS.items()}
-    for (unit, scale), amount in sorted(total.units.items()):
-        scaled.setdefault(unit, []).append((scale, amount))
-    usage = {unit: quantity(parts) for unit, parts in scaled.items()}
+    usage: dict[str, int | str] = {unit: sums[column] for unit, column in TOKEN_COLUMNS.items()}
+    if total.units:
+        usage |= _with_units(usage, total.units)
     now_priced = int(usage.pop(NOW_PRICED, 0))
     return SpendRow(
         group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
@@ -138,11 +137,20 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
     )
 
 
+def _with_units(tokens: Mapping[str, Any], units: Units) -> dict[str, int | str]:
+    """The quantities of these units, with what has a column of its own."""
+    scaled: dict[str, list[tuple[int, int]]] = {}
+    for (unit, scale), amount in sorted(units.items()):
+        scaled.setdefault(unit, [(0, tokens.get(unit, 0))]).append((scale, amount))
+    return {unit: quantity(parts) for unit, parts in scaled.items()}
+
+
 def _shown(name: str, value: Any) -> Any:
     return rfc3339(int(value)) if name in LENGTHS_US else value
 
 
-def _check(by: Sequence[str]) -> None:
+def check_names(by: Sequence[str]) -> None:
+    """Raises `BadQuestion` for what cannot be grouped or filtered by."""
     if len(by) > _MAX_NAMES or len(set(by)) < len(by):
         raise BadQuestion(f"group by at most {_MAX_NAMES} names, each once")
     for name in by:
@@ -159,16 +167,16 @@ def _add(
     source: Source,
     by: Sequence[str],
     spans: Sequence[Span],
-    kept: _Kept,
+    kept: Kept,
     totals: Totals,
 ) -> None:
     table = source.table
     time = entries.c.started_at if source is ENTRIES else table.c.start_at
     where = sa.or_(*[span.holds(time) for span in spans])
     if kept.names:
-        columns = {name: _group(connection, table, time, name) for name in kept.names}
+        columns = {name: column_of(connection, table, time, name) for name in kept.names}
         where = sa.and_(where, kept.holds(columns))
-    groups = [_group(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
+    groups = [column_of(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is ENTRIES:
         where = sa.and_(where, counted())
         _add_entries(connection, groups, where, totals)
@@ -176,7 +184,8 @@ def _add(
         _add_rolled(connection, table, groups, where, totals)
 
 
-def _group(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
+def column_of(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
+    """What a table is grouped or filtered by under this name."""
     label = LABEL.match(name)
     if label:
         return label_value(connection, _LABELS[label[1]] if table is entries else table.c.labels, label[2])
@@ -213,6 +222,8 @@ def _add_rolled(
     sums = [sa.func.sum(table.c[name]).label(name) for name in SUMS]
     for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
         _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
+    if not connection.execute(sa.select(sa.exists().where(spend_units.c.rollup == table.name))).scalar():
+        return  # most ledgers have none, and each row would be looked up there
     same = [spend_units.c.rollup == table.name, spend_units.c.group == table.c.group]
     same += [spend_units.c.start_at == (table.c.start_at if "start_at" in table.c else 0)]
     amount = sa.func.sum(spend_units.c.amount)

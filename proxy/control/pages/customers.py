@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.margin import Question
-from proxy.reports.margin_answer import MarginShown, margin_answer
+from proxy.reports.margin_answer import MarginItem, MarginShown, margin_answer
 from proxy.times import BadQuestion
-
-_MOST = 500
 
 
 def show(asked: Asked) -> Shown:
@@ -50,31 +49,57 @@ def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
         Column("left", "Calls left", "count"),
         Column("projected", "Month's cost", "usd", note="projected to the end of the month"),
     ]
-    rows = []
-    for item in margin.items[:_MOST]:
-        group = item.__pydantic_extra__ or {}
-        calls = asked.address.at("/calls")
-        sessions = asked.address.at("/spend", by=("session",))
-        for name in names:
-            calls, sessions = calls.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
-        margin_usd = nano(item.margin_usd)
-        cells = {
-            **{name: group.get(name) for name in names},
-            "plan": item.plan,
-            "revenue": nano(item.revenue_usd),
-            "cost": nano(item.cost_usd),
-            "capacity": nano(item.capacity_usd),
-            "margin": margin_usd,
-            "rate": None if item.margin_rate is None else 100 * float(item.margin_rate),
-            "calls": item.calls,
-            "each": nano(item.cost_per_call_usd),
-            "even": item.break_even_calls,
-            "left": item.calls_left,
-            "projected": nano(item.projected_cost_usd),
-        }
-        links = {"calls": str(calls), "cost": str(sessions)} | ({names[0]: str(sessions)} if names else {})
-        rows.append(Row(cells, links, bad=("margin", "rate") if (margin_usd or 0) < 0 else ()))
-    return Table("customers", "Customers", columns, rows)
+    top = top_of(asked.address)
+    shown, others = margin.items[:top], margin.items[top:]
+    rest = None
+    if others:
+        link = {(names or ["plan"])[0]: more} if (more := more_of(asked.address, top)) else {}
+        named = {(names or ["plan"])[0]: f"other ({len(others):,})"}
+        rest = Rest(Row(_sums(others) | named, link, muted=True), lambda: [_row(asked, item, names) for item in others])
+    rows = [_row(asked, item, names) for item in shown]
+    return Table("customers", "Customers", columns, rows, rest=rest)
+
+
+def _row(asked: Asked, item: MarginItem, names: Sequence[str]) -> Row:
+    group = item.__pydantic_extra__ or {}
+    calls = asked.address.at("/calls")
+    sessions = asked.address.at("/spend", by=("session",))
+    for name in names:
+        calls, sessions = calls.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
+    margin = nano(item.margin_usd)
+    cells = {
+        **{name: group.get(name) for name in names},
+        "plan": item.plan,
+        "revenue": nano(item.revenue_usd),
+        "cost": nano(item.cost_usd),
+        "capacity": nano(item.capacity_usd),
+        "margin": margin,
+        "rate": None if item.margin_rate is None else 100 * float(item.margin_rate),
+        "calls": item.calls,
+        "each": nano(item.cost_per_call_usd),
+        "even": item.break_even_calls,
+        "left": item.calls_left,
+        "projected": nano(item.projected_cost_usd),
+    }
+    links = {"calls": str(calls), "cost": str(sessions)} | ({names[0]: str(sessions)} if names else {})
+    return Row(cells, links, bad=("margin", "rate") if (margin or 0) < 0 else ())
+
+
+def _sums(items: Sequence[MarginItem]) -> dict[str, Any]:
+    """Of what is known; None where that is nothing."""
+
+    def known(amounts: Iterable[str | None]) -> int | None:
+        parts = [nano(amount) or 0 for amount in amounts if amount is not None]
+        return sum(parts) if parts else None
+
+    return {
+        "revenue": known(item.revenue_usd for item in items),
+        "cost": known(item.cost_usd for item in items),
+        "capacity": known(item.capacity_usd for item in items),
+        "margin": known(item.margin_usd for item in items),
+        "calls": sum(item.calls for item in items),
+        "projected": known(item.projected_cost_usd for item in items),
+    }
 
 
 def _plans(margin: MarginShown) -> Table:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from proxy.control.pages.page import Action, Asked, Page, Shown
-from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.month import MonthQuestion, mark_up_of
-from proxy.reports.month_answer import MonthShown, close_month, month_answer
+from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
 from proxy.reports.months import before, month_at, month_named
 from proxy.times import BadQuestion
 
@@ -63,22 +64,40 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
         Column("share", "Share", "percent"),
         Column("change", "Against the month before", "usd"),
     ]
-    first, last = f"{month.month}-01", f"{_after(question)}-01"
-    rows = []
-    for item in month.items:
-        group = item.__pydantic_extra__ or {}
-        calls = asked.address.at("/spend", by=("model",))._replace(since=first, until=last)
-        for name in names:
-            calls = calls.filtered(name, group.get(name))
-        cells = {name: group.get(name) or "(none)" for name in names} | {
-            "cost": nano(item.cost_usd),
-            "charge": nano(item.charge_usd),
-            "share": 100 * float(item.share),
-            "change": nano(item.change_usd),
+    top = top_of(asked.address)
+    shown, others = month.items[:top], month.items[top:]
+    rest = None
+    if others:
+        cells = {
+            names[0]: f"other ({len(others):,})",
+            "cost": sum(nano(item.cost_usd) or 0 for item in others),
+            "charge": sum(nano(item.charge_usd) or 0 for item in others),
+            "share": 100 * float(sum(Decimal(item.share) for item in others)),
+            "change": sum(nano(item.change_usd) or 0 for item in others),
         }
-        rows.append(Row(cells, {names[0]: str(calls), "cost": str(calls)}))
+        link = {names[0]: more} if (more := more_of(asked.address, top)) else {}
+        rest = Rest(Row(cells, link, muted=True), lambda: [_item(asked, question, month, item) for item in others])
     total = Row({names[0]: "total", "cost": nano(month.cost_usd), "charge": nano(month.items_usd)})
-    return Table("month", "Charge-back", columns, rows, total if rows else None, empty="No call in this month.")
+    rows = [_item(asked, question, month, item) for item in shown]
+    return Table(
+        "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
+    )
+
+
+def _item(asked: Asked, question: MonthQuestion, month: MonthShown, item: MonthItem) -> Row:
+    names = question.names
+    group = item.__pydantic_extra__ or {}
+    since, until = f"{month.month}-01", f"{_after(question)}-01"
+    calls = asked.address.at("/spend", by=("model",))._replace(since=since, until=until)
+    for name in names:
+        calls = calls.filtered(name, group.get(name))
+    cells = {name: group.get(name) or "(none)" for name in names} | {
+        "cost": nano(item.cost_usd),
+        "charge": nano(item.charge_usd),
+        "share": 100 * float(item.share),
+        "change": nano(item.change_usd),
+    }
+    return Row(cells, {names[0]: str(calls), "cost": str(calls)})
 
 
 def _after(question: MonthQuestion) -> str:

@@ -24,36 +24,45 @@ from proxy.control.pages.spend_sums import (
 )
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.ranking import count_groups, ranking
 from proxy.reports.sessions import sessions
+from proxy.reports.spans import Span
 from proxy.times import BadQuestion
 
 _TOPS = ("5", "10", "20", "50", "200")
 
 
 class _Ranked(NamedTuple):
-    """The groups that are shown, the first by rank first; the others (None: too many to name), and their sum."""
+    """The groups that are shown, the first by rank first; how many others there are (None: too many to count), and the sum of
+    all. before: of the time before, where that is asked for."""
 
     shown: Mapping[Key, Sums]
-    others: frozenset[Key] | None
-    rest: Sums
+    others: int | None
     total: Sums
+    before: Mapping[Key, Sums] = {}
+    total_before: Sums = NOTHING
+
+    @property
+    def rest(self) -> Sums:
+        return self.total.less(sum_of(self.shown.values()))
+
+    @property
+    def rest_before(self) -> Sums:
+        return self.total_before.less(sum_of(self.before.get(key, NOTHING) for key in self.shown))
 
 
 def show(asked: Asked) -> Shown:
     """The page. Raises `BadQuestion`."""
     choice = _choice(asked)
-    ranked = _sessions(asked, choice) if _is_of_sessions(asked, choice) else _ranked(asked, choice)
-    before: Mapping[Key, Sums] = {}
-    if choice.compared and choice.since is not None:
-        before = _grouped(asked, choice.by, *previous(choice.since, choice.until))
-    table = _table(asked.address, choice, ranked, before)
+    ranked = _read(asked, choice)
+    table = _table(asked.address, choice, ranked)
     values = {
         "choice": choice,
         "metrics": METRICS,
         "groups": attributes.GROUPS,
         "tops": _TOPS,
         "chart": chart(asked, choice, list(ranked.shown)),
-        "tiles": _tiles(ranked.total, before, choice),
+        "tiles": _tiles(ranked, choice),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
     }
@@ -94,47 +103,75 @@ def _steps(choice: Choice) -> list[str]:
     return [name for name, us in STEPS_US.items() if 1 <= length // us <= 400] + ["month"]
 
 
-def _grouped(asked: Asked, by: Sequence[str], since: int | None, until: int | None) -> dict[Key, Sums]:
+def _read(asked: Asked, choice: Choice) -> _Ranked:
+    if _is_of_sessions(asked, choice):
+        return _sessions(asked, choice)
+    return _whole(asked, choice) if "session" in choice.by else _ranked(asked, choice)
+
+
+def _grouped(asked: Asked, by: Sequence[str], span: Span, among: Sequence[Mapping[str, str]] = ()) -> dict[Key, Sums]:
     groups: dict[Key, Sums] = defaultdict(lambda: NOTHING)
-    for row in spend_by(asked.state.engine, by, since, until, only=asked.address.only):
+    for row in spend_by(asked.state.engine, by, *span, only=asked.address.only, among=among):
         key = key_of(row, by)
         groups[key] = groups[key].plus(sums_of(row))
     return dict(groups)
 
 
+def _total(asked: Asked, span: Span) -> Sums:
+    return sums_of(total_of(spend_by(asked.state.engine, [], *span, only=asked.address.only)))
+
+
+def _before(choice: Choice) -> Span | None:
+    return Span(*previous(choice.since, choice.until)) if choice.compared and choice.since is not None else None
+
+
 def _ranked(asked: Asked, choice: Choice) -> _Ranked:
-    groups = _grouped(asked, choice.by, choice.since, choice.until)
+    """The database ranks: of all groups, only those that are shown come here."""
+    engine, only, span, before = asked.state.engine, asked.address.only, choice.span, _before(choice)
+    keys, groups = ranking(engine, choice.by, span, only=only, order=choice.ranked_by, most=choice.top)
+    among = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
+    sums = _grouped(asked, choice.by, span, among) if keys else {}
+    ranked = _Ranked({key: sums[key] for key in keys}, groups - len(keys), _total(asked, span))
+    if before is None:
+        return ranked
+    return ranked._replace(
+        others=count_groups(engine, choice.by, (span, before), only=only) - len(keys),
+        before=_grouped(asked, choice.by, before, among) if keys else {},
+        total_before=_total(asked, before),
+    )
+
+
+def _whole(asked: Asked, choice: Choice) -> _Ranked:
+    """Sessions with something else, or by something else: only what all of them come to says which are the first."""
+    groups, span = _grouped(asked, choice.by, choice.span), _before(choice)
+    before = {} if span is None else _grouped(asked, choice.by, span)
     keys = sorted(groups, key=lambda key: _rank(groups[key], choice))
-    rest = sum_of(groups[key] for key in keys[choice.top :])
     shown = {key: groups[key] for key in keys[: choice.top]}
-    return _Ranked(shown, frozenset(keys[choice.top :]), rest, sum_of(shown.values()).plus(rest))
+    others = len((groups.keys() | before.keys()) - shown.keys())
+    return _Ranked(shown, others, sum_of(groups.values()), before, sum_of(before.values()))
 
 
 def _is_of_sessions(asked: Asked, choice: Choice) -> bool:
     """Sessions may be as many as calls: the database ranks them, by what it can."""
-    ranked = (choice.sort or choice.metric) in ("cost", "calls")
+    ranked = choice.ranked_by in ("cost", "calls")
     return choice.by == ("session",) and ranked and asked.address.only.keys() <= {"team"} and not choice.compared
 
 
 def _sessions(asked: Asked, choice: Choice) -> _Ranked:
-    engine, span, team = asked.state.engine, (choice.since, choice.until), asked.address.only.get("team")
-    order: Any = choice.sort or choice.metric
-    rows = sessions(engine, limit=choice.top + 1, order=order, since=span[0], until=span[1], team=team)
-    total = sums_of(total_of(spend_by(engine, [], *span, only=asked.address.only)))
+    engine, span, team = asked.state.engine, choice.span, asked.address.only.get("team")
+    order: Any = choice.ranked_by
+    rows = sessions(engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team)
     shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
-    others: frozenset[Key] | None = None if len(rows) > choice.top else frozenset()
-    return _Ranked(shown, others, total.less(sum_of(shown.values())), total)
+    return _Ranked(shown, None if len(rows) > choice.top else 0, _total(asked, span))
 
 
 def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:
-    names = {"cost", "calls", "tokens", "rate"}
-    by = choice.sort if choice.sort in names else choice.metric
-    value = sums.of(by)
+    value = sums.of(choice.ranked_by)
     return (-value if value is not None else 1, -sums.calls)
 
 
-def _table(address: Address, choice: Choice, ranked: _Ranked, before: Mapping[Key, Sums]) -> Table:
-    shown, total = ranked.shown, ranked.total
+def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
+    shown, total, before = ranked.shown, ranked.total, ranked.before
     columns = [
         *[Column(name, name.replace(".", " "), "name") for name in choice.by],
         Column("cost", "Cost", "usd", sort=True),
@@ -160,17 +197,15 @@ def _table(address: Address, choice: Choice, ranked: _Ranked, before: Mapping[Ke
         )
         for key, sums in shown.items()
     ]
-    all_before = sum_of(before.values())
-    other_before = all_before.less(sum_of(before.get(key, NOTHING) for key in shown))
-    others = None if ranked.others is None else ranked.others | (before.keys() - shown.keys())
+    others = ranked.others
     if others is None or others:
-        name = "other" if others is None else f"other ({len(others):,})"
-        cells = _cells(choice, (name, *[""] * (len(choice.by) - 1)), ranked.rest, total, other_before)
+        name = "other" if others is None else f"other ({others:,})"
+        cells = _cells(choice, (name, *[""] * (len(choice.by) - 1)), ranked.rest, total, ranked.rest_before)
         more = next((size for size in _TOPS if int(size) > choice.top), "")
-        link = {choice.by[0]: str(address.having(top=more))} if more and ranked.others != frozenset() else {}
+        link = {choice.by[0]: str(address.having(top=more))} if more and len(shown) == choice.top else {}
         rows.append(Row(cells, link, muted=True))
     last = Row(
-        _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, all_before),
+        _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, ranked.total_before),
         {"cost": str(address.at("/calls")), "calls": str(address.at("/calls"))},
     )
     return Table("spend", "Spend", columns, rows, last if rows else None)
@@ -193,8 +228,8 @@ def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> d
     }
 
 
-def _tiles(total: Sums, before: Mapping[Key, Sums], choice: Choice) -> list[dict[str, str]]:
-    earlier = sum(sums.cost for sums in before.values())
+def _tiles(ranked: _Ranked, choice: Choice) -> list[dict[str, str]]:
+    total, earlier = ranked.total, ranked.total_before.cost
     read = total.read + total.cached
     change = f"{100 * (total.cost - earlier) / earlier:+.1f} % against the time before" if earlier else ""
     cost = total.of("cost")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
 from proxy.reports.sessions import SessionRow
+from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow
 
 METRICS = {"cost": "Cost", "calls": "Calls", "tokens": "Tokens", "rate": "$ per million tokens"}
@@ -25,6 +26,14 @@ class Choice(NamedTuple):
     since: int | None
     until: int
     compared: bool
+
+    @property
+    def span(self) -> Span:
+        return Span(self.since, self.until)
+
+    @property
+    def ranked_by(self) -> str:
+        return self.sort if self.sort in METRICS else self.metric
 
 
 Key = tuple[str | None, ...]

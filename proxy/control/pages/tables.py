@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
 from proxy.money import NANO, usd_text
 from proxy.reports.sheets import harmless
-from proxy.times import rfc3339
+from proxy.times import BadQuestion, rfc3339
 
 Kind = Literal["name", "mono", "text", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
 _NUMBERS = ("usd", "rate", "count", "tokens", "percent", "took")
@@ -47,14 +48,23 @@ class Row(NamedTuple):
     bad: Sequence[str] = ()
 
 
+class Rest(NamedTuple):
+    """What a page leaves out of a long table: one row that stands for it, and the rows themselves, for the CSV."""
+
+    row: Row
+    rows: Callable[[], Iterable[Row]]
+
+
 class Table(NamedTuple):
-    """total: the last row. more: where the next page is. empty: what stands there instead of rows."""
+    """total: the last row. rest: what the page has no room for. more: where the next page is. empty: what stands there instead
+    of rows."""
 
     name: str
     title: str
     columns: Sequence[Column]
     rows: Sequence[Row]
     total: Row | None = None
+    rest: Rest | None = None
     more: str = ""
     empty: str = "Nothing here in this time."
 
@@ -74,6 +84,23 @@ def nano(usd: str | None) -> int | None:
     return None if usd is None else round(Decimal(usd) * NANO)
 
 
+TOPS = (100, 500, 2000)
+"""How many rows of a long table a page shows."""
+
+
+def top_of(address: Address) -> int:
+    """`?top=`. Raises `BadQuestion`."""
+    top = address.get("top", str(TOPS[0]))
+    if top not in map(str, TOPS):
+        raise BadQuestion(f"top: {top[:40]!r} is none of {', '.join(map(str, TOPS))}")
+    return int(top)
+
+
+def more_of(address: Address, top: int) -> str:
+    """Where more rows are shown; "" where that is in the CSV only."""
+    return next((str(address.having(top=str(more))) for more in TOPS if more > top), "")
+
+
 class Line(NamedTuple):
     cells: Sequence[Cell]
     depth: int
@@ -83,7 +110,7 @@ class Line(NamedTuple):
 
 def lines(table: Table) -> list[Line]:
     """The rows as the template draws them, the total last."""
-    rows = [*table.rows, *([table.total] if table.total else [])]
+    rows = [*table.rows, *([table.rest.row] if table.rest else []), *([table.total] if table.total else [])]
     decimals = {
         column.name: view.decimals_for(row.cells.get(column.name) for row in rows)
         for column in table.columns
@@ -125,7 +152,7 @@ def csv_of(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([_header(column) for column in table.columns])
-    for row in table.rows:
+    for row in [*table.rows, *(table.rest.rows() if table.rest else ())]:
         writer.writerow([_plain(column, row.cells.get(column.name)) for column in table.columns])
     return text.getvalue()
 

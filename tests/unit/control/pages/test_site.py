@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from proxy.control.pages import tables
 from proxy.control.pages.door import COOKIE
 from proxy.control.pages.overview import looks
 from proxy.control.pages.site import ACTIONS, PAGES
@@ -223,6 +224,32 @@ def test_a_month_is_the_month_reports_and_its_cents_add_up(control: Control) -> 
         (item["team"] or "(none)", Decimal(item["charge_usd"])) for item in wanted["items"]
     ]
     assert sum(Decimal(row["charge_usd"]) for row in shown) == Decimal(wanted["items_usd"])
+
+
+@pytest.mark.parametrize(
+    ("path", "summed"),
+    [
+        ("/month?month=2026-11&by=model,key", ("cost_usd", "charge_usd")),
+        (f"/customers?{SINCE}&by=customer,key", ("cost_usd", "calls")),
+    ],
+)
+def test_what_a_long_table_leaves_out_is_one_row_and_stands_in_the_csv(
+    control: Control, monkeypatch: pytest.MonkeyPatch, path: str, summed: tuple[str, ...]
+) -> None:
+    name = path[1:].partition("?")[0]
+    every = rows_of(control, f"{path}&csv={name}")
+    monkeypatch.setattr(tables, "TOPS", (3, 4))
+    page = control.client.get(path).text
+    assert f"other ({len(every) - 3})" in page.replace(",", "")
+    assert "top=4" in page
+    assert rows_of(control, f"{path}&csv={name}") == every
+    shown = re.search(r'<tr class="other">(.*?)</tr>', page, re.DOTALL)
+    assert shown
+    for column in summed:
+        rest = sum(Decimal(row[column] or 0) for row in every[3:])
+        exact = f'title="${rest.normalize():f}"' if column.endswith("usd") else f">{rest:,}<"
+        assert exact in shown[1], (column, rest)
+    assert control.client.get(f"{path}&top=5").status_code == 400
 
 
 def test_a_month_is_closed_once_it_is_over(control: Control) -> None:
