@@ -115,13 +115,13 @@ def _charges(
         day_at = day_of(row["started_at"])
         if (lines := _plain_lines(row)) is not None:
             said = (day_at, *_SAID(row), row["labels"] if tags else None)
-            for line, nanousd, quantity in lines:
+            for line, nanousd, whole in lines:
                 amount = known.get((said, line))
                 if amount is None:
                     kind = _kind_of_line(row, _owner(row, tags), day_at, line)
                     amount = known[said, line] = found.setdefault(kind, Amount())
                 amount.nanousd += nanousd
-                amount.quantity += quantity
+                amount.quantity += whole
             continue
         owner = _owner(row, tags)
         for kind, nanousd, quantity, tokens in _parts(row, owner, day_at):
