@@ -4,6 +4,7 @@ stood by takes over. Each call that was answered is in the ledger once, and so i
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 from collections import Counter
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 
 from proxy.ledger.database import connect
 from proxy.ledger.schema import entries
+from proxy.serve.data_dir import lock_data_dir
 from tests.support.gateway import Gateway, server
 from tests.support.http_server import listening
 from tests.support.postgres import PostgresServer
@@ -101,6 +103,16 @@ def test_who_stands_by_takes_over_from_one_that_is_killed(tmp_path: Path, databa
         finally:
             first.close()
             second.close()
+
+
+def test_who_stands_by_can_be_stopped(tmp_path: Path) -> None:
+    config = {"server": server(), "ledger": f"sqlite:///{tmp_path}/l.db", "data_dir": str(tmp_path / "data")}
+    lock = lock_data_dir(tmp_path / "data")
+    waiting = Gateway(tmp_path, config)
+    waiting.start([sys.executable, "-m", "proxy", "serve", "--config", str(waiting.config_file), "--standby"])
+    wait_until("it stands by", lambda: "standing by" in waiting.tail(), 30)
+    assert waiting.stop(30) == 0
+    os.close(lock)
 
 
 def recorded(database: str) -> Counter[str]:
