@@ -158,6 +158,12 @@ def unbounded_by(call: Call, route: Route) -> str:
     return _by_tools(call, route)
 
 
+def goes_by_names(call: Call) -> bool:
+    """Whether `unbounded_by` says the same of every call of the dialect whose body has fields of the same names, whatever they
+    hold: known once it was asked. The tools among them are the client's own."""
+    return _harmless[call.dialect].cover(call.body)
+
+
 def _by_tools(call: Call, route: Route) -> str:
     if call.dialect == "openai.chat":
         return _by_chat_tools(call.body.get("tools"))
