@@ -5,9 +5,10 @@ SQLAlchemy's own would be put together anew with every batch, which costs as muc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
@@ -42,6 +43,18 @@ class Upsert:
         """rows: a value for each column, in the table's order; in the order of their keys, so that no two writers wait for each
         other. At least one."""
         if self._at_once:
-            connection.exec_driver_sql(self._statement, tuple(map(list, zip(*rows, strict=True))))
+            connection.exec_driver_sql(self._statement, tuple(map(_array, zip(*rows, strict=True))))
         else:
             connection.exec_driver_sql(self._statement, rows)
+
+
+def _array(column: Sequence[Any]) -> str | list[Any]:
+    """A column as PostgreSQL's text of an array, which is JSON's in other brackets where nothing is escaped; else as a list,
+    which the driver puts together value by value in Python: half of what a batch cost."""
+    try:
+        text = orjson.dumps(column).decode()
+    except (
+        TypeError
+    ):  # what no JSON holds (a number beyond 64 bits, half a surrogate pair) the database refuses, and names
+        return list(column)
+    return list(column) if "\\" in text else f"{{{text[1:-1]}}}"
