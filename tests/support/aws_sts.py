@@ -27,6 +27,7 @@ def give_role(request: Handler, data: bytes, key: str, secret: str, region: str)
     given = (
         f"<Credentials><AccessKeyId>{_KEY}</AccessKeyId><SecretAccessKey>{_SECRET}</SecretAccessKey>"
         f"<SessionToken>{_TOKEN}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
+        "<PackedPolicySize>6</PackedPolicySize>"
     )
     namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
     answer = f'<{action}Response xmlns="{namespace}"><{action}Result>{given}</{action}Result></{action}Response>'

@@ -43,7 +43,7 @@ def static_credentials(params: Mapping[str, Any], environ: Mapping[str, str]) ->
 
 
 def _with_token(params: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The settings with a web identity's token itself where it stands in the environment, as LiteLLM has it: `oidc/env/NAME`."""
+    """The settings with a web identity's token itself where it stands in the environment: `oidc/env/NAME`, as in LiteLLM."""
     token = params.get("aws_web_identity_token")
     if not isinstance(token, str) or not token.startswith(_BY_VARIABLE):
         return dict(params)
