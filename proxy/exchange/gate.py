@@ -112,6 +112,9 @@ class StreamGate:
             answer = lenient.answer(rest)
             if answer.values and not answer.cut:
                 return self._take_whole(rest, answer) + then
+            if _says_failure(answer):  # damaged, so that no client is sent it; what it says is plain all the same
+                self.watch.take_whole(rest, answer)
+                self.fault = Fault.SAID
         if _is_torn(rest):
             self.phase = Phase.TORN
             return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
@@ -121,7 +124,7 @@ class StreamGate:
     def _take_whole(self, body: bytes, answer: lenient.Answer) -> bytes:
         self.watch.take_whole(body, answer)
         self.phase = Phase.DONE
-        failed = any(isinstance(value, dict) and is_failure(value) for value in answer.values)
+        failed = _says_failure(answer)
         self.fault = Fault.SAID if failed else Fault.NONE
         return self._redact(body) if failed else body
 
@@ -226,6 +229,10 @@ class StreamGate:
         if self.phase in (Phase.DONE, Phase.TORN):
             return self.phase is Phase.DONE
         return self._form.finished(event for event in self.watch.events_seen() if isinstance(event, dict))
+
+
+def _says_failure(answer: lenient.Answer) -> bool:
+    return any(isinstance(value, dict) and is_failure(value) for value in answer.values)
 
 
 def _within(value: Any) -> Iterator[dict[str, Any]]:

@@ -105,6 +105,16 @@ def test_any_bytes_in_any_pieces_agree(pair: tuple[Recorded, Odd], data: st.Data
     assert said(in_pieces(one, body, pieces)) == said(found.answer(lenient.answer(body), context))
 
 
+@pytest.mark.parametrize("damage", [b"\x00", b"x", b"\xff", b"\n"])
+def test_an_error_that_is_damaged_behind_what_it_says_is_that_error(damage: bytes) -> None:
+    one, _ = STREAMED[0]
+    found, context = reader_of(one)
+    said_first = dump(ERROR)
+    for at in range(len(said_first) + 1):
+        body = said_first[:at] + damage + said_first[at:]
+        assert said(in_pieces(one, body, [body])) == said(found.answer(lenient.answer(body), context))
+
+
 TOOL = {"model": "groq/compound", "choices": [{"delta": {"executed_tools": [{"type": "search", "index": 0}]}}]}
 TOLD = (sse([TOOL]), sse([TOOL, TOOL]), b"data: " + dump(TOOL), sse([[TOOL]]), sse([dump(TOOL).decode()]))
 GARBAGE = (b"", b"garbage\n\n", b"data: {\n\n", b"\xff\xfe", b"{", b"data: [1]\n\n", b'data: "x"\n\n', b": waiting\n\n")
