@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.budgets.budget import Budget, compile_budgets, window_at
+from proxy.budgets.budget import Budget, window_at
 from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
@@ -64,8 +64,11 @@ class _Ending(NamedTuple):
 class SharedBudgets:
     """One for each control process. `run` until it is cancelled; the recorder calls the gate from its thread."""
 
-    def __init__(self, config: Callable[[], Config], engine: Engine, instance: str) -> None:
+    def __init__(
+        self, config: Callable[[], Config], budgets: Callable[[], Sequence[Budget]], engine: Engine, instance: str
+    ) -> None:
         self._config = config
+        self._budgets = budgets
         self._engine = engine
         self._instance = instance
         self._loop = asyncio.get_running_loop()
@@ -128,7 +131,7 @@ class SharedBudgets:
     async def _end_leases(self) -> None:
         """Of runs that are over: charge what they did not report, then give back what they leased. Tried again until it is
         done; where nobody does it, Redis charges the whole lease when its deadline comes."""
-        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        windows = {budget.name: budget for budget in self._budgets()}
         for run, ending in list(self._leases.items()):
             ends = [
                 LeasedEnd(
@@ -154,7 +157,7 @@ class SharedBudgets:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
 
     async def _charge(self, entries: Sequence[Entry]) -> None:
-        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        windows = {budget.name: budget for budget in self._budgets()}
         for entry in entries:
             claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
             await self.store.charge(entry.row.id, claims, [claim.amount for claim in claims])
@@ -205,7 +208,7 @@ class SharedBudgets:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
                 self._told.add(epoch)
             return
-        await self._seed(epoch, compile_budgets(self._config().budgets), store_now_s, "recovering")
+        await self._seed(epoch, self._budgets(), store_now_s, "recovering")
         await self._restore_jobs()
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
@@ -222,7 +225,7 @@ class SharedBudgets:
         """After a reload: what the ledger says of budgets that this epoch does not know yet."""
         try:
             epoch, _, now_s = await self.store.member.state()
-            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+            await self._seed(epoch, self._budgets(), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("new budgets begin at 0: %s", error)
 
@@ -231,7 +234,7 @@ class SharedBudgets:
         member = self.store.member
         try:
             epoch, _, now_s = await member.state()
-            for budget in compile_budgets(self._config().budgets):
+            for budget in self._budgets():
                 if budget.name in names:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
@@ -241,7 +244,7 @@ class SharedBudgets:
                     mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
                     if mine:
                         await member.command("SREM", member.name("seeded", epoch), *mine)
-            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+            await self._seed(epoch, self._budgets(), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
 
@@ -252,7 +255,9 @@ class SharedBudgets:
         for budget in new:
             start, end = budget.window_now(now_s)
             name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
-            groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            groups: dict[str, int] = {}
+            if state == "recovering" or budget.keys is None:  # else they are counted here from their first call on
+                groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
             rows = list(groups.items())
             for first in range(0, len(rows), _ROWS):
                 await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
@@ -260,7 +265,7 @@ class SharedBudgets:
 
     async def _restore_jobs(self) -> None:
         """The reservations of jobs that run stand in every epoch; nobody else may hold them any more."""
-        budgets = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        budgets = {budget.name: budget for budget in self._budgets()}
         for job in map(job_of, await asyncio.to_thread(running_jobs, self._engine)):
             claims = [_claim(tuple(item), budgets.get(item[0])) for item in job.intent["budgets"]]
             record = orjson.dumps(job.intent, default=str)
@@ -322,7 +327,7 @@ class SharedBudgets:
     async def _read_standings(self) -> list[dict[str, Any]]:
         _, _, now_s = await self.store.member.state()
         standings = []
-        for budget in compile_budgets(self._config().budgets):
+        for budget in self._budgets():
             start, end = budget.window_now(now_s)
             spent, reserved = await self.store.counters(bucket(budget.name, budget.measure, start))
             for group in spent | reserved:

@@ -132,6 +132,7 @@ keys = Table(
     Column("expires_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("limits", Text),  # JSON, as `KeyLimits` but for its key
 )
 
 # State of the metrics of one instance: name, labels as JSON, value as JSON (integers).
