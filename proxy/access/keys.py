@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from proxy.config.model import Key
@@ -15,6 +16,7 @@ from proxy.types import Identity
 
 _HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"xi-api-key")
 _MAX_CREDENTIAL_BYTES = 1024
+_SIGNED = re.compile(rb"AWS4-HMAC-SHA256 Credential=([!-~]{1,1024}?)(?:/[A-Za-z0-9-]+){3}/aws4_request,")
 _SCHEMES = (b"bearer", b"key")  # fal's SDK says Key
 
 
@@ -30,7 +32,13 @@ def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
             value = value.strip()
             if 0 < len(value) <= _MAX_CREDENTIAL_BYTES:
                 return value
-    return None
+    return _access_key_id(headers.get(b"authorization", b""))
+
+
+def _access_key_id(authorization: bytes) -> bytes | None:
+    """The key id that an AWS SDK signed with: a virtual key where it was given as one. What it signed is not looked at."""
+    match = _SIGNED.match(authorization)
+    return match[1] if match is not None else None
 
 
 def identity_of(key: Key) -> Identity:

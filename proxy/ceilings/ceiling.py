@@ -274,9 +274,11 @@ def impossible_units(call: Call, body: bytes, *, translated: bool = False) -> fr
     writes = CACHE_WRITES
     if translated:
         writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES - {"cache_write_30m"}
-    elif dialect.startswith("anthropic.") and b'"cache_control"' in body:
+    elif (dialect.startswith("anthropic.") and b'"cache_control"' in body) or (
+        dialect.startswith("bedrock.") and (b'"cachePoint"' in body or b'"cache_control"' in body)
+    ):
         writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES
-    elif not dialect.startswith("anthropic."):
+    elif not dialect.startswith(("anthropic.", "bedrock.")):
         writes = _NO_KINDS
     return _impossible(any_medium, kinds, silent, kept_shortly, writes)
 

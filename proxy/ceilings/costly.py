@@ -54,6 +54,8 @@ _FIELDS: Mapping[str, _Costly] = {
     "web_search": _SEARCHES,
     # docs.anthropic.com, MCP connector: bounded by the turns of the tool loop
     "mcp_servers": _Costly("tools at the provider are billed", bounded=frozenset({"anthropic"})),
+    # aws.amazon.com/bedrock/pricing: a guardrail by the text unit, of what goes in and of what comes out
+    "guardrailConfig": _Costly("a guardrail is billed by the text unit"),
     # docs.mistral.ai/agents and others
     "agent_id": _Costly("an agent brings its own prompt and tools"),
     "assistant_id": _Costly("an assistant brings its own prompt and tools"),
@@ -96,7 +98,7 @@ _CAP = re.compile(
     r"(?:max|min)(?:new|output|completion|gen|generated|generation|decode|response)?(?:tokens?|len|length|steps)"
     r"|n(?:um)?predict|tokenstogenerate|maxtokenstosample|length"
 )
-_WRITES = frozenset({"openai.chat", "openai.completions", "openai.responses", "anthropic.messages"})
+_WRITES = frozenset({"openai.chat", "openai.completions", "openai.responses", "anthropic.messages", "bedrock.invoke"})
 _SETTINGS = frozenset({
     "options", "parameters", "generationconfig", "extraparams", "samplingparams", "samplingparameters", "generationparameters",
 })  # fmt: skip

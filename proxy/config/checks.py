@@ -211,7 +211,7 @@ def _check_upstreams(config: Config) -> list[Problem]:
         here = f"upstreams.{name}"
         problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := _wrong_with_url(url))]
         others = bool(upstream.dialect or upstream.dialects or upstream.base_urls)
-        wrong = upstream.problems(upstream.base_url, speaks_others=others)
+        wrong = upstream.problems(upstream.base_url, speaks_others=others, signs="bedrock" in upstream.spoken(name))
         problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
         if upstream.dialect and upstream.dialects:
             problems.append(Problem(f"{here}.dialect", "is short for dialects; give one of the two"))

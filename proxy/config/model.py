@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -56,8 +57,27 @@ def is_local(provider: str) -> bool:
     return plain_name(provider) in LOCAL_PROVIDERS
 
 
+_AWS = frozenset({"aws", "bedrock", "amazon-bedrock", "aws-bedrock", "amazon", "bedrock-converse"})
+
+
+@lru_cache(maxsize=1024)
+def is_aws(provider: str) -> bool:
+    """Whether it is Amazon Bedrock, by whichever name."""
+    return plain_name(provider) in _AWS
+
+
 Dialect = Literal[
-    "openai", "anthropic", "gemini", "replicate", "fal", "fal_run", "luma", "runway", "stability", "elevenlabs"
+    "openai",
+    "anthropic",
+    "gemini",
+    "bedrock",
+    "replicate",
+    "fal",
+    "fal_run",
+    "luma",
+    "runway",
+    "stability",
+    "elevenlabs",
 ]
 
 
@@ -67,7 +87,9 @@ class _Section(BaseModel):
 
 class Upstream(TranslatedUpstream):
     base_url: str = ""
-    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, but with `via`."""
+    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, but with `via`, and where `params` has an
+    `aws_region_name`.
+    """
     api_key: str | None = Field(None, repr=False)
     """Credential sent to the upstream. Where it comes from an unset `${VAR}`, the upstream is left out with a warning."""
     provider: str | None = None
@@ -75,7 +97,8 @@ class Upstream(TranslatedUpstream):
     dialects: tuple[Dialect, ...] | None = None
     """Wire formats that it speaks. Default: by provider, for vLLM, llama.cpp and Ollama `openai` and `anthropic`, for
     Replicate, fal, Luma,
-    Runway, Stability and ElevenLabs their own (fal's queue is `fal`, its direct calls `fal_run`), else `openai`.
+    Runway, Stability and ElevenLabs their own (fal's queue is `fal`, its direct calls `fal_run`), for Amazon Bedrock `bedrock`
+    unless its base URL has a path, else `openai`.
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
@@ -104,11 +127,13 @@ class Upstream(TranslatedUpstream):
     def spoken(self, name: str) -> tuple[str, ...]:
         """The dialects that this host answers itself, by what is written here, else by its provider."""
         if self.via:
-            return ()
+            return ("bedrock",) if is_aws(self.provider_name(name)) else ()
         if self.dialects:
             return self.dialects
         if self.dialect:
             return (self.dialect,)
+        if is_aws(self.provider_name(name)) and not urlsplit(self.base_url).path.strip("/"):
+            return tuple(dict.fromkeys(("bedrock", *self.base_urls)))  # of its other APIs each base URL has a path
         by_provider = _DIALECTS_BY_PROVIDER.get(plain_name(self.provider_name(name)), ("openai",))
         return tuple(dict.fromkeys((*by_provider, *self.base_urls)))
 
@@ -118,6 +143,8 @@ class Upstream(TranslatedUpstream):
         for spoken, base_url in self.base_urls.items():
             if spoken == dialect:
                 return base_url
+        if dialect == "bedrock" and (endpoint := self.params.get("aws_bedrock_runtime_endpoint")):
+            return str(endpoint)
         if dialect == "anthropic" and is_local(self.provider_name(name)):
             return self.base_url.rstrip("/").removesuffix("/v1")
         if dialect in _FAL_HOSTS and self.base_url.rstrip("/") in _FAL_HOSTS.values():

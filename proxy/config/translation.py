@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Translated = Literal["openai", "responses", "anthropic"]
 ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
+_BY_LOGIN = ("aws_profile_name", "aws_role_name", "aws_web_identity_token")
 _MISSING = "needs LiteLLM: pip install 'taximeter[translate]' (from a clone: make translate)"
 # What is said of each call, and what would make more calls than one, or none, of it.
 _NOT_PARAMS = frozenset(
@@ -19,7 +20,11 @@ _NOT_PARAMS = frozenset(
 
 def installed() -> bool:
     """Whether the translator's package is there; it is not imported for that."""
-    return importlib.util.find_spec("litellm") is not None
+    return _has("litellm")
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 class TranslatedUpstream(BaseModel):
@@ -33,8 +38,8 @@ class TranslatedUpstream(BaseModel):
     """
     params: dict[str, Any] = Field(default_factory=dict, repr=False)
     """What the translator is told of this upstream, by LiteLLM's names: `aws_region_name`, `vertex_project`, `api_version`, …
-    Beside them `deployments`: the provider's own names of models, `{gpt-5-mini: my-deployment}`; and `route`: `converse` or
-    `invoke`, for Bedrock.
+    The dialect `bedrock` reads those that begin with `aws_`, too. Beside them `deployments`: the provider's own names of
+    models, `{gpt-5-mini: my-deployment}`; and `route`: `converse` or `invoke`, for Bedrock.
     """
     translate: tuple[Translated, ...] = ()
     """Dialects that are translated for it, as it does not speak them itself: `openai` (chat completions, embeddings),
@@ -45,15 +50,18 @@ class TranslatedUpstream(BaseModel):
         """The dialects that the translator speaks for it."""
         return self.translate or (ALL_TRANSLATED if self.via else ())
 
-    def problems(self, base_url: str, *, speaks_others: bool) -> Iterator[tuple[str, str]]:
+    def problems(self, base_url: str, *, speaks_others: bool, signs: bool) -> Iterator[tuple[str, str]]:
         """What is wrong with the row, each as the setting below it and what to do. speaks_others: it names dialects or
-        base URLs of them."""
-        if not self.via and not base_url:
-            yield "base_url", "is required"
+        base URLs of them. signs: it speaks `bedrock`."""
+        at_aws = signs and any(self.params.get(name) for name in ("aws_region_name", "aws_bedrock_runtime_endpoint"))
+        if not self.via and not base_url and not at_aws:
+            yield "base_url", "is required (or `params.aws_region_name`)" if signs else "is required"
+        if not self.via and signs and any(self.params.get(name) for name in _BY_LOGIN) and not _has("botocore"):
+            yield "params", "has a profile or a role, for which botocore is needed: pip install botocore"
         if self.via and speaks_others:
             yield "via", "goes without dialects and base_urls; `translate` says which dialects are translated"
-        if self.params and not self.translated():
-            yield "params", "goes with `via` or `translate`: nobody else reads it"
+        if self.params and not self.translated() and not signs:
+            yield "params", "goes with `via`, `translate` or the dialect `bedrock`: nobody else reads it"
         for name in sorted(_NOT_PARAMS & self.params.keys()):
             yield f"params.{name}", "is not to be set here: it is each call's own"
         if self.params.get("route") not in (None, "converse", "invoke"):

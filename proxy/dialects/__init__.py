@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
-from proxy.dialects import anthropic, fields, gemini, media, openai, responses, scoring, streams
+from proxy.dialects import anthropic, bedrock, fields, gemini, media, openai, responses, scoring, streams
 from proxy.dialects.family import Family as Family
 from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
@@ -52,8 +53,9 @@ class Endpoint:
     cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
     holds: whether what the answer to this call says may be stored at the provider, and referred to later.
-    local: only servers of one's own have it. translatable: the word of `upstreams.*.translate` for it; "" where nobody
-    translates it.
+    of_headers: the call with what its headers say of it. quoted: the model stands in the path as one segment, whatever is in
+    its name. local: only servers of one's own have it. translatable: the word of `upstreams.*.translate` for it; "" where
+    nobody translates it.
     """
 
     family: Family
@@ -68,6 +70,8 @@ class Endpoint:
     holds: Callable[[Call], bool] = _nothing
     counting: tuple[Counting, ...] = ()
     local: bool = False
+    quoted: bool = False
+    of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
     translatable: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +83,9 @@ class Endpoint:
 
     def target_of(self, model: str, query: bytes) -> str:
         """The path and query at the upstream."""
-        target = self.target.replace("{model}", model) if "{" in self.target else self.target
+        target = self.target
+        if "{" in target:
+            target = target.replace("{model}", quote(model, safe="") if self.quoted else model)
         if not self.queries or not query:
             return target
         passed = [part for part in query.decode("latin-1").split("&") if part in self.queries]
@@ -92,6 +98,9 @@ ANTHROPIC = Family(
     "anthropic", anthropic.refusal_body, anthropic.stream_end, headers={b"anthropic-version": anthropic.VERSION}
 )
 GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
+BEDROCK = Family(
+    "bedrock", bedrock.refusal_body, bedrock.stream_end, told=bedrock.TOLD, refusal_headers=bedrock.refusal_headers
+)
 
 _OPENAI_ENDPOINTS = (
     Endpoint(
@@ -198,6 +207,8 @@ _FAMILIES_BY_PREFIX = (
     ("/ws/google.ai.", GEMINI),
     ("//ws/google.ai.", GEMINI),
     ("/v1/models/", GEMINI),
+    ("/model/", BEDROCK),
+    ("/bedrock/", BEDROCK),
     *((f"{vendor.prefix}/", vendor) for vendor in VENDORS),
     ("/v1/cachedContents", GEMINI),
 )
@@ -207,6 +218,11 @@ _GEMINI_PREFIXES = ("/v1beta/models/", "/v1/models/")  # the newest SDKs call v1
 _GEMINI = re.compile(
     r"/(v1beta|v1)/models/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"
     r":(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)\Z"
+)
+_BEDROCK_PREFIXES = ("/model/", "/bedrock/model/")
+_BEDROCK = re.compile(
+    r"(?:/bedrock)?/model/([A-Za-z0-9][A-Za-z0-9._:/@+-]{0,255})"
+    r"/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)\Z"
 )
 _SSE = frozenset({"alt=sse"})
 _GEMINI_COUNTING = (Counting(frozenset({"google"}), gemini.count_request, "totalTokens"),)
@@ -219,6 +235,8 @@ def find(method: str, path: str, query: bytes) -> Endpoint | None:
     if endpoint is None:
         if path.startswith(_GEMINI_PREFIXES):
             return _find_gemini(method, path, query)
+        if path.startswith(_BEDROCK_PREFIXES):
+            return _find_bedrock(method, path)
         return _find_stored(method, path) if "/responses/" in path else None
     if method != "POST":
         raise method_not_allowed("POST")
@@ -245,6 +263,30 @@ def _find_gemini(method: str, path: str, query: bytes) -> Endpoint | None:
         GEMINI, operation, f"/{version}/models/{{model}}:{action}", parse, cap,
         encode=gemini.encode, form=streams.GEMINI, queries=_SSE,
         counting=_GEMINI_COUNTING if operation == "generate" else (),
+    )  # fmt: skip
+
+
+def _find_bedrock(method: str, path: str) -> Endpoint | None:
+    """What Bedrock does with a model: both stand in the path."""
+    match = _BEDROCK.match(path)
+    if match is None or ".." in match[1]:
+        return None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    model, action = match[1], match[2]
+    stream = "stream" in action
+    parse: Callable[[bytes], Call]
+    form, cap, of_headers = streams.CONVERSE, bedrock.cap_converse, None
+    if action == "count-tokens":
+        parse, operation, cap = partial(bedrock.parse_count, model), "count_tokens", openai.cap_nothing
+    elif action.startswith("converse"):
+        parse, operation = partial(bedrock.parse_converse, model, stream), "converse"
+    else:
+        parse, operation = partial(bedrock.parse_invoke, model, stream), "invoke"
+        form, cap, of_headers = streams.INVOKE, bedrock.cap_invoke, bedrock.with_headers
+    return Endpoint(
+        BEDROCK, operation, f"/model/{{model}}/{action}", parse, cap,
+        encode=bedrock.encode, form=form, quoted=True, of_headers=of_headers,
     )  # fmt: skip
 
 

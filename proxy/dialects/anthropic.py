@@ -51,11 +51,16 @@ _TYPES = {
 
 def parse_messages(raw: bytes) -> Call:
     body = fields.parse_object(raw)
+    return call_of(body, raw, fields.model_name(body), stream=fields.boolean(body, "stream"))
+
+
+def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Call:
+    """The call that a parsed body is, wherever its model stands."""
     fields.refuse_names(body, _BOUNDED)
-    least = _thinking_budget(body) + 1
+    least = thinking_budget(body) + 1
     media = _media(body)
     referred = references.of(body, references.ANTHROPIC)
-    bounds = _tool_bounds(body)
+    bounds = tool_bounds(body)
     if b'"citations"' in raw:
         hidden = _CITATIONS_PROMPT + _CITED_BLOCK * raw.count(b'"type"')
         bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)
@@ -64,9 +69,9 @@ def parse_messages(raw: bytes) -> Call:
     return Call(
         dialect="anthropic.messages",
         operation="messages",
-        model=fields.model_name(body),
+        model=model,
         body=body,
-        stream=fields.boolean(body, "stream"),
+        stream=stream,
         size_bytes=len(raw),
         output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
         media_items=len(media),
@@ -123,7 +128,7 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
     return "/v1/messages/count_tokens", orjson.dumps({"model": model, **body})
 
 
-def _thinking_budget(body: Mapping[str, Any]) -> int:
+def thinking_budget(body: Mapping[str, Any]) -> int:
     """Tokens that thinking may take of the cap, 0 where none are set aside."""
     thinking = fields.mapping(body, "thinking")
     if thinking is None:
@@ -140,7 +145,7 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(media))
 
 
-def _tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
+def tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
     """What the tools at the provider may do; in the tools too, where the client did not say."""
     tools = fields.optional_objects(body, "tools")
     turns = searches = 0

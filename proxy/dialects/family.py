@@ -14,7 +14,8 @@ class Family:
 
     headers: sent to the upstream unless the client sends its own. passed: of a client's headers, those that are passed on
     beside the ones that always are. told: of the upstream's, those that a client gets beside the ones that it always does.
-    prefix: under which its paths stand here; "" for paths that stand as they are.
+    prefix: under which its paths stand here; "" for paths that stand as they are. refusal_headers: what a refusal says in
+    headers.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Family:
     passed: frozenset[bytes] = frozenset()
     told: frozenset[bytes] = frozenset()
     prefix: str = ""
+    refusal_headers: Callable[[Refusal], list[tuple[bytes, bytes]]] = lambda refusal: []

@@ -25,6 +25,7 @@ class StreamForm:
     must_end: bool = False
     is_final: Callable[[Mapping[str, Any]], bool] = lambda event: True
     finished: Callable[[Iterable[Mapping[str, Any]]], bool] = lambda events: False
+    framed: bool = False
 
     def is_end(self, event: Mapping[str, Any]) -> bool:
         """Whether an event is the last."""
@@ -84,6 +85,23 @@ def _gemini_is_final(event: Mapping[str, Any]) -> bool:
     return all(ends) if ends else not candidates
 
 
+def _converse_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    return any("messageStop" in event for event in events)
+
+
+def _converse_is_final(event: Mapping[str, Any]) -> bool:
+    metadata = event.get("metadata")
+    return isinstance(metadata, dict) and isinstance(metadata.get("usage"), dict)
+
+
+def _invoke_is_final(event: Mapping[str, Any]) -> bool:
+    return INVOCATION_METRICS in event or event.get("type") == "message_delta"
+
+
+def _invoke_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    return any(INVOCATION_METRICS in event or event.get("type") == "message_stop" for event in events)
+
+
 CHAT = StreamForm(b"usage", ("usage",), b"[DONE]", is_final=_chat_is_final, finished=_chat_finished)
 MESSAGES = StreamForm(
     b"usage", ("usage",), b"message_stop", frozenset({"message_stop"}), must_end=True, is_final=_message_is_final,
@@ -102,3 +120,12 @@ MEDIA = StreamForm(
     b"usage", ("usage",), b'"usage"',
     frozenset({"image_generation.completed", "image_edit.completed", "transcript.text.done", "speech.audio.done"}),
 )  # fmt: skip
+# Converse's usage stands behind the last word, in `metadata`; InvokeModel's last chunk has the maker's own, and AWS's.
+INVOCATION_METRICS = "amazon-bedrock-invocationMetrics"
+CONVERSE = StreamForm(
+    b"usage", ("metadata", "usage"), b'"messageStop"', must_end=True, is_final=_converse_is_final, finished=_converse_finished,
+    framed=True,
+)  # fmt: skip
+INVOKE = StreamForm(
+    b"usage", (INVOCATION_METRICS,), b"stop", is_final=_invoke_is_final, finished=_invoke_finished, framed=True
+)

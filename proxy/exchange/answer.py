@@ -11,6 +11,7 @@ from proxy.jobs.api import JobEndpoint
 from proxy.upstream.inflated import plain
 from proxy.upstream.response import Response, UpstreamError
 from proxy.wire import lenient
+from proxy.wire.aws_event_stream import CONTENT_TYPE as FRAMES
 
 
 async def answer(attempt: Attempt, response: Response, *, hold: bool = False) -> Failure | None:
@@ -24,7 +25,12 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
     way: Unary | Streamed = unary
     try:
         streams = attempt.call.stream and response.status == 200
-        called_stream = (response.header(b"content-type") or b"").startswith(b"text/event-stream")
+        kind_of = response.header(b"content-type") or b""
+        if streams and attempt.exchange.endpoint.form.framed and kind_of.startswith(FRAMES):
+            way = stream = Streamed(attempt, response, body)
+            await stream.relay(await body.read())
+            return None
+        called_stream = kind_of.startswith(b"text/event-stream")
         if streams and called_stream and attempt.exchange.configured.config.server.keepalive_comment_s:
             way = stream = Streamed(attempt, response, body)
             await stream.relay(None)

@@ -26,7 +26,10 @@ from proxy.times import now_s, now_us
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.response import Response, UpstreamError
 
-_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate"})
+_GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
+
+
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
 
 
 class Answering:
@@ -43,7 +46,10 @@ class Answering:
         self.response = response
         self.body = body
         target = exchange.endpoint.target
-        said = {}
+        told = exchange.endpoint.family.told  # among them, with some, what was used
+        said = (
+            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in told} if told else {}
+        )
         if attempt.plan.destination.translated:
             self.reader: Reader = translated
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
@@ -56,7 +62,7 @@ class Answering:
             request=attempt.call.body,
             from_client=True,
             response_headers=said,
-            selector={"base_url": attempt.plan.destination.base_url},
+            selector=attempt.plan.destination.facts,
         )
         self.ended = 0.0
         self.stored: Sequence[str] = ()
@@ -146,7 +152,7 @@ class Answering:
         self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()
     ) -> Settlement:
         response = self.response
-        upstream_id = response.header(b"x-request-id") or response.header(b"request-id")
+        upstream_id = next((value for name in _REQUEST_IDS if (value := response.header(name))), None)
         return Settlement(
             outcome=outcome,
             http_status=response.status,

@@ -15,18 +15,23 @@ _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
 
 
-def head_of(attempt: Attempt, method: bytes, path: str, body_bytes: int) -> bytes:
+def head_of(attempt: Attempt, method: bytes, path: str, body: bytes) -> bytes:
     """The head of a request on behalf of this attempt."""
     exchange = attempt.exchange
     form, destination = attempt.call.form, attempt.plan.destination
     more = exchange.endpoint.family.headers
     if destination.translated:  # what the ceiling rests on: nothing that is sent in the end may ask for more
         more = {**more, MOST_OUTPUT: b"%d" % attempt.most_output_tokens()}
+    if destination.signer is not None:
+        more = {
+            **more,
+            **destination.signer.headers(method, destination.origin.authority, destination.path(path), body),
+        }
     return request_head(
         destination,
         method,
         path,
-        body_bytes,
+        len(body),
         family_headers=more,
         client_headers=exchange.client.headers,
         attempt_id=attempt.id,
@@ -43,7 +48,7 @@ async def providers_count(attempt: Attempt) -> int | None:
         return None
     path, body = counting.request(attempt.call, attempt.route.model)
     path = path.replace("{model}", attempt.route.model)
-    head = head_of(attempt, b"POST", path, len(body))
+    head = head_of(attempt, b"POST", path, body)
     try:
         async with asyncio.timeout(_COUNT_TIMEOUT_S):
             response = await exchange.configured.upstreams.send(

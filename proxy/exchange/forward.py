@@ -10,6 +10,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.exchange.unseen import unseen
 from proxy.jobs.api import JobEndpoint
+from proxy.upstream.aws.signer import NoCredentialsError, Signer
 from proxy.upstream.response import Response, UpstreamError
 
 
@@ -18,7 +19,10 @@ async def forward(attempt: Attempt) -> Response:
     is raised leaves the attempt open, for `abandon`."""
     exchange, destination, body = attempt.exchange, attempt.plan.destination, attempt.body()
     client, endpoint = exchange.client, exchange.endpoint
-    head = head_of(attempt, endpoint.method, endpoint.target_of(attempt.route.model, client.query), len(body))
+    if destination.signer is not None:
+        await _have_credentials(attempt, destination.signer)
+    model = destination.names.get(attempt.route.model, attempt.route.model)
+    head = head_of(attempt, endpoint.method, endpoint.target_of(model, client.query), body)
     attempt.dispatch()
     # Where it stops, and bills no further, when told; a job runs on whoever listens.
     stops = not destination.bills_after_disconnect and not isinstance(endpoint, JobEndpoint)
@@ -39,6 +43,16 @@ async def forward(attempt: Attempt) -> Response:
         else:
             await attempt.void(outcome)
         raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
+
+
+async def _have_credentials(attempt: Attempt, signer: Signer) -> None:
+    """Where there are none to sign with, nothing was sent."""
+    try:
+        await signer.ready()
+    except NoCredentialsError:
+        await attempt.void("upstream_unreachable")
+        why = "There are no AWS credentials for this upstream at the moment; the proxy's log says why."
+        raise upstream_unreachable(why) from None
 
 
 async def abandon(attempt: Attempt) -> None:

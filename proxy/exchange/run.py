@@ -11,7 +11,7 @@ import random
 from proxy.ceilings.betas import betas_in, betas_within
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
-from proxy.errors import UPSTREAM_ERROR, Refused, stored_not_found
+from proxy.errors import UPSTREAM_ERROR, Refused, invalid_request, stored_not_found
 from proxy.exchange.answer import answer
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.attribute import attributed
@@ -45,15 +45,18 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     identity = plane.keys.again(identity, now_s)  # a body may take its time
     call = _parse(endpoint, client, body)
     endpoint = endpoint_of(endpoint, call)
-    stream_cost_wish(client.headers)
+    if stream_cost_wish(client.headers) and call.stream and endpoint.form.framed:
+        raise invalid_request(
+            "AWS's event streams have no place for a cost; leave the header out.", "x-taximeter-stream-cost"
+        )
     if call.held or call.mentioned:
         await recall_stored(plane, identity, call)
         call = with_its_size(plane, identity, call)
         if call.operation == "responses.delete":
             await asked_first(plane, identity, call.held[0])
+    if endpoint.of_headers is not None:
+        call = endpoint.of_headers(call, client.headers)
     if isinstance(endpoint, JobEndpoint):
-        if endpoint.of_headers is not None:
-            call = endpoint.of_headers(call, client.headers)
         call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint)

@@ -13,6 +13,7 @@ from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import implausible
+from proxy.exchange.framed_gate import FramedGate
 from proxy.exchange.gate import Fault, StreamGate
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
@@ -34,8 +35,24 @@ class Streamed(Answering):
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
         super().__init__(attempt, response, body)
-        call, wish = attempt.call, stream_cost_wish(self.client.headers)
-        self._gate = StreamGate(
+        self._gate = self._framed_gate() if self.exchange.endpoint.form.framed else self._event_gate()
+        self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
+        self._first_at = self._last_at = 0.0
+        self._pieces = 0
+
+    def _framed_gate(self) -> FramedGate:
+        destination = self.attempt.plan.destination
+        return FramedGate(
+            self.reader,
+            self.context,
+            form=self.exchange.endpoint.form,
+            secrets=destination.shortest_secrets,
+            redact=destination.redacted,
+        )
+
+    def _event_gate(self) -> StreamGate:
+        attempt, call, wish = self.attempt, self.attempt.call, stream_cost_wish(self.client.headers)
+        return StreamGate(
             self.reader,
             self.context,
             strip_usage=not call.wants_usage and wish != "usage",
@@ -47,9 +64,6 @@ class Streamed(Answering):
             secrets=attempt.plan.destination.shortest_secrets,
             redact=attempt.plan.destination.redacted,
         )
-        self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
-        self._first_at = self._last_at = 0.0
-        self._pieces = 0
 
     async def relay(self, first: bytes | None) -> None:
         """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
@@ -57,7 +71,7 @@ class Streamed(Answering):
         endpoint = self.exchange.endpoint
         await client.start(response.status, passed_headers(response.headers) + _NO_CACHE)
         every_s = self.exchange.configured.config.server.keepalive_comment_s
-        alive = KeepAlive(every_s, gate, client) if first is None else None
+        alive = KeepAlive(every_s, gate, client) if first is None and isinstance(gate, StreamGate) else None
         client.when_gone(response.hang_up if self.stops_when_left else drain.begin)
         try:
             await self._pass_on(first if first is not None else await self.body.read())

@@ -24,7 +24,8 @@ _PROVIDERS = {
     "moonshot": "moonshot_ai", "xai": "x_ai", "watsonx": "ibm.watsonx.ai",
 }  # fmt: skip
 _OPERATIONS = {
-    "messages": "chat", "responses": "chat", "generate": "generate_content", "completions": "text_completion",
+    "messages": "chat", "responses": "chat", "generate": "generate_content", "converse": "chat",
+    "invoke": "generate_content", "completions": "text_completion",
 }  # fmt: skip
 
 

@@ -155,17 +155,16 @@ class PassedLines(NamedTuple):
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
-    facts: what its path says of the job, kept beside what `JobApi.asked` says. of_headers: the call with what its headers say
-    of its bound. query_names: names of what is passed on of the query string. at_once: an answer that names no job may be
-    what it made, as `read_end` reads it. passes: its answer goes on as it comes, and what it says of its price stands in its
-    headers. recording: by the length of which it is billed, where nothing says what it came to. placed: the call, as the time
-    (epoch microseconds) and the job that it goes on with make it. renews: there is such a job, the caller's own, that `held`
-    names. passed_as: how a body is read that is larger than one that is held.
+    facts: what its path says of the job, kept beside what `JobApi.asked` says. query_names: names of what is passed on of the
+    query string. at_once: an answer that names no job may be what it made, as `read_end` reads it. passes: its answer goes on
+    as it comes, and what it says of its price stands in its headers. recording: by the length of which it is billed, where
+    nothing says what it came to. placed: the call, as the time (epoch microseconds) and the job that it goes on with make it.
+    renews: there is such a job, the caller's own, that `held` names. passed_as: how a body is read that is larger than one
+    that is held.
     """
 
     api: JobApi
     facts: Mapping[str, Any] = field(default_factory=dict)
-    of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
     query_names: frozenset[str] = frozenset()
     at_once: bool = False
     placed: Callable[[Call, Job | None, int], Call] | None = None

@@ -120,7 +120,7 @@ def _read_vendor(response: Mapping[str, Any], tally: Tally) -> None:
 
 def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A chunk: the vendor's event, possibly still wrapped as `{"chunk": {"bytes": base64}}`."""
-    event = _unwrapped(event)
+    event = unwrapped(event)
     if isinstance(metrics := event.get(METRICS), dict):
         state[METRICS] = metrics
     fold_converse(state, {"metadata": mapping(event.get("metadata"))})
@@ -129,7 +129,8 @@ def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     state.update(merge_counts(state, {name: event[name] for name in counts if name in event}))
 
 
-def _unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
+def unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The vendor's event in a chunk of InvokeModelWithResponseStream; any other event as it is."""
     event = first_mapping(event, "chunk") or event
     wrapped = event.get("bytes")
     if not isinstance(wrapped, str):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from proxy.ceilings.ceiling import TRANSLATED_TOKENS
-from proxy.config.model import Config, Upstream, is_local
+from proxy.config.model import Config, Upstream, is_aws, is_local
+from proxy.upstream.aws.signer import Signer
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
@@ -29,7 +30,8 @@ class Destination:
 
     secrets: what its answers must not tell; shortest_secrets: one of these is in whatever holds any of them.
     translated: it is asked through the translator, which hands back what the provider's own bytes said of usage.
-    root: what its paths begin with, where its base URL names that already.
+    root: what its paths begin with, where its base URL names that already. signer: what signs requests to it. names: by a
+    model's name, the one that it has there. facts: what the price of a call depends on, and no answer states.
     """
 
     pool: str
@@ -42,6 +44,13 @@ class Destination:
     shortest_secrets: tuple[bytes, ...] = ()
     translated: bool = False
     root: str = ""
+    signer: Signer | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, path: str) -> str:
+        """The whole path of one of its dialect's paths, wherever it is sent through."""
+        return f"{self.origin.path}{path}"
 
     def target(self, path: str) -> str:
         """The request target of one of its dialect's paths."""
@@ -77,13 +86,16 @@ def destinations_of(
     (`TRANSLATION` and its name); opens their (empty) pools in `client`."""
     destinations = {}
     for name, row in config.upstreams.items():
+        region = aws_region(row, name, environ)
         if row.translated():
-            translation = _translation(config, name, row, client)
+            translation = _translation(config, name, row, region, client)
             destinations.update(
                 dict.fromkeys([(name, TRANSLATION + dialect) for dialect in row.translated()], translation)
             )
         for family in row.spoken(name):
-            base_url = row.address(name, family)
+            if family == "bedrock" and not (region or row.base_url):
+                continue  # of a row that is translated: nobody knows where it is
+            base_url = row.address(name, family) or bedrock_url(region)
             origin = origin_of(base_url, environ)
             pool = f"{name}/{family}"
             _add_pool(client, pool, origin, name, row)
@@ -94,11 +106,41 @@ def destinations_of(
                 bills_after_disconnect=row.bills_hung_up(name),
                 first_byte_timeout_s=row.first_byte_timeout_s,
                 base_url=base_url,
+                signer=Signer(region, row.params, environ) if family == "bedrock" and not row.api_key else None,
+                names=row.params.get("deployments", {}) if family == "bedrock" else {},
+                facts={"base_url": base_url, **_region_facts(region)},
                 secrets=(secrets := _secrets(row.api_key, row.headers)),
                 shortest_secrets=_shortest(secrets),
                 root=_root_of(origin, family),
             )
     return destinations
+
+
+_BEDROCK_HOST = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
+
+
+def aws_region(row: Upstream, name: str, environ: Mapping[str, str]) -> str:
+    """Where in AWS an upstream is: by its row, its host's name, the environment; "" where nothing says, or it is not there."""
+    if not is_aws(row.provider_name(name)):
+        return ""
+    host = _BEDROCK_HOST.search(row.address(name, "bedrock"))
+    return str(
+        row.params.get("aws_region_name")
+        or (host[1] if host else "")
+        or environ.get("AWS_REGION")
+        or environ.get("AWS_DEFAULT_REGION")
+        or ""
+    )
+
+
+def bedrock_url(region: str) -> str:
+    """Bedrock's host in a region."""
+    ending = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://bedrock-runtime.{region}.{ending}"
+
+
+def _region_facts(region: str) -> Mapping[str, str]:
+    return {"bedrock_region": region} if region else {}
 
 
 # With and without these, base URLs mean the same: the SDKs of these vendors disagree on whose part it is.
@@ -122,7 +164,7 @@ def _add_pool(client: UpstreamClient, pool: str, origin: Origin, name: str, row:
     )
 
 
-def _translation(config: Config, name: str, row: Upstream, client: UpstreamClient) -> Destination:
+def _translation(config: Config, name: str, row: Upstream, region: str, client: UpstreamClient) -> Destination:
     """The way to an upstream through the translator: its credentials stay there, but are looked for in what comes back."""
     origin = Origin(
         "translator", 80, tls=False, path=f"/{quote(name, safe='')}", socket=translate_socket(config.data_dir)
@@ -137,6 +179,7 @@ def _translation(config: Config, name: str, row: Upstream, client: UpstreamClien
         bills_after_disconnect=row.bills_hung_up(name),
         first_byte_timeout_s=row.first_byte_timeout_s,
         base_url=row.base_url,
+        facts={"base_url": row.base_url, **_region_facts(region)},
         secrets=(secrets := _secrets(row.api_key, {**row.headers, **hidden})),
         shortest_secrets=_shortest(secrets),
         translated=True,

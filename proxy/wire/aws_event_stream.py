@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from proxy.wire.sse import MAX_FRAME_BYTES
 
+CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 _PRELUDE = struct.Struct(">III")
 _SMALLEST = 16
 # Header values by type: fixed sizes; 6 and 7 (bytes, string) carry a u16 length.
@@ -24,10 +26,15 @@ class BrokenStreamError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event: its type (`metadata`, `chunk`, …; an exception's name where it is one) and its payload, JSON bytes."""
+    """One event: its type (`metadata`, `chunk`, …; an exception's name where it is one) and its payload, JSON bytes.
+
+    raw: the whole message as it came. failed: it is an exception, or an error, and no event.
+    """
 
     event: str
     payload: bytes
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    failed: bool = False
 
     @property
     def json(self) -> bytes:
@@ -62,6 +69,17 @@ class Framer:
         del self._buffer[:start]
         return messages
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that came was whole messages."""
+        return not self._buffer
+
+    def rest(self) -> bytes:
+        """What has come of a message that is not whole; forgotten with this."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def close(self) -> list[Message]:
         """Nothing: a message that is cut off says nothing."""
         self._buffer.clear()
@@ -73,8 +91,9 @@ def _message(raw: bytes, headers_length: int) -> Message:
         raise BrokenStreamError("a message's checksum does not fit")
     end = _PRELUDE.size + headers_length
     headers = _headers(raw[_PRELUDE.size : end])
-    name = headers.get(":event-type") or headers.get(":exception-type") or headers.get(":error-code") or ""
-    return Message(name, raw[end:-4])
+    event = headers.get(":event-type")
+    name = event or headers.get(":exception-type") or headers.get(":error-code") or ""
+    return Message(name, raw[end:-4], raw, headers.get(":message-type", "event") != "event")
 
 
 def _headers(raw: bytes) -> dict[str, str]:
@@ -100,10 +119,21 @@ def _headers(raw: bytes) -> dict[str, str]:
 
 
 def encode(event: str, payload: bytes) -> bytes:
-    """One message as bytes (for replaying recorded streams in tests)."""
+    """An event as bytes."""
+    return _encoded({":event-type": event, ":content-type": "application/json", ":message-type": "event"}, payload)
+
+
+def encode_exception(name: str, payload: bytes) -> bytes:
+    """What ends a stream that failed; SDKs raise it by its name."""
+    headers = {":exception-type": name, ":content-type": "application/json", ":message-type": "exception"}
+    return _encoded(headers, payload)
+
+
+def _encoded(named: Mapping[str, str], payload: bytes) -> bytes:
     headers = b""
-    for name, value in ((b":event-type", event.encode()), (b":message-type", b"event")):
-        headers += bytes([len(name)]) + name + b"\x07" + struct.pack(">H", len(value)) + value
+    for name, text in named.items():
+        value = text.encode()
+        headers += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value
     lengths = struct.pack(">II", _SMALLEST + len(headers) + len(payload), len(headers))
     head = lengths + struct.pack(">I", zlib.crc32(lengths)) + headers + payload
     return head + struct.pack(">I", zlib.crc32(head))

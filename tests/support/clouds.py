@@ -14,17 +14,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import hmac
 import json
 import os
 import re
-import struct
 import threading
 import time
-import zlib
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.aws_frames import frame
+from tests.support.aws_signatures import wrong_signature
 from tests.support.http_server import Handler, serve_forever
 
 TEXT = "Zebras have stripes."
@@ -138,28 +137,7 @@ class Clouds(Handler):
         return "" if self.headers.get("authorization") == f"Bearer {VERTEX_TOKEN}" else "invalid token"
 
     def _check_bedrock(self, data: bytes) -> str:
-        """docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html"""
-        match = re.fullmatch(
-            r"AWS4-HMAC-SHA256 Credential=(\S+?)/(\d{8})/([\w-]+)/(\w+)/aws4_request, SignedHeaders=(\S+), Signature=(\w+)",
-            self.headers.get("authorization", ""),
-        )
-        if match is None or match[1] != AWS_KEY or match[3] != AWS_REGION or match[4] != "bedrock":
-            return "not signed"
-        names = match[5].split(";")
-        heads = "".join(f"{name}:{' '.join(self.headers.get(name, '').split())}\n" for name in names)
-        parts = urlsplit(self.path)
-        canonical = "\n".join((
-            self.command, quote(parts.path, safe="/-_.~"), parts.query, heads, match[5], hashlib.sha256(data).hexdigest(),
-        ))  # fmt: skip
-        scope = f"{match[2]}/{match[3]}/bedrock/aws4_request"
-        text = (
-            f"AWS4-HMAC-SHA256\n{self.headers['x-amz-date']}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        )
-        key = f"AWS4{AWS_SECRET}".encode()
-        for word in (match[2], match[3], "bedrock", "aws4_request"):
-            key = hmac.new(key, word.encode(), hashlib.sha256).digest()
-        good = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        return "" if hmac.compare_digest(good, match[6]) else "the signature does not match"
+        return wrong_signature(self, data, {AWS_KEY: (AWS_SECRET, "")}, AWS_REGION, "bedrock")
 
     def _give_token(self, data: bytes) -> None:
         """RFC 7523: an assertion that the service account signed (RS256) buys a token."""
@@ -260,7 +238,7 @@ class Clouds(Handler):
         if framing == "aws":
             end[-1] |= {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 20, "outputTokenCount": 9}}
             frames = [
-                _frame("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()})
+                frame("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()})
                 for event in (*events, *end)
             ]
             self._stream("application/vnd.amazon.eventstream", frames, ANTHROPIC, body)
@@ -305,7 +283,7 @@ class Clouds(Handler):
             events.append(("contentBlockStop", {"contentBlockIndex": 0}))
         events += [("messageStop", {"stopReason": stop}), ("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
         self._stream(
-            "application/vnd.amazon.eventstream", [_frame(name, value) for name, value in events], CONVERSE, body
+            "application/vnd.amazon.eventstream", [frame(name, value) for name, value in events], CONVERSE, body
         )
 
     def _chat(self, body: Any) -> None:
@@ -492,17 +470,6 @@ class Clouds(Handler):
 
 def _unpadded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _frame(event: str, value: Any) -> bytes:
-    """docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html"""
-    heads = b""
-    for name, text in ((":event-type", event), (":content-type", "application/json"), (":message-type", "event")):
-        heads += struct.pack("B", len(name)) + name.encode() + b"\x07" + struct.pack(">H", len(text)) + text.encode()
-    payload = json.dumps(value).encode()
-    prelude = struct.pack(">II", 16 + len(heads) + len(payload), len(heads))
-    whole = prelude + struct.pack(">I", zlib.crc32(prelude)) + heads + payload
-    return whole + struct.pack(">I", zlib.crc32(whole))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
+from proxy.config.model import Upstream
 
 GOOD = """
 upstreams:
@@ -105,3 +106,34 @@ def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
 def test_an_empty_value_is_as_if_absent(tmp_path: Path) -> None:
     config, _ = load(tmp_path, "alerts: {webhook: '${HOOK:-}'}", {})
     assert config.alerts.webhook is None
+
+
+@pytest.mark.parametrize(
+    ("row", "dialects", "problem"),
+    [
+        ({"provider": "aws", "params": {"aws_region_name": "eu-central-1"}}, ("bedrock",), None),
+        ({"provider": "bedrock", "base_url": "https://bedrock-runtime.eu-central-1.amazonaws.com"}, ("bedrock",), None),
+        (
+            {"provider": "aws", "base_url": "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"},
+            ("openai",),
+            None,
+        ),
+        ({"provider": "aws", "dialects": ["openai", "bedrock"], "base_url": "http://h"}, ("openai", "bedrock"), None),
+        ({"provider": "aws"}, ("bedrock",), "aws_region_name"),
+        (
+            {"provider": "other", "base_url": "http://h", "params": {"aws_region_name": "x"}},
+            ("openai",),
+            "the dialect `bedrock`",
+        ),
+    ],
+)
+def test_bedrock_is_spoken_where_nothing_else_is_said(
+    row: dict[str, Any], dialects: tuple[str, ...], problem: str | None
+) -> None:
+    upstream = Upstream.model_validate(row)
+
+    assert upstream.spoken("u") == dialects
+    problems = [
+        what for _, what in upstream.problems(upstream.base_url, speaks_others=False, signs="bedrock" in dialects)
+    ]
+    assert [problem in what for what in problems] == ([True] if problem else [])

@@ -1,0 +1,356 @@
+"""Amazon Bedrock's runtime API, client side: Converse, and InvokeModel, whose body is the model's maker's own.
+
+The model stands in the path: an id, an inference profile, or an ARN of one. Shapes: Bedrock Runtime API reference (Converse,
+ConverseStream, InvokeModel, InvokeModelWithResponseStream, CountTokens), as botocore 1.44.8 has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from pricing.media.bounds import Medium
+from proxy.dialects import anthropic, attachments, fields
+from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.dialects.tool_bounds import ToolBounds
+from proxy.errors import Refusal, invalid_request
+from proxy.types import Call
+from proxy.wire import aws_event_stream
+
+CONVERSE, INVOKE = "bedrock.converse", "bedrock.invoke"  # dialects
+
+_CONVERSE_FIELDS = frozenset({
+    "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",
+    "performanceConfig", "serviceTier", "outputConfig", "promptVariables",
+})  # fmt: skip
+_TEXT_BLOCKS = frozenset({
+    "text", "json", "toolUse", "cachePoint", "reasoningContent", "citationsContent", "searchResult", "toolAddition",
+    "toolRemoval",
+})  # fmt: skip
+_PLAIN_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})  # whose text is no longer than their bytes
+_MAX_SEQUENCES = 16
+_TOOLS_PROMPT = 1024  # the hidden prompt that any tools bring (docs of Claude: tool use, pricing)
+
+# The output cap of a maker's models in a body of InvokeModel (AWS docs: inference request parameters and response fields).
+_CAPS = (
+    ("max_tokens",), ("max_completion_tokens",), ("max_gen_len",), ("max_tokens_to_sample",), ("maxTokens",),
+    ("max_new_tokens",), ("textGenerationConfig", "maxTokenCount"), ("inferenceConfig", "maxTokens"),
+    ("inferenceConfig", "max_new_tokens"),
+)  # fmt: skip
+_CAPS_OF_MAKERS: tuple[tuple[re.Pattern[str], frozenset[tuple[str, ...]]], ...] = (
+    (re.compile(r"anthropic\."), frozenset({("max_tokens",), ("max_tokens_to_sample",)})),
+    (re.compile(r"meta\.llama"), frozenset({("max_gen_len",)})),
+    (re.compile(r"amazon\.titan-(?:text-(?:lite|express|premier)|tg)"), frozenset({("textGenerationConfig", "maxTokenCount")})),
+    (re.compile(r"amazon\.nova-(?:micro|lite|pro|premier|2-lite|2-pro)"),
+     frozenset({("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens")})),
+    (re.compile(r"ai21\.j2"), frozenset({("maxTokens",)})),
+    (re.compile(r"openai\."), frozenset({("max_completion_tokens",), ("max_tokens",)})),
+    (re.compile(r"(?:ai21\.jamba|mistral\.|cohere\.command|deepseek\.|qwen\.|writer\.)"), frozenset({("max_tokens",)})),
+)  # fmt: skip
+_SEQUENCES = ("n", "num_generations", "numResults")
+# What only requests for vectors, or for an order of documents, have. Nothing is written then.
+_WRITES_NOTHING = frozenset(
+    {"texts", "input_type", "embeddingTypes", "embedding_types", "normalize", "dimensions", "documents"}
+)
+_PICTURES = frozenset(
+    {"text_prompts", "textToImageParams", "inPaintingParams", "outPaintingParams", "imageVariationParams"}
+)
+_VECTORS_BY_NAME = re.compile(r"embed|rerank|marengo")
+
+# Headers that only InvokeModel has; by `Converse` the same is a field of the body.
+_FIELD_OF_HEADER = {
+    b"x-amzn-bedrock-guardrailidentifier": "guardrailConfig", b"x-amzn-bedrock-service-tier": "serviceTier",
+    b"x-amzn-bedrock-performanceconfig-latency": "performanceConfig",
+}  # fmt: skip
+_ORDINARY = (b"default", b"standard")
+
+# Of an answer's headers: its id, which exception an error is, and the counts that some makers' bodies lack.
+TOLD = frozenset({
+    b"x-amzn-requestid", b"x-amzn-errortype", b"x-amzn-bedrock-input-token-count", b"x-amzn-bedrock-output-token-count",
+    b"x-amzn-bedrock-cache-read-input-token-count", b"x-amzn-bedrock-cache-write-input-token-count",
+    b"x-amzn-bedrock-invocation-latency", b"x-amzn-bedrock-service-tier", b"x-amzn-bedrock-performanceconfig-latency",
+})  # fmt: skip
+
+_EXCEPTIONS = {
+    400: "ValidationException", 401: "AccessDeniedException", 402: "ServiceQuotaExceededException",
+    403: "AccessDeniedException", 404: "ResourceNotFoundException", 405: "ValidationException", 408: "ModelTimeoutException",
+    413: "ValidationException", 415: "ValidationException", 424: "ModelErrorException", 429: "ThrottlingException",
+    500: "InternalServerException", 502: "ServiceUnavailableException", 503: "ServiceUnavailableException",
+    504: "ModelTimeoutException",
+}  # fmt: skip
+# What a stream can say (ConverseStreamOutput, ResponseStream); the rest is told by the nearest of these.
+_IN_STREAMS = {"ThrottlingException", "ServiceUnavailableException", "InternalServerException", "ValidationException"}
+
+
+def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
+    """`converse` and `converse-stream`."""
+    body = fields.parse_object(raw)
+    fields.refuse_names(body, _CONVERSE_FIELDS)
+    _refuse_misspelt(body, _CONVERSE_FIELDS)
+    config = fields.mapping(body, "inferenceConfig") or {}
+    _refuse_misspelt(config, frozenset({"maxTokens"}))
+    more = fields.mapping(body, "additionalModelRequestFields") or {}
+    _refuse_caps(more)
+    media = tuple(_media(body))
+    bounds = _converse_tools(body, more)
+    return Call(
+        dialect=CONVERSE,
+        operation="converse",
+        model=model,
+        body=body,
+        stream=stream,
+        size_bytes=len(raw),
+        output_caps=fields.integers(config, ("maxTokens",), 1, fields.MAX_TOKENS),
+        media_items=len(media),
+        media=media,
+        prompts=len(body["messages"]),
+        least_output_tokens=max(1024, anthropic.thinking_budget(more) + 1),
+        betas=_betas(more),
+        **bounds._asdict(),
+    )
+
+
+def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
+    """`invoke` and `invoke-with-response-stream`: the body is that of whoever made the model, known by its shape."""
+    body = fields.parse_object(raw)
+    if "anthropic_version" in body:
+        call = anthropic.call_of(body, raw, model, stream=stream)
+        return call._replace(dialect=INVOKE, operation="invoke", betas=_betas(body))
+    fields.refuse_names(body, frozenset())
+    media = tuple(_media_of_any(body))
+    caps = tuple(cap for _, cap in _caps_in(body))
+    unbounded = ""
+    if _PICTURES & body.keys() or "taskType" in body:
+        unbounded = "what this model is billed for is not tokens, and nobody here bounds it"
+    elif not caps and (_WRITES_NOTHING & body.keys() or _VECTORS_BY_NAME.search(model)):
+        caps = (0,)
+    elif not caps and "messages" not in body and "inputText" not in body:
+        unbounded = "nothing caps its output: send the cap that the model's own request format has"
+    sequences = max([fields.integer(body, name, 1, _MAX_SEQUENCES) or 1 for name in _SEQUENCES])
+    messages = body.get("messages")
+    return Call(
+        dialect=INVOKE,
+        operation="invoke",
+        model=model,
+        body=body,
+        stream=stream,
+        size_bytes=len(raw),
+        output_caps=caps,
+        sequences=sequences,
+        media_items=len(media),
+        media=media,
+        prompts=len(messages) if isinstance(messages, list) else 1,
+        hidden_tokens=_TOOLS_PROMPT if body.get("tools") or body.get("toolConfig") else 0,
+        unbounded=unbounded,
+    )
+
+
+def parse_count(model: str, raw: bytes) -> Call:
+    """Counting is free of charge; only the model matters."""
+    return Call(
+        dialect="bedrock.count_tokens", operation="count_tokens", model=model, body=fields.parse_object(raw), stream=False,
+        size_bytes=len(raw), output_caps=(0,), free=True,
+    )  # fmt: skip
+
+
+def with_headers(call: Call, headers: Mapping[bytes, bytes]) -> Call:
+    """The call; raises `Refused` where a header asks for what is asked for by a field of Converse."""
+    for name, field in _FIELD_OF_HEADER.items():
+        if (value := headers.get(name)) and value.lower() not in _ORDINARY:
+            header = name.decode()
+            raise invalid_request(f"The header {header} is not passed on; use Converse, where it is `{field}`.", header)
+    return call
+
+
+def _betas(body: Mapping[str, Any]) -> tuple[str, ...]:
+    betas = body.get("anthropic_beta")
+    return tuple(beta for beta in betas if isinstance(beta, str)) if isinstance(betas, list) else ()
+
+
+def _refuse_misspelt(body: Mapping[str, Any], names: frozenset[str]) -> None:
+    """Names in other letters, which a host might read and we would not."""
+    plain = {name.lower(): name for name in names}
+    for given in body:
+        name = plain.get(given.replace("_", "").lower(), given)
+        if name != given:
+            raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+
+
+def _refuse_caps(more: Mapping[str, Any]) -> None:
+    """Another output cap beside Converse's own: who knows which of the two holds."""
+    for path, _ in _caps_in(more):
+        name = "additionalModelRequestFields." + ".".join(path)
+        raise invalid_request(f"`{name}` is an output cap; send `inferenceConfig.maxTokens`.", name)
+
+
+def _caps_in(body: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The output caps that a body has, by where they stand. Raises `Refused` for one that is no number of tokens."""
+    for path in _CAPS:
+        inner: Any = body
+        for name in path[:-1]:
+            inner = inner.get(name)
+            if not isinstance(inner, dict):
+                inner = {}
+        if (cap := fields.integer(inner, path[-1], 1, fields.MAX_TOKENS)) is not None:
+            yield path, cap
+
+
+# What a request holds that is no text
+
+
+def _media(body: Mapping[str, Any]) -> Iterator[Medium]:
+    for message in fields.objects(body, "messages"):
+        yield from _media_in(message.get("content"))
+    yield from _media_in(body.get("system"))
+
+
+def _media_in(content: object) -> Iterator[Medium]:
+    """Converse's blocks; Nova's messages have the same."""
+    stack = [content]
+    while stack:
+        block = stack.pop()
+        if isinstance(block, list):
+            stack += [one for one in block if isinstance(one, dict)]
+            continue
+        for name, value in block.items() if isinstance(block, dict) else ():
+            if name in _TEXT_BLOCKS:
+                continue
+            if name == "toolResult" and isinstance(value, dict):
+                stack.append(value.get("content"))
+            elif name == "guardContent":
+                stack.append(value)
+            elif (medium := _medium(name, value)) is not None:
+                yield medium
+
+
+def _medium(kind: str, value: object) -> Medium | None:
+    """A picture, a document, a film, a recording; None for a document that is text."""
+    source = value.get("source") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(source, dict):
+        return Medium("")
+    if "s3Location" in source:
+        message = (
+            "Objects of the account's own S3 are not read for a caller; send what `s3Location` stands for as `bytes`."
+        )
+        raise invalid_request(message, "messages")
+    data, form = source.get("bytes"), value.get("format")
+    if kind == "document":
+        if "text" in source or "content" in source or form in _PLAIN_DOCUMENTS:
+            return None
+        return Medium("pdf", data) if form == "pdf" and isinstance(data, str) else Medium("")
+    return Medium(kind, data) if kind in ("image", "audio", "video") and isinstance(data, str) else Medium("")
+
+
+def _media_of_any(body: Mapping[str, Any]) -> Iterator[Medium]:
+    """The same in bodies of any maker."""
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and "type" in part:  # as OpenAI has them
+                if part["type"] != "text":
+                    yield attachments.of_chat_part(part)
+            else:
+                yield from _media_in(part)
+    images = body.get("images")
+    for image in images if isinstance(images, list) else ():
+        yield Medium("image", image) if isinstance(image, str) else Medium("")
+    for name in ("inputImage", "image", "inputVideo", "inputAudio", "mediaSource"):
+        if body.get(name):
+            yield Medium("")
+
+
+def _converse_tools(body: Mapping[str, Any], more: Mapping[str, Any]) -> ToolBounds:
+    """What tools may add: hidden prompts; those of the provider's own have no bound that is known here."""
+    bounds = anthropic.tool_bounds(more) if more.get("tools") or more.get("context_management") else ToolBounds()
+    config = fields.mapping(body, "toolConfig") or {}
+    tools = fields.optional_objects(config, "tools")
+    if tools:
+        bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + _TOOLS_PROMPT)
+    for tool in tools:
+        for name in tool:
+            if name not in ("toolSpec", "cachePoint"):
+                unbounded = f"`toolConfig` has a {name[:40]!r}, and nobody here knows what that costs; leave it out"
+                bounds = bounds._replace(unbounded=unbounded)
+    return bounds
+
+
+# How it is sent
+
+
+def cap_converse(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    return {"inferenceConfig": {**(body.get("inferenceConfig") or {}), "maxTokens": tokens}}
+
+
+def cap_invoke(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
+    """Every cap that the body has at no more than `tokens`; where it has none, the one that goes with its shape."""
+    caps = dict(_caps_in(body)) or {_usual_cap(body): tokens}
+    changes: dict[str, Any] = {}
+    for path, cap in caps.items():
+        least = min(cap, tokens)
+        if len(path) == 1:
+            changes[path[0]] = least
+        else:
+            changes[path[0]] = {**(changes.get(path[0]) or body.get(path[0]) or {}), path[1]: least}
+    return changes
+
+
+def _usual_cap(body: Mapping[str, Any]) -> tuple[str, ...]:
+    if "inputText" in body:
+        return ("textGenerationConfig", "maxTokenCount")
+    return ("inferenceConfig", "maxTokens") if "schemaVersion" in body or "inferenceConfig" in body else ("max_tokens",)
+
+
+def encode(call: Call, model: str) -> Outgoing:
+    """The body. Raises `Refused` where the model is known to go by another output cap than those that it has."""
+    if call.dialect == INVOKE:
+        _require_cap(call, model)
+    return json_body(call.body, call.size_bytes)
+
+
+def _require_cap(call: Call, model: str) -> None:
+    given = {path for path, _ in _caps_in(call.body)}
+    bare = model.lower().rpartition("/")[2]
+    known = next((caps for pattern, caps in _CAPS_OF_MAKERS if pattern.search(bare)), None)
+    if known is None:
+        return
+    writes_nothing = not given and call.output_caps == (0,)
+    if (given and not given & known) or (writes_nothing and not _VECTORS_BY_NAME.search(bare)):
+        name = ".".join(min(known))
+        raise invalid_request(f"This model's output cap is `{name}`; send that.", name)
+
+
+# How we say no
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    body = {"__type": _exception(refusal), "message": _words(refusal), "reason": refusal.code, **refusal.detail}
+    return orjson.dumps(body)
+
+
+def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    """By this AWS's SDKs know which of their exceptions it is."""
+    return [(b"x-amzn-errortype", _exception(refusal).encode())]
+
+
+def stream_end(refusal: Refusal) -> bytes:
+    """The last message of a stream that we cut: an exception, which SDKs raise."""
+    name = _exception(refusal)
+    if name not in _IN_STREAMS:
+        name = "ValidationException" if refusal.status < 500 else "ServiceUnavailableException"
+    payload = orjson.dumps({"message": _words(refusal)})
+    return aws_event_stream.encode_exception(name[0].lower() + name[1:], payload)
+
+
+def _exception(refusal: Refusal) -> str:
+    if refusal.final and refusal.status in (402, 429):
+        return "ServiceQuotaExceededException"
+    return _EXCEPTIONS.get(refusal.status, "ValidationException" if refusal.status < 500 else "InternalServerException")
+
+
+def _words(refusal: Refusal) -> str:
+    """With the reason's code, as SDKs show nothing else of the body."""
+    return f"{refusal.code}: {refusal.message}"

@@ -1,0 +1,217 @@
+"""Bedrock's paths, what bounds a body of any maker, and how caps are lowered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.dialects import bedrock, find
+from proxy.errors import Refusal, Refused
+from proxy.wire.aws_event_stream import Framer
+
+CLAUDE = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": [{"role": "user", "content": "x"}]}
+ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+@pytest.mark.parametrize("prefix", ["", "/bedrock"])
+@pytest.mark.parametrize(
+    "action", ["converse", "converse-stream", "invoke", "invoke-with-response-stream", "count-tokens"]
+)
+def test_an_arn_is_one_segment_of_the_path_at_the_provider(prefix: str, action: str) -> None:
+    endpoint = find("POST", f"{prefix}/model/{ARN}/{action}", b"x=1")
+
+    assert endpoint is not None
+    body = CLAUDE if "invoke" in action else {"messages": [{"role": "user", "content": [{"text": "x"}]}]}
+    call = endpoint.parse(json.dumps(body).encode())
+    assert (call.model, call.stream) == (ARN, "stream" in action)
+    assert endpoint.target_of(ARN, b"x=1") == f"/model/{ARN.replace(':', '%3A').replace('/', '%2F')}/{action}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/model/../converse",
+        "/model/a/../b/converse",
+        "/model/a/apply",
+        "/model//converse",
+        "/model/a b/converse",
+        "/model/a",
+    ],
+)
+def test_other_paths_are_nobodys(path: str) -> None:
+    assert find("POST", path, b"") is None
+
+
+def invoked(body: dict[str, Any], model: str = "alias") -> Any:
+    return bedrock.parse_invoke(model, False, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "caps", "lowered"),
+    [
+        (CLAUDE, (100,), {"max_tokens": 10}),
+        ({"prompt": "x", "max_gen_len": 100}, (100,), {"max_gen_len": 10}),
+        ({"prompt": "x", "max_gen_len": 5, "max_tokens": 900}, (900, 5), {"max_gen_len": 5, "max_tokens": 10}),
+        ({"inputText": "x", "textGenerationConfig": {"maxTokenCount": 99, "topP": 1}}, (99,),
+         {"textGenerationConfig": {"maxTokenCount": 10, "topP": 1}}),
+        ({"messages": [], "inferenceConfig": {"max_new_tokens": 99}}, (99,), {"inferenceConfig": {"max_new_tokens": 10}}),
+        ({"messages": [], "schemaVersion": "messages-v1"}, (), {"inferenceConfig": {"maxTokens": 10}}),
+        ({"messages": []}, (), {"max_tokens": 10}),
+    ],
+)  # fmt: skip
+def test_the_largest_of_all_caps_bounds_the_call_and_all_are_lowered(
+    body: dict[str, Any], caps: tuple[int, ...], lowered: dict[str, Any]
+) -> None:
+    assert invoked(body).output_caps == caps
+    assert bedrock.cap_invoke(body, 10, "aws") == lowered
+
+
+@pytest.mark.parametrize("cap", [0, -1, True, 1.5, "9", 2**40])
+@pytest.mark.parametrize(
+    "path", [("max_gen_len",), ("inferenceConfig", "maxTokens"), ("textGenerationConfig", "maxTokenCount")]
+)
+def test_a_cap_that_is_no_number_of_tokens_is_refused(path: tuple[str, ...], cap: Any) -> None:
+    body: dict[str, Any] = {path[0]: cap} if len(path) == 1 else {path[0]: {path[1]: cap}}
+    with pytest.raises(Refused) as refused:
+        invoked({"prompt": "x", **body})
+    assert refused.value.refusal.param == path[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("us.meta.llama3-3-70b-instruct-v1:0", {"prompt": "x", "max_tokens": 1}),
+        ("arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-70b-instruct-v1:0", {"prompt": "x", "max_tokens": 1}),
+        ("amazon.titan-text-express-v1", {"inputText": "x", "max_tokens": 1}),
+        ("amazon.titan-text-express-v1", {"inputText": "x", "dimensions": 1}),
+        ("eu.amazon.nova-lite-v1:0", {"messages": [], "max_tokens": 1}),
+        ("mistral.mistral-large-2402-v1:0", {"prompt": "x", "max_gen_len": 1}),
+        ("anthropic.claude-v2", {"prompt": "x", "max_gen_len": 1}),
+    ],
+)
+def test_a_cap_of_another_makers_is_refused_by_the_right_ones_name(model: str, body: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="invalid_request_error") as refused:
+        bedrock.encode(invoked(body), model)
+    assert "output cap is" in refused.value.refusal.message
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("amazon.titan-embed-text-v2:0", {"inputText": "x", "dimensions": 256}),
+        ("cohere.embed-english-v3", {"texts": ["x"], "input_type": "search_query"}),
+        ("cohere.rerank-v3-5:0", {"query": "x", "documents": ["y"], "api_version": 2}),
+    ],
+)
+def test_vectors_and_ranks_write_nothing(model: str, body: dict[str, Any]) -> None:
+    if "api_version" in body:
+        body.pop("api_version")
+    call = invoked(body, model)
+    assert call.output_caps == (0,)
+    bedrock.encode(call, model)
+
+
+def test_sequences_are_counted() -> None:
+    assert invoked({"prompt": "x", "max_tokens": 9, "num_generations": 4}).sequences == 4
+
+
+def converse(content: Any, **more: Any) -> Any:
+    raw = json.dumps({"messages": [{"role": "user", "content": content}], **more}).encode()
+    return bedrock.parse_converse("m", False, raw)
+
+
+@pytest.mark.parametrize(
+    ("block", "kinds"),
+    [
+        ({"text": "x"}, []),
+        ({"image": {"format": "png", "source": {"bytes": "iVBO"}}}, ["image"]),
+        ({"document": {"format": "pdf", "name": "d", "source": {"bytes": "JVBE"}}}, ["pdf"]),
+        ({"document": {"format": "docx", "name": "d", "source": {"bytes": "UEsD"}}}, [""]),
+        ({"document": {"format": "txt", "name": "d", "source": {"bytes": "eA=="}}}, []),
+        ({"document": {"format": "txt", "name": "d", "source": {"text": "x"}}}, []),
+        ({"video": {"format": "mp4", "source": {"bytes": "AAAA"}}}, ["video"]),
+        (
+            {"toolResult": {"toolUseId": "t", "content": [{"json": {}}, {"image": {"source": {"bytes": "iVBO"}}}]}},
+            ["image"],
+        ),
+        ({"guardContent": {"image": {"format": "png", "source": {"bytes": "iVBO"}}}}, ["image"]),
+        ({"cachePoint": {"type": "default"}}, []),
+        ({"invented": {"x": 1}}, [""]),
+        ({"image": "odd"}, [""]),
+    ],
+)
+def test_media_are_found_wherever_they_stand(block: Any, kinds: list[str]) -> None:
+    assert [medium.kind for medium in converse([block]).media] == kinds
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "document", "audio"])
+def test_objects_of_the_accounts_storage_are_refused(kind: str) -> None:
+    inner = {kind: {"format": "x", "source": {"s3Location": {"uri": "s3://a/b"}}}}
+    for block in (inner, {"toolResult": {"toolUseId": "t", "content": [inner]}}, {"guardContent": inner}):
+        with pytest.raises(Refused):
+            converse([block])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"additionalModelRequestFields": {"max_tokens": 5}},
+        {"additionalModelRequestFields": {"inferenceConfig": {"max_new_tokens": 5}}},
+        {"inferenceconfig": {"maxTokens": 5}},
+        {"inferenceConfig": {"maxtokens": 5}},
+        {"inferenceConfig": {"max_tokens": 5}},
+        {"inferenceConfig": {"maxTokens": "5"}},
+        {"inferenceConfig": 5},
+        {"aws_region_name": "x"},
+    ],
+)
+def test_a_second_cap_and_other_spellings_are_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        converse([{"text": "x"}], **more)
+
+
+def test_thinking_and_betas_of_the_makers_own_are_known() -> None:
+    fields = {"thinking": {"type": "enabled", "budget_tokens": 4000}, "anthropic_beta": ["context-1m-2025-08-07", 5]}
+
+    call = converse([{"text": "x"}], additionalModelRequestFields=fields)
+
+    assert call.least_output_tokens == 4001
+    assert call.betas == ("context-1m-2025-08-07",)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "name", "in_streams"),
+    [
+        (Refusal(402, "budget_exceeded", "No.", final=True), "ServiceQuotaExceededException", "validationException"),
+        (Refusal(429, "budget_exceeded", "No.", final=True), "ServiceQuotaExceededException", "validationException"),
+        (Refusal(429, "too_many_in_flight", "No."), "ThrottlingException", "throttlingException"),
+        (Refusal(404, "model_not_found", "No."), "ResourceNotFoundException", "validationException"),
+        (Refusal(502, "upstream_unreachable", "No."), "ServiceUnavailableException", "serviceUnavailableException"),
+        (Refusal(500, "internal_error", "No."), "InternalServerException", "internalServerException"),
+    ],
+)
+def test_a_refusal_is_one_of_awss_exceptions(refusal: Refusal, name: str, in_streams: str) -> None:
+    assert bedrock.refusal_headers(refusal) == [(b"x-amzn-errortype", name.encode())]
+    body = json.loads(bedrock.refusal_body(refusal))
+    assert (body["__type"], body["message"], body["reason"]) == (name, f"{refusal.code}: No.", refusal.code)
+    (message,) = Framer().feed(bedrock.stream_end(refusal))
+    assert (message.event, message.failed) == (in_streams, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "fine"),
+    [
+        (b"x-amzn-bedrock-service-tier", [b"default", b""]),
+        (b"x-amzn-bedrock-performanceconfig-latency", [b"standard"]),
+        (b"x-amzn-bedrock-guardrailidentifier", []),
+    ],
+)
+def test_a_header_that_changes_the_answer_or_its_price_is_refused_by_name(header: bytes, fine: list[bytes]) -> None:
+    call = invoked(CLAUDE)
+    for value in fine:
+        assert bedrock.with_headers(call, {header: value}) is call
+    with pytest.raises(Refused) as refused:
+        bedrock.with_headers(call, {header: b"priority"})
+    assert refused.value.refusal.param == header.decode()
