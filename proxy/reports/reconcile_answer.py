@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from pricing.book import Book
 from proxy.ledger.entries import Entry
+from proxy.ledger.reconciliations import Reconciliation
 from proxy.money import usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import Settling, settle
@@ -98,11 +99,13 @@ class ReconcileShown(BaseModel):
 
 
 class Reconciled(NamedTuple):
-    """share: what is unexplained, of what the provider says (of ours where it says nothing). corrections: of `settled`."""
+    """share: what is unexplained, of what the provider says (of ours where it says nothing). corrections: of `settled`. run: to
+    be kept, once it has the file's name."""
 
     answer: Answer
     share: Fraction
     corrections: Sequence[Entry]
+    run: Reconciliation
 
 
 def tolerance_of(text: str) -> Fraction:
@@ -175,7 +178,8 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     share = found.unexplained / whole if whole else Fraction(0)
     said = [*_said(shown, share), *_settled(settling, applied=question.apply)]
     answer = Answer(shown, _rows(items), _COLUMNS, said)
-    return Reconciled(answer, share, [item.correction for item in settling.items])
+    run = Reconciliation(provider, "", now_us, begins, ends, found.ours, round(found.theirs), round(found.unexplained))
+    return Reconciled(answer, share, [item.correction for item in settling.items], run)
 
 
 def _rows(items: list[ReconcileItem]) -> list[dict[str, str | None]]:

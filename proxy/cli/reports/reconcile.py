@@ -13,6 +13,7 @@ from proxy.cli.options import ConfigOption, config_of, new_app, opened
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
 from proxy.config.own_prices import priced_by
+from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer, tolerance_of
 from proxy.times import moment, now_s
@@ -59,6 +60,7 @@ def reconcile(
         )
         with opened(settings) as engine:
             found = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
+            keep_reconciliation(engine, found.run._replace(file=file.name))
             if apply and found.corrections:
                 write_corrections(settings, engine, found.corrections, "reconcile")
     answer(found.answer, form)
