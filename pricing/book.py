@@ -212,6 +212,10 @@ class Book:
         operators = frozenset(unit for one in dearest.operator for unit in one.row.prices)
         return operators or frozenset(unit for row in dearest.rows for unit in row.prices)
 
+    def context_cuts(self, provider: str, model: str, at_s: int) -> tuple[float, ...]:
+        """Sizes of a call's input, ascending, above which other prices hold."""
+        return self._plan(provider, model, None, {}, None, None, at_s).cuts
+
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
         known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)

@@ -23,6 +23,9 @@ def output_texts(event: object) -> Iterator[tuple[Kind, str]]:
     yield from _anthropic(event)
     yield from _gemini(event)
     yield from _others(event)
+    for name in ("data", "body"):  # a gateway's envelope
+        if isinstance(inner := event.get(name), dict) and "choices" in inner:
+            yield from _chat(inner)
 
 
 def _texts(kind: Kind, *values: object) -> Iterator[tuple[Kind, str]]:
@@ -55,12 +58,19 @@ def _chat(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
         yield from _message(_dict(choice.get("delta")) or _dict(choice.get("message")))
     if not isinstance(event.get("type"), str):
         yield from _message(_dict(event.get("message")))
+        if event.get("role") == "assistant":
+            yield from _message(event)
 
 
 def _message(message: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
     yield from _texts(
         "reasoning", message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
     )
+    if not any(isinstance(message.get(name), str) for name in ("reasoning_content", "reasoning", "thinking")):
+        for detail in _dicts(
+            message.get("reasoning_details")
+        ):  # OpenRouter's; elsewhere they repeat the text beside them
+            yield from _texts("reasoning", detail.get("text") or detail.get("summary"))
     yield from _texts("output", message.get("content"), message.get("refusal"))
     for part in _dicts(message.get("content")):
         yield from _texts("output", part.get("text"))
@@ -84,6 +94,8 @@ def _responses(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
                 yield from _texts("output", part.get("text"), part.get("refusal"))
             for part in _dicts(item.get("summary")):
                 yield from _texts("reasoning", part.get("text"))
+        if not _dicts(event.get("output")):  # as SDKs show it
+            yield from _texts("output", event.get("output_text"), event.get("output"))
 
 
 def _anthropic(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
@@ -95,6 +107,10 @@ def _anthropic(event: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
     blocks = _dicts(event.get("content")) if event.get("type") == "message" else []
     if event.get("type") == "content_block_start":
         blocks = [_dict(event.get("content_block"))]
+    if event.get("type") == "message":
+        yield from _texts("output", event.get("content"))
+    if event.get("type") in (None, "completion"):  # Anthropic's Text Completions
+        yield from _texts("output", event.get("completion"))
     for block in blocks:
         yield from _texts("output", block.get("text"), block.get("name"), _json(block.get("input")))
         yield from _texts("reasoning", block.get("thinking"))

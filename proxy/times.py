@@ -31,7 +31,8 @@ class Clock:
     def now(self) -> int:
         wall, steady = self._wall(), self._steady()
         slowest = self._at + (steady - self._read_at >> 1)
-        wall = max(wall, slowest)
+        if wall < slowest:  # noqa: PLR1730 - `max` takes twice as long, six times a call
+            wall = slowest
         self._at, self._read_at = wall, steady
         return wall
 

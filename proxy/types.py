@@ -76,6 +76,7 @@ class Call(Value):
     goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
     heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
     units: in which its model is priced, where its API counts in those.
+    shape: what its plan depends on beside its size, its prompts and whether it streams, where that is little; else None.
     """
 
     dialect: str
@@ -111,6 +112,7 @@ class Call(Value):
     kept_s: int = 0
     stored_tokens: int = 0
     units: frozenset[str] = frozenset()
+    shape: tuple[object, ...] | None = None
 
 
 @frozen

@@ -162,6 +162,15 @@ def screen(
     return call
 
 
+def goes_by_names(call: Call, route: Route) -> bool:
+    """Whether `screen` lets every call pass as it is whose body has fields of the same names, whatever they hold: known once
+    one has passed. The tools among them are the client's own."""
+    provider = plain_name(route.provider)
+    _, plain, routes_on = _screen_of(provider)
+    a_variant = ":" in route.model or "@" in route.model
+    return plain.cover(call.body) and provider not in _QWEN and not (routes_on and a_variant)
+
+
 # What these calls are made of, so that their ceiling has it.
 _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
 

@@ -145,8 +145,8 @@ class MemoryStore(InProcess):
                 self._waiting.turn_is_over(reservation_id)
             return Denied(tuple(exceeded), tuple(busy))
         amounts = granted_amounts(claims, smaller)
-        for amount, counter in zip(amounts, counters, strict=True):
-            counter.reserved += amount
+        for index, counter in enumerate(counters):  # `zip` with a word in its call takes four times as long
+            counter.reserved += amounts[index]
             counter.open += 1
         granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
         self._open[reservation_id] = Reservation(keys, counters, amounts, deadline_s, granted, record)
@@ -198,8 +198,9 @@ class MemoryStore(InProcess):
         self._earliest_s = min(self._earliest_s, reservation.deadline_s)
 
     def _end(self, reservation: Reservation, amounts: Sequence[int] | None) -> None:
-        for index, (counter, reserved) in enumerate(zip(reservation.counters, reservation.amounts, strict=True)):
-            counter.reserved -= reserved
+        held = reservation.amounts
+        for index, counter in enumerate(reservation.counters):
+            counter.reserved -= held[index]
             counter.open -= 1
             if amounts is not None:
                 counter.spent += amounts[index]

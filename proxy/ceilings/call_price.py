@@ -45,6 +45,8 @@ class CallPrice(Value):
     cached_tokens: int = 0
 
     def __call__(self, usage: Mapping[str, int]) -> int | None:
+        if not (self.free or self.cached_tokens or self.media or self.things) and self.factor == 1:
+            return self._dearest(usage, self.without)  # what most are
         if self.free:
             return 0
         if self.cached_tokens:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pricing.media.bounds import most
 from pricing.units import UNITS
-from pricing.values import NOTHING, Constant, Value, frozen
+from pricing.values import NOTHING, Constant, Value, frozen, maker
 from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
 from proxy.ceilings.costly import unbounded_by
 from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of, ignores_cap
@@ -118,6 +118,9 @@ class Ceiling(Value):
         return usage
 
 
+_ceiling = maker(Ceiling)
+
+
 class _UnboundedError(Exception):
     """Nothing bounds it; what to do then."""
 
@@ -146,6 +149,22 @@ def estimate(
         return _bound(call, route, body_bytes, context, habits, most_output, aside, inject=inject)
     except _UnboundedError as unbounded:
         return Ceiling(None, 0, call.sequences, missing=str(unbounded))
+
+
+def of_the_same_shape(bound: Ceiling, call: Call, body_bytes: int, context_tokens: int | None) -> Ceiling:
+    """The ceiling of a call that differs from that of `bound` in its text only (`depends_on_text_only`)."""
+    tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts
+    if context_tokens is not None and tokens > context_tokens * bound.sequences:
+        tokens = context_tokens * bound.sequences
+    return _ceiling(
+        tokens, bound.output_tokens, bound.sequences, bound.inject, aside=bound.aside, fees=bound.fees, text_bytes=body_bytes
+    )  # fmt: skip
+
+
+def depends_on_text_only(bound: Ceiling, call: Call) -> bool:
+    """Whether of two calls of one shape the ceilings differ by their texts' sizes alone."""
+    plain = not (bound.extra or bound.beyond or bound.media or bound.each or bound.fetched or bound.kept_s)
+    return plain and bound.input_tokens is not None and not call.betas and not call.hidden_tokens
 
 
 def _context(call: Call, route: Route, context_tokens: int | None) -> int | None:
@@ -227,7 +246,7 @@ def _bound(
     extra = call.extra
     if seconds and route.provider in SOUND_BY_SECOND:
         extra = {**extra, "audio_second": extra.get("audio_second", 0) + seconds}
-    return Ceiling(
+    return _ceiling(
         tokens, most_output, call.sequences, inject, extra=extra, beyond=beyond, a_pass=a_pass, aside=aside,
         fees={**_FEES, **habits.fees} if habits.fees else _FEES, media=media, each=tuple(each), fetched=fetched,
         countable=countable, text_bytes=text_bytes, kept_s=call.kept_s,
@@ -270,7 +289,8 @@ def impossible_units(call: Call, body: bytes, *, translated: bool = False) -> fr
     # API reference: sound comes out only where it is asked for.
     silent = dialect == "openai.chat" and call.body.get("modalities") is None and call.body.get("audio") is None
     silent = silent or (dialect in SPOKEN and call.body.get("silent") is True)
-    kept_shortly = dialect.startswith("openai.") and b'"prompt_cache' not in body and not translated
+    asks_for_none = call.shape is not None or b'"prompt_cache' not in body  # of a shape all names are known
+    kept_shortly = dialect.startswith("openai.") and not translated and asks_for_none
     writes = CACHE_WRITES
     if translated:
         writes = _NO_KINDS if _FOR_AN_HOUR.search(body) else _LONG_WRITES - {"cache_write_30m"}

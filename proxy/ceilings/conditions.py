@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pricing.values import NOTHING
+from proxy.meters.host_table import charge_of
 from proxy.types import Call
 
 ORDINARY: Mapping[str, str] = {"service_tier": "default"}
 # What is asked for at no more than the ordinary price; at times it is served at that.
 _NO_DEARER = frozenset({"default", "standard", "standard_only", "on_demand", "flex", "batch"})
+_CHEAP = frozenset({"free", "provisioned", "slow"})
+_DEARER_WORDS = ("service_tier", "speed")
 # Where a request that names no tier, or `auto`, is served as the account's project says
 # (platform.openai.com/docs/guides/priority-processing: "set at the project level"), or as the deployment does
 # (learn.microsoft.com/azure/foundry/openai/concepts/priority-processing: "enable priority processing at the deployment level",
@@ -33,6 +36,22 @@ def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, config
         return ORDINARY if known else NOTHING
     others = {name: value for name, value in asked.items() if name != "service_tier"}
     return {**ORDINARY, **others} if known else others
+
+
+def dearer_unpriced(asked: Mapping[str, str], priced: Mapping[str, str], provider: str) -> str:
+    """Why a tier or speed that a call asks for has no bound; "" where it has, or where nobody serves it.
+
+    asked: its words; priced: those of them that a price depends on. Routers pass them on to whom they please, and hosts that
+    state what they charged do as they like (openrouter.ai/docs/guides/features/service-tiers, 2026-11).
+    """
+    if charge_of(provider) in ("", "?"):
+        return ""
+    for name, value in asked.items():
+        if name in _DEARER_WORDS and name not in priced and value.lower() not in _NO_DEARER | _CHEAP:
+            return (
+                f"`{name}` asks for {value[:40]!r}, which may cost more than the price here; leave it out or price it"
+            )
+    return ""
 
 
 def may_be_ordinary(call: Call) -> bool:

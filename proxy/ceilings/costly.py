@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from proxy.dialects.fields import PlainNames
-from proxy.dialects.responses import CLIENT_TOOLS
+from proxy.dialects.responses import CLIENT_TOOLS, tools_of
 from proxy.types import Call, Route
 
 
@@ -158,6 +158,12 @@ def unbounded_by(call: Call, route: Route) -> str:
     return _by_tools(call, route)
 
 
+def goes_by_names(call: Call) -> bool:
+    """Whether `unbounded_by` says the same of every call of the dialect whose body has fields of the same names, whatever they
+    hold: known once it was asked. The tools among them are the client's own."""
+    return _harmless[call.dialect].cover(call.body)
+
+
 def _by_tools(call: Call, route: Route) -> str:
     if call.dialect == "openai.chat":
         return _by_chat_tools(call.body.get("tools"))
@@ -200,7 +206,7 @@ def _by_chat_tools(tools: Any) -> str:
 
 def _by_hosted_tools(call: Call, route: Route) -> str:
     """Tools of Responses that run at a provider which is not known to count their calls, or which nobody knows."""
-    for tool in call.body.get("tools") or ():
+    for tool in tools_of(call.body):
         kind = tool.get("type") or "function"
         if kind.startswith(CLIENT_TOOLS):
             continue

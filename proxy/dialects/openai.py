@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pricing.media.bounds import Medium
+from pricing.values import maker
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import dumps
 from proxy.errors import Refusal, invalid_request
@@ -20,6 +21,13 @@ _CHAT_BOUNDED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "logprobs",
     "top_logprobs", "service_tier", "modalities", "web_search_options", "prediction", "reasoning_effort",
 })  # fmt: skip
+# Of these fields no ceiling depends on what they hold, but for those whose value is part of the shape.
+_SHAPED = frozenset({
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "tool_choice",
+    "parallel_tool_calls", "response_format", "reasoning_effort", "temperature", "top_p", "presence_penalty",
+    "frequency_penalty", "seed", "stop", "user",
+})  # fmt: skip
+_MAX_EFFORT = 16  # characters
 _COMPLETIONS_BOUNDED = frozenset(
     {"model", "prompt", "stream", "stream_options", "max_tokens", "n", "best_of", "logprobs", "suffix"}
 )
@@ -27,6 +35,9 @@ _EMBEDDINGS_BOUNDED = frozenset({"model", "input", "dimensions"})
 _TEXT_PARTS = frozenset({"text", "refusal"})
 _MAX_PROMPTS = 2048
 _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is absent (API reference)
+
+
+_chat = maker(Call)
 
 
 def parse_chat(raw: bytes) -> Call:
@@ -53,7 +64,7 @@ def parse_chat(raw: bytes) -> Call:
         raise invalid_request(
             "`best_of` is no field of this API; some servers would make answers that nobody sees.", "best_of"
         )
-    return Call(
+    return _chat(
         dialect="openai.chat",
         operation="chat",
         model=fields.model_name(body),
@@ -69,7 +80,27 @@ def parse_chat(raw: bytes) -> Call:
         prompts=len(messages),
         held=referred.held,
         urls=referred.urls,
+        shape=None if media or referred.held or referred.urls else _shape(body),
     )
+
+
+def _shape(body: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """`Call.shape` of a chat without media and references."""
+    if not body.keys() <= _SHAPED:
+        return None
+    effort = body.get("reasoning_effort")
+    if effort is not None and (type(effort) is not str or len(effort) > _MAX_EFFORT):
+        return None
+    if "tools" in body and not _are_functions(body["tools"]):
+        return None
+    return (*body, body.get("max_tokens"), body.get("max_completion_tokens"), body.get("n"), effort)
+
+
+def _are_functions(tools: object) -> bool:
+    """Whether the client runs all these tools itself."""
+    if type(tools) is not list:
+        return False
+    return all(type(tool) is dict and tool.get("type") == "function" for tool in tools)
 
 
 def makes_audio(call: Call) -> bool:

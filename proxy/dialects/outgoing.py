@@ -25,6 +25,9 @@ _SMALL_BYTES = (
 )
 
 
+_UNCHANGED: Mapping[str, Any] = MappingProxyType({})
+
+
 class Outgoing:
     """A body of one call: what does not change, written already, and the fields that may. Of a body that is no JSON nothing
     changes. body: a small one, which is written whole."""
@@ -34,7 +37,7 @@ class Outgoing:
     def __init__(
         self,
         fixed: bytes,
-        changing: Mapping[str, Any] = MappingProxyType({}),
+        changing: Mapping[str, Any] = _UNCHANGED,
         body: Mapping[str, Any] | None = None,
     ) -> None:
         self._fixed = fixed
@@ -51,7 +54,7 @@ class Outgoing:
 def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoing:
     """A JSON object of about that size. Raises `Refused` (400) where it is nested deeper than can be written."""
     if size_bytes < _SMALL_BYTES:
-        return Outgoing(dumps(body), body=body)
+        return Outgoing(dumps(body), _UNCHANGED, body)
     fixed, changing = dict(body), {}
     for name, value in body.items():
         # Numbers and objects: one of them may be, or have, an output cap under another name.

@@ -14,6 +14,7 @@ from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
+from proxy.meters.openai_responses import container_sessions
 from proxy.types import Call
 
 _BOUNDED = frozenset({
@@ -172,7 +173,7 @@ def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
 
 def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     """What the tools at the provider may do; in the body too, where the client did not say."""
-    tools = fields.optional_objects(body, "tools")
+    tools = tools_of(body)
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(body, "max_tool_calls", 1, 1000)
     turns = 1 if body.get("context_management") else 0  # compaction reads the context once more
@@ -192,9 +193,21 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
             unbounded = "the calls of an mcp tool are not limited by max_tool_calls; leave it out"
         for prefix, unit in _BILLED_CALLS:
             if kind.startswith(prefix):
-                extra[unit] = calls or 0
+                sessions = container_sessions(tool) if unit == "code_session" else 1
+                extra[unit] = max(extra.get(unit, 0), (calls or 0) * sessions)
     hidden = _BUILT_IN_PROMPT * len(built_in) + _TOOL_PROMPT * len(hosted)
     return ToolBounds(hidden, 1 + turns, ours, extra, unbounded)
+
+
+def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every tool that a call brings: of its own list, of namespaces in it, and of items of the input that add more."""
+    tools = fields.optional_objects(body, "tools")
+    items = body.get("input")
+    for item in items if isinstance(items, list) else ():
+        if item.get("tools") is not None and item.get("type") != "mcp_list_tools":
+            tools = [*tools, *fields.optional_objects(item, "tools")]
+    inner = [one for tool in tools if "tools" in tool for one in fields.optional_objects(tool, "tools")]
+    return [*tools, *inner] if inner else tools
 
 
 def _kind(tool: Mapping[str, Any]) -> str:

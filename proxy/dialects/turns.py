@@ -7,6 +7,7 @@ is what clients add, move or drop (cache marks, ids, thinking). The bytes of a t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -40,6 +41,7 @@ _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _NONE: Sequence[Any] = ()
+_LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -132,6 +134,7 @@ def turns_of(call: Call) -> list[bytes]:
     """
     spoken: list[bytes] = []
     begun = False
+    dumps = orjson.dumps
     for message in messages_of(call):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in _SYSTEM:
@@ -144,7 +147,9 @@ def turns_of(call: Call) -> list[bytes]:
             and type(content := message.get("content")) is str
             and OPEN not in content
         ):
-            spoken.append(_text_turn(role, content))  # what most are
+            spoken.append(
+                dumps(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+            )  # what most are
             continue
         if role == "user" and (message := without_reminders(message)) is None:
             continue
@@ -157,7 +162,14 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def _text_turn(role: Any, content: str) -> bytes:
-    return plain_bytes(["assistant" if role == "model" else role, content, _NONE, _NONE])
+    return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+
+
+def _brief(text: str) -> str:
+    """A text as a turn has it: only compared. To write and hash all of a long one, keyed, would take most of a call's time."""
+    if len(text) <= _LONG_CHARS:
+        return text
+    return f"{text[:_BEGINNING_CHARS]}\n#{sha256(text.rstrip().encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _is_thought(item: Any) -> bool:
@@ -193,7 +205,7 @@ def turn_of(message: Any) -> bytes:
     elif kind is not None and kind != "message" and role is None:
         others = [_unmarked({name: value for name, value in message.items() if name not in ("id", "status")})]
     speaker = "assistant" if role == "model" else role
-    return plain_bytes([speaker, "".join(texts), others, calls])
+    return plain_bytes([speaker, _brief("".join(texts)), others, calls])
 
 
 def _list(value: Any) -> list[Any]:
@@ -232,10 +244,13 @@ def _content(content: Any, depth: int = 0) -> tuple[list[str], list[Any]]:
 
 def _said(content: Any, depth: int = 0) -> Any:
     """What a tool's result says: its text, and beside it whatever else is in it. Below a depth that none has, as it is."""
-    if isinstance(content, str) or depth > _MARKED_DEPTH:
+    if isinstance(content, str):
+        return _brief(content)
+    if depth > _MARKED_DEPTH:
         return content
     texts, others = _content(content, depth)
-    return ["".join(texts), *others] if others else "".join(texts)
+    text = _brief("".join(texts))
+    return [text, *others] if others else text
 
 
 def _call(call: Mapping[str, Any]) -> list[Any]:
@@ -260,7 +275,7 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     events = list(events)
     if (text := _chat_text(events)) is not None:
-        return [plain_bytes(["assistant", text, [], []])]
+        return [_text_turn("assistant", text)]
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     spoke = False
     for event in events:

@@ -14,6 +14,7 @@ from proxy.dialects.family import Family
 from proxy.downstream import direct
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
+from proxy.upstream.outbox import OUTBOX
 from proxy.wire.json_weight import parsed_bytes
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class Client:
         self.began = time.perf_counter()
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         extensions = scope.get("extensions") or {}
+        headers: dict[bytes, bytes] | None = extensions.get("taximeter.headers")
+        self.headers = dict(scope["headers"]) if headers is None else headers
         self.connection = extensions.get("taximeter.connection")
         # Taken out: a cycle of references would be work for the collector after every call.
         self._cycle: RequestResponseCycle | None = extensions.pop("taximeter.cycle", None)
@@ -211,6 +213,7 @@ class Client:
         headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
         self.started = True
         if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
+            OUTBOX.flush()
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await self.end(body)
 

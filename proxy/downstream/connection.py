@@ -124,6 +124,10 @@ class Connection(HttpToolsProtocol):
         self.had_request = True
         self.body_bytes = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's; `Expect` is looked for once, when all are there."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         if self._head_too_large():
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
@@ -153,13 +157,18 @@ class Connection(HttpToolsProtocol):
         scope["path"], scope["raw_path"], scope["query_string"] = look(url)
         # What follows a request for another protocol is never read as HTTP.
         keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade() and not self.wished
+        named = dict(self.headers)
+        if b"expect" in named:
+            self.expect_100_continue = any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+            )
         earlier = self.cycle
         cycle = self.cycle = RequestResponseCycle(
             scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
             self.server_state.default_headers, asyncio.Event(), self.expect_100_continue, keep_alive,
             self.on_response_complete,
         )  # fmt: skip
-        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle}
+        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle, "taximeter.headers": named}
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:

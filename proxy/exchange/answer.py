@@ -21,7 +21,9 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
     """
     body = plain(response)
     kind = Begun if isinstance(attempt.exchange.endpoint, JobEndpoint) else Unary
-    unary = kind(attempt, response, body, hold=hold)
+    unary = kind(attempt, response, body)
+    if hold:
+        unary.hold_errors()
     way: Unary | Streamed = unary
     try:
         streams = attempt.call.stream and response.status == 200

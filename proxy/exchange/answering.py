@@ -12,6 +12,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from pricing.values import maker
 from proxy.config.model import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -27,9 +28,8 @@ from proxy.upstream.inflated import Inflated
 from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
-
-
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
+_context, _settled = maker(Context), maker(Settlement)
 
 
 class Answering:
@@ -55,7 +55,7 @@ class Answering:
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = Context(
+        self.context = _context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
@@ -66,6 +66,11 @@ class Answering:
         )
         self.ended = 0.0
         self.stored: Sequence[str] = ()
+
+    @property
+    def answer_waits(self) -> bool:
+        """Whether the client has nothing yet, and gets all of it by `Client.respond` once this is settled."""
+        return False
 
     @property
     def stops_when_left(self) -> bool:
@@ -98,10 +103,10 @@ class Answering:
             return reading
         return book.with_request(reading, provider=route.provider, model=route.model, at_s=int(now_s()))
 
-    def price(self, reading: Reading) -> Cost:
+    def price(self, reading: Reading, at_us: int | None = None) -> Cost:
         attempt, exchange = self.attempt, self.exchange
         target = exchange.endpoint.target
-        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading)
+        return charge(exchange.configured.book, attempt.route, target, attempt.plan.attributes, reading, at_us)
 
     def session_total(self, add_nanousd: int) -> int:
         exchange = self.exchange
@@ -119,7 +124,8 @@ class Answering:
         """Charge what was used; None where that cannot be said, and the ceiling was charged."""
         attempt, exchange = self.attempt, self.exchange
         reading = self.with_fee(reading)
-        cost = priced_part(self.price(reading)) if reading.source != "none" else None
+        at_us = now_us()
+        cost = priced_part(self.price(reading, at_us)) if reading.source != "none" else None
         if cost is None:
             await self.settle_unknown(outcome)
         elif implausible(attempt, reading, cost):
@@ -132,7 +138,8 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
-            await attempt.settle(self._settlement(reading, cost, outcome))
+            settlement = self._settlement(reading, cost, outcome, at_us=at_us)
+            await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
                 session = exchange.attribution
@@ -149,16 +156,21 @@ class Answering:
         await self.attempt.settle(self._settlement(Reading(), None, outcome))
 
     def _settlement(
-        self, reading: Reading, cost: Cost | None, outcome: str, lines: Sequence[CostLine] = ()
+        self,
+        reading: Reading,
+        cost: Cost | None,
+        outcome: str,
+        lines: Sequence[CostLine] = (),
+        at_us: int | None = None,
     ) -> Settlement:
         response = self.response
         upstream_id = next((value for name in _REQUEST_IDS if (value := response.header(name))), None)
-        return Settlement(
+        return _settled(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
             cost=cost,
-            ended_at=now_us(),
+            ended_at=now_us() if at_us is None else at_us,
             timings=self.timings(),
             upstream_request_id=upstream_id.decode("latin-1")[:200] if upstream_id else None,
             stored=self.stored,

@@ -28,9 +28,11 @@ from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
 from proxy.spool import records
+from proxy.spool.pending import Pending
 from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
+from proxy.upstream.outbox import OUTBOX
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -65,6 +67,7 @@ class Attempt:
     closed: bool = False
     charged: bool = False
     unverified: bool = False
+    pending: Pending | None = None
     _intent: bytes = b""
     _unsettled_terms: bool = False  # the INTENT's amounts do not hold until a `reserved` record says which do
     _prefixes: Prefixes | None = None
@@ -72,19 +75,9 @@ class Attempt:
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
         return cls(
-            exchange,
-            plan,
-            plan.id,
-            plan.call,
-            plan.route,
-            plan.bound,
-            plan.price,
-            plan.ceiling_nanousd,
-            plan.claims,
-            plan.may_be_ordinary,
-            dict(plan.changes),
-            plan.call.tool_calls,
-        )
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
+            plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
+        )  # fmt: skip
 
     # What it is of
 
@@ -103,11 +96,16 @@ class Attempt:
 
     # The beginning: INTENT, then the reservation.
 
-    def intend(self) -> None:
-        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent."""
+    def intend(self, *, with_request: bool = False) -> None:
+        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written just
+        before the request or its end, with those of other calls; not where a reservation outlives this process."""
         self._intent = orjson.dumps(self.intent_record())
+        spool = self.exchange.plane.spool
+        if with_request and not self.exchange.plane.store.epoch:
+            self.pending = Pending(spool, self._intent)
+            return
         try:
-            self.exchange.plane.spool.append(self._intent)
+            spool.append(self._intent)
         except SpoolUnavailable:
             self.closed = True
             raise ledger_unavailable() from None
@@ -180,7 +178,7 @@ class Attempt:
         if not self._unsettled_terms:
             self._unsettled_terms = True
             waiting: records.Waiting = {"t": "waiting", "id": self.id}
-            self.exchange.plane.spool.append_end(orjson.dumps(waiting))
+            self._append(orjson.dumps(waiting))
 
     async def wait_for_room(self, most_s: float) -> None:
         """Wait until something in flight has ended, and take the limits as they are then."""
@@ -257,7 +255,7 @@ class Attempt:
             "reserved_nanousd": self.reserved_nanousd,
             "budgets": self._amounts(amounts),
         }
-        self.exchange.plane.spool.append_end(orjson.dumps(record))
+        self._append(orjson.dumps(record))
 
     def unreserved(self) -> None:
         """The store cannot be asked, and the call goes on without."""
@@ -269,11 +267,24 @@ class Attempt:
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
-            [claim.budget, claim.group, claim.window_start, claim.measure, amount]
-            for (_, claim), amount in zip(self.claims, amounts, strict=True)
+            [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
+            for index, (_, claim) in enumerate(self.claims)
         ]
 
+    def _append(self, payload: bytes) -> None:
+        """Append what comes behind the INTENT."""
+        if self.pending is not None:
+            self.pending.owe()
+        self.exchange.plane.spool.append_end(payload)
+
     # The ends. Each closes the INTENT; the first one wins.
+
+    async def unrecorded(self) -> Refused:
+        """The disk has refused the INTENT, so that nothing was sent: there is nothing to end. What to raise then."""
+        self.closed = True
+        if self.claims:
+            await self.exchange.plane.store.release(self.id)
+        return ledger_unavailable()
 
     def refused(self, refusal: Refusal) -> Refused:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
@@ -288,7 +299,7 @@ class Attempt:
                 "group": refusal.group,
                 "window_start": refusal.window_start,
             }
-            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            self._append(orjson.dumps(record))
         return Refused(refusal, recorded=True)
 
     async def void(self, outcome: str) -> None:
@@ -299,7 +310,7 @@ class Attempt:
             record: records.Void = {"t": "void", "id": self.id, "ended_at": now_us(), "outcome": outcome}
             if store.epoch:
                 record["epoch"] = store.epoch
-            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            self._append(orjson.dumps(record))
             if self.claims:
                 await store.release(self.id)
 
@@ -308,12 +319,16 @@ class Attempt:
         if not self.closed:
             self.closed = True
             record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
-            self.exchange.plane.spool.append_end(orjson.dumps(record))
+            self._append(orjson.dumps(record))
             if self.claims:
                 await self.exchange.plane.store.release(self.id)
 
-    async def settle(self, settlement: Settlement) -> None:
-        """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets."""
+    async def settle(self, settlement: Settlement, *, before_answer: bool = False) -> None:
+        """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.
+
+        before_answer: the client has nothing of the answer yet and gets it by the outbox. Then it is soon enough if the
+        record is on disk by that, together with those of the same turn of the loop; but for budgets that outlive this process.
+        """
         if self.closed:
             return
         store = self.exchange.plane.store
@@ -333,7 +348,14 @@ class Attempt:
         payload = orjson.dumps(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
-        self.exchange.plane.spool.append_end(payload)
+        spool = self.exchange.plane.spool
+        if before_answer and not store.epoch:
+            if self.pending is not None:
+                self.pending.owe()
+            spool.owe(payload)
+            OUTBOX.first(spool.write_owed)
+        else:
+            self._append(payload)
         if self.unverified:
             await store.charge(self.id, [claim for _, claim in self.claims], amounts)
         elif self.claims:
@@ -348,7 +370,7 @@ class Attempt:
             begun["stored"], begun["stored_model"] = stored, self.route.requested
             if facts is not None:
                 begun["stored_facts"] = facts
-        plane.spool.append_end(orjson.dumps(begun, default=str))
+        self._append(orjson.dumps(begun, default=str))
         if self.claims:
             plane.store.outlives(self.id)
 

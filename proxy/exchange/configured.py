@@ -16,6 +16,7 @@ from proxy.config.model import Config
 from proxy.config.own_prices import priced_by
 from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
+from proxy.exchange.kinds import Key, Kind
 from proxy.jobs.api import JobEndpoint
 from proxy.latest import Latest
 from proxy.types import Call, Route
@@ -24,6 +25,7 @@ from proxy.upstream.pool import UpstreamClient
 from proxy.upstream.server_limits import ServerLimits
 
 _MAX_FACTS = 10_000
+_MAX_KINDS = 1000
 _BEHIND_ITS_END_S = 3600  # of what is kept for a time: to see that it has ended
 
 
@@ -40,7 +42,8 @@ class ModelFacts(Value):
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """`facts` is what was looked up in the book, kept for a minute each; `limits` what local servers said of theirs."""
+    """`facts` is what was looked up in the book, kept for a minute each; `limits` what local servers said of theirs;
+    `kinds` what plans of calls that look alike have in common."""
 
     config: Config
     router: Router
@@ -50,6 +53,7 @@ class Configured:
     destinations: Mapping[tuple[str, str], Destination]
     facts: Latest[tuple[str, str], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
     limits: ServerLimits = field(default_factory=ServerLimits)
+    kinds: Latest[Key, Kind] = field(default_factory=lambda: Latest(_MAX_KINDS))
 
     def destination(self, route: Route, endpoint: Endpoint) -> Destination:
         """Raises `Refused` (400) where the upstream does not speak the dialect and nobody translates for it."""

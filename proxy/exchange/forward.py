@@ -33,8 +33,11 @@ async def forward(attempt: Attempt) -> Response:
             body,
             (lambda response: client.when_gone(response.hang_up)) if stops else None,
             holder=exchange.identity.key_id,
+            record=attempt.pending,
         )
     except UpstreamError as error:
+        if attempt.pending is not None and attempt.pending.lost:
+            raise await attempt.unrecorded() from None
         outcome = "upstream_timeout" if error.timed_out else "upstream_unreachable"
         if error.sent and stops:
             await attempt.settle(await _unanswered(attempt, outcome, error))

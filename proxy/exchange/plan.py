@@ -7,19 +7,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pricing.values import Value, frozen
+from pricing.values import Value, frozen, maker
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
-from proxy.ceilings.conditions import ORDINARY, fixed_conditions, may_be_ordinary
+from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_conditions, may_be_ordinary
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
+from proxy.exchange import kinds
 from proxy.exchange.configured import ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.jobs.api import JobEndpoint
@@ -65,43 +66,42 @@ class Plan(Value):
     claims: Sequence[tuple[Budget, Claim]]
 
 
+_planned = maker(Plan)
+
+
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
-    destination = configured.destination(route, exchange.endpoint)
-    if exchange.endpoint.local and not is_local(route.provider):
-        raise invalid_request(
-            f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
-        )
     started_at = now_us()
-    began_s, longest_s = started_at / 1e6, configured.longest_s(exchange.endpoint, call)
+    began_s = started_at / 1e6
     facts = configured.facts_of(route.provider, route.model, began_s)
-    # What a provider does, it does by each of its names: the book's is the one that our tables have.
-    known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)
-    _refuse_unreadable(call, known)
-    priced = facts.priced or call.free
-    if not priced and configured.config.on_unpriced == "refuse":
-        raise model_not_priced(route.requested, configured.config.server.budget_status)
-    call = _in_priced_units(exchange, call, route, facts, int(began_s))
-    another = partial(other_model, exchange, route)
-    guarded = partial(_guarded, exchange, route)
-    call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
+    key = kinds.key_of(call, route, exchange.endpoint.target)
+    kind = None if key is None else configured.kinds.get(key)
+    if kind is None or not kind.holds(route, facts):
+        call, kind = _kind(exchange, route, facts, int(began_s))
+    known, destination, longest_s = kind.known, kind.destination, kind.longest_s
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider) if call.stream else ({}, False)
-    if renamed := name_cap(call, known.provider):
-        changes |= renamed
+    if kind.renamed:
+        changes |= kind.renamed
     body = outgoing.written(changes)
     size = rendered_size(call, body, known.provider) + destination.added_tokens
-    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
-    if destination.translated:
-        bound = _sent_along(bound, call, known, facts)
+    if kind.bound is not None:
+        bound = ceilings.of_the_same_shape(kind.bound, call, size, known.context_tokens or facts.context_tokens)
+        without = kind.without
+    else:
+        bound, without = _bounded(exchange, call, kind, facts, size, body)
+        if key is not None and kinds.may_be_remembered(kind, call, bound):
+            configured.kinds[key] = kind._replace(bound=bound, without=without)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
-    price = _price(
-        exchange, call, route, known, facts, bound, attributes=attributes, body=body, at_s=int(began_s), longest_s=longest_s,
-        translated=destination.translated,
+    factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
+    limits = facts.context_tokens, facts.max_output_tokens
+    price = CallPrice(
+        configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
+        factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.things, call.free,
     )  # fmt: skip
     usage = bound.usage
-    ceiling_nanousd = price(usage) if priced and usage else None
+    ceiling_nanousd = price(usage) if usage and (facts.priced or call.free) else None
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
@@ -110,7 +110,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
     _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
-    return Plan(
+    return _planned(
         id=plane.ids.new(started_at),
         call=call,
         number=number,
@@ -127,10 +127,48 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         body_bytes=len(body),
         bound=bound,
         price=price,
-        may_be_ordinary="service_tier" not in price.fixed and may_be_ordinary(call),
+        may_be_ordinary=kind.may_be_ordinary,
         ceiling_nanousd=ceiling_nanousd,
         claims=claimed,
     )
+
+
+def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tuple[Call, kinds.Kind]:
+    """What the call's plan has in common with others', found out; and the call as its provider may be asked it."""
+    configured, endpoint, call = exchange.configured, exchange.endpoint, exchange.call
+    destination = configured.destination(route, endpoint)
+    if endpoint.local and not is_local(route.provider):
+        raise invalid_request(
+            f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
+        )
+    # What a provider does, it does by each of its names: the book's is the one that our tables have.
+    known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)
+    _refuse_unreadable(call, known)
+    if not (facts.priced or call.free) and configured.config.on_unpriced == "refuse":
+        raise model_not_priced(route.requested, configured.config.server.budget_status)
+    longest_s = configured.longest_s(endpoint, call)
+    call = _in_priced_units(exchange, call, route, facts, at_s)
+    another = partial(other_model, exchange, route)
+    guarded = partial(_guarded, exchange, route)
+    call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
+    fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
+    ordinary = "service_tier" not in fixed and may_be_ordinary(call)
+    renamed = name_cap(call, known.provider)
+    return call, kinds.Kind(route, facts, known, destination, renamed, fixed, longest_s, ordinary)
+
+
+def _bounded(
+    exchange: Exchange, call: Call, kind: kinds.Kind, facts: ModelFacts, size: int, body: bytes
+) -> tuple[ceilings.Ceiling, frozenset[str]]:
+    """The call's ceiling, and the units that it cannot turn into."""
+    known, translated = kind.known, kind.destination.translated
+    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
+    if translated:
+        bound = _sent_along(bound, call, known, facts)
+    if reason := _dearer_unpriced(exchange, call, kind.route, known.provider, int(now_s())):
+        bound = Ceiling(None, 0, call.sequences, missing=reason)
+    without = ceilings.impossible_units(call, body, translated=translated)
+    return bound, without | thoughts if (thoughts := thoughts_left_out(call, known)) else without
 
 
 def _in_priced_units(exchange: Exchange, call: Call, route: Route, facts: ModelFacts, at_s: int) -> Call:
@@ -181,45 +219,6 @@ def _claims_of_others(
                 known.add((claim.budget, claim.group))
                 more.append((budget, claim))
     return more
-
-
-def _price(
-    exchange: Exchange,
-    call: Call,
-    route: Route,
-    known: Route,
-    facts: ModelFacts,
-    bound: ceilings.Ceiling,
-    *,
-    attributes: dict[str, str | None],
-    body: bytes,
-    at_s: int,
-    longest_s: int,
-    translated: bool,
-) -> CallPrice:
-    """What usage of this call costs at most."""
-    configured = exchange.configured
-    fixed = _fixed_conditions(exchange, call, route, known.provider, at_s)
-    factor = exchange.plane.learned.factor(exchange.identity.payer, route.provider, route.model, at_s)
-    limits = facts.context_tokens, facts.max_output_tokens
-    without = ceilings.impossible_units(call, body, translated=translated)
-    if thoughts := thoughts_left_out(call, known):
-        without |= thoughts
-    return CallPrice(
-        configured.book,
-        route.provider,
-        route.model,
-        at_s,
-        at_s + longest_s,
-        attributes,
-        fixed,
-        without,
-        factor,
-        ceilings.physical(call, known, bound, *limits) if factor > 1 else {},
-        bound.media,
-        call.things,
-        call.free,
-    )
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
@@ -277,6 +276,15 @@ def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, 
     if asked:
         asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
     return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
+
+
+def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> str:
+    """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
+    if not (asked := asked_of(call.body)):
+        return ""
+    book = exchange.configured.book
+    priced = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    return dearer_unpriced(asked, priced, known)
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

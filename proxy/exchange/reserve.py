@@ -49,12 +49,20 @@ async def guard(attempt: Attempt) -> None:
 async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> None:
     """Reserve, or raise `Refused`, which closes the INTENT. steps: of the ladder; None: all."""
     plane, client = attempt.exchange.plane, attempt.exchange.client
+    if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
+        await _wait_for_seeds(attempt)
     try:
-        granted = await _climb(attempt, STEPS if steps is None else steps)
+        try:
+            granted = await attempt.reserve()
+        except NoRoomError as denied:
+            granted = await _climb(attempt, STEPS if steps is None else steps, denied)
     except NoRoomError as denied:
         raise attempt.refused(no_room(attempt, denied)) from None
     except StoreUnavailable:
-        raise attempt.refused(budget_store_unavailable().refusal) from None
+        if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
+            raise attempt.refused(budget_store_unavailable().refusal) from None
+        attempt.unreserved()
+        granted = Granted()
     for budget in granted.would_refuse:
         plane.tally.would(budget)
     attempt.reserved(granted.nanousd)
@@ -74,39 +82,29 @@ def _that_fit(attempt: Attempt, tokens: int) -> int:
     return min(tokens, max(context - given, attempt.call.least_output_tokens))
 
 
-async def _climb(attempt: Attempt, steps: tuple[Step, ...]) -> Granted:
+async def _climb(attempt: Attempt, steps: tuple[Step, ...], no_room: NoRoomError) -> Granted:
     """The reservation, in the end; raises NoRoomError where no step helps."""
-    plane = attempt.exchange.plane
-    if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
-        await _wait_for_seeds(attempt)
-    ladder: Ladder | None = None
+    ladder = Ladder(attempt)
     while True:
+        for step in steps:
+            if await step(ladder, no_room):
+                break
+        else:
+            raise no_room
         try:
-            if ladder is None:
-                return await attempt.reserve()
             return await attempt.reserve(ladder.least_nanousd, ladder.most_nanousd)
-        except StoreUnavailable:
-            if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
-                raise
-            attempt.unreserved()
-            return Granted()
-        except NoRoomError as no_room:
-            ladder = ladder or Ladder(attempt)
-            for step in steps:
-                if await step(ladder, no_room):
-                    break
-            else:
-                raise
+        except NoRoomError as again:
+            no_room = again
 
 
 async def _wait_for_seeds(attempt: Attempt) -> None:
-    """A reload brought a budget of this call: what is spent in it comes from the ledger in a moment."""
+    """A reload brought a budget of this call: what is spent in it comes from the ledger in a moment. Raises `Refused`."""
     attempt.wait()
     try:
         async with asyncio.timeout(_SEED_WAIT_S):
             await attempt.exchange.plane.seeded.wait()
     except TimeoutError:
-        raise StoreUnavailable("the ledger does not say what is spent") from None
+        raise attempt.refused(budget_store_unavailable().refusal) from None
 
 
 class Ladder:

@@ -108,7 +108,7 @@ async def _attempts(exchange: Exchange, route: Route) -> None:
 
 async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
     """One attempt, from its INTENT to its settlement. hold: what another attempt may mend is returned, not told."""
-    attempt.intend()
+    attempt.intend(with_request=not isinstance(attempt.exchange.endpoint, JobEndpoint))
     try:
         await guard(attempt)
         await reserve(attempt)

@@ -11,7 +11,7 @@ from pricing.money import to_nanousd
 from pricing.usage import Reading
 from pricing.values import Value, frozen
 from proxy.spool import records
-from proxy.times import now_s, now_us
+from proxy.times import now_us
 from proxy.types import Route
 
 
@@ -44,13 +44,20 @@ class Settlement(Value):
     stored_facts: Mapping[str, Any] | None = None
 
 
-def charge(book: Book, route: Route, endpoint: str, attributes: Mapping[str, str | None], reading: Reading) -> Cost:
-    """What a reading costs that is complete now."""
+def charge(
+    book: Book,
+    route: Route,
+    endpoint: str,
+    attributes: Mapping[str, str | None],
+    reading: Reading,
+    at_us: int | None = None,
+) -> Cost:
+    """What a reading costs that is complete at `at_us` (None: now)."""
     return book.cost(
         reading,
         provider=route.provider,
         model=route.model,
-        at_s=int(now_s()),
+        at_s=(now_us() if at_us is None else at_us) // 1_000_000,
         endpoint=endpoint,
         attributes=attributes,
     )

@@ -31,17 +31,25 @@ def _says_failure(value: object) -> bool:
 
 
 class Unary(Answering):
-    """One whole answer. hold: an error that another attempt may mend does not go to the client, but is returned. held_bytes:
-    a body up to this size waits until it is metered. metered_bytes: one beyond this passes, but its usage is not read."""
+    """One whole answer. held_bytes: a body up to this size waits until it is metered. metered_bytes: one beyond this passes,
+    but its usage is not read."""
 
     held_bytes = _HELD_BYTES
     metered_bytes = _METERED_BYTES
 
-    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
         super().__init__(attempt, response, body)
-        self._hold = hold and response.status in RETRIED
+        self._hold = False
         self._chunks: list[bytes] = []
         self._failed = False
+
+    @property
+    def answer_waits(self) -> bool:
+        return not (self.client.started or self.client.gone)
+
+    def hold_errors(self) -> None:
+        """An error that another attempt may mend does not go to the client, but is returned."""
+        self._hold = self.response.status in RETRIED
 
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
@@ -125,10 +133,14 @@ class Unary(Answering):
             (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
             (b"x-taximeter-session-cost-usd", usd_text(self.session_total(0)).encode()),
         ]
-        store = self.exchange.plane.store
-        remaining = [store.remaining(claim) for _, claim in self.attempt.claims if claim.measure == "usd"]
-        if remaining:
-            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(min(remaining)).encode()))
+        remaining = self.exchange.plane.store.remaining
+        least: int | None = None
+        for _, claim in self.attempt.claims:
+            if claim.measure == "usd":
+                left = remaining(claim)
+                least = left if least is None or left < least else least
+        if least is not None:
+            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(least).encode()))
         return headers
 
     async def broken_off(self, error: UpstreamError) -> None:

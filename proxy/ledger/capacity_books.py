@@ -8,9 +8,9 @@ books once. What is in them stays: a call that is known later has of a closed mi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -34,8 +34,17 @@ from proxy.times import now_us
 MINUTES_AT_ONCE = 240
 _LOOK_UP = 500
 
-Prices = Callable[[Tokens], Mapping[str, int]]
-"""What tokens cost elsewhere: nano-USD by the name that it is compared with."""
+
+class Prices(Protocol):
+    """What tokens cost elsewhere: nano-USD by the name that it is compared with."""
+
+    def nanousd(self, tokens: Tokens) -> Mapping[str, int]:
+        """At what a short call costs."""
+        ...
+
+    def beyond(self, call: Tokens) -> Mapping[str, int]:
+        """What one call costs more than that."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,10 @@ class Part(NamedTuple):
     nanousd: int
     millijoules: int | None
     metered: bool | None
+
+    def nothing(self) -> Part:
+        """Nothing of it, where something was known."""
+        return self._replace(nanousd=0, millijoules=None if self.millijoules is None else 0)
 
 
 class LateInMinute(NamedTuple):
@@ -87,7 +100,13 @@ class Outcome:
         """The calls of which everything is known, with all that they had."""
         for call in self.calls:
             if call.run.end <= self.until:
-                yield call, [*self.before.get(call.run.id, ()), *self.parts.get(call.run.id, ())]
+                had = [*self.before.get(call.run.id, ()), *self.parts.get(call.run.id, ())]
+                yield call, [part.nothing() for part in had] if call.charged else had
+
+    @property
+    def runs(self) -> list[Run]:
+        """How the calls ran, each once."""
+        return [call.run for call in self.calls if not call.charged]
 
 
 def read_books(connection: Connection, name: str, *, locked: bool = False) -> Books | None:
@@ -150,7 +169,7 @@ def work_out(connection: Connection, books: Books, terms: Terms, until: int, kno
     _work_out_late(connection, outcome, books)
     samples = _samples(connection, books.name)
     seen = observed(known)
-    begun = sorted((call.run for call in outcome.calls), key=lambda run: run.start)
+    begun = sorted(outcome.runs, key=lambda run: run.start)
     running: list[Run] = []
     position = 0
     for at in range(books.closed_until, until, MINUTE_US):
@@ -179,7 +198,7 @@ def _part(minute_at: int, shared: Shared, closed: Closed) -> Part:
 
 def _read_parts(connection: Connection, outcome: Outcome, books: Books) -> None:
     """What calls that go on had of the minutes before."""
-    ids = [call.run.id for call in outcome.calls if call.run.start < books.closed_until]
+    ids = [run.id for run in outcome.runs if run.start < books.closed_until]
     for first in range(0, len(ids), _LOOK_UP):
         query = sa.select(capacity_shares).where(capacity_shares.c.entry_id.in_(ids[first : first + _LOOK_UP]))
         for row in connection.execute(query.order_by(capacity_shares.c.minute_at)):
@@ -191,8 +210,7 @@ def _work_out_late(connection: Connection, outcome: Outcome, books: Books) -> No
     """Calls that were not known when their minutes were closed: in the order of their ids, each has of the idle time that is
     left."""
     idle: dict[int, list[int]] = {}
-    for call in outcome.calls:
-        run = call.run
+    for run in outcome.runs:
         if run.start >= books.closed_until or run.id in outcome.before:
             continue
         first = run.start - run.start % MINUTE_US
@@ -238,6 +256,10 @@ def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcom
     for one in outcome.lates:
         _write_late(connection, books.name, one)
         totals["late"] = totals.get("late", 0) + one.nanousd
+    if elsewhere is not None:
+        late_ones = {one.entry_id for one in outcome.lates}  # of whose tokens nothing is in the sums
+        for run in (call.run for call, _ in outcome.finished() if not call.charged and call.run.id not in late_ones):
+            _add_elsewhere(totals, elsewhere.beyond(Tokens(run.input, run.cache_read, run.output)))
     shared = _write_parts(connection, engine, books.name, outcome)
     c = capacities.c
     values = {
@@ -263,9 +285,13 @@ def add_totals(totals: dict[str, Any], closed: Closed, elsewhere: Prices | None)
     for name, amount in added.items():
         totals[name] = totals.get(name, 0) + amount
     if elsewhere is not None and any(made.tokens):
-        compared = totals.setdefault("elsewhere", {})
-        for model, nanousd in elsewhere(made.tokens).items():
-            compared[model] = compared.get(model, 0) + nanousd
+        _add_elsewhere(totals, elsewhere.nanousd(made.tokens))
+
+
+def _add_elsewhere(totals: dict[str, Any], nanousd: Mapping[str, int]) -> None:
+    compared = totals.setdefault("elsewhere", {})
+    for model, amount in nanousd.items():
+        compared[model] = compared.get(model, 0) + amount
 
 
 def _minute_row(capacity: str, closed: Closed, began: int) -> dict[str, Any]:
@@ -329,7 +355,8 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
     rolled: list[Counted] = []
     for call in outcome.calls:
         row = call.row
-        if row["started_at"] // MINUTE_US != max(row["started_at"], row["ended_at"] - 1) // MINUTE_US:
+        ended_at = max(row["started_at"], row["ended_at"] - 1, call.run.end - 1)
+        if not call.charged and row["started_at"] // MINUTE_US != ended_at // MINUTE_US:
             several += [
                 (call.run.id, part.minute_at, capacity, part.nanousd, part.millijoules, part.metered)
                 for part in outcome.parts.get(call.run.id, ())
@@ -339,7 +366,7 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
         joules = [part.millijoules for part in parts]
         known = bool(joules) and None not in joules
         source = source_of(all(part.metered for part in parts)) if known else None
-        shares.append((nanousd, sum(one or 0 for one in joules) if known else None, source, call.run.id))
+        shares.append((nanousd, sum(one or 0 for one in joules) if known else None, source, call.row["id"]))
         rolled.append(share_row(call.row, nanousd))
     if several:
         connection.execute(

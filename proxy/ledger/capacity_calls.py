@@ -1,8 +1,9 @@
 """The calls of a capacity that have no share yet, as they ran on its machines.
 
 When a call ran there: from when it was sent, without what it waited for here (`duration_ms` less `overhead_ms` before its end).
-One that was open when its process died ended when that was last heard of. A correction of a call that had been charged when
-its reservation expired goes on where that left off.
+One that was open when its process died ended when that was last heard of. One that ran on after its reservation had expired
+has two entries, the charge and the correction, and the correction has all of its run. Where the charge has its share already,
+as its minutes were not waited for, the correction goes on where that left off.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ _LOOK_UP = 500
 
 
 class Pending(NamedTuple):
-    """A call without a share: its row, and how it ran."""
+    """A call without a share: its row, and how it ran. charged: the run is that of another entry, which corrects this one,
+    and this has nothing of it."""
 
     row: Mapping[str, Any]
     run: Run
+    charged: bool = False
 
 
 def pending(connection: Connection, capacity: str, until: int, known: Sequence[Life]) -> list[Pending]:
@@ -44,7 +47,13 @@ def pending(connection: Connection, capacity: str, until: int, known: Sequence[L
     rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(mine, ended)).mappings()]
     corrected = _ends(connection, [row["corrects_id"] for row in rows if row["corrects_id"]])
     rows.sort(key=lambda row: row["id"])
-    return [Pending(row, run_of(row, known, corrected.get(row["corrects_id"]))) for row in rows]
+    calls = {row["id"]: Pending(row, run_of(row, known, corrected.get(row["corrects_id"]))) for row in rows}
+    for row in rows:
+        if (charge := calls.get(row["corrects_id"])) is not None:
+            whole = run_of(row, known)
+            calls[row["id"]] = Pending(row, whole)
+            calls[row["corrects_id"]] = Pending(charge.row, whole, charged=True)
+    return list(calls.values())
 
 
 def _ends(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

@@ -110,15 +110,13 @@ class Pairing:
     def open_intents(self) -> int:
         return len(self._open)
 
-    def open_since(self, upstreams: Container[str], at_us: int) -> int | None:
-        """When the first of the attempts at these upstreams began that have no end, and whose deadline is not over."""
+    def open_since(self, upstreams: Container[str]) -> int | None:
+        """When the first of the attempts at these upstreams began that have no end; those whose deadline is over run on."""
         return min(
             (
                 started_at
                 for intent, _ in self._open.values()
-                if intent.get("upstream") in upstreams
-                and isinstance(started_at := intent.get("started_at"), int)
-                and (not isinstance(deadline_at := intent.get("deadline_at"), int) or deadline_at > at_us)
+                if intent.get("upstream") in upstreams and isinstance(started_at := intent.get("started_at"), int)
             ),
             default=None,
         )

@@ -145,8 +145,7 @@ class Recorder:
 
     def _note_complete(self) -> None:
         if upstreams := self._capacity_of():
-            now = now_us()
-            opened = [run.pairing.open_since(upstreams, now) for run in self._runs]
+            opened = [run.pairing.open_since(upstreams) for run in self._runs]
             self.complete_until = min(
                 [int(self.caught_up_at * 1e6) - _INTENT_AFTER_US, *(at for at in opened if at is not None)]
             )

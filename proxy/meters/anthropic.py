@@ -14,6 +14,8 @@ from typing import Any
 from pricing.usage import Part, Quantity
 from proxy.meters.charges import read_charge
 from proxy.meters.host_table import charge_of
+from proxy.meters.openai import read_usage
+from proxy.meters.places import states_counts, usage_nearby
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.tally import Tally, items, mapping, number, text
 
@@ -33,6 +35,8 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
     if not tools or response.get("unfinished"):
         searches = max(searches, _searches_seen(response))
     tally.add("web_search", searches)
+    if not any(usage.get(name) for name in _COUNTS) and _read_others_counts(response, context, tally):
+        return
     if not any(usage.get(name) is not None for name in _COUNTS):
         return
     tally.found = True
@@ -46,7 +50,22 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
         usage, charge_of(context.provider) if context.provider else "", tally
     )  # a router's, at its own Messages
     if response.get("unfinished"):
-        tally.partial = True  # the stream broke off: output is at least what message_start said
+        tally.partial = (
+            True  # the stream broke off, or ended without its counts: output is at least what message_start said
+        )
+    if all(usage.get(name) is None for name in _INPUTS):
+        tally.flag("input_unknown")
+        tally.partial = True
+
+
+def _read_others_counts(response: Mapping[str, Any], context: Context, tally: Tally) -> bool:
+    """Counts by another dialect's names, or in another place; whether there are any."""
+    usage = mapping(response.get("usage"))
+    elsewhere = usage if states_counts(usage) else usage_nearby(response)
+    if elsewhere is None:
+        return False
+    read_usage(elsewhere, context, tally)
+    return True
 
 
 def _searches_seen(response: Mapping[str, Any]) -> int:
@@ -155,8 +174,8 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             return  # the beginning once more: what it says is older than what is known
         state["unfinished"] = True
     elif kind == "message_stop":
-        state["unfinished"] = False
-    for source in (message, event):
+        state["unfinished"] = not state.get("ending") and not isinstance(event.get("usage"), dict)
+    for source in (message, mapping(event.get("delta")), event):
         if isinstance(usage := source.get("usage"), dict):
             if kind == "message_delta":
                 state["unfinished"] = False

@@ -1,6 +1,7 @@
 """Results of batch jobs: one line, or many, each a response of its own that is read by its own dialect.
 
 Lines are priced one by one (a part each), so that the sum of many short calls does not pass for one with a long context.
+OpenAI's say by their shape which API they are of, and cost what a call of that API does, its searches and tools included.
 A line that failed, expired or was cancelled is not billed. Everything here is batch-processed.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Part
-from proxy.meters import anthropic, gemini
+from proxy.meters import anthropic, gemini, openai, openai_media
 from proxy.meters.openai_responses import responses
 from proxy.meters.reader import Context, Read, Reader
 from proxy.meters.tally import Tally, items, mapping, text
@@ -20,6 +21,19 @@ def _body(line: Mapping[str, Any]) -> Mapping[str, Any]:
     """The response inside a line: OpenAI `response.body`, Anthropic `result.message`, Gemini `response`."""
     outer = mapping(line.get("response")) or mapping(line.get("result"))
     return mapping(outer.get("body")) or mapping(outer.get("message")) or outer or line
+
+
+def _read_openai(body: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """One answer of any API that OpenAI's batches call."""
+    if "choices" in body:
+        own = context._replace(model=text(body.get("model")) or context.model)
+        openai.chat.read(body, own, tally)
+    elif isinstance(body.get("data"), list) and body.get("object") is None:
+        openai_media.images.read(body, context, tally)
+    elif isinstance(body.get("results"), list):
+        openai.moderations.read(body, context, tally)
+    else:
+        responses.read(body, context, tally)
 
 
 def _reader(dialect: str, read: Read, usage_key: str = "usage") -> Reader:
@@ -48,6 +62,6 @@ def fold_line(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state.setdefault("lines", []).append(event)
 
 
-openai_batch = _reader("openai.batch", responses.read)
+openai_batch = _reader("openai.batch", _read_openai)
 anthropic_batch = _reader("anthropic.batch", anthropic.read_message)
 gemini_batch = _reader("gemini.batch", gemini.read_generate, usage_key="usageMetadata")

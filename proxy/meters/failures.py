@@ -26,13 +26,18 @@ _FINE = (None, 0, "0", 200, "200", "")
 _ANSWERS = ("choices", "output", "content", "candidates", "usage", "usageMetadata", "data", "id", "done", "response")
 
 
+# Of what most answers of chats are made: none of these says that anything failed, where there are choices.
+_CHATS = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
+
+
 def is_failure(event: Mapping[str, Any]) -> bool:
     """Whether one event, or a whole response, says that the call failed."""
+    if event.keys() <= _CHATS and event.get("object") != "error" and (choices := event.get("choices")):
+        return any(map(_failed, items(choices)))
     if event.get("error") or event.get("type") == "error" or event.get("object") == "error":
         return True
-    for choice in items(event.get("choices")):
-        if isinstance(choice, dict) and (choice.get("error") or choice.get("finish_reason") == "error"):
-            return True
+    if any(map(_failed, items(event.get("choices")))):
+        return True
     response = mapping(event.get("response")) if "type" in event else event
     if response.get("object") == "response" and response.get("status") == "failed":
         return True
@@ -41,6 +46,10 @@ def is_failure(event: Mapping[str, Any]) -> bool:
     if not _BEDROCK.isdisjoint(event):
         return True
     return _bare_failure(event)
+
+
+def _failed(choice: Any) -> bool:
+    return isinstance(choice, dict) and bool(choice.get("error") or choice.get("finish_reason") == "error")
 
 
 def _bare_failure(event: Mapping[str, Any]) -> bool:

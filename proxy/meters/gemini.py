@@ -16,10 +16,11 @@ from typing import Any
 
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
+from proxy.meters.openai import read_usage
 from proxy.meters.reader import Context, Reader, merge_counts, note_tier
 from proxy.meters.tally import Tally, items, mapping, number, text
 
-MARKS = re.compile(rb'"(?:usageMetadata|usage_metadata|groundingMetadata|error)"\s*:\s*\{')
+MARKS = re.compile(rb'"(?:usageMetadata|usage_metadata|usage|groundingMetadata|error)"\s*:\s*\{')
 
 _KINDS = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
 _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex", "PROVISIONED_THROUGHPUT": "provisioned",
@@ -50,6 +51,9 @@ def read_metadata(usage: Mapping[str, Any], tally: Tally) -> None:
     total = tally.maybe(usage, "totalTokenCount")
     if total and usage.get("promptTokenCount") is None and total > tool + candidates + thoughts:
         prompt = total - tool - candidates - thoughts
+    if usage.get("promptTokenCount") is None and not prompt and candidates:
+        tally.flag("input_unknown")
+        tally.partial = True
     _read_prompt(usage, prompt, tool, tally)
     counted = prompt + tool + candidates
     if thoughts and total == counted and thoughts <= candidates:
@@ -103,10 +107,19 @@ def metadata_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def read_generate(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """A `GenerateContentResponse`."""
+    response = _unwrapped(response)
     tally.model = served_model(response)
     read_metadata(metadata_of(response), tally)
+    if not tally.found:
+        read_usage(mapping(response.get("usage")), context, tally)
     if response.get("candidates"):
         _read_grounding(response, tally.model or context.model, tally)
+
+
+def _unwrapped(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Google's own gateways put into an envelope (Gemini Code Assist: `response`)."""
+    inner = mapping(response.get("response"))
+    return inner if "usageMetadata" in inner or "candidates" in inner else response
 
 
 def served_model(response: Mapping[str, Any]) -> str | None:
@@ -137,10 +150,13 @@ def _read_grounding(response: Mapping[str, Any], model: str, tally: Tally) -> No
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     """A chunk: usage is cumulative; grounding is repeated or comes in pieces, so every candidate's is kept."""
+    event = _unwrapped(event)
     if event.get("modelVersion"):
         state["modelVersion"] = event["modelVersion"]
     if usage := metadata_of(event):
         state["usageMetadata"] = merge_counts(mapping(state.get("usageMetadata")), usage)
+    elif isinstance(other := event.get("usage"), dict):
+        state["usage"] = merge_counts(mapping(state.get("usage")), other)
     grounded = [
         one for one in items(event.get("candidates")) if isinstance(mapping(one).get("groundingMetadata"), dict)
     ]

@@ -17,6 +17,7 @@ from pricing.usage import Quantity
 from proxy.meters.charges import read_charge
 from proxy.meters.host_table import row_of
 from proxy.meters.modality import MEDIA, split_input
+from proxy.meters.places import in_openais_words, usage_nearby
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, text
 
@@ -154,6 +155,8 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
     if given is None and taken is None:
         given = total  # embedding servers that state nothing else
         if given is None:
+            if (named := in_openais_words(usage)) is not usage:
+                read_usage(named, context, tally, host)
             return
     tally.found = True
     if given is None:
@@ -290,13 +293,14 @@ def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
 
 
 def usage_in(response: Mapping[str, Any]) -> Any:
-    """The usage object of a response; where it has none, that of its choices: the prompt once, what each put out."""
+    """The usage object of a response; where it has none, that of its choices: the prompt once, what each put out; else one
+    that stands in another place."""
     usage = response.get("usage")
-    if usage is not None:
+    if usage:
         return usage
     stated = [own for choice in items(response.get("choices")) if (own := mapping(mapping(choice).get("usage")))]
     if len(stated) < 2:
-        return stated[0] if stated else None
+        return stated[0] if stated else usage_nearby(response) or usage
     tally = Tally()
     output = sum(tally.count(own, *OUTPUT_NAMES) for own in stated)
     summed = {**stated[0], "completion_tokens": output, "total_tokens": tally.count(stated[0], *INPUT_NAMES) + output}
@@ -352,10 +356,12 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state["usage"] = merge_counts(mapping(state.get("usage")), usage)
     elif choices := items(event.get("choices")):
         for choice in choices:  # Moonshot: in the choice, with its last chunk; each sequence its own
-            if isinstance(usage := mapping(choice).get("usage"), dict):
+            if isinstance(own := mapping(choice).get("usage"), dict):
                 index = str(mapping(choice).get("index"))
-                state.setdefault("by_choice", {})[index] = {"usage": usage}
+                state.setdefault("by_choice", {})[index] = {"usage": own}
                 state["choices"] = list(state["by_choice"].values())
+    if usage is None and "by_choice" not in state and (nearby := usage_nearby(event)) is not None:
+        state["usage"] = merge_counts(mapping(state.get("usage")), nearby)
 
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:

@@ -28,6 +28,8 @@ _OVER = {"failed", "cancelled"}
 _CONTAINER_CALLS = {"code_interpreter_call", "shell_call"}
 _IMAGE_CALL = "image_generation_call"
 _BILLED_CALLS = {"web_search_call", "file_search_call", _IMAGE_CALL, *_CONTAINER_CALLS}
+_LARGEST_CONTAINER = 64
+_SESSIONS = {"1g": 1, "4g": 4, "16g": 16, "64g": _LARGEST_CONTAINER}
 _KEPT = ("status", "action", "container_id", "environment", "size", "quality")
 _PASSED = "calls that passed"  # in a stream's state: those of its items that are billed, by their id
 DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
@@ -68,8 +70,12 @@ def _read_tools(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         tally.add("web_search", sum(map(_is_search, output)) if billed is None else billed)
     if "file_search" not in tally.usage:
         tally.add("file_search", sum(item.get("type") == "file_search_call" for item in output))
-    tally.add("code_session", len({box for item in output if (box := _container(item))}))
     tools = [mapping(tool) for tool in items(response.get("tools"))]
+    boxes = len({box for item in output if (box := _container(item))})
+    if boxes:
+        ordered = tools or [mapping(tool) for tool in items(context.request.get("tools"))]
+        boxes *= max(map(container_sessions, ordered), default=1)
+    tally.add("code_session", boxes)
     if _have_preview(tools):
         tally.condition("web_search", "preview")
     elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
@@ -96,6 +102,16 @@ def _is_search(item: Mapping[str, Any]) -> bool:
     if item.get("type") != "web_search_call" or item.get("status") == "failed":
         return False
     return text(mapping(item.get("action")).get("type")) in {None, "search"}
+
+
+def container_sessions(tool: Mapping[str, Any]) -> int:
+    """As how many of the smallest a container of a tool is billed: $0.03 for each of its gigabytes (platform.openai.com,
+    pricing of tools: 1, 4, 16 or 64 GB); a size that is none of those counts as the largest."""
+    for name in ("container", "environment"):
+        size = mapping(tool.get(name)).get("memory_limit")
+        if size is not None:
+            return _SESSIONS.get(size, _LARGEST_CONTAINER) if isinstance(size, str) else _LARGEST_CONTAINER
+    return 1
 
 
 def _container(item: Mapping[str, Any]) -> str | None:
@@ -164,6 +180,10 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     inner = event if event.get("object") == "response" else event.get("response")
     if isinstance(inner, dict):
         state.update({name: value for name, value in inner.items() if value is not None})
+        if isinstance(usage := event.get("usage"), dict) and not state.get(
+            "usage"
+        ):  # beside the response that it is of
+            state["usage"] = usage
     else:
         fold_chunk(state, event)
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.usage import Part, Quantity, Reading, UsageSource
+from pricing.values import maker
 
 # From here on a count is flagged `implausible`: no response and hardly a batch has a thousand million of anything.
 IMPLAUSIBLE_COUNT = 10**9
@@ -23,6 +24,7 @@ MAX_COST_USD = Decimal(10**9)
 _LONGEST_CONDITION = 64  # no price row has a longer word
 
 _ZERO = Decimal(0)
+_reading = maker(Reading)
 _NOTHING: Mapping[str, Any] = {}
 _HALF = re.compile("[\ud800-\udfff]")
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
@@ -183,7 +185,7 @@ class Tally:
     def reading(self) -> Reading:
         """The finished value."""
         source: UsageSource = "partial" if self.partial else "provider" if self.found else "none"
-        return Reading(
+        return _reading(
             usage=self.usage,
             source=source,
             model=self.model,

@@ -142,10 +142,25 @@ def capacity_report(
                 outcome = _open_minutes(connection, row, report, since, until)
             if by:
                 _add_groups(connection, report, by, outcome, since, until)
-    prices = prices_of(book, row.compare, now // 1_000_000)
-    priced = prices.nanousd(report.tokens)
+        prices = prices_of(book, row.compare, now // 1_000_000)
+        priced = prices.nanousd(report.tokens, _long_calls(connection, report, prices.cuts))
     report.compared = [Compared(model, priced.get(model)) for model in row.compare]
     return report
+
+
+def _long_calls(connection: Connection, report: CapacityReport, cuts: Sequence[float]) -> list[tuple[float, Tokens]]:
+    """The tokens of the span's calls with contexts beyond the first of `cuts`, by the last that each is beyond."""
+    if not cuts or report.since is None or report.until is None:
+        return []
+    e = entries.c
+    fresh = e.input_tokens + e.cache_write_5m_tokens + e.cache_write_30m_tokens + e.cache_write_1h_tokens
+    size = fresh + e.cache_read_tokens
+    band = sa.case(*((size > cut, cut) for cut in reversed(cuts)))
+    tokens = (sa.func.sum(fresh), sa.func.sum(e.cache_read_tokens), sa.func.sum(e.output_tokens + e.reasoning_tokens))
+    query = sa.select(band, *tokens).where(
+        e.capacity == report.name, e.started_at >= report.since, e.started_at < report.until, size > cuts[0]
+    )
+    return [(int(cut) + 1, Tokens(*map(int, sums))) for cut, *sums in connection.execute(query.group_by(band))]
 
 
 def closed_report(connection: Connection, name: str, since: int, until: int) -> CapacityReport:
@@ -300,7 +315,7 @@ def _add_open(
     report: CapacityReport, by: Sequence[str], call: Pending, outcome: Outcome | None, since: int, until: int
 ) -> None:
     """A call whose minutes are not all closed: what it had and will have of those in the span."""
-    if outcome is None:
+    if outcome is None or call.charged:
         return
     run = call.run
     parts = [

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pricing.values import maker
 from proxy.errors import invalid_request
 from proxy.sessions import known_clients as clients
 from proxy.sessions.known_clients import Found
@@ -18,6 +19,7 @@ _OWN_HEADERS = frozenset({
     b"x-taximeter-customer", b"x-taximeter-labels",
 })  # fmt: skip
 _CLAIMS_IN_BODIES = frozenset({"user", "safety_identifier"})
+_attribution = maker(Attribution)
 _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
@@ -69,7 +71,7 @@ def attribute(
             untrusted["user"] = claimed_user
         if claimed_customer:
             untrusted["customer"] = claimed_customer
-    return Attribution(
+    return _attribution(
         session_id=node.session_id,
         session_source=source,
         root_session_id=node.root,

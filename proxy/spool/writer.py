@@ -1,7 +1,7 @@
 """The writing side of the spool: what a data plane appends before and after every call.
 
 One *run* (one life of one worker) writes segments `<worker>-<run>.<n>.spool`, and holds `<worker>-<run>.lock` as long as
-it lives: who can take that lock knows that the run is over. Each record is appended with one `write`, so that a killed
+it lives: who can take that lock knows that the run is over. What is appended is appended with one `write`, so that a killed
 process leaves at most one torn frame, at the end.
 
 `write` mode: appended is safe from the death of the process; a thread syncs to disk every 50 ms, off the event loop.
@@ -17,9 +17,11 @@ import math
 import os
 import threading
 import time
-import zlib
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 import orjson
 
@@ -32,6 +34,7 @@ from proxy.times import now_us
 _SEGMENT_BYTES = 64 * 1024 * 1024
 _SYNC_EVERY_S = 0.05
 _CHECK_SIZE_EVERY_BYTES = 1024 * 1024
+_MOST_TOGETHER = 32  # records in one write
 
 
 class SpoolUnavailable(Exception):  # noqa: N818 - the state's name
@@ -56,6 +59,7 @@ class SpoolWriter:
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         self._owed: deque[bytes] = deque()
         self._dirty = threading.Event()
+        self._told = False  # the syncer, of what was written since it began its last turn
         self._closed = False
         self._syncer = threading.Thread(target=self._sync_for_ever, name="spool-sync", daemon=True)
         self._open_segment()
@@ -68,10 +72,19 @@ class SpoolWriter:
 
     def append(self, payload: bytes) -> None:
         """Append one record whole, or raise `SpoolUnavailable` and leave no part of it."""
-        self._append(payload, self._max_bytes)
+        self._append((payload,), self._max_bytes)
 
-    def _append(self, payload: bytes, max_bytes: float) -> None:
-        data = HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+    def append_all(self, payloads: Sequence[bytes]) -> None:
+        """Append all these records whole, or raise `SpoolUnavailable` and leave no part of any."""
+        self._append(payloads, self._max_bytes)
+
+    def _append(self, payloads: Sequence[bytes], max_bytes: float) -> None:
+        """Append these records whole, or none of them."""
+        if len(payloads) == 1:
+            payload = payloads[0]
+            data = HEAD.pack(len(payload), crc32(payload)) + payload
+        else:
+            data = b"".join(map(frame, payloads))
         size = len(data)
         self._until_check -= size
         if self._until_check < 0:
@@ -85,11 +98,12 @@ class SpoolWriter:
         except OSError as error:
             self._take_back()
             if error.errno == errno.ENOSPC and give_way(self._folder):
-                self._append(payload, max_bytes)
+                self._append(payloads, max_bytes)
                 return
             raise SpoolUnavailable(_reason(error)) from None
         self._size += size
-        if not self._fsync and not self._dirty.is_set():
+        if not self._told:
+            self._told = True
             self._dirty.set()
 
     def _take_back(self) -> None:
@@ -106,15 +120,25 @@ class SpoolWriter:
         self._owed.append(payload)
         self.write_owed()
 
+    def owe(self, payload: bytes) -> None:
+        """As `append_end`, but whoever calls this has `write_owed` called before anybody is told of the end."""
+        self._owed.append(payload)
+
     def write_owed(self) -> int:
-        """Write the ends that could not be written; how many are left."""
-        while self._owed:
+        """Write the ends that are not written yet; how many are left."""
+        owed, together = self._owed, _MOST_TOGETHER
+        while owed:
+            some = (owed[0],) if len(owed) == 1 else tuple(islice(owed, together))
             try:
-                self._append(self._owed[0], math.inf)
+                self._append(some, math.inf)
             except SpoolUnavailable:
-                break
-            self._owed.popleft()
-        return len(self._owed)
+                if len(some) == 1:
+                    break
+                together = 1  # there may be room for one
+                continue
+            for _ in some:
+                owed.popleft()
+        return len(owed)
 
     def _make_room(self, size: int, max_bytes: float) -> None:
         """From time to time: keep to the bound, begin a new segment, and come back from a broken one."""
@@ -156,6 +180,9 @@ class SpoolWriter:
             self._dirty.clear()
             if self._closed:
                 return
+            self._told = (
+                False  # behind `clear`: what is written from here on sets it again, what was before is synced now
+            )
             with contextlib.suppress(OSError):  # the next append meets the same disk, and says so
                 os.fdatasync(self._fd)
             time.sleep(_SYNC_EVERY_S)

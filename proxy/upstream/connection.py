@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from proxy.spool.pending import Pending
 from proxy.upstream.outbox import OUTBOX
 from proxy.upstream.response import FailureKind, Response, UpstreamError
 from proxy.upstream.writing import Writing
@@ -94,8 +95,8 @@ class Connection(Writing):
         """Whether its last response ended so long ago, or earlier."""
         return self._loop.time() - self.idle_since >= seconds
 
-    def send(self, head: bytes, body: bytes) -> Response:
-        """Write a request. From here on the upstream may bill it."""
+    def send(self, head: bytes, body: bytes, record: Pending | None = None) -> Response:
+        """Write a request. From here on the upstream may bill it, but where its `record` is lost."""
         assert self._transport is not None
         assert self.response is None
         assert self._reading
@@ -105,7 +106,7 @@ class Connection(Writing):
         self._message_complete = self._needs_eof = False
         self._began_at = self._last_at = now = self._loop.time()
         self._look_at(now + self._shortest_s)
-        OUTBOX.write(self._transport, head + body)
+        OUTBOX.write(self._transport, head + body, record)
         return response
 
     def close(self) -> None:

@@ -39,5 +39,5 @@ def plain(response: Response) -> Response | Inflated:
     stated = response.header(b"content-encoding")
     if not stated or not can_inflate(encoding := stated.strip().lower()):
         return response
-    response.headers = [(name, value) for name, value in response.headers if name != b"content-encoding"]
+    response.take_off(b"content-encoding")
     return Inflated(response, encoding)

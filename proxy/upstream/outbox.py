@@ -1,4 +1,4 @@
-"""Writes of one turn of the event loop, made together at its end.
+"""Writes of one turn of the event loop, made together at its end; and before them what has to be on disk by then.
 
 uvloop writes at once. On a busy plane many calls move in one turn, and each write by itself wakes the process that reads it,
 over and over: on Linux that costs more than the write. Made together they wake it once.
@@ -7,6 +7,12 @@ over and over: on Linux that costs more than the write. Made together they wake 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
+
+from proxy.spool.pending import Pending, keep
+
+log = logging.getLogger("taximeter.connections")
 
 _MOST = 32  # writes that wait for others: what comes first must not wait for ever
 
@@ -16,29 +22,57 @@ class Outbox:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._scheduled = False
+        self._first: dict[Callable[[], object], None] = {}
+        self._waiting: list[tuple[asyncio.Transport, bytes, Pending | None]] = []
 
-    def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write `data` before the loop waits again."""
-        waiting = self._waiting
-        loop = asyncio.get_running_loop()
-        if not waiting or loop is not self._loop:
-            self._loop, self._waiting = loop, [(transport, data)]
-            loop.call_soon(self.flush)
-            return
-        waiting.append((transport, data))
-        if len(waiting) >= _MOST:
+    def first(self, act: Callable[[], object]) -> None:
+        """Call `act`, once, before anything that waits is written: by the end of the turn."""
+        self._schedule()
+        self._first[act] = None
+
+    def write(self, transport: asyncio.Transport, data: bytes, record: Pending | None = None) -> None:
+        """Write `data` before the loop waits again. record: has to be on disk by then; where the disk refuses it, nothing is
+        written, and the connection is broken off."""
+        self._schedule()
+        self._waiting.append((transport, data, record))
+        if len(self._waiting) >= _MOST:
             self.flush()
+
+    def _schedule(self) -> None:
+        if self._scheduled and self._loop is not None and self._loop.is_running():
+            return
+        loop = asyncio.get_running_loop()  # a system call, in Python 3.11
+        if loop is not self._loop:
+            self._loop, self._waiting = loop, []
+        self._scheduled = True
+        loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
 
     def flush(self) -> None:
         """Write now what waits; what waits for a connection that is closing by now has nobody to read it."""
+        if self._first:
+            acts, self._first = self._first, {}
+            for act in acts:
+                act()
         waiting = self._waiting
         if not waiting:
             return
         self._waiting = []
-        for transport, data in waiting:
-            if not transport.is_closing():
-                transport.write(data)
+        if records := [record for _, _, record in waiting if record is not None]:
+            keep(records)
+        for transport, data, record in waiting:
+            if record is not None and record.lost:
+                transport.abort()
+            elif not transport.is_closing():
+                try:
+                    transport.write(data)
+                except (RuntimeError, OSError):  # one connection's trouble is not the others'
+                    log.exception("a connection could not be written to")
+                    transport.abort()
 
 
 OUTBOX = Outbox()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
+from proxy.spool.pending import Pending
 from proxy.upstream.connect import Origin, open_transport
 from proxy.upstream.connection import Connection
 from proxy.upstream.response import Response, UpstreamError
@@ -183,13 +184,15 @@ class UpstreamClient:
         sent: Callable[[Response], None] | None = None,
         *,
         holder: str = "",
+        record: Pending | None = None,
     ) -> Response:
         """Send one request, await the response's head. Raises `UpstreamError`; a cancelled send closes its connection.
 
         sent: called with the response before it has anything, so that it can be broken off. holder: whose call it is.
+        record: what has to be on disk before.
         """
         connection = await self._pools[name].acquire(holder)
-        response = connection.send(head, body)
+        response = connection.send(head, body, record)
         if sent is not None:
             sent(response)
         try:

@@ -40,12 +40,14 @@ class Response:
     """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`."""
 
     __slots__ = (
-        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_loop", "_paused", "_waiter", "headers", "status",
+        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused", "_waiter", "headers",
+        "status",
     )  # fmt: skip
 
     def __init__(self, connection: Source, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self._first: dict[bytes, bytes] | None = None  # the first value of each
         self._buffered_bytes = 0
         self._loop = loop
         self._connection: Source | None = connection
@@ -57,10 +59,15 @@ class Response:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self.headers))
+        return first.get(name)
+
+    def take_off(self, name: bytes) -> None:
+        """Leave out a header that is not true of what is passed on."""
+        self.headers = [header for header in self.headers if header[0] != name]
+        self._first = None
 
     @property
     def is_stream(self) -> bool:

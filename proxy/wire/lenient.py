@@ -1,9 +1,9 @@
 """JSON as servers really send it. Strict first; where that fails, what can be understood of it all the same.
 
 Seen in the field: half surrogates and broken UTF-8 (a token that ends in the middle of a character), NaN and Infinity
-(Python's own writer), a byte order mark, events where a whole answer was asked for and the other way round, answers that
-are cut off, or sent twice. Nothing here raises; the work is O(bytes), and what would take a great deal of memory (megabytes
-of `[]`) is not opened: of such an answer only its usage is looked for.
+(Python's own writer), a byte order mark, UTF-16, commas before a closing bracket, events where a whole answer was asked for
+and the other way round, answers that are cut off, or sent twice. Nothing here raises; the work is O(bytes), and what would
+take a great deal of memory (megabytes of `[]`) is not opened: of such an answer only its usage is looked for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ _ENDS_BYTES = 64 * 1024  # of what is not opened, at either end, in which its us
 _USAGE = re.compile(rb'(?<!\\)"(usageMetadata|usage)"\s*:\s*(?=\{)')
 _MOST_TRIED = 4
 _FACTS = re.compile(rb'(?<!\\)"(model|modelVersion|service_tier)"\s*:\s*"([^"\\]{1,200})"')
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_GUARD = re.compile(r"\A(?:\)\]\}'?,?|while\(1\);|for\(;;\);)\s*")
+# A string (the last one may have no end), or a comma with nothing behind it.
+_LAST_COMMA = re.compile(r'(?P<string>"(?:[^"\\]++|\\.?)*+(?:"|\Z))|,(?=\s*+[}\]])', re.DOTALL)
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -97,7 +102,10 @@ def values_of(payload: bytes) -> list[Any]:
         if payload.strip() in (b"", b"[DONE]"):
             return []
         value = _loads_text(_text(payload))
-        return _several(payload) if value is None else [value]
+        values = _several(payload) if value is None else [value]
+        if not values and (value := _tidied(payload)) is not None:
+            return [value]
+        return values
 
 
 def answer(body: bytes) -> Answer:
@@ -120,10 +128,22 @@ def answer(body: bytes) -> Answer:
         return Answer(values[:1] if same else values, streamed=not same)
     if events:
         return Answer([], streamed=True)
+    if (value := _tidied(body)) is not None:
+        return Answer([value])
     value = mended(body) if looks_like_json(body) else None
     if value is None:
         return Answer([])
     return Answer([value], cut=True, cut_in_text=_ends_in_text(body))
+
+
+def _tidied(data: bytes) -> Any:
+    """The value of a text that needs more than a tolerant reading: in UTF-16, behind a guard against scripts, with commas
+    before its closing brackets. None where that does not make it one."""
+    if len(data) > MAX_MENDED_BYTES:
+        return None
+    text = data.decode("utf-16", "replace") if data.startswith(_UTF_16) else _text(data)
+    tidied = _LAST_COMMA.sub(r"\g<string>", _GUARD.sub("", text))
+    return None if tidied == text and not data.startswith(_UTF_16) else _loads_text(tidied)
 
 
 def _behind_comments(body: bytes) -> bytes:

@@ -67,6 +67,18 @@ async def test_a_body_beyond_the_planes_limit_is_refused(stated: bool) -> None:
         assert code(answer) == "request_too_large"
 
 
+@pytest.mark.parametrize(
+    "wish", [b"expect: 100-continue", b"Expect: 100-Continue", b"expect: x\r\nexpect: 100-continue"]
+)
+async def test_who_waits_to_be_told_is_told_to_go_on(wish: bytes) -> None:
+    async with door() as place, calling(place) as caller:
+        await caller.send(POST + wish + b"\r\ncontent-length: 2\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert await caller.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await caller.send(b"xx")
+        assert (await caller.answer()).endswith(b"\r\n\r\n2")
+
+
 async def test_pipelined_requests_are_bounded() -> None:
     async def never(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.Event().wait()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import invalid_request
-from proxy.exchange import asking, reserve, run
+from proxy.exchange import asking, run
 from proxy.exchange.attempt import Attempt
 from tests.flow.house import HARD, Build, House, Line
 
@@ -43,7 +43,7 @@ async def test_every_way_out_closes_the_intent(
     if place == "guard":
         monkeypatch.setattr(run, "guard", _fail(error))
     elif place == "reserve":
-        monkeypatch.setattr(reserve, "_climb", _fail(error))
+        monkeypatch.setattr(Attempt, "reserve", _fail(error))
     elif place == "reserved":
         _fail_once_reserved(house, error)
     elif place == "capped":

@@ -8,13 +8,16 @@ from typing import Any
 
 import orjson
 import yaml
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pricing.load import load_book
 from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.exchange.plane import Plane
+from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
+from proxy.upstream.response import UpstreamError
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
@@ -114,8 +117,18 @@ class House:
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 
     async def _send(
-        self, pool: str, head: bytes, body: bytes, sent: Callable[[Any], None] | None = None, holder: str = ""
+        self,
+        pool: str,
+        head: bytes,
+        body: bytes,
+        sent: Callable[[Any], None] | None = None,
+        holder: str = "",
+        record: Pending | None = None,
     ) -> Any:
+        if record is not None:  # as the outbox does
+            keep([record])
+            if record.lost:
+                raise UpstreamError("reset", "nothing was written", sent=True)
         self.sent.append((head, orjson.loads(body) if body.startswith(b"{") else {}))
         if self.answering is not None:
             return await self.answering(self.sent[-1][1])
@@ -133,6 +146,7 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
+        cycle: RequestResponseCycle | None = None,
         raw: bytes | None = None,
         query_string: bytes = b"",
         **fields: Any,
@@ -152,7 +166,7 @@ class House:
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query_string,
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "extensions": {"taximeter.connection": line} if line is not None else {},
+            "extensions": {f"taximeter.{name}": one for name, one in (("connection", line), ("cycle", cycle)) if one is not None},
         }  # fmt: skip
         await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
         return Told(messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from proxy.downstream import direct
 from proxy.downstream.connection import Connection
 from proxy.errors import bad_http
 from proxy.upstream.outbox import OUTBOX, Outbox
+from tests.flow.house import HARD, Build
 
 HEADERS = [(b"content-type", b"application/json"), (b"x-request-id", b"abc"), (b"content-length", b"2")]
 
@@ -25,14 +27,19 @@ class Transport:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
         self.closing = False
+        self.on_write: Callable[[], object] = lambda: None
 
     def write(self, data: bytes) -> None:
+        self.on_write()
         self.writes.append(data)
 
     def resume_reading(self) -> None: ...
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
 
 
 def cycle_of(transport: Transport, *, method: str = "POST", keep_alive: bool = True) -> RequestResponseCycle:
@@ -124,11 +131,42 @@ async def test_what_comes_first_does_not_wait_for_any_number_of_others() -> None
     assert all(one.writes for one in transports.values())
 
 
+async def test_what_has_to_come_first_does_once_for_each_that_asks() -> None:
+    box, transports = waiting("a")
+    acts: list[tuple[str, int]] = []
+
+    def act(name: str) -> None:
+        acts.append((name, len(transports["a"].writes)))
+
+    one, other = partial(act, "one"), partial(act, "other")
+    for wished in (one, other, one):
+        box.first(wished)
+    await asyncio.sleep(0)
+    assert (acts, transports["a"].writes) == ([("one", 0), ("other", 0)], [b"0"])
+    box.first(one)  # with nothing to write
+    await asyncio.sleep(0)
+    assert acts[2:] == [("one", 1)]
+
+
 async def test_a_connection_that_closed_meanwhile_takes_nothing_from_the_others() -> None:
     box, transports = waiting("a", "b")
     transports["a"].closing = True
     box.flush()
     assert [one.writes for one in transports.values()] == [[], [b"1"]]
+
+
+async def test_a_connection_that_cannot_be_written_to_is_broken_off_and_the_others_have_theirs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    box, transports = waiting("a", "b")
+
+    def fails() -> None:
+        raise RuntimeError("no more writing")
+
+    transports["a"].on_write = fails
+    box.flush()
+    assert (transports["a"].closing, transports["b"].writes) == (True, [b"1"])
+    assert "could not be written to" in caplog.text
 
 
 def test_another_loop_begins_with_nothing_of_the_one_before() -> None:
@@ -157,7 +195,8 @@ class Ending(Transport):
     def close(self) -> None:
         self.writes.append(b"closed")
 
-    abort = close
+    def abort(self) -> None:
+        self.close()
 
 
 ENDS: dict[str, Callable[[Connection], object]] = {
@@ -181,3 +220,20 @@ async def test_an_answer_that_waits_is_written_before_its_connection_ends(end: C
     end(connection)
 
     assert transport.writes[0] == b"answer"
+
+
+async def test_the_record_of_a_call_is_on_disk_before_its_client_has_anything(build: Build) -> None:
+    house = build(**HARD)
+    on_disk: list[list[str]] = []
+    house.watch = lambda _: on_disk.append(house.kinds())
+    await house.ask()
+    assert on_disk == [["intent", "settle"]] * 2
+
+
+async def test_records_of_one_turn_are_on_disk_before_any_of_its_calls_is_answered(build: Build) -> None:
+    house, transport = build(**HARD), Transport()
+    on_disk: list[int] = []
+    transport.on_write = lambda: on_disk.append(house.kinds().count("settle"))
+    await asyncio.gather(*[house.ask(cycle=cycle_of(transport)) for _ in range(3)])
+    await asyncio.sleep(0)
+    assert on_disk == [3, 3, 3]

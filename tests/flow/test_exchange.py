@@ -233,7 +233,7 @@ async def test_what_cannot_be_recorded_is_not_sent(build: Build, monkeypatch: py
         raise SpoolUnavailable("ENOSPC")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(house.plane.spool), "append", full)
+        broken.setattr(type(house.plane.spool), "_append", full)
         told = await house.ask()
     assert (told.status, told.code, house.sent, house.reserved()) == (503, "ledger_unavailable", [], 0)
     assert (await house.ask()).status == 200

@@ -148,7 +148,7 @@ async def test_who_leaves_before_the_head_stops_it_too_and_pays_for_the_prompt(b
     house, line = build(upstreams=LOCAL), Line()
     broken = asyncio.Event()
 
-    async def never(pool: str, head: bytes, body: bytes, sent: Any = None, holder: str = "") -> Any:
+    async def never(pool: str, head: bytes, body: bytes, sent: Any = None, **_: Any) -> Any:
         if sent is not None:
             sent(type("Begun", (), {"hang_up": staticmethod(broken.set)}))
         line.hang_up()

@@ -43,7 +43,7 @@ async def test_messages_are_spoken_without_saying_so_below_the_servers_root(buil
 def leaves(house: House, line: Line, broken: asyncio.Event) -> None:
     """The next call's client hangs up while the server works; the server ends the connection only when it is told."""
 
-    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, holder: str = "") -> Any:
+    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, **_: Any) -> Any:
         assert sent is not None, "nobody would tell the server"
         sent(type("Begun", (), {"hang_up": staticmethod(broken.set)}))
         line.hang_up()
@@ -86,7 +86,7 @@ async def test_where_no_pace_is_known_none_is_faster(build: Build, monkeypatch: 
 async def test_a_hosted_provider_is_not_told_that_the_client_of_a_whole_answer_left(build: Build) -> None:
     house, line = build(), Line()
 
-    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, holder: str = "") -> Any:
+    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, **_: Any) -> Any:
         assert sent is None
         line.hang_up()
         return whole()
@@ -107,7 +107,7 @@ async def test_a_stream_left_in_prefill_costs_its_prompt(build: Build, path: str
         body |= {"messages": [{"role": "user", "content": "one two three four"}], "max_tokens": 400}
     answer = talk(line, waits=True, leaves_after=0)
 
-    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, holder: str = "") -> Any:
+    async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, **_: Any) -> Any:
         sent(answer)
         return answer
 

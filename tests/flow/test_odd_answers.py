@@ -428,3 +428,46 @@ async def test_an_answer_in_an_envelope_of_a_gateway_is_read(build: Build, envel
     inner = {"model": "m", "choices": [{"message": {"content": "word"}}], "usage": USAGE}
     await house.ask(Answer(orjson.dumps({"code": 0, envelope: inner})))
     assert house.records()[-1]["usage"] == {"input": 20, "output": 10}
+
+
+# Text that stands in another place, and counts of which a half is missing
+
+SEEN = "five words or so here"
+BESIDE = [
+    ("/v1/chat/completions", {"choices": [{"message": {"content": "", "reasoning_details": [{"type": "reasoning.text", "text": SEEN}]}}]}),
+    ("/v1/chat/completions", {"data": {"choices": [{"message": {"content": SEEN}}]}}),
+    ("/v1/chat/completions", {"role": "assistant", "content": SEEN}),
+    ("/v1/messages", {"type": "message", "content": SEEN}),
+    ("/v1/messages", {"type": "completion", "completion": SEEN, "stop_reason": "stop_sequence"}),
+    ("/v1/messages", {"type": "message", "content": [{"type": "text", "text": SEEN}], "usage": {"output_tokens": 6}}),
+    ("/v1/responses", {"object": "response", "status": "completed", "output_text": SEEN}),
+    ("/v1beta/models/m:generateContent", {"candidates": [{"content": {"parts": [{"text": SEEN}]}}], "usageMetadata": {"candidatesTokenCount": 6}}),
+]  # fmt: skip
+GIVEN: dict[str, Any] = {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 100}}
+
+
+@pytest.mark.parametrize(("path", "answer"), BESIDE)
+async def test_text_is_counted_wherever_it_stands(build: Build, path: str, answer: dict[str, Any]) -> None:
+    house = build(upstreams=DIALECTS)
+    fields = (
+        {"chat": False, **GIVEN}
+        if "v1beta" in path
+        else {"chat": False, "model": "m", "input": "hi", "max_output_tokens": 99}
+    )
+    await house.ask(
+        Answer(orjson.dumps(answer)), path=path, **({} if path in ("/v1/chat/completions", "/v1/messages") else fields)
+    )
+    end = end_of(house)
+    written = end["usage"].get("output", 0) + end["usage"].get("reasoning", 0)
+    assert (end["status"], end["usage_source"], written) == ("settled", "estimated", 6)
+    assert 0 < end["usage"]["input"] < 20
+
+
+@pytest.mark.parametrize("stop", [{"type": "message_stop"}, {"type": "message_stop", "usage": {"output_tokens": 7}}])
+async def test_a_message_that_ends_without_its_counts_is_counted(build: Build, stop: dict[str, Any]) -> None:
+    house = build(upstreams=DIALECTS)
+    start = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 20, "output_tokens": 1}}}
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": SEEN}}
+    body = b"".join(map(named, (start, text, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, stop)))
+    await asked(house, body, stream=True, path="/v1/messages")
+    assert end_of(house)["usage"] == {"input": 20, "output": 7 if "usage" in stop else 6}

@@ -53,6 +53,11 @@ _CAPPED = {"messages": HI, "max_tokens": 16}
 _LONG = "word " * 320_000
 _LONG_CONTEXT = {"max_tokens": 16, "messages": [{"role": "user", "content": _LONG}]}
 _ANTHROPIC_LONG = {"input_tokens": 800_000, "output_tokens": 16}
+_TOLD = {"input_tokens": 20, "output_tokens": 16, "total_tokens": 36}
+_BOXES = {"object": "response", "output": [{"type": "code_interpreter_call", "id": f"ci_{n}", "container_id": f"cntr_{n}", "code": "1"}
+                                            for n in range(10)]}  # fmt: skip
+_FOUND = {"object": "response", "output": [{"type": "web_search_call", "id": f"ws_{n}", "status": "completed", "action": {"type": "search"}}
+                                            for n in range(10)]}  # fmt: skip
 _LOCAL = ({"provider": "ollama", "model": "*", "input": "1", "output": "2"}, {"provider": "llama.cpp", "model": "*", "input": "1", "output": "2"})  # fmt: skip
 
 ATTACKS = (
@@ -176,6 +181,30 @@ ATTACKS = (
           ("min_tokens", "min_tokens", 5000), ("parameters", "max_new_tokens", {"max_new_tokens": 5000}),
       )),
     Attack("the same cap under another name", "deepseek", "deepseek-chat", {**_CAPPED, "max_new_tokens": 16}, chat(20, 16)),
+    Attack("a tier that a router sells", "openrouter", "openai/gpt-5", {**_CAPPED, "service_tier": "priority"}, chat(20, 16, cost=0.01),
+           refused="service_tier"),
+    Attack("a tier in camel case at a router", "openrouter", "openai/gpt-5", {**_CAPPED, "serviceTier": "ultrafast"}, chat(20, 16, cost=0.01),
+           refused="service_tier"),
+    Attack("a speed that a router sells", "openrouter", "anthropic/claude-opus-4.6", {**_CAPPED, "speed": "fast"}, chat(20, 16, cost=0.01),
+           refused="speed"),
+    Attack("a tier that the operator has priced", "openrouter", "openai/gpt-5", {"messages": HI, "max_tokens": 1000, "service_tier": "priority"},
+           chat(20, 1000), answer={"service_tier": "priority"},
+           prices=({"provider": "openrouter", "model": "openai/gpt-5", "input": "2.5", "output": "20", "when": {"service_tier": ["priority"]}},)),
+    Attack("a large container", "openai", "gpt-5",
+           {"input": "hi", "max_output_tokens": 16, "tools": [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "64g"}}]},
+           _TOLD, "/v1/responses", answer=_BOXES),
+    Attack("a large container of a shell", "openai", "gpt-5",
+           {"input": "hi", "max_output_tokens": 16, "tools": [{"type": "shell", "environment": {"type": "container_auto", "memory_limit": "16g"}}]},
+           _TOLD, "/v1/responses", answer=_BOXES),
+    *(Attack(f"searches in {name}", "openai", "gpt-5", {"input": "hi", "max_output_tokens": 16} | request, _TOLD, "/v1/responses", answer=_FOUND)
+      for name, request in (
+          ("a namespace", {"tools": [{"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "web_search"}]}]}),
+          ("an item of the input", {"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]},
+                                              {"role": "user", "content": "hi"}]}),
+      )),
+    Attack("pictures in an item of the input", "openai", "gpt-5",
+           {"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "image_generation"}]}, {"role": "user", "content": "hi"}],
+            "max_output_tokens": 16}, _TOLD, "/v1/responses", refused="image_generation"),
     Attack("a picture beside a small cap", "google", "gemini-2.5-flash-image",
            {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 100, "responseModalities": ["IMAGE"]}},
            {"promptTokenCount": 5, "candidatesTokenCount": 1290, "totalTokenCount": 1295,

@@ -30,6 +30,7 @@ MORNING = 1_795_392_000_000_000  # 2026-11-23, midnight
 POOL = "pool"
 TERMS = Terms(Rates([Step(0, 2_500_000_000)], [Step(0, 4)]), milliwatts=(700_000, 80_000))
 _MAX_CALL_US = HOUR_US
+_IDS = Ids()
 _NIGHT = range(60, 360)  # minutes of the day without a call
 
 
@@ -155,7 +156,7 @@ def _ship(one: Instance, now: int) -> None:
     ended = [entry for ended_at, entry in one.waiting if ended_at <= now]
     one.waiting = [(ended_at, entry) for ended_at, entry in one.waiting if ended_at > now]
     one.shipper.ship(Batch(entries=ended), Positions([], []))
-    opened = [entry.row.started_at for _, entry in one.waiting if entry.row.started_at > now - _MAX_CALL_US]
+    opened = [entry.row.started_at for _, entry in one.waiting]
     if one.life is None:
         one.life = Life(one.name, now - MINUTE_US, now, 0)
     one.life = one.life._replace(until_at=now, complete_until=min([now, *opened]))
@@ -172,6 +173,26 @@ def _close(engine: Engine, crew: Sequence[Instance], minute: int, now: int, term
     for _ in crew:
         while close_minutes(engine, POOL, terms, final_until(known, now, _MAX_CALL_US)) is not None:
             pass
+
+
+def call(start_s: float, end_s: float, **fields: Any) -> Entry:
+    """One call on the pool, by its seconds of the morning."""
+    started_at, ended_at = (MORNING + int(second * 1_000_000) for second in (start_s, end_s))
+    intent: Any = {
+        "t": "intent", "id": _IDS.new(started_at), "request_id": _IDS.new(started_at), "attempt": 1, "started_at": started_at,
+        "upstream": "gpu", "team": "a", "root_session_id": "s", "reserved_nanousd": 9,
+    }  # fmt: skip
+    end: Any = {
+        "t": "settle", "ended_at": ended_at, "status": "settled", "outcome": "ok", "usage": {"input": 10, "output": 10},
+        "cost_nanousd": 7, "cost_source": "computed", "usage_source": "provider",
+    } | fields  # fmt: skip
+    return entry_of(intent, end, "i")
+
+
+def ship(engine: Engine, *made: Entry) -> None:
+    """Into the ledger, the way that entries go."""
+    shipper = Shipper(engine, "i", MetricState.load(engine, "i"), lambda: {"gpu": POOL})
+    shipper.ship(Batch(entries=list(made)), Positions([], []))
 
 
 def finish(engine: Engine, until: int, terms: Terms = TERMS) -> None:
@@ -226,4 +247,4 @@ def sums(engine: Engine) -> dict[str, int]:
     return values | {"shares_nanousd": int(shared or 0), "open": int(open_ones or 0)}
 
 
-__all__ = ["DAY_US", "MORNING", "POOL", "TERMS", "Day", "finish", "has_worked", "simulate", "sums"]
+__all__ = ["DAY_US", "MORNING", "POOL", "TERMS", "Day", "call", "finish", "has_worked", "ship", "simulate", "sums"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from proxy.exchange import gate as relay
 from proxy.ledger import shipping
 from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
+from proxy.spool.pending import Pending
 from proxy.upstream import connection as upstream_connection
 from proxy.upstream import pool as upstream
 from proxy.upstream.outbox import OUTBOX
@@ -82,22 +83,25 @@ def _set_up_data() -> None:
     spool._SEGMENT_BYTES = spool._CHECK_SIZE_EVERY_BYTES = _SMALL_SEGMENT_BYTES
     append = spool.SpoolWriter._append
 
-    def appending(writer: spool.SpoolWriter, payload: bytes, max_bytes: float) -> None:
-        kind = payload[6 : payload.index(b'"', 6)].decode()  # {"t":"intent",…
-        if kind in ("intent", "settle"):
+    def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> None:
+        named = [payload[6 : payload.index(b'"', 6)].decode() for payload in payloads]  # {"t":"intent",…
+        kinds = [kind for kind in named if kind in ("intent", "settle")]  # each of several is passed
+        framed = b"".join(map(spool.frame, payloads))
+        for kind in kinds:
             reached(f"before-{kind}")
-            framed = spool.frame(payload)
             reached(f"torn-{kind}", lambda: os.write(writer._fd, framed[: len(framed) // 2]))
-        append(writer, payload, max_bytes)
-        if kind in ("intent", "settle"):
+        append(writer, payloads, max_bytes)
+        for kind in kinds:
             reached(f"after-{kind}")
 
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream_connection.Connection.send
 
-    def sending(connection: upstream_connection.Connection, head: bytes, body: bytes) -> Response:
+    def sending(
+        connection: upstream_connection.Connection, head: bytes, body: bytes, record: Pending | None = None
+    ) -> Response:
         reached("before-send")
-        response = send(connection, head, body)
+        response = send(connection, head, body, record)
         reached("after-send", OUTBOX.flush)
         return response
 

@@ -14,18 +14,18 @@ PROGRAM = f"{__package__}.crashing"
 
 # name -> what was last done when the process dies there
 DATA_POINTS = {
-    "before-intent": "nothing is on disk, nothing is reserved",
-    "torn-intent": "half of the INTENT is on disk",
-    "after-intent": "the INTENT is on disk, nothing is reserved",
-    "after-reserve": "the reservation stands, nothing was sent",
+    "before-intent": "nothing is on disk, nothing was sent",
+    "torn-intent": "half of the INTENT is on disk, or of several that are written together",
+    "after-intent": "the INTENT is on disk, nothing was sent",
+    "after-reserve": "the reservation stands in memory, nothing is on disk, nothing was sent",
     "before-send": "a connection is open, nothing was sent",
     "after-send": "the request was written to the upstream",
     "after-head": "the answer's head has come",
     "mid-stream": "some of a stream has come and gone on",
     "before-settle": "the answer is metered, its SETTLE is not on disk",
-    "torn-settle": "half of the SETTLE is on disk",
-    "after-settle": "the SETTLE is on disk, the budgets do not know it",
-    "after-store": "the budgets are settled, the client of a whole answer has none of it yet",
+    "torn-settle": "half of the SETTLE is on disk, or of several that are written together",
+    "after-settle": "the SETTLE is on disk, the client of a whole answer has none of it yet",
+    "after-store": "the budgets are settled; of a whole answer the SETTLE is not on disk, and the client has none of it yet",
 }
 STREAM_ONLY = frozenset({"mid-stream"})
 CONTROL_POINTS = {

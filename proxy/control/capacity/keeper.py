@@ -240,7 +240,7 @@ class Keeper:
         book = self.book.with_operator(self._config().operator_prices())
         elsewhere = prices_of(book, row.compare, now // 1_000_000)
         while not self._stopping.is_set():
-            outcome = close_minutes(self._engine, row.name, row.terms(), until, elsewhere=elsewhere.nanousd)
+            outcome = close_minutes(self._engine, row.name, row.terms(), until, elsewhere=elsewhere)
             if outcome is None:
                 break
             if row.price == "capacity":

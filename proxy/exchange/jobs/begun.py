@@ -32,8 +32,8 @@ class Begun(Unary):
     held_bytes = 64 * 1024 * 1024  # nothing of it goes out with URLs that lead past this proxy
     _job: Job | None = None
 
-    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated, *, hold: bool) -> None:
-        super().__init__(attempt, response, body, hold=hold)
+    def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
+        super().__init__(attempt, response, body)
         endpoint = self.exchange.endpoint
         assert isinstance(endpoint, JobEndpoint)
         if endpoint.passes and response.status == 200:

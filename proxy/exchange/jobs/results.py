@@ -1,7 +1,8 @@
 """A batch's results, read line by line as they come: each line is priced by itself, as a call of its own would be.
 
-So the sum of many short calls does not pass for one with a long context, and lines of several models cost what each does. In
-bounded memory: of the lines only sums are kept.
+So the sum of many short calls does not pass for one with a long context, and lines of several models cost what each does. A
+line that was answered without a usage is charged its share of the batch's reservation. In bounded memory: of the lines only
+sums are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import orjson
 
 from pricing.cost import Cost, CostLine
 from pricing.money import to_nanousd
-from pricing.usage import Quantity, Reading
+from pricing.usage import Quantity, Reading, UsageSource
 from proxy.exchange.plane import Plane
 from proxy.jobs.api import Results
 from proxy.jobs.job import Job
@@ -48,9 +49,13 @@ class Sums:
         self._flags: dict[str, None] = {}
         self._statuses: set[str] = set()
         self._version = ""
+        self._unknown = 0
         self.lines = 0
 
     def add(self, reading: Reading) -> None:
+        if reading.source == "none" and not reading.usage and not reading.parts and self._job.reserved_nanousd:
+            self._unknown += 1
+            return
         route = self._job.route
         cost = self._book.cost(
             reading, provider=route.provider, model=route.model, at_s=self._at_s, attributes=self._job.attributes
@@ -72,6 +77,9 @@ class Sums:
             CostLine(unit, quantity, price, per, Decimal(cost), model, source)
             for (unit, price, per, model, source), (quantity, cost) in self._sums.items()
         )
+        if self._unknown:
+            lines += (self._shares(),)
+            self._flags["estimated"] = None
         total = sum((line.cost_usd for line in lines), Decimal(0))
         unpriced = self._statuses - {"priced"}
         cost = Cost(
@@ -85,12 +93,21 @@ class Sums:
             price_version=self._version or self._book.version,
             model=self._job.model,
         )
-        return Priced(Reading(usage=self._usage, source="provider", flags=tuple(self._flags)), cost, self.lines)
+        source: UsageSource = "estimated" if self._unknown else "provider"
+        return Priced(Reading(usage=self._usage, source=source, flags=tuple(self._flags)), cost, self.lines)
+
+    def _shares(self) -> CostLine:
+        """The share that the lines without a usage have of the reservation."""
+        each = Decimal(self._job.reserved_nanousd or 0).scaleb(-9) / max(self.lines, self._unknown)
+        return CostLine(
+            "reported", self._unknown, each, 1, each * self._unknown, self._job.model, "share of the reservation"
+        )
 
 
 async def price_lines(plane: Plane, job: Job, lines: Sequence[Reading], at_s: int) -> Priced:
     """What lines that are read already come to."""
     sums = Sums(plane, job, at_s)
+    sums.lines = len(lines)
     for number, reading in enumerate(lines, 1):
         sums.add(reading)
         if number % _LINES_AT_ONCE == 0:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.capacity.rates import HOUR_US, MINUTE_US
-from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.entries import Batch, Entry, Pairing
 from proxy.ledger.schema import entries
-from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER, Life, final_until, lives, say
 from proxy.reports.spend import spend
-from tests.support.machines import MORNING, POOL, TERMS, finish, simulate, sums
+from proxy.spool.frames import Position
+from proxy.spool.reader import Record
+from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
 
 IDS = Ids()
 BY_TIME = TERMS._replace(share="time", milliwatts=None)
@@ -35,24 +37,6 @@ def engine(database: str) -> Iterator[Engine]:
         open_books(connection, POOL, MORNING)
     yield made
     made.dispose()
-
-
-def call(start_s: float, end_s: float, **fields: Any) -> Entry:
-    started_at, ended_at = (MORNING + int(second * 1_000_000) for second in (start_s, end_s))
-    intent: Any = {
-        "t": "intent", "id": IDS.new(started_at), "request_id": IDS.new(started_at), "attempt": 1, "started_at": started_at,
-        "upstream": "gpu", "team": "a", "root_session_id": "s", "reserved_nanousd": 9,
-    }  # fmt: skip
-    end: Any = {
-        "t": "settle", "ended_at": ended_at, "status": "settled", "outcome": "ok", "usage": {"input": 10, "output": 10},
-        "cost_nanousd": 7, "cost_source": "computed", "usage_source": "provider",
-    } | fields  # fmt: skip
-    return entry_of(intent, end, "i")
-
-
-def ship(engine: Engine, *made: Entry) -> None:
-    shipper = Shipper(engine, "i", MetricState.load(engine, "i"), lambda: {"gpu": POOL})
-    shipper.ship(Batch(entries=list(made)), Positions([], []))
 
 
 def shares(engine: Engine) -> list[int | None]:
@@ -146,6 +130,64 @@ def test_a_call_that_expired_goes_on_where_it_was_charged(engine: Engine) -> Non
     made = adds_up(engine, 26 * HOUR_US)
     assert shares(engine) == [3600 * 10 * 10**9 // 3600, 24 * 10 * 10**9]
     assert made["idle_nanousd"] == 10 * 10**9
+
+
+def expired_and_ended(until_s: float, **fields: Any) -> tuple[Entry, Entry]:
+    """A call that began at 0: as it is when its reservation has expired, behind an hour, and as it ends."""
+    charged = call(0, 3600, status="unconfirmed", outcome="expired", cost_nanousd=9, usage={})
+    settled = call(0, until_s, **fields)
+    return charged, settled._replace(row=settled.row._replace(id=charged.row.id))
+
+
+@pytest.mark.parametrize("share", ["time", "tokens"])
+def test_a_call_longer_than_its_reservation_has_the_share_of_any_other_call(
+    engine: Engine, tmp_path: Path, share: Any
+) -> None:
+    """Nobody closes a minute of it before it ends; then it has of each as if it had never expired."""
+    terms = TERMS._replace(share=share)
+    beside = [call(1800, 1830), call(5400, 5430), call(7190, 7230)]
+    charged, ended = expired_and_ended(7200, usage={"input": 7000, "output": 9000})
+    ship(engine, charged)
+    ship(engine, ended, *beside)
+    finish(engine, MORNING + 3 * HOUR_US, terms)
+    adds_up(engine, 3 * HOUR_US)
+    with engine.connect() as connection:
+        query = sa.select(entries.c.id, entries.c.kind, entries.c.capacity_nanousd, entries.c.energy_millijoules)
+        told = {row.id: row for row in connection.execute(query)}
+    charge, whole = told[charged.row.id], next(row for row in told.values() if row.kind == "correction")
+    assert (charge.capacity_nanousd, charge.energy_millijoules) == (0, 0)
+    told[charge.id] = whole
+    (total,) = spend(engine, [], None, None)
+    assert total.capacity_nanousd == sums(engine)["shares_nanousd"]
+
+    usual = open_ledger(f"sqlite:///{tmp_path}/usual.db")
+    with writing(usual).begin() as connection:
+        open_books(connection, POOL, MORNING)
+    ship(usual, ended, *beside)
+    finish(usual, MORNING + 3 * HOUR_US, terms)
+    with usual.connect() as connection:
+        for row in connection.execute(query):
+            assert told[row.id].capacity_nanousd == row.capacity_nanousd > 0
+            assert told[row.id].energy_millijoules == row.energy_millijoules
+    usual.dispose()
+
+
+def test_minutes_wait_for_a_call_whose_reservation_has_expired() -> None:
+    """It runs on, and its machines with it."""
+    pairing = Pairing("i", Position(0, 0))
+    intent = {
+        "t": "intent",
+        "id": IDS.new(MORNING),
+        "upstream": "gpu",
+        "started_at": MORNING,
+        "deadline_at": MORNING + 5,
+    }
+    records = [orjson.dumps(intent), orjson.dumps({"t": "expired", "id": intent["id"], "at": MORNING + 6})]
+    pairing.take([Record(payload, 0, 10 * n, 10 * n + 10) for n, payload in enumerate(records)], Batch())
+    assert pairing.open_since({"gpu"}) == MORNING
+    assert pairing.open_since({"another"}) is None
+    pairing.crashed(Batch(), MORNING + 9)
+    assert pairing.open_since({"gpu"}) is None
 
 
 def test_a_process_that_was_killed_had_its_calls_until_it_was_last_heard_of(engine: Engine) -> None:

@@ -68,3 +68,30 @@ def test_the_preview_tool_of_the_request_counts_where_the_answer_repeats_no_tool
     assert streamed(last, context=theirs._replace(from_client=False)).conditions == {"web_search": "preview"}
     said = {"type": "response.completed", "response": whole(tools=[{"type": "web_search"}])}
     assert (streamed(said, context=theirs).asked, streamed(said, context=theirs).conditions) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("tool", "sessions"),
+    [
+        ({"type": "code_interpreter", "container": {"type": "auto"}}, 1),
+        ({"type": "code_interpreter", "container": "cntr_1"}, 1),
+        ({"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}, 4),
+        ({"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "64g"}}, 64),
+        ({"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "1tb"}}, 64),
+        ({"type": "code_interpreter", "container": {"type": "auto", "memory_limit": 4}}, 64),
+        ({"type": "shell", "environment": {"type": "container_auto", "memory_limit": "16g"}}, 16),
+    ],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_a_container_is_billed_by_its_gigabytes(tool: dict[str, Any], sessions: int, told: bool) -> None:
+    """Told: the response repeats its tools, and they count; else those of the request."""
+    calls = [{"type": "code_interpreter_call", "id": f"c{n}", "container_id": "cntr_1", "code": "1"} for n in range(2)]
+    response = {
+        "object": "response",
+        "status": "completed",
+        "output": calls,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+    context = Context(provider="openai", request={"tools": [tool]}, from_client=True)
+    reading = reader("openai.responses", "openai").whole(response | ({"tools": [tool]} if told else {}), context)
+    assert reading.usage["code_session"] == sessions

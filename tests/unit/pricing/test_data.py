@@ -162,6 +162,18 @@ def test_an_unknown_model_is_not_mistaken_for_a_known_one() -> None:
         assert not BOOK.is_priced(provider, model, at("2026-11-23"))
 
 
+def test_what_is_spoken_in_sessions_says_how_long_an_answer_may_be() -> None:
+    """Else each turn is reserved for as much sound as its whole context."""
+    spoken = {
+        (line["provider"], line["model"])
+        for line in LINES
+        if line["provider"] in ("openai", "azure") and "realtime" in line["model"] and "audio_out" in line["prices"]
+    }
+    assert ("openai", "gpt-4o-realtime-preview") in spoken
+    assert [one for one in spoken if BOOK.limits(*one).max_output_tokens is None] == []
+    assert BOOK.limits("openai", "gpt-4o-realtime-preview-2025-06-03").max_output_tokens == 4096
+
+
 def test_limits() -> None:
     assert BOOK.limits("openai", "gpt-4o-mini-2024-07-18") == (128_000, 16_384)
     assert BOOK.limits("acme", "m") == (None, None)

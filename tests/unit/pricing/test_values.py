@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
 
 import pytest
 
-from pricing.values import NOTHING, Constant, Value, frozen
+from pricing.values import NOTHING, Constant, Value, frozen, maker
 
 
 @frozen
@@ -39,3 +41,34 @@ def test_a_constant_is_a_mapping_that_may_be_a_default() -> None:
     assert Constant(request=1) == {"request": 1}
     assert dict(NOTHING) == {}
     assert hash(NOTHING) != hash(Constant())
+
+
+@frozen
+class Sized(Value):
+    """Fields by the names that a maker has words for."""
+
+    kind: str
+    value: int = 3
+    made: Mapping[str, int] = NOTHING
+
+
+@pytest.mark.parametrize("arguments", [("a",), ("a", 4), ("a", 4, {"x": 1})])
+def test_a_maker_makes_what_the_class_makes(arguments: tuple[Any, ...]) -> None:
+    names = dict(zip(("kind", "value", "made"), arguments, strict=False))
+    for made in (maker(Sized)(*arguments), maker(Sized)(**names)):
+        assert (made, type(made)) == (Sized(*arguments), Sized)
+
+
+def test_a_maker_takes_no_other_arguments_than_the_class() -> None:
+    for wrong in ({}, {"kind": "a", "size": 1}):
+        with pytest.raises(TypeError):
+            maker(Sized)(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_default_that_is_made_anew_each_time_would_be_shared() -> None:
+    @frozen
+    class Listed(Value):
+        names: list[str] = field(default_factory=list)
+
+    with pytest.raises(TypeError, match=r"Listed\.names"):
+        maker(Listed)

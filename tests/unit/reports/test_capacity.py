@@ -14,15 +14,18 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from pricing.load import load_book
+from pricing.usage import Reading
 from proxy.capacity.rates import MINUTE_US
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
+from proxy.ledger.capacity_books import close_minutes, open_books, read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes
 from proxy.ledger.database import open_ledger, writing
 from proxy.reports.capacity import CapacityReport, capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
+from proxy.reports.elsewhere import prices_of
 from proxy.times import BadQuestion
-from tests.support.machines import MORNING, POOL, TERMS, finish, simulate, sums
+from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
 
 MINUTES = 120
 END = MORNING + MINUTES * MINUTE_US
@@ -100,6 +103,47 @@ def test_what_is_not_closed_yet_is_told_as_it_will_be(tmp_path: Path) -> None:
     }
     assert after.provisional_since is None
     assert after.sums["busy_nanousd"] == sums(engine)["shares_nanousd"]
+    engine.dispose()
+
+
+def test_a_call_with_a_long_context_is_compared_at_the_price_of_that(tmp_path: Path) -> None:
+    """Each call at what the book says of it alone: short ones, at a tier's border, beyond it, mostly out of the cache."""
+    models = ["google/gemini-2.5-pro", "anthropic/claude-haiku-5.5", "openai/gpt-5-mini"]
+    usages = [
+        {"input": 900, "cache_read": 0, "output": 40}, {"input": 100_000, "cache_read": 0, "output": 7},
+        {"input": 100_001, "cache_read": 0, "output": 7}, {"input": 1, "cache_read": 200_000, "output": 900},
+        {"input": 150_000, "cache_read": 50_000, "output": 30}, {"input": 500_000, "cache_read": 1000, "output": 3000},
+    ]  # fmt: skip
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    with writing(engine).begin() as connection:
+        open_books(connection, POOL, MORNING)
+    ship(engine, *(call(10 * n, 10 * n + 70, usage=usage) for n, usage in enumerate(usages)))
+    row = ROW.model_copy(update={"compare": models})
+    end = MORNING + 5 * MINUTE_US
+    alone = {
+        name: sum(
+            BOOK.cost(
+                Reading(usage=dict(usage), source="provider"), provider=name.partition("/")[0],
+                model=name.partition("/")[2], at_s=end // 1_000_000,
+            ).cost_nanousd or 0
+            for usage in usages
+        )
+        for name in models
+    }  # fmt: skip
+
+    def told() -> dict[str, int | None]:
+        made = capacity_report(engine, row, None, end, now=end, book=BOOK)
+        return {one.model: one.nanousd for one in made.compared}
+
+    assert told() == alone  # nothing is closed yet
+    prices = prices_of(BOOK, models, end // 1_000_000)
+    while close_minutes(engine, POOL, row.terms(), end, elsewhere=prices) is not None:
+        pass
+    assert told() == alone
+    with engine.connect() as connection:
+        books = read_books(connection, POOL)
+    assert books is not None
+    assert all(abs(books.totals["elsewhere"][name] - usd) <= 10 for name, usd in alone.items())  # rounded a minute
     engine.dispose()
 
 

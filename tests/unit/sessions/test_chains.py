@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -248,3 +249,33 @@ def test_what_is_remembered_of_one_key_is_no_other_keys() -> None:
         assert known.conversation(said, whose).chain.digests == fresh.conversation(said, whose).chain.digests
         fresh = Chains(KeyedHash(b"secret"))
     assert known.conversation(said, "a curl").chain.digests != known.conversation(said, "b curl").chain.digests
+
+
+LONG = "A long line of a file.\nAnd another.\n" * 500
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: {"role": "tool", "tool_call_id": "c", "content": text},
+        lambda text: {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": text}]},
+        lambda text: {"type": "function_call_output", "call_id": "c", "output": text},
+        lambda text: {"role": "assistant", "content": [{"type": "text", "text": text}]},
+        lambda text: {"role": "model", "parts": [{"text": text}]},
+    ],
+)
+def test_a_long_text_is_known_by_a_digest_of_all_of_it(written: Callable[[str], dict[str, Any]]) -> None:
+    turn = turn_of(written(LONG))
+    assert len(turn) < 1000
+    assert turn == turn_of(written(LONG))
+    assert turn == turn_of(written(LONG + "\n"))  # nobody's turns are told apart by what stands behind them
+    assert turn not in {
+        turn_of(written(text)) for text in (LONG + "x", LONG.replace("another", "AnotheR", 1), LONG[:-40], "x" + LONG)
+    }
+    assert turn != turn_of(written(LONG.replace("line", "LINE", 300).replace("LINE", "line", 299)))
+
+
+def test_a_long_answer_comes_back_in_blocks_or_whole_and_begins_as_it_did() -> None:
+    (told,) = answer_turns([{"choices": [{"index": 0, "message": {"role": "assistant", "content": LONG}}]}])
+    assert told == turn_of({"role": "assistant", "content": [{"type": "text", "text": LONG}]})
+    assert told.startswith(b'["assistant","A long line of a file.\\n')

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,49 @@ def test_an_end_that_cannot_be_written_is_owed(tmp_path: Path, monkeypatch: pyte
         assert writer.write_owed() == 2
     writer.append_end(payload(4))
     assert read_all(tmp_path)[0] == [payload(number) for number in (1, 2, 3, 4)]
+
+
+def test_ends_that_are_owed_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, writes, real = SpoolWriter(tmp_path, "w"), [], os.write
+    monkeypatch.setattr(spool.os, "write", lambda fd, data: writes.append(len(data)) or real(fd, data))
+    for number in range(40):
+        writer.owe(payload(number))
+    assert (read_all(tmp_path)[0], writes) == ([], [])
+    assert writer.write_owed() == 0
+    assert read_all(tmp_path)[0] == [payload(number) for number in range(40)]
+    assert len(writes) == 2
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_of_what_is_owed_as_much_is_written_as_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """And what was told to be written is whole, and is there once."""
+    writer, real = SpoolWriter(tmp_path, "w"), os.write
+    left = room * len(frame(payload(1))) + 5
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal left
+        if left <= 0:
+            raise OSError(errno.ENOSPC, "full")
+        written = real(fd, data[:left])
+        left -= written
+        return written
+
+    def truncate(fd: int, size: int, cut: Callable[[int, int], None] = os.ftruncate) -> None:
+        nonlocal left
+        left += os.fstat(fd).st_size - size
+        cut(fd, size)
+
+    for number in range(1, 6):
+        writer.owe(payload(number))
+    with monkeypatch.context() as full:
+        full.setattr(spool.os, "write", write)
+        full.setattr(spool.os, "ftruncate", truncate)
+        assert writer.write_owed() == 5 - room
+    assert read_all(tmp_path)[0] == [payload(number) for number in range(1, 1 + room)]
+    assert writer.write_owed() == 0
+    assert read_all(tmp_path)[0] == [payload(number) for number in range(1, 6)]
 
 
 def test_half_a_write_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,3 +143,33 @@ def test_what_is_long_and_light_is_opened() -> None:
     assert not lenient.answer(text).cut
     lines = b'{"a":1}\n' * 300_000
     assert len(lenient.answer(lines).values) in (1, 300_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"usage":{"a":1,},"b":[1,2,],}',
+        b'{"usage":{"a":1 ,\n},"b":[1,2]}',
+        b')]}\'\n{"usage":{"a":1},"b":[1,2]}',
+        b')]}\',\n{"usage":{"a":1},"b":[1,2]}',
+        b'while(1);{"usage":{"a":1},"b":[1,2]}',
+        '\ufeff{"usage":{"a":1},"b":[1,2]}'.encode("utf-16-le"),
+        '\ufeff{"usage":{"a":1},"b":[1,2]}'.encode("utf-16-be"),
+    ],
+)
+def test_what_needs_tidying(body: bytes) -> None:
+    answer = lenient.answer(body)
+    assert (answer.values, answer.cut, answer.streamed) == ([{"usage": {"a": 1}, "b": [1, 2]}], False, False)
+
+
+def test_commas_in_texts_stay() -> None:
+    assert lenient.answer(b'{"a":",}\\",]",}').values == [{"a": ',}",]'}]
+    assert lenient.values_of(b'{"a":",}",}') == [{"a": ",}"}]
+
+
+@pytest.mark.parametrize(
+    "text", [b'"\\"' * 20_000, b'"\\"' * 20_000 + b"\\", b", " * 20_000, b"," + b" " * 40_000, b"[," * 9000]
+)
+def test_tidying_takes_no_longer_than_its_text(text: bytes) -> None:
+    """Work that grew faster would not end here."""
+    assert lenient.answer(b'{"a":' + text).streamed is False

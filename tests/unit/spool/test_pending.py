@@ -1,0 +1,73 @@
+"""INTENTs that wait for their requests: on disk before them, once, and known to be lost where the disk refuses them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from proxy.spool.pending import Pending, keep
+from proxy.spool.reader import SpoolReader, runs
+from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+
+
+def payload(number: int) -> bytes:
+    return b'{"t":"intent","n":%d}' % number
+
+
+def written(folder: Path) -> list[bytes]:
+    reader = SpoolReader(folder, runs(folder)[0])
+    return [record.payload for record in reader.read(over=False)][1:]
+
+
+def test_they_are_kept_together_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, appended = SpoolWriter(tmp_path, "w"), []
+    real = SpoolWriter._append
+
+    def append(self: SpoolWriter, payloads: Sequence[bytes], most: float) -> None:
+        appended.append(len(payloads))
+        real(self, payloads, most)
+
+    monkeypatch.setattr(SpoolWriter, "_append", append)
+    records = [Pending(writer, payload(number)) for number in range(3)]
+    keep(records)
+    keep(records)
+    assert ([record.kept for record in records], appended) == ([True] * 3, [3])
+    assert written(tmp_path) == [payload(number) for number in range(3)]
+
+
+def test_of_two_spools_each_has_its_own(tmp_path: Path) -> None:
+    folders = tmp_path / "a", tmp_path / "b"
+    keep([Pending(SpoolWriter(folder, "w"), payload(number)) for number, folder in enumerate(folders)])
+    assert [written(folder) for folder in folders] == [[payload(0)], [payload(1)]]
+
+
+def test_what_the_disk_refuses_is_lost_and_the_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, real = SpoolWriter(tmp_path, "w"), SpoolWriter._append
+
+    def append(self: SpoolWriter, payloads: Sequence[bytes], most: float) -> None:
+        if payload(1) in payloads:
+            raise SpoolUnavailable("ENOSPC")
+        real(self, payloads, most)
+
+    monkeypatch.setattr(SpoolWriter, "_append", append)
+    records = [Pending(writer, payload(number)) for number in range(3)]
+    keep(records)
+    assert [(record.kept, record.lost) for record in records] == [(True, False), (False, True), (True, False)]
+    records[1].owe()  # nothing comes behind what was refused
+    assert writer.write_owed() == 0
+    assert written(tmp_path) == [payload(0), payload(2)]
+
+
+def test_an_end_brings_its_intent_along_unless_that_is_there(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, "w")
+    for number, before in enumerate((False, True)):
+        record = Pending(writer, payload(number))
+        if before:
+            keep([record])
+        record.owe()
+        record.owe()
+        writer.append_end(b'{"t":"void","n":%d}' % number)
+        keep([record])
+    assert written(tmp_path) == [payload(0), b'{"t":"void","n":0}', payload(1), b'{"t":"void","n":1}']
