@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ids import Ids
 from proxy.ledger.database import reading, writing
-from proxy.ledger.schema import reconciliations
+from proxy.ledger.view_schema import reconciliations
 
 _MOST_FILE_CHARS = 200
 

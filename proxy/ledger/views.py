@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import writing
-from proxy.ledger.schema import saved_views
 from proxy.ledger.shipping import upsert
+from proxy.ledger.view_schema import saved_views
 from proxy.times import BadQuestion
 
 MOST = 500

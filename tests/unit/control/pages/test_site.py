@@ -23,7 +23,7 @@ from proxy.control.pages import tables
 from proxy.control.pages.door import COOKIE
 from proxy.control.pages.overview import looks
 from proxy.control.pages.site import ACTIONS, PAGES
-from proxy.ledger import keys, raises, schema
+from proxy.ledger import keys, raises, schema, view_schema
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
 from proxy.reports.margin import Question
@@ -256,7 +256,7 @@ def test_a_month_says_how_far_it_was_compared_with_its_providers(control: Contro
     (other,) = rows_of(control, "/month?month=2026-11&tz=Asia/Kolkata&csv=reconciled")
     assert other["missing"] != "none"
     with writing(control.engine).begin() as connection:
-        connection.execute(sa.delete(schema.reconciliations))
+        connection.execute(sa.delete(view_schema.reconciliations))
 
 
 def test_a_view_is_saved_opened_and_forgotten(control: Control) -> None:
