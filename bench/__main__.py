@@ -1,4 +1,4 @@
-"""`python -m bench [--peers direct,envoy,taximeter,litellm] [--runs N] [--quick]`: measure, print a table, write JSON."""
+"""`python -m bench [--peers envoy,taximeter,…] [--runs N] [--quick]`: measure, print a table, write JSON."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ def main() -> int:
         "at": began, "machine": describe(), "cores": asdict(cores), "load_average_before": load_before, "runs": runs,
         "lengths": asdict(lengths), "set_up": set_up, "notes": notes, "left_out": left_out,
         "versions": {name: PEERS[name].version() for name in found},
+        "has_on": {name: PEERS[name].has_on for name in found},
         "medians": middle, "ratios": report.ratios(middle), "all": found,
     }  # fmt: skip
     file = write(result)
@@ -112,6 +113,8 @@ def main() -> int:
             f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy"
         )
     print(report.table(middle))
+    for peer in middle:
+        print(f"{peer} has on: {PEERS[peer].has_on}")
     for note in notes:
         print(f"note: {note}")
     for peer, reason in left_out.items():

@@ -67,9 +67,9 @@ async def _connect(
     return made
 
 
-async def closed(port: int, connections: int, seconds: float) -> dict[str, Any]:
+async def closed(port: int, connections: int, seconds: float, headers: dict[str, str]) -> dict[str, Any]:
     """`connections` callers, each of which calls again as soon as it is answered. Where wrk is missing."""
-    data, bad = request(UNARY_BODY), 0
+    data, bad = request(UNARY_BODY, headers=headers), 0
     latencies: list[float] = []
     finished = asyncio.Event()
     began = time.perf_counter()
@@ -111,9 +111,9 @@ def _timer(interval_s: float) -> int:
     return int(fd)
 
 
-async def opened(port: int, rate: float, seconds: float) -> dict[str, Any]:
+async def opened(port: int, rate: float, seconds: float, headers: dict[str, str]) -> dict[str, Any]:
     """`rate` calls a second whether or not the ones before are answered; a latency counts from the time the call was due."""
-    data, bad = request(UNARY_BODY), 0
+    data, bad = request(UNARY_BODY, headers=headers), 0
     latencies: list[float] = []
     loop, finished = asyncio.get_running_loop(), asyncio.Event()
     idle: list[Connection] = []
@@ -189,9 +189,9 @@ class _Reader(Connection):
         super().data_received(data)
 
 
-async def streams(port: int, count: int) -> dict[str, Any]:
+async def streams(port: int, count: int, headers: dict[str, str]) -> dict[str, Any]:
     """`count` streams at once, each read to its end."""
-    data, ended, good = request(STREAM_BODY, stream=True), 0, 0
+    data, ended, good = request(STREAM_BODY, stream=True, headers=headers), 0, 0
     finished = asyncio.Event()
 
     def on_end(connection: Connection, status: int) -> None:
@@ -270,11 +270,12 @@ def main() -> None:
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first call")
+    parser.add_argument("--headers", type=json.loads, default={}, help="more of them, as a JSON object")
     given = parser.parse_args()
     jobs: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
-        "closed": lambda: closed(given.port, given.count, given.seconds),
-        "open": lambda: opened(given.port, given.rate, given.seconds),
-        "stream": lambda: streams(given.port, given.count),
+        "closed": lambda: closed(given.port, given.count, given.seconds, given.headers),
+        "open": lambda: opened(given.port, given.rate, given.seconds, given.headers),
+        "stream": lambda: streams(given.port, given.count, given.headers),
         "race": lambda: race(given.port, given.count, given.key),
         "stampede": lambda: stampede(given.port, given.count, given.callers, given.first, given.key),
     }

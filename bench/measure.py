@@ -43,7 +43,9 @@ def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
         tell("starting")
         process = Process(started.command, core=rig.cores.peer, log=folder / "output.log", env=started.env, cwd=folder)
         try:
-            figures: Figures = {"ready_s": seconds_until_served(process, started.unary_port, peer.ready_within_s)}
+            figures: Figures = {
+                "ready_s": seconds_until_served(process, started.unary_port, peer.ready_within_s, started.unary_headers)
+            }
             figures["ready_cpu_s"] = process.cpu_s()
             figures["pss_ready_mb"] = process.pss_mb()
             _measure(peer, process, started, rig, lengths, tell, figures)
@@ -72,13 +74,13 @@ def _direct(started: Started, rig: Rig, lengths: Lengths, tell: Tell) -> Figures
 def _measure(
     peer: Peer, process: Process, started: Started, rig: Rig, lengths: Lengths, tell: Tell, figures: Figures
 ) -> None:
-    port = started.unary_port
+    port, headers = started.unary_port, started.unary_headers
     tell("warming up")
-    rig.closed(port, 8, lengths.warm_s)
+    rig.closed(port, 8, lengths.warm_s, headers)
 
     tell("open loop")
     before = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
-    through = rig.opened(port, peer.rate, lengths.open_s)
+    through = rig.opened(port, peer.rate, lengths.open_s, headers)
     after = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
     _good("calls of the open loop", through["calls"], through["bad"] + through["unanswered"])
     figures["open_rate"] = peer.rate
@@ -87,7 +89,7 @@ def _measure(
 
     tell("unary")
     cpu = process.settled_cpu_s()
-    unary = rig.closed(port, _TOP_CONNECTIONS, lengths.unary_s)
+    unary = rig.closed(port, _TOP_CONNECTIONS, lengths.unary_s, headers)
     cpu_at_end = process.cpu_s()
     tell("unary, what is left to do")
     cpu_settled = process.settled_cpu_s()
@@ -97,15 +99,16 @@ def _measure(
     figures["unary_cpu_us"] = (cpu_settled - cpu) / unary["calls"] * 1e6
     figures["unary_cpu_after_us"] = (cpu_settled - cpu_at_end) / unary["calls"] * 1e6
 
-    tell("streams")
-    cpu = process.settled_cpu_s()
-    streams = rig.streams(started.stream_port, peer.streams)
-    cpu_settled = process.settled_cpu_s()
-    _good("streams", streams["streams"], streams["streams"] - streams["good"])
-    figures["streams"] = streams["streams"]
-    figures["chunk_cpu_us"] = (cpu_settled - cpu) / streams["chunks"] * 1e6
-    figures["chunk_p50_ms"] = streams["p50_ms"]
-    figures["chunk_p99_ms"] = streams["p99_ms"]
+    if peer.streams:
+        tell("streams")
+        cpu = process.settled_cpu_s()
+        streams = rig.streams(started.stream_port, peer.streams, started.stream_headers)
+        cpu_settled = process.settled_cpu_s()
+        _good("streams", streams["streams"], streams["streams"] - streams["good"])
+        figures["streams"] = streams["streams"]
+        figures["chunk_cpu_us"] = (cpu_settled - cpu) / streams["chunks"] * 1e6
+        figures["chunk_p50_ms"] = streams["p50_ms"]
+        figures["chunk_p99_ms"] = streams["p99_ms"]
 
     figures["pss_mb"] = process.pss_mb()
     if peer.race_key is not None:

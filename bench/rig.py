@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import tools
 from bench.machine import Cores, Process, free_ports
-from bench.peers import ROOT, Ports
+from bench.peers import NO_HEADERS, ROOT, Headers, Ports
 from bench.wire import KEY, PATH, UNARY_ANSWER, UNARY_BODY, request
 
 _WRK_SCRIPT = """
@@ -26,7 +26,7 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer %s"
 wrk.headers["User-Agent"] = "OpenAI/Python 2.0.0"
 wrk.headers["X-Bench-Lane"] = "unary"
-wrk.body = %s
+%swrk.body = %s
 done = function(summary, latency, requests)
   local e = summary.errors
   local form = '\\n{"calls": %%d, "bad": %%d, "seconds": %%f, "p50_ms": %%f, "p99_ms": %%f}\\n'
@@ -57,22 +57,23 @@ class Rig:
     wrk: str | None
     upstream: str  # which program answers unary calls
 
-    def closed(self, port: int, connections: int, seconds: float) -> dict[str, Any]:
+    def closed(self, port: int, connections: int, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
         """Unary calls by `connections` callers, each calling again as soon as it is answered."""
         if self.wrk is None:
-            return self._load("closed", port, "--count", str(connections), "--seconds", str(seconds))
+            return self._load("closed", port, "--count", str(connections), "--seconds", str(seconds), headers=headers)
         script = self.folder / "call.lua"
-        script.write_text(_WRK_SCRIPT % (KEY, json.dumps(UNARY_BODY.decode())))
+        more = "".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}\n" for name, value in headers.items())
+        script.write_text(_WRK_SCRIPT % (KEY, more, json.dumps(UNARY_BODY.decode())))
         url = f"http://127.0.0.1:{port}{PATH}"
         options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--timeout", "30s", "-s", str(script)]
         return self._run([self.wrk, *options, url], seconds + 90)
 
-    def opened(self, port: int, rate: float, seconds: float) -> dict[str, Any]:
+    def opened(self, port: int, rate: float, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
         """Unary calls at a fixed rate; a latency counts from when its call was due."""
-        return self._load("open", port, "--rate", str(rate), "--seconds", str(seconds))
+        return self._load("open", port, "--rate", str(rate), "--seconds", str(seconds), headers=headers)
 
-    def streams(self, port: int, count: int) -> dict[str, Any]:
-        return self._load("stream", port, "--count", str(count))
+    def streams(self, port: int, count: int, headers: Headers = NO_HEADERS) -> dict[str, Any]:
+        return self._load("stream", port, "--count", str(count), headers=headers)
 
     def race(self, port: int, calls: int, key: str) -> dict[str, Any]:
         """`calls` at once for one budget; with what the provider charged for them."""
@@ -89,8 +90,9 @@ class Rig:
             served, nanousd = connection.getresponse().read().split()
         return int(served), int(nanousd)
 
-    def _load(self, what: str, port: int, *options: str) -> dict[str, Any]:
-        return self._run([sys.executable, "-m", "bench.load", what, "--port", str(port), *options], 240)
+    def _load(self, what: str, port: int, *options: str, headers: Headers = NO_HEADERS) -> dict[str, Any]:
+        more = ["--headers", json.dumps(dict(headers))] if headers else []
+        return self._run([sys.executable, "-m", "bench.load", what, "--port", str(port), *options, *more], 240)
 
     def _run(self, command: list[str], limit_s: float) -> dict[str, Any]:
         done = subprocess.run(
@@ -104,13 +106,13 @@ class Rig:
         return result
 
 
-def seconds_until_served(process: Process, port: int, limit_s: float) -> float:
+def seconds_until_served(process: Process, port: int, limit_s: float, headers: Headers = NO_HEADERS) -> float:
     """Seconds from the start of `process` to its first good answer to a call. Raises RuntimeError when none comes."""
     while time.perf_counter() - process.started_at < limit_s:
         if process.ended:
             raise RuntimeError(f"it ended at once: {process.tail()}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(request(UNARY_BODY))
+            connection.sendall(request(UNARY_BODY, headers=headers))
             head = connection.recv(65536)
             if b" 200 " in head.split(b"\r\n", 1)[0]:
                 return time.perf_counter() - process.started_at

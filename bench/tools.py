@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -58,6 +59,32 @@ def environment(name: str, requirement: str, program: str) -> Path:
         raise MissingError(f"{requirement} has no program {program}")
     (folder / "complete").touch()
     return found
+
+
+def node(name: str, package: str, file: str) -> Path:
+    """The path of a file of an npm package, in a folder of its own. Raises MissingError where it cannot be installed."""
+    folder = home() / name
+    path = folder / "node_modules" / package / file
+    if (folder / "complete").exists() and path.exists():
+        return path
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise MissingError(f"{package} needs node and npm (Debian: apt-get install npm)")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _run([npm, "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(folder), package], f"{package} cannot be installed")  # fmt: skip
+    if not path.exists():
+        raise MissingError(f"{package} has no file {file}")
+    (folder / "complete").touch()
+    return path
+
+
+def node_version(file: Path) -> str:
+    """The version of the npm package that `file` belongs to."""
+    for folder in file.parents:
+        if (folder / "package.json").exists():
+            return str(json.loads((folder / "package.json").read_text())["version"])
+    return "unknown"
 
 
 def version(program: Path, distribution: str) -> str:

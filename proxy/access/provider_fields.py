@@ -11,6 +11,7 @@ Sources: openrouter.ai/docs (routing, presets, plug-ins, variants); google-genai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -85,6 +86,17 @@ ROUTER: Mapping[str, Rule] = {
     "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins, evades="models"),
 }  # fmt: skip
 
+# What a router nobody has read about may take for another model, or for orders who answers; and objects of the APIs that
+# routers serve, whose own names mean something else.
+_SOUNDS_LIKE_ANOTHER = re.compile(
+    r"model|fallback|rout(?:e|er|ing)(?:_|\Z)|deployment|engine|override|ensemble|mirror|retries|(?:\A|_)(?:targets?|strategy)\Z|\Aconfig\Z"
+)
+_OBJECTS = frozenset({
+    "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
+    "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
+    "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
+})  # fmt: skip
+
 # Other models by Google's own word.
 _GEMINI_CONFIG: Mapping[str, Rule] = {
     "routingconfig": _ANOTHER_MODEL, "modelselectionconfig": _ANOTHER_MODEL, "modelconfig": _ANOTHER_MODEL,
@@ -149,7 +161,7 @@ def screen(
     rules, plain, routes_on = _screen_of(provider)
     named = not plain.cover(call.body)
     if named:
-        call = _without(call, rules, plain, guarded)
+        call = _without(call, rules, plain, guarded, routes_on=routes_on)
     if routes_on:
         call = _screen_models(call, route, allowed, guarded, exact=exact, named=named)
     if call.urls and is_self_hosted(provider):
@@ -175,16 +187,27 @@ def goes_by_names(call: Call, route: Route) -> bool:
 _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
 
 
-def _without(call: Call, rules: Mapping[str, Rule], plain: PlainNames, guarded: Callable[[str], bool]) -> Call:
-    names = []
-    for name in call.body:
-        if name.lower() in rules:
-            names.append(name)
-        elif name.lower() != _MODELS:
+def _sounds_like_another(name: str, value: Any) -> bool:
+    """Whether a field that no table has may choose another model, by its name or by one in it."""
+    if _SOUNDS_LIKE_ANOTHER.search(name):
+        return name not in ("model", _MODELS)
+    return isinstance(value, dict) and any(_SOUNDS_LIKE_ANOTHER.search(inner.lower()) for inner in value)
+
+
+def _without(
+    call: Call, rules: Mapping[str, Rule], plain: PlainNames, guarded: Callable[[str], bool], *, routes_on: bool
+) -> Call:
+    ruled = {}
+    for name, value in call.body.items():
+        lower = name.lower()
+        if lower in rules:
+            ruled[name] = rules[lower]
+        elif routes_on and lower not in _OBJECTS and _sounds_like_another(lower, value):
+            ruled[name] = _ANOTHER_MODEL
+        elif lower != _MODELS and (not isinstance(value, dict) or lower in _OBJECTS):
             plain.add(name)
     dropped = set()
-    for name in names:
-        rule = rules[name.lower()]
+    for name, rule in ruled.items():
         if rule.harmless(call.body[name]) or (name, call.operation) in _COUNTED:
             continue
         if rule.evades and not guarded(_evaded_by(rule, name, call.body[name])):

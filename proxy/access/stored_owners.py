@@ -38,6 +38,17 @@ class StoredOwners:
     def __init__(self, max_ids: int = _MAX_IDS) -> None:
         self._holders: Latest[str, Holder] = Latest(max_ids)
 
+        self._sessions: Latest[str, str] = Latest(max_ids)
+
+    def note_session(self, identity: Identity, handle: str) -> None:
+        """A provider has given this owner a handle by which a spoken session can be gone on with."""
+        self._sessions[_digest(handle)] = digest(identity, handle)
+
+    def check_session(self, identity: Identity, handle: str) -> None:
+        """Raises `Refused` (404) for a handle that another team was given here. One that nobody was, is its holder's secret."""
+        if self._sessions.get(_digest(handle)) not in (None, digest(identity, handle)):
+            raise stored_not_found("setup.sessionResumption.handle")
+
     def note(self, digests: Iterable[str], holder: Holder) -> None:
         for digest in digests:
             self._holders[digest] = holder
@@ -58,6 +69,10 @@ def digest(identity: Identity, object_id: str) -> str:
     owner = ("team", identity.team) if identity.team is not None else ("key", identity.key_id)
     parts = (part.encode("utf-8", "surrogatepass") for part in (*owner, object_id))
     return hashlib.blake2b(b"".join(b"%d:" % len(part) + part for part in parts), digest_size=16).hexdigest()
+
+
+def _digest(handle: str) -> str:
+    return hashlib.blake2b(handle.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def digests_of(identity: Identity, *answer: object, dialect: str = "openai.responses") -> Sequence[str]:

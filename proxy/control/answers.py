@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
+from proxy.control.dropping import recalled as dropped_groups
 from proxy.ledger.jobs import find_jobs, take_due
 from proxy.ledger.stored import find_stored
 from proxy.reports.sessions import recalled
@@ -21,9 +22,10 @@ Answer = Callable[[Question], Awaitable[Any]]
 
 def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
     """By the question's name: sessions (where they stand, what their trees cost), stored (where what is stored at providers
-    is), jobs (by their digests), jobs_due (whose providers are to be asked now)."""
+    is), groups (what budgets' groups have spent), jobs (by their digests), jobs_due (whose providers are to be asked now)."""
     return {
         "sessions": _asking(lambda question: recalled(engine, question["names"])),
+        "groups": _asking(lambda question: dropped_groups(engine, question["groups"])),
         "stored": _asking(lambda question: find_stored(engine, question["digests"])),
         "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
         "jobs_due": _asking(lambda question: take_due(engine, now_us(), question["most"], config().jobs.poll_s)),

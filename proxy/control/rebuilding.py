@@ -24,6 +24,7 @@ from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
+from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import spent
@@ -73,6 +74,7 @@ class SharedBudgets:
         self._instance = instance
         self._loop = asyncio.get_running_loop()
         self.store = RedisStore(config().store, deadline_s=1.0)  # no call waits for this process
+        self.store.member.recall = recall_from(engine)
         self.recorder: Recorder | None = None
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
@@ -238,6 +240,7 @@ class SharedBudgets:
                 if budget.name in names:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
+                    await member.command("HDEL", member.name("gone", epoch), name)
                     await member.command("UNLINK", member.name(f"s:{name}", epoch))
                     parts = f"{budget.measure}:{budget.name}"
                     known = await member.command("SMEMBERS", member.name("seeded", epoch))
@@ -258,6 +261,9 @@ class SharedBudgets:
             groups: dict[str, int] = {}
             if state == "recovering" or budget.keys is None:  # else they are counted here from their first call on
                 groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            if end is None and budget.per and len(groups) > MOST_GROUPS:  # the others are loaded when they come back
+                here = set((await member.call("keep", epoch, counters))[1:])
+                groups = {group: amount for group, amount in groups.items() if group in here}
             rows = list(groups.items())
             for first in range(0, len(rows), _ROWS):
                 await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
@@ -305,10 +311,11 @@ class SharedBudgets:
             await asyncio.sleep(_FORGET_S)
             try:
                 await self.store.forget()
+                await drop_groups(self.store, self._engine, MOST_GROUPS)
                 if warning := nearly_full(facts(await self.store.member.command("INFO", "memory"))):
                     self._seldom.note(warning)
                 self._seldom.tell()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SQLAlchemyError) as error:
                 log.debug("forgetting: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
@@ -327,11 +334,15 @@ class SharedBudgets:
     async def _read_standings(self) -> list[dict[str, Any]]:
         _, _, now_s = await self.store.member.state()
         standings = []
+        gone = set(await self.store.member.command("HKEYS", self.store.member.name("gone")))
         for budget in self._budgets():
             start, end = budget.window_now(now_s)
-            spent, reserved = await self.store.counters(bucket(budget.name, budget.measure, start))
-            for group in spent | reserved:
-                limit, amounts = budget.limit_for(group, now_s), (spent.get(group, 0), reserved.get(group, 0))
+            name = bucket(budget.name, budget.measure, start)
+            used, reserved = await self.store.counters(name)
+            if name in gone:  # of those that are not there the ledger has all
+                used = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start) | used
+            for group in used | reserved:
+                limit, amounts = budget.limit_for(group, now_s), (used.get(group, 0), reserved.get(group, 0))
                 standings.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
         return standings
 

@@ -28,6 +28,7 @@ from proxy.budgets.guards import Guards
 from proxy.budgets.key_limits import KeyLimits
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
+from proxy.budgets.redis.member import Recall
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Expired, Standing, StoreUnavailable
 from proxy.ceilings.learned import Learned
@@ -103,6 +104,8 @@ class _DataPlane:
         plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
         poller = Poller(plane, lambda most: link.ask("jobs_due", {"most": most}, _JOBS_S))
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
+        if isinstance(plane.store, RedisStore):
+            plane.store.member.recall = _recall_groups(link)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         chores.append(asyncio.create_task(plane.store.run()))
@@ -324,6 +327,17 @@ def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
     else:
         store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined)
     return store
+
+
+def _recall_groups(link: DataPlaneLink) -> Recall:
+    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+        answer = await link.ask("groups", {"groups": groups}, _RECALL_S)
+        if answer is None:
+            raise StoreUnavailable("the control process does not say what groups of a budget have spent")
+        sums: Sequence[int] = answer
+        return sums
+
+    return recall
 
 
 def _expired(reservation: Expired, at_us: int, epoch: str) -> records.Expired:

@@ -18,7 +18,7 @@ import orjson
 from pricing.media.bounds import Medium, most
 from proxy.dialects import fields, gemini
 from proxy.dialects.references import squashed
-from proxy.dialects.spoken import GROWN, Began, Bound, Done, Marks, Sent, Told, Wrong
+from proxy.dialects.spoken import GROWN, Began, Bound, Done, Marks, Resumable, Sent, Told, Wrong
 from proxy.errors import Refusal, Refused, invalid_request, stored_not_found
 from proxy.types import Call
 
@@ -39,14 +39,15 @@ _ROOM_TEXT, _ROOM_SOUND = 2048, 3840  # two minutes of sound
 _UNKNOWN = 1 << 40
 _BYTES_PER_TOKEN = 4
 
-_TELLING = (b'"usageMetadata"', b'"turnComplete"', b'"groundingMetadata"')
+_TELLING = (b'"usageMetadata"', b'"turnComplete"', b'"groundingMetadata"', b'"sessionResumptionUpdate"')
 _COMPLETE: Mapping[str, Any] = {"serverContent": {"turnComplete": True}}
 _SAYING = ("modelTurn", "outputTranscription", "generationComplete", "interrupted")
 
 
 class Setup(NamedTuple):
     """The first message. call: what each turn of the session is, as far as the set-up says. message: to be written anew for
-    another name of the model. unknown: something is in the session already whose size nothing says."""
+    another name of the model. handle: of the session that it goes on with. unknown: something is in the session already whose
+    size nothing says."""
 
     model: str
     call: Call
@@ -55,6 +56,7 @@ class Setup(NamedTuple):
     silent: bool
     unknown: bool
     size: int
+    handle: str = ""
 
     def written(self, raw: bytes, model: str) -> bytes:
         """With the provider's name of the model: as it came, where that is the client's."""
@@ -72,7 +74,7 @@ def parse_setup(raw: bytes) -> Setup:
     model = setup.get("model")
     if not isinstance(model, str) or not (name := model.removeprefix("models/")):
         raise invalid_request("`setup.model` must name a model.", "setup.model")
-    resumption = setup.get("sessionResumption") or setup.get("session_resumption")
+    handle = _handle_in(setup)
     body = {field: value for field, value in setup.items() if field != "model"}
     call = gemini.parse_generate(name, True, orjson.dumps({**body, "contents": [{"parts": []}]}))
     if call.held:  # a session takes none, and of whose it is nobody here has asked
@@ -86,9 +88,21 @@ def parse_setup(raw: bytes) -> Setup:
         message=message,
         cap=max(call.output_caps, default=None),
         silent=isinstance(kinds, list) and [str(kind).upper() for kind in kinds] == ["TEXT"],
-        unknown=call.media_items > 0 or (isinstance(resumption, dict) and bool(resumption.get("handle"))),
+        unknown=call.media_items > 0 or bool(handle),
         size=len(raw),
+        handle=handle,
     )
+
+
+def _handle_in(setup: Mapping[str, Any]) -> str:
+    """Of the session that it goes on with; "" of a new one. Raises `Refused` (400) where nobody can say which it is."""
+    stated = [setup[name] for name in ("sessionResumption", "session_resumption") if setup.get(name) is not None]
+    if len(stated) > 1 or not all(isinstance(one, dict) for one in stated):
+        raise invalid_request("`sessionResumption` must be one object.", "setup.sessionResumption")
+    handle = stated[0].get("handle") if stated else None
+    if not isinstance(handle, str | None):
+        raise invalid_request("`sessionResumption.handle` must be text.", "setup.sessionResumption.handle")
+    return handle or ""
 
 
 class GeminiLive:
@@ -173,6 +187,9 @@ class GeminiLive:
             told.append(Began(str(self._turns)))
         if says:
             self._written_sound += size if "modelTurn" in content else 0
+        update = message.get("sessionResumptionUpdate")
+        if isinstance(update, dict) and isinstance(handle := update.get("newHandle"), str) and handle:
+            told.append(Resumable(handle))
         usage = message.get("usageMetadata")
         if self._marks is None:
             return told

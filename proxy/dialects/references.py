@@ -21,6 +21,12 @@ from proxy.errors import stored_not_found
 _ENDS_LIKE_AN_ID = re.compile(r"(?i:(?:\A|[_-])ids?)\Z|[a-z0-9]I[dD]s?\Z")
 _MAX_NAMES = 4096  # of fields, remembered with their kinds: clients make up names
 _MAX_DECODINGS = 4
+# What is no address and no data, wherever it stands: an id as providers make them, or a place in somebody's account.
+_LIKE_AN_ID = re.compile(
+    r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_][A-Za-z0-9_-]{3,200}\s*\Z"
+    r"|(?!https?:)[a-z][a-z0-9+.-]{0,20}://)",
+    re.IGNORECASE | re.ASCII,
+)
 _SHOWN = 64
 
 _PLAIN, _CLOSED, _NEVER, _STORED, _HOLDER, _ID, _URL, _FILE_URI, _FORGOTTEN = range(9)
@@ -122,6 +128,7 @@ RESPONSES = Names(
 )
 ANTHROPIC = Names(
     held="container containerid fileid",
+    holders="source",
     closed="input",
     forgotten="previousmessageid",
     public=("skillid", "type", "anthropic"),
@@ -160,6 +167,8 @@ def of(body: dict[str, Any], names: Names) -> References:
     for name, value in noted.ids:
         if squashed(name) not in names.held and value:
             raise stored_not_found(name[:_SHOWN])
+    if any(map(_LIKE_AN_ID.match, noted.urls)):
+        raise stored_not_found("url")
     for name, uri in noted.file_uris:
         _refuse_stored_file(name, uri)
     for place, name in noted.forgotten:
@@ -228,6 +237,9 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
         return
     if kind in (_STORED, _HOLDER) and type(value) is dict:
         noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
+    if kind == _HOLDER and isinstance(value, str) and _LIKE_AN_ID.match(value):
+        noted.ids.append((name, value))
+        return
     if kind == _HOLDER and squashed(name) not in _MAYBE_URL:
         return
     texts: Iterable[Any] = value if type(value) is list else (value,)

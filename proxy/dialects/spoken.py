@@ -107,9 +107,16 @@ class Declined:
     message: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """Whoever has this handle can go on with the session."""
+
+    handle: str
+
+
 GROWN = Grown()
 Sent = Grown | Asks | Names | Wrong | None
-Told = Began | Done | Transcribed | Declined
+Told = Began | Done | Transcribed | Declined | Resumable
 
 
 class Talk(Protocol):

@@ -200,9 +200,13 @@ class Client:
         headers = headers + self.own_headers()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
+    def write_now(self, data: bytes) -> bool:
+        """Write a piece of the body, if that needs no waiting; whether it did not."""
+        return self._cycle is not None and len(data) > 0 and direct.write(self._cycle, data)
+
     async def write(self, data: bytes) -> None:
         """A piece of the body; waits while the client reads slowly."""
-        if self._cycle is None or not data or not direct.write(self._cycle, data):
+        if not self.write_now(data):
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:

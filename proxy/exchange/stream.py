@@ -99,7 +99,7 @@ class Streamed(Answering):
             out = gate.feed(data)
             if client.gone:
                 self._drain.took(len(data))
-            elif out:
+            elif out and not client.write_now(out):
                 await client.write(out)
             data = await self.body.read()
         self.ended = clock()

@@ -11,6 +11,8 @@ from sqlalchemy.engine import Engine
 from proxy.budgets.budget import Budget
 from proxy.ledger.schema import budget_bases, budget_spend
 
+_MOST_ASKED = 200
+
 
 def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
     """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
@@ -23,6 +25,20 @@ def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[
             for group, amount in connection.execute(query):
                 groups[group] = groups.get(group, 0) + int(amount)
     return groups
+
+
+def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> list[int]:
+    """What each of these has: budget, measure, window start, group."""
+    sums: dict[tuple[str, str, int, str], int] = {}
+    with engine.connect() as connection:
+        for table in (budget_spend, budget_bases):
+            columns = (table.c.budget, table.c.measure, table.c.window_start, table.c.group)
+            for first in range(0, len(buckets), _MOST_ASKED):
+                wanted = sa.tuple_(*columns).in_(buckets[first : first + _MOST_ASKED])
+                for *key, amount in connection.execute(sa.select(*columns, table.c.amount).where(wanted)):
+                    place = (key[0], key[1], int(key[2]), key[3])
+                    sums[place] = sums.get(place, 0) + int(amount)
+    return [sums.get(bucket, 0) for bucket in buckets]
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from proxy.meters.host_table import row_of
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.places import in_openais_words, usage_nearby
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, text
+from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, number, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
 OUTPUT_NAMES = ("completion_tokens", "output_tokens")
@@ -159,6 +159,10 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
                 read_usage(named, context, tally, host)
             return
     tally.found = True
+    if total and not given and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
+        given = None
+    if total and not taken and not _has_count(usage, OUTPUT_NAMES):
+        taken = None
     if given is None:
         given = _missing_input(tally, total, taken or 0)
     elif taken is None and total is not None and total > given:
@@ -185,6 +189,11 @@ def _cache_beside(
     cache = tally.count(usage, *_READ_NAMES) + tally.count(usage, *_WRITTEN_NAMES)
     beside = total == given + taken + cache if total and total != given + taken else cache > given
     return cache if beside else 0
+
+
+def _has_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    """Whether one of the names says a count, be it 0."""
+    return any((count := number(usage.get(name))) is not None and count >= 0 for name in names)
 
 
 def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:

@@ -97,7 +97,7 @@ async def test_what_is_free_stays_free_while_others_take_all_the_rest(plane: Pla
 
 async def test_a_report_whose_answer_is_lost_counts_once(plane: Plane, control: RedisStore) -> None:
     await calls(plane, "abc")
-    plane.loses = "answer"
+    plane.road.loses = "answer"
     assert not await plane.store._tell()
     await calls_in_between(plane)
     assert await plane.store._tell()
@@ -133,7 +133,7 @@ async def test_what_costs_nothing_is_refused_where_a_budget_is_spent(plane: Plan
 
 async def test_a_report_that_is_lost_is_told_again(plane: Plane, control: RedisStore) -> None:
     await calls(plane, "abc")
-    plane.loses = "request"
+    plane.road.loses = "request"
     assert not await plane.store._tell()
     await plane.up()
     assert await plane.store._tell()
@@ -163,6 +163,8 @@ async def test_a_lease_that_is_not_heard_of_is_charged_until_it_is(plane: Plane,
     leased = (await standing(control))[1]
     await calls(plane, "a")
     member = control.member
+    ends_at = float(await member.command("ZSCORE", member.name("leases"), "lease:run-1"))
+    assert NOW + 3600 < ends_at < time.time() + 3620
     await member.command("ZADD", member.name("leases"), 0, "lease:run-1")
     await control.sweep(0)
     assert await standing(control) == (leased, 0)
@@ -197,8 +199,15 @@ async def test_a_call_for_which_only_our_own_lease_leaves_no_room_is_granted(pla
 
 
 async def test_near_the_end_of_a_window_the_store_is_asked(plane: Plane) -> None:
-    ending = claim(10)._replace(window_start=int(NOW) - 100, window_end=int(NOW) + 1)
-    assert plane.store.leases.grant("a", [ending], NOW, LATER, b"") is None
+    day = claim(10)._replace(window_start=int(NOW) - 100, window_end=int(NOW) + 1000)
+    for name in map(str, range(20)):
+        assert await plane.store.reserve(name, [day], NOW, LATER)
+        await plane.store.release(name)
+    plane.store.leases.measure()
+    assert await plane.store._tell()
+    assert plane.store.leases.grant("a", [day], NOW, LATER, b"") is not None
+    assert plane.store.leases.grant("b", [day._replace(window_end=int(NOW) + 1)], NOW, LATER, b"") is None
+    assert plane.store.leases.grant("c", [day], NOW - 100, LATER - 1000, b"") is None
 
 
 async def test_what_redis_forgot_is_restored_call_by_call(plane: Plane, control: RedisStore) -> None:

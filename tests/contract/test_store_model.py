@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from proxy.budgets.memory import MemoryStore
+from proxy.budgets.redis.scripts import bucket_of, unbucket
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Granted, Moved, Store
 from proxy.types import Claim
@@ -56,9 +57,20 @@ class Histories(RuleBasedStateMachine):
         self.stores: list[Store] = [MemoryStore(), shared, MemoryStore(most_counters=4)]
         self.claims: dict[str, list[Claim]] = {}
         self.seen: dict[Any, Claim] = {}
+        self.ledger: dict[Any, int] = {}
+        shared.member.recall = self.recall
+
+    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+        """What the ledger has of groups that were dropped."""
+        sums = []
+        for name, group in groups:
+            budget, measure, start = unbucket(name)
+            sums.append(self.ledger.get((budget, group, measure, start), 0))
+        return sums
 
     def ask(self, question: str, *arguments: Any) -> Any:
         """The model's answer, after comparing it with the stores'."""
+        self.ledger = dict(self.model.spent)  # it has what was, and not yet what is asked for
         expected = getattr(self.model, question)(*arguments)
         for store in self.stores:
             answer = self.wait(getattr(store, question)(*arguments))
@@ -104,6 +116,16 @@ class Histories(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.ask("sweep", time.time())
 
+    @rule(kept=st.sets(st.sampled_from(["a", "b", "c"]), max_size=2))
+    def drop_groups(self, kept: set[str]) -> None:
+        """The shared store forgets what nobody has reserved of budgets without an end, and what the ledger has all of."""
+        member = self.stores[1].member  # type: ignore[attr-defined]
+        self.ledger = dict(self.model.spent)
+        for claim in self.seen.values():
+            if claim.window_end is None and claim.budget.removeprefix(self._prefix) not in kept:
+                said = self.ledger.get(key_of(claim), 0)
+                self.wait(member.call("drop", member.epoch, bucket_of(claim), claim.group, said))
+
     @rule()
     def write_expired(self) -> None:
         expected = {name: sorted((*key, amount) for key, amount in held) for name, held in self.model.unwritten.items()}
@@ -116,6 +138,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def counters_are_equal(self) -> None:
+        self.ledger = dict(self.model.spent)
         every = list(self.seen.values())
         expected = [(self.model.spent[key_of(claim)], self.model.reserved[key_of(claim)]) for claim in every]
         for store in self.stores:

@@ -147,3 +147,25 @@ async def test_a_spent_budget_opens_nothing(rig: RealtimeRig) -> None:
             await socket.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.reason.startswith("RESOURCE_EXHAUSTED: budget_exceeded")
+
+
+async def test_another_teams_session_is_not_gone_on_with(rig: RealtimeRig, secure: tuple[int, Path]) -> None:
+    handle = "a-handle-that-nobody-guesses"
+    async with live(secure, "resumed") as session:
+        messages = await turn(session, text=1, handle=handle)
+    assert handle in [one.session_resumption_update.new_handle for one in messages if one.session_resumption_update]
+
+    async def resumed(key: str) -> str:
+        """The reason of its close; "" where it is open."""
+        async with connect(f"{rig.url.replace('http', 'ws')}{PATH}?key={key}") as socket:
+            setup = {"model": f"models/{MODEL}", "sessionResumption": {"handle": handle}}
+            await socket.send(json.dumps({"setup": setup}))
+            try:
+                assert "setupComplete" in json.loads(await socket.recv())
+            except ConnectionClosed as closed:
+                return str(closed.rcvd and closed.rcvd.reason)
+            return ""
+
+    assert "NOT_FOUND" in await resumed(POOR_KEY)
+    assert await resumed(KEY) == ""
+    assert handle not in rig.gateway.log.read_text()

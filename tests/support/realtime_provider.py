@@ -255,6 +255,8 @@ class Gemini:
         self.bill.add(self.number, "turn", self.model, cost(RATES[self.model], counts), turn=self.turns)
         usage = self.usage(text, sound)
         self.text, self.sound = self.text + text, self.sound + sound
+        if orders.get("handle"):
+            await self.say(sessionResumptionUpdate={"newHandle": orders["handle"], "resumable": True})
         if orders.get("late"):
             await self.say(serverContent={"turnComplete": True})
             await self.say(usageMetadata=usage)

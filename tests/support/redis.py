@@ -75,6 +75,10 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    def lose_copies(self) -> None:
+        """What was saved; the server must be down."""
+        (self._folder / "dump.rdb").unlink(missing_ok=True)
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)

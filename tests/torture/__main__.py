@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.processes import RigError
 from tests.support.waiting import TooLateError
 
-from . import disks, fuzz_sse, jobs, moved, networks, power_loss, scenarios, shared
+from . import disks, fuzz_sse, instances, jobs, moved, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -38,6 +38,12 @@ RUNS: dict[str, Run] = {
     "stampede-redis-kill-all": lambda f, seed, a: shared.killed_stampede(
         f, times=min(a.kills, 4), seed=seed, whom="all"
     ),
+    "instances": lambda f, seed, a: instances.raced(f, calls=a.calls, seed=seed),
+    "instances-killed": lambda f, seed, a: instances.raced(f, trouble="killed", times=3, calls=a.calls, seed=seed),
+    "instances-restarted": lambda f, seed, a: instances.raced(
+        f, trouble="restarted", times=3, calls=a.calls, seed=seed
+    ),
+    "instances-older": lambda f, seed, a: instances.raced(f, trouble="older", times=3, calls=a.calls, seed=seed),
     "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
     "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),

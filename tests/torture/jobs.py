@@ -29,7 +29,8 @@ from tests.support.waiting import wait_until
 
 KEY = "sk-virtual-films-0000001"
 ENDS = ("done", "done", "failed", "cancelled", "expired", "refunded", "forgotten")
-_NOBODY: tuple[int, Any] = (-1, {})  # nobody has the request
+_REFUSED = -1  # nobody listens
+_NOT_TAKEN = (_REFUSED, 503)  # nobody has the request
 _READY_S = 300.0  # a machine that does other work beside takes its time
 RATES = {"film-1": "0.50", "film-2": "0.125"}
 
@@ -113,7 +114,7 @@ def _one(url: str, nonce: int, end: str, after: float, asks: bool) -> str:
         "prompt": f"nonce=n{nonce} end={end} after={after:.2f} later=1",
     }  # fmt: skip
     give_up_at = time.monotonic() + _READY_S
-    while (made := _call(url, "POST", "/v1/videos", nonce, body)) == _NOBODY and time.monotonic() < give_up_at:
+    while (made := _call(url, "POST", "/v1/videos", nonce, body))[0] in _NOT_TAKEN and time.monotonic() < give_up_at:
         time.sleep(0.2)  # it is being started again
     status, answer = made
     if status == 200 and asks:
@@ -134,7 +135,7 @@ def _call(url: str, method: str, path: str, nonce: int, body: dict[str, Any] | N
     except urllib.error.HTTPError as error:
         return error.code, {}
     except urllib.error.URLError as error:
-        return _NOBODY if isinstance(error.reason, ConnectionRefusedError) else (0, {})
+        return (_REFUSED if isinstance(error.reason, ConnectionRefusedError) else 0), {}
     except (OSError, ValueError, http.client.HTTPException):
         return 0, {}
 

@@ -110,19 +110,17 @@ class LeasedStore(RedisStore):
         return await super().sweep(now_s)
 
     async def _reserve_for_itself(self, reservation_id: str) -> None:
-        """Take a call out of its leases: it gets a reservation, twice for a moment rather than not at all."""
-        epoch, flying = self.member.epoch, self.leases.held.get(reservation_id)
-        if flying is None:
-            return
-        held = Held(flying.claims, [claim.amount for claim in flying.claims], None, flying.deadline_s, flying.record)
-        await self.member.restore(reservation_id, held)
-        if self.member.epoch != epoch:
-            return  # it was restored there, as everything that is held
-        if reservation_id in self.leases:
-            self.leases.give_up(reservation_id)
-            self.member.held[reservation_id] = held
-        else:
-            await self.member.end("release", reservation_id)
+        """Take a call out of its leases: it gets a reservation of its own. Redis reads of that before it reads a report without
+        the call; where it did not, or nobody knows, the reservation is restored before anything more is reported.
+
+        Raises `StoreUnavailable`; the call is out of its leases all the same."""
+        flying = self.leases.give_up(reservation_id)
+        if flying is not None:
+            amounts = [claim.amount for claim in flying.claims]
+            await self.member.restore_anew(
+                reservation_id, Held(flying.claims, amounts, None, flying.deadline_s, flying.record)
+            )
+            self.leases.is_out(reservation_id)
 
     def outlives(self, reservation_id: str) -> None:
         if reservation_id not in self.leases:

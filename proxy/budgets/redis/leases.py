@@ -103,6 +103,9 @@ class Leases:
         self._longest_s = longest_s
         self._leases: dict[CounterKey, Slice] = {}
         self._flying: dict[str, Flying] = {}
+        self._leaving: dict[
+            str, int
+        ] = {}  # calls that Redis may not know as reservations yet, by the report without them
         self._number = 1  # of the report that will tell what ends now
         self.reported = 0  # the number of the last report that was heard
         self._unreported = 0
@@ -160,13 +163,15 @@ class Leases:
         return lease
 
     def number_of(self, reservation_id: str) -> int | None:
-        """Of the report that will tell its end, if it ends now; None where it was not granted here."""
-        return self._number if reservation_id in self._flying else None
+        """Of the report that will tell its end, if it ends now, or of the first that Redis reads after its reservation; None
+        where it is none of ours."""
+        return self._number if reservation_id in self._flying else self._leaving.get(reservation_id)
 
     def end(self, reservation_id: str, amounts: Sequence[int] | None) -> bool:
         """It ended with so much used (None: with nothing); whether it was one of ours."""
         flying = self._flying.pop(reservation_id, None)
         if flying is None:
+            self._leaving.pop(reservation_id, None)
             return False
         for index, (lease, claim) in enumerate(zip(flying.leases, flying.claims, strict=True)):
             used = amounts[index] if amounts is not None else 0
@@ -238,13 +243,20 @@ class Leases:
         """What Redis knew of all this is lost. The calls that were in flight: they have to be reserved one by one."""
         flying, self._flying = self._flying, {}
         self._leases.clear()
+        self._leaving.clear()
         self._report = None
         self._unreported = self._told = 0
         return flying
 
-    def give_up(self, reservation_id: str) -> None:
-        """This call is reserved for itself now: it is in flight here no more."""
+    def give_up(self, reservation_id: str) -> Flying | None:
+        """This call is reserved for itself: it is in flight here no more. What it was, if it was."""
         flying = self._flying.pop(reservation_id, None)
         if flying is not None:
+            self._leaving[reservation_id] = self._number
             for lease, claim in zip(flying.leases, flying.claims, strict=True):
                 lease.flying -= claim.amount
+        return flying
+
+    def is_out(self, reservation_id: str) -> None:
+        """Redis has its reservation."""
+        self._leaving.pop(reservation_id, None)

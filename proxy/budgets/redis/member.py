@@ -29,7 +29,11 @@ _refusals = Seldom(log, logging.ERROR)
 _PAUSE_S = 0.1
 _AT_ONCE = 100
 
+_TRIES = 5
+
 Value = str | bytes | int | float
+Recall = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[int]]]
+"""What the ledger says that groups have spent, by bucket and group. Raises `StoreUnavailable`."""
 
 
 class Held(NamedTuple):
@@ -80,6 +84,7 @@ class Member:
         self._unrestored: dict[str, None] = {}
         self._owed: deque[Owed] = deque()
         self.before_epoch: Callable[[], None] = lambda: None  # what else has to be in `held` before an epoch is joined
+        self.recall: Recall | None = None
         self.root = ROOT
         self.epoch = ""
         self.held: dict[str, Held] = {}
@@ -180,6 +185,15 @@ class Member:
             arguments += (bucket_of(claim), claim.group, end_of(claim), amount)
         await self.call("restore", self.epoch, *arguments)
 
+    async def restore_anew(self, reservation_id: str, held: Held) -> None:
+        """From now on this reservation is ours: it is restored, here or when the epoch is taken part in again."""
+        epoch = self.epoch
+        self.held[reservation_id] = held
+        self._unrestored[reservation_id] = None
+        await self.restore(reservation_id, held)
+        if self.epoch == epoch:
+            self._unrestored.pop(reservation_id, None)
+
     async def state(self) -> tuple[str, str, float]:
         """The epoch that runs, "open" or "recovering", and the store's clock."""
         epoch, state, now = await self.call("join", "", secrets.token_hex(4))
@@ -269,10 +283,27 @@ class Member:
         return f"{ROOT}:{epoch or self.epoch}:{what}"
 
     async def call(self, verb: str, *arguments: Value) -> Any:
-        """Run a script. Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in."""
-        if self._link is None:
-            raise StoreUnavailable("the budget store is away")
-        return await self._call_on(self._link, verb, *arguments)
+        """Run a script; where it needs counters that were dropped, have them loaded, and run it again.
+
+        Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in.
+        """
+        for _ in range(_TRIES):
+            if self._link is None:
+                raise StoreUnavailable("the budget store is away")
+            answer = await self._call_on(self._link, verb, *arguments)
+            if not answer or answer[0] != "unknown":
+                return answer
+            await self._load(str(arguments[0]), answer[1:])
+        raise StoreUnavailable("groups of a budget were dropped as fast as they were loaded")
+
+    async def _load(self, epoch: str, words: Sequence[str]) -> None:
+        if self.recall is None:
+            raise StoreUnavailable("what a group of a budget has spent is in the ledger alone")
+        groups = list(zip(words[::3], words[1::3], strict=True))
+        arguments: list[Value] = []
+        for (name, group), times, spent in zip(groups, words[2::3], await self.recall(groups), strict=True):
+            arguments += (name, group, times, spent)
+        await self.call("load", epoch, *arguments)
 
     async def _call_on(self, link: Link, verb: str, *arguments: Value) -> Any:
         sha, text = scripts()[verb]

@@ -16,7 +16,7 @@ _NEARLY_FULL = 0.8  # of maxmemory
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (
     "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
-    "standings", "forget", "session", "guard", "renew", "lease", "unlease",
+    "standings", "forget", "session", "guard", "renew", "lease", "unlease", "drop", "load", "keep",
 )  # fmt: skip
 
 
@@ -80,5 +80,5 @@ def nearly_full(info: Mapping[str, str]) -> str:
         return ""
     return (
         "Redis is nearly full; when it is, every call under a hard budget is refused: raise its maxmemory "
-        "(what is kept for ever are the groups of budgets with `window: total`)"
+        "(what is kept for ever is the budgets with `window: total`, 50,000 groups of each)"
     )

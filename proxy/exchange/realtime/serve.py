@@ -136,6 +136,8 @@ async def _live(plane: Plane, client: Client, identity: Identity, opened: tuple[
     if raw is None:
         return
     setup = parse_setup(raw)
+    if setup.handle:
+        plane.stored_owners.check_session(identity, setup.handle)
     endpoint = LIVE[client.path]
     exchange = await _exchange(plane, client, identity, endpoint, setup.call._replace(model=setup.model))
     route = exchange.configured.router.route(setup.model, identity)

@@ -15,7 +15,20 @@ from typing import Any, cast
 import orjson
 from websockets.frames import Frame, Opcode
 
-from proxy.dialects.spoken import Asks, Began, Declined, Done, Grown, Names, Sent, Talk, Told, Transcribed, Wrong
+from proxy.dialects.spoken import (
+    Asks,
+    Began,
+    Declined,
+    Done,
+    Grown,
+    Names,
+    Resumable,
+    Sent,
+    Talk,
+    Told,
+    Transcribed,
+    Wrong,
+)
 from proxy.downstream.client import Client
 from proxy.errors import Refused, internal
 from proxy.exchange.plane import Plane
@@ -215,6 +228,8 @@ class Session:
                 await slices.began_unasked(told.turn)
         elif isinstance(told, Transcribed):
             await slices.transcribed(told)
+        elif isinstance(told, Resumable):
+            self._plane.stored_owners.note_session(self._identity, told.handle)
         else:
             await slices.declined(told.name)
 

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 import yaml
 
 from proxy.budgets.budget import compile_budgets
+from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
 from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control import rebuilding
+from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
 from proxy.ledger.counters import spent
@@ -360,3 +362,61 @@ async def test_the_keys_of_an_epoch_that_is_over_are_dropped(a: Instance) -> Non
     while "tm1:old" in a.server.say("KEYS", "*"):
         await asyncio.sleep(0.01)
     assert "mine" in a.server.say("KEYS", "*")
+
+
+def sessions(a: Instance, count: int) -> None:
+    """So many are in the ledger, each with what its number says."""
+    with a.engine.begin() as connection:
+        rows = [
+            {"budget": "s", "group": f"s-{n}", "window_start": 0, "measure": "usd", "amount": n} for n in range(count)
+        ]
+        connection.execute(budget_spend.insert(), rows)
+
+
+SESSIONS = B | {"name": "s", "per": ["session"]}
+
+
+async def fields(a: Instance) -> int:
+    member = a.shared.store.member
+    return int(await member.command("HLEN", member.name("s:usd:0:s")))
+
+
+async def test_groups_without_an_end_do_not_pile_up_in_redis(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the ledger has all of are dropped, and what is told of all is as before; who comes back has what was left."""
+    monkeypatch.setattr(rebuilding, "MOST_GROUPS", 1000)
+    a.config = a.configured([SESSIONS])
+    sessions(a, 900)
+    await a.begin()
+    await a.opens()
+    claim = CLAIM._replace(budget="s", amount=1)
+    for number in range(200):  # what the ledger does not have yet
+        await a.shared.store.charge(f"new-{number}", [claim._replace(group=f"new-{number}")], [5])
+    assert await fields(a) == 1100
+    before = await a.shared._read_standings()
+    assert await drop_groups(a.shared.store, a.engine, 1000) >= 600
+    assert 200 <= await fields(a) <= 500
+    assert sorted(map(str, await a.shared._read_standings())) == sorted(map(str, before))
+    assert await a.figures(claim._replace(group="s-899")) == (899, 0)
+    busy = claim._replace(group="s-898", amount=200)
+    assert isinstance(await a.shared.store.reserve("x", [busy], time.time(), time.time() + 99, b"{}"), Denied)
+    assert await drop_groups(a.shared.store, a.engine, 1000) == 0
+
+
+async def test_a_new_epoch_has_those_that_are_in_use_and_asks_the_ledger_for_the_others(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "MOST_GROUPS", 1000)
+    a.config = a.configured([SESSIONS])
+    sessions(a, 1500)
+    running = CLAIM._replace(budget="s", group="s-700", amount=250)
+    await a.begin()
+    a.shared.store.member.held["x"] = Held([running], [250], None, time.time() + 99, b"{}")
+    await a.opens()
+    assert await a.figures(running) == (700, 250)
+    assert await fields(a) == 1
+    assert await a.shared.store.settle("x", [100]) == "settled"
+    assert await a.figures(running) == (800, 0)
+    assert await a.figures(running._replace(group="s-999")) == (999, 0)
+    assert len(await a.shared._read_standings()) == 1500
+    await a.shared.seed_anew(["s"])
+    assert await a.figures(running._replace(group="s-999")) == (999, 0)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from proxy.access.stored_owners import StoredOwners
 from proxy.dialects.gemini_live import GeminiLive, close_of, parse_setup
-from proxy.dialects.spoken import GROWN, Began, Bound, Done, Wrong
+from proxy.dialects.spoken import GROWN, Began, Bound, Done, Resumable, Wrong
 from proxy.errors import Refused, invalid_request, model_not_found
+from proxy.types import Identity
 
 USAGE = {"promptTokenCount": 100, "responseTokenCount": 20, "totalTokenCount": 120,
          "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 70}],
@@ -148,3 +150,38 @@ def test_a_turn_that_does_not_say_what_it_used_is_estimated_by_what_it_said() ->
     assert isinstance(ended, Done)
     assert ended.events == ()
     assert ended.seen["audio_out"] >= 4
+
+
+def test_a_session_goes_on_for_who_was_given_its_handle() -> None:
+    """A handle is told of whenever it comes, in a turn too; with it nothing bounds what the session holds already."""
+    one = talk()
+    update = sent(sessionResumptionUpdate={"newHandle": "h1", "resumable": True})
+    assert [*one.from_server(update)] == [Resumable("h1")]
+    one.from_server(says(modelTurn={"parts": [{"text": "a"}]}))
+    assert [*one.from_server(sent(sessionResumptionUpdate={"newHandle": "h2"}))] == [Resumable("h2")]
+    for odd in ({}, {"newHandle": ""}, {"newHandle": 5}, None, "h"):
+        assert [*talk().from_server(sent(sessionResumptionUpdate=odd))] == []
+    made = parse_setup(setup(sessionResumption={"handle": "h1"}))
+    assert (made.handle, made.unknown) == ("h1", True)
+    assert parse_setup(setup(sessionResumption={})).handle == ""
+
+    mine, theirs = Identity("1", "a", team="blue"), Identity("2", "b", team="green")
+    owners = StoredOwners()
+    owners.note_session(mine, "h1")
+    owners.check_session(mine, "h1")
+    owners.check_session(theirs, "that nobody was given here")
+    with pytest.raises(Refused) as refused:
+        owners.check_session(theirs, "h1")
+    assert refused.value.refusal.status == 404
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sessionResumption": {"handle": 5}}, {"sessionResumption": "h"}, {"session_resumption": ["h"]},
+        {"sessionResumption": {"handle": "a"}, "session_resumption": {"handle": "b"}},
+    ],
+)  # fmt: skip
+def test_a_handle_that_could_be_read_in_two_ways_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        parse_setup(setup(**fields))

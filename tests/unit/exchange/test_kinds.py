@@ -13,7 +13,7 @@ from pricing.load import load_book
 from proxy.access.keys import identity_of
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
-from proxy.dialects import find
+from proxy.dialects import find, openai
 from proxy.dialects.openai import parse_chat
 from proxy.errors import Refused
 from proxy.exchange.exchange import Exchange
@@ -49,7 +49,11 @@ FIELDS: dict[str, list[Any]] = {
     "tool_choice": ["auto"],
     "response_format": [{"type": "json_object"}],
     "reasoning_effort": ["none", "high", None, {"effort": "high"}, 3],
-    "temperature": [0.7],
+    "parallel_tool_calls": [True, False],
+    "temperature": [0.7, 0],
+    "top_p": [1, None],
+    "presence_penalty": [0.5],
+    "frequency_penalty": [-0.5],
     "seed": [7],
     "stop": ["x", None],
     "user": ["somebody"],
@@ -145,6 +149,10 @@ def test_what_is_remembered_changes_nothing(
 ) -> None:
     """Calls with other texts, and with another value in a field."""
     agree(plane, name, [called({**body, changed: value}, text) for value in FIELDS[changed] for text in texts[:3]])
+
+
+def test_every_field_of_a_shape_is_tried() -> None:
+    assert FIELDS.keys() | {"model", "messages"} >= openai._SHAPED
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -325,3 +325,18 @@ def test_an_unknown_host_that_fills_in_nothing_useful_has_no_charge(cost: Any) -
 def test_a_free_model_of_a_router_that_says_its_charge_costs_nothing() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "cost": 0}
     assert whole("openai.chat", "openrouter", usage).provider_cost_usd == 0
+
+
+# A count that is none, where the total tells
+
+
+@pytest.mark.parametrize("nonsense", [-5, True, "many", [], 1e400])
+@pytest.mark.parametrize(
+    ("name", "told"), [("prompt_tokens", "completion_tokens"), ("completion_tokens", "prompt_tokens")]
+)
+def test_a_total_tells_what_a_count_that_is_none_does_not(name: str, told: str, nonsense: Any) -> None:
+    usage = {name: nonsense, told: 12, "total_tokens": 36, "completion_tokens_details": {"reasoning_tokens": 4}}
+    reading = whole("openai.chat", "acme", usage)
+    given, taken = (24, 12) if name == "prompt_tokens" else (12, 24)
+    assert dict(reading.usage) == {"input": given, "output": taken - 4, "reasoning": 4}
+    assert reading.flags == ("inconsistent_usage",)

@@ -1,10 +1,12 @@
 -- As settle, but what is unknown is charged too, once. ARGV: epoch, id, then for each claim: bucket, group, window end ("" for
--- none), amount. Returns {"settled" | "expired" | ""}, or {"closed"}.
+-- none), amount. Returns {"settled" | "expired" | ""}, {"unknown", …} where the ledger has to be asked, or {"closed"}.
 if not state() then return {'closed'} end
 local id = ARGV[2]
 local amounts = {}
 for at = 3, #ARGV, 4 do amounts[#amounts + 1] = ARGV[at + 3] end
 local known = redis.call('EXISTS', base .. 'a:' .. id) == 1
+local asks = not known and unknown(3, 4)
+if asks then return asks end
 local ending = resolve(id, amounts)
 if not known then
   ending = 'settled'

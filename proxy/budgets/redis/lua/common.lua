@@ -3,7 +3,9 @@
 -- KEYS[1] is the root of all names, versioned (`tm1`); ARGV[1] the epoch that the caller is in. Names are <root>:<epoch>:…, so
 -- that what is left of another epoch, or arrives late from it, touches nothing of this one:
 --   s:<bucket>  spent by group     r:<bucket>  reserved by group, where any is     (bucket: measure:window start:budget)
+--   z:<bucket>  how many reservations of nothing are open, by group, where any is: they may cost something all the same
 --   buckets     bucket -> window end ("" where it has none)
+--   gone        bucket -> how often groups of it were dropped: of a group that is not in s:<bucket>, only the ledger knows
 --   a:<id>      a reservation: open, or what is remembered of its end
 --   deadlines   ids of open reservations by deadline     expired   ids of expired ones that are not written yet
 --   leases      leases by deadline
@@ -48,7 +50,25 @@ local function counter(bucket, group)
   return redis.call('HGET', base .. 's:' .. bucket, group), redis.call('HGET', base .. 'r:' .. bucket, group)
 end
 
+local function gone(bucket, group)
+  return redis.call('HEXISTS', base .. 'gone', bucket) == 1 and redis.call('HEXISTS', base .. 's:' .. bucket, group) == 0
+end
+
+-- Of some counters (a step apart in ARGV, from `first` on) those of which only the ledger knows, as the answer that has them
+-- loaded: {"unknown", then for each: bucket, group, how often it was dropped}; nil where all are known.
+local function unknown(first, step)
+  local answer = {'unknown'}
+  for at = first, #ARGV, step do
+    if gone(ARGV[at], ARGV[at + 1]) then
+      for _, word in ipairs({ARGV[at], ARGV[at + 1], redis.call('HGET', base .. 'gone', ARGV[at])}) do answer[#answer + 1] = word end
+    end
+  end
+  return #answer > 1 and answer or nil
+end
+
+-- To a counter that was dropped nothing is added: the ledger has, or will have, all of it.
 local function add(kind, bucket, group, amount)
+  if kind == 's:' and amount ~= '0' and gone(bucket, group) then return 0 end
   if amount == '0' then
     return tonumber(redis.call('HGET', base .. kind .. bucket, group) or '0')
   end
@@ -56,12 +76,22 @@ local function add(kind, bucket, group, amount)
 end
 
 local function give_back(bucket, group, amount)
-  if amount == '0' then
-    return add('r:', bucket, group, amount)
-  end
   local left = redis.call('HINCRBY', base .. 'r:' .. bucket, group, '-' .. amount)
   if left == 0 then redis.call('HDEL', base .. 'r:' .. bucket, group) end
   return left
+end
+
+local function hold(bucket, group, amount)
+  if amount == '0' then redis.call('HINCRBY', base .. 'z:' .. bucket, group, 1) end
+  return add('r:', bucket, group, amount)
+end
+
+local function let_go(bucket, group, amount)
+  if amount ~= '0' then return give_back(bucket, group, amount) end
+  if redis.call('HEXISTS', base .. 'z:' .. bucket, group) == 1 and redis.call('HINCRBY', base .. 'z:' .. bucket, group, -1) == 0 then
+    redis.call('HDEL', base .. 'z:' .. bucket, group)
+  end
+  return add('r:', bucket, group, amount)
 end
 
 local function tell(bucket, group)
@@ -92,7 +122,7 @@ local function finish(reservation, amounts)
   local figures = {}
   for i, bucket in ipairs(reservation[4]) do
     local group = reservation[5][i]
-    local reserved = give_back(bucket, group, reservation[6][i])
+    local reserved = let_go(bucket, group, reservation[6][i])
     local spent = add('s:', bucket, group, amounts and amounts[i] or '0')
     figures[#figures + 1] = digits(spent)
     figures[#figures + 1] = digits(reserved)
@@ -114,7 +144,7 @@ local function resolve(id, amounts)
   for i, bucket in ipairs(reservation[4]) do
     local group, amount = reservation[5][i], reservation[6][i]
     add('s:', bucket, group, amounts and amounts[i] or '0')
-    local spent = redis.call('HINCRBY', base .. 's:' .. bucket, group, amount == '0' and '0' or '-' .. amount)
+    local spent = amount == '0' and add('s:', bucket, group, '0') or add('s:', bucket, group, '-' .. amount)
     figures[#figures + 1] = digits(spent)
     figures[#figures + 1] = redis.call('HGET', base .. 'r:' .. bucket, group) or '0'
     tell(bucket, group)

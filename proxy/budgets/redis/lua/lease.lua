@@ -23,7 +23,7 @@ for at = 6, #ARGV, 9 do
   local room = limit - spent - (reserved - held) - flying
   local others_free = tonumber(redis.call('HGET', base .. 'f:' .. bucket, group) or '0') - was_free
   local free = math.min(wanted, math.floor(room / ROOM_PART), math.floor(limit * share) - others_free)
-  if now < start or (stop and now >= stop) or waited_for(counter_name, now) then free = 0 end
+  if now < start or (stop and now >= stop) or waited_for(counter_name, now) or gone(bucket, group) then free = 0 end
   free = math.max(free, kept)
   redis.call('HSETNX', base .. 'buckets', bucket, ARGV[at + 3])
   reserved = change('r:', bucket, group, flying + free - held)

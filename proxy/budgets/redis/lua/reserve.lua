@@ -2,7 +2,8 @@
 -- ARGV: epoch, id, deadline, record, then for each claim: bucket, group, window start, window end ("" for none), limit, amount,
 -- least ("" where it cannot be smaller), "hard" or "soft".
 -- Returns {"granted", smaller or "", number of each soft claim that it passes, …}, {"denied", then for each claim that is in
--- the way: "exceeded" or "busy", its number, spent, reserved}, {"moved", now}, or {"closed"} where this epoch does not run.
+-- the way: "exceeded" or "busy", its number, spent, reserved}, {"moved", now}, {"unknown", …} where the ledger has to be asked,
+-- or {"closed"} where this epoch does not run.
 if state() ~= 'open' then return {'closed'} end
 local now = clock()
 sweep(now, 10)
@@ -24,6 +25,8 @@ for at = 5, #ARGV, 8 do
   local start, stop = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   if now < start or (stop and now >= stop) then return {'moved', string.format('%.6f', now)} end
 end
+local asks = unknown(5, 8)
+if asks then return asks end
 for at = 5, #ARGV, 8 do
   local number = (at - 5) / 8 + 1
   local bucket, group, limit, amount = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
@@ -59,7 +62,9 @@ for number, bucket in ipairs(buckets) do
   if smaller and string.sub(bucket, 1, 4) == 'usd:' and tonumber(amounts[number]) > smaller then
     amounts[number] = digits(smaller)
   end
-  add('r:', bucket, groups[number], amounts[number])
+  hold(bucket, groups[number], amounts[number])
+  -- Whoever is not here while somebody of the bucket was dropped, was dropped too: so all that are known are here.
+  if ARGV[5 + (number - 1) * 8 + 3] == '' then redis.call('HSETNX', base .. 's:' .. bucket, groups[number], '0') end
 end
 for _, number in ipairs(new) do
   redis.call('HSET', base .. 'buckets', buckets[number], ARGV[5 + (number - 1) * 8 + 3])

@@ -7,7 +7,8 @@ if redis.call('EXISTS', base .. 'a:' .. id) == 1 then return {'known'} end
 local buckets, groups, amounts = {}, {}, {}
 for at = 6, #ARGV, 4 do
   buckets[#buckets + 1], groups[#groups + 1], amounts[#amounts + 1] = ARGV[at], ARGV[at + 1], ARGV[at + 3]
-  add('r:', ARGV[at], ARGV[at + 1], ARGV[at + 3])
+  hold(ARGV[at], ARGV[at + 1], ARGV[at + 3])
+  if ARGV[at + 2] == '' and not gone(ARGV[at], ARGV[at + 1]) then redis.call('HSETNX', base .. 's:' .. ARGV[at], ARGV[at + 1], '0') end
   redis.call('HSETNX', base .. 'buckets', ARGV[at], ARGV[at + 2])
 end
 redis.call('SET', base .. 'a:' .. id, cmsgpack.pack({'open', ARGV[5], {}, buckets, groups, amounts, ARGV[4]}))

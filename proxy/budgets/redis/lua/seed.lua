@@ -3,7 +3,7 @@
 if state() ~= ARGV[2] then return {'closed'} end
 if redis.call('SADD', base .. 'seeded', ARGV[3]) == 0 then return {'known'} end
 for at = 6, #ARGV, 2 do
-  add('s:', ARGV[4], ARGV[at], ARGV[at + 1])
+  redis.call('HINCRBY', base .. 's:' .. ARGV[4], ARGV[at], ARGV[at + 1])
 end
 if #ARGV > 5 then redis.call('HSET', base .. 'buckets', ARGV[4], ARGV[5]) end
 return {'seeded'}

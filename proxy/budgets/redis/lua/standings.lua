@@ -1,5 +1,8 @@
--- How counters stand. ARGV: epoch, then for each: bucket, group. Returns {"", spent and reserved of each}, or {"closed"}.
+-- How counters stand. ARGV: epoch, then for each: bucket, group. Returns {"", spent and reserved of each},
+-- {"unknown", …} where the ledger has to be asked, or {"closed"}.
 if state() ~= 'open' then return {'closed'} end
+local asks = unknown(2, 2)
+if asks then return asks end
 local answer = {''}
 for at = 2, #ARGV, 2 do
   local spent, reserved = counter(ARGV[at], ARGV[at + 1])

@@ -1,0 +1,188 @@
+"""Groups that Redis dropped because the ledger has all of them: whoever comes back finds what was spent, and no fresh limit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import pytest
+
+from proxy.budgets.redis.store import RedisStore
+from proxy.budgets.store import Denied, Granted, StoreUnavailable
+from proxy.types import Claim
+from tests.support.redis import RedisServer
+
+NOW = time.time()
+LATER = NOW + 3600
+BUCKET = "usd:0:b"
+
+pytestmark = pytest.mark.needs("redis-server")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.sums: dict[str, int] = {}
+        self.away = False
+        self.asked: list[str] = []
+
+    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.asked += [group for _, group in groups]
+        return [self.sums.get(group, 0) for _, group in groups]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def store(server: RedisServer, ledger: Ledger) -> AsyncIterator[RedisStore]:
+    server.flush()
+    made = RedisStore(server.url, deadline_s=5)
+    made.member.recall = ledger.recall
+    running = asyncio.create_task(made.member.run())
+    await made.member.joined.wait()
+    await made.member.open(made.epoch)
+    await made.member.ready.wait()
+    yield made
+    running.cancel()
+    await made.member.close()
+
+
+def claim(amount: int, group: str = "s") -> Claim:
+    return Claim("b", group, 0, None, 1000, amount, "usd", True)
+
+
+async def spend(store: RedisStore, name: str, amount: int, group: str = "s") -> None:
+    assert isinstance(await store.reserve(name, [claim(amount, group)], NOW, LATER), Granted)
+    assert await store.settle(name, [amount]) == "settled"
+
+
+async def drop(store: RedisStore, **sums: int) -> int:
+    words = [word for pair in sums.items() for word in pair]
+    return int((await store.member.call("drop", store.epoch, BUCKET, *words))[0])
+
+
+async def fields(store: RedisStore) -> dict[str, int]:
+    return (await store.counters(BUCKET))[0]
+
+
+async def test_who_comes_back_has_what_was_left(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 900)
+    ledger.sums["s"] = 900
+    assert await drop(store, s=900) == 1
+    assert await fields(store) == {}
+    assert isinstance(await store.reserve("2", [claim(200)], NOW, LATER), Denied)
+    await spend(store, "3", 100)
+    assert await fields(store) == {"s": 1000}
+    assert ledger.asked == ["s"]
+
+
+async def test_who_never_was_there_is_asked_for_once(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 10)
+    await drop(store, s=10)
+    for number in range(3):
+        await spend(store, f"new-{number}", 1, "new")
+    assert ledger.asked == ["new"]
+    assert await fields(store) == {"new": 3}
+
+
+async def test_what_the_ledger_does_not_have_yet_stays(store: RedisStore) -> None:
+    await spend(store, "1", 10)
+    await store.reserve("2", [claim(5, "reserved")], NOW, LATER)
+    assert await drop(store, s=9, reserved=0) == 0
+    assert await fields(store) == {"s": 10, "reserved": 0}
+    assert await store.settle("2", [4]) == "settled"
+    assert (await fields(store))["reserved"] == 4
+
+
+async def test_a_reservation_of_nothing_keeps_its_group_too(store: RedisStore) -> None:
+    for name in "12":
+        assert isinstance(await store.reserve(name, [claim(0)], NOW, LATER), Granted)
+    assert await store.settle("1", [0]) == "settled"
+    assert await drop(store, s=0) == 0
+    assert await store.settle("2", [4]) == "settled"
+    assert await fields(store) == {"s": 4}
+    assert await drop(store, s=4) == 1
+
+
+async def test_without_the_ledger_nothing_of_it_is_granted(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 10)
+    await spend(store, "2", 10, "here")
+    await drop(store, s=10)
+    ledger.away = True
+    with pytest.raises(StoreUnavailable):
+        await store.reserve("3", [claim(1)], NOW, LATER)
+    await spend(store, "4", 1, "here")
+
+
+async def test_what_is_charged_late_is_added_to_what_was(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 10)
+    ledger.sums["s"] = 10
+    await drop(store, s=10)
+    for _ in range(2):
+        assert await store.charge("late", [claim(7)], [7]) in ("settled", None)
+    assert await fields(store) == {"s": 17}
+
+
+async def test_what_is_owed_and_charged_late_is_added_too(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 10)
+    ledger.sums["s"] = 10
+    await drop(store, s=10)
+    ledger.away = True
+    await store.charge("late", [claim(7)], [7])
+    assert await fields(store) == {}
+    ledger.away = False
+    await store.member.deliver()
+    assert await fields(store) == {"s": 17}
+
+
+async def test_the_late_end_of_an_expired_call_makes_no_group_of_its_own(store: RedisStore, ledger: Ledger) -> None:
+    """Half a sum would pass for the whole one."""
+    assert isinstance(await store.reserve("1", [claim(500)], NOW, NOW - 10, b"{}"), Granted)
+    await store.sweep(NOW)
+    await store.written([one.reservation_id for one in await store.expired()])
+    assert await drop(store, s=500) == 1
+    assert await store.settle("1", [400]) == "expired"
+    assert await fields(store) == {}
+    ledger.sums["s"] = 400
+    (standing,) = await store.standings_of([claim(0)])
+    assert (standing.spent, standing.reserved) == (400, 0)
+
+
+async def test_what_the_ledger_said_before_it_was_dropped_again_is_not_loaded(
+    store: RedisStore, ledger: Ledger
+) -> None:
+    await spend(store, "1", 10)
+    ledger.sums["s"] = 10
+    await drop(store, s=10)
+    meanwhile = ledger.recall
+
+    async def slow(groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+        """Before the answer comes, another process loads it, spends, and it is dropped again."""
+        sums = await meanwhile(groups)
+        store.member.recall = meanwhile
+        await spend(store, "2", 900)
+        ledger.sums["s"] = 910
+        assert await drop(store, s=910) == 1
+        return sums
+
+    store.member.recall = slow
+    assert isinstance(await store.reserve("3", [claim(200)], NOW, LATER), Denied)
+    assert await fields(store) == {"s": 910}
+
+
+async def test_a_reservation_that_is_restored_keeps_its_group(store: RedisStore) -> None:
+    await store.restore("1", [claim(0)], [50], LATER, b"")
+    await drop(store, s=0)
+    assert await store.settle("1", [40]) == "settled"
+    assert await fields(store) == {"s": 40}
