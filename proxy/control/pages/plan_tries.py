@@ -1,7 +1,8 @@
 """Plans tried out: other prices, fees and margins, and plans that are not there, on the same calls. Pure.
 
-What is tried stands in the address (`usd.pro=25`, `fee.pro=0.029`, `target.pro=0.3`; a new one as `plan`, `plan_match`, `usd`,
-`fee`, `target`) and changes nothing here: plans are the configuration's, so the page gives the lines to put there.
+What is tried stands in the address (`usd.pro=25`, `fee.pro=0.029`, `target.pro=0.3`; a new one as `plan`, `plan_match`,
+`plan_per`, `usd`, `fee`, `target`) and changes nothing here: plans are the configuration's, so the page gives the lines to put
+there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from proxy.config.plans import Plan
+from proxy.control.pages import attributes
 from proxy.control.pages.address import Address
 from proxy.times import BadQuestion
 
@@ -41,6 +43,9 @@ def tried(configured: Sequence[Plan], address: Address) -> Tried:
             raise BadQuestion(f"plan: {name[:60]!r} is there already; change its own row")
         given = {field: text for short, field in FIELDS.items() if (text := address.get(short).strip())}
         fields: dict[str, Any] = {"name": name, "match": _match(address.get("plan_match")), **given}
+        if per := address.get("plan_per").strip():
+            attributes.check_groups((per,))
+            fields["per"] = per
         plans.insert(0, _checked(name, fields))  # before the others: the first that fits is a call's plan
         changed.insert(0, name)
     return Tried(plans, list(dict.fromkeys(changed)))
