@@ -54,6 +54,7 @@ _GOOGLES_TOOLS = frozenset(
 _MAX_CANDIDATES = 8
 _MAX_QUERIES = 10  # searches that one grounded answer makes; no field limits them
 _MAX_EMBEDDINGS = 2048
+_TOOL_PROMPT = 4096
 
 _STATUSES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED",
@@ -193,7 +194,10 @@ def _tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
     for tool in fields.optional_objects(body, "tools"):
         for name in tool:
             plain = name.replace("_", "").lower()
-            if plain in ("functiondeclarations", "computeruse"):
+            if plain == "functiondeclarations":
+                continue
+            if plain == "computeruse":  # the client runs it; what it puts into the prompt is unpublished
+                bounds = bounds._replace(hidden_tokens=_TOOL_PROMPT)
                 continue
             if plain not in _GOOGLES_TOOLS:
                 unbounded = f"`tools` has {name[:40]!r}, and nobody here knows what that costs; leave it out"

@@ -7,10 +7,10 @@ import asyncio
 import orjson
 
 from proxy.exchange.attempt import Attempt
+from proxy.meters.translated import MOST_OUTPUT
 from proxy.upstream.requests import request_head
 from proxy.upstream.response import UpstreamError
 
-MOST_OUTPUT = b"x-translate-most-output"  # to the translator
 _COUNT_TIMEOUT_S = 3.0
 _MAX_COUNT_BYTES = 64 * 1024
 

@@ -226,11 +226,11 @@ def read_by(
 
 def seconds(value: object) -> int | None:
     """An epoch time in seconds, as a number or as RFC 3339 text; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str):
-        try:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return int(value)
+        if isinstance(value, str):
             return int(datetime.fromisoformat(value).timestamp())
-        except ValueError:
-            return None
+    except (ValueError, OverflowError):  # no number, no date, or one of another age of the world
+        return None
     return None

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from proxy.ids import correction_id
 from proxy.ledger.corrections import repricing_of
 from proxy.ledger.entries import Entry
 from proxy.ledger.row import json_text
@@ -21,18 +22,40 @@ _LOOK_UP = 500
 
 
 def share_prices(connection: Connection, capacity: str, since: int) -> list[Entry]:
-    """The corrections that are not in the ledger yet, of settled calls that began at `since` or later."""
+    """The corrections that are not in the ledger yet, of calls that began at `since` or later and whose end is known."""
     e = entries.c
+    known_end = sa.or_(e.status == "settled", e.outcome == "expired")
     shared = sa.select(entries).where(
-        e.capacity == capacity, e.started_at >= since, e.capacity_nanousd.is_not(None), e.kind == "attempt",
-        e.status == "settled",
-    )  # fmt: skip
-    made = [
-        _share_price({str(name): value for name, value in row.items()})
+        e.capacity == capacity, e.started_at >= since, e.capacity_nanousd.is_not(None), e.kind == "attempt", known_end
+    )
+    rows = [
+        {str(name): value for name, value in row.items()}
         for row in connection.execute(shared.order_by(e.id)).mappings()
     ]
+    corrected = _corrected(connection, [row["id"] for row in rows if row["status"] != "settled"])
+    made = []
+    for row in rows:
+        share, cost = row["capacity_nanousd"], row["cost_nanousd"]
+        if row["status"] != "settled":
+            if row["id"] not in corrected:
+                continue  # nobody knows its end
+            share, cost = share + corrected[row["id"]][0], (cost or 0) + corrected[row["id"]][1]
+        made.append(_share_price(row, share, cost))
     known = _known(connection, [entry.row.id for entry in made])
     return [entry for entry in made if entry.row.id not in known]
+
+
+def _corrected(connection: Connection, ids: list[str]) -> dict[str, tuple[int, int]]:
+    """By the ids of calls that outlived their reservations: what their ends had of the machines, and added to their costs."""
+    e, found = entries.c, {}
+    for first in range(0, len(ids), _LOOK_UP):
+        ends = {correction_id(one): one for one in ids[first : first + _LOOK_UP]}
+        query = sa.select(e.id, e.capacity_nanousd, e.cost_nanousd).where(
+            e.id.in_(list(ends)), e.capacity_nanousd.is_not(None)
+        )
+        for end_id, share, more in connection.execute(query):
+            found[ends[end_id]] = int(share), int(more or 0)
+    return found
 
 
 def _known(connection: Connection, ids: list[str]) -> set[str]:
@@ -43,15 +66,14 @@ def _known(connection: Connection, ids: list[str]) -> set[str]:
     return known
 
 
-def _share_price(row: Mapping[str, Any]) -> Entry:
-    share = int(row["capacity_nanousd"])
+def _share_price(row: Mapping[str, Any], share: int, cost: int | None) -> Entry:
     usd = usd_text(share)
     line = {
         "unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd, "model": row["capacity"],
         "source": f"capacity/{row['capacity']}",
     }  # fmt: skip
-    cost = {"cost_lines": json_text([line]), "price_version": row["price_version"]}
-    return repricing_of(row, cost, share, row["cost_nanousd"], _NUMBER)
+    priced = {"cost_lines": json_text([line]), "price_version": row["price_version"]}
+    return repricing_of(row, priced, share, cost, _NUMBER)
 
 
 def records_of(corrections: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from proxy.meters.reader import Context, Reader
 from proxy.meters.tally import Tally, items, mapping
 
 HEADER = "x-translated-reading"
+MOST_OUTPUT = b"x-translate-most-output"  # the other way: how much a call may write at most by its ceiling
 FIELD = "taximeter_reading"
 _MARKS = re.compile(rb'"usage|"' + FIELD.encode())
 

@@ -11,6 +11,7 @@ from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 
 _DONE = b"data: [DONE]\n\n"
+_LITELLMS = ("_", "vertex_ai_", "provider_specific_fields")  # beginnings of fields that are no dialect's
 
 
 def whole(operation: str, fields: dict[str, Any]) -> bytes:
@@ -22,6 +23,9 @@ def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: b
     """One event of a stream, of chat completions and Responses; b"" where it is nothing to the caller."""
     if operation == "responses":
         fields["sequence_number"] = number
+        for name in ("response", "item"):
+            if isinstance(inner := fields.get(name), dict):
+                fields[name] = _tidy(operation, inner)
         return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
     if not fields.get("choices") and not wants_usage:
         return b""
@@ -53,15 +57,36 @@ def _tidy(operation: str, fields: dict[str, Any]) -> dict[str, Any]:
     if operation == "chat":
         for choice in fields.get("choices") or ():
             choice.setdefault("finish_reason", None)
+            choice.pop("provider_specific_fields", None)
             for part in ("message", "delta"):
                 if isinstance(content := choice.get(part), dict):
                     content.pop("provider_specific_fields", None)
+                    for name in ("images", "thinking_blocks", "annotations"):
+                        if content.get(name) == []:
+                            del content[name]
             if isinstance(message := choice.get("message"), dict):
                 message.setdefault("content", None)
         fields.pop("citations", None)
-    for name in [name for name in fields if name.startswith("_")]:
+    elif operation == "responses":
+        for item in (fields, *(fields.get("output") or ())):
+            if isinstance(item, dict) and item.get("type") == "reasoning":
+                _as_openai_has_it(item)
+    elif operation == "messages":
+        for block in fields.get("content") or ():
+            if isinstance(block, dict) and block.get("type") == "thinking" and block.get("signature") is None:
+                block["signature"] = ""  # a string to every SDK
+    for name in [name for name in fields if name.startswith(_LITELLMS)]:
         del fields[name]
     return fields
+
+
+def _as_openai_has_it(item: dict[str, Any]) -> None:
+    """An item of reasoning: what was thought is its summary (openai SDK, `ResponseReasoningItem`), which LiteLLM makes a
+    message's content."""
+    content = [part for part in item.get("content") or () if isinstance(part, dict)]
+    if item.pop("role", None) is not None:
+        item.pop("content", None)
+    item.setdefault("summary", [{"type": "summary_text", "text": part.get("text") or ""} for part in content])
 
 
 def usage_in(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:

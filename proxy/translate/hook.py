@@ -7,18 +7,21 @@ fetched from elsewhere on a caller's word.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import httpx
 
 from proxy.errors import Refusal, Refused, invalid_request, unbounded_cost
+from proxy.translate.accepted import refused
+from proxy.translate.expressed import Wish, missing
 from proxy.translate.native import Observed
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
 _CAPS = (
     ("max_tokens",), ("max_completion_tokens",), ("max_output_tokens",), ("generationConfig", "maxOutputTokens"),
+    ("generationConfig", "max_output_tokens"),
     ("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"), ("parameters", "max_new_tokens"),
     ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
 )  # fmt: skip
@@ -33,14 +36,24 @@ _GROWTH, _SLACK_BYTES = (
 class Tap:
     """What one call had sent, and what came back of it.
 
-    most_output: tokens that the ceiling allows. body_bytes: what the caller sent. refusal: why nothing was sent.
+    most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked for that a provider
+    may not know. refusal: why nothing was sent. lost: the names of what was asked for and left out.
     """
 
-    def __init__(self, provider: str, model: str, *, most_output: int | None, body_bytes: int) -> None:
+    def __init__(
+        self, provider: str, model: str, *, most_output: int | None, body_bytes: int, asked: Sequence[Wish] = ()
+    ) -> None:
         self._provider, self._model = provider, model
         self._most_output, self._body_bytes = most_output, body_bytes
+        self._asked = asked
+        self.lost: list[str] = []
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the provider has begun to answer."""
+        return self.observed is not None and self.observed.status != 0
 
     def begin(self, request: httpx.Request, body: bytes) -> Observed:
         """A request is about to be sent. Raises `Refused` where it must not be."""
@@ -65,6 +78,10 @@ class Tap:
                     "raise its cap, or ask for less thinking."
                 )
                 raise unbounded_cost(message)
+        for wish in missing(self._asked, body):
+            if wish.needed:
+                raise refused(wish.name)
+            self.lost.append(wish.name)
         if len(body) > _GROWTH * self._body_bytes + _SLACK_BYTES:
             raise unbounded_cost(
                 "The translated request is much larger than what was sent, so its ceiling would not hold."

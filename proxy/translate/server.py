@@ -19,6 +19,7 @@ from proxy.errors import Refusal, Refused
 from proxy.meters import translated
 from proxy.translate import adapter, answers, refusing
 from proxy.translate.accepted import accepted
+from proxy.translate.expressed import prepared, wishes
 from proxy.translate.hook import NO_URLS, TAP, Tap
 from proxy.translate.providers import target_of
 from proxy.wire import sse
@@ -35,7 +36,6 @@ _ENDPOINTS: Mapping[str, tuple[str, Family]] = {
     "/responses": ("responses", RESPONSES),
     "/v1/messages": ("messages", ANTHROPIC),
 }
-_MOST_OUTPUT = b"x-translate-most-output"
 _FILE_BY_URL = re.compile(rb'"(?:url|image_url|file_url)"\s*:\s*"https?:')
 _JSON, _EVENTS = b"application/json", b"text/event-stream"
 
@@ -117,11 +117,13 @@ class _Call:
             )
         model = str(body["model"])
         passed, self._dropped = accepted(self._operation, body)
-        most = self._headers.get(_MOST_OUTPUT)
+        most = self._headers.get(translated.MOST_OUTPUT)
         provider = row.provider_name(self._upstream)
-        self._tap = Tap(provider, model, most_output=int(most) if most else None, body_bytes=size)
-        TAP.set(self._tap)
         target = target_of(self._upstream, row, model, self._operation)
+        self._dropped += prepared(self._operation, passed, target.provider, target.model)
+        asked = wishes(self._operation, passed)
+        self._tap = Tap(provider, model, most_output=int(most) if most else None, body_bytes=size, asked=asked)
+        TAP.set(self._tap)
         answer, unknown = await litellm.call(self._operation, target, passed)
         self._dropped += unknown
         if body.get("stream"):
@@ -148,20 +150,27 @@ class _Call:
 
     async def _stream(self, answer: AsyncIterator[Any], *, wants_usage: bool) -> None:
         stated: Mapping[str, Any] | None = None
-        sent = last = b""
+        sent = last = early = b""
         try:
             async for out, usage in self._blocks(answer, wants_usage=wants_usage):
                 stated = usage or stated
-                if usage is not None and (reading := translated.event(self._reading(stated))) != sent:
+                if (
+                    usage is not None
+                    and self._tap.answered
+                    and (reading := translated.event(self._reading(stated))) != sent
+                ):
                     sent = reading
                     await self._write(reading)
                 if answers.ends(self._operation, out):
                     last = out
+                elif out and not self._tap.answered:
+                    early += out  # LiteLLM's own first words: the provider may still say no, with a status
                 elif out:
-                    await self._write(out)
+                    await self._write(early + out)
+                    early = b""
             reading = translated.event(self._reading(stated))
             end = (reading if reading != sent else b"") + last + answers.stream_end(self._operation)
-            await self._write(b"")
+            await self._write(early)
             await self._send(
                 {"type": "http.response.body", "body": end}
             )  # with the last event the end, for clients leave then
@@ -194,8 +203,8 @@ class _Call:
 
     def _told(self) -> list[tuple[bytes, bytes]]:
         headers = refusing.headers_of(self._tap.observed)
-        if self._dropped:
-            names = ", ".join(dict.fromkeys(self._dropped))[:1000]
+        if dropped := (*self._dropped, *self._tap.lost):
+            names = ", ".join(dict.fromkeys(dropped))[:1000]
             headers.append((b"x-taximeter-dropped-fields", names.encode("ascii", "replace")))
         return headers
 

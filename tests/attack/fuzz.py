@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.attack.bodies import FULL
 from tests.attack.random_bills import MODELS, any_bill
 from tests.attack.random_bodies import Tally, any_values
+from tests.attack.random_dialects import LAWS, any_bill_of
 
 Turn = Callable[[Path, int, Tally], None]
 
@@ -33,7 +34,8 @@ class _Kind:
 
 def _kinds() -> list[_Kind]:
     wrong = [_Kind(f"values of {name}", partial(any_values, operation=name), Tally()) for name in sorted(FULL)]
-    return wrong + [_Kind(f"bills of {name}", partial(any_bill, provider=name), Tally()) for name in MODELS]
+    bills = [_Kind(f"bills of {name}", partial(any_bill, provider=name), Tally()) for name in MODELS]
+    return wrong + bills + [_Kind(f"bills by {name}", partial(any_bill_of, api=name), Tally()) for name in LAWS]
 
 
 def _take_turn(kind: _Kind, bodies: int) -> None:

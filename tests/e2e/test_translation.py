@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import json
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +20,12 @@ import httpx
 import openai
 import pytest
 import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support import clouds
-from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
-from tests.support.processes import module_running
+from tests.support.gateway import ADMIN_KEY
+from tests.support.translation_rig import ASK, KEY, MODELS, Rig, chat, translating
 from tests.support.waiting import eventually, wait_until
 
-KEY = "sk-translated-0000000000000001"
-# The client's name of a model, its upstream, its name there.
-MODELS = {
-    "anthropic": "claude-sonnet-4-5",
-    "openai": "gpt-5-mini",
-    "bedrock": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
-    "bedrock-invoke": "anthropic.claude-3-haiku-20240307-v1:0",
-    "vertex": "gemini-2.5-flash",
-    "vertex-claude": "claude-sonnet-4-5@20250929",
-    "azure": "gpt-4.1-mini",
-    "gemini": "gemini-2.5-flash",
-    "mistral": "mistral-large-latest",
-    "cohere": "command-a-03-2025",
-}
 # What each caller's dialect is translated for; the rest is passed on as it is.
 NATIVE = {("chat", "openai"), ("messages", "anthropic"), ("responses", "openai")}
 TOOLLESS = {"cohere"}  # of these fakes
@@ -58,211 +40,12 @@ CASES = [
 ]
 
 
-def upstreams(port: int, account: str) -> dict[str, Any]:
-    base = f"http://127.0.0.1:{port}"
-    aws = {
-        "aws_region_name": clouds.AWS_REGION, "aws_access_key_id": clouds.AWS_KEY, "aws_secret_access_key": clouds.AWS_SECRET,
-    }  # fmt: skip
-    vertex = {"vertex_project": "p", "vertex_location": "global", "vertex_credentials": account}
-    google = f"{base}/vertex/v1/projects/p/locations/global/publishers"
-    key = {"api_key": clouds.KEY}
-    rows: dict[str, dict[str, Any]] = {
-        "anthropic": key | {"base_url": f"{base}/anthropic", "translate": ["openai", "responses"]},
-        "openai": key | {"base_url": f"{base}/openai/v1", "translate": ["anthropic"]},
-        "bedrock": {
-            "via": "litellm", "provider": "aws", "params": aws | {"aws_bedrock_runtime_endpoint": f"{base}/bedrock"},
-        },
-        "bedrock-invoke": {
-            "via": "litellm", "provider": "aws",
-            "params": aws | {"aws_bedrock_runtime_endpoint": f"{base}/bedrock-invoke", "route": "invoke"},
-        },
-        "vertex": {
-            "via": "litellm", "provider": "google-vertex", "params": vertex,
-            "base_url": f"{google}/google/models/gemini-2.5-flash",
-        },
-        "vertex-claude": {
-            "via": "litellm", "provider": "google-vertex", "params": vertex,
-            "base_url": f"{base}/vertex-claude/v1/projects/p/locations/global/publishers/anthropic/models/claude",
-        },
-        "azure": key | {
-            "via": "litellm", "provider": "azure", "base_url": f"{base}/azure",
-            "params": {"api_version": clouds.API_VERSION, "deployments": {"gpt-4.1-mini": "our-mini"}},
-        },
-        "gemini": key | {"via": "litellm", "provider": "google", "base_url": f"{base}/gemini/v1beta"},
-        "mistral": key | {"via": "litellm", "provider": "mistral", "base_url": f"{base}/mistral/v1"},
-        "cohere": key | {"via": "litellm", "provider": "cohere", "base_url": f"{base}/cohere/v2/chat"},
-    }  # fmt: skip
-    return {name: row | {"bills_after_disconnect": False} for name, row in rows.items()}
-
-
-def config(folder: Path, rows: dict[str, Any]) -> dict[str, Any]:
-    price = {"input": "1", "cache_read": "0.1", "cache_write_5m": "1.25", "cache_write_1h": "2", "output": "10"}
-    limits = {"context_tokens": 200_000, "max_output_tokens": 8192}
-    providers = {row.get("provider", name) for name, row in rows.items()}
-    return {
-        "server": server(),
-        "upstreams": rows,
-        "models": {name: {"upstream": name, "model": MODELS[name], **limits} for name in rows},
-        "prices": [{"provider": provider, "model": "*", **price} for provider in sorted(providers)],
-        "keys": [{"name": "tests", "key": KEY, "team": "tests"}],
-        "budgets": [{"name": "all", "limit_usd": "1000", "window": "day"}],
-        "ledger": f"sqlite:///{folder / 'ledger.db'}",
-        "data_dir": str(folder / "d"),
-    }
-
-
-def service_account(port: int) -> tuple[str, str]:
-    """A service account's file whose tokens come from our fake, and what that knows the account by."""
-    key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    numbers = key.public_key().public_numbers()
-    account = {
-        "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": pem,
-        "client_email": clouds.ACCOUNT, "client_id": "1", "token_uri": f"http://127.0.0.1:{port}/token/",
-    }  # fmt: skip
-    return json.dumps(account), f"{numbers.n},{numbers.e}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rig:
-    gateway: Gateway
-    port: int
-    openai: openai.OpenAI
-    anthropic: anthropic.Anthropic
-
-    def bill(self) -> dict[str, dict[str, int]]:
-        bill: dict[str, dict[str, int]] = httpx.get(f"http://127.0.0.1:{self.port}/_bill").json()
-        return bill
-
-    def entry(self, request_id: str) -> dict[str, Any]:
-        """What the ledger has of a call."""
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-
-        def look() -> list[dict[str, Any]]:
-            params = {"request_id": request_id}
-            answer = httpx.get(f"{self.gateway.admin_url}/api/requests", params=params, headers=headers)
-            return list(answer.raise_for_status().json()["items"])
-
-        return eventually(look, bool)[0]
-
-
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    folder = tmp_path_factory.mktemp("translation")
-    account, public = service_account(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(clouds.PUBLIC_KEY, public)
-        with module_running(folder, "tests.support.clouds") as port:
-            account = account.replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
-            with (
-                gateway(folder, config(folder, upstreams(port, account))) as running,
-                contextlib.ExitStack() as clients,
-            ):
-                once: Any = {"api_key": KEY, "max_retries": 0, "timeout": 60}
-                yield Rig(
-                    running,
-                    port,
-                    clients.enter_context(openai.OpenAI(base_url=f"{running.url}/v1", **once)),
-                    clients.enter_context(anthropic.Anthropic(base_url=running.url, **once)),
-                )
+    with translating(tmp_path_factory.mktemp("translation")) as made:
+        yield made
 
 
-# ---- what an SDK understood of an answer ----
-
-
-@dataclass
-class Told:
-    text: str = ""
-    tools: list[tuple[str, Any]] = field(default_factory=list)
-    stop: str | None = None
-    request_id: str = ""
-    output_tokens: int = 0
-
-
-CHAT_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "look",
-        "description": "Looks.",
-        "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}},
-    },
-}
-RESPONSES_TOOL = {"type": "function", "strict": False, **CHAT_TOOL["function"]}  # type: ignore[dict-item]
-MESSAGES_TOOL = {"name": "look", "description": "Looks.", "input_schema": CHAT_TOOL["function"]["parameters"]}  # type: ignore[index]
-
-
-def chat(rig: Rig, model: str, prompt: str, stream: bool) -> Told:
-    asked: Any = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 100}
-    if "TOOL" in prompt:
-        asked["tools"] = [CHAT_TOOL]
-    told = Told()
-    if not stream:
-        raw = rig.openai.chat.completions.with_raw_response.create(**asked)
-        told.request_id = raw.headers["x-taximeter-request-id"]
-        whole = raw.parse()
-        message = whole.choices[0].message
-        told.text, told.stop = message.content or "", whole.choices[0].finish_reason
-        told.tools = [(call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or ()]
-        told.output_tokens = whole.usage.completion_tokens
-        return told
-    raw = rig.openai.chat.completions.with_raw_response.create(
-        **asked, stream=True, stream_options={"include_usage": True}
-    )
-    told.request_id = raw.headers["x-taximeter-request-id"]
-    parts: dict[int, list[str]] = {}
-    for chunk in raw.parse():
-        for choice in chunk.choices:
-            told.text += choice.delta.content or ""
-            told.stop = choice.finish_reason or told.stop
-            for call in choice.delta.tool_calls or ():
-                part = parts.setdefault(call.index, ["", ""])
-                part[0] += call.function.name or ""
-                part[1] += call.function.arguments or ""
-        told.output_tokens = chunk.usage.completion_tokens if chunk.usage else 0
-    told.tools = [(name, json.loads(arguments)) for name, arguments in parts.values()]
-    return told
-
-
-def responses(rig: Rig, model: str, prompt: str, stream: bool) -> Told:
-    asked: Any = {"model": model, "input": prompt, "max_output_tokens": 100, "store": False}
-    if "TOOL" in prompt:
-        asked["tools"] = [RESPONSES_TOOL]
-    raw = rig.openai.responses.with_raw_response.create(**asked, stream=stream)
-    told = Told(request_id=raw.headers["x-taximeter-request-id"])
-    whole = raw.parse()
-    if stream:
-        events = list(whole)
-        told.text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-        whole = events[-1].response
-    else:
-        told.text = whole.output_text
-    told.stop = whole.status
-    told.tools = [(item.name, json.loads(item.arguments)) for item in whole.output if item.type == "function_call"]
-    told.output_tokens = whole.usage.output_tokens
-    return told
-
-
-def messages(rig: Rig, model: str, prompt: str, stream: bool) -> Told:
-    asked: Any = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 100}
-    if "TOOL" in prompt:
-        asked["tools"] = [MESSAGES_TOOL]
-    if stream:
-        with rig.anthropic.messages.stream(**asked) as events:
-            whole = events.get_final_message()
-            request_id = events.response.headers["x-taximeter-request-id"]
-    else:
-        raw = rig.anthropic.messages.with_raw_response.create(**asked)
-        whole, request_id = raw.parse(), raw.headers["x-taximeter-request-id"]
-    return Told(
-        "".join(block.text for block in whole.content if block.type == "text"),
-        [(block.name, block.input) for block in whole.content if block.type == "tool_use"],
-        whole.stop_reason, request_id, whole.usage.output_tokens,
-    )  # fmt: skip
-
-
-ASK = {"chat": chat, "responses": responses, "messages": messages}
 STOPS = {"chat": ("stop", "tool_calls"), "responses": ("completed", "completed"), "messages": ("end_turn", "tool_use")}
 
 
@@ -326,10 +109,6 @@ def test_a_hang_up_reaches_the_provider(rig: Rig, path: str, provider: str) -> N
     assert rig.entry(request_id)["outcome"] == "client_disconnected"
 
 
-def post(rig: Rig, path: str, body: dict[str, Any]) -> httpx.Response:
-    return httpx.post(f"{rig.gateway.url}{path}", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
-
-
 HELLO = [{"role": "user", "content": "Hello."}]
 
 
@@ -347,7 +126,7 @@ HELLO = [{"role": "user", "content": "Hello."}]
     ],
 )
 def test_what_cannot_be_expressed_is_dropped_by_name(rig: Rig, path: str, body: dict[str, Any], dropped: str) -> None:
-    answer = post(rig, path, body)
+    answer = rig.post(path, body)
 
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-taximeter-dropped-fields"] == dropped
@@ -374,7 +153,7 @@ def test_what_cannot_be_expressed_is_dropped_by_name(rig: Rig, path: str, body: 
 def test_what_would_change_the_answer_is_refused_by_name(rig: Rig, path: str, body: dict[str, Any], named: str) -> None:
     billed = rig.bill()
 
-    answer = post(rig, path, body)
+    answer = rig.post(path, body)
 
     assert answer.status_code in (400, 404), answer.text
     assert named in answer.text
@@ -391,7 +170,7 @@ def test_a_cap_that_is_higher_than_the_ceiling_is_never_sent(rig: Rig) -> None:
         "thinking": {"type": "enabled", "budget_tokens": 20_000},
     }
 
-    answer = post(rig, "/v1/chat/completions", body)
+    answer = rig.post("/v1/chat/completions", body)
 
     spent = rig.bill()["anthropic"]["nanousd"] - billed.get("anthropic", {"nanousd": 0})["nanousd"]
     assert answer.status_code == 400 or spent <= 1000 * clouds.PRICE["output"], answer.text
@@ -493,7 +272,7 @@ def test_no_url_of_a_caller_is_fetched(rig: Rig, provider: str) -> None:
     body = {"model": provider, "messages": [{"role": "user", "content": [image]}], "max_tokens": 50}
     billed = rig.bill()
 
-    answer = post(rig, "/v1/chat/completions", body)
+    answer = rig.post("/v1/chat/completions", body)
 
     assert "secret.png" not in httpx.get(f"http://127.0.0.1:{rig.port}/_fetched").text
     if answer.status_code != 200:

@@ -85,6 +85,7 @@ PURE = (
     "proxy.exchange.retry",
     "proxy.translate.providers",
     "proxy.translate.accepted",
+    "proxy.translate.expressed",
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",

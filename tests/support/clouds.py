@@ -1,10 +1,10 @@
 """Fakes of the hosts that calls are translated for: each speaks its own API, checks who asks as the real one does, and keeps a
 bill of its own. As a command: `python -m tests.support.clouds` prints its port; `GET /_bill` has what each has billed,
-`GET /_fetched` what else was fetched.
+`GET /_fetched` what else was fetched, `GET /_asked` the last request to each.
 
 Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's description of it), Vertex a token that it gave for a
 service account's signed assertion, Azure a key and an API version, Gemini a key. What the last message says is what happens:
-TOOL calls the first tool twice, BUSY is a 429, WRONG a 400, ENDLESS a stream that only a hang-up ends.
+TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, BUSY is a 429, WRONG a 400, ENDLESS a stream that only a hang-up ends.
 
 Standard library only: it shares no code with the product.
 """
@@ -26,7 +26,7 @@ from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
 from tests.support.http_server import Handler, serve_forever
 
-TEXT = "Zebras have stripes."
+TEXT, THOUGHT = "Zebras have stripes.", "Which animals have stripes?"
 KEY = "sk-of-the-provider-0123456789"
 AWS_KEY, AWS_SECRET, AWS_REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1"
 VERTEX_TOKEN = "ya29.of-the-tests"
@@ -44,6 +44,7 @@ EMBEDDED = {"input": 6}
 
 _bill: dict[str, dict[str, int]] = {}
 _fetched: list[str] = []
+_asked: dict[str, Any] = {}
 _lock = threading.Lock()
 
 
@@ -66,6 +67,39 @@ def said(body: Any) -> str:
     return json.dumps(turns[-1])
 
 
+# Why an answer ends, in each API's words: as it should, with tools, at its cap, refused.
+STOPS = {
+    "messages": ("end_turn", "tool_use", "max_tokens", "refusal"),
+    "converse": ("end_turn", "tool_use", "max_tokens", "content_filtered"),
+    "chat": ("stop", "tool_calls", "length", "content_filter"),
+    "gemini": ("STOP", "STOP", "MAX_TOKENS", "SAFETY"),
+    "cohere": ("COMPLETE", "TOOL_CALL", "MAX_TOKENS", "ERROR"),
+}
+
+
+def stop_of(api: str, body: Any, calls: list[str]) -> str:
+    text = said(body)
+    return STOPS[api][1 if calls else 2 if "LENGTH" in text else 3 if "REFUSE" in text else 0]
+
+
+_MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio", "function_call"})
+_PART = frozenset({"type", "text", "image_url", "input_audio", "file", "refusal"})
+
+
+def unknown_to_openai(body: Any) -> str:
+    """The first field of a message, or of a part of it, that OpenAI's chat completions do not know; they refuse it by name."""
+    for message in body.get("messages") or ():
+        parts = message["content"] if isinstance(message.get("content"), list) else []
+        for fields, known in ((message, _MESSAGE), *((part, _PART) for part in parts)):
+            if unknown := sorted(fields.keys() - known):
+                return str(unknown[0])
+    return ""
+
+
+def thinks(body: Any) -> bool:
+    return "THINK" in said(body)
+
+
 def tool_names(body: Any) -> list[str]:
     text = json.dumps(body.get("tools") or (body.get("toolConfig") or {}).get("tools") or [])
     return re.findall(r'"name": "(\w+)"', text)
@@ -83,6 +117,9 @@ class Clouds(Handler):
         if self.path == "/_fetched":
             self.send_json(_fetched)
             return
+        if self.path == "/_asked":
+            self.send_json(_asked)
+            return
         if self.command == "GET":
             _fetched.append(self.path)
         data = self.read_body()
@@ -91,9 +128,12 @@ class Clouds(Handler):
             self._give_token(data)
             return
         body = json.loads(data)
+        _asked[self.provider] = body
         problem = getattr(self, f"_check_{self.provider.partition('-')[0]}")(data)
         if problem:
             self._error(401, problem)
+        elif self.provider in ("openai", "azure") and (unknown := unknown_to_openai(body)):
+            self._error(400, f"Unknown parameter: '{unknown}'.")
         elif "BUSY" in said(body):
             self._error(429, "Too many requests, said the provider.")
         elif "WRONG" in said(body):
@@ -191,7 +231,9 @@ class Clouds(Handler):
             {"type": "tool_use", "id": f"toolu_{i}", "name": name, "input": {"n": i}} for i, name in enumerate(calls)
         ]
         blocks = blocks or [{"type": "text", "text": TEXT}]
-        stop = "tool_use" if calls else "end_turn"
+        if thinks(body):
+            blocks.insert(0, {"type": "thinking", "thinking": THOUGHT, "signature": "c2lnbmVk"})
+        stop = stop_of("messages", body, calls)
         usage = {
             "input_tokens": 20, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 7, "output_tokens": 9,
             "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}, "service_tier": "standard",
@@ -214,7 +256,15 @@ class Clouds(Handler):
             }
         ]
         for index, block in enumerate(blocks):
-            if block["type"] == "text":
+            if block["type"] == "thinking":
+                empty, deltas = (
+                    block | {"thinking": "", "signature": ""},
+                    [
+                        {"type": "thinking_delta", "thinking": THOUGHT},
+                        {"type": "signature_delta", "signature": block["signature"]},
+                    ],
+                )
+            elif block["type"] == "text":
                 empty, deltas = (
                     block | {"text": ""},
                     [{"type": "text_delta", "text": word} for word in re.findall(r"\S+\s*", TEXT)],
@@ -252,35 +302,45 @@ class Clouds(Handler):
             "inputTokens": 21, "outputTokens": 9, "totalTokens": 42, "cacheReadInputTokens": 5, "cacheWriteInputTokens": 7,
             "cacheDetails": [{"ttl": "5m", "inputTokens": 3}, {"ttl": "1h", "inputTokens": 4}],
         }  # fmt: skip
-        stop = "tool_use" if calls else "end_turn"
+        stop = stop_of("converse", body, calls)
+        thought = {"reasoningText": {"text": THOUGHT, "signature": "c2lnbmVk"}}
         if not stream:
             content: list[Any] = [
                 {"toolUse": {"toolUseId": f"tooluse_{i}", "name": name, "input": {"n": i}}}
                 for i, name in enumerate(calls)
             ]
             charge(self.provider, CONVERSE)
-            message = {"role": "assistant", "content": content or [{"text": TEXT}]}
+            content = ([{"reasoningContent": thought}] if thinks(body) else []) + (content or [{"text": TEXT}])
+            message = {"role": "assistant", "content": content}
             self.send_json(
                 {"output": {"message": message}, "stopReason": stop, "usage": usage, "metrics": {"latencyMs": 1}}
             )
             return
         events: list[tuple[str, Any]] = [("messageStart", {"role": "assistant"})]
-        for index, name in enumerate(calls):
+        first = 0
+        if thinks(body):
+            first = 1
+            events += [
+                ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": delta}})
+                for delta in ({"text": THOUGHT}, {"signature": "c2lnbmVk"})
+            ]
+            events.append(("contentBlockStop", {"contentBlockIndex": 0}))
+        for index, name in enumerate(calls, first):
             start = {"toolUse": {"toolUseId": f"tooluse_{index}", "name": name}}
             events.append(("contentBlockStart", {"contentBlockIndex": index, "start": start}))
             events.append(
                 (
                     "contentBlockDelta",
-                    {"contentBlockIndex": index, "delta": {"toolUse": {"input": json.dumps({"n": index})}}},
+                    {"contentBlockIndex": index, "delta": {"toolUse": {"input": json.dumps({"n": index - first})}}},
                 )
             )
             events.append(("contentBlockStop", {"contentBlockIndex": index}))
         if not calls:
             events += [
-                ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": word}})
+                ("contentBlockDelta", {"contentBlockIndex": first, "delta": {"text": word}})
                 for word in re.findall(r"\S+\s*", TEXT)
             ]
-            events.append(("contentBlockStop", {"contentBlockIndex": 0}))
+            events.append(("contentBlockStop", {"contentBlockIndex": first}))
         events += [("messageStop", {"stopReason": stop}), ("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
         self._stream(
             "application/vnd.amazon.eventstream", [frame(name, value) for name, value in events], CONVERSE, body
@@ -302,7 +362,7 @@ class Clouds(Handler):
             }
             for i, name in enumerate(calls)
         ]
-        stop = "tool_calls" if calls else "stop"
+        stop = stop_of("chat", body, calls)
         if not body.get("stream"):
             charge(self.provider, OPENAI)
             message: Any = (
@@ -337,6 +397,8 @@ class Clouds(Handler):
             "totalTokenCount": 45, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 32}],
         }  # fmt: skip
         parts: list[Any] = [{"functionCall": {"name": name, "args": {"n": i}}} for i, name in enumerate(calls)]
+        stop = stop_of("gemini", body, calls)
+        thoughts: list[Any] = [{"text": THOUGHT, "thought": True}] if thinks(body) else []
 
         def answer(parts: list[Any], **more: Any) -> dict[str, Any]:
             return {
@@ -346,11 +408,14 @@ class Clouds(Handler):
 
         if not stream:
             charge(self.provider, GEMINI)
-            self.send_json(answer(parts or [{"text": TEXT}], finishReason="STOP") | {"usageMetadata": usage})
+            self.send_json(
+                answer([*thoughts, *(parts or [{"text": TEXT}])], finishReason=stop) | {"usageMetadata": usage}
+            )
             return
         words = [answer([{"text": word}]) for word in re.findall(r"\S+\s*", TEXT)]
-        events = [answer(parts)] if parts else words
-        events.append(answer([{"text": ""}], finishReason="STOP") | {"usageMetadata": usage})
+        events = [answer(thoughts)] if thoughts else []
+        events += [answer(parts)] if parts else words
+        events.append(answer([{"text": ""}], finishReason=stop) | {"usageMetadata": usage})
         self._stream(
             "text/event-stream", [f"data: {json.dumps(event)}\r\n\r\n".encode() for event in events], GEMINI, body
         )
@@ -364,7 +429,9 @@ class Clouds(Handler):
         if not body.get("stream"):
             charge(self.provider, used)
             message = {"role": "assistant", "content": [{"type": "text", "text": TEXT}]}
-            self.send_json({"id": "1", "finish_reason": "COMPLETE", "message": message, "usage": usage})
+            self.send_json(
+                {"id": "1", "finish_reason": stop_of("cohere", body, []), "message": message, "usage": usage}
+            )
             return
         events: list[Any] = [
             {"type": "message-start", "id": "1", "delta": {"message": {"role": "assistant", "content": []}}}
@@ -378,7 +445,7 @@ class Clouds(Handler):
         ]
         events += [
             {"type": "content-end", "index": 0},
-            {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}},
+            {"type": "message-end", "delta": {"finish_reason": stop_of("cohere", body, []), "usage": usage}},
         ]
         if "text/event-stream" in self.headers.get("accept", ""):
             pieces = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
@@ -409,6 +476,10 @@ class Clouds(Handler):
         output = output or [
             {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]}
         ]
+        if thinks(body):
+            summary = [{"type": "summary_text", "text": THOUGHT}]
+            output.insert(0, {"type": "reasoning", "id": "rs_1", "summary": summary, "status": "completed"})
+        cut = "max_output_tokens" if "LENGTH" in said(body) else "content_filter" if "REFUSE" in said(body) else None
         head = {
             "id": "resp_1",
             "object": "response",
@@ -418,7 +489,9 @@ class Clouds(Handler):
             "tool_choice": "auto",
             "tools": [],
         }
-        whole = head | {"status": "completed", "output": output, "usage": usage}
+        whole = head | {"status": "incomplete" if cut else "completed", "output": output, "usage": usage}
+        if cut:
+            whole |= {"incomplete_details": {"reason": cut}}
         if not body.get("stream"):
             charge(self.provider, OPENAI)
             self.send_json(whole)
@@ -434,8 +507,11 @@ class Clouds(Handler):
                     {"type": "response.output_text.delta", "delta": word, "logprobs": [], **where}
                     for word in re.findall(r"\S+\s*", TEXT)
                 ]
+            elif item["type"] == "reasoning":
+                where = {"item_id": item["id"], "output_index": index, "summary_index": 0}
+                events.append({"type": "response.reasoning_summary_text.delta", "delta": THOUGHT, **where})
             events.append({"type": "response.output_item.done", "output_index": index, "item": item})
-        events.append({"type": "response.completed", "response": whole})
+        events.append({"type": f"response.{whole['status']}", "response": whole})
         numbered = [event | {"sequence_number": number} for number, event in enumerate(events)]
         self._stream(
             "text/event-stream",

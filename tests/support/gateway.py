@@ -74,11 +74,11 @@ class Gateway(Marked):
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, config: dict[str, Any], *options: str) -> Iterator[Gateway]:
+def gateway(folder: Path, config: dict[str, Any], *options: str, timeout_s: float = 30) -> Iterator[Gateway]:
     """A running gateway, until the end of the block."""
     made = Gateway(folder, config)
     try:
-        made.up(*options)
+        made.up(*options, timeout_s=timeout_s)
         yield made
     finally:
         made.close()

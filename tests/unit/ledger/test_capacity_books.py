@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from proxy.capacity.rates import HOUR_US, MINUTE_US
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
+from proxy.ledger.capacity_prices import share_prices
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.database import open_ledger, writing
@@ -170,6 +171,27 @@ def test_a_call_longer_than_its_reservation_has_the_share_of_any_other_call(
             assert told[row.id].capacity_nanousd == row.capacity_nanousd > 0
             assert told[row.id].energy_millijoules == row.energy_millijoules
     usual.dispose()
+
+
+def test_a_call_longer_than_its_reservation_costs_its_share_where_that_is_the_price(engine: Engine) -> None:
+    """It was charged 9 nano-dollars at its ceiling and 7 at its end; the share takes the place of both, once."""
+    charged, ended = expired_and_ended(7200)
+    ship(engine, charged)
+    assert share_prices_of(engine) == []
+    ship(engine, ended)
+    assert share_prices_of(engine) == []
+    finish(engine, MORNING + 3 * HOUR_US, BY_TIME)
+    (made,) = share_prices_of(engine)
+    assert (made.row.corrects_id, made.row.cost_nanousd) == (charged.row.id, 20 * 10**9 - 7)
+    ship(engine, made)
+    assert share_prices_of(engine) == []
+    (total,) = spend(engine, [], None, None)
+    assert total.cost_nanousd == total.capacity_nanousd == 20 * 10**9
+
+
+def share_prices_of(engine: Engine) -> list[Entry]:
+    with engine.connect() as connection:
+        return share_prices(connection, POOL, MORNING)
 
 
 def test_minutes_wait_for_a_call_whose_reservation_has_expired() -> None:

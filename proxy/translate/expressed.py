@@ -1,0 +1,202 @@
+"""What becomes of a caller's wishes at a provider: LiteLLM leaves out without a word what it cannot express there. Pure.
+
+What a provider must not get is taken out before (`prepared`). What was asked for is looked for in the request that is about to
+be sent (`missing`), by the names that it has in any provider's API. What has left no trace is dropped by name, or, where the
+answer would be another one, refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+_MARKING = frozenset({"anthropic", "bedrock"})
+_MARKING_CLAUDE = frozenset({"vertex_ai", "azure_ai", "databricks"})
+# Whose APIs know nothing of another model's thoughts, and refuse what they do not know.
+_THOUGHTLESS = frozenset({"openai", "azure", "mistral", "cohere_chat", "custom_openai", "watsonx", "sagemaker_chat"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_DEEPEST = 16
+
+
+class Wish(NamedTuple):
+    """Something that a caller asked for. name: as it is told. needed: without it the answer would be another one. traces: what
+    the request has, whatever the provider, if it says so."""
+
+    name: str
+    needed: bool
+    traces: re.Pattern[bytes]
+
+
+def _named(*names: str) -> re.Pattern[bytes]:
+    """Fields of these names, outside of texts: there a quote has a backslash before it."""
+    return re.compile(rb'(?<!\\)"(?:' + "|".join(names).encode() + rb')"\s*:')
+
+
+_FORMAT = re.compile(
+    _named(
+        "response_format", "output_format", "outputConfig", "textFormat", "response_?[mM]ime_?[tT]ype",
+        "response_?(?:json_?)?[sS]chema", "responseJsonSchema", "guided_json",
+    ).pattern
+    + rb'|(?<!\\)"format"\s*:\s*\{|"json_tool_call"'
+)  # fmt: skip
+_CHOICE = _named("tool_?[cC]hoice", "function_?[cC]alling_?[cC]onfig", "tool_config")
+_PARALLEL = _named("parallel_tool_calls", "disable_parallel_tool_use")
+_THINKING = _named(
+    "thinking", "thinking_?[cC]onfig", "reasoning", "reasoning_?[eE]ffort", "reasoning_?[cC]onfig", "effort"
+)
+_TTL = _named("ttl")
+_STOP = _named("stop", "stop_?[sS]equences")
+_SAMPLING = {
+    "temperature": _named("temperature"),
+    "top_p": _named("top_?[pP]", "p"),
+    "top_k": _named("top_?[kK]", "k"),
+}
+# Told under their own name wherever they are known.
+_BY_ITS_NAME = (
+    "truncation", "top_logprobs", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier",
+    "context_management",
+)  # fmt: skip
+
+
+def wishes(operation: str, passed: Mapping[str, Any]) -> list[Wish]:
+    """What is asked for besides words."""
+    if operation not in _OF:
+        return []
+    asked = list(_OF[operation](passed))
+    if any(_marked_for(passed.get(name)) for name in ("messages", "system", "tools")):
+        asked.append(Wish("cache_control.ttl", False, _TTL))
+    return asked
+
+
+def missing(asked: Sequence[Wish], request: bytes) -> Iterator[Wish]:
+    """Those of which a request to a provider has no trace."""
+    return (wish for wish in asked if wish.traces.search(request) is None)
+
+
+def _chat(passed: Mapping[str, Any]) -> Iterator[Wish]:
+    kind = _kind(passed.get("response_format"))
+    if kind in ("json_schema", "json_object"):
+        yield Wish("response_format", kind == "json_schema", _FORMAT)
+    yield from _of_tools(passed, passed.get("tool_choice"))
+    for name in ("reasoning_effort", "thinking"):
+        if (value := passed.get(name)) and value != "none" and _kind(value) != "disabled":
+            yield Wish(name, False, _THINKING)
+    if passed.get("stop"):
+        yield Wish("stop", False, _STOP)
+    yield from _sampling(passed)
+
+
+def _responses(passed: Mapping[str, Any]) -> Iterator[Wish]:
+    text = passed.get("text")
+    kind = _kind(text.get("format")) if isinstance(text, dict) else ""
+    if kind in ("json_schema", "json_object"):
+        yield Wish("text.format", kind == "json_schema", _FORMAT)
+    yield from _of_tools(passed, passed.get("tool_choice"))
+    reasoning = passed.get("reasoning")
+    if isinstance(reasoning, dict) and reasoning.get("effort") not in (None, "none"):
+        yield Wish("reasoning", False, _THINKING)
+    yield from _sampling(passed)
+
+
+def _messages(passed: Mapping[str, Any]) -> Iterator[Wish]:
+    config = passed.get("output_config")
+    if passed.get("output_format") or (isinstance(config, dict) and config.get("format")):
+        yield Wish("output_format" if passed.get("output_format") else "output_config.format", True, _FORMAT)
+    if isinstance(config, dict) and config.get("effort"):
+        yield Wish("output_config.effort", False, _THINKING)
+    choice = passed.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True and passed.get("tools"):
+        yield Wish("tool_choice.disable_parallel_tool_use", False, _PARALLEL)
+    if passed.get("tools") and _kind(choice) in ("any", "tool", "none"):
+        yield Wish("tool_choice", _kind(choice) != "none", _CHOICE)
+    if _kind(passed.get("thinking")) in ("enabled", "adaptive"):
+        yield Wish("thinking", False, _THINKING)
+    if passed.get("stop_sequences"):
+        yield Wish("stop_sequences", False, _STOP)
+    yield from _sampling(passed)
+
+
+def _of_tools(passed: Mapping[str, Any], choice: object) -> Iterator[Wish]:
+    if not passed.get("tools"):
+        return
+    if passed.get("parallel_tool_calls") is False:
+        yield Wish("parallel_tool_calls", False, _PARALLEL)
+    if choice not in (None, "auto") and _kind(choice) != "auto":
+        yield Wish("tool_choice", choice != "none", _CHOICE)
+
+
+def _sampling(passed: Mapping[str, Any]) -> Iterator[Wish]:
+    for name, traces in _SAMPLING.items():
+        if passed.get(name) is not None:
+            yield Wish(name, False, traces)
+    for name in _BY_ITS_NAME:
+        if passed.get(name) not in (None, "auto", "disabled"):
+            yield Wish(name, False, _named(name))
+
+
+_OF = {"chat": _chat, "responses": _responses, "messages": _messages}
+
+
+def _kind(value: object) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+# Before LiteLLM has it
+
+
+def prepared(operation: str, passed: dict[str, Any], provider: str, model: str) -> list[str]:
+    """Take out what this provider has no place for: marks of a prompt's cache, of which LiteLLM makes calls of their own, or
+    errors; thoughts of other models in a conversation. The names of what was taken out."""
+    dropped = []
+    claude = "claude" in model
+    if provider not in _MARKING and not (claude and provider in _MARKING_CLAUDE):
+        for name in ("messages", "system", "tools", "input"):
+            if name in passed and _marked(passed[name]):
+                passed[name] = _unmarked(passed[name])
+                dropped.append("cache_control")
+    if provider in _THOUGHTLESS and operation in ("chat", "messages"):
+        dropped += _drop_thoughts(passed)
+    return list(dict.fromkeys(dropped))
+
+
+def _marked(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, dict):
+        return "cache_control" in value or (depth < _DEEPEST and _marked(value.get("content"), depth + 1))
+    return isinstance(value, list) and any(_marked(one, depth) for one in value)
+
+
+def _marked_for(value: Any, depth: int = 0) -> bool:
+    """Whether a mark says for how long."""
+    if isinstance(value, dict):
+        mark = value.get("cache_control")
+        if isinstance(mark, dict) and mark.get("ttl") not in (None, "5m"):
+            return True
+        return depth < _DEEPEST and _marked_for(value.get("content"), depth + 1)
+    return isinstance(value, list) and any(_marked_for(one, depth) for one in value)
+
+
+def _unmarked(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, dict):
+        kept = {name: one for name, one in value.items() if name != "cache_control"}
+        if depth < _DEEPEST and isinstance(kept.get("content"), list):
+            kept["content"] = _unmarked(kept["content"], depth + 1)
+        return kept
+    return [_unmarked(one, depth) for one in value] if isinstance(value, list) else value
+
+
+def _drop_thoughts(passed: dict[str, Any]) -> list[str]:
+    messages, dropped = passed.get("messages"), False
+    kept = []
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") == "assistant":
+            plain = {name: one for name, one in message.items() if name not in ("thinking_blocks", "reasoning_content")}
+            if isinstance(content := plain.get("content"), list):
+                plain["content"] = [block for block in content if _kind(block) not in _THOUGHTS]
+            dropped = dropped or plain != message
+            message = plain  # noqa: PLW2901 - what is kept of it
+        kept.append(message)
+    if dropped:
+        passed["messages"] = kept
+    return ["messages.thinking"] if dropped else []
