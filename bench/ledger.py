@@ -1,46 +1,56 @@
-"""The ledger with ten million entries: rows a second in, and how long reports take. Not part of `make bench`: it takes a while.
+"""A ledger with many entries: rows a second in, size, how long reports take, retention. Not part of `make bench`: it takes a while.
 
-    python -m bench.ledger sqlite:////tmp/big.db [--entries 10000000]
-    python -m bench.ledger postgresql://user@/database?host=/socket/folder
+    python -m bench.ledger --entries 10000000 --database postgresql://user@/database?host=/socket/folder
+    python -m bench.ledger --entries 10000000 --database sqlite:////tmp/big.db
 
 A day of entries is shipped as the recorder ships them, which is the figure for rows in. The other days are copies of it, made
-in the database: entries and roll-ups with their times moved by whole days. Every report is asked for several times; the
-median is shown, and that of the same report without roll-ups once, where there is time.
+in the database: entries and roll-ups with their times (and the times in their ids) moved by whole days. Every report is asked for
+several times; the median is shown, and that of the same report without roll-ups once, where there is time. In PostgreSQL the
+entries have tables for their months, statements are counted where pg_stat_statements is there, and a month is dropped at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import random
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
+from bench.many_entries import (
+    BATCH,
+    DAY_ENTRIES,
+    PRICES,
+    START,
+    copy_days,
+    database_cpu_s,
+    day,
+    months_of_the_past,
+    moved,
+    ship,
+)
 from pricing.load import load_book
-from pricing.money import to_nanousd
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
-from proxy.control.metrics.series import MetricState
-from proxy.ids import Ids
-from proxy.ledger import schema
+from proxy.ids import first_id
+from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import add_up_a_day
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, digest
-from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
+from proxy.ledger.retention import delete_some, drop_months
+from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.alternatives import Change
@@ -56,173 +66,116 @@ from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
 from proxy.reports.what_if import what_if_answer
 
-DAY_ENTRIES = 100_000
-BATCH = 1000
-START = 1_795_392_000_000_000 - 400 * DAY_US
-PRICES = {"input": "2.5", "cache_read": "0.25", "output": "10"}
-MODELS = [f"model-{number}" for number in range(12)]
+
+class Took(NamedTuple):
+    """Milliseconds: the median; and of CPU, here and in the database together."""
+
+    wall_ms: float
+    cpu_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.wall_ms:>9.0f} ms, CPU {self.cpu_ms:>7.0f} ms"
 
 
-def day() -> Iterator[Entry]:
-    """50 keys of 10 teams, 3 models and 20 customers each; sessions of about 10 calls."""
-    chance, ids = random.Random(1), Ids()
-    for number in range(DAY_ENTRIES):
-        key, at = chance.randrange(50), START + number * DAY_US // DAY_ENTRIES
-        model = MODELS[(key + chance.choice([0, 0, 0, 1, 2])) % 12]
-        session = f"session-{key}-{number // 500}"
-        usage = {
-            "input": chance.randrange(20_000),
-            "cache_read": chance.randrange(60_000),
-            "output": chance.randrange(2000),
-        }
-        lines = [
-            {"unit": unit, "quantity": str(quantity), "price_usd": PRICES[unit], "per": 1_000_000, "model": model,
-             "cost_usd": str(Decimal(PRICES[unit]) * quantity / 1_000_000), "source": "book"}
-            for unit, quantity in usage.items()
-        ]  # fmt: skip
-        cost = to_nanousd(sum((Decimal(line["cost_usd"]) for line in lines), Decimal()))
-        budgets = [["company", "", 0, "usd", cost], [f"team-{key % 10}", "", START // 1_000_000, "usd", cost]]
-        intent = {
-            "t": "intent", "id": ids.new(at), "request_id": f"req_{number:032d}", "attempt": 1, "started_at": at,
-            "dialect": "openai", "operation": "chat", "stream": True, "upstream": f"provider-{key % 3}",
-            "provider": f"provider-{key % 3}", "model_requested": model, "model": model, "key": f"key-{key}", "key_id": "0" * 64,
-            "team": f"team-{key % 10}", "user": f"user-{key}", "customer": f"customer-{key * 20 + chance.randrange(20)}",
-            "labels": {"plan": "pro"}, "untrusted_labels": {}, "session_id": session, "session_source": "header",
-            "parent_session_id": None, "root_session_id": session, "agent": chance.choice([None, "claude-code"]),
-            "client": "openai-python", "reserved_nanousd": cost * 3, "budgets": budgets, "price_version": "2026-11-23",
-        }  # fmt: skip
-        end = {
-            "t": "settle", "id": intent["id"], "ended_at": at + 3_000_000, "status": "settled", "outcome": "ok", "http_status": 200,
-            "usage": usage, "usage_source": "provider", "cost_nanousd": cost, "cost_source": "computed", "flags": [],
-            "budgets": budgets, "ttft_ms": 312.5, "duration_ms": 3000.0, "overhead_ms": 0.4, "cost_lines": lines,
-            "upstream_request_id": f"chatcmpl-{number:024d}",
-        }  # fmt: skip
-        yield entry_of(intent, end, "bench")
-
-
-def ship(engine: Engine) -> float:
-    """Seconds for one day's entries, by the batch."""
-    made = list(day())
-    shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
-    begun = time.perf_counter()
-    for first in range(0, len(made), BATCH):
-        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
-    return time.perf_counter() - begun
-
-
-def copy_days(engine: Engine, days: int) -> None:
-    """Days 2 to `days`: the first one's rows with everything that must differ moved or marked."""
-    for number in range(1, days):
-        with writing(engine).begin() as connection:
-            for name, moved, marked in (
-                ("entries", ("started_at", "ended_at"), ("id", "request_id", "session_id", "root_session_id")),
-                ("spend_hours", ("start_at",), ()),
-                ("spend_days", ("start_at",), ()),
-                ("spend_people_days", ("start_at",), ()),
-            ):
-                connection.execute(_copy(schema.metadata.tables[name], moved, marked, number))
-            _copy_sessions(connection, number)
-        print(f"\r{number + 1} of {days} days", end="", flush=True)
-    print()
-    _make_weeks(engine)
-    _multiply(engine, days)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("ANALYZE"))
-
-
-def _make_weeks(engine: Engine) -> None:
-    """Weeks are no copies of a day."""
-    days, weeks = schema.spend_people_days, schema.spend_people_weeks
-    start = days.c.start_at - days.c.start_at % WEEK_US
-    values = [
-        start
-        if column.name == "start_at"
-        else sa.func.sum(column)
-        if column.name in schema.SUMS
-        else sa.func.max(column)
-        for column in days.columns
-        if column.name != "group"
-    ]
-    names = [column.name for column in days.columns if column.name != "group"]
-    with writing(engine).begin() as connection:
-        connection.execute(sa.delete(weeks))
-        query = sa.select(days.c.group, *values).group_by(start, days.c.group)
-        connection.execute(sa.insert(weeks).from_select(["group", *names], query))
-
-
-def _copy_sessions(connection: Connection, number: int) -> None:
-    """Their key is a digest of their name."""
-    table = schema.spend_sessions
-    rows = connection.execute(sa.select(table).where(table.c.first_at < START + DAY_US)).mappings().all()
-    copies = []
-    for row in rows:
-        name = f"{row['session']}+{number}"
-        times = {at: row[at] + number * DAY_US for at in ("first_at", "last_at", "ended_at")}
-        copies.append(dict(row) | times | {"session": name, "group": digest((name,))})
-    connection.execute(sa.insert(table), copies)
-
-
-def _multiply(engine: Engine, days: int) -> None:
-    """Counters and metrics of all days: `taximeter verify` finds nothing to say."""
-    spent, state = schema.budget_spend, schema.metric_state
-    with writing(engine).begin() as connection:
-        connection.execute(sa.update(spent).values(amount=spent.c.amount * days))
-        for row in connection.execute(sa.select(state).where(state.c.name != BATCH_NUMBER)).mappings().all():
-            value = json.loads(row["value"])
-            more = [number * days for number in value] if isinstance(value, list) else value * days
-            same = (state.c.name == row["name"], state.c.labels == row["labels"])
-            connection.execute(sa.update(state).where(*same).values(value=json.dumps(more)))
-
-
-def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int) -> Any:
-    first_day = table.c[moved[0]] < START + DAY_US
-    values = [
-        column + number * DAY_US if column.name in moved
-        else column + f"+{number}" if column.name in marked
-        else column
-        for column in table.columns
-    ]  # fmt: skip
-    return sa.insert(table).from_select([column.name for column in table.columns], sa.select(*values).where(first_day))
-
-
-def timed(ask: Any, times: int = 5) -> float:
-    """The median of so many, in milliseconds."""
-    found = []
+def timed(engine: Engine, ask: Callable[[], object], times: int = 5) -> Took:
+    """Asked so many times."""
+    walls, before, cpu = [], database_cpu_s(engine), time.process_time()
     for _ in range(times):
         begun = time.perf_counter()
         ask()
-        found.append((time.perf_counter() - begun) * 1000)
-    return statistics.median(found)
+        walls.append((time.perf_counter() - begun) * 1000)
+    spent = time.process_time() - cpu + (database_cpu_s(engine) or 0.0) - (before or 0.0)
+    return Took(statistics.median(walls), spent * 1000 / times)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The ledger with ten million entries.")
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(description="A ledger with many entries.")
+    parser.add_argument("--database", required=True, metavar="URL", help="an empty one, but for --reports and --verify")
     parser.add_argument("--entries", type=int, default=10_000_000)
+    parser.add_argument("--batch", type=int, default=BATCH, help="entries that are shipped together")
     parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
     parser.add_argument("--reports", action="store_true", help="only the reports, of a ledger that was made before")
+    parser.add_argument("--slow", action="store_true", help="FOCUS and reconcile, too: half a minute a million entries")
+    parser.add_argument("--retention", action="store_true", help="only drop a month of a ledger that was made before")
     parser.add_argument("--verify", action="store_true", help="only audit a ledger that was made before")
     given = parser.parse_args()
     if given.verify:
-        audit(given.url)
+        audit(given.database)
         return
-    engine = open_ledger(given.url)
+    engine = open_ledger(given.database)
     days = given.entries // DAY_ENTRIES
-    if given.reports:
-        questions(engine, days)
+    if given.retention:
+        retain(engine, days)
         return
-    took = ship(engine)
-    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second, {BATCH} a batch")
+    if not given.reports:
+        fill(engine, days, given.batch)
+    count_statements(engine)
+    report(engine, days, entries_too=given.entries_too)
+    questions(engine, days, slow=given.slow)
+    tell_statements(engine)
+    if not given.reports:
+        retain(engine, days)
+    engine.dispose()
+
+
+def fill(engine: Engine, days: int, batch: int) -> None:
+    months_of_the_past(engine, days)
+    made = list(day())
+    print(f"shipped, {batch} a batch: {ship(engine, made, batch)}")
     begun = time.perf_counter()
     copy_days(engine, days)
-    print(f"copied in {time.perf_counter() - begun:.0f} s")
-    took = ship_again(engine, days)
-    print(f"shipped {DAY_ENTRIES / took:,.0f} entries a second behind the others")
+    took = time.perf_counter() - begun
+    print(f"copied in {took:.0f} s, {(days - 1) * DAY_ENTRIES / took:,.0f} entries a second")
+    print(f"shipped behind the others: {ship(engine, moved(made, days), batch)}")
     added, took, slowest = add_up(engine, days)
     print(f"added up {added} days by label in {took:.0f} s, the slowest in {slowest:.1f} s")
-    report(engine, days, entries_too=given.entries_too)
-    questions(engine, days)
-    engine.dispose()
+    size = size_of(engine)
+    print(
+        f"{size / 2**30:.2f} GiB, {size / (days + 1) / DAY_ENTRIES:,.0f} bytes an entry, all tables and indexes together"
+    )
+
+
+def size_of(engine: Engine) -> int:
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one())
+    return Path(str(engine.url.database)).stat().st_size
+
+
+def retain(engine: Engine, days: int) -> None:
+    """Keep all but the first month; then one day less."""
+    with engine.connect() as connection:
+        there = partitions.partitions(connection)
+        first = there[0].until if there else first_id(START + 30 * DAY_US)
+    kept_since = int(first.replace("-", ""), 16) * 1000
+    now = START + days * DAY_US
+    keep_days = (now - kept_since) // DAY_US
+    begun = time.perf_counter()
+    dropped = drop_months(engine, keep_days, now)
+    print(f"retention dropped {', '.join(dropped) or 'nothing'} in {time.perf_counter() - begun:.1f} s")
+    begun, count = time.perf_counter(), 0
+    while count < 20_000 and (deleted := delete_some(engine, keep_days - 1, now)):
+        count += deleted
+    print(f"retention deleted {count:,} entries of the next day, {count / (time.perf_counter() - begun):,.0f} a second")
+    begun = time.perf_counter()
+    print(f"{size_of(engine) / 2**30:.2f} GiB after it")
+
+
+def count_statements(engine: Engine) -> None:
+    """From here on, where the database does."""
+    with contextlib.suppress(sa.exc.SQLAlchemyError), engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_stat_statements_reset()"))
+
+
+def tell_statements(engine: Engine) -> None:
+    """What took longest in the database, of all that was asked since."""
+    query = (
+        "SELECT calls, mean_exec_time, rows / calls, shared_blks_hit + shared_blks_read, query FROM pg_stat_statements "
+        "JOIN pg_database d ON d.oid = dbid WHERE d.datname = current_database() ORDER BY mean_exec_time DESC LIMIT 12"
+    )
+    with contextlib.suppress(sa.exc.SQLAlchemyError), engine.connect() as connection:
+        for calls, mean, rows, blocks, text in connection.execute(sa.text(query)):
+            print(f"{mean:>9.1f} ms  {calls} x, {rows:,} rows, {blocks:,} blocks: {' '.join(text.split())[:150]}")
 
 
 def audit(url: str) -> None:
@@ -236,22 +189,6 @@ def audit(url: str) -> None:
     )
 
 
-def ship_again(engine: Engine, days: int) -> float:
-    """As `ship`, of another day, into the ledger that is full."""
-    made = []
-    for entry in day():
-        at = {name: getattr(entry.row, name) + days * DAY_US for name in ("started_at", "ended_at")}
-        marked = {
-            name: f"{getattr(entry.row, name)}+{days}" for name in ("id", "request_id", "session_id", "root_session_id")
-        }
-        made.append(entry._replace(row=entry.row._replace(**at, **marked)))
-    shipper = Shipper(engine, "bench", MetricState.load(engine, "bench"))
-    begun = time.perf_counter()
-    for first in range(0, len(made), BATCH):
-        shipper.ship(Batch(entries=made[first : first + BATCH]), Positions([], []))
-    return time.perf_counter() - begun
-
-
 def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
     """How many days, and seconds: of all, and of the slowest."""
     took = []
@@ -261,7 +198,7 @@ def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
     return len(took), sum(took), max(took, default=0)
 
 
-def questions(engine: Engine, days: int) -> None:
+def questions(engine: Engine, days: int, *, slow: bool) -> None:
     """The named reports, of the month that ends with the entries and of all of them, each with the most memory so far."""
     book, end = load_book().with_operator(parse_rows([{"model": "*", **PRICES}])[0]), START + days * DAY_US
     plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
@@ -287,9 +224,11 @@ def questions(engine: Engine, days: int) -> None:
             ),
         }
         for name, ask in asked.items():
-            took = timed(ask, 1)
+            if name in ("focus", "reconcile") and not slow:
+                continue
+            took = timed(engine, ask, 1)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{took:>9.0f} ms  {name}, {text}; {most:.0f} MiB", flush=True)
+            print(f"{took}  {name}, {text}; {most:.0f} MiB", flush=True)
 
 
 def report(engine: Engine, days: int, *, entries_too: bool) -> None:
@@ -320,18 +259,15 @@ def report(engine: Engine, days: int, *, entries_too: bool) -> None:
         (["label.plan"], None, None),
         (["customer", "label.plan"], None, None),
     ):
-        took = timed(lambda: spend(engine, by, since, until))  # noqa: B023 - called at once
-        slow = timed(lambda: spend(engine, by, since, until, rolled=False), 1) if entries_too else None  # noqa: B023
+        took = timed(engine, lambda: spend(engine, by, since, until))  # noqa: B023 - called at once
+        slow = timed(engine, lambda: spend(engine, by, since, until, rolled=False), 1) if entries_too else None  # noqa: B023
         span = f"{((until or end) - (since or START)) / DAY_US:.1f} days"
-        print(
-            f"{took:>9.0f} ms  spend by {','.join(by) or 'nothing'}, {span}"
-            + (f"; from entries {slow:.0f} ms" if slow else "")
-        )
-    print(f"{timed(lambda: sessions(engine, limit=50, since=None, until=None)):>9.0f} ms  the latest 50 sessions")
-    print(f"{timed(lambda: sessions(engine, limit=50, since=end - DAY_US - odd, until=None)):>9.0f} ms  … of a day")
+        print(f"{took}  spend by {','.join(by) or 'nothing'}, {span}" + (f"; from entries {slow}" if slow else ""))
+    print(f"{timed(engine, lambda: sessions(engine, limit=50, since=None, until=None))}  the latest 50 sessions")
+    print(f"{timed(engine, lambda: sessions(engine, limit=50, since=end - DAY_US - odd, until=None))}  … of a day")
     lists = {"limit": 50, "before": None, "since": None, "until": None}
-    print(f"{timed(lambda: queries.requests(engine, filters={}, **lists)):>9.0f} ms  the latest 50 calls")
-    print(f"{timed(lambda: overview.spent_by_time(engine, end, HOUR_US, 24)):>9.0f} ms  the page's day by hours")
+    print(f"{timed(engine, lambda: queries.requests(engine, filters={}, **lists))}  the latest 50 calls")
+    print(f"{timed(engine, lambda: overview.spent_by_time(engine, end, HOUR_US, 24))}  the page's day by hours")
 
 
 if __name__ == "__main__":

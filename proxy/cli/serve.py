@@ -20,7 +20,13 @@ def serve(
         int,
         typer.Option(min=1, max=64, help="Data-plane processes; more than one needs `store: redis://…`."),
     ] = 1,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby", help="Where another instance has the data_dir, wait until it is gone, and take over."
+        ),
+    ] = False,
 ) -> None:
     """Run the proxy, its ledger and its API. Without a configuration: the providers whose keys are set, or a local model."""
     log.set_up()
-    raise typer.Exit(run(config, workers))
+    raise typer.Exit(run(config, workers, standby=standby))

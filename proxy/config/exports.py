@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -76,11 +77,13 @@ class Export(BaseModel):
     source: str = Field("taximeter", min_length=1, max_length=200)
     """The events' `source`, which with their id tells repeated ones: the same for all that share a ledger."""
     path: str | None = None
-    """Folder of the files, each named by the day (UTC) of the calls in it, such as 2026-11-29, with the format's ending."""
+    """Folder of the files, each named by the day (UTC) of the calls in it, such as 2026-11-29, with the format's ending. No
+    two sinks of one format may have the same."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """`jsonl`: a JSON object a line. `parquet`: needs `pip install 'taximeter[parquet]'`."""
     every_s: Annotated[float, Field(gt=0, le=86_400)] = 300
-    """Pause between two times that files are written; each is written anew, whole, and then takes its place."""
+    """Pause between two times that files are written; each is written anew, whole, where its day has changed, and then
+    takes its place."""
 
     @property
     def key(self) -> str:
@@ -92,11 +95,19 @@ def check_exports(rows: Sequence[Export], indices: Sequence[int]) -> list[Proble
     """What is wrong with each row, and with one beside another."""
     problems: list[Problem] = []
     names: set[str] = set()
+    files: dict[tuple[Path, str], str] = {}
     for index, row in zip(indices, rows, strict=True):
         here = f"exports[{index}]"
         if row.key in names:
             problems.append(Problem(f"{here}.name", f"{row.key!r} is another sink's name; give this one its own"))
         names.add(row.key)
+        if row.type == "file" and row.path and (file := (Path(row.path).resolve(), row.format)) in files:
+            advice = "their files have the same names; give this one its own folder"
+            problems.append(
+                Problem(f"{here}.path", f"is where the sink {files[file]!r} writes its {row.format}, too: {advice}")
+            )
+        elif row.type == "file" and row.path:
+            files[file] = row.key
         problems += [Problem(f"{here}.{setting}", what) for setting, what in _check_one(row)]
     return problems
 

@@ -27,7 +27,7 @@ from proxy.config.model import Config
 from proxy.ids import Ids
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Entry, RefusedCall
-from proxy.ledger.schema import alerts, budget_bases, budget_spend
+from proxy.ledger.schema import alerts
 from proxy.money import usd_text
 from proxy.times import now_s, now_us, rfc3339
 
@@ -108,27 +108,20 @@ def overruns(entries: Iterable[Entry]) -> list[Event]:
     return events
 
 
-def _spent_query() -> sa.CompoundSelect[Any]:
-    """What some groups of a budget have in a window: built once, as it is asked with every batch."""
-    return sa.union_all(
-        *(
-            sa.select(table.c["group"], table.c.amount).where(
-                table.c.budget == sa.bindparam("budget"), table.c.window_start == sa.bindparam("start"),
-                table.c.measure == sa.bindparam("measure"), table.c["group"].in_(sa.bindparam("groups", expanding=True)),
-            )
-            for table in (budget_spend, budget_bases)
-        )
-    )  # fmt: skip
-
-
-_SPENT = _spent_query()
-
-
 def _spent(connection: Connection, budget: Budget, start: int, groups: Sequence[str]) -> dict[str, int]:
+    """What some groups of a budget have in a window. Asked with every batch, and so the driver's own query."""
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
     spent: dict[str, int] = dict.fromkeys(groups, 0)
     for first in range(0, len(groups), _LOOK_UP):
-        asked = {"budget": budget.name, "start": start, "measure": budget.measure}
-        for group, amount in connection.execute(_SPENT, asked | {"groups": groups[first : first + _LOOK_UP]}):
+        some = groups[first : first + _LOOK_UP]
+        given = (budget.name, start, budget.measure, *some)
+        marks = ", ".join([mark] * len(some))
+        query = " UNION ALL ".join(
+            f'SELECT "group", amount FROM {table} WHERE budget = {mark} AND window_start = {mark} AND measure = {mark} '  # noqa: S608 - our own names
+            f'AND "group" IN ({marks})'
+            for table in ("budget_spend", "budget_bases")
+        )
+        for group, amount in connection.exec_driver_sql(query, (*given, *given)):
             spent[group] += int(amount)
     return spent
 

@@ -27,7 +27,7 @@ from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
-from proxy.ledger.counters import spent
+from proxy.ledger.counters import ended_amounts, spent
 from proxy.ledger.entries import Entry, Leased
 from proxy.ledger.jobs import running_jobs
 from proxy.ledger.recorder import Recorder
@@ -43,6 +43,7 @@ _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
 _ROWS = 2000
+_MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
 
@@ -120,6 +121,7 @@ class SharedBudgets:
         mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
         if mine:
             self.ended(mine)
+        self._hand_over(self._end_what_is_in_the_ledger())
 
     def gone(self, run: str) -> None:
         """What it had in flight is charged: its lease is needed no more."""
@@ -154,6 +156,15 @@ class SharedBudgets:
 
     def _hand_over(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
+
+    async def _end_what_is_in_the_ledger(self) -> None:
+        """Reservations that stand though the ledger has their ends: where this process died with a data plane, nobody reads of
+        those any more. One that ends just now may be told twice, which changes nothing."""
+        member = self.store.member
+        with contextlib.suppress(StoreUnavailable, SQLAlchemyError):  # their deadline is left
+            standing = await member.command("ZRANGE", member.name("deadlines"), 0, _MOST_STANDING - 1)
+            for name, amounts in (await asyncio.to_thread(ended_amounts, self._engine, standing)).items():
+                await self.store.settle(name, amounts)
 
     async def _charge(self, entries: Sequence[Entry]) -> None:
         windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}

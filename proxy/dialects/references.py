@@ -24,7 +24,7 @@ _MAX_DECODINGS = 4
 # What is no address and no data, wherever it stands: an id as providers make them, or a place in somebody's account.
 _LIKE_AN_ID = re.compile(
     r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_][A-Za-z0-9_-]{3,200}\s*\Z"
-    r"|(?!https?:)[a-z][a-z0-9+.-]{0,20}://)",
+    r"|(?:gs|s3a?|oss|cos|az|abfss?|wasbs?|dbfs|hdfs|sediment|attachment)://)",
     re.IGNORECASE | re.ASCII,
 )
 _SHOWN = 64

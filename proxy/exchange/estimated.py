@@ -93,7 +93,9 @@ def _counted(
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy
 
     counted = estimate(events, model, request, by_pieces=by_pieces)
-    if counted is None and all_seen and reported.source == "none":
+    odd = reported.source == "partial" or "inconsistent_usage" in reported.flags
+    unread = odd and reported.usage and INPUT_SIDE.isdisjoint(reported.usage)  # an input that is no number
+    if counted is None and ((all_seen and reported.source == "none") or unread):
         tokens = count_prompt(request, model) if given is None else given
         counted = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
     if counted is None:

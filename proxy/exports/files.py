@@ -1,8 +1,9 @@
 """A file for each day (UTC) of calls, JSON lines or Parquet, in a folder.
 
-A day's file is all that the ledger has of the day, corrections of its calls among it. It is written anew, whole, whenever
-something of the day is exported, and takes the old one's place at once; so it may be written any number of times, and never
-holds an entry twice or half of one.
+A day's file is all that the ledger has of the day, corrections of its calls among it. It is written anew, whole, when something
+of the day is exported that it has not got, and takes the old one's place at once; so it may be written any number of times, and
+never holds an entry twice or half of one. The first portion of a long day's history brings all of the day; what the portions
+behind it tell is in the file, and the ledger says so: the day has not changed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from proxy.exports.usage import usage_of
 from proxy.ledger.database import reading
 from proxy.ledger.export_log import ENTRY, Item
 from proxy.ledger.rollups import DAY_US
-from proxy.ledger.schema import counted, entries, horizon
+from proxy.ledger.schema import counted, entries, horizon, label_days, spend_days
 from proxy.money import usd_text
 
 _PAGE = 5000
+_REMEMBERED = 400  # days
 
 _INTEGERS = frozenset({
     "attempt", "http_status", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
@@ -62,6 +64,7 @@ class Files(Sink):
         self._folder = Path(row.path)
         self._format = row.format
         self._engine = engine
+        self._written: dict[int, tuple[int, ...]] = {}  # what each day was when its file was written
 
     def events(self, item: Item) -> Sequence[Event]:
         return [Event(item.id, item, item.row["started_at"] // DAY_US * DAY_US)]
@@ -86,6 +89,9 @@ class Files(Sink):
             kept_since = horizon(connection)
             if kept_since is not None and day < kept_since:
                 return False
+            as_it_is = _state_of(connection, day)
+            if self._written.get(day) == as_it_is and path.exists():
+                return True
             with part.open("wb") as file:
                 writer: Writer = _Lines(file) if self._format == "jsonl" else _Parquet(file)
                 for rows in _rows(connection, day):
@@ -95,7 +101,19 @@ class Files(Sink):
                 os.fsync(file.fileno())
         part.replace(path)
         _sync(self._folder)
+        self._written.pop(day, None)
+        self._written[day] = as_it_is
+        for oldest in list(self._written)[:-_REMEMBERED]:
+            del self._written[oldest]
         return True
+
+
+def _state_of(connection: Connection, day: int) -> tuple[int, ...]:
+    """How often the day's entries have changed, and what it comes to, as an earlier version counts no changes."""
+    changes = sa.select(label_days.c.changes).where(label_days.c.start_at == day)
+    sums = (sa.func.sum(spend_days.c[name]) for name in ("requests", "cost_nanousd"))
+    row = connection.execute(sa.select(*sums).where(spend_days.c.start_at == day)).one()
+    return (connection.execute(changes).scalar() or 0, *(int(number or 0) for number in row))
 
 
 def _name(day: int) -> str:

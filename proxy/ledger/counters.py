@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget
-from proxy.ledger.schema import budget_bases, budget_spend
+from proxy.jobs.machine import RUNNING
+from proxy.ledger.schema import budget_bases, budget_spend, entries
 
 _MOST_ASKED = 200
 
@@ -39,6 +41,19 @@ def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> li
                     place = (key[0], key[1], int(key[2]), key[3])
                     sums[place] = sums.get(place, 0) + int(amount)
     return [sums.get(bucket, 0) for bucket in buckets]
+
+
+def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
+    """Of attempts that have ended, and are no jobs that run: what each of their budgets was charged, in their order."""
+    amounts: dict[str, list[int]] = {}
+    columns = (entries.c.id, entries.c.budgets)
+    with engine.connect() as connection:
+        for first in range(0, len(ids), _MOST_ASKED):
+            named = entries.c.id.in_(ids[first : first + _MOST_ASKED])
+            query = sa.select(*columns).where(named, entries.c.status != RUNNING)
+            for name, budgets in connection.execute(query):
+                amounts[name] = [int(item[4]) for item in orjson.loads(budgets or "[]")]
+    return amounts
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:

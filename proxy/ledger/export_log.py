@@ -22,7 +22,7 @@ FORGET_US = 7 * 86_400_000_000  # a sink that is in no configuration for so long
 _TRIM = 20_000
 _SEEN_EVERY_US = 60_000_000
 _LOOK_UP = 500
-_ANY_SINK = sa.select(export_sinks.c.name).limit(1)
+_ANY_SINK = "SELECT name FROM export_sinks LIMIT 1"  # asked with every batch
 _COMMITS_IN_ORDER = 7265648  # an advisory lock of PostgreSQL's, until the end of a transaction
 
 
@@ -92,7 +92,7 @@ class NotKept(Exception):  # noqa: N818 - another instance exports to this sink 
 def note(connection: Connection, rows: Iterable[tuple[str, str]], now: int) -> None:
     """These (entry's id, part) are to be exported, if anything is. To be the last statement of its transaction: instances that
     share a database commit one after the other from here on, so that a number never appears behind a sink's cursor."""
-    if connection.execute(_ANY_SINK).first() is None:
+    if connection.exec_driver_sql(_ANY_SINK).first() is None:
         return
     if values := [{"entry_id": entry_id, "part": part, "recorded_at": now} for entry_id, part in rows]:
         if connection.dialect.name == "postgresql":

@@ -36,7 +36,8 @@ class Inserting:
         Raises DBAPIError, and OverflowError of an integer beyond its column.
         """
         if not self._copies:
-            return connection.exec_driver_sql(self._insert, list(rows)).rowcount == len(rows)
+            plain = list(map(tuple, rows))  # the driver takes a tuple's values, but asks any other sequence for each
+            return connection.exec_driver_sql(self._insert, plain).rowcount == len(rows)
         try:
             self._copied(connection, rows)
         except sa.exc.IntegrityError:  # also where one is there already: COPY knows no conflicts

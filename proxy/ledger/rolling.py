@@ -17,6 +17,7 @@ from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
     entries,
+    label_days,
     spend_days,
     spend_hours,
     spend_people_days,
@@ -24,6 +25,7 @@ from proxy.ledger.schema import (
     spend_sessions,
     spend_units,
 )
+from proxy.ledger.upserts import Upsert
 
 _TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
 _PAGE = 5000
@@ -50,9 +52,8 @@ class Rolling:
     """The statements for one database."""
 
     def __init__(self, dialect: sa.Dialect) -> None:
-        self._postgres = dialect.name == "postgresql"
-        self._statements = {table.name: _statement(table, dialect) for table in _TABLES}
-        self._changed = _change_statement(dialect)
+        self._upserts = {table.name: Upsert(table, dialect, _changes(table, dialect)) for table in _TABLES}
+        self._changed = Upsert(label_days, dialect, _COUNTED)
 
     def add(self, connection: Connection, rows: Iterable[Counted]) -> None:
         """Roll up these entries."""
@@ -60,16 +61,10 @@ class Rolling:
         for table in _TABLES:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
             if added:
-                self._write(connection, self._statements[table.name], added)
+                self._upserts[table.name].write(connection, added)
         days = sorted({row[0] for row in rolled.tables[spend_days.name]})
         if days:
-            self._write(connection, self._changed, [(day,) for day in days])
-
-    def _write(self, connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        if self._postgres:  # one statement for all, a column at a time
-            connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
-        else:
-            connection.exec_driver_sql(statement, rows)
+            self._changed.write(connection, [(day, 1, 0, None, 0, 0) for day in days])
 
 
 def counted(row: Mapping[str, Any]) -> Counted:
@@ -107,50 +102,18 @@ def pages(
         rows = connection.execute(query.where(sa.tuple_(*order) > sa.tuple_(*last))).all()
 
 
-_PG_TYPES = {sa.Text: "text", sa.BigInteger: "bigint", sa.Integer: "integer"}
+# That the entries of a day have changed.
+_COUNTED = {column.name: None for column in label_days.columns} | {"changes": "{there} + {new}"}
 
 
-def _statement(table: sa.Table, dialect: sa.Dialect) -> str:
-    """INSERT, or add to the row that is there."""
-    quote = dialect.identifier_preparer.quote
-    columns = list(table.columns)
-    names = ", ".join(quote(column.name) for column in columns)
-    key = ", ".join(quote(column.name) for column in table.primary_key)
-    changes = ", ".join(
-        f"{quote(name)} = {_change(table.name, name, quote(name), dialect)}" for name in _changing(table)
-    )
-    if dialect.name == "postgresql":
-        arrays = ", ".join(f"%s::{_PG_TYPES[type(column.type)]}[]" for column in columns)
-        values = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
-    else:
-        values = f"VALUES ({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table.name} ({names}) {values} ON CONFLICT ({key}) DO UPDATE SET {changes}"
-
-
-def _change_statement(dialect: sa.Dialect) -> str:
-    """Count that the entries of a day have changed."""
-    values = "SELECT day, 1, 0, 0, 0 FROM unnest(%s::bigint[]) AS day"
-    if dialect.name != "postgresql":
-        values = "VALUES (?, 1, 0, 0, 0)"
-    columns = "start_at, changes, built, requests, cost_nanousd"
-    conflict = "ON CONFLICT (start_at) DO UPDATE SET changes = label_days.changes + 1"
-    return f"INSERT INTO label_days ({columns}) {values} {conflict}"
-
-
-def _changing(table: sa.Table) -> Iterator[str]:
-    added = {*SUMS, "amount", "first_at", "last_at", "ended_at", "team"}
-    for column in table.columns:
-        if column.name in added and (column.name != "team" or table is spend_sessions):
-            yield column.name
-
-
-def _change(table: str, name: str, quoted: str, dialect: sa.Dialect) -> str:
-    there, new = f"{table}.{quoted}", f"excluded.{quoted}"
+def _changes(table: sa.Table, dialect: sa.Dialect) -> dict[str, str | None]:
+    """What a roll-up's row is added to the one that is there."""
     least, greatest = ("LEAST", "GREATEST") if dialect.name == "postgresql" else ("MIN", "MAX")
-    if name == "first_at":
-        return f"{least}({there}, {new})"
-    if name in ("last_at", "ended_at"):
-        return f"{greatest}({there}, {new})"
-    if name == "team":  # as MAX over the entries has it: of several the last by name, and none only where all have none
-        return f"CASE WHEN {there} IS NULL OR {new} > {there} THEN {new} ELSE {there} END"
-    return f"{there} + {new}"
+    changes: dict[str, str | None] = {column.name: None for column in table.columns}  # names stay
+    changes |= {name: "{there} + {new}" for name in (*SUMS, "amount") if name in changes}
+    if table is spend_sessions:
+        changes |= {"first_at": f"{least}({{there}}, {{new}})"}
+        changes |= dict.fromkeys(("last_at", "ended_at"), f"{greatest}({{there}}, {{new}})")
+        # As MAX over the entries has it: of several the last by name, and none only where all have none.
+        changes["team"] = "CASE WHEN {there} IS NULL OR {new} > {there} THEN {new} ELSE {there} END"
+    return changes

@@ -28,6 +28,7 @@ from proxy.ledger.rolling import Rolling
 from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
+from proxy.ledger.upserts import Upsert
 from proxy.spool import records
 from proxy.times import now_us
 
@@ -41,6 +42,8 @@ _SET_METRICS = (
     "SELECT %s, series->>0, series->>1, series->>2 FROM json_array_elements(%s::json) AS series "
     "ON CONFLICT (instance, name, labels) DO UPDATE SET value = excluded.value"
 )
+_COUNT_BATCH = "UPDATE metric_state SET value = %s WHERE instance = %s AND name = %s AND labels = '[]' AND value = %s"
+_POSITION = [column.name for column in spool_positions.columns]
 
 
 class Observed(Protocol):
@@ -109,9 +112,10 @@ class Shipper:
         self._instance = instance
         self._metrics = metrics
         self._inserting = Inserting(engine.dialect)
-        self._add_spend = upsert(engine, budget_spend, adding="amount")
-        self._set_metric = upsert(engine, metric_state)
-        self._set_position = upsert(engine, spool_positions)
+        self._add_spend = Upsert(budget_spend, engine.dialect, {"amount": "{there} + {new}"})
+        self._set_metric = Upsert(metric_state, engine.dialect)
+        self._set_position = Upsert(spool_positions, engine.dialect)
+        self._count_batch = _COUNT_BATCH if engine.dialect.name == "postgresql" else _COUNT_BATCH.replace("%s", "?")
         self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
@@ -179,13 +183,11 @@ class Shipper:
 
     def _take_number(self, connection: Connection, last: int) -> None:
         """Count one more, if `last` is the last that the database knows."""
-        number = {"instance": self._instance, "name": BATCH_NUMBER, "labels": "[]", "value": str(last + 1)}
         if last == 0 and self._last_number(connection) == 0:
-            connection.execute(self._set_metric, [number])
+            self._set_metric.write(connection, [(self._instance, BATCH_NUMBER, "[]", str(last + 1))])
             return
-        c = metric_state.c
-        mine = (c.instance == self._instance, c.name == BATCH_NUMBER, c.labels == "[]", c.value == str(last))
-        if connection.execute(sa.update(metric_state).where(*mine).values(value=number["value"])).rowcount != 1:
+        given = (str(last + 1), self._instance, BATCH_NUMBER, str(last))
+        if connection.exec_driver_sql(self._count_batch, given).rowcount != 1:
             raise LedgerMovedError(last, self._last_number(connection))
 
     def _last_number(self, connection: Connection) -> int:
@@ -312,27 +314,21 @@ class Shipper:
     def _write_budgets(self, connection: Connection, inserted: Iterable[Entry]) -> None:
         amounts = budget_amounts(inserted)
         if amounts:
-            values = [
-                {"budget": name, "group": group, "window_start": start, "measure": measure, "amount": amount}
-                for (name, group, start, measure), amount in sorted(amounts.items())  # one order: no two can deadlock
-            ]
-            connection.execute(self._add_spend, values)
+            # In one order: no two can deadlock.
+            self._add_spend.write(connection, [(*key, amount) for key, amount in sorted(amounts.items())])
 
     def _write_metrics(self, connection: Connection, changed: Iterable[tuple[str, str, str]]) -> None:
         rows = list(changed)
         if rows and connection.dialect.name == "postgresql":
             connection.exec_driver_sql(_SET_METRICS, (self._instance, orjson.dumps(rows).decode()))
         elif rows:
-            values = [
-                {"instance": self._instance, "name": n, "labels": labels, "value": value} for n, labels, value in rows
-            ]
-            connection.execute(self._set_metric, values)
+            self._set_metric.write(connection, [(self._instance, *row) for row in rows])
 
     def _write_positions(self, connection: Connection, positions: Positions) -> None:
         if positions.finished:
             connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(positions.finished)))
         if positions.rows:
-            connection.execute(self._set_position, positions.rows)
+            self._set_position.write(connection, [tuple(row[name] for name in _POSITION) for row in positions.rows])
 
 
 def _to_export(inserted: Iterable[Entry]) -> Iterator[tuple[str, str]]:

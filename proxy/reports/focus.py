@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -108,9 +110,21 @@ def _charges(
     connection: Connection, since: int, until: int, tags: Sequence[str], day_of: Callable[[int], int]
 ) -> Charges:
     found: Charges = {}
+    known: dict[tuple[Any, ...], Amount] = {}  # by what a line says: what it is added to
     for row in _entries(connection, since, until):
+        day_at = day_of(row["started_at"])
+        if (lines := _plain_lines(row)) is not None:
+            said = (day_at, *_SAID(row), row["labels"] if tags else None)
+            for line, nanousd, whole in lines:
+                amount = known.get((said, line))
+                if amount is None:
+                    kind = _kind_of_line(row, _owner(row, tags), day_at, line)
+                    amount = known[said, line] = found.setdefault(kind, Amount())
+                amount.nanousd += nanousd
+                amount.quantity += whole
+            continue
         owner = _owner(row, tags)
-        for kind, nanousd, quantity, tokens in _parts(row, owner, day_of(row["started_at"])):
+        for kind, nanousd, quantity, tokens in _parts(row, owner, day_at):
             amount = found.setdefault(kind, Amount())
             amount.nanousd += nanousd
             amount.quantity += quantity
@@ -129,6 +143,55 @@ def _owner(row: Mapping[str, Any], tags: Sequence[str]) -> Owner:
     labels = orjson.loads(row["labels"] or "{}") if tags else {}
     tagged = tuple((name, str(labels[name])) for name in tags if name in labels)
     return Owner(row["upstream"], row["key"], row["team"], row["customer"] or row["user"], tagged)
+
+
+_SAID = itemgetter(
+    "cost_source", "provider", "model", "model_requested", "service_tier", "upstream", "key", "team", "customer", "user"
+)
+_Plain = tuple[str, str | None, str, int]  # unit, model, price as it is written, per
+_PLACES = 9  # of a nano-dollar
+_ZEROS = "0" * _PLACES
+
+
+def _plain_lines(row: Mapping[str, Any]) -> list[tuple[_Plain, int, int]] | None:
+    """The lines of an entry, nano-USD and quantity of each, as nearly all are: whole quantities at a price, costs of whole
+    nano-dollars that add up. None where anything is otherwise: `_parts` knows what to make of that."""
+    cost = row["cost_nanousd"]
+    if row["kind"] != "attempt" or not cost or row["capacity_nanousd"]:
+        return None
+    lines = []
+    try:
+        for line in orjson.loads(row["cost_lines"]):
+            unit, model, price, per = line["unit"], line.get("model"), line["price_usd"], line["per"]
+            whole, _, fraction = line["cost_usd"].partition(".")
+            nanousd, quantity = int(whole + (fraction + _ZEROS)[:_PLACES]), int(line["quantity"])
+            numerator, denominator = _price(price)
+            exact = quantity * numerator * NANO == nanousd * per * denominator
+            if not exact or len(fraction) > _PLACES or type(per) is not int or per <= 0 or type(unit) is not str:
+                return None
+            lines.append(((unit, model, price, per), nanousd, quantity))
+            cost -= nanousd
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        return None
+    return None if cost or not lines else lines
+
+
+@lru_cache(maxsize=1024)
+def _price(text: str) -> tuple[int, int]:
+    """A price as a fraction. Raises where it is none of a quantity."""
+    price = Decimal(text)
+    if not price.is_finite() or price < 0:
+        raise ValueError(text)
+    return price.as_integer_ratio()
+
+
+def _kind_of_line(row: Mapping[str, Any], owner: Owner, day_at: int, line: _Plain) -> Kind:
+    unit, model, price, per = line
+    source = "provider" if row["cost_source"] == "provider" else "price"
+    named = model or row["model"] or row["model_requested"]
+    return Kind(
+        day_at, source, row["provider"], named, row["service_tier"], owner, unit, Decimal(price).normalize(), per
+    )
 
 
 _Part = tuple[Kind, int, Decimal, int]

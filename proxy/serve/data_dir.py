@@ -53,8 +53,11 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
     return children
 
 
-def lock_data_dir(path: Path) -> int:
-    """Hold `path` for this instance; the descriptor keeps the lock. Raises ConfigError where another has it."""
+def lock_data_dir(path: Path, *, wait: bool = False) -> int:
+    """Hold `path` for this instance; the descriptor keeps the lock. Where another has it: wait, or raise ConfigError.
+
+    Children inherit the lock: it is free when the last process of an instance is gone, however that ended.
+    """
     make_data_dir(path)
     try:
         fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -63,8 +66,12 @@ def lock_data_dir(path: Path) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(fd)
-        raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
+        if not wait:
+            os.close(fd)
+            raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
+        log.info("data_dir %s is in use by another running instance: standing by to take over", path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        log.warning("data_dir %s is free: taking over", path)
     return fd
 
 

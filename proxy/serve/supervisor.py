@@ -296,15 +296,21 @@ def listen_at(path: Path) -> socket.socket:
     return listener
 
 
-def serve(config_path: Path | None, workers: int) -> int:
-    """`taximeter serve`: everything, until it is told to stop. Raises ConfigError before anything is served."""
+def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> int:
+    """`taximeter serve`: everything, until it is told to stop. standby: wait while another instance has the data directory.
+    Raises ConfigError before anything is served."""
+    if standby:  # the first process of a container has no handlers, and would not end
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
     if config_path is None:
-        lock = lock_data_dir(Path(Config().data_dir))  # before the local model writes there
+        lock = lock_data_dir(Path(Config().data_dir), wait=standby)  # before the local model writes there
         config, warnings, local = prepare_embedded()
     else:
         config, warnings = load_config(config_path, os.environ)
         local = None
-        lock = lock_data_dir(Path(config.data_dir))
+        lock = lock_data_dir(Path(config.data_dir), wait=standby)
+        if standby:  # the file may be another by now
+            config, warnings = load_config(config_path, os.environ)
     try:
         return _serve(config, config_path, warnings, workers, local)
     finally:

@@ -21,6 +21,8 @@ _FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/messages\Z"), "anthropic.messages"),
     (re.compile(r"/responses\Z"), "openai.responses"),
     (re.compile(r"/v[12]/embed\Z"), "cohere.embed"),
+    # watsonx, and SageMaker's whole answers; what its streams have in their frames is the container's own.
+    (re.compile(r"/ml/v1/.*/chat(_stream)?\Z|/endpoints/[^/]+/invocations\Z"), "openai.chat"),
 )
 _KEPT_BYTES = 64 * 1024 * 1024
 

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.support import bedrock
+from tests.support import aws_sts, bedrock
 from tests.support.billed_rig import BilledRig, billed
 from tests.support.gateway import server
 from tests.support.waiting import eventually
@@ -41,13 +41,13 @@ def config(folder: Path, provider_url: str) -> dict[str, Any]:
             "bedrock": row | {"params": params | keys | {"deployments": {HAIKU: bedrock.PROFILE}}},
             "by-api-key": row | {"api_key": bedrock.API_KEY, "params": params},
             "by-role": row
-            | {"params": params | keys | {"aws_role_name": bedrock.ROLE, "aws_sts_endpoint": f"{provider_url}/sts"}},
+            | {"params": params | keys | {"aws_role_name": aws_sts.ROLE, "aws_sts_endpoint": f"{provider_url}/sts"}},
             "by-web-identity": row
             | {
                 "params": params
                 | {
-                    "aws_role_name": bedrock.ROLE,
-                    "aws_web_identity_token": bedrock.WEB_TOKEN,
+                    "aws_role_name": aws_sts.ROLE,
+                    "aws_web_identity_token": aws_sts.WEB_TOKEN,
                     "aws_sts_endpoint": f"{provider_url}/sts",
                 }
             },

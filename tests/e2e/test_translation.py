@@ -65,6 +65,29 @@ def test_an_answer_comes_in_the_callers_dialect_and_costs_what_the_provider_bill
     assert entry["outcome"] == "ok"
 
 
+OTHER_WAYS = [
+    ("watsonx", "watsonx", False), ("watsonx", "watsonx", True), ("databricks", "databricks", False),
+    ("databricks", "databricks", True), ("sagemaker", "sagemaker", False), ("sagemaker-stream", "sagemaker", True),
+    ("bedrock-profile", "bedrock-profile", True), ("bedrock-role", "bedrock-role", False),
+    ("bedrock-web-identity", "bedrock-role", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "billed_as", "stream"), OTHER_WAYS)
+def test_other_ways_to_show_who_asks(rig: Rig, model: str, billed_as: str, stream: bool) -> None:
+    """IBM's tokens, SageMaker's signatures, Databricks' keys; AWS's profiles and roles, assumed or by a web identity."""
+    billed = rig.bill().get(billed_as, {"nanousd": 0})
+
+    told = chat(rig, model, "Name an animal with stripes.", stream)
+
+    assert told.text == clouds.TEXT
+    entry = rig.entry(told.request_id)
+    assert round(float(entry["cost_usd"]) * 1e9) == rig.bill()[billed_as]["nanousd"] - billed["nanousd"]
+    assert ("translated_usage" in entry["flags"]) == (
+        model == "sagemaker-stream"
+    )  # of its frames LiteLLM's word is taken
+
+
 @pytest.mark.parametrize(("caller", "provider", "stream"), [case for case in CASES if case[1] not in TOOLLESS])
 def test_tools_are_called_side_by_side(rig: Rig, caller: str, provider: str, stream: bool) -> None:
     told = ASK[caller](rig, provider, "TOOL: look twice.", stream)

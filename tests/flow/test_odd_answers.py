@@ -471,3 +471,11 @@ async def test_a_message_that_ends_without_its_counts_is_counted(build: Build, s
     body = b"".join(map(named, (start, text, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, stop)))
     await asked(house, body, stream=True, path="/v1/messages")
     assert end_of(house)["usage"] == {"input": 20, "output": 7 if "usage" in stop else 6}
+
+
+@pytest.mark.parametrize("count", [b"1e999", b"true", b'"many"', b"[]", b"-3"])
+async def test_an_input_that_is_no_number_is_counted_though_nothing_else_can_be(build: Build, count: bytes) -> None:
+    house = build()
+    body = b'{"model":"m","choices":[],"usage":{"prompt_tokens":?,"completion_tokens":5}}'.replace(b"?", count)
+    await asked(house, body, stream=False, path="/v1/chat/completions")
+    assert end_of(house)["usage"] == {"input": 9, "output": 5}

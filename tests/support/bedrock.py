@@ -16,19 +16,18 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
+from tests.support.aws_sts import ROLE_SECRETS, give_role
 from tests.support.http_server import Handler, serve_forever
 
 REGION = "us-east-1"
 KEY, SECRET = "AKIDBEDROCKEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-ROLE_KEY, ROLE_SECRET, ROLE_TOKEN = "ASIAROLEEXAMPLE", "role/secret+of-the-tests", "FwoGZXIvYXdzEXAMPLETOKEN//////////"
-ROLE, WEB_TOKEN = "arn:aws:iam::123456789012:role/callers", "a.web.identity"
 API_KEY = "bedrock-api-key-of-the-tests"
 TEXT = "Zebras have stripes."
-_SECRETS = {KEY: (SECRET, ""), ROLE_KEY: (ROLE_SECRET, ROLE_TOKEN)}
+_SECRETS = {KEY: (SECRET, ""), **ROLE_SECRETS}
 
 # USD per million tokens (aws.amazon.com/bedrock/pricing, US East): input, output, cache read, cache write 5 min, 1 h.
 PRICES = {
@@ -59,7 +58,7 @@ class Bedrock(Handler):
     def answer_request(self) -> None:
         data = self.read_body()
         if self.path in ("/", "/sts"):
-            self._assume(data)
+            give_role(self, data, KEY, SECRET, REGION)
             return
         match = re.fullmatch(r"/model/([^/]+)/([a-z-]+)", self.path)
         if match is None:
@@ -214,26 +213,6 @@ class Bedrock(Handler):
             charged()
             for start in range(0, len(whole), 100):  # wherever that falls
                 self.wfile.write(whole[start : start + 100])
-
-    def _assume(self, data: bytes) -> None:
-        """STS: a role's credentials, for who signed with a key that may have it, or shows a token."""
-        asked = {name: values[0] for name, values in parse_qs(data.decode()).items()}
-        if asked["Action"] == "AssumeRole":
-            wrong = wrong_signature(self, data, {KEY: (SECRET, "")}, REGION, "sts")
-        else:
-            wrong = "" if asked.get("WebIdentityToken") == WEB_TOKEN else "the token is not known"
-        if wrong or asked["RoleArn"] != ROLE:
-            error = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{wrong}</Message></Error></ErrorResponse>"
-            self.send(error.encode(), kind="text/xml", status=403)
-            return
-        given = (
-            f"<Credentials><AccessKeyId>{ROLE_KEY}</AccessKeyId><SecretAccessKey>{ROLE_SECRET}</SecretAccessKey>"
-            f"<SessionToken>{ROLE_TOKEN}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>"
-        )
-        action = asked["Action"]
-        namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
-        answer = f'<{action}Response xmlns="{namespace}"><{action}Result>{given}</{action}Result></{action}Response>'
-        self.send(answer.encode(), kind="text/xml")
 
 
 def _chunk(event: Any) -> bytes:

@@ -24,12 +24,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
+from tests.support.aws_sts import ROLE_SECRETS, give_role
 from tests.support.http_server import Handler, serve_forever
 
 TEXT, THOUGHT = "Zebras have stripes.", "Which animals have stripes?"
 KEY = "sk-of-the-provider-0123456789"
 AWS_KEY, AWS_SECRET, AWS_REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1"
-VERTEX_TOKEN = "ya29.of-the-tests"
+VERTEX_TOKEN, WATSONX_TOKEN = "ya29.of-the-tests", "iam.of-the-tests"
 ACCOUNT = "tests@project.iam.gserviceaccount.com"
 API_VERSION = "2024-10-21"
 PUBLIC_KEY = "CLOUDS_PUBLIC_KEY"  # environment: the service account's modulus and exponent
@@ -127,6 +128,14 @@ class Clouds(Handler):
         if self.provider == "token":
             self._give_token(data)
             return
+        if self.provider == "sts":
+            give_role(self, data, AWS_KEY, AWS_SECRET, AWS_REGION)
+            return
+        if self.provider == "iam":  # IBM's: a key buys a token
+            known = parse_qs(data.decode()).get("apikey") == [KEY]
+            token = {"access_token": WATSONX_TOKEN, "expires_in": 3600} if known else {"errorMessage": "unknown key"}
+            self.send_json(token, status=200 if known else 400)
+            return
         body = json.loads(data)
         _asked[self.provider] = body
         problem = getattr(self, f"_check_{self.provider.partition('-')[0]}")(data)
@@ -160,6 +169,15 @@ class Clouds(Handler):
     def _check_openai(self, _: bytes) -> str:
         return "" if self.headers.get("authorization") == f"Bearer {KEY}" else "invalid key"
 
+    def _check_watsonx(self, _: bytes) -> str:
+        asked = parse_qs(urlsplit(self.path).query)
+        if not asked.get("version"):
+            return "no version"
+        return "" if self.headers.get("authorization") == f"Bearer {WATSONX_TOKEN}" else "invalid token"
+
+    def _check_sagemaker(self, data: bytes) -> str:
+        return wrong_signature(self, data, {AWS_KEY: (AWS_SECRET, "")}, AWS_REGION, "sagemaker")
+
     _check_mistral = _check_cohere = _check_databricks = _check_openai
 
     def _check_azure(self, _: bytes) -> str:
@@ -177,7 +195,8 @@ class Clouds(Handler):
         return "" if self.headers.get("authorization") == f"Bearer {VERTEX_TOKEN}" else "invalid token"
 
     def _check_bedrock(self, data: bytes) -> str:
-        return wrong_signature(self, data, {AWS_KEY: (AWS_SECRET, "")}, AWS_REGION, "bedrock")
+        known = ROLE_SECRETS if self.provider == "bedrock-role" else {AWS_KEY: (AWS_SECRET, "")}
+        return wrong_signature(self, data, known, AWS_REGION, "bedrock")
 
     def _give_token(self, data: bytes) -> None:
         """RFC 7523: an assertion that the service account signed (RS256) buys a token."""
@@ -218,6 +237,10 @@ class Clouds(Handler):
             self._cohere(body)
         elif path.endswith("/messages") or "awPredict" in path:
             self._messages(body, "sse" if body.get("stream") else None)
+        elif self.provider == "watsonx":
+            self._chat(body | {"model": body["model_id"], "stream": path.endswith("_stream")})
+        elif path.endswith("/invocations-response-stream"):
+            self._chat(body | {"stream": True}, framed=True)
         else:
             self._chat(body)
 
@@ -346,7 +369,7 @@ class Clouds(Handler):
             "application/vnd.amazon.eventstream", [frame(name, value) for name, value in events], CONVERSE, body
         )
 
-    def _chat(self, body: Any) -> None:
+    def _chat(self, body: Any, *, framed: bool = False) -> None:
         calls = self._tools(body)
         usage = {
             "prompt_tokens": 30, "completion_tokens": 13, "total_tokens": 43,
@@ -388,6 +411,10 @@ class Clouds(Handler):
         pieces = [
             f"data: {json.dumps(head | {'object': 'chat.completion.chunk'} | chunk)}\n\n".encode() for chunk in chunks
         ]
+        if framed:
+            frames = [frame("PayloadPart", piece) for piece in pieces]
+            self._stream("application/vnd.amazon.eventstream", frames, OPENAI, body)
+            return
         self._stream("text/event-stream", [*pieces, b"data: [DONE]\n\n"], OPENAI, body)
 
     def _gemini(self, body: Any, *, stream: bool) -> None:

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.support import clouds
+from tests.support import aws_sts, clouds
 from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
 from tests.support.processes import module_running
 from tests.support.waiting import eventually
@@ -35,6 +35,43 @@ MODELS = {
     "mistral": "mistral-large-latest",
     "cohere": "command-a-03-2025",
 }
+
+
+# Beside these, from chat completions alone: other ways to show who asks.
+MORE = {
+    "watsonx": "ibm/granite-3-8b-instruct",
+    "sagemaker": "our-llama",
+    "sagemaker-stream": "our-llama",
+    "databricks": "databricks-meta-llama-3-3-70b-instruct",
+    "bedrock-profile": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "bedrock-role": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "bedrock-web-identity": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+}
+PROFILE = f"[work]\naws_access_key_id = {clouds.AWS_KEY}\naws_secret_access_key = {clouds.AWS_SECRET}\n"
+
+
+def more_upstreams(port: int) -> dict[str, Any]:
+    base = f"http://127.0.0.1:{port}"
+    key = {"api_key": clouds.KEY, "via": "litellm"}
+    aws = {"aws_region_name": clouds.AWS_REGION}
+    keys = aws | {"aws_access_key_id": clouds.AWS_KEY, "aws_secret_access_key": clouds.AWS_SECRET}
+    role = {"aws_role_name": aws_sts.ROLE, "aws_session_name": "tests", "aws_sts_endpoint": f"{base}/sts/"}
+    bedrock, endpoint = {"via": "litellm", "provider": "aws"}, {"aws_bedrock_runtime_endpoint": f"{base}/bedrock-role"}
+    sagemaker = f"{base}/sagemaker/endpoints/our-llama/invocations"
+    return {
+        "watsonx": key | {"base_url": f"{base}/watsonx", "params": {"project_id": "p"}},
+        "databricks": key | {"base_url": f"{base}/databricks/serving-endpoints"},
+        "sagemaker": {"via": "litellm", "params": keys | {"sagemaker_base_url": sagemaker}},
+        "sagemaker-stream": {
+            "via": "litellm", "provider": "sagemaker",
+            "params": keys | {"sagemaker_base_url": f"{sagemaker}-response-stream"},
+        },
+        "bedrock-profile": bedrock | {
+            "params": aws | {"aws_profile_name": "work", "aws_bedrock_runtime_endpoint": f"{base}/bedrock-profile"},
+        },
+        "bedrock-role": bedrock | {"params": keys | role | endpoint},
+        "bedrock-web-identity": bedrock | {"params": aws | role | endpoint | {"aws_web_identity_token": "oidc/env/CLOUDS_WEB_TOKEN"}},
+    }  # fmt: skip
 
 
 def upstreams(port: int, account: str) -> dict[str, Any]:
@@ -81,7 +118,7 @@ def config(folder: Path, rows: dict[str, Any]) -> dict[str, Any]:
     return {
         "server": server(),
         "upstreams": rows,
-        "models": {name: {"upstream": name, "model": MODELS[name], **limits} for name in rows},
+        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows},
         "prices": [{"provider": provider, "model": "*", **price} for provider in sorted(providers)],
         "keys": [{"name": "tests", "key": KEY, "team": "tests"}],
         "budgets": [{"name": "all", "limit_usd": "1000", "window": "day"}],
@@ -133,7 +170,7 @@ class Rig:
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         headers = {"authorization": f"Bearer {KEY}"}
-        return httpx.post(f"{self.gateway.url}{path}", json=body, headers=headers, timeout=60)
+        return httpx.post(f"{self.gateway.url}{path}", json=body, headers=headers, timeout=110)
 
 
 @contextlib.contextmanager
@@ -142,13 +179,19 @@ def translating(folder: Path) -> Iterator[Rig]:
     account, public = service_account(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(clouds.PUBLIC_KEY, public)
+        (folder / "aws").write_text(PROFILE)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "aws"))
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("CLOUDS_WEB_TOKEN", aws_sts.WEB_TOKEN)
         with module_running(folder, "tests.support.clouds") as port:
+            patch.setenv("WATSONX_IAM_URL", f"http://127.0.0.1:{port}/iam/token")
             account = account.replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
+            rows = upstreams(port, account) | more_upstreams(port)
             with (
-                gateway(folder, config(folder, upstreams(port, account)), timeout_s=90) as running,
+                gateway(folder, config(folder, rows), timeout_s=90) as running,
                 contextlib.ExitStack() as clients,
             ):
-                once: Any = {"api_key": KEY, "max_retries": 0, "timeout": 60}
+                once: Any = {"api_key": KEY, "max_retries": 0, "timeout": 110}
                 yield Rig(
                     running,
                     port,

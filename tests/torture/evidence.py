@@ -125,7 +125,8 @@ def _sqlite_rows(path: str) -> list[dict[str, Any]]:
 def _postgres_rows(url: str) -> list[dict[str, Any]]:
     found: dict[str, set[str]] = {}
     query = """select c.table_name, c.column_name from information_schema.columns c join information_schema.tables t
-        using (table_schema, table_name) where t.table_type = 'BASE TABLE' and c.table_schema = current_schema()"""
+        using (table_schema, table_name) where t.table_type = 'BASE TABLE' and c.table_schema = current_schema()
+        and not exists (select from pg_class where relname = c.table_name and relispartition)"""
     with psycopg.connect(url) as connection:
         for table, column in connection.execute(query):
             found.setdefault(table, set()).add(column)

@@ -27,6 +27,8 @@ from .reconcile import Sources, gather, table
 from .traffic import Caller, Traffic
 from .verdict import judge
 
+_READY_S = 120  # of a machine that does much else; how long it takes is measured, and no promise
+
 CALLERS = (
     Caller("checkout", "sk-virtual-checkout-0001", team="payments", user="svc-checkout"),
     Caller("search", "sk-virtual-search-00002", team="payments", user="svc-search"),
@@ -142,7 +144,7 @@ class Rig:
             made = config(self.folder, port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
             self.gateway.env = self.env
-            self.ready_s = self.gateway.up(*self.options)
+            self.ready_s = self.gateway.up(*self.options, timeout_s=_READY_S)
         except BaseException:
             self._end()
             raise

@@ -20,7 +20,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 
-from .harness import Gateway, Rig, config
+from .harness import _READY_S, Gateway, Rig, config
 from .scenarios import Outcome
 from .shared import _reserved
 from .traffic import Traffic
@@ -53,7 +53,7 @@ def _answered_by(gateways: list[Gateway]) -> dict[str, int]:
 def _killed(server: RedisServer, gateways: list[Gateway], rng: random.Random) -> None:
     victim = rng.choice(gateways)
     victim.kill()
-    victim.up()
+    victim.up(timeout_s=_READY_S)
 
 
 def _restarted(server: RedisServer, gateways: list[Gateway], rng: random.Random) -> None:
@@ -111,7 +111,7 @@ def raced(
                 config(folder / f"instance-{number}", rig.provider.port, budgets, **dict(changes)),
             )
             rig.loads.append(gateway)  # it ends with the rig
-            gateway.up()
+            gateway.up(timeout_s=_READY_S)
             gateways.append(gateway)
         asked, began = _asked(server), time.monotonic()
         time.sleep(_IDLE_S)
@@ -126,7 +126,7 @@ def raced(
         round_trips = _asked(server) - asked - idle_per_s * (time.monotonic() - began)
         if trouble:
             for gateway in gateways:
-                wait_until("an instance is ready", gateway.ready, 30)
+                wait_until("an instance is ready", gateway.ready, _READY_S)
             last = rig.begin_load(replace(wanted, seed=seed * 1000 + 99, calls=calls))
             rig.end_load(last)
         rig.quiet(60)

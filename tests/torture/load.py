@@ -81,6 +81,8 @@ def _end_of(body: bytes) -> str:
     event = _parsed(payload)
     if event.get("type") in _LAST or any(one.get("finishReason") for one in event.get("candidates") or ()):
         return "done"
+    if any(one.get("finish_reason") for one in event.get("choices") or ()):
+        return "done"  # a connection that breaks behind a whole answer: nothing is missing but the mark
     return "error" if event.get("error") or event.get("type") == "error" else "open"
 
 

@@ -74,8 +74,8 @@ def _of_role(session: Any, role: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _token(value: str) -> str:
-    """A token, or what the file of that name has."""
-    path = Path(value)
+    """A token, or what the file of that name has; `oidc/file/` before it, as LiteLLM has it, changes nothing."""
+    path = Path(value.removeprefix("oidc/file/"))
     return path.read_text(encoding="ascii").strip() if len(value) < 4096 and path.is_file() else value
 
 

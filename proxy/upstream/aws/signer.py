@@ -21,6 +21,7 @@ SERVICE = "bedrock"
 _RENEW_S = 600.0  # before they expire
 _LOGIN_TIMEOUT_S = 30.0
 _PAUSE_S = 5.0  # after a login that failed: until then its callers are told the same
+_BY_VARIABLE = "oidc/env/"
 _BY_LOGIN = ("aws_profile_name", "aws_role_name", "aws_web_identity_token")
 
 
@@ -41,12 +42,20 @@ def static_credentials(params: Mapping[str, Any], environ: Mapping[str, str]) ->
     return None
 
 
+def _with_token(params: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings with a web identity's token itself where it stands in the environment: `oidc/env/NAME`, as in LiteLLM."""
+    token = params.get("aws_web_identity_token")
+    if not isinstance(token, str) or not token.startswith(_BY_VARIABLE):
+        return dict(params)
+    return {**params, "aws_web_identity_token": environ.get(token.removeprefix(_BY_VARIABLE), "")}
+
+
 class Signer:
     """One upstream's. region: where it is."""
 
     def __init__(self, region: str, params: Mapping[str, Any], environ: Mapping[str, str]) -> None:
         self.region = region
-        self._params = dict(params)
+        self._params = _with_token(params, environ)
         self._credentials = static_credentials(params, environ)
         self._renewing: asyncio.Task[None] | None = None
         self._failed_at = 0.0

@@ -24,7 +24,7 @@ from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
-from proxy.ledger.counters import spent
+from proxy.ledger.counters import ended_amounts, spent
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
@@ -44,7 +44,7 @@ class Instance:
     def __init__(self, folder: Path, name: str, server: RedisServer, budgets: list[dict[str, Any]]) -> None:
         self.folder, self.name, self.server = folder, name, server
         self.spool = folder / name / "spool"
-        self.spool.mkdir(parents=True)
+        self.spool.mkdir(parents=True, exist_ok=True)
         self.engine = open_ledger(f"sqlite:///{folder}/ledger.db")
         self.config = self.configured(budgets)
         self.shared = SharedBudgets(lambda: self.config, self.engine, name)
@@ -329,6 +329,38 @@ async def test_what_a_crash_left_is_counted_where_it_was_reserved(a: Instance) -
             break
         await asyncio.sleep(0.01)
     assert await a.figures() == (320, 0)
+
+
+async def test_an_end_in_the_ledger_that_the_store_never_heard_is_told_when_both_planes_had_died(
+    tmp_path: Path, a: Instance, server: RedisServer
+) -> None:
+    """Whoever begins again reads nothing of it any more: the checkpoint is behind it."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    ended, runs = intent(budgets=[["b", "", 0, "usd", 200]]), intent(budgets=[["b", "", 0, "usd", 30]])
+    for one, amount in ((ended, 200), (runs, 30)):
+        append(writer, one)
+        await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+    append(writer, settle(ended, 20, epoch=store.epoch))
+    await a.shipped(1)
+    assert await a.figures() == (0, 230)
+    await a.end()
+    running.cancel()
+    store.member._hang_up()
+    writer.close()
+    again = Instance(tmp_path, "a", server, [B])
+    await again.begin()
+    await again.opens()
+    await again.shipped(2)
+    while (await again.figures())[1]:
+        await asyncio.sleep(0.01)
+    assert await again.figures() == (50, 0)
+    with again.engine.begin() as connection:  # a job's entry is there from its beginning
+        assert ended_amounts(again.engine, [ended["id"]]) == {ended["id"]: [20]}
+        connection.execute(sa.text("UPDATE entries SET status = 'running' WHERE id = :id"), {"id": ended["id"]})
+    assert ended_amounts(again.engine, [ended["id"]]) == {}
+    await again.end()
 
 
 async def test_a_new_budget_is_seeded_once(a: Instance) -> None:

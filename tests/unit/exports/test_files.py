@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from proxy.exports import files
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
 from proxy.ledger.retention import delete_some
@@ -58,6 +59,41 @@ def test_a_day_that_is_written_again_holds_everything_once(engine: Engine, tmp_p
     again = exporter(engine, {"type": "file", "path": str(tmp_path / "other"), "name": "again"}, since=0)
     drain(again)
     assert (tmp_path / "other" / f"{DAYS[0]}.jsonl").read_bytes() == (tmp_path / f"{DAYS[0]}.jsonl").read_bytes()
+
+
+def test_a_long_days_history_is_written_once_whatever_its_portions(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.Files, "rows", 20)
+    monkeypatch.setattr(files.Files, "at_once", 20)
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "_sync", synced.append)
+    fill(engine, made_up(200, hours=10))
+    one = exporter(engine, {"type": "file", "path": str(tmp_path)}, since=0)
+    drain(one)
+    assert len(synced) == 1  # of ten portions
+    assert sorted(row["id"] for row in lines(tmp_path, DAYS[0])) == ids(engine)
+
+    fill(engine, made_up(100, hours=10, seed=2), instance="second")
+    drain(one)
+    assert len(synced) == 2  # of five portions of the log
+    assert sorted(row["id"] for row in lines(tmp_path, DAYS[0])) == ids(engine)
+
+
+def test_a_day_that_changes_between_portions_and_a_file_that_is_gone_are_written_again(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.Files, "rows", 20)
+    monkeypatch.setattr(files.Files, "at_once", 20)
+    fill(engine, made_up(100, hours=10))
+    one = exporter(engine, {"type": "file", "path": str(tmp_path)}, since=0)
+    one.step()
+    fill(engine, made_up(100, hours=10, seed=2), instance="second")
+    one.step()
+    assert sorted(row["id"] for row in lines(tmp_path, DAYS[0])) == ids(engine)
+    (tmp_path / f"{DAYS[0]}.jsonl").unlink()
+    drain(one)
+    assert sorted(row["id"] for row in lines(tmp_path, DAYS[0])) == ids(engine)
 
 
 def test_a_file_that_cannot_be_written_costs_lag_and_leaves_the_old_one(engine: Engine, tmp_path: Path) -> None:

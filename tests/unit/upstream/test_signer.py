@@ -41,6 +41,26 @@ def test_secrets_are_not_shown() -> None:
     assert "row" not in repr(static_credentials(KEYS, {}))
 
 
+@pytest.mark.parametrize(
+    ("token", "asked"),
+    [("oidc/env/WEB", "a.b.c"), ("oidc/env/NONE", ""), ("x.y.z", "x.y.z"), ("oidc/file//t", "oidc/file//t")],
+)
+async def test_a_web_identitys_token_may_stand_in_the_environment(
+    token: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    async def login(params: Any) -> Credentials:
+        seen.append(params["aws_web_identity_token"])
+        return expiring(3600)
+
+    monkeypatch.setattr(signer, "_login", login)
+    made = Signer("r", {"aws_role_name": "arn:r", "aws_web_identity_token": token}, {"WEB": "a.b.c"})
+    await made.ready()
+
+    assert seen == [asked]
+
+
 class Logins:
     """Stands for the login: answers what it is told to, and counts."""
 
