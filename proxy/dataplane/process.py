@@ -102,7 +102,7 @@ class _DataPlane:
             },
         )
         plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
-        poller = Poller(plane, lambda most: link.ask("jobs_due", {"most": most}, _JOBS_S))
+        poller = Poller(plane, lambda question: link.ask("jobs_due", question, _JOBS_S))
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         if isinstance(plane.store, RedisStore):
             plane.store.member.recall = _recall_groups(link)
