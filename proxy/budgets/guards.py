@@ -1,7 +1,8 @@
 """What stops a runaway agent before its budget does: too many calls, too many dollars a minute, the same call again and again.
 
-Pure but for what it remembers: the latest sessions, in this process. Time is an argument. Nothing of a request is kept but
-hashes; what a refusal says is how often, and of a repeated tool call its name.
+Pure but for what it remembers: the latest sessions, in this process. Where processes share a store, that counts for all of them
+(`Store.guarded`), and this is asked only while it is away. Time is an argument. Nothing of a request is kept but hashes; what a
+refusal says is how often, and of a repeated tool call its name.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.budgets.store import GuardLimits, Seen
 from proxy.config.model import Guards as Settings
 from proxy.dialects import turns
 from proxy.errors import Refusal
@@ -46,26 +48,41 @@ class Guards:
         settings = self.settings
         return settings.max_requests is None and settings.max_usd_per_minute is None and settings.loop is None
 
+    @property
+    def limits(self) -> GuardLimits:
+        """For a store that processes share."""
+        settings, loop = self.settings, self.settings.loop
+        most = None if settings.max_usd_per_minute is None else int(settings.max_usd_per_minute * NANO)
+        repeats, within_s = (None, 0.0) if loop is None else (loop.repeats, loop.within_s)
+        return GuardLimits(settings.max_requests, most, repeats, within_s)
+
     def refusal(self, session_id: str, call: Call, now_s: float) -> Refusal | None:
         """Why a call of this session must not be sent, or None; then it is counted."""
-        settings, session = self.settings, self._session(session_id)
-        if settings.max_requests is not None and session.requests >= settings.max_requests:
-            return _limit(
-                f"Session {session_id} has made {session.requests} calls, all that guards.max_requests allows."
-            )
-        if settings.max_usd_per_minute is not None:
-            self._forget(session, now_s)
-            if session.billed >= int(settings.max_usd_per_minute * NANO):
-                limit = usd_text(int(settings.max_usd_per_minute * NANO))
-                standing = (
-                    f"Session {session_id} spent ${usd_text(session.billed)} in the last minute, of ${limit} allowed."
-                )
-                return _limit(standing, retry_after_s=60)
-        if settings.loop is not None:
-            told_loop = self._loop(session, call, now_s, settings.loop.repeats, settings.loop.within_s)
+        session, loop = self._session(session_id), self.settings.loop
+        self._forget(session, now_s)
+        times: deque[float] | None = None
+        if loop is not None:
+            times = _times(session, request_digest(call), now_s - loop.within_s)
+        refusal = self.judged(session_id, call, Seen(session.requests, session.billed, len(times or ())))
+        if refusal is None:
+            session.requests += 1
+            if times is not None:
+                times.append(now_s)
+        return refusal
+
+    def judged(self, session_id: str, call: Call, seen: Seen) -> Refusal | None:
+        """Why a call must not be sent of a session that did this before; None where it may."""
+        limits = self.limits
+        if limits.requests is not None and seen.requests >= limits.requests:
+            return _limit(f"Session {session_id} has made {seen.requests} calls, all that guards.max_requests allows.")
+        if limits.nanousd is not None and seen.nanousd >= limits.nanousd:
+            spent, limit = usd_text(seen.nanousd), usd_text(limits.nanousd)
+            standing = f"Session {session_id} spent ${spent} in the last minute, of ${limit} allowed."
+            return _limit(standing, retry_after_s=60)
+        if limits.repeats is not None:
+            told_loop = _loop(call, seen.repeats, limits.repeats, limits.within_s)
             if told_loop:
                 return _refusal("loop_detected", f"Session {session_id} is in a loop: {told_loop}")
-        session.requests += 1
         return None
 
     def billed(self, session_id: str, nanousd: int, now_s: float) -> None:
@@ -88,21 +105,24 @@ class Guards:
         while session.bills and session.bills[0][0] <= now_s - _MINUTE_S:
             session.billed -= session.bills.popleft()[1]
 
-    @staticmethod
-    def _loop(session: _Session, call: Call, now_s: float, repeats: int, within_s: float) -> str | None:
-        digest = request_digest(call)
-        times = session.seen.get(digest)
-        if times is None:
-            times = session.seen[digest] = deque()
-        while times and times[0] <= now_s - within_s:
-            times.popleft()
-        if len(times) >= repeats:
-            return f"the same {call.operation} request for {call.model} came {len(times) + 1} times in {within_s:g} s."
-        times.append(now_s)
-        name, count = repeated_tool(call)
-        if count > repeats:
-            return f"the tool {name} was called {count} times in a row with the same arguments."
-        return None
+
+def _times(session: _Session, digest: bytes, since_s: float) -> deque[float]:
+    """When the session made this very request after that."""
+    times = session.seen.get(digest)
+    if times is None:
+        times = session.seen[digest] = deque()
+    while times and times[0] <= since_s:
+        times.popleft()
+    return times
+
+
+def _loop(call: Call, repeats: int, most: int, within_s: float) -> str | None:
+    if repeats >= most:
+        return f"the same {call.operation} request for {call.model} came {repeats + 1} times in {within_s:g} s."
+    name, count = repeated_tool(call)
+    if count > most:
+        return f"the tool {name} was called {count} times in a row with the same arguments."
+    return None
 
 
 def request_digest(call: Call) -> bytes:

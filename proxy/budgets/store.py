@@ -40,6 +40,23 @@ class Lease(NamedTuple):
     reported: int
 
 
+class GuardLimits(NamedTuple):
+    """What guards allow a session: calls, settled cost a minute, repetitions in `within_s`. None: any number."""
+
+    requests: int | None
+    nanousd: int | None
+    repeats: int | None
+    within_s: float
+
+
+class Seen(NamedTuple):
+    """What a session did before a call: its calls, its cost in the last minute, how often this very request came lately."""
+
+    requests: int
+    nanousd: int
+    repeats: int
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 
@@ -205,6 +222,15 @@ class Store(Protocol):
         """What other processes noted, by name; none where this process has all of it itself."""
         ...
 
+    async def guarded(self, session_id: str, request: str, limits: GuardLimits) -> Seen | None:
+        """What a session did in all processes before this call, which is counted where it is within the limits. request: a
+        digest of the call. None where this process has all of it itself."""
+        ...
+
+    def note_bill(self, session_id: str, nanousd: int) -> None:
+        """A call of a session that is guarded was settled with that; nobody waits until other processes know."""
+        ...
+
     # Its life in a process. What a store has no use for does nothing.
 
     @property
@@ -290,3 +316,10 @@ class InProcess:
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
         """Nobody else notes any."""
         return ()
+
+    async def guarded(self, session_id: str, request: str, limits: GuardLimits) -> Seen | None:
+        """This process has all of it itself."""
+        return None
+
+    def note_bill(self, session_id: str, nanousd: int) -> None:
+        """There is nobody to tell."""

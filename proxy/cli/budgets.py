@@ -11,6 +11,7 @@ import typer
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, compile_budgets
+from proxy.budgets.key_limits import key_budgets
 from proxy.cli import remote_budgets
 from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
@@ -30,7 +31,8 @@ def _opened(config: Path | None, now: float) -> tuple[Config, Engine, tuple[Budg
     """The configuration, its ledger, and its budgets with what they are raised by."""
     settings = config_of(config)
     ledger = ledger_of(settings)
-    return settings, ledger, compile_budgets(settings.budgets, raises.as_raises(raises.in_force(ledger, now)))
+    raised = raises.as_raises(raises.in_force(ledger, now))
+    return settings, ledger, compile_budgets(settings.budgets, raised) + key_budgets(ledger_keys.limits(ledger), raised)
 
 
 def _text(amount: int, measure: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -18,9 +20,13 @@ app = new_app()
 
 
 @app.command("check-config")
-def check_config(config: ConfigOption = None) -> None:
+def check_config(
+    file: Annotated[Path | None, typer.Argument(help="In place of --config.", show_default=False)] = None,
+    config: ConfigOption = None,
+) -> None:
     """Say everything that is wrong with a configuration, each with its key path and line; exit 2 if anything is. What is
     legal and hardly meant is a warning."""
+    config = file or config
     if config is None:
         raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])
     loaded, warnings = load_config(config, os.environ)

@@ -15,6 +15,7 @@ app = new_app(help="Virtual keys: made, listed, rotated, revoked; effective ever
 
 _COLUMNS = (
     "id", "name", "team", "user", "customer", "labels", "models", "expires", "created_at", "last_used", "requests", "cost_usd",
+    "budget_usd", "budget_window", "rpm", "tpm",
 )  # fmt: skip
 _NO_KEY = "there is no key {!r} that was made at run time"
 _KeyArgument = Annotated[str, typer.Argument(help="Its id, or its name.")]
@@ -34,10 +35,21 @@ def create_key(
     expires: Annotated[
         str | None, typer.Option(help="When it stops working (RFC 3339; without an offset: UTC).")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="USD", help="What it may spend; then its calls are 402.")
+    ] = None,
+    per: Annotated[
+        str, typer.Option(help="In which window (UTC): minute, hour, day, week, month, or total for once.")
+    ] = "total",
+    rpm: Annotated[int | None, typer.Option(help="Its calls a minute.", min=1)] = None,
+    tpm: Annotated[int | None, typer.Option(help="Its tokens a minute.", min=1)] = None,
     config: ConfigOption = None,
     server: ServerOption = None,
 ) -> None:
-    """Make a key and show it, this once. A budget with `per: [key]` gives each key its own limit (`overrides`: another)."""
+    """Make a key and show it, this once. Its budget is a group of `key:WINDOW` in `taximeter budgets list`, and raised there.
+
+    A configured budget with `per: [key]` gives every key a limit (`overrides`: another).
+    """
     pairs = [item.partition("=") for item in label or ()]
     if any(not equals or not left for left, equals, _ in pairs):
         raise fail("--label takes NAME=VALUE", 2)
@@ -47,9 +59,13 @@ def create_key(
         raise fail(f"--expires: {problem}", 2) from None
     whose = {"team": team, "user": user, "customer": customer}
     labels = {left: right for left, _, right in pairs}
+    if per != "total" and budget is None:
+        raise fail("--per says for how long --budget is; name that, too", 2)
     if (remote := server_of(server)) is not None:
         ends = None if until is None else until.isoformat()
-        print(remote.post("/api/keys", name=name, **whose, labels=labels, models=model, expires=ends)["key"])
+        fields: dict[str, Any] = {**whose, "labels": labels, "models": model, "expires": ends, "rpm": rpm, "tpm": tpm}
+        fields |= {} if budget is None else {"budget_usd": budget, "budget_window": per}
+        print(remote.post("/api/keys", name=name, **fields)["key"])
         return
     from proxy.ledger import keys as ledger_keys
     from proxy.reports.key_use import useless
@@ -59,9 +75,15 @@ def create_key(
         raise fail(f"the configuration has a key named {name!r} already")
     if why := useless(model, until, settings.models, now_s()):
         raise fail(f"--{why}", 2)
+    try:
+        limits = ledger_keys.limits_named(name, budget, per, rpm, tpm)
+    except ledger_keys.KeyProblem as problem:
+        raise fail(str(problem), 2) from None
     ledger = ledger_of(settings, make=config is not None)
     try:
-        _, secret = ledger_keys.create_key(ledger, name, **whose, labels=labels, models=model, expires=until)
+        _, secret = ledger_keys.create_key(
+            ledger, name, **whose, labels=labels, models=model, expires=until, limits=limits
+        )
     except ledger_keys.KeyProblem as problem:
         raise fail(str(problem)) from None
     print(secret)

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import typer
@@ -21,6 +21,9 @@ from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.config.model import Config
 from proxy.config.server import Server
 from proxy.times import moment, not_before, now_s, rfc3339
+
+if TYPE_CHECKING:
+    from proxy.budgets.budget import Budget
 
 _TRIES = 10
 _CATCH_UP_S = 1.0  # the recorder ships what is settled well within it
@@ -93,7 +96,7 @@ def _tell(result: Mapping[str, Any]) -> None:
 
 def _compare_store(settings: Config) -> tuple[str, tuple[str, str] | None]:
     """What to say of it, and the first difference: for a while, as calls that just ended are on their way to the ledger."""
-    if not settings.budgets:
+    if not settings.budgets and not _ledger_budgets(settings):
         return "there are no budgets", None
     difference = None
     for _ in range(_TRIES):
@@ -124,13 +127,26 @@ def _outside(before: Counters, store: Counters, after: Counters) -> tuple[str, s
     return None
 
 
-def _ledger_counters(settings: Config) -> Counters:
+def _ledger_budgets(settings: Config) -> tuple[Budget, ...]:
+    """The configuration's, and those that keys were made with."""
     from proxy.budgets.budget import compile_budgets
-    from proxy.ledger.counters import budget_seeds
+    from proxy.budgets.key_limits import key_budgets
+    from proxy.ledger import keys
     from proxy.ledger.database import connect
 
     engine = connect(settings.ledger)
-    seeds = budget_seeds(engine, compile_budgets(settings.budgets), now_s())
+    limits = keys.limits(engine)
+    engine.dispose()
+    return compile_budgets(settings.budgets) + key_budgets(limits)
+
+
+def _ledger_counters(settings: Config) -> Counters:
+    from proxy.ledger.counters import budget_seeds
+    from proxy.ledger.database import connect
+
+    budgets = _ledger_budgets(settings)
+    engine = connect(settings.ledger)
+    seeds = budget_seeds(engine, budgets, now_s())
     engine.dispose()
     return {(seed["budget"], seed["group"]): seed["spent"] for seed in seeds if seed["spent"]}
 

@@ -18,7 +18,7 @@ from pricing.operator import parse_rows
 from pricing.units import TOKENS
 from proxy.config.capacity import check_capacity
 from proxy.config.exports import check_exports
-from proxy.config.fields import HEADER_NAME, fits_a_header
+from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
@@ -291,6 +291,9 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
         path = f"budgets[{index}]"
         if budget.name in names:
             problems.append(Problem(f"{path}.name", f"{budget.name!r} is another budget's name"))
+        if budget.name.startswith(KEY_BUDGETS):
+            why = f"begins with {KEY_BUDGETS!r}, as the budgets do that keys are made with; call it otherwise"
+            problems.append(Problem(f"{path}.name", why))
         names.add(budget.name)
         limits = [
             limit for limit in (budget.limit_usd, budget.limit_tokens, budget.limit_requests) if limit is not None

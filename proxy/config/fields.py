@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+KEY_BUDGETS = "key:"
+"""How budgets are called that come with keys which were made with a limit (`proxy.budgets.key_limits`)."""
+
+Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 MAX_LIMIT_USD = 9_000_000  # Redis scripts count in doubles: exact to 2^53 nano-USD
 

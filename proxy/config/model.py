@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
 from proxy.config.exports import Export
-from proxy.config.fields import SECTION, Names, PositiveInt, Seconds, TimeZone, Usd, Webhook, money
+from proxy.config.fields import SECTION, Names, PositiveInt, Seconds, TimeZone, Usd, Webhook, Window, money
 from proxy.config.plans import Plan
 from proxy.config.server import Server
 from proxy.config.translation import TranslatedUpstream, Translator
@@ -79,7 +79,6 @@ Dialect = Literal[
     "stability",
     "elevenlabs",
 ]
-Window = Literal["minute", "hour", "day", "week", "month", "total"]
 
 
 class _Section(BaseModel):

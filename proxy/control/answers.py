@@ -28,7 +28,11 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
         "groups": _asking(lambda question: dropped_groups(engine, question["groups"])),
         "stored": _asking(lambda question: find_stored(engine, question["digests"])),
         "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
-        "jobs_due": _asking(lambda question: take_due(engine, now_us(), question["most"], config().jobs.poll_s)),
+        "jobs_due": _asking(
+            lambda question: take_due(
+                engine, now_us(), question["most"], config().jobs.poll_s, question.get("answered", ())
+            )
+        ),
     }
 
 

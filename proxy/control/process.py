@@ -22,13 +22,14 @@ import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.budgets.budget import Budget, compile_budgets
+from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
+from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
 from proxy.control.old_entries import look_after_entries
 from proxy.control.plan_watch import PlanWatch
@@ -36,7 +37,7 @@ from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.exports.running import Exports
-from proxy.ledger import instances, jobs, keys, raises
+from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, why_not_opened
@@ -88,8 +89,8 @@ class _Control:
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
         self._live: Live | None = None  # until the API is there
-        self._raises: list[dict[str, Any]] = []
-        self._compiled: tuple[Config | None, Sequence[Mapping[str, Any]], tuple[Budget, ...]] = (None, (), ())
+        self._made = NOTHING_MADE
+        self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
     async def serve(self) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
@@ -107,7 +108,7 @@ class _Control:
             self._engine = engine
             changed = await self._open(ending)
             first_key = self._make_first_key(self._engine)
-            self._known_keys = keys.identities(self._engine)
+            self._made = made_here(self._engine)
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
             if changed and self._shared is not None:
@@ -129,7 +130,7 @@ class _Control:
                 self._look_after(server),
                 self._poll_keys(),
                 look_after_entries(self._engine, lambda: self.config),
-                add_up_labels(self._engine, lambda: self.config, lambda: self._known_keys),
+                add_up_labels(self._engine, lambda: self.config, lambda: self._made.keys),
                 self._seed_when_reloaded(),
             ):
                 ending.callback(tasks.create_task(work).cancel)
@@ -167,7 +168,7 @@ class _Control:
         """The ledger, with all that an earlier life left; the budgets that are defined anew since."""
         engine = self._engine
         ending.callback(engine.dispose)
-        self._raises = raises.in_force(engine)
+        self._made = made_here(engine)
         instances.adopt(engine, self._instance, self._data_dir)
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
@@ -236,7 +237,7 @@ class _Control:
             os._exit(1)
 
     def _share(self, engine: Engine) -> SharedBudgets:
-        return SharedBudgets(lambda: self.config, engine, self._instance)
+        return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
         from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
@@ -300,16 +301,15 @@ class _Control:
         return self._snapshot(seeds) | {"jobs": await asyncio.to_thread(jobs.running_jobs, self._engine)}
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        raised = [list(one) for one in raises.as_raises(self._raises)]
-        return {"keys": self._known_keys, "raises": raised, "seeds": list(seeds)}
+        return self._made.snapshot(seeds)
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
-        config, raised, compiled = self._compiled
-        if config is not self.config or raised is not self._raises:  # asked with every batch, changed now and then
-            config, raised = self.config, self._raises
-            compiled = compile_budgets(config.budgets, raises.as_raises(raised))
-            self._compiled = config, raised, compiled
+        config, made, compiled = self._compiled
+        if config is not self.config or made is not self._made:  # asked with every batch, changed now and then
+            config, made = self.config, self._made
+            compiled = made.budgets(config)
+            self._compiled = config, made, compiled
         return compiled
 
     def _seeds(self) -> list[dict[str, Any]]:
@@ -323,12 +323,11 @@ class _Control:
 
     async def _refresh(self) -> None:
         try:
-            identities = await asyncio.to_thread(keys.identities, self._engine)
-            raised = await asyncio.to_thread(raises.in_force, self._engine)
+            made = await asyncio.to_thread(made_here, self._engine)
         except SQLAlchemyError:
             return  # the last snapshot stays in force
-        if identities != self._known_keys or raised != self._raises:
-            self._known_keys, self._raises = identities, raised
+        if made != self._made:
+            self._made = made
             self._link.push(self._snapshot())
 
     def _reload(self, config: Config) -> None:
@@ -373,7 +372,7 @@ class _Control:
         data_url = f"http://{host_in_url(server.host)}:{self._data_port}"
         admin_url = f"http://{host_in_url(server.admin_host)}:{self._listener.getsockname()[1]}"
         if not self._announce:
-            keys = len(self.config.keys) + len(self._known_keys)
+            keys = len(self.config.keys) + len(self._made.keys)
             log.info("%s", running(data_url=data_url, admin_url=admin_url, keys=keys))
             return
         model = next((name for name in self.config.models if not name.endswith("*")), None)

@@ -19,7 +19,7 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.budgets.budget import Budget, compile_budgets, window_at
+from proxy.budgets.budget import Budget, window_at
 from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
@@ -66,8 +66,11 @@ class _Ending(NamedTuple):
 class SharedBudgets:
     """One for each control process. `run` until it is cancelled; the recorder calls the gate from its thread."""
 
-    def __init__(self, config: Callable[[], Config], engine: Engine, instance: str) -> None:
+    def __init__(
+        self, config: Callable[[], Config], budgets: Callable[[], Sequence[Budget]], engine: Engine, instance: str
+    ) -> None:
         self._config = config
+        self._budgets = budgets
         self._engine = engine
         self._instance = instance
         self._loop = asyncio.get_running_loop()
@@ -132,7 +135,7 @@ class SharedBudgets:
     async def _end_leases(self) -> None:
         """Of runs that are over: charge what they did not report, then give back what they leased. Tried again until it is
         done; where nobody does it, Redis charges the whole lease when its deadline comes."""
-        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        windows = {budget.name: budget for budget in self._budgets()}
         for run, ending in list(self._leases.items()):
             ends = [
                 LeasedEnd(
@@ -167,7 +170,7 @@ class SharedBudgets:
                 await self.store.settle(name, amounts)
 
     async def _charge(self, entries: Sequence[Entry]) -> None:
-        windows = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        windows = {budget.name: budget for budget in self._budgets()}
         for entry in entries:
             claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
             await self.store.charge(entry.row.id, claims, [claim.amount for claim in claims])
@@ -218,7 +221,7 @@ class SharedBudgets:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
                 self._told.add(epoch)
             return
-        await self._seed(epoch, compile_budgets(self._config().budgets), store_now_s, "recovering")
+        await self._seed(epoch, self._budgets(), store_now_s, "recovering")
         await self._restore_jobs()
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
@@ -235,7 +238,7 @@ class SharedBudgets:
         """After a reload: what the ledger says of budgets that this epoch does not know yet."""
         try:
             epoch, _, now_s = await self.store.member.state()
-            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+            await self._seed(epoch, self._budgets(), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("new budgets begin at 0: %s", error)
 
@@ -244,7 +247,7 @@ class SharedBudgets:
         member = self.store.member
         try:
             epoch, _, now_s = await member.state()
-            for budget in compile_budgets(self._config().budgets):
+            for budget in self._budgets():
                 if budget.name in names:
                     start, _ = budget.window_now(now_s)
                     name = bucket(budget.name, budget.measure, start)
@@ -255,7 +258,7 @@ class SharedBudgets:
                     mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
                     if mine:
                         await member.command("SREM", member.name("seeded", epoch), *mine)
-            await self._seed(epoch, compile_budgets(self._config().budgets), now_s, "open")
+            await self._seed(epoch, self._budgets(), now_s, "open")
         except (StoreUnavailable, SQLAlchemyError) as error:
             log.error("redefined budgets begin with what they had: %s", error)
 
@@ -266,7 +269,9 @@ class SharedBudgets:
         for budget in new:
             start, end = budget.window_now(now_s)
             name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
-            groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            groups: dict[str, int] = {}
+            if state == "recovering" or budget.keys is None:  # else they are counted here from their first call on
+                groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
             if end is None and budget.per and len(groups) > MOST_GROUPS:  # the others are loaded when they come back
                 here = set((await member.call("keep", epoch, counters))[1:])
                 groups = {group: amount for group, amount in groups.items() if group in here}
@@ -277,7 +282,7 @@ class SharedBudgets:
 
     async def _restore_jobs(self) -> None:
         """The reservations of jobs that run stand in every epoch; nobody else may hold them any more."""
-        budgets = {budget.name: budget for budget in compile_budgets(self._config().budgets)}
+        budgets = {budget.name: budget for budget in self._budgets()}
         for job in map(job_of, await asyncio.to_thread(running_jobs, self._engine)):
             claims = [_claim(tuple(item), budgets.get(item[0])) for item in job.intent["budgets"]]
             record = orjson.dumps(job.intent, default=str)
@@ -341,7 +346,7 @@ class SharedBudgets:
         _, _, now_s = await self.store.member.state()
         standings = []
         gone = set(await self.store.member.command("HKEYS", self.store.member.name("gone")))
-        for budget in compile_budgets(self._config().budgets):
+        for budget in self._budgets():
             start, end = budget.window_now(now_s)
             name = bucket(budget.name, budget.measure, start)
             used, reserved = await self.store.counters(name)

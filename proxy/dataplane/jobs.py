@@ -28,8 +28,9 @@ _MOST = 64
 _TICKS = 4  # so often in the time between two questions about one job
 _TICK_S = (0.05, 5.0)
 
-# How many at most in; jobs that are due out, or None where the ledger does not say.
-Due = Callable[[int], Awaitable[Sequence[Mapping[str, Any]] | None]]
+# In: how many at most, and which that had ended were answered for since. Jobs that are due out, or None where the ledger does
+# not say.
+Due = Callable[[Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
 class Poller:
@@ -39,10 +40,16 @@ class Poller:
         self._plane = plane
         self._due = due
         self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._answered: list[str] = []
 
     async def run(self) -> None:
         while True:
-            rows = await self._due(_MOST) if self._plane.ready else None
+            rows = None
+            if self._plane.ready:
+                told = list(self._answered)
+                rows = await self._due({"most": _MOST, "answered": told})
+                if rows is not None:
+                    del self._answered[: len(told)]
             for fault in await asyncio.gather(*[self._one(row) for row in rows or ()], return_exceptions=True):
                 if fault is not None:  # one job's trouble is not the others'; it is asked for again
                     log.error("a job could not be asked for", exc_info=fault)
@@ -53,8 +60,8 @@ class Poller:
     async def _one(self, row: Mapping[str, Any]) -> None:
         async with self._at_once:
             job = self._plane.jobs.told(row)
-            if not self._asked_lately(job):
-                await ask(self._plane, job)
+            if not self._asked_lately(job) and await ask(self._plane, job) and row["ended"]:
+                self._answered.append(job.id)
 
     def _asked_lately(self, job: Job) -> bool:
         asked_at = self._plane.jobs.asked_at.get(job.id)

@@ -23,8 +23,9 @@ import uvloop
 from pricing.book import Book
 from pricing.load import load_book
 from proxy.access.keys import KeyRing, identity_of
-from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
+from proxy.budgets.budget import Raise
 from proxy.budgets.guards import Guards
+from proxy.budgets.key_limits import KeyLimits
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.member import Recall
@@ -39,7 +40,7 @@ from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.repricings import charge_repricings
 from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
-from proxy.exchange.configured import configure
+from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.descriptors import connections_at_most
@@ -77,6 +78,7 @@ class _DataPlane:
         self._stopping = asyncio.Event()
         self._book = load_book()
         self._raises: list[Raise] = []
+        self._limits: list[KeyLimits] = []
         self._readying: asyncio.Task[None] | None = None
         self._charging: set[asyncio.Task[None]] = set()
 
@@ -100,7 +102,7 @@ class _DataPlane:
             },
         )
         plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
-        poller = Poller(plane, lambda most: link.ask("jobs_due", {"most": most}, _JOBS_S))
+        poller = Poller(plane, lambda question: link.ask("jobs_due", question, _JOBS_S))
         plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
         if isinstance(plane.store, RedisStore):
             plane.store.member.recall = _recall_groups(link)
@@ -156,7 +158,7 @@ class _DataPlane:
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
-        self._take_raises(snapshot["raises"])
+        self._take_limits(snapshot)
         if "charges" in snapshot:
             task = asyncio.create_task(charge_repricings(self._plane, snapshot["charges"]))
             self._charging.add(task)
@@ -169,12 +171,14 @@ class _DataPlane:
             self._plane.store.seed(Standing(reserved=0, **seed))
         self._readying = asyncio.create_task(self._be_ready(snapshot.get("jobs", ())))
 
-    def _take_raises(self, rows: Sequence[Sequence[Any]]) -> None:
-        raises = [Raise(*row) for row in rows]
-        if raises != self._raises:
-            self._raises = raises
+    def _take_limits(self, snapshot: Mapping[str, Any]) -> None:
+        """What budgets are raised by, and what keys were made with."""
+        raises = [Raise(*row) for row in snapshot["raises"]]
+        limits = [KeyLimits(*row) for row in snapshot["limits"]]
+        if (raises, limits) != (self._raises, self._limits):
+            self._raises, self._limits = raises, limits
             configured = self._plane.configured
-            budgets = BudgetIndex(compile_budgets(configured.config.budgets, raises))
+            budgets = budgets_of(configured.config, raises, limits)
             self._plane.configured = replace(configured, budgets=budgets)
             self._plane.store.limits_changed()
 
@@ -223,7 +227,7 @@ class _DataPlane:
         known = {budget.name: budget.definition for budget in plane.configured.budgets.budgets}
         retired, plane.configured = (
             plane.configured,
-            configure(config, os.environ, self._book, self._raises, alone=plane.keys.is_single),
+            configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
         )
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.guards.settings = config.guards
@@ -288,7 +292,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     keyed = KeyedHash(_secret(data_dir / "conversations.key"))
     spool = SpoolWriter(data_dir / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb)
     return Plane(
-        configured=configure(config, environ, book, [], alone=keys.is_single),
+        configured=configure(config, environ, book, alone=keys.is_single),
         keys=keys,
         store=MemoryStore() if config.store == "memory" else _shared_store(config, spool),
         spool=spool,

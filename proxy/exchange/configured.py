@@ -4,13 +4,14 @@ with it. A reload never prices, routes or counts a call in flight by another con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pricing.book import Book
 from pricing.values import Value, frozen
 from proxy.access.routes import Router
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
+from proxy.budgets.key_limits import KeyLimits, key_budgets
 from proxy.config.model import Config
 from proxy.config.own_prices import priced_by
 from proxy.dialects import Endpoint
@@ -86,7 +87,13 @@ class Configured:
 
 
 def configure(
-    config: Config, environ: Mapping[str, str], book: Book, raises: list[Raise], *, alone: Callable[[], bool]
+    config: Config,
+    environ: Mapping[str, str],
+    book: Book,
+    raises: Sequence[Raise] = (),
+    limits: Sequence[KeyLimits] = (),
+    *,
+    alone: Callable[[], bool],
 ) -> Configured:
     """What `config` says, with upstream connections of its own.
 
@@ -97,7 +104,12 @@ def configure(
         config=config,
         router=Router(config.models, config.upstreams),
         book=priced_by(config, book),
-        budgets=BudgetIndex(compile_budgets(config.budgets, raises)),
+        budgets=budgets_of(config, raises, limits),
         upstreams=upstreams,
         destinations=destinations_of(config, environ, upstreams),
     )
+
+
+def budgets_of(config: Config, raises: Sequence[Raise], limits: Sequence[KeyLimits]) -> BudgetIndex:
+    """The configuration's budgets and those that keys were made with, ready to match."""
+    return BudgetIndex(compile_budgets(config.budgets, raises) + key_budgets(limits, raises))

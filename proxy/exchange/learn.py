@@ -49,7 +49,11 @@ def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     """What its session has spent; a bill beyond its ceiling; and what an input came to that was counted beforehand."""
     plane = attempt.exchange.plane
     if not plane.guards.idle:
-        plane.guards.billed(attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0, now_s())
+        session_id, nanousd = attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0
+        if plane.store.epoch and nanousd and plane.guards.limits.nanousd is not None:
+            plane.store.note_bill(session_id, nanousd)
+        else:
+            plane.guards.billed(session_id, nanousd, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
     # If it was not: `note_conversation` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens

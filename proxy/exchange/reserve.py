@@ -5,10 +5,12 @@ order: a closer ceiling costs the client nothing, a smaller call may cost it som
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from proxy.budgets import refusals
+from proxy.budgets.guards import request_digest
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
 from proxy.config.model import is_local
@@ -23,15 +25,25 @@ _AMPLE_TOKENS = 8192
 _SEED_WAIT_S = 5.0
 
 
-def guard(attempt: Attempt) -> None:
+async def guard(attempt: Attempt) -> None:
     """The guards of the call's session, once a call. A refusal closes the INTENT."""
     exchange = attempt.exchange
-    guards = exchange.plane.guards
-    if attempt.plan.number == 1 and not guards.idle:
-        session_id = exchange.attribution.budgeted_session_id
-        refusal = guards.refusal(session_id, exchange.call, attempt.plan.started_at / 1e6)
-        if refusal is not None:
-            raise attempt.refused(refusal)
+    guards, store = exchange.plane.guards, exchange.plane.store
+    if attempt.plan.number > 1 or guards.idle:
+        return
+    session_id, call = exchange.attribution.budgeted_session_id, exchange.call
+    seen = None
+    if store.epoch:  # other processes have calls of this session, too
+        limits = guards.limits
+        digest = "" if limits.repeats is None else request_digest(call).hex()
+        with contextlib.suppress(StoreUnavailable):  # then this process counts alone
+            seen = await store.guarded(session_id, digest, limits)
+    if seen is None:
+        refusal = guards.refusal(session_id, call, attempt.plan.started_at / 1e6)
+    else:
+        refusal = guards.judged(session_id, call, seen)
+    if refusal is not None:
+        raise attempt.refused(refusal)
 
 
 async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> None:

@@ -57,9 +57,9 @@ def ask_again_s(state: State, *, ended: bool, age_s: float, poll_s: float, reche
     if state == RUNNING:
         return poll_s
     if state == UNCONFIRMED and not ended:
-        return min(max(poll_s, age_s / 10), _DAY_S) if age_s < _ASKED_FOR_S else None
+        return min(max(poll_s, age_s / 10), _DAY_S) if age_s < ASKED_FOR_S else None
     return recheck_s
 
 
 _DAY_S = 86_400.0
-_ASKED_FOR_S = 31 * _DAY_S  # no provider keeps a job for longer
+ASKED_FOR_S = 31 * _DAY_S  # no provider keeps a job for longer

@@ -32,14 +32,20 @@ def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[
 def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> list[int]:
     """What each of these has: budget, measure, window start, group."""
     sums: dict[tuple[str, str, int, str], int] = {}
+    groups: dict[tuple[str, str, int], list[str]] = {}
+    for budget, measure, start, group in buckets:
+        groups.setdefault((budget, measure, start), []).append(group)
     with engine.connect() as connection:
         for table in (budget_spend, budget_bases):
-            columns = (table.c.budget, table.c.measure, table.c.window_start, table.c.group)
-            for first in range(0, len(buckets), _MOST_ASKED):
-                wanted = sa.tuple_(*columns).in_(buckets[first : first + _MOST_ASKED])
-                for *key, amount in connection.execute(sa.select(*columns, table.c.amount).where(wanted)):
-                    place = (key[0], key[1], int(key[2]), key[3])
-                    sums[place] = sums.get(place, 0) + int(amount)
+            for (budget, measure, start), named in groups.items():
+                # Not as rows of four values: PostgreSQL would read all groups of the budget for that.
+                counters = (table.c.budget == budget, table.c.window_start == start, table.c.measure == measure)
+                for first in range(0, len(named), _MOST_ASKED):
+                    wanted = table.c.group.in_(named[first : first + _MOST_ASKED])
+                    for group, amount in connection.execute(
+                        sa.select(table.c.group, table.c.amount).where(*counters, wanted)
+                    ):
+                        sums[budget, measure, start, group] = sums.get((budget, measure, start, group), 0) + int(amount)
     return [sums.get(bucket, 0) for bucket in buckets]
 
 

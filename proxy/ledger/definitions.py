@@ -52,7 +52,8 @@ def take_definitions(engine: Engine, budgets: Sequence[Budget], now_s: float) ->
 
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
     known = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
-    return [budget for budget in budgets if known.get(budget.name) != budget.definition]
+    # What keys are made with begins with nothing, and never changes what it counts.
+    return [one for one in budgets if one.keys is None and known.get(one.name) != one.definition]
 
 
 def _take(connection: Connection, budget: Budget, now_s: float) -> None:

@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.jobs.machine import RUNNING, SETTLED, UNCONFIRMED, ask_again_s
+from proxy.jobs.machine import ASKED_FOR_S, RUNNING, SETTLED, UNCONFIRMED, ask_again_s
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.schema import jobs
@@ -96,16 +96,29 @@ def running_jobs(engine: Engine) -> list[dict[str, Any]]:
         return [told(dict(row)) for row in connection.execute(query).mappings()]
 
 
-def take_due(engine: Engine, now_us: int, most: int, poll_s: float) -> list[dict[str, Any]]:
-    """Jobs whose providers are to be asked now. Whoever gets one has it to itself until it is due again."""
+def take_due(
+    engine: Engine, now_us: int, most: int, poll_s: float, answered: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Jobs whose providers are to be asked now. Whoever gets one has it to itself until it is due again.
+
+    answered: those that had ended, and whose providers have said since whether anything changed: they are done. One that nobody
+    says that of is due again, for whoever had it may be dead.
+    """
     due = sa.select(jobs).where(jobs.c.ask_at <= now_us).order_by(jobs.c.ask_at).limit(most)
     with writing(engine).begin() as connection:
+        if answered:
+            done = sa.update(jobs).where(
+                jobs.c.id.in_(answered), jobs.c.ended, jobs.c.ask_at <= now_us + int(poll_s * _SECOND)
+            )
+            connection.execute(done.values(ask_at=None))
         if connection.dialect.name == "postgresql":
             due = due.with_for_update(skip_locked=True)
         rows = [dict(row) for row in connection.execute(due).mappings()]
         for row in rows:
             age_s = (now_us - row["created_at"]) / _SECOND
             again_s = ask_again_s(row["state"], ended=row["ended"], age_s=age_s, poll_s=poll_s, recheck_s=None)
+            if again_s is None and row["ended"] and age_s < ASKED_FOR_S:
+                again_s = poll_s
             ask_at = None if again_s is None else now_us + int(again_s * _SECOND)
             connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(ask_at=ask_at))
     return [told(row) for row in rows]

@@ -12,14 +12,18 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine, RowMapping
 
+from proxy.budgets.key_limits import WINDOWS, KeyLimits
+from proxy.config.fields import money
 from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import keys
+from proxy.money import NANO, usd_text
 from proxy.times import instant, now_us
 
 _MOST_CHARS = 200
 _MOST_LABELS = 32
 _MOST_MODELS = 1000
+_MOST_A_MINUTE = 1_000_000_000_000
 _ATTRIBUTES = ("team", "user", "customer")
 
 
@@ -41,8 +45,12 @@ def create_key(
     labels: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
     expires: datetime | None = None,
+    limits: KeyLimits | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Make a key: its row as `list_keys` gives it, and its secret, which is nowhere else. Raises `KeyProblem`."""
+    """Make a key: its row as `list_keys` gives it, and its secret, which is nowhere else. Raises `KeyProblem`.
+
+    limits: as `limits_named` gives them.
+    """
     _check("name", [name])
     for attribute, value in (("team", team), ("user", user), ("customer", customer)):
         _check(attribute, [] if value is None else [value])
@@ -61,6 +69,7 @@ def create_key(
         "models": orjson.dumps(list(models)).decode() if models is not None else None,
         "expires_at": None if expires is None else int(instant(expires).timestamp() * 1_000_000),
         "created_at": now,
+        "limits": orjson.dumps(limits._asdict() | {"key": name}).decode() if limits and limits.is_any else None,
     }
     with writing(engine).begin() as connection:
         taken = sa.select(keys.c.id).where(sa.or_(keys.c.name == name, keys.c.id == name), keys.c.revoked_at.is_(None))
@@ -68,6 +77,44 @@ def create_key(
             raise NameTakenError(f"there is a key named {name!r} already; revoke it first, or take another name")
         connection.execute(sa.insert(keys).values(values))
     return _shown(values | {"revoked_at": None}), secret
+
+
+def limits_named(
+    name: str, budget_usd: object = None, window: str = "total", rpm: int | None = None, tpm: int | None = None
+) -> KeyLimits:
+    """What the key of this name may take: so much in each window, so many calls and tokens a minute. Raises `KeyProblem`."""
+    try:
+        amount = None if budget_usd is None else int(money(budget_usd) * NANO)
+    except ValueError as problem:
+        raise KeyProblem(f"a key's budget {problem}") from None
+    if window not in WINDOWS:
+        raise KeyProblem(f"a key's budget is for one of {', '.join(WINDOWS)}, not for {window[:40]!r}")
+    for what, limit in (("rpm", rpm), ("tpm", tpm)):
+        if limit is not None and not 0 < limit <= _MOST_A_MINUTE:
+            raise KeyProblem(f"a key's {what} must be a whole number from 1 to {_MOST_A_MINUTE:,}")
+    return KeyLimits(name, amount, window, rpm, tpm)
+
+
+def limits(engine: Engine) -> list[KeyLimits]:
+    """Of the live keys that have any, those made last behind the others; before them what revoked keys had, one of a kind."""
+    query = sa.select(keys.c.limits, keys.c.revoked_at).where(keys.c.limits.is_not(None))
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(keys.c.created_at, keys.c.id)).all()
+    live = [_limits_of(row.limits) for row in rows if row.revoked_at is None]
+    gone = {_kind_of(_limits_of(row.limits)) for row in rows if row.revoked_at is not None}
+    return [*sorted(gone, key=str), *live]
+
+
+def _kind_of(limit: KeyLimits) -> KeyLimits:
+    def same(amount: int | None) -> int | None:
+        return None if amount is None else 0
+
+    amounts = same(limit.requests_a_minute), same(limit.tokens_a_minute)
+    return KeyLimits("", same(limit.nanousd), limit.window, *amounts, live=False)
+
+
+def _limits_of(text: str) -> KeyLimits:
+    return KeyLimits(**orjson.loads(text))
 
 
 def _new_secret() -> tuple[str, str]:
@@ -106,6 +153,7 @@ def list_keys(engine: Engine) -> list[dict[str, Any]]:
 
 def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
     expires_at = row["expires_at"]
+    limit = _limits_of(row["limits"]) if row["limits"] else KeyLimits(row["name"])
     expires = None if expires_at is None else datetime.fromtimestamp(expires_at / 1e6).astimezone().isoformat()
     return {
         "id": row["id"],
@@ -114,6 +162,10 @@ def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
         "labels": orjson.loads(row["labels"]) if row["labels"] else {},
         "models": orjson.loads(row["models"]) if row["models"] else None,
         "expires": expires,
+        "budget_usd": None if limit.nanousd is None else usd_text(limit.nanousd),
+        "budget_window": None if limit.nanousd is None else limit.window,
+        "rpm": limit.requests_a_minute,
+        "tpm": limit.tokens_a_minute,
         "created_at": datetime.fromtimestamp(row["created_at"] / 1e6).astimezone().isoformat(),
     }
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0015"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0017"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -132,6 +132,7 @@ keys = Table(
     Column("expires_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("limits", Text),  # JSON, as `KeyLimits` but for its key
 )
 
 # State of the metrics of one instance: name, labels as JSON, value as JSON (integers).

@@ -46,6 +46,7 @@ def keys_shown(
             **key.model_dump(include={"name", "team", "user", "customer", "labels"}),
             "models": None if key.models is None else list(key.models),
             "expires": None if key.expires is None else key.expires.isoformat(),
+            **dict.fromkeys(("budget_usd", "budget_window", "rpm", "tpm")),
             **_use_of(key.name, use),
         }
     for row in made:

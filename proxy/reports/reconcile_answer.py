@@ -13,9 +13,10 @@ from sqlalchemy.engine import Engine
 
 from pricing.book import Book
 from proxy.ledger.entries import Entry
-from proxy.money import usd_text
+from proxy.ledger.reconciliations import Reconciliation
+from proxy.money import NANO, usd_text
 from proxy.reports.answers import About, Answer, about
-from proxy.reports.invoiced import Settling, settle
+from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since
 from proxy.reports.statement import read_statement
@@ -98,11 +99,13 @@ class ReconcileShown(BaseModel):
 
 
 class Reconciled(NamedTuple):
-    """share: what is unexplained, of what the provider says (of ours where it says nothing). corrections: of `settled`."""
+    """share: what is unexplained, of what the provider says (of ours where it says nothing). corrections: of `settled`. run: to
+    be kept, once it has the file's name."""
 
     answer: Answer
     share: Fraction
     corrections: Sequence[Entry]
+    run: Reconciliation
 
 
 def tolerance_of(text: str) -> Fraction:
@@ -171,11 +174,16 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         applied=question.apply,
         about=about(begins, ends, question.zone.key, [statement.shape, "the ledger's entries and cost lines"], caveats),
     )
-    whole = abs(found.theirs) or Fraction(abs(found.ours))
-    share = found.unexplained / whole if whole else Fraction(0)
-    said = [*_said(shown, share), *_settled(settling, applied=question.apply)]
-    answer = Answer(shown, _rows(items), _COLUMNS, said)
-    return Reconciled(answer, share, [item.correction for item in settling.items])
+    answer, share = told(shown)
+    run = Reconciliation(provider, "", now_us, begins, ends, found.ours, round(found.theirs), round(found.unexplained))
+    return Reconciled(answer, share, [item.correction for item in settling.items], run)
+
+
+def told(shown: ReconcileShown) -> tuple[Answer, Fraction]:
+    """The answer as it is printed; and what is unexplained, as `Reconciled.share`."""
+    whole = abs(Fraction(shown.theirs_usd)) or abs(Fraction(shown.ours_usd))
+    share = Fraction(shown.unexplained_usd) / whole if whole else Fraction(0)
+    return Answer(shown, _rows(shown.items), _COLUMNS, [*_said(shown, share), *_settled(shown)]), share
 
 
 def _rows(items: list[ReconcileItem]) -> list[dict[str, str | None]]:
@@ -192,13 +200,13 @@ def _said(shown: ReconcileShown, share: Fraction) -> list[str]:
     return [f"{totals}{causes}.", f"{left}.", *(f"{caveat[0].upper()}{caveat[1:]}." for caveat in shown.about.caveats)]
 
 
-def _settled(settling: Settling, *, applied: bool) -> Iterator[str]:
-    if settling.items:
-        verb = "settled" if applied else "would be settled (--apply does it)"
-        difference = sum(item.cost - item.ceiling for item in settling.items)
-        yield f"{len(settling.items)} unconfirmed entries {verb} by the invoice: {usd_text(difference)} USD."
-    for why, count in sorted(settling.left_out.items()):
-        yield f"Unconfirmed still: {count}: {why}."
+def _settled(shown: ReconcileShown) -> Iterator[str]:
+    if shown.settled:
+        verb = "settled" if shown.applied else "would be settled (--apply does it)"
+        difference = sum((Decimal(item.invoice_usd) - Decimal(item.ceiling_usd) for item in shown.settled), Decimal(0))
+        yield f"{len(shown.settled)} unconfirmed entries {verb} by the invoice: {usd_text(int(difference * NANO))} USD."
+    for left in shown.not_settled:
+        yield f"Unconfirmed still: {left.entries}: {left.why}."
 
 
 def _causes(causes: dict[str, Fraction]) -> list[Cause]:

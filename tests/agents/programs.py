@@ -7,7 +7,7 @@ makes of itself when its budget is spent; `calls`: how many the task takes it, w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -264,3 +264,9 @@ PROGRAMS = (
     Program("AI SDK", ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "@ai-sdk/openai-compatible@3.0.92", "zod"), _node("run_ai_sdk.mjs"), dialect="responses"),
     Program("AI SDK", ("ai@7.0.173", "@ai-sdk/openai@4.0.118", "@ai-sdk/openai-compatible@3.0.92", "zod"), _node("run_ai_sdk.mjs", "chat")),
 )  # fmt: skip
+
+
+def chosen(names: Sequence[str]) -> list[Program]:
+    """Those whose name has one of these in it; all where none is given."""
+    parts = [name.lower() for name in names]
+    return [program for program in PROGRAMS if not parts or any(part in program.name.lower() for part in parts)]

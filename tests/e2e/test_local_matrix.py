@@ -248,7 +248,8 @@ def test_who_leaves_before_anything_came_stops_the_server(rig: Rig, name: str, s
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
     assert counted.predicted < cap  # it stopped; a busy machine takes some seconds to tell it
-    assert used.predicted == 0 if stream else used.predicted < cap
+    in_prefill = rig.server.provider == "llama.cpp" or not counted.predicted  # vLLM may have begun to write by then
+    assert used.predicted == 0 if stream and in_prefill else used.predicted < cap
     assert counted.prompt <= rig.server.context_tokens
     # vLLM counts nothing of what it stopped reading (prompts are counted with their first token), llama.cpp what it had read.
     assert counted.prompt + counted.cached <= used.prompt + used.cached <= rig.server.context_tokens
@@ -275,7 +276,8 @@ def test_several_at_once_of_which_half_are_left(rig: Rig) -> None:
     def talk(number: int) -> None:
         body = kind.body(f"{sessions[number]}: {STORY}", 60) | {"stream": True}
         talking = Talking(rig, kind, sessions[number], body)
-        talking.read_data(10 if number % 2 else 3)
+        # A busy vLLM puts several tokens into an event.
+        talking.read_data(3 if rig.server.provider == "vllm" or not number % 2 else 10)
         if number % 2:
             talking.leave()
         else:
@@ -354,7 +356,7 @@ def adds_up(rig: Rig) -> dict[str, Any]:
     entries = rig.api("/api/requests", limit="1000", until=shown["until"])["items"]
     used = [usage_of(entry) for entry in entries if entry["status"] != "void"]
     told = shown["usage"]
-    assert told["output"] == sum(one.predicted for one in used)
+    assert told.get("output", 0) == sum(one.predicted for one in used)
     assert told["input"] + told.get("cache_read", 0) == sum(one.prompt + one.cached for one in used)
     assert shown["server"]["minutes"] >= 1
     return shown

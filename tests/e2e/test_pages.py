@@ -29,7 +29,8 @@ BEYOND = """
 """
 PATHS = [
     "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
-    "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team",
+    "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team", "month", "views",
+    "customers?since=24h&plan=pro&plan_match=team%3Dplatform&usd=20&fee=0.03",
 ]  # fmt: skip
 
 
@@ -184,6 +185,54 @@ def test_a_bar_opens_exactly_its_calls(day: Day, page: Page) -> None:
     expect(page.get_by_text(f"team = {name}")).to_be_visible()
     cells = page.locator("tbody tr td:nth-child(5)").all_inner_texts()
     assert set(cells) == {name}
+
+
+def test_a_view_that_is_saved_is_a_link_that_shows_the_same(day: Day, page: Page) -> None:
+    page.goto(day.url + "spend?since=24h&by=team&metric=calls&sort=calls")
+    shown = page.locator("table.data").inner_text()
+    page.get_by_text("Save this view").click()
+    page.get_by_label("as", exact=True).fill("Calls <by> team")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page).to_have_url(day.url + "views")
+    page.get_by_role("link", name="Calls <by> team").click()
+    assert "metric=calls" in page.url
+    assert page.locator("table.data").inner_text() == shown
+    page.goto(day.url + "views")
+    page.locator("form[action='/views/forget'] select").select_option("Calls <by> team")
+    page.get_by_role("button", name="Forget it").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_a_plan_is_tried_without_a_change_of_the_configuration(day: Day, page: Page) -> None:
+    page.goto(day.url + "customers?by=team&since=24h")
+    new = page.get_by_role("group", name="A new plan")
+    new.get_by_label("name").fill("flat")
+    new.get_by_label("$ a month").fill("1000")
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_text("Tried, and not in force: flat")).to_be_visible()
+    assert "name: flat" in page.locator("pre code").first.inner_text()
+    expect(page.locator("table.data").first.get_by_text("flat").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Tried, and not in force: flat")).to_be_visible()
+    page.get_by_role("link", name="As configured").click()
+    expect(page.get_by_text("No plan is configured")).to_be_visible()
+
+
+def test_a_key_is_made_with_a_budget_which_is_listed(day: Day, page: Page) -> None:
+    page.goto(day.url + "keys")
+    page.get_by_label("name", exact=True).fill("intern")
+    page.get_by_label("may spend $").fill("12.50")
+    page.get_by_label("calls a minute").fill("30")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.locator(".made code.secret")).to_contain_text("sk-tx-")
+    page.get_by_role("link", name="$12.5 a month, 30 calls a minute").click()
+    assert page.url.endswith("/budgets/key%3Amonth?group=intern")
+    page.goto(day.url + "budgets")
+    expect(page.get_by_role("link", name="key:month")).to_be_visible()
+    page.goto(day.url + "keys")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("li", has_text="intern").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("$12.5 a month")).to_have_count(0)
 
 
 def test_the_keyboard_moves_about(day: Day, page: Page) -> None:

@@ -122,6 +122,41 @@ def test_a_guessed_session_is_one_in_all_workers_and_binds(gateway: Gateway, tmp
         gateway.stop(20)
 
 
+@pytest.mark.needs("redis-server")
+def test_guards_bind_at_their_limit_over_all_workers(gateway: Gateway, tmp_path: Path) -> None:
+    """Of two workers each has half of a session's calls; and a restart in between forgets none."""
+    gateway.stop(20)
+    (tmp_path / "redis").mkdir()
+
+    def statuses(count: int, session: str, text: str = "") -> list[int]:
+        """A connection each: either worker takes it."""
+        headers = {"authorization": f"Bearer {KEYS['red']}", "x-taximeter-session-id": session}
+        body = [
+            {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": text or f"hi {n}"}]}
+            for n in range(count)
+        ]
+        return [httpx.post(f"{gateway.url}/v1/chat/completions", json=one, headers=headers).status_code for one in body]
+
+    with RedisServer(tmp_path / "redis") as server:
+        config = yaml.safe_load(gateway.config_file.read_text())
+        guards = {"max_requests": 9, "loop": {"repeats": 4, "within_s": 600}, "max_usd_per_minute": "0.00149"}
+        gateway.config_file.write_text(yaml.safe_dump(config | {"store": server.url, "guards": guards, "budgets": []}))
+        gateway.up("--workers", "2")
+        assert statuses(12, "again", "the same") == [200] * 4 + [429] * 8
+        assert statuses(7, "s") == [200] * 7
+        gateway.stop(20)
+        gateway.up("--workers", "2")
+        assert statuses(6, "s") == [200] * 2 + [429] * 4
+        gateway.config_file.write_text(
+            yaml.safe_dump(config | {"store": server.url, "guards": guards | {"max_requests": 99}})
+        )
+        gateway.stop(20)
+        gateway.up("--workers", "2")
+        dear = statuses(16, "dear")
+        assert 9 <= dear.count(200) <= 12, "0.00015 each; a bill is known to the other worker a moment later"
+        gateway.stop(20)
+
+
 @pytest.mark.parametrize("end", [lambda g: g.stop(20), lambda g: g.kill()], ids=["stopped", "killed"])
 def test_a_session_goes_on_where_it_stood(gateway: Gateway, end: Callable[[Gateway], object]) -> None:
     assert cost_so_far(gateway, "root") == "0.00015"

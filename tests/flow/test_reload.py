@@ -18,7 +18,7 @@ def reload(house: House, **changes: Any) -> None:
     """What a data plane does at SIGHUP, with the same upstream behind it."""
     plane = house.plane
     tree = plane.configured.config.model_dump(by_alias=True) | changes
-    configured = configure(Config.model_validate(tree), {}, load_book(), [], alone=plane.keys.is_single)
+    configured = configure(Config.model_validate(tree), {}, load_book(), alone=plane.keys.is_single)
     configured.upstreams.send = house._send  # type: ignore[method-assign, assignment]
     plane.configured = configured
 

@@ -16,7 +16,7 @@ _NEARLY_FULL = 0.8  # of maxmemory
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (
     "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
-    "standings", "forget", "session", "renew", "lease", "unlease", "drop", "load", "keep",
+    "standings", "forget", "session", "guard", "renew", "lease", "unlease", "drop", "load", "keep",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.link import DEADLINE_S
 from proxy.budgets.redis.member import Held, Member, Value
-from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, unbucket
+from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, scripts, unbucket
 from proxy.budgets.store import (
     MOST,
     CounterKey,
@@ -20,8 +20,10 @@ from proxy.budgets.store import (
     Ending,
     Expired,
     Granted,
+    GuardLimits,
     Lease,
     Moved,
+    Seen,
     Standing,
     StoreUnavailable,
     counter_key,
@@ -290,6 +292,16 @@ class RedisStore:
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
         answer: list[str | None] = await self.member.command("MGET", *(f"{ROOT}:conversation:{name}" for name in names))
         return answer
+
+    async def guarded(self, session_id: str, request: str, limits: GuardLimits) -> Seen | None:
+        most: list[Value] = ["" if limit is None else min(limit, MOST) for limit in limits[:3]]
+        arguments: list[Value] = [session_id, "ask", *most, repr(limits.within_s), request]
+        return Seen(*map(int, await self.member.call("guard", self.member.epoch, *arguments)))
+
+    def note_bill(self, session_id: str, nanousd: int) -> None:
+        """The script is there: whoever notes a bill has asked with it before."""
+        sha, _ = scripts()["guard"]
+        self.member.tell("EVALSHA", sha, 1, ROOT, self.member.epoch, session_id, "bill", min(nanousd, MOST))
 
     async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""

@@ -41,6 +41,6 @@ def answer_of(server: Server, report: str, form: str, here: dict[str, Any], **qu
     if given := next((name for name, value in here.items() if value), None):
         raise fail(f"{given} works beside the server, not through --server", 2)
     if form == "json":
-        print(json.dumps(server.get(f"/api/reports/{report}", **question), indent=2, ensure_ascii=False))
+        print(json.dumps(server.get(f"/api/reports/{report}", **question, format="json"), indent=2, ensure_ascii=False))
     else:
         print(server.text(f"/api/reports/{report}", **question, format=form), end="")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pricing.load import load_book
 from proxy.cli.corrections import write_corrections
-from proxy.cli.options import ConfigOption, config_of, new_app, opened
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
 from proxy.config.own_prices import priced_by
+from proxy.ledger.reconciliations import keep_reconciliation
+from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer, tolerance_of
+from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, told, tolerance_of
 from proxy.times import moment, now_s
+
+if TYPE_CHECKING:
+    from proxy.cli.remote import Server
 
 app = new_app()
 
@@ -33,6 +41,7 @@ def reconcile(
         bool, typer.Option("--apply", help="Write corrections of unconfirmed entries that the file settles.")
     ] = False,
     config: ConfigOption = None,
+    server: ServerOption = None,
     form: FormatOption = "table",
 ) -> None:
     """Compare with the provider's own figures, by day, model and line; name what makes the difference, and what nothing does.
@@ -48,6 +57,14 @@ def reconcile(
             text = file.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
+        if (remote := server_of(server)) is not None:
+            said, share = _asked_there(
+                remote, apply, text, provider=provider, file=file.name, since=since, until=until, tz=zone
+            )
+            answer(said, form)
+            if share > most:
+                raise fail(f"more than {tolerance} is unexplained")
+            return
         settings = config_of(config)
         question = ReconcileQuestion(
             provider,
@@ -59,8 +76,17 @@ def reconcile(
         )
         with opened(settings) as engine:
             found = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
+            keep_reconciliation(engine, found.run._replace(file=file.name))
             if apply and found.corrections:
                 write_corrections(settings, engine, found.corrections, "reconcile")
     answer(found.answer, form)
     if found.share > most:
         raise fail(f"more than {tolerance} is unexplained")
+
+
+def _asked_there(server: Server, apply: bool, text: str, **question: str | None) -> tuple[Answer, Fraction]:
+    """The comparison as a server makes it, with the file compressed: an export repeats itself."""
+    if apply:
+        raise fail("--apply works beside the server, not through --server", 2)
+    packed = base64.b64encode(gzip.compress(text.encode())).decode()
+    return told(ReconcileShown.model_validate(server.post("/api/reports/reconcile", **question, text_gzip=packed)))

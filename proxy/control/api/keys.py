@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from proxy.config.fields import PositiveInt, Usd, Window
 from proxy.control.api.errors import NOT_FOUND, Problem
 from proxy.control.api.questions import Control, Page
 from proxy.ledger import keys
@@ -30,7 +31,8 @@ Expiry = AfterValidator(_in_reach)
 
 
 class NewKey(BaseModel):
-    """`models`: names, or `prefix-*`; null: all."""
+    """`models`: names, or `prefix-*`; null: all. `budget_usd`: what it may spend in each `budget_window` (UTC): a budget that
+    blocks, of its own. `rpm`, `tpm`: its calls and tokens a minute."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,6 +43,10 @@ class NewKey(BaseModel):
     labels: dict[str, str] = {}
     models: list[str] | None = None
     expires: Annotated[datetime, BeforeValidator(instant), Expiry] | None = None
+    budget_usd: Usd | None = None
+    budget_window: Window = "total"
+    rpm: PositiveInt | None = None
+    tpm: PositiveInt | None = None
 
 
 class _Use(Shown):
@@ -52,7 +58,7 @@ class _Use(Shown):
 
 
 class ConfiguredKey(_Use):
-    """A key of the configuration: it can be neither changed nor revoked here."""
+    """A key of the configuration: it can be neither changed nor revoked here, and its limits are the configuration's."""
 
     id: None = None
     name: str
@@ -62,10 +68,16 @@ class ConfiguredKey(_Use):
     labels: dict[str, str]
     models: list[str] | None
     expires: str | None
+    budget_usd: None = None
+    budget_window: None = None
+    rpm: None = None
+    tpm: None = None
     configured: bool = True
 
 
 class Key(Shown):
+    """`budget_usd` for each `budget_window`, `rpm`, `tpm`: what it was made with; null: no such limit."""
+
     id: str
     name: str
     team: str | None
@@ -74,6 +86,10 @@ class Key(Shown):
     labels: dict[str, str]
     models: list[str] | None
     expires: str | None
+    budget_usd: str | None
+    budget_window: str | None
+    rpm: int | None
+    tpm: int | None
     created_at: str
 
 
@@ -113,7 +129,11 @@ def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
     if problem:
         raise HTTPException(400, f"{problem}.")
     try:
-        row, secret = keys.create_key(state.engine, **dict(new))
+        made = dict(new)
+        limits = keys.limits_named(
+            new.name, *(made.pop(name) for name in ("budget_usd", "budget_window", "rpm", "tpm"))
+        )
+        row, secret = keys.create_key(state.engine, **made, limits=limits)
     except keys.NameTakenError as problem:
         raise HTTPException(409, str(problem)) from None
     except keys.KeyProblem as problem:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.control.api.questions import Control, Span
+from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.ledger.rollups import DAY_US
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
@@ -21,14 +24,15 @@ from proxy.reports.margin_answer import MarginShown, margin_answer
 from proxy.reports.month import MonthQuestion, mark_up_of
 from proxy.reports.month_answer import MonthShown, month_answer
 from proxy.reports.months import before, month_at, month_named
-from proxy.reports.reconcile_answer import ReconcileShown
+from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer
 from proxy.reports.reprice import reprice as find_repricings
 from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
 from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
-from proxy.times import BadQuestion, now_s, now_us
+from proxy.times import BadQuestion, moment, now_s, now_us
 
 router = APIRouter(prefix="/reports")
+_MOST_TEXT_BYTES = 32 * 1024 * 1024
 _FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, "text/plain": {}}}}
 
 
@@ -121,9 +125,53 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
 
 @router.get("/reconcile", response_model=ReconcileShown, responses=_FORMS)
 def reconcile(question: Annotated[ReportQuestion, Query()]) -> Any:
-    """A provider's export is a file: `taximeter report reconcile PROVIDER FILE` compares it. Here it is always a 400."""
+    """A provider's export is a file: POST compares it, as `taximeter report reconcile PROVIDER FILE` does. Here: always 400."""
     zone_named(question.tz)
-    raise BadQuestion("a provider's export is needed: run `taximeter report reconcile PROVIDER FILE` beside the server")
+    raise BadQuestion(
+        "a provider's export is needed: run `taximeter report reconcile PROVIDER FILE`, with --server from afar"
+    )
+
+
+class ReconcileAsked(BaseModel):
+    """`text_gzip`: the provider's export, compressed by gzip, in base64. `file`: its name. `tz`: whose days it counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: Annotated[str, Field(min_length=1, max_length=200)]
+    text_gzip: str
+    file: Annotated[str, Field(max_length=1000)] = ""
+    since: Annotated[str, Field(max_length=100)] | None = None
+    until: Annotated[str, Field(max_length=100)] | None = None
+    tz: Annotated[str, Field(max_length=100)] = "UTC"
+
+
+@router.post("/reconcile")
+def compare(asked: ReconcileAsked, state: Control) -> ReconcileShown:
+    """Compare with a provider's own figures, and keep what came of it. (`… reconcile --apply` corrects entries.)"""
+    now = now_us()
+    since, until = (None if text is None else moment(text, now / 1e6) for text in (asked.since, asked.until))
+    question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone_named(asked.tz))
+    found = reconcile_answer(state.engine, state.own_book(), question, now)
+    keep_reconciliation(state.engine, found.run._replace(file=asked.file))
+    shown = found.answer.shown
+    assert isinstance(shown, ReconcileShown)
+    return shown
+
+
+def _unpacked(packed: str) -> str:
+    """At most `_MOST_TEXT_BYTES` of text. Raises `BadQuestion`."""
+    try:
+        unpacking = zlib.decompressobj(wbits=31)
+        text = unpacking.decompress(base64.b64decode(packed, validate=True), _MOST_TEXT_BYTES)
+        if unpacking.unconsumed_tail:
+            raise BadQuestion(
+                f"the file is larger than {_MOST_TEXT_BYTES // 1024 // 1024} MiB; compare it beside the server"
+            )
+        if not unpacking.eof:
+            raise BadQuestion("text_gzip: ends too early")
+        return text.decode("utf-8-sig")
+    except (ValueError, zlib.error) as error:
+        raise BadQuestion(f"text_gzip: is no text compressed by gzip, in base64: {type(error).__name__}") from None
 
 
 @router.get("/reprice", response_model=RepriceShown, responses=_FORMS)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from proxy.config.plans import Plan
+from proxy.control.pages import view
 from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.plan_tries import lines_of, tried
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.margin import Question
-from proxy.reports.margin_answer import MarginItem, MarginShown, margin_answer
+from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, margin_answer
 from proxy.times import BadQuestion
 
 
@@ -19,18 +22,62 @@ def show(asked: Asked) -> Shown:
     since, until = asked.moments()
     by = asked.address.by or ("customer",)
     question = Question(by=by, since=since, until=until, zone=asked.address.zone)
-    answer = margin_answer(asked.state.engine, asked.state.config().plans, question, asked.now_us)
-    margin: Any = answer.shown
-    assert isinstance(margin, MarginShown)
+    configured = asked.state.config().plans
+    plans, changed = tried(configured, asked.address)
+    margin = _margin(asked, plans, question)
+    before = _margin(asked, configured, question) if changed else None
     values = {
         "said": [f"Projection: {margin.projection.basis}.", *(f"Mind: {caveat}." for caveat in margin.about.caveats)],
         "sources": margin.about.sources,
         "by": ",".join(by),
         "choices": ("customer", "team", "key", "user", "plan", "model"),
+        "plans": _editable(asked, plans, margin, before),
+        "changed": changed,
+        "lines": lines_of(plans) if changed else "",
+        "as_configured": str(
+            asked.address._replace(rest=tuple(pair for pair in asked.address.rest if pair[0] == "top"))
+        ),
     }
     return Shown(
         "customers", "Customers", values, (_customers(asked, margin, by), _plans(margin)), api="/api/reports/margin"
     )
+
+
+def _margin(asked: Asked, plans: Sequence[Plan], question: Question) -> MarginShown:
+    shown = margin_answer(asked.state.engine, plans, question, asked.now_us).shown
+    assert isinstance(shown, MarginShown)
+    return shown
+
+
+def _editable(
+    asked: Asked, plans: Sequence[Plan], margin: MarginShown, before: MarginShown | None
+) -> list[dict[str, Any]]:
+    """A row of the form for each plan: what is in its fields, and what the change does."""
+    after, earlier = ({plan.plan: plan for plan in one.plans} if one else {} for one in (margin, before))
+    rows = []
+    for name, plan in {plan.name: plan for plan in plans}.items():
+        is_new = name == asked.address.get("plan")
+        rows.append({
+            "name": name,
+            "is_new": is_new,
+            "usd": f"{plan.usd_per_month.normalize():f}",
+            "fee": f"{plan.fee.normalize():f}" if plan.fee else "",
+            "target": f"{plan.target_margin.normalize():f}" if plan.target_margin else "",
+            "difference": _difference(after.get(name), None if is_new else earlier.get(name)) if before else "",
+        })  # fmt: skip
+    return rows
+
+
+def _difference(after: MarginPlan | None, before: MarginPlan | None) -> str:
+    """What a plan comes to, beside what it does as configured."""
+    if after is None:
+        return ""
+    amounts = [nano(after.margin_usd), nano(before.margin_usd) if before else None]
+    margin, earlier = (view.usd(amount, view.decimals_for(amounts)) for amount in amounts)
+    if before is None:
+        return f"margin {margin}, {after.at_loss} of {after.customers} at a loss"
+    losing = f"{after.at_loss} of {after.customers} at a loss instead of {before.at_loss}"
+    return f"margin {margin} instead of {earlier}, {losing}"
 
 
 def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from proxy.config.fields import KEY_BUDGETS
 from proxy.control.api import keys as api
 from proxy.control.pages import view
 from proxy.control.pages.page import Action, Asked, Page, Shown
@@ -48,6 +49,7 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
         Column("state", "", "text"),
         *[Column(name, name.capitalize(), "name") for name in _ATTRIBUTES],
         Column("models", "Models", "name"),
+        Column("limit", "May take", "text"),
         Column("expires", "Expires", "moment"),
         Column("used", "Last call", "text"),
         Column("calls", "Calls, 30 days", "count"),
@@ -67,13 +69,26 @@ def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
         "state": "made here" if key["id"] else "configuration",
         **{name: key[name] for name in _ATTRIBUTES},
         "models": "all" if key["models"] is None else ", ".join(key["models"]),
+        "limit": _limit(key),
         "expires": None if at is None else int(at.timestamp() * 1e6),
         "used": key["last_used"],
         "calls": spent.requests if spent else 0,
         "cost": _cost(spent) if spent else 0,
     }
     link = _spend_link(key["name"])
-    return Row(cells, {"name": link, "cost": link, "calls": f"/calls?since=30d&filter.key={view.part(key['name'])}"})
+    links = {"name": link, "cost": link}
+    if key["budget_window"] or key["rpm"] or key["tpm"]:
+        kind = key["budget_window"] or ("rpm" if key["rpm"] else "tpm")
+        links["limit"] = f"/budgets/{view.part(KEY_BUDGETS + kind)}?group={view.part(key['name'])}"
+    return Row(cells, links | {"calls": f"/calls?since=30d&filter.key={view.part(key['name'])}"})
+
+
+def _limit(key: Mapping[str, Any]) -> str | None:
+    """What the key was made with, in words; None where it was without a limit."""
+    window = key["budget_window"]
+    parts = [f"${key['budget_usd']}" + ("" if window == "total" else f" a {window}")] if key["budget_usd"] else []
+    parts += [f"{key[name]:,} {what} a minute" for name, what in (("rpm", "calls"), ("tpm", "tokens")) if key[name]]
+    return ", ".join(parts) or None
 
 
 def _cost(spent: SpendRow) -> int | None:
@@ -92,7 +107,15 @@ def _spend_link(name: str) -> str:
 def _create(asked: Asked) -> Shown:
     """Make a key; its secret is on this one answer and nowhere else."""
     form = asked.form
-    fields = {"name": form.get("name", "")} | {name: form[name] for name in _ATTRIBUTES if form.get(name)}
+    fields: dict[str, Any] = {"name": form.get("name", "")} | {
+        name: form[name] for name in _ATTRIBUTES if form.get(name)
+    }
+    fields |= {name: form[name] for name in ("budget_usd", "budget_window") if form.get("budget_usd")}
+    for name in ("rpm", "tpm"):
+        if form.get(name):
+            if not form[name].isdecimal():
+                raise BadQuestion(f"{name}: {form[name][:40]!r} is no whole number")
+            fields[name] = int(form[name])
     models = [name.strip() for name in form.get("models", "").split(",") if name.strip()]
     if form.get("expires"):
         fields["expires"] = form["expires"] + ("T00:00:00Z" if len(form["expires"]) == 10 else "")

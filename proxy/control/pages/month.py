@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, 
 from proxy.reports.month import MonthQuestion, mark_up_of
 from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
 from proxy.reports.months import before, month_at, month_named
+from proxy.reports.reconciled import reconciled
 from proxy.times import BadQuestion
 
 _CHOICES = ("team", "customer", "key", "user", "label.cost_centre", "model")
@@ -41,7 +43,7 @@ def show(asked: Asked) -> Shown:
         "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
         "previous": previous.name,
     }
-    tables = (_items(asked, question, month), _adjustments(question, month))
+    tables = (_items(asked, question, month), _adjustments(question, month), _reconciled(asked, question))
     return Shown("month", f"Month {month.month}", values, tables, api="/api/reports/month")
 
 
@@ -120,6 +122,45 @@ def _adjustments(question: MonthQuestion, month: MonthShown) -> Table:
     ]
     empty = "None: no month that is closed has changed since."
     return Table("adjustments", "Adjustments of closed months", columns, rows, empty=empty)
+
+
+def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
+    """How far the month was compared with what providers say, and what came of it."""
+    start, end = question.month.start, question.month.end
+    columns = [
+        Column("provider", "Provider", "name"),
+        Column("cost", "Ours, of the month", "usd"),
+        Column("ran", "Last compared", "moment"),
+        Column("file", "With", "name"),
+        Column("days", "Of", "text"),
+        Column("difference", "They say more", "usd", note="theirs less ours, of what was compared"),
+        Column("unexplained", "Unexplained", "usd"),
+        Column("missing", "Days not compared", "text"),
+    ]
+    rows = []
+    for one in reconciled(asked.state.engine, start, end, question.zone):
+        run = one.last
+        spend = asked.address.at("/spend", by=("model",)).filtered("provider", one.provider)
+        cells = {
+            "provider": one.provider,
+            "cost": one.cost_nanousd,
+            "ran": run.ran_at if run else None,
+            "file": run.file if run else "never",
+            "days": _days(run.since_at, run.until_at, question) if run else None,
+            "difference": run.theirs_nanousd - run.ours_nanousd if run else None,
+            "unexplained": run.unexplained_nanousd if run else None,
+            "missing": ", ".join(first if first == last else f"{first} to {last}" for first, last in one.missing)
+            or "none",
+        }
+        link = str(spend._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01"))
+        rows.append(Row(cells, {"provider": link, "cost": link}, bad=("missing",) if one.missing else ()))
+    empty = "No provider charged anything in this month."
+    return Table("reconciled", "Compared with what providers say", columns, rows, empty=empty)
+
+
+def _days(since: int, until: int, question: MonthQuestion) -> str:
+    first, last = (f"{datetime.fromtimestamp(at / 1e6, question.zone):%Y-%m-%d}" for at in (since, until - 1))
+    return first if first == last else f"{first} to {last}"
 
 
 def _close(asked: Asked) -> str:

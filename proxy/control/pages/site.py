@@ -32,6 +32,7 @@ from proxy.control.pages import (
     sessions,
     spend,
     view,
+    views,
     what_if,
 )
 from proxy.control.pages.address import Address, query, ranges, read
@@ -64,8 +65,9 @@ PAGES: tuple[Page, ...] = (
     explain.PAGE,
     what_if.PAGE,
     health.PAGE,
+    views.PAGE,
 )
-ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS, *views.ACTIONS)
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
@@ -273,6 +275,9 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
         "ranges": _ranges(address, asked.now_us) if page.ranged else [],
         "chips": _chips(address, asked.viewer),
         "curl": _curl(shown, address) if shown.api else "",
+        "savable": asked.viewer.may_change
+        and bool(page.ranged or address.rest or address.by)
+        and page is not views.PAGE,
         **shown.values,
     }
     return HTMLResponse(view.render(shown.template, values))

@@ -88,12 +88,13 @@ async def send(
     return await plane.configured.upstreams.send(destination.pool, head, body, holder=holder)
 
 
-async def ask(plane: Plane, job: Job) -> None:
-    """Ask a job's provider how it stands, and settle it where it has ended. Never raises for what the provider does."""
+async def ask(plane: Plane, job: Job) -> bool:
+    """Ask a job's provider how it stands, and settle it where it has ended; whether it has answered. Never raises for what the
+    provider does."""
     api = BY_NAME.get(job.api)
     destination = None if api is None else destination_of(plane, job.upstream, api)
     if api is None or destination is None:
-        return  # of a version or a configuration that knew it
+        return False  # of a version or a configuration that knew it
     plane.jobs.asked_at[job.id] = now_s()
     try:
         async with asyncio.timeout(_ANSWER_S):
@@ -105,9 +106,11 @@ async def ask(plane: Plane, job: Job) -> None:
             else:
                 answer = await _told_of(response, path)
     except (UpstreamError, TimeoutError):
-        return
-    if answer is not None:
-        await seen(plane, job, answer, wait=True)
+        return False
+    if answer is None or (answer.status >= 300 and answer.status not in _NOT_THERE):
+        return False
+    await seen(plane, job, answer, wait=True)
+    return True
 
 
 async def whole(response: Response, path: str = "") -> Answer | None:

@@ -28,7 +28,7 @@ class KnownJobs:
     asked_at: Latest[str, float] = field(default_factory=lambda: Latest(_MOST))
     withdrawn: Latest[str, bool] = field(default_factory=lambda: Latest(_MOST))
     ending: set[str] = field(default_factory=set)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def note(self, job: Job) -> Job:
         """Keep a job as it is now; what is known of it already may be newer, and is returned then."""

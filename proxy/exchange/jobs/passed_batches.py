@@ -141,7 +141,7 @@ class _Passed:
         attempt = Attempt.of(exchange, plan(exchange, route, 1, 1))
         attempt.intend()
         self._attempt = attempt
-        guard(attempt)
+        await guard(attempt)
         await reserve(attempt)
         attempt.dispatch()
 

@@ -22,7 +22,7 @@ from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import other_model, plan
 from proxy.exchange.realtime.turn import Turn
-from proxy.exchange.reserve import no_room, patience, reserve
+from proxy.exchange.reserve import guard, no_room, patience, reserve
 from proxy.times import now_s, now_us
 from proxy.types import Call, Route
 from proxy.upstream.websocket import Socket
@@ -148,10 +148,8 @@ class Slices:
         attempt = Attempt.of(exchange, plan(exchange, route, 1, 1))
         attempt.intend()
         try:
-            if not again and not plane.guards.idle:
-                session_id = exchange.attribution.budgeted_session_id
-                if refusal := plane.guards.refusal(session_id, exchange.call, now_s()):
-                    raise attempt.refused(refusal)
+            if not again:
+                await guard(attempt)
             await reserve(attempt, (patience,))
         except BaseException:
             await attempt.unused()

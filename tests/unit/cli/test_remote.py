@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
+from proxy.ledger.reconciliations import reconciliations_of
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
 
 Ask = Callable[..., Any]
@@ -72,6 +75,7 @@ def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's
         ["spend", "--by", "day,model", "--only", "team=payments", "--format", "json"], ["spend", "--by", "key", "--limit", "2"],
         ["sessions", "top"], ["sessions", "top", "--format", "json", "--by", "latest"], ["keys", "list"],
         ["keys", "list", "--format", "json"], ["budgets", "raises"],
+        ["report", "focus", "--version", "1.2", "--tags", "plan", "--since", "2026-11-23", "--until", "2026-11-25", "--format", "json"],
         ["report", "margin", "--since", "2026-11-20", "--until", "2026-11-27"], ["report", "month", "2026-11", "--by", "key"],
         ["report", "explain", "--since", "2026-11-24", "--until", "2026-11-25", "--by", "team"],
         ["report", "what-if", "--since", "2026-11-23", "--until", "2026-11-26", "--tier", "batch", "--format", "json"],
@@ -148,6 +152,45 @@ def test_a_budget_is_raised_lowered_and_ended_there(ask: Ask) -> None:
         assert ask("budgets", *wrong).exit_code == 2, wrong
     for missing in (["end", "nosuch"], ["list", "nosuch"], ["raise", "nosuch", "--by", "1"]):
         assert ask("budgets", *missing).exit_code == 1, missing
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_a_providers_file_is_compared_there_as_here(
+    ask: Ask,
+    here: Ask,
+    control: Control,  # noqa: F811 - the fixture's value
+    tmp_path: Path,
+    form: str,
+) -> None:
+    file = tmp_path / "activity ü.csv"
+    file.write_text("date,model,usage\n2026-11-23,small,0.5\n2026-11-24,big,0.25\n2026-11-25,nothing,0\n")
+    command = ["report", "reconcile", "p", str(file), "--format", form]
+    there, local = ask(*command), here(*command)
+    assert (there.output, there.exit_code) == (local.output, local.exit_code)
+    assert there.exit_code == 1, "much is unexplained"
+    assert ask(*command, "--tolerance", "1000").exit_code == 0
+    runs = reconciliations_of(control.engine, 0, 2**60)
+    assert {(run.provider, run.file) for run in runs} == {("p", file.name)}
+    assert len({run._replace(ran_at=0) for run in runs}) == 1
+    assert ask(*command, "--apply").exit_code == 2
+    assert ask(*command, "--since", "nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize("packed", ["", "x", "aGVsbG8=", base64.b64encode(gzip.compress(b"\xff" * 9)).decode(), base64.b64encode(gzip.compress(b"a" * 99)[:-9]).decode(), base64.b64encode(gzip.compress(b"\n" * (33 * 1024 * 1024))).decode()])  # fmt: skip
+def test_a_file_that_cannot_be_unpacked_is_refused(control: Control, packed: str) -> None:  # noqa: F811 - the fixture's value
+    answer = control.client.post("/api/reports/reconcile", json={"provider": "p", "text_gzip": packed})
+    assert answer.status_code == 400
+    assert "text_gzip" in answer.json()["error"]["message"] or "larger than 32 MiB" in answer.json()["error"]["message"]
+
+
+def test_focus_rows_come_into_a_file_from_there(ask: Ask, here: Ask, tmp_path: Path) -> None:
+    span = ["--since", "2026-11-23", "--until", "2026-11-26"]
+    for run, name in ((ask, "there.csv"), (here, "here.csv")):
+        done = run("report", "focus", "--out", str(tmp_path / name), *span)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert ask("report", "focus", "--out", str(tmp_path / "long.csv"), "--since", "2026-01-01").exit_code == 2
+    assert not (tmp_path / "long.csv").exists()
 
 
 def test_the_key_comes_from_a_file_too_and_is_told_when_it_is_wrong(

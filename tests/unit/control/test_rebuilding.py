@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from proxy.budgets.budget import compile_budgets
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted
@@ -47,7 +48,9 @@ class Instance:
         self.spool.mkdir(parents=True, exist_ok=True)
         self.engine = open_ledger(f"sqlite:///{folder}/ledger.db")
         self.config = self.configured(budgets)
-        self.shared = SharedBudgets(lambda: self.config, self.engine, name)
+        self.shared = SharedBudgets(
+            lambda: self.config, lambda: compile_budgets(self.config.budgets), self.engine, name
+        )
         self.recorder = Recorder(self.engine, self.spool, instance=name, metrics=Counts(), gate=self.shared)
         self.shared.recorder = self.recorder
         self.tasks: list[asyncio.Task[Any]] = []

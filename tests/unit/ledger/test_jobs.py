@@ -154,6 +154,22 @@ def test_an_end_that_says_nothing_is_charged_at_the_ceiling_and_asked_for_no_mor
     assert (state(ledger)["ended"], take_due(ledger.engine, AT + 10**12, 10, 60)) == (True, [])
 
 
+def test_who_asks_whether_a_bill_has_changed_and_dies_is_followed_by_another(
+    ledger: Ledger, writer: SpoolWriter
+) -> None:
+    """A refund is looked for until the provider has answered."""
+    one = intent()
+    append(writer, one, begun(one), ended(one, 700) | {"job": job_of(one, recheck_s=2) | {"recheck_s": 2}})
+    ledger.ship()
+    at = AT + 100_000_000
+    for _ in range(2):
+        assert [job["id"] for job in take_due(ledger.engine, at, 10, 60)] == [one["id"]]
+        assert take_due(ledger.engine, at + 59_000_000, 10, 60) == []
+        at += 60_000_000
+    assert take_due(ledger.engine, at, 10, 60, [one["id"]]) == []
+    assert take_due(ledger.engine, at + 10**10, 10, 60) == []
+
+
 def test_a_job_is_handed_to_one_process_at_a_time(ledger: Ledger, writer: SpoolWriter) -> None:
     several = [intent() for _ in range(5)]
     for one in several:

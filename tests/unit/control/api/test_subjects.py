@@ -269,6 +269,25 @@ def test_groups_come_in_pages_those_with_most_spent_first(control: Control) -> N
         assert control.client.get("/api/budgets", params={"next": wrong}).status_code == 400
 
 
+def test_a_key_with_limits_is_made_by_the_api_and_by_the_page(control: Control) -> None:
+    asked: dict[str, Any] = {"budget_usd": "20.5", "budget_window": "month", "rpm": 60, "tpm": 9000}
+    made = control.client.post("/api/keys", json={"name": "held", **asked}).json()
+    assert {name: made[name] for name in asked} == asked
+    for wrong in (
+        {"budget_usd": -1},
+        {"budget_usd": "much"},
+        {"budget_window": "year"},
+        {"rpm": 0},
+        {"tpm": 1.5},
+        {"rpm": True},
+    ):
+        assert control.client.post("/api/keys", json={"name": "wrong", **wrong}).status_code == 400, wrong
+    page = control.client.get("/keys").text
+    assert "$20.5 a month, 60 calls a minute, 9,000 tokens a minute" in page
+    assert 'href="/budgets/key%3Amonth?group=held"' in page
+    assert control.client.delete(f"/api/keys/{made['id']}").status_code == 204
+
+
 def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
     asked = {
         "name": "new",
@@ -282,12 +301,15 @@ def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
 
     made = answer.json()
     assert answer.status_code == 201
-    assert list(made) == ["id", "name", "team", "user", "customer", "labels", "models", "expires", "created_at", "key"]
+    limits = ["budget_usd", "budget_window", "rpm", "tpm"]
+    about = ["id", "name", "team", "user", "customer", "labels", "models", "expires", *limits, "created_at", "key"]
+    assert list(made) == about
     assert made.pop("key").startswith("sk-tx-")
     assert (made["labels"], made["models"]) == ({"plan": "pro"}, ["gpt-*"])
     items = control.get("/api/keys")["items"]
     unused = {"last_used": None, "requests": 0, "cost_usd": "0"}
     nothing = {"user": None, "customer": None, "labels": {}, "models": None, "expires": None}
+    nothing |= dict.fromkeys(limits)
     assert items == [
         unused | {"id": None, "name": "configured", "team": "ops", **nothing, "configured": True},
         unused | made,

@@ -15,14 +15,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import yaml
 from fastapi.testclient import TestClient
 
+from proxy.config.plans import Plan
 from proxy.control.pages import tables
 from proxy.control.pages.door import COOKIE
 from proxy.control.pages.overview import looks
 from proxy.control.pages.site import ACTIONS, PAGES
-from proxy.ledger import keys, raises, schema
+from proxy.ledger import keys, raises, schema, view_schema
 from proxy.ledger.database import open_ledger, writing
+from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
+from proxy.reports.margin import Question
+from proxy.reports.margin_answer import margin_answer
 from proxy.times import now_us
 from tests.support.made_up import fill, made_up
 from tests.unit.control.conftest import ADMIN_KEY, Control
@@ -206,6 +211,85 @@ def test_customers_are_the_margin_reports(control: Control) -> None:
     assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
         (item["customer"] or "", Decimal(item["cost_usd"])) for item in wanted
     ]
+
+
+def test_a_plan_is_tried_on_the_same_calls_and_its_lines_are_those_to_put_into_the_file(control: Control) -> None:
+    """The page's numbers are those of a server that is configured with its lines."""
+    path = f"/customers?{SINCE}&plan=new&plan_match=label.plan%3Dpro&usd=25.50&fee=0.029&target=0.3"
+    page = control.client.get(path).text
+    lines = html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code>", page, re.DOTALL)[1])  # type: ignore[index]
+    (plan,) = [Plan.model_validate(row) for row in yaml.safe_load(lines)["plans"]]
+    assert plan == Plan(
+        name="new", match={"label.plan": ("pro",)}, usd_per_month="25.50", fee="0.029", target_margin="0.3"
+    )
+    span = {"since": 1_795_392_000_000_000, "until": 1_795_651_200_000_000}
+    wanted: Any = margin_answer(control.engine, [plan], Question(**span), now_us()).shown
+    (shown,) = rows_of(control, f"{path}&csv=plans")
+    (report,) = wanted.plans
+    assert (shown["plan"], int(shown["customers"]), int(shown["losing"])) == ("new", report.customers, report.at_loss)
+    assert Decimal(shown["margin_usd"]) == Decimal(report.margin_usd)
+    assert "Tried, and not in force: new." in page
+    assert "Tried, and not in force" not in control.client.get(f"/customers?{SINCE}").text
+    for wrong in (
+        "plan=x",
+        "plan=x&usd=much",
+        "plan=x&usd=1&fee=1",
+        "plan=x&usd=1&plan_match=pro",
+        "plan=x&usd=1&plan_match=key2=a",
+    ):
+        assert control.client.get(f"/customers?{SINCE}&{wrong}").status_code in (400, 200), wrong
+    assert control.client.get(f"/customers?{SINCE}&plan=x&usd=much").status_code == 400
+    assert control.client.get(f"/customers?{SINCE}&plan=x&usd=1&plan_per=password").status_code == 400
+    (by_key,) = rows_of(control, f"/customers?{SINCE}&plan=x&usd=1&plan_per=key&csv=plans")
+    assert int(by_key["customers"]) == len({row["key"] for row in rows_of(control, f"/spend?{SINCE}&by=key&csv=spend")})
+
+
+def test_a_month_says_how_far_it_was_compared_with_its_providers(control: Control) -> None:
+    path = "/month?month=2026-11&csv=reconciled"
+    (row,) = rows_of(control, path)
+    assert (row["provider"], row["file"], row["missing"]) == ("p", "never", "2026-11-23 to 2026-11-25")
+    day_us = 86_400_000_000
+    first = 1_795_392_000_000_000
+    for since, until, at in ((first, first + day_us, 5), (first + day_us + 1, first + 3 * day_us, 9)):
+        keep_reconciliation(control.engine, Reconciliation("p", "costs\n<b>.json", at, since, until, 70, 100, 2))
+    (row,) = rows_of(control, path)
+    assert (row["file"], row["missing"]) == ("costs<b>.json", "2026-11-24"), "the part of a day is no day"
+    assert (row["difference_usd"], row["unexplained_usd"]) == ("0.00000003", "0.000000002")
+    assert "costs&lt;b&gt;.json" in control.client.get("/month?month=2026-11").text
+    (other,) = rows_of(control, "/month?month=2026-11&tz=Asia/Kolkata&csv=reconciled")
+    assert other["missing"] != "none"
+    with writing(control.engine).begin() as connection:
+        connection.execute(sa.delete(view_schema.reconciliations))
+
+
+def test_a_view_is_saved_opened_and_forgotten(control: Control) -> None:
+    client = signed_in(control)
+    page = client.get("/spend?since=7d&by=team,model&filter.team=payments&top=5").text
+    form = re.search(r'<form method="post" action="/views/save".*?</form>', page, re.DOTALL)
+    assert form
+    fields = {
+        name: html.unescape(value) for name, value in re.findall(r'name="(csrf|address)" value="([^"]*)"', form[0])
+    }
+    for name in ("mine", "<b>bold</b>", "mine"):
+        assert client.post("/views/save", data=fields | {"name": name}, follow_redirects=False).status_code == 303
+    shown = rows_of(control, "/views?csv=views")
+    assert [row["name"] for row in shown] == ["<b>bold</b>", "mine"]
+    assert client.get(shown[1]["address"]).status_code == 200
+    assert shown[1]["address"] == fields["address"] == "/spend?by=team,model&since=7d&filter.team=payments&top=5"
+    assert "<b>bold" not in client.get("/views").text
+    for wrong in (
+        {"address": "https://else.where/"},
+        {"address": "//else"},
+        {"address": "/\\else"},
+        {"name": ""},
+        {"name": "x" * 81},
+        {"name": "a\x07"},
+    ):
+        assert client.post("/views/save", data=fields | {"name": "w"} | wrong).status_code == 400, wrong
+    assert client.post("/views/forget", data=fields | {"name": "none"}).status_code == 404
+    for name in ("mine", "<b>bold</b>"):
+        assert client.post("/views/forget", data=fields | {"name": name}, follow_redirects=False).status_code == 303
+    assert rows_of(control, "/views?csv=views") == []
 
 
 def test_the_bridge_leads_from_then_to_now(control: Control) -> None:

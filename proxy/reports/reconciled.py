@@ -1,0 +1,65 @@
+"""How far a time was compared with what its providers say, by provider: the last comparison, and the days that none had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import Engine
+
+from proxy.ledger.reconciliations import Reconciliation, reconciliations_of
+from proxy.reports.calendar import spend_by
+
+
+class ReconciledProvider(NamedTuple):
+    """cost_nanousd: ours, of the time. last: the latest comparison that has any of it; None: none ever did. missing: days with
+    a cost here that no comparison had, as stretches of (first day, last day)."""
+
+    provider: str
+    cost_nanousd: int
+    last: Reconciliation | None
+    missing: Sequence[tuple[str, str]]
+
+
+def reconciled(engine: Engine, since: int, until: int, zone: ZoneInfo) -> list[ReconciledProvider]:
+    """Of every provider that cost anything in the time, or was compared; the dearest first."""
+    days: dict[str, dict[str, int]] = {}
+    for row in spend_by(engine, ["day", "provider"], since, until, zone=zone):
+        if row.group["provider"] and row.cost_nanousd:
+            days.setdefault(row.group["provider"], {})[(row.group["day"] or "")[:10]] = row.cost_nanousd
+    runs: dict[str, list[Reconciliation]] = {}
+    for run in reconciliations_of(engine, since, until):
+        runs.setdefault(run.provider, []).append(run)
+    made = [
+        ReconciledProvider(
+            provider=provider,
+            cost_nanousd=sum(days.get(provider, {}).values()),
+            last=next(iter(runs.get(provider, [])), None),
+            missing=_stretches(
+                sorted(day for day in days.get(provider, {}) if not _has(runs.get(provider, []), day, zone))
+            ),
+        )
+        for provider in days.keys() | runs.keys()
+    ]
+    return sorted(made, key=lambda one: (-one.cost_nanousd, one.provider))
+
+
+def _has(runs: Iterable[Reconciliation], day: str, zone: ZoneInfo) -> bool:
+    """Whether one comparison had the whole day."""
+    begin = datetime.fromisoformat(day).replace(tzinfo=zone)
+    starts, ends = (int(at.timestamp() * 1e6) for at in (begin, begin + timedelta(days=1)))
+    return any(run.since_at <= starts and ends <= run.until_at for run in runs)
+
+
+def _stretches(days: Sequence[str]) -> list[tuple[str, str]]:
+    """Days that follow each other, together."""
+    stretches: list[tuple[str, str]] = []
+    for day in days:
+        before = (datetime.fromisoformat(day) - timedelta(days=1)).strftime("%Y-%m-%d")
+        if stretches and stretches[-1][1] == before:
+            stretches[-1] = (stretches[-1][0], day)
+        else:
+            stretches.append((day, day))
+    return stretches
