@@ -95,6 +95,7 @@ _OBJECTS = frozenset({
     "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
     "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
     "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
+    "user", "stop", "seed", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls",
 })  # fmt: skip
 
 # Other models by Google's own word.
@@ -159,7 +160,7 @@ def screen(
     """
     provider = plain_name(route.provider)
     rules, plain, routes_on = _screen_of(provider)
-    named = not plain.cover(call.body)
+    named = not plain.cover(call.body) or (routes_on and _holds_objects(call.body))
     if named:
         call = _without(call, rules, plain, guarded, routes_on=routes_on)
     if routes_on:
@@ -185,6 +186,11 @@ def goes_by_names(call: Call, route: Route) -> bool:
 
 # What these calls are made of, so that their ceiling has it.
 _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("documents", "score")})
+
+
+def _holds_objects(body: Mapping[str, Any]) -> bool:
+    """Whether a field of a body holds names of its own that nobody has read about: it may have held a text before."""
+    return any(type(value) is dict and name.lower() not in _OBJECTS for name, value in body.items())
 
 
 def _sounds_like_another(name: str, value: Any) -> bool:

@@ -83,6 +83,8 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
             {"messages": _user({"type": "document", "source": {"type": "file", "file_id": "file_1"}})},
             {"messages": _user({"type": "document", "source": {"type": "file", "id": "file_1"}})},
             {"messages": _user({"type": "document", "source": {"type": "url", "url": "s3://bucket/key"}})},
+            {"messages": _user({"type": "document", "source": "file_abc123"})},
+            {"messages": _user({"type": "search_result", "source": {"type": "file", "file_id": "file_1"}})},
             {"messages": _user({"type": "container_upload", "file_id": "file_1"})},
             {"messages": _user({"type": "tool_result", "tool_use_id": "t", "content": [{"source": {"file_id": "file_1"}}]})},
             {"system": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]},
@@ -145,6 +147,11 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"file_id": "a", "container": "b"}}]}]}),
     ("messages", {"tools": [{"name": "f", "input_schema": {}, "input_examples": [{"file_id": "a", "container": "b"}]}]}),
     ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]}}),
+    *(("messages", {"messages": _user({
+        "type": "search_result", "source": source, "title": "t", "content": [{"type": "text", "text": "x"}]})})
+      for source in ("s3://company/handbook.pdf", "file-handbook_2024", "gs://b/x")),
+    ("messages", {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "x", "citations": [
+        {"type": "search_result_location", "source": "s3://company/handbook.pdf", "search_result_index": 0}]}]}]}),
     ("messages", {"metadata": {"user_id": "u"}, "diagnostics": {"previous_message_id": "msg_1"}}),
     ("generate", {"contents": _parts(
         {"functionCall": {"id": "1", "name": "f", "args": {"fileUri": "files/a"}}},
