@@ -21,9 +21,11 @@ from proxy.errors import stored_not_found
 _ENDS_LIKE_AN_ID = re.compile(r"(?i:(?:\A|[_-])ids?)\Z|[a-z0-9]I[dD]s?\Z")
 _MAX_NAMES = 4096  # of fields, remembered with their kinds: clients make up names
 _MAX_DECODINGS = 4
-# What is no address and no data, wherever it stands: an id as providers make them, or a place in somebody's account.
+# What is no address and no data, wherever it stands: an id as providers make them (not words: `voice-assistant`), or a place
+# in somebody's account.
 _LIKE_AN_ID = re.compile(
-    r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_][A-Za-z0-9_-]{3,200}\s*\Z"
+    r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_]"
+    r"(?!(?-i:[a-z]{1,15}(?:[-_][a-z]{1,15})*)\s*\Z)[A-Za-z0-9_-]{3,200}\s*\Z"
     r"|(?:gs|s3a?|oss|cos|az|abfss?|wasbs?|dbfs|hdfs|sediment|attachment)://)",
     re.IGNORECASE | re.ASCII,
 )
