@@ -174,7 +174,7 @@ class Attempt:
         raise StoreUnavailable("the store's clock cannot be followed")
 
     def wait(self) -> None:
-        """There is no room yet: until `reserved` or an end, nothing is reserved and nothing was sent. Raises `Refused` (503)."""
+        """There is no room yet: until `reserved` or an end, nothing is reserved or was sent. Raises `Refused` (503)."""
         if not self._unsettled_terms:
             self._unsettled_terms = True
             waiting: records.Waiting = {"t": "waiting", "id": self.id}

@@ -94,7 +94,10 @@ def test_the_arguments_of_a_tools_call_are_no_usage(place: str) -> None:
 
 
 def test_others_counts_of_a_message_that_broke_off_are_not_the_last_word() -> None:
-    start = {"type": "message_start", "message": MESSAGE | {"usage": COUNTS | {"completion_tokens": 1, "total_tokens": 21}}}
+    start = {
+        "type": "message_start",
+        "message": MESSAGE | {"usage": COUNTS | {"completion_tokens": 1, "total_tokens": 21}},
+    }
     text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello " * 100}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": COUNTS}
     body = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in (start, text))
