@@ -281,6 +281,8 @@ def test_a_view_is_saved_opened_and_forgotten(control: Control) -> None:
         {"address": "https://else.where/"},
         {"address": "//else"},
         {"address": "/\\else"},
+        {"address": "/spend?" + "&".join(f"a{n}=1" for n in range(101))},
+        {"address": "/spend?" + "&".join(f"a{n}={'x' * 99}" for n in range(99))},
         {"name": ""},
         {"name": "x" * 81},
         {"name": "a\x07"},
@@ -488,6 +490,9 @@ def test_a_budget_is_raised_from_its_page(control: Control) -> None:
         ("/keys/new", {"name": ""}, ""),
         ("/keys/new", {"name": "configured"}, "has this name"),
         ("/keys/new", {"name": "x", "expires": "soon"}, "expires"),
+        ("/keys/new", {"name": "x", "rpm": "9" * 5000}, "rpm"),
+        ("/keys/new", {"name": "x", "tpm": "-1"}, "tpm"),
+        ("/keys/new", {"name": "x", "budget_usd": "1e-400"}, "budget_usd"),
     ],
 )
 def test_a_form_that_makes_no_sense_changes_nothing(
