@@ -15,7 +15,7 @@ from pricing.book import Book
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
 from proxy.ledger.rollups import DAY_US
-from proxy.money import NANO, usd_text
+from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
@@ -117,7 +117,7 @@ def tolerance_of(text: str) -> Fraction:
         value = Decimal(text.strip().removesuffix("%"))
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or value < 0:
+    if not is_short(value) or value < 0:
         raise BadQuestion(f"{text!r} is no tolerance: write one such as 0.5%")
     return Fraction(value) / (100 if text.strip().endswith("%") else 1)
 

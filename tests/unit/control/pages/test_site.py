@@ -239,6 +239,7 @@ def test_a_plan_is_tried_on_the_same_calls_and_its_lines_are_those_to_put_into_t
     ):
         assert control.client.get(f"/customers?{SINCE}&{wrong}").status_code in (400, 200), wrong
     assert control.client.get(f"/customers?{SINCE}&plan=x&usd=much").status_code == 400
+    assert control.client.get(f"/customers?{SINCE}&plan=x&usd=1&fee=1e-999999999").status_code == 400
     assert control.client.get(f"/customers?{SINCE}&plan=x&usd=1&plan_per=password").status_code == 400
     (by_key,) = rows_of(control, f"/customers?{SINCE}&plan=x&usd=1&plan_per=key&csv=plans")
     assert int(by_key["customers"]) == len({row["key"] for row in rows_of(control, f"/spend?{SINCE}&by=key&csv=spend")})
