@@ -34,7 +34,7 @@ def tried(configured: Sequence[Plan], address: Address) -> Tried:
     plans, changed = [], []
     shown = {plan.name: plan for plan in configured}  # of several with one name, which have their times, the last
     for plan in configured:
-        given = {}
+        given: dict[str, str] = {}
         if plan is shown[plan.name]:
             asked = {field: address.get(f"{name}.{plan.name}").strip() for name, field in FIELDS.items()}
             given = {field: text for field, text in asked.items() if text}
