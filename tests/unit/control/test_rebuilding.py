@@ -457,7 +457,9 @@ async def test_a_new_epoch_has_those_that_are_in_use_and_asks_the_ledger_for_the
 
 async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its end, which is not in the ledger yet, would be counted nowhere."""
-    job = SimpleNamespace(id="j", deadline_at=(time.time() + 99) * 1e6, intent={"budgets": [["s", "s-700", 0, "usd", 250]]})
+    job = SimpleNamespace(
+        id="j", deadline_at=(time.time() + 99) * 1e6, intent={"budgets": [["s", "s-700", 0, "usd", 250]]}
+    )
     monkeypatch.setattr(rebuilding, "MOST_GROUPS", 1000)
     monkeypatch.setattr(rebuilding, "running_jobs", lambda _: [job])
     monkeypatch.setattr(rebuilding, "job_of", lambda row: row)
