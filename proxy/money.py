@@ -9,7 +9,7 @@ _MOST_PLACES = 30
 
 
 def is_short(value: Decimal) -> bool:
-    """Whether exact sums can be worked out with a number that somebody wrote: "1e-999999999" is as short to write as it is long."""
+    """Whether exact sums can be worked out with a number that somebody wrote: 1e-999999999 is short only as it is written."""
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and abs(exponent) <= _MOST_PLACES
 
