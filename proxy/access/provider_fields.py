@@ -38,7 +38,8 @@ HOSTED = frozenset({
     "z.ai", "z-ai", "zhipuai", "zhipu", "bigmodel", "minimax", "minimax-ai", "voyage", "voyage-ai", "voyageai", "ai21",
     "sambanova", "hyperbolic", "lambda", "baseten", "friendli", "cloudflare", "cloudflare-workers-ai", "workers-ai",
     "databricks", "siliconflow", "scaleway", "ovhcloud", "upstage", "replicate", "jina",
-    "elevenlabs", "eleven-labs", "fal", "fal-ai", "luma", "lumaai", "luma-ai", "runway", "runwayml", "stability", "stability-ai",
+    "elevenlabs", "eleven-labs", "fal", "fal-ai", "luma", "lumaai", "luma-ai", "runway", "runwayml", "stability",
+    "stability-ai",
 })  # fmt: skip
 _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
 
@@ -96,7 +97,7 @@ _OBJECTS = frozenset({
     "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
     "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
     "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
-    "system", "contents", "stop", "generatecontentrequest",
+    "system", "contents", "generatecontentrequest",
     "user", "stop", "seed", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls",
 })  # fmt: skip
 
