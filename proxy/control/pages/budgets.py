@@ -69,7 +69,7 @@ def _row(
         "used": used,
         "spent": view.amount(spent, unit, limit),
         "reserved": view.amount(reserved, unit, limit) if reserved else "",
-        "limit": view.amount(limit, unit, limit) + (f" for each {', '.join(budget.per)}" if budget.per else ""),
+        "limit": view.amount(limit, unit, limit) + _each(budget),
         "left": _lasts_ms(budget, int(spent * (NANO if unit == "usd" else 1)), fullest, now_s),
         "ends": _ends_us(budget, now_s),
         "groups": counts.get(budget.name, len(groups)) if budget.per else None,
@@ -78,7 +78,15 @@ def _row(
     return Row(cells, {"name": link, "groups": link} if budget.per else {"name": link}, bar=min(100.0, used))
 
 
+def _each(budget: Budget) -> str:
+    if budget.keys is not None:
+        return ", others their own" if len(budget.keys) > 1 else ""
+    return f" for each {', '.join(budget.per)}" if budget.per else ""
+
+
 def _matched(budget: Budget) -> str:
+    if budget.keys is not None:
+        return f"{len(budget.keys):,} keys that were made with it"
     return ", ".join(f"{name} {' or '.join(values)}" for name, values in budget.match) or "every call"
 
 

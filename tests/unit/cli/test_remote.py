@@ -176,7 +176,18 @@ def test_a_providers_file_is_compared_there_as_here(
     assert ask(*command, "--since", "nonsense").exit_code == 2
 
 
-@pytest.mark.parametrize("packed", ["", "x", "aGVsbG8=", base64.b64encode(gzip.compress(b"\xff" * 9)).decode(), base64.b64encode(gzip.compress(b"a" * 99)[:-9]).decode(), base64.b64encode(gzip.compress(b"\n" * (33 * 1024 * 1024))).decode()])  # fmt: skip
+def _packed(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        "", "x", "aGVsbG8=", _packed(gzip.compress(b"\xff" * 9)), _packed(gzip.compress(b"a" * 99)[:-9]),
+        _packed(gzip.compress(b"\n" * (33 * 1024 * 1024))),
+    ],
+    ids=["empty", "no base64", "not packed", "no text", "cut", "too large"],  # packed is the time, too
+)  # fmt: skip
 def test_a_file_that_cannot_be_unpacked_is_refused(control: Control, packed: str) -> None:  # noqa: F811 - the fixture's value
     answer = control.client.post("/api/reports/reconcile", json={"provider": "p", "text_gzip": packed})
     assert answer.status_code == 400
