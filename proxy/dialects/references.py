@@ -10,20 +10,22 @@ Sources: the request types of openai 3.57, anthropic 2.14, google-genai 3.6 and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from pricing.values import Value, frozen
+from pricing.values import NOTHING, Value, frozen
 from proxy.errors import stored_not_found
 
 # `file_id`, `IDS`, `vectorStoreIds`; not `valid`.
 _ENDS_LIKE_AN_ID = re.compile(r"(?i:(?:\A|[_-])ids?)\Z|[a-z0-9]I[dD]s?\Z")
 _MAX_NAMES = 4096  # of fields, remembered with their kinds: clients make up names
 _MAX_DECODINGS = 4
-# What is no address and no data, wherever it stands: an id as providers make them, or a place in somebody's account.
+# What is no address and no data, wherever it stands: an id as providers make them (not words: `voice-assistant`), or a place
+# in somebody's account.
 _LIKE_AN_ID = re.compile(
-    r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_][A-Za-z0-9_-]{3,200}\s*\Z"
+    r"\s*(?:(?:file|audio|cntr|container|vs|skill|resp|msg|conv|asst|thread|voice)[-_]"
+    r"(?!(?-i:[a-z]{1,15}(?:[-_][a-z]{1,15})*)\s*\Z)[A-Za-z0-9_-]{3,200}\s*\Z"
     r"|(?:gs|s3a?|oss|cos|az|abfss?|wasbs?|dbfs|hdfs|sediment|attachment)://)",
     re.IGNORECASE | re.ASCII,
 )
@@ -72,7 +74,7 @@ class Names:
     may have made, so that a team has them; all others are nobody's. stored: fields that end like no id and name something
     stored. holders: objects whose `id` does. never: what no call may hold at all. closed: JSON of the client's own, in which
     no provider looks for ids. forgotten: ids that only help to diagnose, and may be left out. public: fields that name
-    something of the provider's own where the field beside them says so.
+    something of the provider's own, or nothing but a label, where the `type` beside them is one of these.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Names:
         closed: str = "",
         forgotten: str = "",
         file_uris: str = "",
-        public: tuple[str, str, str] = ("", "", ""),
+        public: Mapping[str, tuple[str, ...]] = NOTHING,
     ) -> None:
         self.held = frozenset(held.split())
         self.public = public
@@ -131,7 +133,8 @@ ANTHROPIC = Names(
     holders="source",
     closed="input",
     forgotten="previousmessageid",
-    public=("skillid", "type", "anthropic"),
+    # platform.claude.com/docs/en/build-with-claude/search-results: "source" is a URL or any identifier, for citations
+    public={"skillid": ("anthropic",), "source": ("search_result", "search_result_location")},
 )
 GEMINI = Names(
     held="cachedcontent",
@@ -238,7 +241,8 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
     if kind in (_STORED, _HOLDER) and type(value) is dict:
         noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
     if kind == _HOLDER and isinstance(value, str) and _LIKE_AN_ID.match(value):
-        noted.ids.append((name, value))
+        if not _is_public(names, place, name):
+            noted.ids.append((name, value))
         return
     if kind == _HOLDER and squashed(name) not in _MAYBE_URL:
         return
@@ -251,8 +255,12 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
         noted.urls += [
             text for text in strings if text[:5].lower() != "data:" and not (perhaps and ":" not in text[:32])
         ]
-    elif squashed(name) != names.public[0] or place.get(names.public[1]) != names.public[2]:
+    elif not _is_public(names, place, name):
         noted.ids += [(name, text) for text in strings]
+
+
+def _is_public(names: Names, place: Mapping[str, Any], name: str) -> bool:
+    return place.get("type") in names.public.get(squashed(name), ())
 
 
 _MAYBE_URL = frozenset(_PERHAPS_URLS.split())

@@ -174,11 +174,12 @@ class Attempt:
         raise StoreUnavailable("the store's clock cannot be followed")
 
     def wait(self) -> None:
-        """There is no room yet: until `reserved` or an end, nothing is reserved and nothing was sent."""
+        """There is no room yet: until `reserved` or an end, nothing is reserved or was sent. Raises `Refused` (503)."""
         if not self._unsettled_terms:
             self._unsettled_terms = True
             waiting: records.Waiting = {"t": "waiting", "id": self.id}
-            self._append(orjson.dumps(waiting))
+            if not self._append(orjson.dumps(waiting)):
+                raise ledger_unavailable()
 
     async def wait_for_room(self, most_s: float) -> None:
         """Wait until something in flight has ended, and take the limits as they are then."""
@@ -242,7 +243,7 @@ class Attempt:
 
     def reserved(self, nanousd: int | None) -> None:
         """The reservation was granted; where that was after a wait or for less than the INTENT says, the spool is told
-        what a crash is charged at."""
+        what a crash is charged at. Raises `Refused` (503)."""
         if nanousd is None and not self._unsettled_terms:
             return
         amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
@@ -250,12 +251,10 @@ class Attempt:
         if nanousd is not None:
             self.reserved_nanousd = nanousd
         record: records.Reserved = {
-            "t": "reserved",
-            "id": self.id,
-            "reserved_nanousd": self.reserved_nanousd,
-            "budgets": self._amounts(amounts),
-        }
-        self._append(orjson.dumps(record))
+            "t": "reserved", "id": self.id, "reserved_nanousd": self.reserved_nanousd, "budgets": self._amounts(amounts),
+        }  # fmt: skip
+        if not self._append(orjson.dumps(record)):
+            raise ledger_unavailable()
 
     def unreserved(self) -> None:
         """The store cannot be asked, and the call goes on without."""
@@ -271,11 +270,12 @@ class Attempt:
             for index, (_, claim) in enumerate(self.claims)
         ]
 
-    def _append(self, payload: bytes) -> None:
-        """Append what comes behind the INTENT."""
+    def _append(self, payload: bytes) -> bool:
+        """Append what comes behind the INTENT; False where the disk refuses that, so that nothing is sent."""
         if self.pending is not None:
-            self.pending.owe()
+            return self.pending.append_behind(payload)
         self.exchange.plane.spool.append_end(payload)
+        return True
 
     # The ends. Each closes the INTENT; the first one wins.
 
@@ -288,19 +288,15 @@ class Attempt:
 
     def refused(self, refusal: Refusal) -> Refused:
         """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
+        recorded = True
         if not self.closed:
             self.closed = True
             record: records.Refused = {
-                "t": "refused",
-                "id": self.id,
-                "at": now_us(),
-                "reason": refusal.code,
-                "budget": refusal.budget,
-                "group": refusal.group,
-                "window_start": refusal.window_start,
-            }
-            self._append(orjson.dumps(record))
-        return Refused(refusal, recorded=True)
+                "t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget,
+                "group": refusal.group, "window_start": refusal.window_start,
+            }  # fmt: skip
+            recorded = self._append(orjson.dumps(record))
+        return Refused(refusal, recorded=recorded)
 
     async def void(self, outcome: str) -> None:
         """Surely never sent: everything reserved comes back."""
@@ -331,6 +327,9 @@ class Attempt:
         """
         if self.closed:
             return
+        if self.pending is not None and not (self.pending.kept or self.pending.keep()):
+            await self.unrecorded()
+            return
         store = self.exchange.plane.store
         amounts = self._settled_amounts(settlement)
         record = settle_record(
@@ -350,8 +349,6 @@ class Attempt:
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool
         if before_answer and not store.epoch:
-            if self.pending is not None:
-                self.pending.owe()
             spool.owe(payload)
             OUTBOX.first(spool.write_owed)
         else:

@@ -36,6 +36,7 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
         searches = max(searches, _searches_seen(response))
     tally.add("web_search", searches)
     if not any(usage.get(name) for name in _COUNTS) and _read_others_counts(response, context, tally):
+        tally.partial = tally.partial or bool(response.get("unfinished"))
         return
     if not any(usage.get(name) is not None for name in _COUNTS):
         return

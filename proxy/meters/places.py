@@ -23,6 +23,7 @@ _COUNTS = frozenset({"prompt_tokens", "completion_tokens", "input_tokens", "outp
 _MOST_NAMES = 64
 _INSIDE = ("message", "delta")
 _USAGES = ("usage", "usage_metadata")
+_MADE_UP = frozenset({"metadata", "request", "arguments", "args", "input", "delta"})
 
 
 def in_openais_words(usage: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,14 +47,15 @@ def _named(name: str) -> str:
 def usage_nearby(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first usage that a response has under another name, in an object of it, or in a message or delta of its choices.
 
-    Not in `metadata`, which is what a client made up.
+    Not in what a client made up (`metadata`, a request sent back), nor in what a model did (the arguments of a tool's call,
+    which Responses have as an object, whole or as the `delta` of an event).
     """
     return next((usage for usage in _candidates(response) if states_counts(usage)), None)
 
 
 def _candidates(response: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for name, value in response.items():
-        if isinstance(value, dict) and name != "metadata":
+        if isinstance(value, dict) and name not in _MADE_UP:
             yield value if _named(name).endswith(_USAGES) else mapping(value.get("usage"))
     for choice in items(response.get("choices")):
         for name in _INSIDE:

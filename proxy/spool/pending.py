@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
@@ -10,19 +10,27 @@ from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An INTENT whose request waits to be written. kept: it is on disk, or owed to it. lost: the disk refused it, and what
-    waits for it must not be sent."""
+    """An INTENT whose request waits to be written. kept: it is on disk. lost: the disk refused it, and what waits for it must
+    not be sent."""
 
     spool: SpoolWriter
     payload: bytes
     kept: bool = False
     lost: bool = False
 
-    def owe(self) -> None:
-        """There is an end to append behind it, sent or not: it cannot be refused any more."""
-        if not (self.kept or self.lost):
-            self.kept = True
-            self.spool.owe(self.payload)
+    def keep(self) -> bool:
+        """Append it by itself, unless it is there; whether it is."""
+        keep((self,))
+        return self.kept
+
+    def append_behind(self, payload: bytes) -> bool:
+        """Append what comes behind it, and it before, in one write, unless it is there; False where the disk refuses it."""
+        if self.kept:
+            self.spool.append_end(payload)
+        elif not self.lost:
+            self.kept = _appended(self.spool, (self.payload, payload))
+            self.lost = not self.kept
+        return self.kept
 
 
 def keep(records: Iterable[Pending]) -> None:
@@ -37,11 +45,17 @@ def keep(records: Iterable[Pending]) -> None:
                 record.lost = not _kept(spool, [record])
 
 
-def _kept(spool: SpoolWriter, records: list[Pending]) -> bool:
-    try:
-        spool.append_all([record.payload for record in records])
-    except SpoolUnavailable:
+def _kept(spool: SpoolWriter, records: Sequence[Pending]) -> bool:
+    if not _appended(spool, [record.payload for record in records]):
         return False
     for record in records:
         record.kept = True
+    return True
+
+
+def _appended(spool: SpoolWriter, payloads: Sequence[bytes]) -> bool:
+    try:
+        spool.append_all(payloads)
+    except SpoolUnavailable:
+        return False
     return True

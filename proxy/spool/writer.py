@@ -88,7 +88,10 @@ class SpoolWriter:
         size = len(data)
         self._until_check -= size
         if self._until_check < 0:
-            self._make_room(size, max_bytes)
+            try:
+                self._make_room(size, max_bytes)
+            except OSError as error:
+                raise SpoolUnavailable(_reason(error)) from None
         try:
             written = os.write(self._fd, data)
             if written != size:
@@ -142,7 +145,7 @@ class SpoolWriter:
 
     def _make_room(self, size: int, max_bytes: float) -> None:
         """From time to time: keep to the bound, begin a new segment, and come back from a broken one."""
-        total = sum(item.stat().st_size for item in self._folder.iterdir() if item.suffix == ".spool")
+        total = sum(_size_of(item) for item in self._folder.iterdir() if item.suffix == ".spool")
         full = total + size > max_bytes
         if self._size + size > _SEGMENT_BYTES or (full and self._size > self._empty_size):
             self._open_segment()  # what is shipped of the old one is deleted only when nothing is appended to it any more
@@ -196,6 +199,14 @@ class SpoolWriter:
             os.fdatasync(self._fd)
         os.close(self._fd)
         os.close(self._lock_fd)
+
+
+def _size_of(segment: Path) -> int:
+    """In bytes; 0 of one that the recorder has deleted just now."""
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _reason(error: OSError) -> str:

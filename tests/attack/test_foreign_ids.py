@@ -72,6 +72,8 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("chat", {"messages": _user({"type": "image_url", "image_url": {"url": "file-abc123"}})}),
     ("chat", {"messages": _user({"type": "image_url", "image_url": "s3://bucket/key"})}),
     ("chat", {"agent_id": "ag_1"}),
+    ("chat", {"assistant": "asst_abcDEFghiJKLmnoPQRstuVWX"}),
+    ("chat", {"thread": "thread_abcdefghijklmnopqrstuvwx"}),
     ("speech", {"voice": {"id": "voice_1"}}),
     ("images", {"images": [{"file_id": "file-1"}]}),
     ("embeddings", {"file_id": "file-1"}),
@@ -83,6 +85,8 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
             {"messages": _user({"type": "document", "source": {"type": "file", "file_id": "file_1"}})},
             {"messages": _user({"type": "document", "source": {"type": "file", "id": "file_1"}})},
             {"messages": _user({"type": "document", "source": {"type": "url", "url": "s3://bucket/key"}})},
+            {"messages": _user({"type": "document", "source": "file_abc123"})},
+            {"messages": _user({"type": "search_result", "source": {"type": "file", "file_id": "file_1"}})},
             {"messages": _user({"type": "container_upload", "file_id": "file_1"})},
             {"messages": _user({"type": "tool_result", "tool_use_id": "t", "content": [{"source": {"file_id": "file_1"}}]})},
             {"system": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]},
@@ -136,6 +140,8 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
     ("chat", {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": {"id": {"const": "x"}}}}}}),
     ("chat", {"messages": _user({"type": "image_url", "image_url": {"url": "https://x.test/files/a.png"}})}),
     ("speech", {"voice": "alloy"}),
+    ("chat", {"agent": "voice-assistant"}),
+    ("chat", {"skill": "file-search", "assistant": "thread_summary_writer"}),
     ("responses", {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}]}),
     ("responses", {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, _ITEM]}),
     ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g"}}]}),
@@ -145,6 +151,11 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"file_id": "a", "container": "b"}}]}]}),
     ("messages", {"tools": [{"name": "f", "input_schema": {}, "input_examples": [{"file_id": "a", "container": "b"}]}]}),
     ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]}}),
+    *(("messages", {"messages": _user({
+        "type": "search_result", "source": source, "title": "t", "content": [{"type": "text", "text": "x"}]})})
+      for source in ("s3://company/handbook.pdf", "file-handbook_2024", "gs://b/x")),
+    ("messages", {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "x", "citations": [
+        {"type": "search_result_location", "source": "s3://company/handbook.pdf", "search_result_index": 0}]}]}]}),
     ("messages", {"metadata": {"user_id": "u"}, "diagnostics": {"previous_message_id": "msg_1"}}),
     ("generate", {"contents": _parts(
         {"functionCall": {"id": "1", "name": "f", "args": {"fileUri": "files/a"}}},

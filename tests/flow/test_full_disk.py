@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from proxy.spool import writer as spool
-from tests.flow.house import USAGE, Build, House
+from tests.flow.house import USAGE, Build, House, whole
 
 
 class Provider:
@@ -109,6 +109,63 @@ async def test_of_calls_in_one_turn_those_are_sent_that_could_be_recorded(
         assert house.reserved() == 0
         house.plane.spool.write_owed()
         assert sorted(house.kinds()[6:]) == ["intent"] * room + ["settle"] * room
+        house.plane.configured.upstreams.close()
+
+
+async def test_a_smaller_answer_is_not_sent_unrecorded_either(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was granted for less than was asked is written down before the request: so is its INTENT."""
+    house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total"}])
+    with room_for(monkeypatch, 0):
+        told = await house.ask(max_tokens=4000)
+    assert (told.status, told.code, house.sent, house.reserved()) == (503, "ledger_unavailable", [], 0)
+    told = await house.ask(max_tokens=4000)
+    assert (told.status, "x-taximeter-clamped-max-tokens" in told.headers) == (200, True)
+    assert house.kinds() == ["intent", "reserved", "settle"]
+
+
+async def test_what_waits_for_room_is_not_sent_unrecorded_either(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.0006", "window": "total"}])
+    release = asyncio.Event()
+
+    async def later() -> Any:
+        await release.wait()
+        return whole()
+
+    first = asyncio.create_task(house.ask(later))
+    while not house.sent:
+        await asyncio.sleep(0)
+    with room_for(monkeypatch, 0):
+        async with asyncio.timeout(5):
+            told = await house.ask()
+    assert (told.status, told.code, len(house.sent)) == (503, "ledger_unavailable", 1)
+    release.set()
+    assert (await first).status == 200
+    assert (house.kinds(), house.reserved()) == (["intent", "settle"], 0)
+
+
+async def test_what_budgets_refuse_fills_no_memory(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = build(budgets=[{"name": "b", "limit_usd": "0.000001", "window": "total", "clamp": False}])
+    with room_for(monkeypatch, 0):
+        for _ in range(3):
+            assert (await house.ask()).status == 402
+        assert house.plane.spool.write_owed() == 0
+    assert (house.kinds(), house.sent) == ([], [])
+
+
+async def test_what_is_cut_off_as_the_disk_refuses_its_record_costs_nothing(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, provider, server = await begun(build)
+    async with server:
+        await house.ask()
+        with room_for(monkeypatch, 0):
+            call = asyncio.create_task(house.ask())
+            await asyncio.sleep(0)  # it has run up to the answer, and its request waits
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            await asyncio.sleep(0)
+        assert (house.kinds(), len(provider.requests), house.reserved()) == (["intent", "settle"], 1, 0)
+        assert [standing.spent for standing in house.plane.store.standings()] == [40_000]
         house.plane.configured.upstreams.close()
 
 

@@ -63,7 +63,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("what cannot be recorded keeps its reservation", "proxy/exchange/attempt.py",
          "            await self.exchange.plane.store.release(self.id)\n        return ledger_unavailable()", "            pass\n        return ledger_unavailable()",
          f"{_FLOW}test_full_disk.py"),
-    _bug("an INTENT is written once more behind its end", "proxy/spool/pending.py", "        if not (self.kept or self.lost):\n            self.kept = True\n", "        if True:\n",
+    _bug("an INTENT is written once more behind its end", "proxy/spool/pending.py", "        if not (record.kept or record.lost):\n", "        if True:\n",
          "tests/unit/spool/test_pending.py"),
     _bug("attempts of one call share an id", "proxy/exchange/plan.py", "id=plane.ids.new(started_at)", "id=exchange.request_id",
          f"{_FLOW}test_retries.py"),

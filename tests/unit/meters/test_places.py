@@ -77,8 +77,33 @@ def test_a_usage_beside_its_response_is_that_responses() -> None:
     }
 
 
-def test_what_a_client_made_up_is_no_usage() -> None:
-    assert _read("openai.chat", orjson.dumps(CHAT | {"metadata": {"usage": COUNTS}})).source == "none"
+@pytest.mark.parametrize("place", ["metadata", "request", "arguments", "input"])
+def test_what_a_client_or_a_model_made_up_is_no_usage(place: str) -> None:
+    assert _read("openai.chat", orjson.dumps(CHAT | {place: {"usage": COUNTS}})).source == "none"
+
+
+@pytest.mark.parametrize("place", ["delta", "arguments"])
+def test_the_arguments_of_a_tools_call_are_no_usage(place: str) -> None:
+    """Of a stream that breaks off behind them."""
+    events = [
+        {"type": "response.created", "response": {"object": "response", "status": "in_progress", "output": []}},
+        {"type": f"response.mcp_call.arguments.{place}", place: {"usage": {"total_tokens": 1}}},
+    ]
+    body = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+    assert _read("openai.responses", body).source == "none"
+
+
+def test_others_counts_of_a_message_that_broke_off_are_not_the_last_word() -> None:
+    start = {
+        "type": "message_start",
+        "message": MESSAGE | {"usage": COUNTS | {"completion_tokens": 1, "total_tokens": 21}},
+    }
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello " * 100}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": COUNTS}
+    body = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in (start, text))
+    assert _read("anthropic.messages", body).source == "partial"
+    reading = _read("anthropic.messages", body + b"data: " + orjson.dumps(end) + b"\n\n")
+    assert (reading.source, dict(reading.usage)) == ("provider", {"input": 20, "output": 10})
 
 
 @pytest.mark.parametrize("usage", [{}, {"queueTime": 1}, {"prompt": 20}, {f"prompt_tokens_{n}": 1 for n in range(100)}])

@@ -55,19 +55,31 @@ def test_what_the_disk_refuses_is_lost_and_the_others_are_not(tmp_path: Path, mo
     records = [Pending(writer, payload(number)) for number in range(3)]
     keep(records)
     assert [(record.kept, record.lost) for record in records] == [(True, False), (False, True), (True, False)]
-    records[1].owe()  # nothing comes behind what was refused
+    assert not records[1].append_behind(b'{"t":"void"}')  # nothing comes behind what was refused
     assert writer.write_owed() == 0
     assert written(tmp_path) == [payload(0), payload(2)]
 
 
-def test_an_end_brings_its_intent_along_unless_that_is_there(tmp_path: Path) -> None:
+def test_what_comes_behind_brings_its_intent_along_unless_that_is_there(tmp_path: Path) -> None:
     writer = SpoolWriter(tmp_path, "w")
     for number, before in enumerate((False, True)):
         record = Pending(writer, payload(number))
         if before:
             keep([record])
-        record.owe()
-        record.owe()
-        writer.append_end(b'{"t":"void","n":%d}' % number)
+        assert record.append_behind(b'{"t":"waiting","n":%d}' % number)
+        assert record.append_behind(b'{"t":"void","n":%d}' % number)
         keep([record])
-    assert written(tmp_path) == [payload(0), b'{"t":"void","n":0}', payload(1), b'{"t":"void","n":1}']
+    assert [bytes(one).split(b'"')[3] for one in written(tmp_path)] == [b"intent", b"waiting", b"void"] * 2
+
+
+def test_what_the_disk_refuses_with_its_end_is_lost_and_waits_in_no_memory(tmp_path: Path) -> None:
+    """Else whoever is refused over and over fills it."""
+    writer = SpoolWriter(tmp_path, "w", max_mb=1)
+    big = b'{"t":"intent","x":"' + b"x" * 300_000 + b'"}'
+    records = [Pending(writer, big) for _ in range(10)]
+    for record in records:
+        record.append_behind(b'{"t":"refused"}')
+    assert (records[0].kept, records[-1].kept, records[-1].lost) == (True, False, True)
+    assert not records[-1].keep()
+    assert writer.write_owed() == 0
+    assert [len(one) for one in written(tmp_path)] == [len(big), 15] * sum(record.kept for record in records)

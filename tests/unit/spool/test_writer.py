@@ -124,6 +124,30 @@ def test_what_has_begun_can_end_above_the_bound(tmp_path: Path, monkeypatch: pyt
     assert read_all(tmp_path)[0] == [big] * 4
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "gone"), OSError(errno.EIO, "broken")])
+def test_a_segment_that_cannot_be_looked_at_is_no_surprise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """The recorder deletes what it has read, at any moment; whatever else there is, is said as ever."""
+    monkeypatch.setattr(spool, "_CHECK_SIZE_EVERY_BYTES", 0)
+    writer = SpoolWriter(tmp_path, "w", max_mb=1)
+    writer.append(payload(1))
+
+    def stat(path: Path) -> object:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(spool.Path, "stat", stat)
+        if isinstance(error, FileNotFoundError):
+            writer.append(payload(2))
+        else:
+            with pytest.raises(SpoolUnavailable):
+                writer.append(payload(2))
+            writer.append_end(payload(2))
+    writer.write_owed()
+    assert read_all(tmp_path)[0] == [payload(1), payload(2)]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
 def test_a_disk_that_refuses_is_said_and_outlived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     writer = SpoolWriter(tmp_path, "w")
