@@ -38,8 +38,8 @@ HOSTED = frozenset({
     "z.ai", "z-ai", "zhipuai", "zhipu", "bigmodel", "minimax", "minimax-ai", "voyage", "voyage-ai", "voyageai", "ai21",
     "sambanova", "hyperbolic", "lambda", "baseten", "friendli", "cloudflare", "cloudflare-workers-ai", "workers-ai",
     "databricks", "siliconflow", "scaleway", "ovhcloud", "upstage", "replicate", "jina",
-    "elevenlabs", "eleven-labs", "fal", "fal-ai", "luma", "lumaai", "luma-ai", "runway", "runwayml", "stability",
-    "stability-ai",
+    "elevenlabs", "eleven-labs", "runway", "runwayml", "stability", "stability-ai", "stabilityai", "luma", "lumaai",
+    "luma-ai",
 })  # fmt: skip
 _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
 

@@ -373,7 +373,7 @@ async def test_a_list_that_held_no_model_is_looked_into_again(tmp_path: Path) ->
     assert (await ask(house, "chat", extras=[{"fallback_model": "dear"}])).status == 400
 
 
-@pytest.mark.parametrize("provider", ["elevenlabs", "fal", "luma", "runway", "stability", "replicate"])
+@pytest.mark.parametrize("provider", ["elevenlabs", "luma", "runway", "stability", "replicate"])
 def test_a_host_of_its_own_models_is_no_router(provider: str) -> None:
     assert not provider_fields.is_router(provider)
     assert not provider_fields.is_self_hosted(provider)
