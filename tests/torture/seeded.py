@@ -142,11 +142,14 @@ BUGS: tuple[Bug, ...] = (
     _bug("what is granted out of a lease is not in flight", "proxy/budgets/redis/leases.py",
          "            lease.flying += claim.amount\n", "", _LEASES),
     _bug("what was used of a lease is free again", "proxy/budgets/redis/leases.py",
-         "lease.free += claim.amount - used", "lease.free += claim.amount", _LEASES),
+         "min(lease.free + claim.amount - used, lease.given)", "lease.free + claim.amount", _LEASES),
+    _bug("what comes back of ended calls is free beyond the share", "proxy/budgets/redis/leases.py",
+         "lease.free = min(lease.free + claim.amount - used, lease.given)", "lease.free += claim.amount - used", _LEASES),
     _bug("an end out of a lease bears the number of the report before", "proxy/budgets/redis/leases.py",
          "return self._number if reservation_id in self._flying", "return self.reported if reservation_id in self._flying", _LEASES),
     _bug("a report keeps for itself what it says it gives back", "proxy/budgets/redis/leases.py",
          "lease.free = 0 if lease.short else max(0, min(lease.free, lease.wanted))\n"
+         "                lease.given = lease.free\n"
          "                rows.append(Row(lease.claim, lease.used, lease.flying, lease.free, lease.wanted))",
          "kept = 0 if lease.short else max(0, min(lease.free, lease.wanted))\n"
          "                rows.append(Row(lease.claim, lease.used, lease.flying, kept, lease.wanted))", _LEASES),

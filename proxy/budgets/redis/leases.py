@@ -56,12 +56,13 @@ class Slice:
     """One counter: what this process has of it, and what is asked of it (calls and amount, between two reports)."""
 
     __slots__ = (
-        "amount", "calls", "claim", "flying", "free", "held", "lately", "lately_calls", "short", "used", "wanted",
+        "amount", "calls", "claim", "flying", "free", "given", "held", "lately", "lately_calls", "short", "used", "wanted",
     )  # fmt: skip
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.free = 0
+        self.given = 0  # the most that may be free: what Redis counts as taken ahead of need
         self.flying = 0
         self.used = 0
         self.held = 0  # what Redis has reserved for it, by its last answer
@@ -177,7 +178,8 @@ class Leases:
             used = amounts[index] if amounts is not None else 0
             lease.flying -= claim.amount
             lease.used += used
-            lease.free += claim.amount - used
+            # The rest goes back to Redis with the next report, but for what is counted as taken ahead.
+            lease.free = min(lease.free + claim.amount - used, lease.given)
         if amounts is not None:
             self._unreported += 1
             self.hurried = self.hurried or self._unreported >= MOST_UNREPORTED // 2
@@ -221,6 +223,7 @@ class Leases:
         for lease in leases:
             if lease.held or lease.used or lease.flying or lease.free or lease.wanted:
                 lease.free = 0 if lease.short else max(0, min(lease.free, lease.wanted))
+                lease.given = lease.free
                 rows.append(Row(lease.claim, lease.used, lease.flying, lease.free, lease.wanted))
                 lease.used = 0
         self._report = Report(self._number, rows)
@@ -237,6 +240,7 @@ class Leases:
             key = counter_key(row.claim)
             lease = self._leases[key]
             lease.free += free - row.kept
+            lease.given = free
             lease.held, lease.short = row.flying + free, free < row.wanted
 
     def drop(self) -> dict[str, Flying]:
