@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 NANO = 1_000_000_000
+_MOST_PLACES = 30
+
+
+def is_short(value: Decimal) -> bool:
+    """Whether exact sums can be worked out with a number that somebody wrote: 1e-999999999 is short only as it is written."""
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and abs(exponent) <= _MOST_PLACES
 
 
 def usd_text(nanousd: int) -> str:

@@ -38,6 +38,8 @@ HOSTED = frozenset({
     "z.ai", "z-ai", "zhipuai", "zhipu", "bigmodel", "minimax", "minimax-ai", "voyage", "voyage-ai", "voyageai", "ai21",
     "sambanova", "hyperbolic", "lambda", "baseten", "friendli", "cloudflare", "cloudflare-workers-ai", "workers-ai",
     "databricks", "siliconflow", "scaleway", "ovhcloud", "upstage", "replicate", "jina",
+    "elevenlabs", "eleven-labs", "runway", "runwayml", "stability", "stability-ai", "stabilityai", "luma", "lumaai",
+    "luma-ai",
 })  # fmt: skip
 _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
 
@@ -95,7 +97,8 @@ _OBJECTS = frozenset({
     "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
     "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
     "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
-    "generatecontentrequest", "content", "systeminstruction", "system_instruction", "toolconfig", "tool_config", "system",
+    "generatecontentrequest", "content", "contents", "systeminstruction", "system_instruction", "toolconfig", "tool_config",
+    "system",
     "user", "stop", "seed", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls",
 })  # fmt: skip
 
@@ -211,7 +214,7 @@ def _without(
             ruled[name] = rules[lower]
         elif routes_on and lower not in _OBJECTS and _sounds_like_another(lower, value):
             ruled[name] = _ANOTHER_MODEL
-        elif lower != _MODELS and (not isinstance(value, dict) or lower in _OBJECTS):
+        elif lower != _MODELS and (lower in _OBJECTS or not isinstance(value, dict | list if routes_on else dict)):
             plain.add(name)
     dropped = set()
     for name, rule in ruled.items():

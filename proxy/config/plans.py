@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from proxy.config.fields import SECTION, Names, Usd
+from proxy.money import is_short
 from proxy.times import instant
 
 
@@ -17,7 +18,13 @@ def _share(value: Any) -> Any:
     return str(value) if isinstance(value, float) else value
 
 
-Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, lt=1)]
+def _short(value: Decimal) -> Decimal:
+    if not is_short(value):
+        raise ValueError("has too many decimals")
+    return value
+
+
+Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, lt=1), AfterValidator(_short)]
 
 
 class Plan(BaseModel):

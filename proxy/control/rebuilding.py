@@ -221,8 +221,8 @@ class SharedBudgets:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
                 self._told.add(epoch)
             return
+        await self._restore_jobs()  # before it is decided which groups are kept
         await self._seed(epoch, self._budgets(), store_now_s, "recovering")
-        await self._restore_jobs()
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
         await self._drop_other_epochs(epoch)

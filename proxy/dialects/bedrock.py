@@ -51,10 +51,13 @@ _CAPS_OF_MAKERS: tuple[tuple[re.Pattern[str], frozenset[tuple[str, ...]]], ...] 
     (re.compile(r"(?:ai21\.jamba|mistral\.|cohere\.command|deepseek\.|qwen\.|writer\.)"), frozenset({("max_tokens",)})),
 )  # fmt: skip
 _SEQUENCES = ("n", "num_generations", "numResults")
+_OUTER = {name.lower(): name for name in (*(path[0] for path in _CAPS), *_SEQUENCES)}
+_INNER = {path[1].lower(): path[1] for path in _CAPS if len(path) > 1}
 # What only requests for vectors, or for an order of documents, have. Nothing is written then.
 _WRITES_NOTHING = frozenset(
     {"texts", "input_type", "embeddingTypes", "embedding_types", "normalize", "dimensions", "documents"}
 )
+_ASKS_FOR_TEXT = frozenset({"messages", "message", "prompt"})
 _PICTURES = frozenset(
     {"text_prompts", "textToImageParams", "inPaintingParams", "outPaintingParams", "imageVariationParams"}
 )
@@ -107,6 +110,7 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
         media_items=len(media),
         media=media,
         prompts=len(body["messages"]),
+        sequences=_sequences(more),
         least_output_tokens=max(1024, anthropic.thinking_budget(more) + 1),
         betas=_betas(more),
         **bounds._asdict(),
@@ -116,20 +120,25 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
 def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
     """`invoke` and `invoke-with-response-stream`: the body is that of whoever made the model, known by its shape."""
     body = fields.parse_object(raw)
-    if "anthropic_version" in body:
-        call = anthropic.call_of(body, raw, model, stream=stream)
-        return call._replace(dialect=INVOKE, operation="invoke", betas=_betas(body))
-    fields.refuse_names(body, frozenset())
-    media = tuple(_media_of_any(body))
+    _refuse_variants(body)
     caps = tuple(cap for _, cap in _caps_in(body))
     unbounded = ""
     if _PICTURES & body.keys() or "taskType" in body:
         unbounded = "what this model is billed for is not tokens, and nobody here bounds it"
-    elif not caps and (_WRITES_NOTHING & body.keys() or _VECTORS_BY_NAME.search(model)):
-        caps = (0,)
-    elif not caps and "messages" not in body and "inputText" not in body:
-        unbounded = "nothing caps its output: send the cap that the model's own request format has"
-    sequences = max([fields.integer(body, name, 1, _MAX_SEQUENCES) or 1 for name in _SEQUENCES])
+    if "anthropic_version" in body:
+        call = anthropic.call_of(body, raw, model, stream=stream)
+        return call._replace(
+            dialect=INVOKE, operation="invoke", betas=_betas(body), output_caps=caps, sequences=_sequences(body),
+            unbounded=call.unbounded or unbounded,
+        )  # fmt: skip
+    fields.refuse_names(body, frozenset())
+    media = tuple(_media_of_any(body))
+    writes_nothing = _WRITES_NOTHING & body.keys() and not _ASKS_FOR_TEXT & body.keys()
+    if not unbounded and not caps:
+        if writes_nothing or _VECTORS_BY_NAME.search(model):
+            caps = (0,)
+        elif "messages" not in body and "inputText" not in body:
+            unbounded = "nothing caps its output: send the cap that the model's own request format has"
     messages = body.get("messages")
     return Call(
         dialect=INVOKE,
@@ -139,7 +148,7 @@ def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
         stream=stream,
         size_bytes=len(raw),
         output_caps=caps,
-        sequences=sequences,
+        sequences=_sequences(body),
         media_items=len(media),
         media=media,
         prompts=len(messages) if isinstance(messages, list) else 1,
@@ -165,6 +174,10 @@ def with_headers(call: Call, headers: Mapping[bytes, bytes]) -> Call:
     return call
 
 
+def _sequences(body: Mapping[str, Any]) -> int:
+    return max([fields.integer(body, name, 1, _MAX_SEQUENCES) or 1 for name in _SEQUENCES])
+
+
 def _betas(body: Mapping[str, Any]) -> tuple[str, ...]:
     betas = body.get("anthropic_beta")
     return tuple(beta for beta in betas if isinstance(beta, str)) if isinstance(betas, list) else ()
@@ -177,6 +190,15 @@ def _refuse_misspelt(body: Mapping[str, Any], names: frozenset[str]) -> None:
         name = plain.get(given.replace("_", "").lower(), given)
         if name != given:
             raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+
+
+def _refuse_variants(body: Mapping[str, Any]) -> None:
+    """Caps in other letters, which a host might read and we would not."""
+    for names, inner in ((_OUTER, body), *((_INNER, body.get(path[0])) for path in _CAPS if len(path) > 1)):
+        for given in inner if isinstance(inner, dict) else ():
+            name = names.get(given.lower(), given)
+            if name != given and given not in names.values():
+                raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
 
 
 def _refuse_caps(more: Mapping[str, Any]) -> None:

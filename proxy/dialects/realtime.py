@@ -58,6 +58,8 @@ _UNKNOWN = 1 << 40  # only the model's context bounds it
 _BYTES_PER_TOKEN = 4  # of text, in an estimate
 _POLICY = 1008
 _MOST_NAMES = 1000  # requests for a turn that no error has named
+# Characters: OpenAI's own bound of an `event_id` (API reference, client events), so that what is remembered has one, too.
+_LONGEST_NAME = 512
 
 
 def _at(value: Mapping[str, Any], *path: str) -> Any:
@@ -157,8 +159,11 @@ class Realtime:
             bound = bound._replace(written=cap)
         if (spoken := _speaks(response)) is not None:
             bound = bound._replace(silent=not spoken)
+        named = event.get("event_id")
+        if named is not None and not (isinstance(named, str) and len(named) <= _LONGEST_NAME):
+            return Wrong(f"`event_id` must be text of at most {_LONGEST_NAME} characters.", "event_id")
         name = self._new_name()
-        self._names[name] = event.get("event_id")
+        self._names[name] = named
         event["event_id"] = name
         return Asks(bound, name, orjson.dumps(event))
 

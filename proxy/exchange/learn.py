@@ -50,7 +50,7 @@ def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
     plane = attempt.exchange.plane
     if not plane.guards.idle:
         session_id, nanousd = attempt.exchange.attribution.budgeted_session_id, cost.cost_nanousd or 0
-        if plane.store.epoch and nanousd and plane.guards.limits.nanousd is not None:
+        if plane.store.epoch and plane.store.up and nanousd and plane.guards.limits.nanousd is not None:
             plane.store.note_bill(session_id, nanousd)
         else:
             plane.guards.billed(session_id, nanousd, now_s())

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
-from proxy.money import NANO
+from proxy.money import NANO, is_short
 from proxy.reports.dealing import to_whole
 from proxy.reports.months import Month, after, before
 from proxy.reports.spend import spend
@@ -78,7 +78,7 @@ def mark_up_of(text: str) -> Decimal:
         mark_up = Decimal(text)
     except InvalidOperation:
         mark_up = Decimal("NaN")
-    if not mark_up.is_finite() or not 0 <= mark_up <= _MOST_MARK_UP:
+    if not is_short(mark_up) or not 0 <= mark_up <= _MOST_MARK_UP:
         raise BadQuestion(f"{text!r} is no mark-up: write a share such as 0.10, at most {_MOST_MARK_UP}")
     return mark_up
 

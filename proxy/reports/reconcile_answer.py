@@ -14,7 +14,8 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
-from proxy.money import NANO, usd_text
+from proxy.ledger.rollups import DAY_US
+from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
@@ -22,6 +23,8 @@ from proxy.reports.spend import entries_since
 from proxy.reports.statement import read_statement
 from proxy.times import BadQuestion, rfc3339
 
+_MOST_DAYS = 3700  # each is read on its own
+_MOST_NANOUSD = 2**63 - 1
 _COLUMNS = ("day", "model", "line_item", "ours_usd", "theirs_usd", "difference_usd", "causes", "unexplained_usd")
 
 
@@ -114,7 +117,7 @@ def tolerance_of(text: str) -> Fraction:
         value = Decimal(text.strip().removesuffix("%"))
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or value < 0:
+    if not is_short(value) or value < 0:
         raise BadQuestion(f"{text!r} is no tolerance: write one such as 0.5%")
     return Fraction(value) / (100 if text.strip().endswith("%") else 1)
 
@@ -128,7 +131,11 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     ends = ends if question.until is None else min(ends, question.until)
     if begins >= ends:
         raise BadQuestion("the file has nothing of that time")
+    if ends - begins > _MOST_DAYS * DAY_US:
+        raise BadQuestion(f"the file is of more than {_MOST_DAYS} days; compare a part of it, with since and until")
     found = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
+    if max(abs(found.theirs), found.unexplained) > _MOST_NANOUSD:
+        raise BadQuestion("the file's amounts come to more than a ledger can keep")
     settling = settle(engine, book, provider, statement, found, (begins, ends), question.zone, now_us)
     items, totals = [], dict[str, Fraction]()
     for (day, model, line), cell in found.cells.items():

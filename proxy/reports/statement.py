@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from proxy.times import BadQuestion
 
 _CENTS = Decimal("0.01")
+_LEAST, _MOST = -400, 40  # powers of ten: an exponent of a billion would be worked with for hours
+_MOST_CHARS = 400  # of a number
+_FIRST_YEAR, _LAST_YEAR = 2000, 2999
 
 TAX = "tax"
 """A line that no call of ours has."""
@@ -93,26 +96,33 @@ def line_named(text: str | None) -> str | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """A finite decimal; None for null and empty. Raises ValueError."""
+    """A decimal of a size that sums are worked out with; None for null and empty. Raises ValueError."""
     if value is None or value == "":
         return None
+    text = str(value)
+    if len(text) > _MOST_CHARS:
+        raise ValueError(f"{text[:40]!r}… is no number")
     try:
-        read = Decimal(str(value).replace(",", "").removeprefix("$"))
+        read = Decimal(text.replace(",", "").removeprefix("$"))
     except InvalidOperation:
         raise ValueError(f"{value!r} is no number") from None
     if not read.is_finite():
         raise ValueError(f"{value!r} is no number")
+    if read and not _LEAST <= read.adjusted() <= _MOST:
+        raise ValueError(f"{text[:40]!r} is no amount that anybody was charged")
     return read
 
 
 def _day(value: Any, zone: tzinfo) -> str:
-    if isinstance(value, int | Decimal):
-        return f"{datetime.fromtimestamp(int(value), zone):%Y-%m-%d}"
     text = str(value)
-    if len(text) == len("2026-11-23"):
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d")
-    at = datetime.fromisoformat(text)
-    return f"{at.astimezone(zone) if at.tzinfo else at:%Y-%m-%d}"
+    if isinstance(value, int | Decimal):
+        at = datetime.fromtimestamp(int(value), zone)
+    else:
+        at = datetime.fromisoformat(text)
+        at = at.astimezone(zone) if at.tzinfo and len(text) != len("2026-11-23") else at
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError(f"{text[:40]!r} is no day of a bill")
+    return f"{at:%Y-%m-%d}"
 
 
 # JSON

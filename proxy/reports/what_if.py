@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.ceilings.learned import Learned
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
-from proxy.money import usd_text
+from proxy.money import is_short, usd_text
 from proxy.reports.alternatives import TIERS, Alternative, Change, Kind, alternative
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.spend import SpendRow, spend
@@ -84,7 +84,7 @@ def cache_share(text: str | None) -> Decimal | None:
         share = Decimal(text)
     except InvalidOperation:
         share = Decimal("NaN")
-    if not share.is_finite() or not 0 <= share <= 1:
+    if not is_short(share) or not 0 <= share <= 1:
         raise BadQuestion(f"{text!r} is no share of the input: write one from 0 to 1, such as 0.8")
     return share
 

@@ -306,16 +306,28 @@ def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> i
         lock = lock_data_dir(Path(Config().data_dir), wait=standby)  # before the local model writes there
         config, warnings, local = prepare_embedded()
     else:
-        config, warnings = load_config(config_path, os.environ)
+        config, warnings, lock = _locked(config_path, wait=standby)
         local = None
-        lock = lock_data_dir(Path(config.data_dir), wait=standby)
-        if standby:  # the file may be another by now
-            config, warnings = load_config(config_path, os.environ)
     try:
         return _serve(config, config_path, warnings, workers, local)
     finally:
         if local is not None:
             local.stop()
+        os.close(lock)
+
+
+def _locked(config_path: Path, *, wait: bool) -> tuple[Config, list[str], int]:
+    """The configuration, its warnings, and the lock of its data directory. While it is waited for, the file may become another,
+    and name another directory."""
+    config, warnings = load_config(config_path, os.environ)
+    while True:
+        folder = config.data_dir
+        lock = lock_data_dir(Path(folder), wait=wait)
+        if not wait:
+            return config, warnings, lock
+        config, warnings = load_config(config_path, os.environ)
+        if config.data_dir == folder:
+            return config, warnings, lock
         os.close(lock)
 
 

@@ -19,13 +19,24 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _DEEPEST = 16
 
 
+# Below these a request has what a caller wrote, whose names are its own: conversations, tools with their schemas, schemas of
+# answers, books. Below the others it has its provider's own names.
+_CALLERS = frozenset({
+    "messages", "contents", "input", "inputs", "system", "systemInstruction", "system_instruction", "instructions", "tools",
+    "functions", "chat_history", "tool_results", "documents", "prompt", "schema", "json_schema", "jsonSchema", "format",
+    "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema", "responseFormat", "guided_json",
+    "properties", "metadata", "labels", "requestMetadata", "promptVariables", "logit_bias",
+})  # fmt: skip
+
+
 class Wish(NamedTuple):
     """Something that a caller asked for. name: as it is told. needed: without it the answer would be another one. traces: what
-    the request has, whatever the provider, if it says so."""
+    the request has, whatever the provider, if it says so. anywhere: also below what the caller wrote."""
 
     name: str
     needed: bool
     traces: re.Pattern[bytes]
+    anywhere: bool = False
 
 
 def _named(*names: str) -> re.Pattern[bytes]:
@@ -38,12 +49,13 @@ _FORMAT = re.compile(
         "response_format", "output_format", "outputConfig", "textFormat", "response_?[mM]ime_?[tT]ype",
         "response_?(?:json_?)?[sS]chema", "responseJsonSchema", "guided_json",
     ).pattern
-    + rb'|(?<!\\)"format"\s*:\s*\{|"json_tool_call"'
+    + rb'|(?<!\\)"format"\s*:\s*\{'
 )  # fmt: skip
+_AS_A_TOOL = b'"json_tool_call"'  # LiteLLM's, where an answer of a form is asked for as a call of a tool
 _CHOICE = _named("tool_?[cC]hoice", "function_?[cC]alling_?[cC]onfig", "tool_config")
 _PARALLEL = _named("parallel_tool_calls", "disable_parallel_tool_use")
 _THINKING = _named(
-    "thinking", "thinking_?[cC]onfig", "reasoning", "reasoning_?[eE]ffort", "reasoning_?[cC]onfig", "effort"
+    "thinking", "think", "thinking_?[cC]onfig", "reasoning", "reasoning_?[eE]ffort", "reasoning_?[cC]onfig", "effort"
 )
 _TTL = _named("ttl")
 _STOP = _named("stop", "stop_?[sS]equences")
@@ -65,13 +77,34 @@ def wishes(operation: str, passed: Mapping[str, Any]) -> list[Wish]:
         return []
     asked = list(_OF[operation](passed))
     if any(_marked_for(passed.get(name)) for name in ("messages", "system", "tools")):
-        asked.append(Wish("cache_control.ttl", False, _TTL))
+        asked.append(Wish("cache_control.ttl", False, _TTL, anywhere=True))
     return asked
 
 
-def missing(asked: Sequence[Wish], request: bytes) -> Iterator[Wish]:
-    """Those of which a request to a provider has no trace."""
-    return (wish for wish in asked if wish.traces.search(request) is None)
+def missing(asked: Sequence[Wish], request: bytes, fields: Mapping[str, Any]) -> Iterator[Wish]:
+    """Those of which a request to a provider has no trace. fields: what the request says; none: it is no JSON object."""
+    if not asked:
+        return
+    outline = "".join(_outline(fields)).encode("utf-8", "surrogatepass") if fields else request
+    for wish in asked:
+        if wish.traces.search(request if wish.anywhere else outline) is None and not (
+            wish.traces is _FORMAT and _AS_A_TOOL in request
+        ):
+            yield wish
+
+
+def _outline(value: Any, depth: int = 0) -> Iterator[str]:
+    """The names of a request's fields, as they stand in its JSON, without those that its caller chose."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if '"' not in name:
+                yield f'"{name}":{{' if isinstance(inner, dict) else f'"{name}":'
+            if name not in _CALLERS and depth < _DEEPEST:
+                yield from _outline(inner, depth + 1)
+    elif isinstance(value, list) and depth < _DEEPEST:
+        for inner in value:
+            if isinstance(inner, dict | list):
+                yield from _outline(inner, depth + 1)
 
 
 def _chat(passed: Mapping[str, Any]) -> Iterator[Wish]:

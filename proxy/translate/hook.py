@@ -78,7 +78,7 @@ class Tap:
                     "raise its cap, or ask for less thinking."
                 )
                 raise unbounded_cost(message)
-        for wish in missing(self._asked, body):
+        for wish in missing(self._asked, body, value):
             if wish.needed:
                 raise refused(wish.name)
             self.lost.append(wish.name)

@@ -361,3 +361,15 @@ def test_a_name_that_one_provider_need_not_be_asked_about_is_refused_at_another_
         with pytest.raises(Refused) as refused:
             screened("openrouter")
         assert refused.value.refusal.param == "preset"
+
+
+async def test_a_list_that_held_no_model_is_looked_into_again(tmp_path: Path) -> None:
+    house = house_of(tmp_path, "chat", "openrouter")
+    assert (await ask(house, "chat", extras=[{"depth": 1}])).status == 200
+    assert (await ask(house, "chat", extras=[{"fallback_model": "dear"}])).status == 400
+
+
+@pytest.mark.parametrize("provider", ["elevenlabs", "luma", "runway", "stability", "replicate"])
+def test_a_host_of_its_own_models_is_no_router(provider: str) -> None:
+    assert not provider_fields.is_router(provider)
+    assert not provider_fields.is_self_hosted(provider)

@@ -186,3 +186,24 @@ async def test_a_reservation_that_is_restored_keeps_its_group(store: RedisStore)
     await drop(store, s=0)
     assert await store.settle("1", [40]) == "settled"
     assert await fields(store) == {"s": 40}
+
+
+async def test_a_lease_that_expired_and_is_heard_of_again_takes_nothing_from_a_group_that_was_dropped(
+    store: RedisStore, ledger: Ledger
+) -> None:
+    """What was left of it would be less than nothing, and pass for all that was spent."""
+    await spend(store, "1", 100)
+
+    async def report(number: int, used: int, flying: int, lasts_s: float) -> None:
+        words = ("run", number, repr(lasts_s), "0.5", BUCKET, "s", 0, "", 1000, used, flying, 0, 0)
+        assert (await store.member.call("lease", store.epoch, *words))[0] == "leased"
+
+    await report(1, 0, 60, -1.0)
+    await store.sweep(NOW)
+    assert await fields(store) == {"s": 160}
+    ledger.sums["s"] = 160
+    assert await drop(store, s=160) == 1
+    await report(2, 60, 0, 99.0)
+    assert await fields(store) == {}
+    (standing,) = await store.standings_of([claim(0)])
+    assert (standing.spent, standing.reserved) == (160, 0)

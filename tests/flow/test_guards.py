@@ -8,6 +8,8 @@ import orjson
 import pytest
 
 from proxy.budgets.guards import Guards, repeated_tool
+from proxy.budgets.memory import MemoryStore
+from proxy.budgets.store import StoreUnavailable
 from proxy.config.model import Config
 from tests.flow.house import Build, House, whole
 from tests.support.calls import call_of
@@ -42,6 +44,18 @@ async def test_a_session_spends_only_so_much_a_minute(build: Build) -> None:
     told = await house.ask(headers=SESSION)
     assert (told.code, told.headers["retry-after"]) == ("session_limit_reached", "60")
     assert "$0.00012 in the last minute, of $0.0001" in orjson.loads(told.body)["error"]["message"]
+
+
+async def test_what_it_spends_while_a_shared_store_is_away_is_counted_here(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    for name, value in {"epoch": "e", "up": False, "guarded": away}.items():
+        monkeypatch.setattr(MemoryStore, name, value)
+    house = build(guards={"max_usd_per_minute": "0.0001"})
+    assert await statuses(house, 5) == [200, 200, 200, 429, 429]
 
 
 def test_a_minute_later_it_may_spend_again() -> None:

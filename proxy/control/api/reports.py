@@ -170,6 +170,8 @@ def _unpacked(packed: str) -> str:
         if not unpacking.eof:
             raise BadQuestion("text_gzip: ends too early")
         return text.decode("utf-8-sig")
+    except BadQuestion:
+        raise
     except (ValueError, zlib.error) as error:
         raise BadQuestion(f"text_gzip: is no text compressed by gzip, in base64: {type(error).__name__}") from None
 

@@ -20,6 +20,7 @@ from proxy.reports.spend import SpendRow
 from proxy.times import BadQuestion, moment, rfc3339
 
 _ATTRIBUTES = ("team", "user", "customer")
+_MOST_DIGITS = 20
 _GRACE_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
 
 
@@ -110,10 +111,11 @@ def _create(asked: Asked) -> Shown:
     fields: dict[str, Any] = {"name": form.get("name", "")} | {
         name: form[name] for name in _ATTRIBUTES if form.get(name)
     }
-    fields |= {name: form[name] for name in ("budget_usd", "budget_window") if form.get("budget_usd")}
+    if form.get("budget_usd"):
+        fields |= {name: form[name] for name in ("budget_usd", "budget_window") if form.get(name)}
     for name in ("rpm", "tpm"):
         if form.get(name):
-            if not form[name].isdecimal():
+            if not form[name].isdecimal() or len(form[name]) > _MOST_DIGITS:
                 raise BadQuestion(f"{name}: {form[name][:40]!r} is no whole number")
             fields[name] = int(form[name])
     models = [name.strip() for name in form.get("models", "").split(",") if name.strip()]

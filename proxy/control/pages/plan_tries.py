@@ -32,8 +32,12 @@ class Tried(NamedTuple):
 def tried(configured: Sequence[Plan], address: Address) -> Tried:
     """Raises `BadQuestion`."""
     plans, changed = [], []
+    shown = {plan.name: plan for plan in configured}  # of several with one name, which have their times, the last
     for plan in configured:
-        given = {field: text for name, field in FIELDS.items() if (text := address.get(f"{name}.{plan.name}").strip())}
+        given: dict[str, str] = {}
+        if plan is shown[plan.name]:
+            asked = {field: address.get(f"{name}.{plan.name}").strip() for name, field in FIELDS.items()}
+            given = {field: text for field, text in asked.items() if text}
         other = _checked(plan.name, plan.model_dump(by_alias=True) | given)
         plans.append(other)
         if other != plan:

@@ -12,6 +12,8 @@ from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger.views import SavedView, forget_view, save_view, views
 from proxy.times import BadQuestion
 
+_MOST_FIELDS = 100
+
 
 def show(asked: Asked) -> Shown:
     """By name."""
@@ -34,7 +36,11 @@ def _save(asked: Asked) -> str:
     path, _, query = asked.form.get("address", "").partition("?")
     if not path.startswith("/") or path.startswith(("//", "/\\")) or not path.isprintable():
         raise BadQuestion("address: must be one of these pages")
-    address = read(path, parse_qsl(query, keep_blank_values=True, max_num_fields=100)).without("csv", "next")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise BadQuestion(f"address: has more than {_MOST_FIELDS} fields") from None
+    address = read(path, pairs).without("csv", "next")
     save_view(asked.state.engine, SavedView(asked.form.get("name", ""), str(address), asked.now_us))
     return "/views"
 

@@ -164,10 +164,12 @@ def withdrawn(job: Job) -> Ended:
 
 
 def _unsaid(job: Job, body: Mapping[str, Any], *, ok: bool) -> Quantity | None:
-    """What a task costs that does not say: its estimate where it was made, or refused for what was sent ("SAFETY.INPUT.*: not
-    refundable", docs.dev.runwayml.com/errors/task-failures); any other failure is given back."""
+    """What a task costs that does not say: its estimate where it was made, or cancelled (which gives back nothing for what ran,
+    see `withdrawn`), or refused for what was sent ("SAFETY.INPUT.*: not refundable",
+    docs.dev.runwayml.com/errors/task-failures); any other failure is given back."""
     code = body.get("failureCode")
-    if not ok and not (isinstance(code, str) and code.upper().startswith("SAFETY.INPUT")):
+    refused = isinstance(code, str) and code.upper().startswith("SAFETY.INPUT")
+    if not (ok or refused or str(body.get("status")).upper() == "CANCELLED"):
         return 0
     return number(job.asked.get("estimate"))
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -452,3 +453,21 @@ async def test_a_new_epoch_has_those_that_are_in_use_and_asks_the_ledger_for_the
     assert len(await a.shared._read_standings()) == 1500
     await a.shared.seed_anew(["s"])
     assert await a.figures(running._replace(group="s-999")) == (999, 0)
+
+
+async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its end, which is not in the ledger yet, would be counted nowhere."""
+    job = SimpleNamespace(
+        id="j", deadline_at=(time.time() + 99) * 1e6, intent={"budgets": [["s", "s-700", 0, "usd", 250]]}
+    )
+    monkeypatch.setattr(rebuilding, "MOST_GROUPS", 1000)
+    monkeypatch.setattr(rebuilding, "running_jobs", lambda _: [job])
+    monkeypatch.setattr(rebuilding, "job_of", lambda row: row)
+    a.config = a.configured([SESSIONS])
+    sessions(a, 1500)
+    await a.begin()
+    await a.opens()
+    group = CLAIM._replace(budget="s", group="s-700")
+    assert (await a.shared.store.counters("usd:0:s")) == ({"s-700": 700}, {"s-700": 250})
+    assert await a.shared.store.settle("j", [100]) == "settled"
+    assert await a.figures(group) == (800, 0)

@@ -113,8 +113,50 @@ def test_vectors_and_ranks_write_nothing(model: str, body: dict[str, Any]) -> No
     bedrock.encode(call, model)
 
 
+@pytest.mark.parametrize(
+    "model", ["moonshotai.kimi-k2.5", "minimax.minimax-m2", "google.gemma-3-27b-it", "an-imported-one"]
+)
+@pytest.mark.parametrize("extra", [{"documents": []}, {"dimensions": 1}, {"normalize": True}, {"texts": ["x"]}])
+def test_a_field_of_vectors_makes_no_answer_free(model: str, extra: dict[str, Any]) -> None:
+    assert invoked({"messages": [{"role": "user", "content": "x"}], **extra}, model).output_caps == ()
+    assert invoked({"prompt": "x", **extra}, model).unbounded
+    assert invoked({"message": "x", **extra}, model).unbounded
+
+
+@pytest.mark.parametrize(
+    ("more", "cap", "sequences"),
+    [
+        ({"inferenceConfig": {"maxTokens": 5000}}, 5000, 1),
+        ({"max_gen_len": 2000}, 2000, 1),
+        ({"textGenerationConfig": {"maxTokenCount": 700}}, 700, 1),
+        ({"max_new_tokens": 50, "n": 3}, 100, 3),
+    ],
+)
+def test_a_body_that_looks_like_claudes_is_bounded_by_all_of_its_caps(
+    more: dict[str, Any], cap: int, sequences: int
+) -> None:
+    call = invoked({**CLAUDE, **more}, "amazon.nova-pro-v1:0")
+
+    assert (max(call.output_caps), call.sequences) == (cap, sequences)
+    assert invoked({**CLAUDE, "taskType": "TEXT_IMAGE"}).unbounded
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"MAX_GEN_LEN": 7}, {"Max_Tokens": 7}, {"maxtokens": 7}, {"N": 4}, {"InferenceConfig": {}},
+        {"inferenceConfig": {"MAXTOKENS": 9}}, {"textGenerationConfig": {"maxtokencount": 9}},
+    ],
+)  # fmt: skip
+def test_a_cap_in_other_letters_is_refused(more: dict[str, Any]) -> None:
+    for body in ({"prompt": "x", "max_gen_len": 5}, CLAUDE):
+        with pytest.raises(Refused):
+            invoked({**body, **more})
+
+
 def test_sequences_are_counted() -> None:
     assert invoked({"prompt": "x", "max_tokens": 9, "num_generations": 4}).sequences == 4
+    assert converse([{"text": "x"}], additionalModelRequestFields={"num_generations": 5}).sequences == 5
 
 
 def converse(content: Any, **more: Any) -> Any:

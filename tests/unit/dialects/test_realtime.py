@@ -45,6 +45,25 @@ def test_no_spelling_hides_that_a_response_is_asked_for(hidden: bytes) -> None:
     assert isinstance(talk().from_client(hidden), Asks)
 
 
+@pytest.mark.parametrize("name", [5, 0, True, 1.5, [], {}, ["mine"], "x" * 513, "é" * 100_000])
+def test_a_name_that_no_message_may_have_is_refused_and_not_kept(name: Any) -> None:
+    """A thousand of them are remembered."""
+    wrong = talk().from_client(sent({"type": "response.create", "event_id": name}))
+
+    assert isinstance(wrong, Wrong)
+    assert wrong.param == "event_id"
+
+
+@pytest.mark.parametrize("name", [None, "", "mine", 'a"\\\n', "x" * 512, "é" * 512])
+def test_a_client_reads_its_own_name_back_to_the_letter(name: str | None) -> None:
+    one = talk()
+    asked = one.from_client(sent({"type": "response.create", "event_id": name}))
+    assert isinstance(asked, Asks)
+    (declined,) = one.from_server(sent({"type": "error", "error": {"event_id": asked.name}}))
+    assert isinstance(declined, Declined)
+    assert json.loads(declined.message)["error"]["event_id"] == name
+
+
 def test_sound_counts_by_its_length_and_text_by_its_bytes() -> None:
     one = talk()
     for _ in range(10):

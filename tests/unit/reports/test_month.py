@@ -135,7 +135,7 @@ def test_what_makes_no_sense_is_refused(ledger: Engine) -> None:
     for lines in ([], ["team\n"], ["team,cost_centre\n", "a,1\n", "a,2\n"], ["team,month\n"], ["team,cost centre,x\n"]):
         with pytest.raises(BadQuestion):
             mapping_of(lines)
-    for text in ("-1", "many", "NaN", "1e9"):
+    for text in ("-1", "many", "NaN", "1e9", "1e-999999999", "0e-999999999"):
         with pytest.raises(BadQuestion):
             mark_up_of(text)
     with pytest.raises(BadQuestion, match="has not begun"):

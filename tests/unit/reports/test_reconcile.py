@@ -246,6 +246,8 @@ def test_what_providers_call_a_line(text: str | None, line: str | None) -> None:
         '{"data": [{"starting_at": "2026-11-23T00:00:00Z", "results": [{"amount": "NaN", "currency": "USD"}]}]}',
         '{"data": [{"date": "2026-11-23", "usage": {}}]}', "BilledCost,ChargePeriodStart\nmuch,2026-11-23T00:00:00Z\n",
         "BilledCost\n1\n", "[" * 100_000,
+        *(f"BilledCost,ChargePeriodStart\n{usd},2026-11-23T00:00:00Z\n" for usd in ("1e999999999", "1e-999999999", "0." + "1" * 9999)),
+        *(f"BilledCost,ChargePeriodStart\n1,{day}T00:00:00Z\n" for day in ("0001-01-01", "9999-12-31")),
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
@@ -254,12 +256,21 @@ def test_a_file_that_is_none_is_told(text: str) -> None:
         read_statement(text, "openai")
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"), [(["1,2001-01-01", "1,2026-11-23"], "days"), (["10000000000,2026-11-23"], "amounts")]
+)
+def test_a_file_that_is_beyond_a_bill_is_told(ledger: Engine, rows: list[str], said: str) -> None:
+    text = "\n".join(["BilledCost,ChargePeriodStart", *(f"{row}T00:00:00Z" for row in rows)])
+    with pytest.raises(BadQuestion, match=said):
+        reconcile_answer(ledger, BOOK, ReconcileQuestion("openai", text), LATER)
+
+
 @pytest.mark.parametrize(("text", "share"), [("0.5%", "0.005"), ("0.005", "0.005"), ("0", "0"), (" 2 %", "0.02")])
 def test_tolerances(text: str, share: str) -> None:
     assert tolerance_of(text) == Fraction(share)
 
 
-@pytest.mark.parametrize("text", ["much", "-1%", "nan", "", "inf"])
+@pytest.mark.parametrize("text", ["much", "-1%", "nan", "", "inf", "1e-999999999", "1e999999999%"])
 def test_no_tolerances(text: str) -> None:
     with pytest.raises(BadQuestion):
         tolerance_of(text)

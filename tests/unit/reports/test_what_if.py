@@ -116,7 +116,7 @@ def test_what_makes_no_sense_is_refused(ledger: Engine) -> None:
     for text in ("gpt-small", "=claude-x", "gpt-small=nobody-sells-this"):
         with pytest.raises(BadQuestion):
             swap(text)
-    for share in ("2", "-0.1", "half", "NaN"):
+    for share in ("2", "-0.1", "half", "NaN", "1e-999999999"):
         with pytest.raises(BadQuestion):
             cache_share(share)
     with pytest.raises(BadQuestion, match="say what"):

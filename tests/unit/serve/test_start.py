@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from proxy.config.file import ConfigError
 from proxy.config.model import Config
-from proxy.serve.data_dir import check_ledger_folder, make_data_dir
+from proxy.serve import supervisor
+from proxy.serve.data_dir import check_ledger_folder, lock_data_dir, make_data_dir
 from proxy.serve.supervisor import needs_restart
 
 
@@ -38,3 +40,26 @@ def test_a_reload_names_what_only_a_start_brings() -> None:
 
     assert needs_restart(old, new) == ["ledger", "server.port"]
     assert needs_restart(old, old) == []
+
+
+def test_who_stands_by_holds_the_folder_that_the_file_names_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, first, second = tmp_path / "c.yaml", tmp_path / "first", tmp_path / "second"
+    file.write_text(f"data_dir: {first}\n")
+    waited: list[Path] = []
+
+    def lock(path: Path, *, wait: bool) -> int:
+        """While it waits for the first, somebody changes the file."""
+        waited.append(path)
+        file.write_text(f"data_dir: {second}\n")
+        return lock_data_dir(path, wait=wait)
+
+    monkeypatch.setattr(supervisor, "lock_data_dir", lock)
+    config, _, held = supervisor._locked(file, wait=True)
+    assert waited == [first, second]
+    assert config.data_dir == str(second)
+    os.close(lock_data_dir(first))
+    with pytest.raises(ConfigError):
+        lock_data_dir(second)
+    os.close(held)

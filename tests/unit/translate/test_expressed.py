@@ -18,7 +18,7 @@ BARE: dict[str, Any] = {
 
 def lost(operation: str, passed: dict[str, Any], sent: dict[str, Any]) -> list[tuple[str, bool]]:
     asked = wishes(operation, passed)
-    return [(wish.name, wish.needed) for wish in missing(asked, json.dumps(sent).encode())]
+    return [(wish.name, wish.needed) for wish in missing(asked, json.dumps(sent).encode(), sent)]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,50 @@ def test_what_left_no_trace_is_named(operation: str, passed: dict[str, Any], wis
     assert lost(operation, passed, BARE) == [wish]
 
 
+OWN = {
+    "format": {"type": "string", "enum": ["celsius"]}, "temperature": {"type": "number"}, "stop": {"type": "string"},
+    "tool_choice": {"type": "string"}, "response_format": {}, "effort": {}, "thinking": {}, "p": {}, "service_tier": {},
+}  # fmt: skip
+ASKED = {
+    "response_format": SCHEMA, "tool_choice": "required", "temperature": 0.5, "top_p": 0.5, "stop": ["x"],
+    "reasoning_effort": "low", "service_tier": "flex",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": OWN}}}]},
+        {"tools": [{"name": "f", "input_schema": {"properties": OWN}}]},
+        {"tools": [{"function_declarations": [{"name": "f", "parameters": {"properties": OWN}}]}]},
+        {"toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"properties": OWN}}}}]}},
+        {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": OWN}]}]},
+        {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "args": OWN}}]}]},
+        {"metadata": dict.fromkeys(OWN, "x"), 'x","temperature': 1, "\ud800": 1},
+    ],
+)
+def test_names_that_a_caller_chose_are_no_trace(sent: dict[str, Any]) -> None:
+    """A tool for the weather has a `format` and a `temperature`."""
+    assert {name for name, _ in lost("chat", {**TOOL, **ASKED}, sent)} == set(ASKED)
+
+
+def test_a_schema_of_the_answer_hides_nothing_beside_it() -> None:
+    for where in (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": OWN}}}},
+        {"text": {"format": {"type": "json_schema", "schema": {"properties": OWN}}}},
+        {"generationConfig": {"responseJsonSchema": {"properties": OWN}}},
+        {"format": {"properties": OWN}},
+    ):
+        assert lost("chat", {"response_format": SCHEMA, "temperature": 1}, where) == [("temperature", False)]
+
+
 @pytest.mark.parametrize(
     ("operation", "passed", "sent"),
     [
+        ("chat", {"stop": ["x"], "temperature": 1}, {"parameters": {"stop": ["x"], "temperature": 1}}),
+        ("chat", {"stop": ["x"], "temperature": 1}, {"options": {"stop": ["x"], "temperature": 1}}),
+        ("chat", {"temperature": 1}, {"requests": [{"body": {"temperature": 1}}]}),
+        ("messages", {"top_k": 3}, {"additionalModelRequestFields": {"top_k": 3}}),
         ("chat", {"response_format": SCHEMA}, {"output_format": {}}),
         ("chat", {"response_format": SCHEMA}, {"generationConfig": {"response_json_schema": {}}}),
         ("chat", {"response_format": SCHEMA}, {"tools": [{"name": "json_tool_call"}]}),

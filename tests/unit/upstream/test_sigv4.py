@@ -35,9 +35,10 @@ def test_awss_own_examples(method: str, signature: str) -> None:
 
 
 @given(
+    # No model is called by dots alone: they would lead elsewhere, and no route takes them.
     segment=st.text(
         st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/?#%"), min_size=1, max_size=40
-    ),
+    ).filter(lambda segment: segment.strip(".") != ""),
     body=st.binary(max_size=50),
     token=st.one_of(st.none(), st.text(st.sampled_from("abcXYZ/+="), min_size=1, max_size=30)),
 )

@@ -189,25 +189,26 @@ local function save_lease(name, lease, deadline)
   end
 end
 
-local function move_held(lease, from, to)
+-- Count what a lease has as spent, instead of as reserved (sign: ''), or the other way round ('-').
+local function charge_held(lease, sign)
   for counter_name, held in pairs(lease.held) do
     local bucket, group = string.match(counter_name, '^(.-)\n(.*)$')
-    change(from, bucket, group, -tonumber(held))
-    redis.call('HINCRBY', base .. to .. bucket, group, held)
+    change('r:', bucket, group, sign == '' and -tonumber(held) or tonumber(held))
+    add('s:', bucket, group, sign .. held)
     tell(bucket, group)
   end
 end
 
 local function expire(name)
   local lease = load_lease(name)
-  move_held(lease, 'r:', 's:')
+  charge_held(lease, '')
   lease.expired = true
   redis.call('SET', base .. name, cmsgpack.pack(lease))
   redis.call('ZREM', base .. 'leases', name)
 end
 
 local function revive(lease)
-  move_held(lease, 's:', 'r:')
+  charge_held(lease, '-')
   lease.expired = nil
 end
 

@@ -239,6 +239,7 @@ def test_a_plan_is_tried_on_the_same_calls_and_its_lines_are_those_to_put_into_t
     ):
         assert control.client.get(f"/customers?{SINCE}&{wrong}").status_code in (400, 200), wrong
     assert control.client.get(f"/customers?{SINCE}&plan=x&usd=much").status_code == 400
+    assert control.client.get(f"/customers?{SINCE}&plan=x&usd=1&fee=1e-999999999").status_code == 400
     assert control.client.get(f"/customers?{SINCE}&plan=x&usd=1&plan_per=password").status_code == 400
     (by_key,) = rows_of(control, f"/customers?{SINCE}&plan=x&usd=1&plan_per=key&csv=plans")
     assert int(by_key["customers"]) == len({row["key"] for row in rows_of(control, f"/spend?{SINCE}&by=key&csv=spend")})
@@ -281,6 +282,8 @@ def test_a_view_is_saved_opened_and_forgotten(control: Control) -> None:
         {"address": "https://else.where/"},
         {"address": "//else"},
         {"address": "/\\else"},
+        {"address": "/spend?" + "&".join(f"a{n}=1" for n in range(101))},
+        {"address": "/spend?" + "&".join(f"a{n}={'x' * 99}" for n in range(99))},
         {"name": ""},
         {"name": "x" * 81},
         {"name": "a\x07"},
@@ -488,6 +491,9 @@ def test_a_budget_is_raised_from_its_page(control: Control) -> None:
         ("/keys/new", {"name": ""}, ""),
         ("/keys/new", {"name": "configured"}, "has this name"),
         ("/keys/new", {"name": "x", "expires": "soon"}, "expires"),
+        ("/keys/new", {"name": "x", "rpm": "9" * 5000}, "rpm"),
+        ("/keys/new", {"name": "x", "tpm": "-1"}, "tpm"),
+        ("/keys/new", {"name": "x", "budget_usd": "1e-400"}, "budget_usd"),
     ],
 )
 def test_a_form_that_makes_no_sense_changes_nothing(
