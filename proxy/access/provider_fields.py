@@ -97,8 +97,8 @@ _OBJECTS = frozenset({
     "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
     "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
     "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
-    "generatecontentrequest", "content", "contents", "systeminstruction", "system_instruction", "toolconfig", "tool_config",
-    "system",
+    "system", "contents", "content", "systeminstruction", "system_instruction", "toolconfig", "tool_config",
+    "generatecontentrequest",
     "user", "stop", "seed", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls",
 })  # fmt: skip
 
@@ -194,14 +194,26 @@ _COUNTED = frozenset({("best_of", "completions"), ("documents", "rerank"), ("doc
 
 def _holds_objects(body: Mapping[str, Any]) -> bool:
     """Whether a field of a body holds names of its own that nobody has read about: it may have held a text before."""
-    return any(type(value) is dict and name.lower() not in _OBJECTS for name, value in body.items())
+    return any(
+        (type(value) is dict or (type(value) is list and dict in map(type, value))) and name.lower() not in _OBJECTS
+        for name, value in body.items()
+    )
 
 
 def _sounds_like_another(name: str, value: Any) -> bool:
-    """Whether a field that no table has may choose another model, by its name or by one in it."""
+    """Whether a field that no table has may choose another model, by its name or by one in it, however deep. O(values)."""
     if _SOUNDS_LIKE_ANOTHER.search(name):
         return name not in ("model", _MODELS)
-    return isinstance(value, dict) and any(_SOUNDS_LIKE_ANOTHER.search(inner.lower()) for inner in value)
+    stack = [value]
+    while stack:
+        inner = stack.pop()
+        if isinstance(inner, dict):
+            if any(_SOUNDS_LIKE_ANOTHER.search(one.lower()) for one in inner):
+                return True
+            stack += inner.values()
+        elif isinstance(inner, list):
+            stack += [one for one in inner if isinstance(one, dict | list)]
+    return False
 
 
 def _without(

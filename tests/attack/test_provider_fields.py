@@ -58,6 +58,8 @@ BLOCKS = {"budgets": [{"name": "b", "limit_usd": "100", "window": "day"}]}
         {"strategy": {"mode": "fallback"}},
         {"extra": {"models": ["openai/o1-pro"]}},
         {"gateway": {"fallback": "openai/o1-pro"}},
+        {"candidates": [{"model": "openai/o1-pro"}]},
+        {"extra": {"deeper": [{"models": ["openai/o1-pro"]}]}},
         {"model": "p/a:online"},
         {"model": "p/a:free:online"},
         {"model": "p/a:nitro"},
@@ -96,7 +98,9 @@ async def test_a_name_that_held_a_text_before_is_looked_into_all_the_same(tmp_pa
     assert (await ask(house, "chat", once_a_text="x")).status == 200
     assert (await ask(house, "chat", once_a_text={"x": 1})).status == 200
     assert (await ask(house, "chat", once_a_text={"model": "openai/o1-pro"})).status == 400
-    assert len(house.sent) == 2
+    assert (await ask(house, "chat", once_a_text=["x"])).status == 200
+    assert (await ask(house, "chat", once_a_text=["x", {"model": "openai/o1-pro"}])).status == 400
+    assert len(house.sent) == 3
 
 
 OPEN = {"models": {"m": {"upstream": "up"}, "*": {"upstream": "up"}}, "keys": [{"name": "k", "key": KEY}]}
