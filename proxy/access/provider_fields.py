@@ -97,7 +97,8 @@ _OBJECTS = frozenset({
     "metadata", "labels", "response_format", "logit_bias", "stream_options", "audio", "prediction", "reasoning", "thinking",
     "provider", "usage", "trace", "web_search_options", "image_config", "tool_choice", "function_call", "cache_control", "text",
     "output_config", "prompt", "context_management", "messages", "tools", "functions", "input", "generationconfig",
-    "system", "contents", "generatecontentrequest",
+    "system", "contents", "content", "systeminstruction", "system_instruction", "toolconfig", "tool_config",
+    "generatecontentrequest",
     "user", "stop", "seed", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls",
 })  # fmt: skip
 
