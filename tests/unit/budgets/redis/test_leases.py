@@ -1,0 +1,29 @@
+"""What a lease has free, worked out without Redis; the rest of it is tried in `tests/contract`."""
+
+from __future__ import annotations
+
+from proxy.budgets.redis.leases import Leases
+from proxy.types import Claim
+
+
+def test_what_calls_give_back_is_no_more_than_redis_counts_as_taken_ahead() -> None:
+    leases = Leases(longest_s=600)
+    claim = Claim("b", "", 0, None, 10_000, 10, "usd", True)
+
+    def tell(free: int) -> None:
+        leases.measure()
+        report = leases.report(anyhow=True)
+        assert report is not None
+        leases.told(report, [free])
+
+    for number in range(40):
+        leases.grant(f"asked-{number}", [claim], 100.0, 110.0, b"")  # none: there is no lease yet, and so one is wanted
+    tell(free=100)
+    for number in range(4):
+        assert leases.grant(f"{number}", [claim], 100.0, 110.0, b"") is not None
+    (lease,) = leases.all()
+    assert (lease.free, lease.flying) == (60, 40)
+    tell(free=100)
+    for number in range(4):
+        assert leases.end(f"{number}", [1])
+    assert (lease.free, lease.flying, lease.used) == (100, 0, 4)
