@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pricing.usage import Reading
 from proxy.dialects.streams import StreamForm
-from proxy.exchange.gate import Fault, Phase
+from proxy.exchange.gate import Fault, Gate, Phase
 from proxy.exchange.usage_watch import UsageWatch
 from proxy.meters.bedrock import unwrapped
 from proxy.meters.reader import Context, Reader
@@ -18,7 +17,7 @@ from proxy.wire import aws_event_stream, lenient
 from proxy.wire.aws_event_stream import BrokenStreamError, Framer, Message
 
 
-class FramedGate:
+class FramedGate(Gate):
     """Watches one stream of messages for usage. form, secrets, redact: as of a `StreamGate`."""
 
     def __init__(
@@ -107,13 +106,6 @@ class FramedGate:
             return rest + too_early
         self.phase = Phase.DONE
         return rest
-
-    def final_reading(self) -> Reading:
-        """What the whole stream said of its usage."""
-        reading, failed = self.watch.final_reading()
-        if failed and self.fault is Fault.NONE:
-            self.fault = Fault.SILENT
-        return reading
 
     @property
     def complete(self) -> bool:

@@ -41,7 +41,21 @@ class Fault(Enum):
     SILENT = "silent"
 
 
-class StreamGate:
+class Gate:
+    """What a stream passes through on its way to the client. fault: how it went wrong, as far as it is known."""
+
+    watch: UsageWatch
+    fault: Fault
+
+    def final_reading(self) -> Reading:
+        """What the whole stream said of its usage."""
+        reading, failed = self.watch.final_reading()
+        if failed and self.fault is Fault.NONE:
+            self.fault = Fault.SILENT
+        return reading
+
+
+class StreamGate(Gate):
     """Watches one SSE stream for usage, and takes out what the client did not ask for.
 
     strip_usage: leave out the usage chunk that was only sent because we asked for it.
@@ -215,13 +229,6 @@ class StreamGate:
             event.pop("timings" if self.watch.timed else "usage", None)
             return b"data: " + lenient.dumps(event) + b"\n\n"
         return self._on_usage(event, block) if self._on_usage is not None else block
-
-    def final_reading(self) -> Reading:
-        """What the whole stream said of its usage."""
-        reading, failed = self.watch.final_reading()
-        if failed and self.fault is Fault.NONE:
-            self.fault = Fault.SILENT
-        return reading
 
     @property
     def complete(self) -> bool:
