@@ -29,7 +29,7 @@ def call_of(model: str, body: dict[str, Any]) -> Call:
         ("stability.stable-diffusion-xl-v1", {"text_prompts": [{"text": "x"}], "steps": 150}, 1),
         (
             "arn:aws:bedrock:us-west-2::foundation-model/stability.sd3-5-large-v1:0",
-            {"prompt": "x", "max_tokens": 1, "anthropic_version": "x", "messages": []},
+            {"prompt": "x", "max_tokens": 1},
             1,
         ),
     ],
