@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from proxy.capacity.rates import Rates
 from proxy.capacity.runs import Run, tokens_within
-from proxy.capacity.server_metrics import Passed
+from proxy.capacity.server_metrics import GAUGES, Passed
 from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
 
 _LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
@@ -92,7 +92,7 @@ def _summed(samples: Sequence[Passed]) -> dict[str, float]:
         known = [value for one in samples if (value := getattr(one, name)) is not None]
         if known:
             sums[name] = sum(known)
-    for name in ("running", "waiting", "kv_used"):
+    for name in GAUGES:
         known = [(value, one.end - one.start) for one in samples if (value := getattr(one, name)) is not None]
         if time := sum(length for _, length in known):
             sums[name] = sum(value * length for value, length in known) / time

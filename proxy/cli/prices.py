@@ -51,7 +51,7 @@ def show(
     config: ConfigOption = None,
     server: ServerOption = None,
 ) -> None:
-    """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
+    """Which rows price MODEL (or PROVIDER/MODEL), at each provider that has it: the winner for every unit, the others below."""
     from proxy.reports.price_rows import PricesShown, lines_of, prices_of
 
     if (remote := server_of(server)) is not None:

@@ -57,14 +57,23 @@ class PricesShown(_Frozen):
 def prices_of(
     catalog: Catalog, own: Iterable[object], model: str, provider: str | None, at: str | None, now_s: float
 ) -> PricesShown:
-    """All of it at a time (a date, or RFC 3339; now without it). Raises `BadQuestion` where that is no time."""
+    """All of it at a time (a date, or RFC 3339; now without it). model: also as PROVIDER/MODEL. Raises `BadQuestion` where `at`
+    is no time."""
     try:
         at_s = epoch_s(at, int(now_s))
     except ValueError:
         raise BadQuestion(f"{at!r} is no time; write it as 2026-12-01 or 2026-12-01T08:00:00Z") from None
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
-    models = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
-    mine = [json.loads(json.dumps(row, default=str)) for row in own if _names(row, model.lower(), provider)]
+    asked = [(name, model.lower()) for name in names]
+    first, _, rest = model.lower().partition("/")
+    if provider is None and rest and catalog.canonical(first) in catalog.lines:
+        asked.insert(0, (catalog.canonical(first), rest))
+    models = [(name, known) for name, its in asked if (known := catalog.find(name, its, at_s)) is not None]
+    mine = [
+        json.loads(json.dumps(row, default=str))
+        for row in own
+        if _names(row, model.lower(), provider) or (rest and _names(row, rest, first))
+    ]
     missing = None
     if not models and not mine:
         where = f" at {provider}" if provider else ""
@@ -81,8 +90,9 @@ def lines_of(shown: PricesShown) -> Iterator[str]:
     for row in shown.own:
         yield f"your own price, before all others: {json.dumps(row)}"
     for known in shown.providers:
-        asked_as = "" if known.model == shown.model.lower() else f"  (for {shown.model})"
-        yield f"{known.provider}/{known.model}{asked_as}{_limits(known)}"
+        whole = f"{known.provider}/{known.model}"
+        asked_as = "" if shown.model.lower() in (known.model, whole) else f"  (for {shown.model})"
+        yield f"{whole}{asked_as}{_limits(known)}"
         for one in known.units:
             yield f"  {one.unit:<16} {_per(one.usd, one.per):<14} {one.why}"
         for line in known.also:

@@ -29,7 +29,7 @@ def main() -> None:
     threading.Thread(target=_end_with_whoever_asked, args=(told,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
         try:
-            answer = {
+            answer: dict[str, Any] = {
                 "report": asdict(verify(asked["ledger"], Path(scratch), Path(asked["spool"]), progress=_progress))
             }
         except SQLAlchemyError as error:
