@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -73,8 +75,9 @@ class Auditor:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter and module
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps(asked) + "\n")  # it holds a password: not in arguments
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it ended at once, and is told so below
+                # A password is in it: not in arguments.
+                os.write(process.stdin.fileno(), json.dumps(asked).encode() + b"\n")
             for line in process.stdout:
                 told = json.loads(line)
                 if "failed" in told:
