@@ -103,7 +103,8 @@ def read_books(connection: Connection, name: str, *, locked: bool = False) -> Bo
     row = connection.execute(query.with_for_update() if locked else query).first()
     if row is None:
         return None
-    carried = Carried(**orjson.loads(row.carried))
+    written = orjson.loads(row.carried)  # by a newer release, maybe, that shares the database
+    carried = Carried(**{name: value for name, value in written.items() if name in Carried._fields})
     return Books(row.name, row.since_at, row.closed_until, row.ended_at, orjson.loads(row.totals), carried)
 
 
@@ -222,7 +223,7 @@ def _samples(connection: Connection, capacity: str) -> dict[int, list[Passed]]:
     """Those of the instance that looked longest, of each minute: two that look see the same."""
     best: dict[int, list[Passed]] = {}
     for row in connection.execute(sa.select(capacity_samples).where(capacity_samples.c.capacity == capacity)):
-        samples = [Passed(*sample) for sample in orjson.loads(row.samples)]
+        samples = [Passed(*sample[: len(Passed._fields)]) for sample in orjson.loads(row.samples)]
         if _seen_us(samples) > _seen_us(best.get(row.minute_at, ())):
             best[row.minute_at] = samples
     return best
