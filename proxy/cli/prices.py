@@ -46,7 +46,7 @@ _LitellmOption = Annotated[
 
 @app.command()
 def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, config: ConfigOption = None) -> None:
-    """Which rows price MODEL (or PROVIDER/MODEL), at each provider that has it: the winner for every unit, and what else there is."""
+    """Which rows price MODEL (or PROVIDER/MODEL), at each provider that has it: the winner for every unit, the others below."""
     at_s = _moment(at)
     catalog = load_book().catalog
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
