@@ -50,6 +50,37 @@ def bounded_amount(item: Any) -> Any:
     return [name, bounded(group), window_start, measure, amount]
 
 
+_known_counters: set[tuple[str, str, int, str]] = set()  # whose amounts can be added as they are
+_MOST_KNOWN = 10_000
+
+
+def sound_amounts(stated: Any) -> tuple[list[Any], bool]:
+    """What can be added of these amounts, and whether that is all of them, as they are."""
+    if type(stated) is list and _are_known(stated):
+        return stated, True
+    amounts = list(stated) if isinstance(stated, list | tuple) else [stated]
+    sound = [bounded_amount(item) for item in amounts if is_amount(item)]
+    plain = sound == amounts
+    if plain:
+        if len(_known_counters) >= _MOST_KNOWN:
+            _known_counters.clear()
+        _known_counters.update(tuple(item[:4]) for item in sound)
+    return sound, plain
+
+
+def _are_known(amounts: list[Any]) -> bool:
+    """Whether all are of counters that were seen before: what nearly every call has."""
+    try:
+        for name, group, window_start, measure, amount in amounts:
+            if type(amount) is not int or type(window_start) is not int or not -MOST <= amount <= MOST:
+                return False
+            if (name, group, window_start, measure) not in _known_counters:
+                return False
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _types_of(column: Column[Any]) -> frozenset[type]:
     held: dict[type, set[type]] = {
         sa.Text: {str},
@@ -62,6 +93,13 @@ def _types_of(column: Column[Any]) -> frozenset[type]:
 
 
 _TYPES = {column.name: _types_of(column) for column in entries.columns}
+
+
+def types_of(column: str) -> frozenset[type]:
+    """The types of values that a column holds."""
+    return _TYPES[column]
+
+
 _sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
 
 
