@@ -32,7 +32,16 @@ _INTENT_KIND = (
     "dialect", "operation", "upstream", "provider", "model_requested", "model", "key", "key_id", "team", "session_source",
     "client", "price_version", "attempt", "stream",
 )  # fmt: skip
-_END_KIND = ("status", "outcome", "service_tier", "usage_source", "cost_source", "model", "price_version", "http_status")
+_END_KIND = (
+    "status",
+    "outcome",
+    "service_tier",
+    "usage_source",
+    "cost_source",
+    "model",
+    "price_version",
+    "http_status",
+)
 _INTENT_OWN = (
     "id", "request_id", "started_at", "user", "customer", "session_id", "parent_session_id", "root_session_id", "agent",
     "parent_agent", "reserved_nanousd",

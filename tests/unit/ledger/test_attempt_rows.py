@@ -97,11 +97,12 @@ def test_both_ways_come_to_the_same_row_whatever_is_said() -> None:
 def test_what_calls_have_in_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_rows, "_MOST_KNOWN", 3)
     rows = [
-        attempt_row(whole_intent(key="".join(["k", str(number % 2)])), whole_settle(), (), "i")[0] for number in range(4)
+        attempt_row(whole_intent(key="".join(["k", str(number % 2)])), whole_settle(), (), "i")[0]
+        for number in range(4)
     ]
 
     assert rows[0].key is rows[2].key
     assert rows[1].key is rows[3].key
     for number in range(10):
         attempt_row(whole_intent(key=f"k{number}"), whole_settle(), (), "i")
-    assert len(attempt_rows._kinds) <= 3  # noqa: SLF001 - nobody else can say
+    assert len(attempt_rows._kinds) <= 3
