@@ -146,8 +146,11 @@ class Observed:
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
         cost = row.cost_nanousd
-        if cost is None or "partial" in (end.get("flags") or ()):
+        flags = end.get("flags") or ()
+        if cost is None or "partial" in flags:
             alike.unpriced += 1
+        if "unexpected_model" in flags:
+            self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
             for unit, nanousd in deal(cost, end.get("cost_lines") or (), row.status):
                 alike.cost[unit] += nanousd
