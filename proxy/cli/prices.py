@@ -46,12 +46,17 @@ _LitellmOption = Annotated[
 
 @app.command()
 def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, config: ConfigOption = None) -> None:
-    """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
+    """Which rows price MODEL (or PROVIDER/MODEL), at each provider that has it: the winner for every unit, the others below."""
     at_s = _moment(at)
     catalog = load_book().catalog
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
-    models = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
-    own = [row for row in config_of(config).prices if _names(row, model.lower(), provider)]
+    asked = [(name, model.lower()) for name in names]
+    first, _, rest = model.lower().partition("/")
+    if provider is None and rest and catalog.canonical(first) in catalog.lines:
+        asked.insert(0, (catalog.canonical(first), rest))
+    models = [(name, known) for name, its in asked if (known := catalog.find(name, its, at_s)) is not None]
+    rows = config_of(config).prices
+    own = [row for row in rows if _names(row, model.lower(), provider) or (rest and _names(row, rest, first))]
     for row in own:
         typer.echo(f"your own price, before all others: {json.dumps(row, default=str)}")
     if not models and own:
@@ -65,9 +70,8 @@ def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, con
         )
         raise typer.Exit(1)
     for name, known in models:
-        typer.echo(
-            f"{name}/{known.name}" + ("" if known.name == model.lower() else f"  (for {model})") + _limits(known)
-        )
+        whole = f"{name}/{known.name}"
+        typer.echo(whole + ("" if model.lower() in (known.name, whole) else f"  (for {model})") + _limits(known))
         for unit, (row, price) in winners((*known.rows, *catalog.common_rows(name)), at_s).items():
             typer.echo(f"  {unit:<16} {_price(price):<14} {_why(row)}")
         for line in _others(known, at_s):
