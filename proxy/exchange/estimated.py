@@ -27,7 +27,7 @@ def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     if reading.source == "estimated":
         return False
     route, call, bound, configured = attempt.route, attempt.call, attempt.bound, attempt.exchange.configured
-    facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6)
+    facts = configured.facts_of(route.provider, route.model, attempt.plan.started_at / 1e6, route.answers)
     context = route.context_tokens or facts.context_tokens
     if context is None or call.free:
         return False
