@@ -309,9 +309,8 @@ def test_two_sequences_of_one_call(rig: Rig) -> None:
     assert answer.status_code == 200, answer.text
     used, counted = usage_of(rig.entry(session)), rig.settled_counters(before)
     assert used.predicted == counted.predicted
-    assert (
-        2 * (used.prompt + used.cached) == counted.prompt + counted.cached
-    )  # it reads the prompt for each, and tells it once
+    # It reads the prompt for each, and tells it once.
+    assert 2 * (used.prompt + used.cached) == counted.prompt + counted.cached
 
 
 def test_a_limit_that_nobody_configured_is_the_servers(rig: Rig) -> None:
@@ -377,15 +376,13 @@ def test_what_it_costs_at_each_number_of_calls_at_once(rig: Rig) -> None:
         with ThreadPoolExecutor(calls) as pool:
             sessions = list(pool.map(lambda _: _written(rig), range(calls)))
         wall = time.monotonic() - began
-        tokens = sum(
-            usage_of(rig.entry(session)).predicted for session in sessions
-        )  # all are in the ledger from here on
+        # All are in the ledger from here on.
+        tokens = sum(usage_of(rig.entry(session)).predicted for session in sessions)
         seconds, written, usd = (now - was for now, was in zip(_level(rig, calls), before, strict=True))
         shown = f"${usd * 10**6 / written:.2f}" if written else "–"
         by_hand = Decimal(wall) * USD_PER_HOUR / 3600 * 10**6 / tokens
-        print(
-            f"{rig.server.provider}: {calls} at once: {shown} per million, by hand ${by_hand:.2f}; {seconds:.2f} of {wall:.2f} s"
-        )
+        cost = f"{shown} per million, by hand ${by_hand:.2f}"
+        print(f"{rig.server.provider}: {calls} at once: {cost}; {seconds:.2f} of {wall:.2f} s")
         assert seconds <= Decimal(wall) + Decimal("0.5")
         if calls == 1:
             assert written == tokens
@@ -400,7 +397,6 @@ def _written(rig: Rig) -> str:
 def _level(rig: Rig, calls: int) -> tuple[Decimal, Decimal, Decimal]:
     """How long so many ran, what they wrote and what it cost."""
     levels = rig.api("/api/capacity/machine")["levers"]["batching"]
-    level = next(
-        (one for one in levels if one["calls_at_once"] == calls), {"seconds": 0, "output_tokens": 0, "usd": "0"}
-    )
+    none = {"seconds": 0, "output_tokens": 0, "usd": "0"}
+    level = next((one for one in levels if one["calls_at_once"] == calls), none)
     return Decimal(str(level["seconds"])), Decimal(level["output_tokens"]), Decimal(level["usd"])
