@@ -37,7 +37,7 @@ _SUMMED = (
     "requests", "input_tokens", "cache_read_tokens", "output_tokens", "input_nanousd", "saved_nanousd",
 )  # fmt: skip
 _MOST_NAMES = 8
-_SERVER_SUMS = tuple(name for name in COUNTERS if name != "millijoules")
+_SERVER_SUMS = (*(name for name in COUNTERS if name != "millijoules"), "untold")
 _SERVER_MEANS = GAUGES
 
 

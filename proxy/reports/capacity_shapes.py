@@ -258,12 +258,9 @@ def _server(report: CapacityReport) -> ServerShown | None:
 
 def _levers(report: CapacityReport) -> Levers:
     server, sums = report.server, report.sums
-    cached, saved = sums["cache_read_tokens"], sums["saved_nanousd"]
-    if server.get("cached", 0) > cached and sums["input_tokens"]:  # it knows of more than calls are told
-        cached = round(server["cached"])
-        saved = sums["input_nanousd"] * cached // sums["input_tokens"]
+    cached = sums["cache_read_tokens"] + round(server.get("untold", 0))
     return Levers(
-        prefix_cache=PrefixCache(tokens=cached, saved_usd=usd_text(saved)),
+        prefix_cache=PrefixCache(tokens=cached, saved_usd=usd_text(sums["saved_nanousd"])),
         speculative_decoding=_speculative(report),
         batching=[_level(calls, level) for calls, level in sorted(report.levels.items())],
         preemptions=round(server["preemptions"]) if "preemptions" in server else None,

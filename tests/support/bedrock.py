@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
 from tests.support.aws_sts import ROLE_SECRETS, give_role
+from tests.support.bedrock_pictures import made
 from tests.support.http_server import Handler, serve_forever
 
 REGION = "us-east-1"
@@ -43,6 +44,12 @@ _OF_PROFILES = {PROFILE: "anthropic.claude-3-haiku-20240307-v1:0"}
 _bill: Path
 _lock = threading.Lock()
 _flaky: set[str] = set()
+
+
+def charge_each(model: str, count: int, usd: str) -> None:
+    """Pictures, at so much each."""
+    with _lock, _bill.open("a") as file:
+        file.write(json.dumps({"model": model, "nanousd": round(Fraction(usd) * 10**9 * count)}) + "\n")
 
 
 def charge(model: str, given: int, taken: int, read: int = 0, short: int = 0, long: int = 0) -> None:
@@ -127,7 +134,14 @@ class Bedrock(Handler):
         self._stream([frame(*event) for event in events], said, lambda: charge(model, *counts))
 
     def _invoke(self, model: str, body: Any, said: str, *, stream: bool) -> None:
-        if "texts" in body or "embed" in model:
+        if pictures := made(model, body):
+            answer, count, usd = pictures
+            charge_each(model, count, usd)
+            if stream:
+                self._stream([_chunk(answer)], said, lambda: None)
+            else:
+                self.send_json(answer)
+        elif "texts" in body or "embed" in model:
             charge(model, 6, 0)
             counts = {"x_amzn_bedrock_input_token_count": "6"}
             self.send(json.dumps({"embedding": [0.25, -0.5], "inputTextTokenCount": 6}).encode(), **counts)

@@ -32,7 +32,8 @@ def test_show_says_which_row_wins_and_why() -> None:
 def test_show_takes_the_names_that_it_prints_itself() -> None:
     for name in ("openai/gpt-4o-mini-audio-preview", "google/gemini-2.5-pro", "openrouter/openai/gpt-4o"):
         result = RUN.invoke(app, ["show", name])
-        assert result.exit_code == 0 and result.output.splitlines()[0].split("  ")[0] == name
+        assert result.exit_code == 0
+        assert result.output.splitlines()[0].split("  ")[0] == name
 
 
 def test_show_names_what_it_does_not_know() -> None:
