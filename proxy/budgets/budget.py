@@ -270,7 +270,7 @@ class BudgetIndex:
         return self.budgets if identity.trust_labels else self._remembered(identity, route)[1]
 
     def certain(self, identity: Identity, route: Route) -> Sequence[Budget]:
-        """The candidates before any call says for whom it is; of a key that may name anybody those that hold whomever it names."""
+        """The candidates before any call says for whom it is: of a key that may name anybody, those that hold for all."""
         if not identity.trust_labels:
             return self.candidates(identity, route)
         fixed = attributes_of_key(identity, route)

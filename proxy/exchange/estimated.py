@@ -73,11 +73,11 @@ async def counted(
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
     that is nothing: then the request alone is counted. given: its tokens, where the
-    upstream counted them. by_pieces: it sends each token as it is written. writes: as `estimate` has it. Off the event loop: a long
-    answer takes a while.
+    upstream counted them. by_pieces: it sends each token as it is written. writes: as `estimate` has it. Off the event loop: a
+    long answer takes a while.
     """
     return await asyncio.to_thread(
-        _counted, reported, events, model, request, share, all_seen, given, by_pieces, writes
+        _counted, reported, events, model, request, share, all_seen, given, by_pieces=by_pieces, writes=writes
     )
 
 
@@ -89,6 +89,7 @@ def _counted(
     share: float,
     all_seen: bool,
     given: int | None,
+    *,
     by_pieces: bool,
     writes: bool,
 ) -> Reading:
