@@ -41,7 +41,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a requested model goes: `upstream` names a configured host, `model` is the name that it knows."""
+    """Where a requested model goes: `upstream` names a configured host, `model` is the name that it knows; `answers` are others
+    that may answer in its place, None: whoever likes."""
 
     requested: str
     upstream: str
@@ -52,6 +53,12 @@ class Route:
     cap_trust: str = "enforced"
     retries: int = 0
     fallbacks: tuple[str, ...] = ()
+    answers: tuple[str, ...] | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that are known to answer here, by the names that the upstream gives them."""
+        return (self.model, *self.answers) if self.answers else (self.model,)
 
 
 @frozen

@@ -81,6 +81,15 @@ BOARD = Board(
             decimals=2,
         ),
         stat(
+            "Did other models answer?",
+            "Answers of the chosen time by models that `answers` of their row in `models` does not name: charged as they are, past what was reserved where they are dearer.",
+            "short",
+            q.gained("unexpected_models_total", "upstream, model"),
+            legend="{{upstream}} {{model}}",
+            levels=((1, AMBER),),
+            decimals=0,
+        ),
+        stat(
             "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",

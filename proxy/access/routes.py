@@ -37,6 +37,7 @@ class Router:
             cap_trust=row.cap_trust,
             retries=row.retries,
             fallbacks=row.fallbacks,
+            answers=row.answers,
         )
 
     def route(self, model: str, identity: Identity) -> Route:

@@ -1,6 +1,7 @@
 """Closes a minute: what the machines cost in it, whose that was, and what the next minutes have to know of it. Pure.
 
-Tokens that a server counted and no call explains are somebody else's (`outside`). A call's tokens are spread evenly over its
+Tokens that a server counted and no call explains are somebody else's (`outside`). Cached ones that no call was told of (by a
+vLLM without `--enable-prompt-tokens-details`) count as the cache's, not as read. A call's tokens are spread evenly over its
 time, and a server counts when it likes, so at the edge of a minute the two differ by what calls there have in hand: what is
 unexplained is carried over to the next minute until it cannot be theirs any more.
 """
@@ -11,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.capacity.rates import Rates
-from proxy.capacity.runs import Run, tokens_within
-from proxy.capacity.server_metrics import Passed
+from proxy.capacity.runs import Run, Tokens, tokens_within
+from proxy.capacity.server_metrics import GAUGES, Passed
 from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
 
 _LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
@@ -38,8 +39,9 @@ class Terms(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """From minute to minute. prompt, output: tokens that the server counted more than calls explain (less where negative).
-    The others: times and tokens of the last hour, of which older ones count less; microseconds and thousandths of tokens."""
+    """From minute to minute. prompt, output, cached: tokens that the server counted more than calls explain (less where
+    negative). The others: times and tokens of the last hour, of which older ones count less; microseconds and thousandths of
+    tokens."""
 
     prompt: int = 0
     output: int = 0
@@ -47,6 +49,7 @@ class Carried(NamedTuple):
     computed: int = 0
     decode_us: int = 0
     written: int = 0
+    cached: int = 0
 
 
 class Closed(NamedTuple):
@@ -70,7 +73,7 @@ def close(
     server = _summed(samples)
     carried = _timed(carried, server)
     weights = weights_of(carried)
-    others, carried = _others(minute, ours, samples, server, carried)
+    others, untold, carried = _unexplained(minute, ours, samples, server, carried)
     made = split(
         minute,
         terms.rates,
@@ -81,7 +84,10 @@ def close(
         observed=observed,
         power=_power(minute, terms, ours, others, samples),
         nanousd_per_kwh=terms.nanousd_per_kwh,
+        untold=untold,
     )
+    if untold:
+        server["untold"] = min(untold, made.tokens.input)
     return Closed(made, weights, server), carried
 
 
@@ -92,7 +98,7 @@ def _summed(samples: Sequence[Passed]) -> dict[str, float]:
         known = [value for one in samples if (value := getattr(one, name)) is not None]
         if known:
             sums[name] = sum(known)
-    for name in ("running", "waiting", "kv_used"):
+    for name in GAUGES:
         known = [(value, one.end - one.start) for one in samples if (value := getattr(one, name)) is not None]
         if time := sum(length for _, length in known):
             sums[name] = sum(value * length for value, length in known) / time
@@ -128,36 +134,48 @@ def weights_of(carried: Carried) -> Weights:
     )
 
 
-def _others(
+class _Unexplained(NamedTuple):
+    """What others had, and cached input that calls were not told of; and what is carried over."""
+
+    others: Others
+    untold: int
+    carried: Carried
+
+
+def _unexplained(
     minute: Span, runs: Sequence[Run], samples: Sequence[Passed], server: Mapping[str, float], carried: Carried
-) -> tuple[Others, Carried]:
+) -> _Unexplained:
     if "prompt" not in server and "output" not in server:
-        return Others(), carried._replace(prompt=0, output=0)
-    before = [tokens_within(run, min(run.start, minute.start), minute.end) for run in runs]
-    whole = [(run.input + run.cache_read, run.output) for run in runs]
+        return _Unexplained(Others(), 0, carried._replace(prompt=0, output=0, cached=0))
     within = [tokens_within(run, *minute) for run in runs]
-    at_the_edge = [run.end > minute.end - _LAG_US for run in runs]
-    unexplained, left = [], []
-    for which, name in enumerate(("prompt", "output")):
+    at_the_edge = [run for run in runs if run.end > minute.end - _LAG_US]
+    seen = [tokens_within(run, min(run.start, minute.start), minute.end) for run in at_the_edge]
 
-        def amounts(tokens: Sequence[tuple[int, ...]], which: int = which) -> list[int]:
-            return [part[0] + part[1] if which == 0 else part[2] for part in tokens]
-
-        difference = carried[which] + round(server.get(name, 0)) - sum(amounts(within))
-        seen = amounts(before)
-        # Of calls at the edge: what the server may have counted already, and what it may not have counted yet.
-        ahead = sum(total[which] - part for total, part, edge in zip(whole, seen, at_the_edge, strict=True) if edge)
-        behind = sum(part for part, edge in zip(seen, at_the_edge, strict=True) if edge)
+    def beyond(name: str, was: int, ours: int, ahead: int, behind: int) -> tuple[int, int]:
+        """What the server counted and no call explains, and what is left to carry over. ahead, behind: of calls at the edge,
+        what it may have counted already, and what it may not have counted yet."""
+        difference = was + round(server.get(name, 0)) - ours
         sure = max(0, difference - ahead)
-        unexplained.append(sure)
-        left.append(max(difference - sure, -behind))
-    carried = carried._replace(prompt=left[0], output=left[1])
-    if not any(unexplained):
-        return Others(), carried
-    prompt = round(server.get("prompt", 0))
-    computed = round(server.get("computed", prompt))
-    fresh = unexplained[0] * computed // prompt if prompt else 0
-    return Others(_spans(minute, runs, samples), fresh, unexplained[1]), carried
+        return sure, max(difference - sure, -behind)
+
+    prompts, outputs = sum(_prompt(part) for part in seen), sum(part.output for part in seen)
+    unread = sum(run.input + run.cache_read for run in at_the_edge) - prompts
+    unwritten = sum(run.output for run in at_the_edge) - outputs
+    prompt, prompt_left = beyond("prompt", carried.prompt, sum(_prompt(part) for part in within), unread, prompts)
+    output, output_left = beyond("output", carried.output, sum(part.output for part in within), unwritten, outputs)
+    told = sum(part.cache_read for part in within), sum(part.cache_read for part in seen)
+    cached, cached_left = beyond("cached", carried.cached, told[0], unread, told[1])
+    carried = carried._replace(prompt=prompt_left, output=output_left, cached=cached_left)
+    others = Others()
+    if prompt or output:
+        counted = round(server.get("prompt", 0))
+        fresh = prompt * round(server.get("computed", counted)) // counted if counted else 0
+        others = Others(_spans(minute, runs, samples), fresh, output)
+    return _Unexplained(others, max(0, cached - prompt), carried)  # what others had may have been cached, all of it
+
+
+def _prompt(tokens: Tokens) -> int:
+    return tokens.input + tokens.cache_read
 
 
 def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list[tuple[Span, int]]:

@@ -1,8 +1,8 @@
 """What a server's own counters say, whichever engine it is: one table of names, and the difference between two readings.
 
-Sources: vLLM 0.32 and llama.cpp's server, read from running ones (2026-11-28); SGLang: the page "Production Metrics" of its
-documentation; TensorRT-LLM: metrics of `trtllm-serve` as the Gateway API inference extension's protocol 003 and its own names
-for tokens have them. vLLM counts a waiting request again at each step in `prefix_cache_queries` and `…_hits`: not used here.
+Sources: vLLM 0.32 and llama.cpp's server, read from running ones (2026-11-28); SGLang 0.5.23: `srt/observability/` in its
+wheel; TensorRT-LLM: `MetricsCollector` of its repository (2026-11-29), which `trtllm-serve` shows at `/prometheus/metrics`.
+vLLM counts a waiting request again at each step in `prefix_cache_queries` and `…_hits`: not used here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ COUNTERS = (
     "prompt", "cached", "computed", "output", "prefill_us", "decode_us", "drafts", "drafted", "accepted", "preemptions",
     "steps", "millijoules",
 )  # fmt: skip
-GAUGES = ("running", "waiting", "kv_used")
+# accepted_ratio, tokens_per_step: of speculative decoding, where a server states the means and not what they are of.
+GAUGES = ("running", "waiting", "kv_used", "accepted_ratio", "tokens_per_step")
+_LARGEST = frozenset(GAUGES) - {"running", "waiting"}  # of several engines; the others are added up
 
 
 class Source(NamedTuple):
@@ -28,7 +30,6 @@ class Source(NamedTuple):
     label: tuple[str, str] | None = None
 
 
-# Of a name that has had others, the newest comes first; the first that a server has is taken.
 _Names = Mapping[str, str | Source]
 _VLLM: _Names = {
     "prompt": "vllm:prompt_tokens_total",
@@ -61,26 +62,57 @@ _SGLANG: _Names = {
     "cached": "sglang:cached_tokens_total",
     "output": "sglang:generation_tokens_total",
     "preemptions": "sglang:num_retracted_requests_total",
+    # Of the GPU, where SGLANG_ENABLE_METRICS_DEVICE_TIMER is set. Its requests' times leave out how short answers are decoded.
+    "prefill_us": Source("sglang:forward_execution_seconds_total", 1_000_000, ("category", "extend")),
+    "drafts": "sglang:spec_verify_calls_total",
     "running": "sglang:num_running_reqs",
     "waiting": "sglang:num_queue_reqs",
     "kv_used": "sglang:token_usage",
+    "accepted_ratio": "sglang:spec_accept_rate",
+    "tokens_per_step": "sglang:spec_accept_length",
 }
 _TENSORRT_LLM: _Names = {
     "prompt": "trtllm_prompt_tokens_total",
+    "cached": "trtllm_prompt_cached_tokens_total",
     "output": "trtllm_generation_tokens_total",
+    "prefill_us": Source("trtllm_request_prefill_time_seconds_sum", 1_000_000),
+    "decode_us": Source("trtllm_request_decode_time_seconds_sum", 1_000_000),
+    "drafts": Source("trtllm_spec_decode_drafted_tokens_total", 1, ("token_position", "0")),
     "running": "trtllm_num_requests_running",
     "waiting": "trtllm_num_requests_waiting",
     "kv_used": "trtllm_kv_cache_utilization",
+    "tokens_per_step": "trtllm_spec_decode_acceptance_length",
 }
 _SEVERAL: tuple[tuple[str, tuple[Source, ...]], ...] = (
     ("cached", (
         Source("vllm:prompt_tokens_by_source_total", 1, ("source", "local_cache_hit")),
         Source("vllm:prompt_tokens_by_source_total", 1, ("source", "external_kv_transfer")),
     )),
+    ("cached", (Source("vllm:prompt_tokens_cached_total"),)),
     ("kv_used", (Source("vllm:kv_cache_usage_perc"), Source("vllm:gpu_cache_usage_perc"))),
+    ("decode_us", tuple(
+        Source("sglang:forward_execution_seconds_total", 1_000_000, ("category", category))
+        for category in ("decode", "target_verify", "draft_extend_v2")
+    )),
+    ("drafted", (
+        Source("trtllm_spec_decode_drafted_tokens_total"), Source("trtllm_spec_decode_num_draft_tokens_total"),
+    )),
+    ("accepted", (
+        Source("trtllm_spec_decode_accepted_tokens_total"), Source("trtllm_spec_decode_num_accepted_tokens_total"),
+    )),
 )  # fmt: skip
+# What says the same as another, which is taken where a server has both.
+_SAME_AS = {
+    "vllm:prompt_tokens_cached_total": "vllm:prompt_tokens_by_source_total",
+    "trtllm_spec_decode_num_draft_tokens_total": "trtllm_spec_decode_drafted_tokens_total",
+    "trtllm_spec_decode_num_accepted_tokens_total": "trtllm_spec_decode_accepted_tokens_total",
+}
+# Each rank of one SGLang engine may say the same (`--enable-metrics-for-all-schedulers`); those of `dp_rank` are engines.
+_RANKS = ("tp_rank", "pp_rank", "moe_ep_rank")
 # NVIDIA's DCGM exporter: the energy of each GPU since it was started, in millijoules.
 _DCGM: _Names = {"millijoules": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"}
+# Which GPU that is. Its other labels name the pods and processes on it: they change, and several may share one.
+_GPU = ("UUID", "Hostname", "gpu")
 
 
 def _table() -> dict[str, list[tuple[str, Source]]]:
@@ -97,34 +129,60 @@ def _table() -> dict[str, list[tuple[str, Source]]]:
 
 _TABLE = _table()
 _Series = tuple[str, str, tuple[tuple[str, str], ...]]
+_MOST = 1e18
+_ENDS = ("", "_total", "_sum", "_count")  # of a family's samples
 
 
 class Reading(NamedTuple):
     """All that one reading said, at a moment (epoch microseconds): counters by series (a server may have several engines, each
-    with its own), gauges added up (`kv_used`: the fullest engine's)."""
+    with its own), gauges added up (of shares and means: the largest). kinds: of which counters it says anything, if only that
+    there are none yet."""
 
     at: int
     counters: Mapping[_Series, float]
     gauges: Mapping[str, float]
+    kinds: frozenset[str] = frozenset()
 
 
-def reading(at: int, samples: Iterable[Sample]) -> Reading:
-    """What of an exposition we know. Empty where that is nothing."""
-    counters: dict[_Series, float] = {}
-    gauges: dict[str, float] = {}
+def reading(at: int, samples: Iterable[Sample], declared: Iterable[str] = ()) -> Reading:
+    """What of an exposition we know. declared: its families, of which some may have no sample yet."""
+    series: dict[_Series, float] = {}
     for name, labels, value in samples:
-        # The parser gives every counter the ending that OpenMetrics wants of it.
-        for ours, source in _TABLE.get(name) or _TABLE.get(name.removesuffix("_total")) or ():
-            if not 0 <= value < 1e18:
+        for ours, source in _sources(name):
+            if not 0 <= value < _MOST:
                 continue
             if source.label is not None and labels.get(source.label[0]) != source.label[1]:
                 continue
-            if ours in GAUGES:
-                known = gauges.get(ours, 0.0)
-                gauges[ours] = max(known, value) if ours == "kv_used" else known + value
-            else:
-                counters[ours, name, tuple(sorted(labels.items()))] = value * source.scale
-    return Reading(at, counters, gauges)
+            key = (ours, name, tuple(sorted(_telling(ours, labels))))
+            series[key] = max(series.get(key, 0.0), value * source.scale)
+    names = {name for _, name, _ in series}
+    counters: dict[_Series, float] = {}
+    gauges: dict[str, float] = {}
+    for key, value in series.items():
+        ours, name, _ = key
+        if _SAME_AS.get(name) in names:
+            continue
+        if ours not in GAUGES:
+            counters[key] = value
+        elif ours in _LARGEST:
+            gauges[ours] = max(gauges.get(ours, 0.0), value)
+        else:
+            gauges[ours] = gauges.get(ours, 0.0) + value
+    kinds = {ours for ours, _, _ in counters}
+    kinds |= {ours for name in declared for end in _ENDS for ours, _ in _sources(name + end) if ours not in GAUGES}
+    return Reading(at, counters, gauges, frozenset(kinds))
+
+
+def _telling(ours: str, labels: Labels) -> Iterable[tuple[str, str]]:
+    """The labels by which one series is told from another."""
+    if ours != "millijoules":
+        return (item for item in labels.items() if item[0] not in _RANKS)
+    return ((name, labels[name]) for name in ((_GPU[0],) if labels.get(_GPU[0]) else _GPU[1:]) if name in labels)
+
+
+def _sources(name: str) -> Iterable[tuple[str, Source]]:
+    # The parser gives every counter the ending that OpenMetrics wants of it.
+    return _TABLE.get(name) or _TABLE.get(name.removesuffix("_total")) or ()
 
 
 class Passed(NamedTuple):
@@ -147,17 +205,19 @@ class Passed(NamedTuple):
     running: float | None = None
     waiting: float | None = None
     kv_used: float | None = None
+    accepted_ratio: float | None = None
+    tokens_per_step: float | None = None
 
 
 def passed(before: Reading, now: Reading) -> Passed:
     """The difference. A counter that fell was started again, and has counted what it says since then; one that was not there
-    before has begun at 0 if others of its kind were there, else nothing is known of what it had."""
+    before has begun at 0 if its kind was there, else nothing is known of what it had. A GPU that was not there before has had
+    what it says since it was switched on."""
     sums: dict[str, float] = {}
-    kinds = {ours for ours, _, _ in before.counters}
     for series, value in now.counters.items():
         ours = series[0]
         was = before.counters.get(series)
-        if was is None and ours not in kinds:
+        if was is None and (ours not in before.kinds or ours == "millijoules"):
             continue
         sums[ours] = sums.get(ours, 0.0) + (value - was if was is not None and value >= was else value)
     whole = {name: round(amount) for name, amount in sums.items()}

@@ -120,11 +120,13 @@ def split(
     observed: Sequence[Span] | None = None,
     power: Power | None = None,
     nanousd_per_kwh: int = 0,
+    untold: int = 0,
 ) -> Split:
     """Split one minute (or what of it belongs to the books).
 
     runs: those that touch it, in any order. observed: when somebody looked, in order and apart; None is always.
-    nanousd_per_kwh: what power costs that the price does not include.
+    nanousd_per_kwh: what power costs that the price does not include. untold: input that the server had cached and whose calls
+    were not told so: it is in their `input`, and in their shares.
     """
     weights, others = weights or Weights(), others or Others()
     ours = sorted(run for run in runs if run.start < minute.end and run.end > minute.start)
@@ -147,7 +149,9 @@ def split(
     shares = _deal(busy, work)
     joules: Sequence[int | None] = _deal(drawn[0], work) if drawn else [None] * len(ours)
     together = Tokens(*map(sum, zip(*tokens, strict=True))) if tokens else Tokens()
-    total = together.input * weights.input + together.output * weights.output
+    cached = min(untold, together.input)
+    read = (together.input - cached) * weights.input
+    total = read + together.output * weights.output
     return Split(
         start=minute.start,
         end=minute.end,
@@ -159,8 +163,8 @@ def split(
         calls_us=sum(s.time_us * s.calls for s in segments),
         unobserved_us=_unobserved(segments, observed),
         tokens=together,
-        input_nanousd=busy * together.input * weights.input // total if total else 0,
-        saved_nanousd=busy * together.cache_read * weights.input // total if total else 0,
+        input_nanousd=busy * read // total if total else 0,
+        saved_nanousd=busy * (together.cache_read + cached) * weights.input // total if total else 0,
         power=power,
         shares={run.id: Shared(had, drew) for run, had, drew in zip(ours, shares, joules, strict=True)},
         levels=_levels(segments),

@@ -7,7 +7,7 @@ record, by the same terms (`CallPrice.of`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pricing.book import Book
@@ -26,7 +26,7 @@ class CallPrice(Value):
     `physical`: the most that it can use at all, beyond which they teach nothing (empty: not known).
     media: tokens of the input that are of one medium. things:
     what may be billed in place of tokens. free: the provider bills nothing. cached_tokens: of the input, at the price of
-    reading a prompt cache.
+    reading a prompt cache. answers: other models that may be billed in its place.
     """
 
     book: Book
@@ -43,6 +43,7 @@ class CallPrice(Value):
     things: Mapping[str, int] = _NOTHING
     free: bool = False
     cached_tokens: int = 0
+    answers: Sequence[str] = ()
 
     def __call__(self, usage: Mapping[str, int]) -> int | None:
         if not (self.free or self.cached_tokens or self.media or self.things) and self.factor == 1:
@@ -69,10 +70,17 @@ class CallPrice(Value):
         return raised if most is None else max(nanousd, min(raised, most))
 
     def _dearest(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
+        nanousd = self._of(self.model, usage, without)
+        if not self.answers:
+            return nanousd
+        prices = [nanousd, *[self._of(other, usage, without) for other in self.answers]]
+        return None if None in prices else max(price for price in prices if price is not None)
+
+    def _of(self, model: str, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
         return self.book.ceiling_nanousd(
             usage,
             provider=self.provider,
-            model=self.model,
+            model=model,
             at_s=self.at_s,
             until_s=self.until_s,
             attributes=self.attributes,
@@ -100,6 +108,7 @@ class CallPrice(Value):
             "things": dict(self.things),
             "free": self.free,
             "cached_tokens": self.cached_tokens,
+            "answers": list(self.answers),
         }
 
     @classmethod

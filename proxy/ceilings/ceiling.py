@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from pricing.media.bounds import most
@@ -128,7 +129,18 @@ class _UnboundedError(Exception):
 def estimate(
     call: Call, route: Route, body_bytes: int, context_tokens: int | None, max_output_tokens: int | None
 ) -> Ceiling:
-    """The ceiling of `call` at `route`. Limits are the operator's, else the price book's, else None (unknown)."""
+    """The ceiling of `call` at `route`, whichever of its models answers. Limits are the operator's, else the price book's, else
+    None (unknown)."""
+    bound = _estimate(call, route, body_bytes, context_tokens, max_output_tokens)
+    for model in route.answers or ():
+        other = _estimate(call, replace(route, model=model), body_bytes, context_tokens, max_output_tokens)
+        bound = _wider(bound, other)
+    return bound
+
+
+def _estimate(
+    call: Call, route: Route, body_bytes: int, context_tokens: int | None, max_output_tokens: int | None
+) -> Ceiling:
     if call.free:
         return Ceiling(0, 0, 1, fees=_NOTHING)
     context = _context(call, route, context_tokens)
@@ -149,6 +161,31 @@ def estimate(
         return _bound(call, route, body_bytes, context, habits, most_output, aside, inject=inject)
     except _UnboundedError as unbounded:
         return Ceiling(None, 0, call.sequences, missing=str(unbounded))
+
+
+def _wider(bound: Ceiling, other: Ceiling) -> Ceiling:
+    """The bound that holds where either does."""
+    if bound.input_tokens is None or other.input_tokens is None:
+        return bound if bound.input_tokens is None else other
+    larger = max(bound, other, key=lambda one: one.media_tokens)
+    return bound._replace(
+        input_tokens=max(bound.input_tokens, other.input_tokens),
+        output_tokens=max(bound.output_tokens, other.output_tokens),
+        inject=bound.inject or other.inject,
+        extra=_most_of_each(bound.extra, other.extra),
+        beyond=max(bound.beyond, other.beyond),
+        a_pass=min(bound.a_pass, other.a_pass),
+        aside=max(bound.aside, other.aside),
+        fees=_most_of_each(bound.fees, other.fees),
+        media=larger.media if bound.media and other.media else _NOTHING,
+        each=larger.each if bound.each and other.each else (),
+        fetched=max(bound.fetched, other.fetched),
+        countable=bound.countable and other.countable,
+    )
+
+
+def _most_of_each(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    return {unit: max(one.get(unit, 0), other.get(unit, 0)) for unit in (*one, *other)}
 
 
 def of_the_same_shape(bound: Ceiling, call: Call, body_bytes: int, context_tokens: int | None) -> Ceiling:

@@ -110,7 +110,8 @@ def thoughts_left_out(call: Call, route: Route) -> frozenset[str]:
     times the price (help.aliyun.com/zh/model-studio/model-pricing)."""
     if route.provider != "dashscope" or call.dialect != "openai.chat":
         return _NO_UNITS
-    return _NO_UNITS if _thinks_at_dashscope(call.body, route.model.lower())[0] else _THOUGHTS
+    thinks = any(_thinks_at_dashscope(call.body, model.lower())[0] for model in route.models)
+    return _NO_UNITS if thinks else _THOUGHTS
 
 
 def _is_effort(value: Any) -> bool:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -154,6 +156,42 @@ class Learned:
             new.write_bytes(orjson.dumps({"overruns": self._factors, "ratios": self._ratios, "kept": self._kept}))
             new.replace(self._path)
             self._written_ns = _modified_ns(self._path)
+
+
+class Overrun(NamedTuple):
+    """By how much (1 and more) the ceilings of a model are raised for a team or key."""
+
+    whose: str
+    provider: str
+    model: str
+    factor: float
+
+
+def overruns_in(folder: Path, now_s: float) -> list[Overrun]:
+    """What all processes of a server have learned of ceilings that were exceeded; of two that know the same, the larger."""
+    factors: dict[str, float] = {}
+    for learned in _all_in(folder):
+        for name, factor in learned.factors(now_s).items():
+            factors[name] = max(factor, factors.get(name, 0.0))
+    return [_overrun(name, factor) for name, factor in sorted(factors.items())]
+
+
+def forget_in(folder: Path, model: str, now_s: float) -> list[Overrun]:
+    """As `Learned.forget`, in all processes of a server, each of which sees it within a minute; what there was until then."""
+    gone = [one for one in overruns_in(folder, now_s) if one.model == model]
+    for learned in _all_in(folder):
+        learned.forget(model)
+    return gone
+
+
+def _overrun(name: str, factor: float) -> Overrun:
+    whose, _, rest = name.partition(" ")
+    provider, _, model = rest.partition("/")
+    return Overrun(whose, provider, model, factor)
+
+
+def _all_in(folder: Path) -> Iterator[Learned]:
+    return (Learned(path) for path in sorted(folder.glob("learned-*.json")))
 
 
 def _name(whose: str, provider: str, model: str) -> str:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from pricing.catalog import Catalog, Model, plain
 from pricing.load import load_book
-from pricing.price import ALWAYS_S, NEVER_S, Price, Row
-from pricing.report import Hole, holes, winners
-from pricing.times import date_text, epoch_s
-from proxy.ceilings.learned import Learned
-from proxy.cli.options import ConfigOption, config_of, new_app
+from pricing.report import Hole, holes
+from proxy.ceilings.learned import Overrun, forget_in, overruns_in
+from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, server_of
 from proxy.cli.output import fail
-from proxy.times import now_s
+from proxy.cli.remote import named
+from proxy.times import BadQuestion, now_s
+
+if TYPE_CHECKING:
+    from proxy.cli.remote import Server
+    from proxy.config.model import Config
 
 app = new_app(help="The price book: what it says, what it lacks, and refreshing it.")
 
@@ -45,64 +44,36 @@ _LitellmOption = Annotated[
 
 
 @app.command()
-def show(model: str, provider: _ProviderOption = None, at: _AtOption = None, config: ConfigOption = None) -> None:
-    """Which rows price MODEL, at each provider that has it: the winner for every unit, and what else there is."""
-    at_s = _moment(at)
-    catalog = load_book().catalog
-    names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
-    models = [(name, known) for name in names if (known := catalog.find(name, model.lower(), at_s)) is not None]
-    own = [row for row in config_of(config).prices if _names(row, model.lower(), provider)]
-    for row in own:
-        typer.echo(f"your own price, before all others: {json.dumps(row, default=str)}")
-    if not models and own:
-        return
-    if not models:
-        where = f" at {provider}" if provider else ""
-        typer.echo(
-            f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration"
-            f"{_meant(catalog, names, model)}",
-            err=True,
-        )
-        raise typer.Exit(1)
-    for name, known in models:
-        typer.echo(
-            f"{name}/{known.name}" + ("" if known.name == model.lower() else f"  (for {model})") + _limits(known)
-        )
-        for unit, (row, price) in winners((*known.rows, *catalog.common_rows(name)), at_s).items():
-            typer.echo(f"  {unit:<16} {_price(price):<14} {_why(row)}")
-        for line in _others(known, at_s):
-            typer.echo(f"    {line}")
+def show(
+    model: str,
+    provider: _ProviderOption = None,
+    at: _AtOption = None,
+    config: ConfigOption = None,
+    server: ServerOption = None,
+) -> None:
+    """Which rows price MODEL (or PROVIDER/MODEL), at each provider that has it: the winner for every unit, the others below."""
+    from proxy.reports.price_rows import PricesShown, lines_of, prices_of
 
-
-def _makers_first(provider: str) -> tuple[bool, str]:
-    """Who makes models comes before who sells those of others."""
-    return provider not in _MAKERS, provider
-
-
-_MAKERS = frozenset(
-    {"openai", "anthropic", "google", "mistral", "deepseek", "xai", "x-ai", "cohere", "moonshotai", "dashscope"}
-)
-
-
-def _meant(catalog: Catalog, providers: Sequence[str], model: str) -> str:
-    """ "; did you mean x?", where a model of these providers has a name like it."""
-    from proxy.config.wording import meant
-
-    return meant(model, (name for provider in providers for name in catalog.provider(provider).models if name != "*"))
-
-
-def _names(row: object, model: str, provider: str | None) -> bool:
-    """Whether a row of the configuration's `prices` is about this model."""
-    if not isinstance(row, Mapping):
-        return False
-    wanted = (("model", model), ("provider", provider))
-    return all(name is None or fnmatch.fnmatchcase(name, str(row.get(field, "*")).lower()) for field, name in wanted)
+    if (remote := server_of(server)) is not None:
+        shown = PricesShown.model_validate(remote.get("/api/prices", model=model, provider=provider, at=at))
+    else:
+        try:
+            shown = prices_of(load_book().catalog, config_of(config).prices, model, provider, at, now_s())
+        except BadQuestion as problem:
+            raise fail(str(problem), 2) from None
+    if shown.missing is not None:
+        raise fail(shown.missing)
+    for line in lines_of(shown):
+        typer.echo(line)
 
 
 @app.command()
-def check() -> None:
+def check(server: ServerOption = None) -> None:
     """Holes: models without a price, expired schedules, stale sources. Exit 1 where there are any."""
-    problems: list[Hole] = holes(load_book().catalog, datetime.now(UTC).date())
+    if (remote := server_of(server)) is not None:
+        problems = [Hole(hole["kind"], hole["what"]) for hole in remote.items("/api/prices/holes")]
+    else:
+        problems = holes(load_book().catalog, datetime.now(UTC).date())
     for hole in problems:
         typer.echo(f"{hole.kind}: {hole.what}")
     if problems:
@@ -233,69 +204,31 @@ def _fetched(folder: Path) -> Path:
 _DATA_FILE = "model_prices_and_context_window_backup.json"
 
 
-def _moment(at: str | None) -> int:
-    try:
-        return epoch_s(at, int(datetime.now(UTC).timestamp()))
-    except ValueError:
-        typer.echo(f"--at {at}: is no time; write it as 2026-12-01 or 2026-12-01T08:00:00Z", err=True)
-        raise typer.Exit(2) from None
-
-
-def _limits(model: Model) -> str:
-    context, most = model.limits
-    parts = [f"{context:,} tokens of context" if context else "", f"{most:,} of output" if most else ""]
-    return "  " + ", ".join(part for part in parts if part) if any(parts) else ""
-
-
-def _price(price: Price) -> str:
-    per = {1_000_000: "/M", 1: ""}.get(price.per, f"/{price.per}")
-    return f"${plain(price.usd)}{per}"
-
-
-def _why(row: Row) -> str:
-    dates = _dates(row)
-    return f"{row.source}, checked {row.checked}" + (f", {dates}" if dates else "")
-
-
-def _dates(row: Row) -> str:
-    start = f"from {date_text(row.from_s)}" if row.from_s != ALWAYS_S else ""
-    end = f"until {date_text(row.to_s)}" if row.to_s != NEVER_S else ""
-    return " ".join(part for part in (start, end) if part)
-
-
-def _others(model: Model, at_s: int) -> Iterator[str]:
-    """Rows that do not price a plain call now: tiers, conditions, other dates."""
-    for row in model.rows:
-        for tier in row.tiers if row.from_s <= at_s < row.to_s else ():
-            conditions = "".join(f" {name}={'|'.join(values)}" for name, values in row.when.items())
-            sign = ">=" if tier.inclusive else ">"
-            yield f"input {sign} {tier.over:,}{conditions}: {_prices(tier.prices)}"
-        if row.when and row.from_s <= at_s < row.to_s:
-            conditions = " ".join(f"{name}={'|'.join(values)}" for name, values in row.when.items())
-            yield f"{conditions}: {_prices(row.prices)}  ({_why(row)})"
-        elif not row.from_s <= at_s < row.to_s and not row.when:
-            yield f"{_dates(row)}: {_prices(row.prices)}  ({row.source})"
-
-
-def _prices(prices: Mapping[str, Price]) -> str:
-    return ", ".join(f"{unit} {_price(price)}" for unit, price in prices.items())
-
-
 @app.command()
 def learned(
     config: ConfigOption = None,
     reset: Annotated[
         str | None, typer.Option("--reset", help="The model to take it back of.", show_default=False)
     ] = None,
+    server: ServerOption = None,
 ) -> None:
     """By how much bills exceeded their ceilings, which raises each team's next ones. --reset takes it back, at a server that
     runs within a minute."""
-    now = now_s()
-    for path in sorted(Path(config_of(config).data_dir).glob("learned-*.json")):
-        known = Learned(path)
-        if reset is None:
-            for name, factor in known.factors(now).items():
-                typer.echo(f"{name}: {factor:.2f}")
-        else:
-            for name in known.forget(reset):
-                typer.echo(f"{name}: taken back")
+    rows = (
+        _learned(config_of(config), reset) if (remote := server_of(server)) is None else _learned_there(remote, reset)
+    )
+    for whose, provider, model, factor in rows:
+        typer.echo(f"{whose} {provider}/{model}: {f'{factor:.2f}' if reset is None else 'taken back'}")
+    if reset is not None and not rows:
+        raise fail(f"nothing is learned of {reset!r}: `taximeter prices learned` lists what is")
+
+
+def _learned(settings: Config, reset: str | None) -> list[Overrun]:
+    folder, now = Path(settings.data_dir), now_s()
+    return overruns_in(folder, now) if reset is None else forget_in(folder, reset, now)
+
+
+def _learned_there(server: Server, reset: str | None) -> list[Overrun]:
+    if reset is None:
+        return [Overrun(**row) for row in server.items("/api/prices/learned")]
+    return [Overrun(**row) for row in server.delete(f"/api/prices/learned/{named(reset)}")["items"]]

@@ -1,5 +1,5 @@
 """`taximeter verify`: the ledger's own audit. It reads the database itself, with or without a server, and asks a server that
-runs where its budgets stand."""
+runs where its budgets stand; or has a server elsewhere do all of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,37 +17,35 @@ from urllib.parse import urlencode
 
 import typer
 
-from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
+from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
+from proxy.cli.output import fail
 from proxy.config.model import Config
 from proxy.config.server import Server
-from proxy.times import moment, not_before, now_s, rfc3339
+from proxy.times import moment, not_before
 
 if TYPE_CHECKING:
-    from proxy.budgets.budget import Budget
+    from sqlalchemy.engine import Engine
 
-_TRIES = 10
-_CATCH_UP_S = 1.0  # the recorder ships what is settled well within it
+    from proxy.budgets.budget import Budget
+    from proxy.cli.remote import Server as RemoteServer
+    from proxy.ledger.audit.store import Counters
+    from proxy.ledger.audit.verify import Difference
+
+_ASK_EVERY_S = 0.5
 
 app = new_app()
-
-Counters = dict[tuple[str, str], int]  # by budget and group
 
 
 @app.command("verify")
 def verify(
     config: ConfigOption = None,
+    server: ServerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Audit the ledger: entries, totals, counters, spool, and the budgets of a server that runs. Exit 1 and the first
     difference, if there is one."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    settings = config_of(config)
-    try:
-        result = _audit(settings)
-    except SQLAlchemyError as error:
-        print(f"error: the ledger database does not answer ({type(error).__name__})", file=sys.stderr)
-        raise typer.Exit(1) from None
+    remote = server_of(server)
+    result = _audit(config_of(config)) if remote is None else _audited(remote)
     if as_json:
         print(json.dumps(result, indent=2))
     else:
@@ -56,23 +54,31 @@ def verify(
 
 
 def _audit(settings: Config) -> dict[str, Any]:
+    from sqlalchemy.exc import SQLAlchemyError
+
     from proxy.ledger.audit.verify import verify as audit
 
     ledger_of(settings).dispose()  # what is verified has the schema of this version
-    with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
-        spool = Path(settings.data_dir) / "spool"
-        report = audit(settings.ledger, Path(scratch), spool, progress=_progress if sys.stderr.isatty() else None)
-    first: tuple[str, str] | None = report.difference
-    store = "not asked: the ledger differs in itself"
-    if first is None:
-        store, first = _compare_store(settings)
-    return {
-        "ok": first is None,
-        "first_difference": None if first is None else {"where": first[0], "what": first[1]},
-        "counted": report.counted,
-        "entries_since": rfc3339(report.entries_since_at),
-        "store": store,
-    }
+    try:
+        with tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
+            spool = Path(settings.data_dir) / "spool"
+            report = audit(settings.ledger, Path(scratch), spool, progress=_progress if sys.stderr.isatty() else None)
+        return report.result(lambda: _compare_store(settings))
+    except SQLAlchemyError as error:
+        raise fail(f"the ledger database does not answer ({type(error).__name__})") from None
+
+
+def _audited(server: RemoteServer) -> dict[str, Any]:
+    """As the server itself finds it, waited for. Exits where it cannot."""
+    audit = server.post("/api/verify")
+    while audit["state"] == "running":
+        time.sleep(_ASK_EVERY_S)
+        audit = server.get("/api/verify")
+        if sys.stderr.isatty() and audit["entries"]:
+            _progress(audit["entries_done"], audit["entries"])
+    if audit["result"] is None:
+        raise fail(f"the server could not verify its ledger: {audit['error']}")
+    return dict(audit["result"])
 
 
 def _progress(done: int, whole: int) -> None:
@@ -94,85 +100,63 @@ def _tell(result: Mapping[str, Any]) -> None:
 # The store of a server that runs
 
 
-def _compare_store(settings: Config) -> tuple[str, tuple[str, str] | None]:
-    """What to say of it, and the first difference: for a while, as calls that just ended are on their way to the ledger."""
-    if not settings.budgets and not _ledger_budgets(settings):
-        return "there are no budgets", None
-    difference = None
-    for _ in range(_TRIES):
-        before = _ledger_counters(settings)
-        try:
-            counters = _store_counters(settings.server)
-        except urllib.error.HTTPError as error:
-            return f"not asked: the server answered {error.code}", None
-        except (OSError, ValueError):
-            return "not asked: no server answers", None
-        if counters == before:
-            return f"its {len(counters)} counters are the ledger's", None
-        time.sleep(_CATCH_UP_S)
-        difference = _outside(before, counters, _ledger_counters(settings))
-        if difference is None:
-            return f"its {len(counters)} counters are the ledger's, with calls in flight", None
-    return "differs", difference
+def _compare_store(settings: Config) -> tuple[str, Difference | None]:
+    """What to say of it, and the first difference."""
+    from proxy.ledger.audit.store import compare_store, ledger_counters
+    from proxy.ledger.database import connect
+
+    engine = connect(settings.ledger)
+    try:
+        if not settings.budgets and not _ledger_budgets(settings, engine):
+            return "there are no budgets", None
+        return compare_store(
+            lambda: ledger_counters(engine, _ledger_budgets(settings, engine)), lambda: _store_counters(settings.server)
+        )
+    finally:
+        engine.dispose()
 
 
-def _outside(before: Counters, store: Counters, after: Counters) -> tuple[str, str] | None:
-    """A counter of the store that the ledger neither had, nor has now, nor passed in between."""
-    for key in sorted(before.keys() | store.keys() | after.keys()):
-        least, most = sorted((before.get(key, 0), after.get(key, 0)))
-        if not least <= store.get(key, 0) <= most:
-            name, group = key
-            where = f"budget {name}" + (f" group {group}" if group else "")
-            return where, f"the store has {store.get(key, 0)}, the ledger {after.get(key, 0)}"
-    return None
-
-
-def _ledger_budgets(settings: Config) -> tuple[Budget, ...]:
+def _ledger_budgets(settings: Config, engine: Engine) -> tuple[Budget, ...]:
     """The configuration's, and those that keys were made with."""
     from proxy.budgets.budget import compile_budgets
     from proxy.budgets.key_limits import key_budgets
     from proxy.ledger import keys
-    from proxy.ledger.database import connect
 
-    engine = connect(settings.ledger)
-    limits = keys.limits(engine)
-    engine.dispose()
-    return compile_budgets(settings.budgets) + key_budgets(limits)
-
-
-def _ledger_counters(settings: Config) -> Counters:
-    from proxy.ledger.counters import budget_seeds
-    from proxy.ledger.database import connect
-
-    budgets = _ledger_budgets(settings)
-    engine = connect(settings.ledger)
-    seeds = budget_seeds(engine, budgets, now_s())
-    engine.dispose()
-    return {(seed["budget"], seed["group"]): seed["spent"] for seed in seeds if seed["spent"]}
+    return compile_budgets(settings.budgets) + key_budgets(keys.limits(engine))
 
 
 def _store_counters(server: Server) -> Counters:
+    from proxy.ledger.audit.store import StoreAway, counters_of
+
+    try:
+        items = list(_standing(server))
+    except urllib.error.HTTPError as error:
+        raise StoreAway(f"the server answered {error.code}") from None
+    except (OSError, ValueError):
+        raise StoreAway("no server answers") from None
+    for item in items:
+        if start := item["window"]["start"]:  # its clock may have been ahead of ours: what is over there is over here
+            not_before(moment(start, 0) * 1000)
+    return counters_of(
+        {"budget": item["name"], "group": group["group"], "spent": _amount(group)}
+        for item in items
+        for group in item["groups"]
+    )
+
+
+def _standing(server: Server) -> Iterator[Mapping[str, Any]]:
+    """The budgets of all pages. Raises OSError or ValueError where there is no such answer."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.admin_host, server.admin_host)  # noqa: S104 - to be asked, not bound
     url = f"http://{f'[{host}]' if ':' in host else host}:{server.admin_port}/api/budgets"
     headers = {"authorization": f"Bearer {server.admin_key}"} if server.admin_key else {}
-    items: list[Mapping[str, Any]] = []
     following: str | None = ""
     while following is not None:
         place = f"?{urlencode({'next': following})}" if following else ""
         request = urllib.request.Request(url + place, headers=headers)  # noqa: S310 - our own configured address
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
             page = json.load(answer)
-        items += page["items"]
+        yield from page["items"]
         following = page.get("next")
-    counters: Counters = {}
-    for item in items:
-        if start := item["window"]["start"]:  # its clock may have been ahead of ours: what is over there is over here
-            not_before(moment(start, 0) * 1000)
-        for group in item["groups"]:
-            amount = _amount(group)
-            if amount:
-                counters[item["name"], group["group"]] = counters.get((item["name"], group["group"]), 0) + amount
-    return counters
 
 
 def _amount(group: Mapping[str, Any]) -> int:

@@ -177,6 +177,10 @@ class Model(_Section):
     """Further tries at the same upstream, while the client has got no byte. Each is an attempt with its own entry."""
     fallbacks: tuple[str, ...] = ()
     """Models (of this section) to try after it; their own fallbacks are not followed."""
+    answers: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    """Other models that may answer in its place, by the names that the upstream gives them: the dearest of all is reserved. An
+    answer of any other is flagged `unexpected_model` and counted. `[]`: none but itself. Default: whichever answers, unflagged.
+    """
 
 
 class Key(_Section):

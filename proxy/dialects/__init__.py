@@ -12,7 +12,18 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from proxy.dialects import anthropic, bedrock, fields, gemini, media, openai, responses, scoring, streams
+from proxy.dialects import (
+    anthropic,
+    bedrock,
+    bedrock_pictures,
+    fields,
+    gemini,
+    media,
+    openai,
+    responses,
+    scoring,
+    streams,
+)
 from proxy.dialects.family import Family as Family
 from proxy.dialects.outgoing import Outgoing
 from proxy.dialects.streams import StreamForm
@@ -53,9 +64,9 @@ class Endpoint:
     cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
     target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
     holds: whether what the answer to this call says may be stored at the provider, and referred to later.
-    of_headers: the call with what its headers say of it. quoted: the model stands in the path as one segment, whatever is in
-    its name. local: only servers of one's own have it. translatable: the word of `upstreams.*.translate` for it; "" where
-    nobody translates it.
+    of_headers: the call with what its headers say of it. of_model: with what the provider's model bills for it. quoted: the
+    model stands in the path as one segment, whatever is in its name. local: only servers of one's own have it. translatable:
+    the word of `upstreams.*.translate` for it; "" where nobody translates it.
     """
 
     family: Family
@@ -72,6 +83,7 @@ class Endpoint:
     local: bool = False
     quoted: bool = False
     of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
+    of_model: Callable[[Call, str], Call] | None = None
     translatable: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -276,7 +288,7 @@ def _find_bedrock(method: str, path: str) -> Endpoint | None:
     model, action = match[1], match[2]
     stream = "stream" in action
     parse: Callable[[bytes], Call]
-    form, cap, of_headers = streams.CONVERSE, bedrock.cap_converse, None
+    form, cap, of_headers, of_model = streams.CONVERSE, bedrock.cap_converse, None, None
     if action == "count-tokens":
         parse, operation, cap = partial(bedrock.parse_count, model), "count_tokens", openai.cap_nothing
     elif action.startswith("converse"):
@@ -284,9 +296,10 @@ def _find_bedrock(method: str, path: str) -> Endpoint | None:
     else:
         parse, operation = partial(bedrock.parse_invoke, model, stream), "invoke"
         form, cap, of_headers = streams.INVOKE, bedrock.cap_invoke, bedrock.with_headers
+        of_model = bedrock_pictures.of_model
     return Endpoint(
         BEDROCK, operation, f"/model/{{model}}/{action}", parse, cap,
-        encode=bedrock.encode, form=form, quoted=True, of_headers=of_headers,
+        encode=bedrock.encode, form=form, quoted=True, of_headers=of_headers, of_model=of_model,
     )  # fmt: skip
 
 

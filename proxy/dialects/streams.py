@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.meters.bedrock import METRICS, PICTURES
+
 
 @dataclass(frozen=True, slots=True)
 class StreamForm:
@@ -95,11 +97,13 @@ def _converse_is_final(event: Mapping[str, Any]) -> bool:
 
 
 def _invoke_is_final(event: Mapping[str, Any]) -> bool:
-    return INVOCATION_METRICS in event or event.get("type") == "message_delta"
+    return METRICS in event or event.get("type") == "message_delta" or not PICTURES.isdisjoint(event)
 
 
 def _invoke_finished(events: Iterable[Mapping[str, Any]]) -> bool:
-    return any(INVOCATION_METRICS in event or event.get("type") == "message_stop" for event in events)
+    return any(
+        METRICS in event or event.get("type") == "message_stop" or not PICTURES.isdisjoint(event) for event in events
+    )
 
 
 CHAT = StreamForm(b"usage", ("usage",), b"[DONE]", is_final=_chat_is_final, finished=_chat_finished)
@@ -121,11 +125,8 @@ MEDIA = StreamForm(
     frozenset({"image_generation.completed", "image_edit.completed", "transcript.text.done", "speech.audio.done"}),
 )  # fmt: skip
 # Converse's usage stands behind the last word, in `metadata`; InvokeModel's last chunk has the maker's own, and AWS's.
-INVOCATION_METRICS = "amazon-bedrock-invocationMetrics"
 CONVERSE = StreamForm(
     b"usage", ("metadata", "usage"), b'"messageStop"', must_end=True, is_final=_converse_is_final, finished=_converse_finished,
     framed=True,
 )  # fmt: skip
-INVOKE = StreamForm(
-    b"usage", (INVOCATION_METRICS,), b"stop", is_final=_invoke_is_final, finished=_invoke_finished, framed=True
-)
+INVOKE = StreamForm(b"usage", (METRICS,), b"stop", is_final=_invoke_is_final, finished=_invoke_finished, framed=True)

@@ -51,7 +51,7 @@ class Configured:
     budgets: BudgetIndex
     upstreams: UpstreamClient
     destinations: Mapping[tuple[str, str], Destination]
-    facts: Latest[tuple[str, str], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
+    facts: Latest[tuple[str, ...], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
     limits: ServerLimits = field(default_factory=ServerLimits)
     kinds: Latest[Key, Kind] = field(default_factory=lambda: Latest(_MAX_KINDS))
 
@@ -72,8 +72,10 @@ class Configured:
             return max(self.config.jobs.max_s, call.kept_s + _BEHIND_ITS_END_S if call.kept_s else 0)
         return self.config.server.max_call_s
 
-    def facts_of(self, provider: str, model: str, now_s: float) -> ModelFacts:
-        """What the price book says of a model, looked up again every minute."""
+    def facts_of(self, provider: str, model: str, now_s: float, answers: Sequence[str] | None = None) -> ModelFacts:
+        """What the price book says of a model, looked up again every minute; of all together, where others may answer."""
+        if answers:
+            return self._facts_of_all(provider, (model, *answers), now_s)
         key = (provider, model)
         facts = self.facts.get(key)
         if facts is None or facts.until_s <= now_s:
@@ -84,6 +86,25 @@ class Configured:
             facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, canonical, until_s)
             self.facts[key] = facts
         return facts
+
+    def _facts_of_all(self, provider: str, models: tuple[str, ...], now_s: float) -> ModelFacts:
+        """The largest limits of several models, None where that of one is unknown; priced where all are."""
+        key = (provider, *models)
+        facts = self.facts.get(key)
+        if facts is None or facts.until_s <= now_s:
+            each = [self.facts_of(provider, model, now_s) for model in models]
+            facts = self.facts[key] = ModelFacts(
+                _largest([one.context_tokens for one in each]),
+                _largest([one.max_output_tokens for one in each]),
+                all(one.priced for one in each),
+                each[0].canonical,
+                each[0].until_s,
+            )
+        return facts
+
+
+def _largest(limits: Sequence[int | None]) -> int | None:
+    return None if None in limits else max(limit for limit in limits if limit is not None)
 
 
 def configure(

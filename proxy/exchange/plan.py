@@ -21,7 +21,7 @@ from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
 from proxy.exchange import kinds
-from proxy.exchange.configured import ModelFacts
+from proxy.exchange.configured import Configured, ModelFacts
 from proxy.exchange.exchange import Exchange
 from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
@@ -74,7 +74,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     started_at = now_us()
     began_s = started_at / 1e6
-    facts = configured.facts_of(route.provider, route.model, began_s)
+    facts = configured.facts_of(route.provider, route.model, began_s, route.answers)
     key = kinds.key_of(call, route, exchange.endpoint.target)
     kind = None if key is None else configured.kinds.get(key)
     if kind is None or not kind.holds(route, facts):
@@ -99,6 +99,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     price = CallPrice(
         configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
         factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.things, call.free,
+        answers=route.answers or (),
     )  # fmt: skip
     usage = bound.usage
     ceiling_nanousd = price(usage) if usage and (facts.priced or call.free) else None
@@ -148,6 +149,8 @@ def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tup
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     longest_s = configured.longest_s(endpoint, call)
     call = _in_priced_units(exchange, call, route, facts, at_s)
+    if endpoint.of_model is not None:
+        call = endpoint.of_model(call, route.model)
     another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)
@@ -234,7 +237,7 @@ def other_model(exchange: Exchange, route: Route, model: str) -> str:
     other = configured.router.route(model, exchange.identity)
     if other.upstream != route.upstream:
         raise model_not_found(model)
-    if not configured.facts_of(other.provider, other.model, now_s()).priced:
+    if not configured.facts_of(other.provider, other.model, now_s(), other.answers).priced:
         raise model_not_priced(model, configured.config.server.budget_status)
     return other.model
 
@@ -274,7 +277,7 @@ def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, 
     if call.fixed:
         asked = {**call.fixed, **asked}
     if asked:
-        asked = configured.book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+        asked = _that_count(configured, asked, route, at_s)
     return fixed_conditions(call, asked, known, configured.config.upstreams[route.upstream].service_tier)
 
 
@@ -282,9 +285,14 @@ def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, a
     """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
     if not (asked := asked_of(call.body)):
         return ""
-    book = exchange.configured.book
-    priced = book.asked_that_count(asked, provider=route.provider, model=route.model, at_s=at_s)
+    priced = _that_count(exchange.configured, asked, route, at_s)
     return dearer_unpriced(asked, priced, known)
+
+
+def _that_count(configured: Configured, asked: Mapping[str, str], route: Route, at_s: int) -> dict[str, str]:
+    """Those of what it asks for that some price depends on, of any model that may answer."""
+    count = partial(configured.book.asked_that_count, asked, provider=route.provider, at_s=at_s)
+    return {name: value for model in route.models for name, value in count(model=model).items()}
 
 
 def attributes_of(identity: Identity, route: Route, attribution: Attribution) -> dict[str, str | None]:

@@ -14,6 +14,8 @@ from proxy.spool import records
 from proxy.times import now_us
 from proxy.types import Route
 
+UNEXPECTED_MODEL = "unexpected_model"
+
 
 @frozen
 class Timings(Value):
@@ -52,15 +54,24 @@ def charge(
     reading: Reading,
     at_us: int | None = None,
 ) -> Cost:
-    """What a reading costs that is complete at `at_us` (None: now)."""
+    """What a reading costs that is complete at `at_us` (None: now); flagged where a model answered that may not."""
+    at_s = (now_us() if at_us is None else at_us) // 1_000_000
+    if route.answers is not None and not _is_expected(book, route, reading, at_s):
+        reading = reading._replace(flags=(*reading.flags, UNEXPECTED_MODEL))
     return book.cost(
         reading,
         provider=route.provider,
         model=route.model,
-        at_s=(now_us() if at_us is None else at_us) // 1_000_000,
+        at_s=at_s,
         endpoint=endpoint,
         attributes=attributes,
     )
+
+
+def _is_expected(book: Book, route: Route, reading: Reading, at_s: int) -> bool:
+    """Whether the model that answered is among those that may; one that does not say who it is does."""
+    served = reading.model
+    return not served or any(book.answers_to(route.provider, served, model, at_s) for model in route.models)
 
 
 def unconfirmed(outcome: str, http_status: int | None, timings: Timings) -> Settlement:

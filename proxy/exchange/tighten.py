@@ -19,6 +19,7 @@ from proxy.ceilings.prompt_cache import may_be_read
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
 from proxy.times import now_s
+from proxy.types import Route
 
 _COUNT_MARGIN = 64
 _CALIBRATION = 1.2
@@ -30,7 +31,7 @@ async def tightened(
     attempt: Attempt,
 ) -> AsyncIterator[None]:
     """The attempt's ceiling, closer with each step."""
-    if not attempt.bound.countable:
+    if not attempt.bound.countable or _may_count_otherwise(attempt.route):
         return
     async for tokens in _counts(attempt):
         attempt.bound_input(tokens)
@@ -39,6 +40,15 @@ async def tightened(
         known = attempt.exchange.plane.prefixes
         attempt.read_from_cache(known.cached(prefixes, attempt.call, attempt.route.upstream, now_s()))
         yield
+
+
+def _may_count_otherwise(route: Route) -> bool:
+    """Whether a model may answer in whose tokens nothing counts beforehand."""
+    if not route.answers:
+        return False
+    from pricing import tokens  # noqa: PLC0415 - for those that need it
+
+    return len({tokens.family(model) for model in route.models}) > 1
 
 
 def cache_is_trusted(attempt: Attempt) -> bool:

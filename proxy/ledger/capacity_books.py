@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from proxy.capacity.server_metrics import Passed
 from proxy.capacity.split import Shared, Span
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
+from proxy.ledger.capacity_totals import Prices, Totals, add_to_share
 from proxy.ledger.database import writing
 from proxy.ledger.export_log import CAPACITY, note
 from proxy.ledger.rolling import Rolling, counted
@@ -33,18 +34,6 @@ from proxy.times import now_us
 
 MINUTES_AT_ONCE = 240
 _LOOK_UP = 500
-
-
-class Prices(Protocol):
-    """What tokens cost elsewhere: nano-USD by the name that it is compared with."""
-
-    def nanousd(self, tokens: Tokens) -> Mapping[str, int]:
-        """At what a short call costs."""
-        ...
-
-    def beyond(self, call: Tokens) -> Mapping[str, int]:
-        """What one call costs more than that."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +103,8 @@ def read_books(connection: Connection, name: str, *, locked: bool = False) -> Bo
     row = connection.execute(query.with_for_update() if locked else query).first()
     if row is None:
         return None
-    carried = Carried(**orjson.loads(row.carried))
+    written = orjson.loads(row.carried)  # by a newer release, maybe, that shares the database
+    carried = Carried(**{name: value for name, value in written.items() if name in Carried._fields})
     return Books(row.name, row.since_at, row.closed_until, row.ended_at, orjson.loads(row.totals), carried)
 
 
@@ -146,9 +136,9 @@ def keep(connection: Connection, name: str, instance: str, now: int, until: int)
 
 
 def close_minutes(
-    engine: Engine, name: str, terms: Terms, until: int, *, elsewhere: Prices | None = None
+    engine: Engine, name: str, terms: Terms, until: int, *, elsewhere: Prices | None = None, instance: str = ""
 ) -> Outcome | None:
-    """Close some of the minutes before `until`; None where there is none to close."""
+    """Close some of the minutes before `until`; None where there is none to close. instance: who does it."""
     with writing(engine).begin() as connection:
         books = read_books(connection, name, locked=True)
         if books is None:
@@ -158,7 +148,8 @@ def close_minutes(
         if until <= books.closed_until:
             return None
         outcome = work_out(connection, books, terms, until, known)
-        _write(connection, engine, books, outcome, elsewhere)
+        totals = _write(connection, engine, books, outcome, elsewhere)
+        add_to_share(connection, engine, instance, name, books.totals, totals)
     return outcome
 
 
@@ -233,7 +224,7 @@ def _samples(connection: Connection, capacity: str) -> dict[int, list[Passed]]:
     """Those of the instance that looked longest, of each minute: two that look see the same."""
     best: dict[int, list[Passed]] = {}
     for row in connection.execute(sa.select(capacity_samples).where(capacity_samples.c.capacity == capacity)):
-        samples = [Passed(*sample) for sample in orjson.loads(row.samples)]
+        samples = [Passed(*sample[: len(Passed._fields)]) for sample in orjson.loads(row.samples)]
         if _seen_us(samples) > _seen_us(best.get(row.minute_at, ())):
             best[row.minute_at] = samples
     return best
@@ -246,52 +237,33 @@ def _seen_us(samples: Sequence[Passed]) -> int:
 # Writing
 
 
-def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcome, elsewhere: Prices | None) -> None:
-    totals = dict(books.totals)
+def _write(
+    connection: Connection, engine: Engine, books: Books, outcome: Outcome, elsewhere: Prices | None
+) -> dict[str, Any]:
+    """The sums since then."""
+    totals = Totals(books.totals, elsewhere)
     if outcome.minutes:
         rows = [_minute_row(books.name, closed, began) for closed, began in outcome.minutes]
         connection.execute(sa.insert(capacity_minutes), rows)
-    for closed, _ in outcome.minutes:
-        add_totals(totals, closed, elsewhere)
     for one in outcome.lates:
         _write_late(connection, books.name, one)
-        totals["late"] = totals.get("late", 0) + one.nanousd
-    if elsewhere is not None:
-        late_ones = {one.entry_id for one in outcome.lates}  # of whose tokens nothing is in the sums
-        for run in (call.run for call, _ in outcome.finished() if not call.charged and call.run.id not in late_ones):
-            _add_elsewhere(totals, elsewhere.beyond(Tokens(run.input, run.cache_read, run.output)))
+        totals.add_late(one.nanousd, one.tokens)
+    for closed, _ in outcome.minutes:
+        totals.add_minute(closed)
+    for run in (call.run for call, _ in outcome.finished() if not call.charged):
+        totals.add_call(Tokens(run.input, run.cache_read, run.output))
     shared = _write_parts(connection, engine, books.name, outcome)
     c = capacities.c
     values = {
         "closed_until": outcome.until,
-        "totals": orjson.dumps(totals).decode(),
+        "totals": orjson.dumps(totals.stored()).decode(),
         "carried": orjson.dumps(outcome.carried._asdict()).decode(),
     }
     connection.execute(sa.update(capacities).where(c.name == books.name).values(**values))
     s = capacity_samples.c
     connection.execute(sa.delete(capacity_samples).where(s.capacity == books.name, s.minute_at < outcome.until))
     note(connection, [(entry_id, CAPACITY) for entry_id in shared], now_us())
-
-
-def add_totals(totals: dict[str, Any], closed: Closed, elsewhere: Prices | None) -> None:
-    """Sums since the books began, none of which ever falls: what metrics show."""
-    made = closed.split
-    added: dict[str, int] = {
-        "busy": made.busy, "idle": made.idle, "outside": made.outside, "saved": made.saved_nanousd,
-        "input": made.tokens.input, "cache_read": made.tokens.cache_read, "output": made.tokens.output,
-    }  # fmt: skip
-    if made.power is not None:
-        added["millijoules"] = made.power.busy + made.power.idle
-    for name, amount in added.items():
-        totals[name] = totals.get(name, 0) + amount
-    if elsewhere is not None and any(made.tokens):
-        _add_elsewhere(totals, elsewhere.nanousd(made.tokens))
-
-
-def _add_elsewhere(totals: dict[str, Any], nanousd: Mapping[str, int]) -> None:
-    compared = totals.setdefault("elsewhere", {})
-    for model, amount in nanousd.items():
-        compared[model] = compared.get(model, 0) + amount
+    return totals.stored()
 
 
 def _minute_row(capacity: str, closed: Closed, began: int) -> dict[str, Any]:

@@ -14,21 +14,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.row import Row, json_text, row_of
-from proxy.ledger.schema import TOKEN_COLUMNS
-from proxy.ledger.sound import MOST, BudgetAmount, bounded_amount, is_amount, is_sound, repaired
+from proxy.ledger.attempt_rows import attempt_row
+from proxy.ledger.row import Row, row_of
+from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, repaired, sound_amounts
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 
-# What a row has where its records (of an earlier version, or damaged) say nothing: every column, every key of both records.
-_SILENT: dict[str, Any] = {
-    **dict.fromkeys((*records.Intent.__annotations__, *records.Settle.__annotations__, *Row._fields)),
-    **dict.fromkeys(TOKEN_COLUMNS.values(), 0),
-    "kind": "attempt",
-    "usage_source": "none",
-    "cost_source": "computed",
-}
-_COLUMNS = operator.itemgetter(*Row._fields)
+# What of a call's end is read later and has no column: the rest is most of a batch's memory.
+_BESIDE_THE_ROW = ("cost_lines", "flags", "itl_ms_sum", "itl_count", "epoch")
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -37,7 +30,8 @@ NO_END: Any = {}
 class Entry(NamedTuple):
     """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
 
-    end: the record, which need not say everything; `NO_END` where none ended it.
+    end: what of its record has no column, all of it where that is a job's or leaves something at the provider; `NO_END` where
+    none ended it.
     """
 
     row: Row
@@ -133,11 +127,15 @@ class Pairing:
 
     def take(self, shipped: Iterable[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
+        opened, loads = self._open, orjson.loads
         for record in shipped:
             value = None
             try:
-                value = orjson.loads(record.payload)
-                self._take(value, record, batch)
+                value = loads(record.payload)
+                if value["t"] == "intent":
+                    opened[value["id"]] = value, record
+                else:
+                    self._take(value, record, batch)
             except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
                 if not self._is_known(record):  # else: the end of an attempt that began before where we resumed
                     batch.unreadable.append(record)
@@ -145,9 +143,7 @@ class Pairing:
 
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
         kind, known = value["t"], self._is_known(record)
-        if kind == "intent":
-            self._open[value["id"]] = (value, record)
-        elif kind in ("settle", "void"):
+        if kind in ("settle", "void"):
             if value.get("lease") is not None:
                 self._note_leased(value, record)
             job = value.get("job")  # its end brings its INTENT along
@@ -303,46 +299,13 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
     ended: Any = end
     stated: Any = ended["budgets"] if "budgets" in ended else intent.get("budgets")
-    row = entry_row(intent, end, stated, instance)
+    row, fits = attempt_row(intent, end, stated, instance)
     if row.status == "void" or not stated:
         stated = []
-    amounts: list[Any] = list(stated) if isinstance(stated, list | tuple) else [stated]
-    sound = [bounded_amount(item) for item in amounts if is_amount(item)]
-    return Entry(row if sound == amounts and is_sound(row) else repaired(row, sound), ended, sound)
-
-
-def entry_row(intent: records.Intent, end: records.End, budgets: Any, instance: str) -> Row:
-    """The ledger row of one attempt: who and what from its INTENT, how it ended from its end."""
-    row: dict[str, Any] = {**_SILENT, **end, **intent}
-    if end["t"] == "void":
-        row["status"], row["cost_nanousd"], row["budgets"] = "void", 0, None
-    else:
-        row["budgets"] = json_text(budgets)
-        row["model"] = end.get("model") or row["model"]
-        row["price_version"] = end.get("price_version") or row["price_version"]
-        for name in ("told_usage", "cost_lines", "flags"):
-            if row[name] is not None:
-                row[name] = json_text(row[name])
-        if usage := row["usage"]:
-            row["usage"] = _set_tokens(row, usage)
-        else:
-            row["usage"] = None
-    row["labels"], row["untrusted_labels"] = json_text(row["labels"]), json_text(row["untrusted_labels"])
-    row["instance"] = instance
-    return Row._make(_COLUMNS(row))
-
-
-def _set_tokens(row: dict[str, Any], usage: Any) -> str | None:
-    """Units that have a column go there; the others, as text."""
-    others = None
-    for unit, quantity in usage.items():
-        if unit in TOKEN_COLUMNS and type(quantity) is int and 0 <= quantity <= MOST:
-            row[TOKEN_COLUMNS[unit]] = quantity
-        elif others is None:
-            others = {unit: quantity}
-        else:
-            others[unit] = quantity
-    return json_text(others)
+    amounts, plain = sound_amounts(stated)
+    if fits and plain and "stored" not in ended and "job" not in ended:
+        ended = dict(zip(_BESIDE_THE_ROW, map(ended.get, _BESIDE_THE_ROW), strict=False))
+    return Entry(row if fits and plain else repaired(row, amounts), ended, amounts)
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:

@@ -6,7 +6,7 @@ Every row is added to the one that is there, in the order of its key, so that se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,12 +30,8 @@ from proxy.ledger.upserts import Upsert
 _TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
 _PAGE = 5000
 
-# What a roll-up is made of.
-ROLLED_COLUMNS = (
-    *(entries.c[name] for name in ("id", "kind", "status", "started_at", "ended_at", "root_session_id")),
-    *(entries.c[name] for name in ("key", "team", "user", "customer", "model", "provider", "upstream", "agent")),
-    *(entries.c[name] for name in (*TOKEN_COLUMNS.values(), "usage", "cost_nanousd", "capacity_nanousd")),
-)
+# What a roll-up is made of, and the id.
+ROLLED_COLUMNS = tuple(entries.c[name] for name in ("id", *Counted._fields))
 
 _ATTEMPT = entries.c.kind == "attempt"
 ENTRY_SUMS = {
@@ -55,8 +51,8 @@ class Rolling:
         self._upserts = {table.name: Upsert(table, dialect, _changes(table, dialect)) for table in _TABLES}
         self._changed = Upsert(label_days, dialect, _COUNTED)
 
-    def add(self, connection: Connection, rows: Iterable[Counted]) -> None:
-        """Roll up these entries."""
+    def add(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
+        """Roll up these entries (`Counted`)."""
         rolled = roll_up(rows)
         for table in _TABLES:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
@@ -67,9 +63,12 @@ class Rolling:
             self._changed.write(connection, [(day, 1, 0, None, 0, 0) for day in days])
 
 
+_counted = itemgetter(*Counted._fields)
+
+
 def counted(row: Mapping[str, Any]) -> Counted:
     """A row from the database, as a roll-up reads it."""
-    return SimpleNamespace(**row)
+    return Counted._make(_counted(row))
 
 
 def add_all(connection: Connection) -> None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple, Protocol
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.ledger.row import Row
 from proxy.ledger.schema import (
     NOT_COUNTED,
-    TOKEN_COLUMNS,
     spend_days,
     spend_hours,
     spend_people_days,
@@ -36,30 +36,43 @@ _MAX_UNIT_CHARS = 100
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
 Numbers = tuple[int, ...]  # in the order of SUMS
-_TOKENS = attrgetter(*TOKEN_COLUMNS.values())
 
 
-class Counted(Protocol):
-    """A row of `entries`, or of so many of its columns; as text what is in `_ALL`, as numbers the token columns."""
+class Counted(NamedTuple):
+    """What a roll-up reads of an entry: columns of `entries`. Any tuple of this order does, too."""
 
-    @property
-    def kind(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def started_at(self) -> int: ...
-    @property
-    def ended_at(self) -> int: ...
-    @property
-    def root_session_id(self) -> str | None: ...
-    @property
-    def team(self) -> str | None: ...
-    @property
-    def usage(self) -> str | None: ...
-    @property
-    def cost_nanousd(self) -> int | None: ...
-    @property
-    def capacity_nanousd(self) -> int | None: ...
+    kind: str
+    status: str
+    started_at: int
+    ended_at: int
+    root_session_id: str | None
+    usage: str | None
+    cost_nanousd: int | None
+    capacity_nanousd: int | None
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_30m_tokens: int
+    cache_write_1h_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    provider: str | None
+    upstream: str | None
+    agent: str | None
+    key: str | None
+    team: str | None
+    model: str | None
+    user: str | None
+    customer: str | None
+
+
+_OF_ROW = tuple(map(Row._fields.index, Counted._fields))
+
+
+def counted_rows(rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
+    """`Counted` of each."""
+    columns = list(zip(*rows, strict=True))
+    return zip(*(columns[at] for at in _OF_ROW), strict=True) if rows else ()
 
 
 class Rolled(NamedTuple):
@@ -80,7 +93,7 @@ class _Group:
 
     @property
     def numbers(self) -> Numbers:
-        return self.rows[0] if len(self.rows) == 1 else tuple(map(sum, zip(*self.rows, strict=True)))
+        return _summed(self.rows)
 
     def add_row(self, numbers: Numbers, units: Units | None) -> None:
         self.rows.append(numbers)
@@ -94,56 +107,45 @@ class _Group:
             self.units[key] += amount
 
 
-class _Session(_Group):
-    """Of one session, with its team and times."""
-
-    __slots__ = ("ended_at", "first_at", "last_at", "team")
-
-    def __init__(self, row: Counted) -> None:
-        super().__init__()
-        self.team: str | None = row.team
-        self.first_at: int = row.started_at
-        self.last_at: int = row.started_at
-        self.ended_at: int = row.ended_at
-
-    def see_another(self, row: Counted) -> None:
-        team, started_at = row.team, row.started_at
-        if team != self.team and team is not None and (self.team is None or team > self.team):
-            self.team = team
-        self.first_at = min(self.first_at, started_at)
-        self.last_at = max(self.last_at, started_at)
-        self.ended_at = max(self.ended_at, row.ended_at)
+def _summed(rows: Sequence[Numbers]) -> Numbers:
+    return rows[0] if len(rows) == 1 else tuple(map(sum, zip(*rows, strict=True)))
 
 
 Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
+_Call = tuple[Numbers, str | None, int, int]  # what it adds to its session: with its team, and when it began and ended
 
 
-def roll_up(rows: Iterable[Counted]) -> Rolled:
-    """What these entries add."""
+def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
+    """What these entries (`Counted`) add."""
     by_hour: Groups = defaultdict(_Group)
-    sessions: dict[str | None, _Session] = {}
-    for row in rows:
-        if row.status in NOT_COUNTED:
+    sessions: dict[str | None, list[_Call]] = defaultdict(list)
+    units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
+    for (
+        kind, status, started_at, ended_at, root, usage, cost, capacity_cost, input_tokens, read, write_5m, write_30m,
+        write_1h, output, reasoning, provider, upstream, agent, key, team, model, user, customer,
+    ) in rows:  # fmt: skip
+        if status in NOT_COUNTED:
             continue
-        units = units_of(row.usage) if row.usage else None
-        started_at, numbers = row.started_at, _numbers(row)
-        by_hour[started_at - started_at % HOUR_US, _ALL(row)].add_row(numbers, units)
-        session = sessions.get(row.root_session_id)
-        if session is None:
-            session = sessions[row.root_session_id] = _Session(row)
-        else:
-            session.see_another(row)
-        session.add_row(numbers, units)
-    return _rolled(by_hour, sessions)
+        request = kind == "attempt"
+        numbers = (
+            request + 0, (request and cost is None) + 0, cost or 0, input_tokens, read, write_5m, write_30m, write_1h, output,
+            reasoning, capacity_cost or 0,
+        )  # fmt: skip
+        # In an order in which the names of either kind of roll-up stand together.
+        group = by_hour[
+            started_at - started_at % HOUR_US, (provider, upstream, agent, key, team, model, user, customer)
+        ]
+        group.rows.append(numbers)
+        sessions[root].append((numbers, team, started_at, ended_at))
+        if usage and (units := units_of(usage)):
+            group.add_units(units)
+            units_of_sessions[root].add_units(units)
+    return _rolled(by_hour, sessions, units_of_sessions)
 
 
-def _numbers(row: Counted) -> Numbers:
-    cost = row.cost_nanousd
-    request = row.kind == "attempt"
-    return (request + 0, (request and cost is None) + 0, cost or 0, *_TOKENS(row), row.capacity_nanousd or 0)
-
-
-def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
+def _rolled(
+    by_hour: Groups, sessions: Mapping[str | None, Sequence[_Call]], units_of_sessions: Mapping[str | None, _Group]
+) -> Rolled:
     hours = _merged(by_hour, HOUR_US, _NAMES)
     days = _merged(by_hour, DAY_US, _PEOPLE)
     units: list[tuple[Any, ...]] = []
@@ -161,22 +163,27 @@ def _rolled(by_hour: Groups, sessions: Mapping[str | None, _Session]) -> Rolled:
             if sums.units:
                 units += [(table.name, start_at, group, *key, amount) for key, amount in sums.units.items()]
         tables[table.name] = sorted(rows, key=_key)
-    rows = []
-    for name, session in sessions.items():
+    of_sessions = [_session(name, calls) for name, calls in sessions.items()]
+    for name, session in units_of_sessions.items():
         group = digest((name,))
-        rows.append((group, name, session.team, *session.numbers, session.first_at, session.last_at, session.ended_at))
-        if session.units:
-            units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in session.units.items()]
-    tables[spend_sessions.name] = sorted(rows, key=itemgetter(0))
+        units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in (session.units or {}).items()]
+    tables[spend_sessions.name] = sorted(of_sessions, key=itemgetter(0))
     return Rolled(tables, sorted(units))
 
 
+def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:
+    """A session's row: the last of its teams by name, when its first call and its latest began, and when one ended last."""
+    group = digest((name,))
+    if len(calls) == 1:
+        [(numbers, team, started_at, ended_at)] = calls
+        return (group, name, team, *numbers, started_at, started_at, ended_at)
+    numbers_of, teams, started, ended = zip(*calls, strict=True)
+    last_team = max((team for team in teams if team is not None), default=None)
+    return (group, name, last_team, *_summed(numbers_of), min(started), max(started), max(ended))
+
+
 _key = itemgetter(0, 1)
-
-
-# All names, in an order in which those of either kind of roll-up stand together.
-_ALL = attrgetter("provider", "upstream", "agent", "key", "team", "model", "user", "customer")
-_NAMES, _PEOPLE = slice(0, 6), slice(3, 8)
+_NAMES, _PEOPLE = slice(0, 6), slice(3, 8)  # of a group's
 
 
 def _merged(groups: Groups, length_us: int, names: slice) -> Groups:

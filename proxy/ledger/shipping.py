@@ -25,6 +25,7 @@ from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.rolling import Rolling
+from proxy.ledger.rollups import counted_rows
 from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
@@ -159,7 +160,7 @@ class Shipper:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
             write_stored(connection, inserted)
-            self._rolling.add(connection, [entry.row for entry in inserted])
+            self._rolling.add(connection, counted_rows([entry.row for entry in inserted]))
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
             note(connection, _to_export(inserted), now_us())

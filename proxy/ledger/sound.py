@@ -50,6 +50,40 @@ def bounded_amount(item: Any) -> Any:
     return [name, bounded(group), window_start, measure, amount]
 
 
+_Counter = tuple[str, str, int, str]
+_known_counters: dict[
+    _Counter, _Counter
+] = {}  # whose amounts can be added as they are; the names as one object for all
+_MOST_KNOWN = 10_000
+
+
+def sound_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:
+    """What can be added of these amounts, and whether that is all of them, as they are."""
+    if type(stated) is list and (known := _of_known_counters(stated)) is not None:
+        return known, True
+    amounts = list(stated) if isinstance(stated, list | tuple) else [stated]
+    sound = [bounded_amount(item) for item in amounts if is_amount(item)]
+    plain = sound == amounts
+    if plain:
+        if len(_known_counters) >= _MOST_KNOWN:
+            _known_counters.clear()
+        _known_counters.update((tuple(item[:4]), tuple(item[:4])) for item in sound)
+    return sound, plain
+
+
+def _of_known_counters(amounts: list[Any]) -> Sequence[BudgetAmount] | None:
+    """The same, where all are of counters that were seen before: what nearly every call has."""
+    sound = []
+    try:
+        for name, group, window_start, measure, amount in amounts:
+            if type(amount) is not int or type(window_start) is not int or not -MOST <= amount <= MOST:
+                return None
+            sound.append((*_known_counters[name, group, window_start, measure], amount))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return sound
+
+
 def _types_of(column: Column[Any]) -> frozenset[type]:
     held: dict[type, set[type]] = {
         sa.Text: {str},
@@ -62,6 +96,13 @@ def _types_of(column: Column[Any]) -> frozenset[type]:
 
 
 _TYPES = {column.name: _types_of(column) for column in entries.columns}
+
+
+def types_of(column: str) -> frozenset[type]:
+    """The types of values that a column holds."""
+    return _TYPES[column]
+
+
 _sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
 
 

@@ -16,15 +16,23 @@ from typing import Any
 
 import orjson
 
+from pricing.media.images import image_size
+from pricing.media.source import Encoded
 from pricing.usage import Quantity
 from proxy.meters import anthropic
 from proxy.meters.openai import read_usage
-from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
+from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_asked, note_tier
 from proxy.meters.tally import Tally, items, mapping, text
 
-MARKS = re.compile(rb'"(?:usage|metadata|amazon-bedrock-invocationMetrics|bytes|message_delta)"|[tT]oken_?[cC]ount')
+MARKS = re.compile(
+    rb'"(?:usage|metadata|amazon-bedrock-invocationMetrics|bytes|message_delta|images|finish_reasons)"|[tT]oken_?[cC]ount'
+)
 
 METRICS = "amazon-bedrock-invocationMetrics"
+PICTURES = frozenset({"images", "finish_reasons"})  # of InvokeModel: all of them are in one chunk
+# By these sizes pictures are priced, up to which their number of pixels counts; by the steps of the oldest models' making, too.
+_EDGES, _STANDARD_STEPS = (512, 1024, 2048), 50
+_UNMADE = ("Filter reason: prompt", "Filter reason: input image")
 _TTL_UNITS = {"5m": "cache_write_5m", "30m": "cache_write_30m", "1h": "cache_write_1h"}
 _DEAREST = ("cache_write_1h", "cache_write_30m", "cache_write_5m")  # what exceeds the total is cut from the cheapest
 _HEADERS = {
@@ -98,11 +106,33 @@ def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     if not tally.found:
         read_token_usage(mapping(response.get(METRICS)), tally)
     if not tally.found:
+        _read_pictures(response, context, tally)
+    if not tally.found:
         headers = {name: context.response_headers.get(header) for name, header in _HEADERS.items()}
         read_token_usage(headers, tally)
-    if not tally.found and isinstance(images := response.get("images") or response.get("artifacts"), list):
-        tally.found = True
-        tally.add("image", len(images))
+
+
+def _read_pictures(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """Billed each, by size and quality. The size is that of what was made; the quality is only asked for. What a filter took
+    away beforehand is not among them (Stability's then have reasons alone)."""
+    images = response.get("images") or response.get("artifacts")
+    if not isinstance(images, list):
+        reasons = items(response.get("finish_reasons"))
+        tally.found = bool(reasons) and all(reason in _UNMADE for reason in reasons)
+        return
+    tally.found = True
+    tally.add("image", len(images))
+    first = next(iter(images), None)
+    data = first if isinstance(first, str) else text(mapping(first).get("base64"))
+    size = image_size(Encoded(data)) if data else None
+    if size is not None:
+        square = next((edge for edge in _EDGES if size.width * size.height <= edge * edge), _EDGES[-1])
+        tally.condition("size", f"{square}x{square}")
+    config = mapping(context.request.get("imageGenerationConfig"))
+    note_asked(tally, context, "quality", config.get("quality"))
+    steps = tally.maybe(context.request, "steps")
+    if steps is not None:
+        note_asked(tally, context, "steps", "50-steps" if steps <= _STANDARD_STEPS else "max-steps")
 
 
 def _read_vendor(response: Mapping[str, Any], tally: Tally) -> None:
@@ -123,6 +153,9 @@ def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     event = unwrapped(event)
     if isinstance(metrics := event.get(METRICS), dict):
         state[METRICS] = metrics
+    for name in PICTURES & event.keys():
+        if isinstance(event[name], list):
+            state[name] = event[name]
     fold_converse(state, {"metadata": mapping(event.get("metadata"))})
     anthropic.fold_event(state, event)
     counts = ("prompt_token_count", "generation_token_count", "inputTextTokenCount", "totalOutputTextTokenCount")

@@ -5,7 +5,8 @@ body. What failed before anything was written is not billed by anybody.
 Shapes: OpenAI and what imitates it `error`; Anthropic and OpenAI's streams `type: error` (openai SDK
 `types/responses/response_error_event.py`); OpenRouter `error` beside or in `choices` (openrouter.ai/docs/api-reference/errors);
 old vLLM `object: error`; MiniMax `base_resp.status_code` (platform.minimax.io); DashScope and Cohere `code`/`message`;
-FastAPI servers `detail`; Bedrock's streams `…Exception` (ConverseStreamOutput).
+FastAPI servers `detail`; Bedrock's streams `…Exception` (ConverseStreamOutput). Beside pictures `error` says that some of them
+were kept back (Amazon Nova Canvas, Titan).
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def is_failure(event: Mapping[str, Any]) -> bool:
     """Whether one event, or a whole response, says that the call failed."""
     if event.keys() <= _CHATS and event.get("object") != "error" and (choices := event.get("choices")):
         return any(map(_failed, items(choices)))
-    if event.get("error") or event.get("type") == "error" or event.get("object") == "error":
+    if (
+        (event.get("error") and not event.get("images"))
+        or event.get("type") == "error"
+        or event.get("object") == "error"
+    ):
         return True
     if any(map(_failed, items(event.get("choices")))):
         return True

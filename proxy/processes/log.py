@@ -17,6 +17,7 @@ import orjson
 from proxy.money import usd_text
 from proxy.seldom import seldom_tracebacks
 
+_AT_ONCE = 100  # lines: memory for more is fetched from the kernel each time, and given back
 _QUIET = ("uvicorn.error", "alembic", "asyncio")
 
 
@@ -50,9 +51,10 @@ def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:
 
     def log_rows(rows: Sequence[Any]) -> None:
         chosen = rows if sample >= 1 else [row for row in rows if row.outcome != "ok" or random.random() < sample]  # noqa: S311 - which calls are shown, no secret
+        for first in range(0, len(chosen), _AT_ONCE):
+            some = chosen[first : first + _AT_ONCE]
+            sys.stderr.write("".join(map(_plain, some)) if terminal else b"".join(map(_json, some)).decode())
         if chosen:
-            lines = "".join(map(_plain, chosen)) if terminal else b"".join(map(_json, chosen)).decode()
-            sys.stderr.write(lines)
             sys.stderr.flush()
 
     return log_rows

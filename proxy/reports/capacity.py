@@ -19,6 +19,7 @@ from pricing.book import Book
 from proxy.capacity.carbon import grams
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Tokens
+from proxy.capacity.server_metrics import COUNTERS, GAUGES
 from proxy.capacity.split import Weights
 from proxy.config.capacity import Capacity
 from proxy.ledger.capacity_books import Outcome, read_books, work_out
@@ -36,8 +37,8 @@ _SUMMED = (
     "requests", "input_tokens", "cache_read_tokens", "output_tokens", "input_nanousd", "saved_nanousd",
 )  # fmt: skip
 _MOST_NAMES = 8
-_SERVER_SUMS = ("prompt", "cached", "computed", "output", "drafts", "drafted", "accepted", "preemptions", "steps")
-_SERVER_MEANS = ("running", "waiting", "kv_used")
+_SERVER_SUMS = (*(name for name in COUNTERS if name != "millijoules"), "untold")
+_SERVER_MEANS = GAUGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ class CapacityReport:
     def whole_nanousd(self) -> int:
         """What our calls cost with the time that nobody used."""
         return self.sums["busy_nanousd"] + self.sums["idle_nanousd"]
+
+    def mean(self, name: str) -> float | None:
+        """Of one of the server's gauges, over the minutes in which it said it; None where it did not."""
+        minutes = self.server.get(f"{name}_minutes")
+        return self.server[name] / minutes if minutes else None
 
     @property
     def energy_millijoules(self) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -50,11 +49,11 @@ class PrefixCache(Shown):
 
 
 class Speculative(Shown):
-    """Drafts that were made, taken and thrown away; tokens of one step with a draft."""
+    """Drafts that were made, taken and thrown away; tokens of one step with a draft. null: the server states the means only."""
 
-    drafted: int
-    accepted: int
-    rejected: int
+    drafted: int | None
+    accepted: int | None
+    rejected: int | None
     accepted_ratio: float | None
     tokens_per_step: float | None
 
@@ -82,12 +81,16 @@ class Levers(Shown):
 
 
 class ServerShown(Shown):
-    """What the server's own counters said, and in how many minutes it could be asked."""
+    """What the server's own counters said, and in how many minutes it could be asked. prefill_s, decode_s: seconds of its
+    requests, or of its GPU, as it counts them; null: it does not say."""
 
     minutes: int
     prompt_tokens: int | None
     cached_tokens: int | None
     output_tokens: int | None
+    prefill_s: float | None
+    decode_s: float | None
+    steps: int | None
     running: float | None
     waiting: float | None
     kv_cache_used: float | None
@@ -236,45 +239,50 @@ def _server(report: CapacityReport) -> ServerShown | None:
     def count(name: str) -> int | None:
         return round(server[name]) if name in server else None
 
-    def mean(name: str) -> float | None:
-        return server[name] / server[f"{name}_minutes"] if name in server else None
+    def seconds(name: str) -> float | None:
+        return server[name] / 1e6 if name in server else None
 
     return ServerShown(
         minutes=int(server["minutes"]),
         prompt_tokens=count("prompt"),
         cached_tokens=count("cached"),
         output_tokens=count("output"),
-        running=mean("running"),
-        waiting=mean("waiting"),
-        kv_cache_used=mean("kv_used"),
+        prefill_s=seconds("prefill_us"),
+        decode_s=seconds("decode_us"),
+        steps=count("steps"),
+        running=report.mean("running"),
+        waiting=report.mean("waiting"),
+        kv_cache_used=report.mean("kv_used"),
     )
 
 
 def _levers(report: CapacityReport) -> Levers:
     server, sums = report.server, report.sums
-    cached, saved = sums["cache_read_tokens"], sums["saved_nanousd"]
-    if server.get("cached", 0) > cached and sums["input_tokens"]:  # it knows of more than calls are told
-        cached = round(server["cached"])
-        saved = sums["input_nanousd"] * cached // sums["input_tokens"]
+    cached = sums["cache_read_tokens"] + round(server.get("untold", 0))
     return Levers(
-        prefix_cache=PrefixCache(tokens=cached, saved_usd=usd_text(saved)),
-        speculative_decoding=_speculative(server),
+        prefix_cache=PrefixCache(tokens=cached, saved_usd=usd_text(sums["saved_nanousd"])),
+        speculative_decoding=_speculative(report),
         batching=[_level(calls, level) for calls, level in sorted(report.levels.items())],
         preemptions=round(server["preemptions"]) if "preemptions" in server else None,
     )
 
 
-def _speculative(server: Mapping[str, float]) -> Speculative | None:
-    drafted, accepted = server.get("drafted"), server.get("accepted")
+def _speculative(report: CapacityReport) -> Speculative | None:
+    server = report.server
+    drafted, accepted, drafts = server.get("drafted"), server.get("accepted"), server.get("drafts")
     if not drafted or accepted is None:
-        return None
-    drafts = server.get("drafts")
+        per_step, ratio = report.mean("tokens_per_step"), report.mean("accepted_ratio")
+        return (
+            Speculative(drafted=None, accepted=None, rejected=None, accepted_ratio=ratio, tokens_per_step=per_step)
+            if per_step
+            else None
+        )
     return Speculative(
         drafted=round(drafted),
         accepted=round(accepted),
         rejected=round(drafted - accepted),
         accepted_ratio=accepted / drafted,
-        tokens_per_step=1 + accepted / drafts if drafts else None,
+        tokens_per_step=1 + accepted / drafts if drafts else report.mean("tokens_per_step"),
     )
 
 

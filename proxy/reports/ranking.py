@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
-from proxy.reports.spans import ENTRIES, Source, Span, answering
+from proxy.reports.spans import ENTRIES, Part, Span, answering, is_left
 from proxy.reports.spend import Kept, check_names, column_of
 
 
@@ -30,12 +30,12 @@ def ranking(
     """The `most` first groups of what was spent, in one of `ORDERS`. What has no such number comes behind all that have one;
     of equals that with more calls comes first. Raises `BadQuestion`."""
     with reading(engine).connect() as connection:
-        parts = _parts(connection, by, (span,), only, _NEEDED[order])
-        both = sa.union_all(*parts).subquery()
+        both = sa.union_all(*_parts(connection, by, span, only, _NEEDED[order])).subquery()
         names = [both.c[f"g{number}"] for number in range(len(by))]
-        value = _value(order, {name: sa.func.sum(both.c[name]) for name in _NEEDED[order]})
+        sums = {name: sa.func.sum(both.c[name]) for name in _NEEDED[order]}
+        value = _value(order, sums)
         places = [place for name in names for place in (name.is_not(None), name)]
-        query = sa.select(*names, sa.func.count().over()).group_by(*names)
+        query = sa.select(*names, sa.func.count().over()).group_by(*names).having(is_left(sums.values()))
         query = query.order_by(value.is_(None), value.desc(), sa.func.sum(both.c.requests).desc(), *places)
         rows = connection.execute(query.limit(most)).all()
     return Ranking([tuple(row[:-1]) for row in rows], rows[0][-1] if rows else 0)
@@ -44,45 +44,51 @@ def ranking(
 def count_groups(engine: Engine, by: Sequence[str], spans: Sequence[Span], *, only: Mapping[str, str]) -> int:
     """How many there are in any of these spans. Raises `BadQuestion`."""
     with reading(engine).connect() as connection:
-        groups = sa.union(*_parts(connection, by, spans, only, ())).subquery()
+        each = [_names(connection, by, span, only) for span in spans]
+        groups = sa.union(*each).subquery()
         return int(connection.execute(sa.select(sa.func.count()).select_from(groups)).scalar_one())
 
 
+def _names(connection: Connection, by: Sequence[str], span: Span, only: Mapping[str, str]) -> sa.Select[Any]:
+    both = sa.union_all(*_parts(connection, by, span, only, _ANYTHING)).subquery()
+    names = [both.c[f"g{number}"] for number in range(len(by))]
+    return sa.select(*names).group_by(*names).having(is_left(sa.func.sum(both.c[name]) for name in _ANYTHING))
+
+
 def _parts(
-    connection: Connection, by: Sequence[str], spans: Sequence[Span], only: Mapping[str, str], sums: Sequence[str]
+    connection: Connection, by: Sequence[str], span: Span, only: Mapping[str, str], sums: Sequence[str]
 ) -> list[sa.Select[Any]]:
     """From each table that has some of it: a row a group (g0, g1, …; what is empty is none), with these of `SUMS`."""
     kept = Kept(only, ())
     check_names(by)
     check_names(kept.names)
-    parts = [
-        _part(connection, source, by, some, kept, sums)
-        for span in spans
-        for source, some in answering(connection, [*by, *kept.names], span)
-    ]
-    return parts or [_part(connection, ENTRIES, by, [Span(0, 0)], kept, sums)]
+    parts = [_part(connection, part, by, kept, sums) for part in answering(connection, [*by, *kept.names], span)]
+    return parts or [_part(connection, Part(ENTRIES, [Span(0, 0)]), by, kept, sums)]
 
 
-def _part(
-    connection: Connection, source: Source, by: Sequence[str], spans: Sequence[Span], kept: Kept, sums: Sequence[str]
-) -> sa.Select[Any]:
-    table, is_entries = source.table, source is ENTRIES
+def _part(connection: Connection, part: Part, by: Sequence[str], kept: Kept, sums: Sequence[str]) -> sa.Select[Any]:
+    table, is_entries = part.source.table, part.source is ENTRIES
     time = entries.c.started_at if is_entries else table.c.start_at
-    where = [sa.or_(*[span.holds(time) for span in spans])]
+    where = [sa.or_(*[span.holds(time) for span in part.spans])]
     where += [counted()] if is_entries else []
     where += [kept.holds({name: column_of(connection, table, time, name) for name in kept.names})] if kept.names else []
     groups = [sa.func.nullif(column_of(connection, table, time, name), "") for name in by]
     added = [ENTRY_SUMS[name] if is_entries else table.c[name] for name in sums]
-    columns = [sa.func.coalesce(sa.func.sum(number), 0).label(name) for name, number in zip(sums, added, strict=True)]
+    columns = [
+        (part.sign * sa.func.coalesce(sa.func.sum(number), 0)).label(name)
+        for name, number in zip(sums, added, strict=True)
+    ]
     query = sa.select(*[group.label(f"g{number}") for number, group in enumerate(groups)], *columns)
     return query.where(*where).group_by(*groups)
 
 
 _TOKENS = tuple(TOKEN_COLUMNS.values())
+_ANYTHING = ("requests", "cost_nanousd")
+"""A group that has anything has calls, or what corrections changed of its cost."""
 _NEEDED = {
-    "calls": ("requests",),
+    "calls": _ANYTHING,
     "cost": ("requests", "unpriced_requests", "cost_nanousd"),
-    "tokens": ("requests", *_TOKENS),
+    "tokens": (*_ANYTHING, *_TOKENS),
     "rate": ("requests", "unpriced_requests", "cost_nanousd", *_TOKENS),
 }
 ORDERS = tuple(_NEEDED)

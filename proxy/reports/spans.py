@@ -1,7 +1,8 @@
 """Which tables answer a question of what was spent.
 
-A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry. Labels are
-known of days that are over, where the configuration names them; others, and sessions with something else, are only in the
+A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry: of a day in
+which a span begins or ends either what is in the span, or the whole day less what is not, whichever is the shorter time. Labels
+are known of days that are over, where the configuration names them; others, and sessions with something else, are only in the
 entries. However a question is answered, the answer is the same; but of times whose entries are deleted only whole hours or
 days are known (with users, customers or labels: days).
 """
@@ -9,8 +10,8 @@ days are known (with users, customers or labels: days).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -43,6 +44,12 @@ class Span(NamedTuple):
     def is_empty(self) -> bool:
         return self.since is not None and self.until is not None and self.since >= self.until
 
+    def common(self, other: Span) -> Span:
+        """What lies in both."""
+        sinces = [since for since in (self.since, other.since) if since is not None]
+        untils = [until for until in (self.until, other.until) if until is not None]
+        return Span(max(sinces, default=None), min(untils, default=None))
+
     def holds(self, time: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
         after = [] if self.since is None else [time >= self.since]
         before = [] if self.until is None else [time < self.until]
@@ -64,14 +71,29 @@ _PEOPLE_DAYS = Source(spend_people_days, DAY_US)
 _LABEL_DAYS = Source(spend_label_days, DAY_US)
 
 
-Parts = list[tuple[Source, list[Span]]]
+class Part(NamedTuple):
+    """What a table answers. sign: 1, or -1 where it is taken off what others answer."""
+
+    source: Source
+    spans: list[Span]
+    sign: int = 1
 
 
-def answering(connection: Connection, names: Sequence[str] | None, span: Span) -> Parts:
-    """Who answers which spans, where a question has these names; None: the entries answer all of it."""
-    sources = [] if names is None else _sources(names)
-    parts = _parts(_widened(span, sources, horizon(connection)), sources)
-    return _with_labels(connection, parts, names or ()) if _LABEL_DAYS in sources else parts
+def answering(connection: Connection, names: Sequence[str] | None, span: Span) -> list[Part]:
+    """Who answers which spans, where a question has these names; None: the entries answer all of it.
+
+    A group of which everything is taken off again is none: see `is_left`.
+    """
+    sources, kept = [] if names is None else _sources(names), horizon(connection)
+    span = _widened(span, sources, kept)
+    if _LABEL_DAYS in sources:
+        return _of_labels(connection, span, names or (), kept)
+    return _parts(_cut(span, [*sources, ENTRIES], _nearest(kept)))
+
+
+def is_left(numbers: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
+    """Whether a group has anything, by the sums of its parts."""
+    return sa.or_(*[number != 0 for number in numbers])
 
 
 def _sources(by: Sequence[str]) -> list[Source]:
@@ -101,45 +123,73 @@ def _widened(span: Span, sources: Sequence[Source], entries_since_at: int | None
     return Span(since, until)
 
 
-def _parts(span: Span, sources: Sequence[Source]) -> Parts:
-    """The span cut into what each source answers; the entries answer what is left."""
-    by_source: dict[Source, list[Span]] = {}
-    for source, part in _cut(span, [*sources, ENTRIES]):
-        by_source.setdefault(source, []).append(part)
-    return list(by_source.items())
+Pieces = Iterator[tuple[Source, Span, int]]
 
 
-def _cut(span: Span, sources: Sequence[Source]) -> Iterator[tuple[Source, Span]]:
+def _parts(pieces: Iterable[tuple[Source, Span, int]]) -> list[Part]:
+    parts: dict[tuple[Source, int], Part] = {}
+    for source, span, sign in pieces:
+        parts.setdefault((source, sign), Part(source, [], sign)).spans.append(span)
+    return list(parts.values())
+
+
+Snap = Callable[[Source, int, bool], int]
+"""Where a part of this source ends instead of at a moment within one of its rows; whether it is where the span begins."""
+
+
+def _nearest(kept: int | None, is_known: Callable[[int], bool] = lambda start_at: True) -> Snap:
+    """The beginning or the end of the row, whichever is nearer. kept: where the entries begin that are not deleted.
+    is_known: whether a row can be had whole, by where it begins."""
+
+    def snap(source: Source, at: int, is_since: bool) -> int:
+        low = at - at % source.length_us
+        if low == at:
+            return at
+        high = low + source.length_us
+        inside, outside = (high, low) if is_since else (low, high)
+        if not is_known(low):
+            return inside
+        if kept is not None and low < kept:
+            return high  # of what lies before, entries are deleted
+        return outside if abs(at - outside) < abs(at - inside) else inside
+
+    return snap
+
+
+def _cut(span: Span, sources: Sequence[Source], snap: Snap) -> Pieces:
+    """The span's pieces, each with who answers it; -1: it is taken off."""
     if span.is_empty:
         return
     source, finer = sources[0], sources[1:]
     if not source.length_us:
-        yield source, span
+        yield source, span, 1
         return
-    since = None if span.since is None else -(-span.since // source.length_us) * source.length_us
-    until = None if span.until is None else span.until // source.length_us * source.length_us
-    whole = Span(since, until)
-    if whole.is_empty:
-        yield from _cut(span, finer)
+    since = None if span.since is None else snap(source, span.since, True)
+    until = None if span.until is None else snap(source, span.until, False)
+    edges = [(span.since, since, 1), (span.until, until, -1)]
+    left = sum(abs(at - near) for at, near, _ in edges if at is not None and near is not None)
+    length = None if span.since is None or span.until is None else span.until - span.since
+    if Span(since, until).is_empty or (length is not None and left >= length):
+        yield from _cut(span, finer, snap)
         return
-    yield source, whole
-    if since is not None:
-        yield from _cut(Span(span.since, since), finer)
-    if until is not None:
-        yield from _cut(Span(until, span.until), finer)
+    yield source, Span(since, until), 1
+    for at, near, sign in edges:
+        if at is not None and near is not None:
+            for finer_source, piece, finer_sign in _cut(Span(min(at, near), max(at, near)), finer, snap):
+                yield finer_source, piece, finer_sign * (sign if at < near else -sign)
 
 
-def _with_labels(connection: Connection, parts: Parts, by: Sequence[str]) -> Parts:
-    """Of whole days, those that are added up by these labels; the entries answer the others."""
-    names = [match[2] for name in by if (match := LABEL.match(name))]
-    days: list[Span] = []
-    rest: list[Span] = []
-    for source, spans in parts:
-        for span in spans:
-            if source is _LABEL_DAYS:
-                cover = covered(connection, span.since, span.until, names)
-                days += [Span(*one) for one in cover.days]
-                rest += [Span(*one) for one in cover.rest]
-            else:
-                rest.append(span)
-    return [(source, spans) for source, spans in ((_LABEL_DAYS, days), (ENTRIES, rest)) if spans]
+def _of_labels(connection: Connection, span: Span, names: Sequence[str], kept: int | None) -> list[Part]:
+    """Whole days that are added up by these labels; the entries answer the others."""
+    labels = [match[2] for name in names if (match := LABEL.match(name))]
+    since = None if span.since is None else span.since - span.since % DAY_US
+    cover = covered(connection, since, span.until, labels)
+    snap = _nearest(kept, lambda start_at: any(first <= start_at < last for first, last in cover.days))
+    pieces: list[tuple[Source, Span, int]] = []
+    for source, piece, sign in _cut(span, [_LABEL_DAYS, ENTRIES], snap):
+        if source is ENTRIES:
+            pieces.append((source, piece, sign))
+            continue
+        for some, spans in ((_LABEL_DAYS, cover.days), (ENTRIES, cover.rest)):
+            pieces += [(some, part, sign) for one in spans if not (part := piece.common(Span(*one))).is_empty]
+    return _parts(pieces)

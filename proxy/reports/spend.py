@@ -29,7 +29,7 @@ from proxy.ledger.schema import (
     spend_units,
 )
 from proxy.reports.calls import GROUPS
-from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Source, Span, answering
+from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span, answering
 from proxy.times import BadQuestion, rfc3339
 
 _LOOK_UP = 500
@@ -79,6 +79,11 @@ class _Total:
         self.numbers = [0] * len(SUMS)
         self.units: Units = defaultdict(int)
 
+    @property
+    def is_left(self) -> bool:
+        """What is added and taken off again leaves nothing."""
+        return any(self.numbers) or any(self.units.values())
+
 
 Totals = dict[tuple[Any, ...], _Total]
 
@@ -109,10 +114,11 @@ def spend(
             _add_sessions(connection, span, totals)
         else:
             names = [*by, *kept.names]
-            for source, spans in answering(connection, names if rolled else None, span):
-                _add(connection, source, by, spans, kept, totals)
+            for part in answering(connection, names if rolled else None, span):
+                _add(connection, part, by, kept, totals)
+    totals = {values: total for values, total in totals.items() if total.is_left}
     if not by:
-        totals[()]  # a total without groups is there in any case
+        totals.setdefault((), _Total())  # a total without groups is there in any case
     return [_row(by, values, total) for values, total in sorted(totals.items(), key=_dearest_first)]
 
 
@@ -162,26 +168,19 @@ def check_names(by: Sequence[str]) -> None:
 # Reading
 
 
-def _add(
-    connection: Connection,
-    source: Source,
-    by: Sequence[str],
-    spans: Sequence[Span],
-    kept: Kept,
-    totals: Totals,
-) -> None:
-    table = source.table
+def _add(connection: Connection, part: Part, by: Sequence[str], kept: Kept, totals: Totals) -> None:
+    source, table = part.source, part.source.table
     time = entries.c.started_at if source is ENTRIES else table.c.start_at
-    where = sa.or_(*[span.holds(time) for span in spans])
+    where = sa.or_(*[span.holds(time) for span in part.spans])
     if kept.names:
         columns = {name: column_of(connection, table, time, name) for name in kept.names}
         where = sa.and_(where, kept.holds(columns))
     groups = [column_of(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is ENTRIES:
         where = sa.and_(where, counted())
-        _add_entries(connection, groups, where, totals)
+        _add_entries(connection, groups, where, totals, part.sign)
     else:
-        _add_rolled(connection, table, groups, where, totals)
+        _add_rolled(connection, table, groups, where, totals, part.sign)
 
 
 def column_of(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
@@ -195,21 +194,25 @@ def column_of(connection: Connection, table: sa.Table, time: Any, name: str) -> 
 
 
 def _add_entries(
-    connection: Connection, groups: Sequence[sa.Label[Any]], where: sa.ColumnElement[bool], totals: Totals
+    connection: Connection,
+    groups: Sequence[sa.Label[Any]],
+    where: sa.ColumnElement[bool],
+    totals: Totals,
+    sign: int = 1,
 ) -> None:
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     with_others = 0
     rest = sa.func.count(entries.c.usage)
     for row in connection.execute(sa.select(*groups, *sums, rest).where(where).group_by(*groups)):
         with_others += row[-1]
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1])
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1], sign)
     if not with_others:
         return  # to read the entries a second time is half of the work
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
     for row in connection.execute(others):
         units = totals[tuple(row[:-1])].units
         for key, amount in units_of(row[-1]).items():
-            units[key] += amount
+            units[key] += sign * amount
 
 
 def _add_rolled(
@@ -218,10 +221,11 @@ def _add_rolled(
     groups: Sequence[sa.Label[Any]],
     where: sa.ColumnElement[bool],
     totals: Totals,
+    sign: int = 1,
 ) -> None:
     sums = [sa.func.sum(table.c[name]).label(name) for name in SUMS]
     for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) :])
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) :], sign)
     if not connection.execute(sa.select(sa.exists().where(spend_units.c.rollup == table.name))).scalar():
         return  # most ledgers have none, and each row would be looked up there
     same = [spend_units.c.rollup == table.name, spend_units.c.group == table.c.group]
@@ -231,15 +235,15 @@ def _add_rolled(
     query = sa.select(*groups, *kinds, amount).join_from(table, spend_units, sa.and_(*same)).where(where)
     for row in connection.execute(query.group_by(*groups, *kinds)):
         *values, unit, scale, total = row
-        totals[tuple(values)].units[unit, scale] += int(total)
+        totals[tuple(values)].units[unit, scale] += sign * int(total)
 
 
-def _count(totals: Totals, values: tuple[Any, ...], sums: Sequence[Any]) -> None:
+def _count(totals: Totals, values: tuple[Any, ...], sums: Sequence[Any], sign: int) -> None:
     if all(number is None for number in sums):
         return  # the sum of nothing
     numbers = totals[values].numbers
     for position, number in enumerate(sums):
-        numbers[position] += int(number or 0)
+        numbers[position] += sign * int(number or 0)
 
 
 # Sessions

@@ -37,17 +37,23 @@ def _is_there(package: str) -> bool:
     return version in ("", there)
 
 
-def _install_npm(programs: Iterable[Program]) -> None:
+def _install_npm(programs: Iterable[Program]) -> list[str]:
+    """Packages whose own script fails, as where a release lacks the program for this machine."""
     packages = sorted({package for program in programs for package in program.packages})
     if not packages or all(map(_is_there, [_NODE, *packages])):
-        return
+        return []
     if not shutil.which("npm"):
         raise OSError("npm is missing. On Debian and Ubuntu: apt-get install npm")
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
     _run("npm", "install", "--prefix", CLIENTS, *quiet, _NODE, *packages)
+    failed = []
     for package in _PLACED_BY_SCRIPT:
-        if (_MODULES / package).exists():
-            _run("node", "postinstall.mjs", folder=_MODULES / package)
+        try:
+            if (_MODULES / package).exists():
+                _run("node", "postinstall.mjs", folder=_MODULES / package)
+        except subprocess.CalledProcessError:
+            failed.append(package)
+    return failed
 
 
 def _install_python(program: Program) -> None:
@@ -70,7 +76,8 @@ def install(programs: Sequence[Program]) -> list[str]:
     missing = []
     from_npm = [program for program in programs if program.is_npm]
     try:
-        _install_npm(from_npm)
+        unplaced = _install_npm(from_npm)
+        missing += [program.name for program in from_npm if program.packages[0].rpartition("@")[0] in unplaced]
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"npm: {error}", file=sys.stderr)
         missing += [program.name for program in from_npm]

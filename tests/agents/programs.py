@@ -225,8 +225,8 @@ def llm(at: At) -> Command:
 
 
 PROGRAMS = (
-    Program("Claude Code", ("claude-agent-sdk==0.2.187",), claude_code, dialect="messages"),
-    Program("Codex", ("@openai/codex@0.169.0",), codex, dialect="responses"),
+    Program("Claude Code", ("claude-agent-sdk==0.2.189",), claude_code, dialect="messages"),
+    Program("Codex", ("@openai/codex@0.171.0",), codex, dialect="responses"),
     Program("opencode", ("opencode-ai@1.18.33",), opencode, refused=2, calls=8),
     Program("Gemini CLI", ("@google/gemini-cli@0.61.0",), gemini_cli, dialect="gemini"),
     Program("Qwen Code", ("@qwen-code/qwen-code@0.24.4",), qwen_code),
@@ -247,8 +247,8 @@ PROGRAMS = (
     Program("LangGraph", ("langgraph==1.2.24", "langchain-openai==1.7.4", "langchain"), _script("run_langgraph.py", "langgraph")),
     Program("LangGraph", ("langgraph==1.2.24", "langchain-openai==1.7.4", "langchain"), _script("run_langgraph_responses.py", "langgraph"), dialect="responses"),
     Program("OpenAI Agents SDK", ("openai-agents==0.24.0",), _script("run_openai_agents.py", "openai-agents"), dialect="responses"),
-    Program("pydantic-ai", ("pydantic-ai-slim[openai]==2.66.0",), _script("run_pydantic_ai.py", "pydantic-ai-slim"), dialect="responses"),
-    Program("pydantic-ai", ("pydantic-ai-slim[openai]==2.66.0",), _script("run_pydantic_ai.py", "pydantic-ai-slim", "chat")),
+    Program("pydantic-ai", ("pydantic-ai-slim[openai]==2.68.0",), _script("run_pydantic_ai.py", "pydantic-ai-slim"), dialect="responses"),
+    Program("pydantic-ai", ("pydantic-ai-slim[openai]==2.68.0",), _script("run_pydantic_ai.py", "pydantic-ai-slim", "chat")),
     Program("smolagents", ("smolagents[openai]==1.26.0",), _script("run_smolagents.py", "smolagents")),
     Program("Strands", ("strands-agents[openai]==1.62.0",), _script("run_strands.py", "strands-agents")),
     Program("Agno", ("agno==3.1.10", "openai"), _script("run_agno.py", "agno")),

@@ -328,7 +328,6 @@ def test_objects_of_the_account_are_not_read_for_a_caller(rig: Rig) -> None:
         (LLAMA, {"prompt": "Hello.", "max_tokens": 1}, "max_gen_len"),
         (LLAMA, {"prompt": "Hello."}, "nothing caps"),
         (NOVA, {"messages": user("Hello."), "max_tokens": 1}, "inferenceConfig"),
-        ("amazon.nova-canvas-v1:0", {"taskType": "TEXT_IMAGE", "textToImageParams": {"text": "a zebra"}}, "not tokens"),
     ],
 )
 def test_a_cap_that_the_model_does_not_know_bounds_nothing(

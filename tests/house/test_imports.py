@@ -89,6 +89,7 @@ PURE = (
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",
+    "proxy.ledger.attempt_rows",
     "proxy.ledger.entries",
     "proxy.ledger.corrections",
     "proxy.ledger.rollups",

@@ -110,6 +110,18 @@ def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:
     assert unseen == []
 
 
+def test_rates_of_what_is_counted_by_minutes_are_over_some_of_them() -> None:
+    """Over a minute (four scrapes) such a rate is nothing at one moment and twice as much at the next."""
+    rates = [
+        panel
+        for board in boards.boards().values()
+        for panel in board["panels"]
+        if any("rate(taximeter_capacity_" in target["expr"] for target in panel.get("targets", ()))
+    ]
+    assert rates
+    assert all(panel["interval"] == "3m" for panel in rates)
+
+
 def test_links_lead_to_the_other_dashboards_and_to_the_page() -> None:
     for board in BOARDS.values():
         links: list[Any] = board["links"]

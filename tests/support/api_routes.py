@@ -10,5 +10,6 @@ CONTRACT = {
     ("get", "/api/budgets"), ("get", "/api/budgets/{name}"), ("post", "/api/budgets/{name}/raises"), ("get", "/api/keys"),
     ("get", "/api/budgets/{name}/raises"), ("patch", "/api/budgets/{name}/raises/{raise_id}"),
     ("delete", "/api/budgets/{name}/raises/{raise_id}"), ("post", "/api/keys"), ("get", "/api/raises"), ("get", "/api/exports"), ("post", "/api/exports/{name}/retry"),
-    ("post", "/api/keys/{key_id}/rotate"), ("delete", "/api/keys/{key_id}"),
+    ("get", "/api/prices"), ("get", "/api/prices/holes"), ("get", "/api/prices/learned"), ("delete", "/api/prices/learned/{model}"),
+    ("post", "/api/verify"), ("get", "/api/verify"), ("post", "/api/keys/{key_id}/rotate"), ("delete", "/api/keys/{key_id}"),
 }  # fmt: skip

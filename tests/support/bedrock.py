@@ -2,7 +2,8 @@
 
 As a command: `python -m tests.support.bedrock --bill FILE` prints its port. What the last message says is what happens: BUSY is a
 ThrottlingException, WRONG a ValidationException, FLAKY one of these the first time, CUT a stream that breaks off, FAILS one that
-ends in an exception, TOOL calls a tool. Standard library only: it shares no code with the product.
+ends in an exception, TOOL calls a tool, ENDLESS a stream that only its caller's leaving ends, PAUSES one that takes its time, SLOW an answer that takes half a
+second, unless its caller leaves. Who leaves is noted in the bill. Standard library only: it shares no code with the product.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import json
 import re
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from urllib.parse import unquote
 from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
 from tests.support.aws_sts import ROLE_SECRETS, give_role
+from tests.support.bedrock_pictures import made
 from tests.support.http_server import Handler, serve_forever
 
 REGION = "us-east-1"
@@ -43,6 +46,12 @@ _OF_PROFILES = {PROFILE: "anthropic.claude-3-haiku-20240307-v1:0"}
 _bill: Path
 _lock = threading.Lock()
 _flaky: set[str] = set()
+
+
+def charge_each(model: str, count: int, usd: str) -> None:
+    """Pictures, at so much each."""
+    with _lock, _bill.open("a") as file:
+        file.write(json.dumps({"model": model, "nanousd": round(Fraction(usd) * 10**9 * count)}) + "\n")
 
 
 def charge(model: str, given: int, taken: int, read: int = 0, short: int = 0, long: int = 0) -> None:
@@ -76,8 +85,25 @@ class Bedrock(Handler):
         body = json.dumps({"message": message}).encode()
         self.send(body, status=status, x_amzn_errortype=f"{name}:http://amazon", x_amzn_requestid="req-1", **heads)
 
+    def _left(self, most_s: float) -> bool:
+        """Whether the caller leaves within that time; noted then."""
+        self.connection.settimeout(most_s)
+        try:
+            left = self.connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            left = True
+        if left:
+            with _lock, _bill.open("a") as file:
+                file.write(json.dumps({"hung_up": self.path}) + "\n")
+        return left
+
     def _serve(self, model: str, action: str, body: Any) -> None:
         said = json.dumps(body.get("messages", [body])[-1])
+        if "SLOW" in said and self._left(0.5):
+            self.close_connection = True
+            return
         flaky = re.search(r"FLAKY-\w+", said)
         if flaky and flaky[0] not in _flaky:
             _flaky.add(flaky[0])
@@ -127,7 +153,14 @@ class Bedrock(Handler):
         self._stream([frame(*event) for event in events], said, lambda: charge(model, *counts))
 
     def _invoke(self, model: str, body: Any, said: str, *, stream: bool) -> None:
-        if "texts" in body or "embed" in model:
+        if pictures := made(model, body):
+            answer, count, usd = pictures
+            charge_each(model, count, usd)
+            if stream:
+                self._stream([_chunk(answer)], said, lambda: None)
+            else:
+                self.send_json(answer)
+        elif "texts" in body or "embed" in model:
             charge(model, 6, 0)
             counts = {"x_amzn_bedrock_input_token_count": "6"}
             self.send(json.dumps({"embedding": [0.25, -0.5], "inputTextTokenCount": 6}).encode(), **counts)
@@ -210,8 +243,13 @@ class Bedrock(Handler):
                 failure = {"message": "The model failed."}
                 self.wfile.write(frames[0] + frames[1] + frame("modelStreamErrorException", failure, "exception"))
                 return
+            if "ENDLESS" in said:
+                self.wfile.write(b"".join(frames[:4]))
+                self._left(30)
+                return
             charged()
             for start in range(0, len(whole), 100):  # wherever that falls
+                time.sleep(0.02 if "PAUSES" in said else 0)
                 self.wfile.write(whole[start : start + 100])
 
 

@@ -46,7 +46,7 @@ class Instance:
 
 @dataclass(slots=True)
 class Day:
-    """What came of it. Times are seconds of this program."""
+    """What came of it. Times are seconds of CPU of this program."""
 
     calls: int = 0
     late: int = 0
@@ -94,12 +94,12 @@ def simulate(
                 entry, ended_at = _call(at, one.name, ids, chance)
                 one.waiting.append((ended_at, entry))
                 day.calls += 1
-            began = time.perf_counter()
+            began = time.process_time()
             _ship(one, now)
-            day.shipping_s += time.perf_counter() - began
-        began = time.perf_counter()
+            day.shipping_s += time.process_time() - began
+        began = time.process_time()
         _close(engine, crew, minute, min(now, MORNING + open_from * MINUTE_US), terms)
-        day.closing_s += time.perf_counter() - began
+        day.closing_s += time.process_time() - began
     return day
 
 

@@ -21,13 +21,16 @@ from proxy.control.api import (
     jobs,
     keys,
     metrics,
+    prices,
     reports,
     requests,
     sessions,
     spend,
+    verify,
 )
 from proxy.control.api.auth import Guard, admin, bearer
 from proxy.control.api.errors import PROBLEMS, add_errors
+from proxy.control.auditing import Auditor
 from proxy.control.state import ControlState
 
 _SECURITY_HEADERS = {
@@ -46,12 +49,13 @@ def create_app(state: ControlState) -> FastAPI:
         title="Taximeter", version="1", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.state.control = state
+    app.state.auditor = Auditor(state)
     app.state.guard = Guard(lambda: state.config().server)
     add_errors(app)
     app.add_middleware(_Secure)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for subject in (spend, requests, sessions, budgets, keys, reports, capacity, jobs, exports):
+    for subject in (spend, requests, sessions, budgets, keys, reports, capacity, jobs, exports, prices, verify):
         app.include_router(subject.router, prefix="/api", dependencies=_ADMIN, responses=PROBLEMS)
 
     @app.get("/api/openapi.json", dependencies=_ADMIN, include_in_schema=False)

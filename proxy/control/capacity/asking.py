@@ -45,7 +45,7 @@ def ask(url: str, key: str | None = None) -> Answer:
         for sample in family.samples
         if math.isfinite(sample.value)
     ]
-    made = reading(at, samples)
-    if not made.counters:
+    made = reading(at, samples, [family.name for family in families])
+    if not made.kinds:
         return Answer(None, "it has none of the counters that are known (docs/capacity.md)")
     return Answer(made)

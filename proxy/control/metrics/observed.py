@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 from pricing.units import is_token
@@ -33,26 +33,34 @@ _CUTS = {
     "cut": "proxy",
     "crashed": "proxy",
 }
-_TOKENS = tuple((unit, attrgetter(column)) for unit, column in TOKEN_COLUMNS.items())
+
+
+def _of_row(*columns: str) -> Any:
+    """These columns of a row: by place, which takes a fifth of the time."""
+    return itemgetter(*map(Row._fields.index, columns))
+
+
+_TOKENS = tuple((unit, _of_row(column)) for unit, column in TOKEN_COLUMNS.items())
 _TIMES = (
-    ("request_duration_seconds", attrgetter("duration_ms")),
-    ("overhead_seconds", attrgetter("overhead_ms")),
-    ("time_to_first_token_seconds", attrgetter("ttft_ms")),
+    ("request_duration_seconds", _of_row("duration_ms")),
+    ("overhead_seconds", _of_row("overhead_ms")),
+    ("time_to_first_token_seconds", _of_row("ttft_ms")),
 )
+_cost, _reserved, _source = _of_row("cost_nanousd"), _of_row("reserved_nanousd"), _of_row("usage_source")
 _PLACES = 9  # of a nano-dollar
 _ZEROS = "0" * _PLACES
-_Seen = tuple[int, int, Row]  # an attempt's number, what was observed, its row
-_LABELS = attrgetter("provider", "model", "operation", "outcome", "team", "client", "upstream")
+_labels = _of_row("provider", "model", "operation", "outcome", "team", "client", "upstream")
 
 
 class _Alike:
     """The entries of a batch that have the same labels: `rows` of attempts, in order, and what their ends say beside them."""
 
-    __slots__ = ("between_us", "cost", "labels", "rows", "tokens", "unpriced")
+    __slots__ = ("between_us", "cost", "labels", "numbers", "rows", "tokens", "unpriced")
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
-        self.rows: list[tuple[int, Row]] = []  # with how many came before them in the batch
+        self.rows: list[Row] = []
+        self.numbers: list[int] = []  # how many came before each of them in the batch
         self.unpriced = 0
         self.between_us: list[int] = []
         self.tokens: dict[str, int] = defaultdict(int)  # millionths
@@ -112,7 +120,7 @@ class Observed:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)
-        said = _LABELS(row)
+        said = _labels(row)
         alike = self._known_alike.get(said) or self._find_alike(row, said)
         if row.kind == "attempt":
             self._observe_attempt(row, end, alike)
@@ -138,15 +146,19 @@ class Observed:
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
         cost = row.cost_nanousd
-        if cost is None or "partial" in (end.get("flags") or ()):
+        flags = end.get("flags") or ()
+        if cost is None or "partial" in flags:
             alike.unpriced += 1
+        if "unexpected_model" in flags:
+            self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
             for unit, nanousd in deal(cost, end.get("cost_lines") or (), row.status):
                 alike.cost[unit] += nanousd
         if row.stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
         self._attempts += 1
-        alike.rows.append((self._attempts, row))
+        alike.rows.append(row)
+        alike.numbers.append(self._attempts)
 
     def _observe_tokens(self, rows: Iterable[Row], alike: _Alike) -> None:
         for unit, column in _TOKENS:
@@ -174,15 +186,21 @@ class Observed:
             counts[-1] += value
         return key
 
-    def _observe_with_exemplar(self, name: str, labels: tuple[str, ...], observed: Sequence[_Seen]) -> None:
-        """As `_observe`; of all of the batch, the latest is the exemplar."""
-        if not observed:
+    def _observe_with_exemplar(
+        self, name: str, labels: tuple[str, ...], values: Sequence[int | None], alike: _Alike
+    ) -> None:
+        """As `_observe`, of those that have a value; of all of the batch, the latest is the exemplar."""
+        there = [value for value in values if value is not None]
+        if not there:
             return
-        key = self._observe(name, labels, [value for _, value, _ in observed])
-        number, value, row = observed[-1]
+        key = self._observe(name, labels, there)
+        at = len(values) - 1
+        while values[at] is None:
+            at -= 1
+        number, row = alike.numbers[at], alike.rows[at]
         if number > self._latest.get(key, 0):
             self._latest[key] = number
-            self.exemplars[key] = row.request_id, row.root_session_id or "", value
+            self.exemplars[key] = row.request_id, row.root_session_id or "", there[-1]
 
     def spread(self) -> None:
         """From groups of alike entries to series, once, at the end of the batch."""
@@ -201,30 +219,29 @@ class Observed:
 
     def _spread_attempts(self, alike: _Alike) -> None:
         provider, model, operation, outcome, _, _, upstream = alike.labels
-        numbered, rows = alike.rows, [row for _, row in alike.rows]
+        rows = alike.rows
         self._count("requests_total", alike.labels, len(rows))
-        for source, count in Counter(row.usage_source or "none" for row in rows).items():
-            self._count("usage_source_total", (source,), count)
+        for source, count in Counter(map(_source, rows)).items():
+            self._count("usage_source_total", (source or "none",), count)
         if outcome in _CUTS:
             self._count("stream_cuts_total", (_CUTS[outcome],), len(rows))
         self._observe_tokens(rows, alike)
-        priced = [(number, row.cost_nanousd, row) for number, row in numbered if row.cost_nanousd is not None]
-        self._observe_with_exemplar("request_cost_usd", (model, operation), priced)
-        reserved = [
-            (number, row.reserved_nanousd - cost, row)
-            for number, cost, row in priced
-            if row.reserved_nanousd is not None
+        costs = list(map(_cost, rows))
+        self._observe_with_exemplar("request_cost_usd", (model, operation), costs, alike)
+        left = [
+            None if cost is None or reserved is None else reserved - cost
+            for cost, reserved in zip(costs, map(_reserved, rows), strict=True)
         ]
-        if overrun := -sum(left for _, left, _ in reserved if left < 0):
+        if overrun := -sum(each for each in left if each is not None and each < 0):
             self._count("overrun_usd_total", (), overrun)
-        self._observe_with_exemplar("reservation_error_usd", (), [item for item in reserved if item[1] >= 0])
+        errors = [None if each is None or each < 0 else each for each in left]
+        self._observe_with_exemplar("reservation_error_usd", (), errors, alike)
         for name, column in _TIMES:
             times = [
-                (number, int(milliseconds * 1000), row)
-                for number, row in numbered
-                if (milliseconds := column(row)) is not None and -MOST <= milliseconds <= MOST
+                None if milliseconds is None or not -MOST <= milliseconds <= MOST else int(milliseconds * 1000)
+                for milliseconds in map(column, rows)
             ]
-            self._observe_with_exemplar(name, (provider, model, upstream), times)
+            self._observe_with_exemplar(name, (provider, model, upstream), times, alike)
         if alike.between_us:
             self._observe("inter_token_latency_seconds", (provider, model, upstream), alike.between_us)
 

@@ -64,6 +64,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jobs", "gauge", ("state",), "Jobs by state; `overdue` are those past their deadline without an end."),
     Metric("reservation_error_usd", "histogram", (), "Reserved minus settled, where more was reserved.", NANO, _RESERVATION),
     Metric("overrun_usd_total", "counter", (), "What calls cost beyond their reservations.", NANO),
+    Metric("unexpected_models_total", "counter", ("upstream", "model"), "Answers of models that `answers` does not name."),
     Metric("label_overflow_total", "counter", ("label",), "Values that did not become labels because there are too many."),
     Metric("inflight_requests", "gauge", (), "Calls being served now."),
     Metric("realtime_sessions", "gauge", (), "Spoken sessions that are open."),

@@ -171,9 +171,12 @@ def _levers(report: CapacityShown) -> dict[str, Any]:
     shown = view.usd(saved, view.decimals_for([saved]))
     said = [f"the prefix cache saved {shown} ({view.count(levers.prefix_cache.tokens)} tokens)"]
     drafts = levers.speculative_decoding
-    if drafts is not None:
-        share = "–" if drafts.accepted_ratio is None else f"{100 * drafts.accepted_ratio:.0f} %"
-        said.append(f"of {view.count(drafts.drafted)} drafted tokens {share} were taken")
+    if drafts is not None and drafts.accepted_ratio is not None:
+        share = f"{100 * drafts.accepted_ratio:.0f} %"
+        of = "drafted tokens" if drafts.drafted is None else f"{view.count(drafts.drafted)} drafted tokens"
+        said.append(f"of {of} {share} were taken")
+    if drafts is not None and drafts.tokens_per_step is not None:
+        said.append(f"a step with a draft made {drafts.tokens_per_step:.2f} tokens")
     if levers.preemptions is not None:
         said.append(f"{view.count(levers.preemptions)} preemptions")
     basis = "measured by the server's own times" if report.weights.measured else "assumed"

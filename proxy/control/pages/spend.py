@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address, previous
 from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.spend_chart import chart
+from proxy.control.pages.spend_chart import by_time, chart
 from proxy.control.pages.spend_sums import (
     METRICS,
     NOTHING,
@@ -34,13 +34,14 @@ _TOPS = ("5", "10", "20", "50", "200")
 
 class _Ranked(NamedTuple):
     """The groups that are shown, the first by rank first; how many others there are (None: too many to count), and the sum of
-    all. before: of the time before, where that is asked for."""
+    all. before: of the time before, where that is asked for. by_time: of the groups that are shown, but for sessions."""
 
     shown: Mapping[Key, Sums]
     others: int | None
     total: Sums
     before: Mapping[Key, Sums] = {}
     total_before: Sums = NOTHING
+    by_time: Mapping[tuple[str, Key], Sums] = {}
 
     @property
     def rest(self) -> Sums:
@@ -61,7 +62,7 @@ def show(asked: Asked) -> Shown:
         "metrics": METRICS,
         "groups": attributes.GROUPS,
         "tops": _TOPS,
-        "chart": chart(asked, choice, list(ranked.shown)),
+        "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
         "tiles": _tiles(ranked, choice),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
@@ -86,7 +87,7 @@ def _choice(asked: Asked) -> Choice:
     step = address.get("step") or _step(since, last)
     if step not in attributes.PERIODS:
         raise BadQuestion(f"step: {step[:40]!r} is none of {', '.join(attributes.PERIODS)}")
-    return Choice(by, metric, int(top), sort, step, since, last, address.get("compare") == "1")
+    return Choice(by, metric, int(top), sort, step, since, last, address.get("compare") == "1", until is None)
 
 
 def _step(since: int | None, until: int) -> str:
@@ -130,8 +131,11 @@ def _ranked(asked: Asked, choice: Choice) -> _Ranked:
     engine, only, span, before = asked.state.engine, asked.address.only, choice.span, _before(choice)
     keys, groups = ranking(engine, choice.by, span, only=only, order=choice.ranked_by, most=choice.top)
     among = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
-    sums = _grouped(asked, choice.by, span, among) if keys else {}
-    ranked = _Ranked({key: sums[key] for key in keys}, groups - len(keys), _total(asked, span))
+    in_time = by_time(asked, choice, keys)
+    sums: dict[Key, Sums] = dict.fromkeys(keys, NOTHING)
+    for (_, key), part in in_time.items():
+        sums[key] = sums[key].plus(part)
+    ranked = _Ranked(sums, groups - len(keys), _total(asked, span), by_time=in_time)
     if before is None:
         return ranked
     return ranked._replace(

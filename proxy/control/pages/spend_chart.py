@@ -29,27 +29,47 @@ class _Series(NamedTuple):
     zone: ZoneInfo
 
 
-def _series(asked: Asked, choice: Choice, shown: Sequence[Key]) -> _Series:
+ByTime = Mapping[tuple[str, Key], Sums]
+"""What groups came to in each period, by its name and the group."""
+
+
+def by_time(asked: Asked, choice: Choice, keys: Sequence[Key]) -> ByTime:
+    """Of these groups, whose sums over all times are what they came to."""
+    sums: dict[tuple[str, Key], Sums] = defaultdict(lambda: NOTHING)
+    named = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
+    for row in _read(asked, choice, choice.by, named) if named else []:
+        at = row.group[choice.step] or "", key_of(row, choice.by)
+        sums[at] = sums[at].plus(sums_of(row))
+    return sums
+
+
+def _read(
+    asked: Asked, choice: Choice, names: Sequence[str], among: Sequence[Mapping[str, str]] = ()
+) -> list[SpendRow]:
+    by = [choice.step, *names]
+    return spend_by(
+        asked.state.engine, by, *choice.span, only=asked.address.only, among=among, zone=_zone(asked, choice)
+    )
+
+
+def _zone(asked: Asked, choice: Choice) -> ZoneInfo:
+    return UTC if _only_by_days(choice) else asked.address.zone
+
+
+def _series(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> _Series:
     """The dearest groups by time, the rest together. Sessions have no times of their own: there it is all together."""
-    address = asked.address
-    zone = UTC if _only_by_days(choice) else address.zone
     keys = [] if "session" in choice.by else list(shown[:_LINES])
     sums: dict[tuple[str, Key | None], Sums] = defaultdict(lambda: NOTHING)
-
-    def read(names: Sequence[str], among: Sequence[Mapping[str, str]] = ()) -> list[SpendRow]:
-        span = choice.since, choice.until
-        return spend_by(asked.state.engine, [choice.step, *names], *span, only=address.only, among=among, zone=zone)
-
-    for row in read([]):
+    for row in _read(asked, choice, []):
         sums[row.group[choice.step] or "", None] = sums_of(row)
-    named = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
-    for row in read(choice.by, named) if named else []:
-        time, key, part = row.group[choice.step] or "", key_of(row, choice.by), sums_of(row)
-        sums[time, key] = sums[time, key].plus(part)
-        sums[time, None] = sums[time, None].less(part)
+    drawn = set(keys)
+    for (time, key), part in of_shown.items():
+        if key in drawn:
+            sums[time, key] = part
+            sums[time, None] = sums[time, None].less(part)
     times = sorted({time for time, _ in sums})[-_MOST_STEPS:]
     has_rest = any(sums[time, None] != NOTHING for time in times)
-    return _Series([*keys, *([None] if has_rest else [])], times, sums, zone)
+    return _Series([*keys, *([None] if has_rest else [])], times, sums, _zone(asked, choice))
 
 
 def _only_by_days(choice: Choice) -> bool:
@@ -58,10 +78,10 @@ def _only_by_days(choice: Choice) -> bool:
     return long and choice.step != "hour" and bool({"user", "customer"} & set(choice.by))
 
 
-def chart(asked: Asked, choice: Choice, shown: Sequence[Key]) -> dict[str, Any]:
+def chart(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> dict[str, Any]:
     """Series for the chart, each a group, the rest together: floats will do where nobody adds up."""
     address = asked.address
-    keys, times, sums, zone = _series(asked, choice, shown)
+    keys, times, sums, zone = _series(asked, choice, shown, of_shown)
     grouped = f" by {' and '.join(choice.by)}," if keys != [None] else ""
     in_days = f", days of {zone.key}" if zone.key != address.zone.key else ""
     return {

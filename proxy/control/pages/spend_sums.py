@@ -16,7 +16,7 @@ STEPS_US = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 7 * 86_400_000
 
 
 class Choice(NamedTuple):
-    """What the address asks for, checked."""
+    """What the address asks for, checked. until: now, where it is `open`."""
 
     by: tuple[str, ...]
     metric: str
@@ -26,10 +26,12 @@ class Choice(NamedTuple):
     since: int | None
     until: int
     compared: bool
+    open: bool
 
     @property
     def span(self) -> Span:
-        return Span(self.since, self.until)
+        """Without an end where none is asked for: no call has begun later than now, and the running day is read whole."""
+        return Span(self.since, None if self.open else self.until)
 
     @property
     def ranked_by(self) -> str:

@@ -85,7 +85,7 @@ class Lines:
 
     def _bound(self, endpoint: Endpoint, call: Call, route: Route) -> Mapping[str, Any]:
         configured, now = self._configured, now_s()
-        facts = configured.facts_of(route.provider, route.model, now)
+        facts = configured.facts_of(route.provider, route.model, now, route.answers)
         if not facts.priced and not call.free and configured.config.on_unpriced == "refuse":
             raise model_not_priced(route.requested, configured.config.server.budget_status)
         known = replace(route, provider=configured.book.catalog.canonical(route.provider))
@@ -103,7 +103,7 @@ class Lines:
             book=configured.book, provider=route.provider, model=route.model, at_s=int(now), until_s=int(now) + _KEPT_S,
             attributes=attributes_of_key(self._identity, route),
             fixed={**_BATCH, **call.fixed}, without=ceilings.impossible_units(call, written), media=bound.media,
-            things=call.things, free=call.free,
+            things=call.things, free=call.free, answers=route.answers or (),
         )  # fmt: skip
         nanousd = price(bound.usage) if bound.usage and facts.priced else 0 if call.free else None
         missing = "" if nanousd is not None else bound.missing or f"the model {route.requested} has no price here"

@@ -88,6 +88,19 @@ class Report:
     entries_since_at: int | None = None
     difference: Difference | None = None
 
+    def result(self, compare_store: Callable[[], tuple[str, Difference | None]]) -> dict[str, Any]:
+        """What `verify --json` and the API say. compare_store: asked where the ledger is sound in itself."""
+        store, first = "not asked: the ledger differs in itself", self.difference
+        if first is None:
+            store, first = compare_store()
+        return {
+            "ok": first is None,
+            "first_difference": None if first is None else first._asdict(),
+            "counted": self.counted,
+            "entries_since": rfc3339(self.entries_since_at),
+            "store": store,
+        }
+
 
 def verify(
     url: str, scratch: Path, spool: Path | None = None, *, progress: Callable[[int, int], None] | None = None

@@ -62,6 +62,49 @@ def test_a_call_that_ends_with_the_minute_may_be_counted_in_the_next() -> None:
     assert carried.output == 0
 
 
+def counted(start: int, end: int, prompt: int, cached: int, output: int = 0) -> Passed:
+    return Passed(start * S, end * S, prompt, cached, prompt - cached, output)
+
+
+def test_cached_input_that_calls_are_not_told_of_is_the_caches() -> None:
+    """What a vLLM without its flag says: its calls' prompts have all of it as input."""
+    told = [Run("a", 0, 20 * S, 360, 640, 100, S), Run("b", 20 * S, 40 * S, 500, 0, 100, 21 * S)]
+    untold = [run._replace(input=run.input + run.cache_read, cache_read=0) for run in told]
+    samples = [counted(0, 20, 1000, 640, 100), counted(20, 60, 500, 0, 100)]
+
+    right, _ = close(MINUTE, TERMS, told, samples, None, Carried())
+    made, carried = close(MINUTE, TERMS, untold, samples, None, Carried())
+
+    assert (made.split.saved_nanousd, made.split.input_nanousd) == (
+        right.split.saved_nanousd,
+        right.split.input_nanousd,
+    )
+    assert made.split.saved_nanousd > 0
+    assert (made.server["untold"], right.server.get("untold")) == (640, None)
+    assert (made.split.outside, carried.cached) == (0, 0)
+
+
+def test_what_others_had_from_the_cache_is_not_the_calls() -> None:
+    run = Run("a", 0, 20 * S, 1000, 0, 100, S)
+    made, _ = close(MINUTE, TERMS, [run], [counted(0, 60, 3000, 2000, 100)], None, Carried())
+    assert "untold" not in made.server
+    assert made.split.saved_nanousd == 0
+    made, _ = close(MINUTE, TERMS, [run], [counted(0, 60, 1600, 1200, 100)], None, Carried())
+    assert made.server["untold"] == 600  # the others' 600 may all have been cached
+
+
+def test_what_is_cached_is_counted_once_whichever_minute_counts_it() -> None:
+    run = Run("a", 50 * S, 70 * S, input=0, cache_read=1000, output=10, first=62 * S)
+    for amounts in ((1000, 0), (0, 1000), (500, 500)):
+        carried = Carried()
+        for minute, cached in enumerate(amounts):
+            span = Span(minute * MINUTE_US, (minute + 1) * MINUTE_US)
+            samples = [counted(60 * minute, 60 * minute + 60, cached, cached, 10 * minute)]
+            closed, carried = close(span, TERMS, [run], samples, None, carried)
+            assert "untold" not in closed.server
+        assert carried.cached == 0
+
+
 def test_the_ratio_of_input_to_output_is_the_servers_once_it_has_enough_to_say() -> None:
     run = Run("a", 0, 60 * S, input=1000, output=250)
     times = {"prefill_us": 10 * S, "decode_us": 10 * S}

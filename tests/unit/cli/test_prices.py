@@ -29,6 +29,13 @@ def test_show_says_which_row_wins_and_why() -> None:
     assert "until 2026-12-01: input $2/M" in result.output
 
 
+def test_show_takes_the_names_that_it_prints_itself() -> None:
+    for name in ("openai/gpt-4o-mini-audio-preview", "google/gemini-2.5-pro", "openrouter/openai/gpt-4o"):
+        result = RUN.invoke(app, ["show", name])
+        assert result.exit_code == 0
+        assert result.output.splitlines()[0].split("  ")[0] == name
+
+
 def test_show_names_what_it_does_not_know() -> None:
     result = RUN.invoke(app, ["show", "gpt-99-nova"])
     assert result.exit_code == 1

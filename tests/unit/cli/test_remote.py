@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pricing.report import Hole
+from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
 from proxy.ledger.reconciliations import reconciliations_of
+from proxy.times import now_s
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
 
 Ask = Callable[..., Any]
@@ -63,7 +66,9 @@ def ask(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:  # 
 def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's value
     """The same command on the ledger itself."""
     config = tmp_path / "taximeter.yaml"
-    config.write_text(json.dumps({**CONFIG, "ledger": str(control.engine.url)}))
+    config.write_text(
+        json.dumps({**CONFIG, "ledger": str(control.engine.url), "data_dir": str(tmp_path / "data")}, default=str)
+    )
     return lambda *arguments: CliRunner().invoke(app, [*arguments, "--config", str(config)])
 
 
@@ -80,6 +85,8 @@ def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's
         ["report", "explain", "--since", "2026-11-24", "--until", "2026-11-25", "--by", "team"],
         ["report", "what-if", "--since", "2026-11-23", "--until", "2026-11-26", "--tier", "batch", "--format", "json"],
         ["report", "reprice", "--since", "2026-11-23", "--until", "2026-11-26", "--format", "json"],
+        ["prices", "show", "claude-sonnet-4-5", "--at", "2026-11-23"], ["prices", "show", "GPT-5", "--provider", "openai"],
+        ["prices", "show", "own-model"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -88,7 +95,72 @@ def test_a_server_says_what_its_ledger_says(ask: Ask, here: Ask, command: list[s
 
     assert (remote.exit_code, remote.output) == (0, local.output), remote.output
     assert local.exit_code == 0
-    assert len(local.output.splitlines()) > (0 if "raises" in command else 1)
+    assert len(local.output.splitlines()) > (0 if command[-1] in ("raises", "own-model") else 1)
+
+
+def test_a_price_that_is_not_there_is_told_as_the_server_has_it(ask: Ask, here: Ask) -> None:
+    for command in (["show", "gpt-5o"], ["show", "gpt-5", "--provider", "nowhere"], ["show", "gpt-5", "--at", "soon"]):
+        remote, local = ask("prices", *command), here("prices", *command)
+        assert remote.output.replace("the server refused: ", "") == local.output != "", command
+        assert remote.exit_code == local.exit_code != 0, command
+
+
+def test_the_server_s_own_book_is_looked_through(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask("prices", "check").output == "The price book has no holes.\n"
+    monkeypatch.setattr("proxy.control.api.prices.holes_of", lambda *_: [Hole("no price", "p/m has none")])
+    bad = ask("prices", "check")
+    assert (bad.exit_code, bad.output) == (1, "no price: p/m has none\n")
+
+
+def test_what_bills_taught_is_listed_and_taken_back_there(
+    ask: Ask,
+    here: Ask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.control.api.prices._folder", lambda _: tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    for worker, cost in enumerate((250, 300)):
+        learned = Learned(tmp_path / "data" / f"learned-{worker}.json")
+        learned.overran("a team", "vllm", "org/model", cost, 100, now_s())
+    listed = ask("prices", "learned")
+    assert listed.output == here("prices", "learned").output == "a_team vllm/org/model: 3.00\n"
+    assert ask("prices", "learned", "--reset", "org/model").output == "a_team vllm/org/model: taken back\n"
+    assert ask("prices", "learned").output == here("prices", "learned").output == ""
+    assert "is learned of" in ask("prices", "learned", "--reset", "org/model").output
+    assert here("prices", "learned", "--reset", "org/model").exit_code == 1
+
+
+def test_the_ledger_is_verified_there(ask: Ask, here: Ask, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - the fixture's value
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    monkeypatch.setattr("proxy.ledger.audit.store._CATCH_UP_S", 0)
+    local = json.loads(here("verify", "--json").output)
+    first = ask("verify", "--json")
+    result = json.loads(first.output)
+    assert (first.exit_code, result["ok"], result["counted"]["entries"]) == (0, True, local["counted"]["entries"])
+    assert result["counted"].keys() - {"spool records"} == local["counted"].keys() - {"spool records"}
+    assert result["store"] == "its 0 counters are the ledger's"
+    standing = {"budget": "day", "group": "", "spent": 7, "reserved": 0, "window_start": 0}
+    assert control.link.answers is not None
+    control.link.answers["standing"] = [
+        standing,
+        standing | {"budget": "calls", "window_start": now_s() // 3600 * 3600},
+    ]
+    differs = ask("verify")
+    assert (differs.exit_code, differs.output) == (1, "DIFFERENCE: budget calls: the store has 7, the ledger 0\n")
+    assert control.get("/api/verify")["result"]["first_difference"]["where"] == "budget calls"
+    control.link.answers = None
+    assert "Budget store: not asked: No data plane answers" in ask("verify").output
+
+
+def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    monkeypatch.setattr("proxy.control.auditing.sys.executable", "/bin/false")
+    failed = ask("verify")
+    assert (failed.exit_code, failed.output) == (
+        1,
+        "error: the server could not verify its ledger: the audit ended with 1\n",
+    )
 
 
 def test_what_needs_the_servers_machine_is_said(ask: Ask) -> None:

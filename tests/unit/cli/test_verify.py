@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from proxy.cli import verify as cli_verify
 from proxy.cli.verify import _compare_store
 from proxy.config.model import Config
+from proxy.ledger.audit import store
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
 from tests.support.made_up import fill, made_up
@@ -47,7 +47,7 @@ Ask = Callable[[Iterator[tuple[int, int]]], tuple[str, tuple[str, str] | None]]
 @pytest.fixture
 def ask(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
     """Compare a ledger in which the budget has SPENT with a server that answers so."""
-    monkeypatch.setattr(cli_verify, "_CATCH_UP_S", 0)
+    monkeypatch.setattr(store, "_CATCH_UP_S", 0)
     engine = open_ledger(database)
     fill(engine, made_up(50))
     server = HTTPServer(("127.0.0.1", 0), _Api)

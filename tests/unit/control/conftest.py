@@ -72,6 +72,7 @@ CONFIG: dict[str, Any] = {
         {"name": "pool", "upstreams": ["own"], "usd_per_hour": "2.50", "units": 2, "compare": ["openai/gpt-5-mini"]}
     ],
     "exports": [{"name": "meter", "type": "cloudevents", "url": "http://127.0.0.1:1/events"}],
+    "prices": [{"provider": "vllm", "model": "own-model", "input": "0.10"}],
     "keys": [{"name": "configured", "key": "sk-of-the-file", "team": "ops"}],
     "budgets": [
         {"name": "day", "limit_usd": "5", "window": "day"},

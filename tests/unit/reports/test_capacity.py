@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 from pricing.load import load_book
 from pricing.usage import Reading
 from proxy.capacity.rates import MINUTE_US
+from proxy.capacity.server_metrics import Passed
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
 from proxy.ledger.capacity_books import close_minutes, open_books, read_books
-from proxy.ledger.capacity_schema import capacities, capacity_minutes
+from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples
 from proxy.ledger.database import open_ledger, writing
 from proxy.reports.capacity import CapacityReport, capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
@@ -200,6 +201,38 @@ def test_names_that_cannot_be_grouped_by_are_refused(engine: Engine) -> None:
     for by in (("nonsense",), ("team", "team"), ("label.x",)):
         with pytest.raises(BadQuestion):
             report(engine, by=by)
+
+
+SAID = {  # what a server's counters came to in a minute, and what is shown of speculation and of the server
+    "counted": (
+        {"drafts": 10, "drafted": 30, "accepted": 21, "prefill_us": 250_000, "decode_us": 1_750_000, "steps": 12},
+        (30, 21, 9, 0.7, 3.1), (0.25, 1.75, 12),
+    ),
+    "means alone": ({"accepted_ratio": 0.7, "tokens_per_step": 3.1}, (None, None, None, 0.7, 3.1), (None, None, None)),
+    "no speculation": ({"accepted_ratio": 0.0, "tokens_per_step": 0.0, "steps": 4}, None, (None, None, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_the_servers_counters_say(tmp_path: Path, kind: str) -> None:
+    said, speculation, server = SAID[kind]
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    sample = Passed(MORNING, MORNING + MINUTE_US, prompt=5, computed=5, output=7, **said)
+    with writing(engine).begin() as connection:
+        open_books(connection, POOL, MORNING)
+        row = {"capacity": POOL, "minute_at": MORNING, "instance": "i", "samples": json.dumps([sample])}
+        connection.execute(sa.insert(capacity_samples).values(**row))
+    end = MORNING + MINUTE_US
+    for closed in (False, True):
+        if closed:
+            assert close_minutes(engine, POOL, TERMS, end) is not None
+        made = capacity_shown(capacity_report(engine, ROW, None, end, now=end, book=BOOK))
+        told = made.levers.speculative_decoding
+        assert (None if told is None else tuple(told.model_dump().values())) == speculation
+        assert made.server is not None
+        assert (made.server.prefill_s, made.server.decode_s, made.server.steps) == server
+        assert (made.server.minutes, made.server.prompt_tokens, made.server.output_tokens) == (1, 5, 7)
+    engine.dispose()
 
 
 # The command

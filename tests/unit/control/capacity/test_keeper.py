@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -20,12 +23,14 @@ from proxy.config.model import Config
 from proxy.control.capacity import keeper as keeping
 from proxy.control.capacity.asking import ask
 from proxy.control.capacity.keeper import Keeper
+from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.series import MetricState
+from proxy.control.state import ControlState
 from proxy.ids import Ids
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.capacity_books import read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
-from proxy.ledger.database import open_ledger
+from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, entry_of
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries
@@ -33,6 +38,8 @@ from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
 from tests.support.machines import MORNING
+
+COST = "capacity_cost_usd_total"
 
 
 @dataclasses.dataclass
@@ -118,6 +125,11 @@ def pool(**more: Any) -> dict[str, Any]:
 def make(engine: Engine, settings: Config, name: str = "i") -> tuple[Keeper, Recorded]:
     recorded = Recorded()
     return Keeper(engine, name, lambda: settings, recorded, Path(str(engine.url.database)).parent), recorded
+
+
+def state_of(keeper: Keeper, settings: Config) -> ControlState:
+    """As much of the control plane as the metrics of capacities ask."""
+    return cast("ControlState", SimpleNamespace(keeper=keeper, config=lambda: settings, engine=keeper._engine))
 
 
 def minutes(engine: Engine) -> list[Any]:
@@ -208,6 +220,53 @@ def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
     go_on(second, other, clock, 60)  # the first is gone, and left nothing behind that was not in the ledger
     assert second.kept == ("pool",)
     assert len({row.minute_at for row in minutes(engine)}) == len(minutes(engine)) >= 2
+
+
+def test_counters_of_a_cost_go_on_with_whoever_closes_and_add_up(engine: Engine, clock: Clock) -> None:
+    """What the first has closed stays its own; the second's counters begin at nothing, and Prometheus adds them up."""
+    settings = config(pool())
+    keepers = [make(engine, settings, name) for name in "ab"]
+    seen: list[list[Decimal]] = []
+
+    def shown() -> list[Decimal]:
+        return [
+            sum(
+                (Decimal(value) for name, _, value in capacity_gauges(state_of(keeper, settings)) if name == COST),
+                Decimal(),
+            )
+            for keeper, _ in keepers
+        ]
+
+    for turn in (0, 0, 1, 1, 0):
+        keeper, recorded = keepers[turn]
+        clock.now += 20_000_000  # the other one has said nothing for so long
+        go_on(keeper, recorded, clock, 120)
+        seen.append(shown())
+    assert seen[1][1] == 0
+    for before, after in itertools.pairwise(seen):
+        assert all(was <= now for was, now in zip(before, after, strict=True))
+    assert seen[3][0] == seen[1][0] < seen[4][0]
+    assert sum(seen[-1]) * 10**9 == sum(row.cost_nanousd for row in minutes(engine)) > 0
+
+
+def test_sums_of_before_there_were_shares_are_whoevers_keeps_the_books(engine: Engine, clock: Clock) -> None:
+    settings = config(pool())
+    (first, recorded), (second, _) = make(engine, settings, "a"), make(engine, settings, "b")
+    first.step()
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(capacities).values(totals='{"busy": 5, "idle": 7, "elsewhere": {"m": 3}}'))
+
+    def shown(keeper: Keeper) -> dict[str, Decimal]:
+        gauges = capacity_gauges(state_of(keeper, settings))
+        return {labels.get("part", labels.get("model", "")): Decimal(value) for _, labels, value in gauges}
+
+    assert shown(first)["busy"] * 10**9 == 5
+    assert "m" not in shown(second)
+    go_on(first, recorded, clock, 180)
+    assert shown(first)["busy"] * 10**9 == 5
+    assert shown(first)["idle"] * 10**9 > 7
+    assert shown(first)["m"] * 10**9 == 3
+    assert shown(second)["busy"] == 0
 
 
 def test_books_end_with_the_configuration_and_go_on_when_it_is_back(engine: Engine, clock: Clock) -> None:
