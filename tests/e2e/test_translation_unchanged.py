@@ -15,6 +15,7 @@ from tests.support.processes import ROOT, module_running
 from tests.support.translation_rig import service_account
 
 
+@pytest.mark.timeout(300)
 def test_requests_and_answers_are_those_of_litellm_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten providers, three dialects, eleven kinds of calls, whole and streamed: one in eight; TRANSLATION=all has them all."""
     account, public = service_account(0)
@@ -22,23 +23,24 @@ def test_requests_and_answers_are_those_of_litellm_as_it_is(tmp_path: Path, monk
     monkeypatch.setenv(clouds.PUBLIC_KEY, public)
     monkeypatch.setenv("TRANSLATED_ACCOUNT", str(tmp_path / "account.json"))
 
-    def started(port: int, *how: str) -> subprocess.Popen[str]:
+    def started(port: int, file: Path, *how: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.support.translated_calls", str(port), *how]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        with file.open("wb") as out:
+            return subprocess.Popen(command, stdout=out, cwd=ROOT)
 
-    def answers(process: subprocess.Popen[str]) -> dict[str, Any]:
-        out, errors = process.communicate()
-        assert process.returncode == 0, errors[-2000:]
-        return {name: rest for name, *rest in map(json.loads, out.splitlines())}
+    def answers(file: Path) -> dict[str, Any]:
+        return {name: rest for name, *rest in map(json.loads, file.read_text().splitlines())}
 
-    (tmp_path / "plain").mkdir()
+    files = tmp_path / "ours", tmp_path / "plain"
+    (tmp_path / "other").mkdir()
     with (
         module_running(tmp_path, "tests.support.clouds") as port,
-        module_running(tmp_path / "plain", "tests.support.clouds") as other,
-        started(port) as first,
-        started(other, "plain") as second,
+        module_running(tmp_path / "other", "tests.support.clouds") as other,
+        started(port, files[0]) as first,
+        started(other, files[1], "plain") as second,
     ):
-        ours, plain = answers(first), answers(second)
+        assert (first.wait(), second.wait()) == (0, 0)
+    ours, plain = map(answers, files)
 
     assert len(ours) > 60
     assert {name for name in ours if ours[name] != plain[name]} == set()
