@@ -78,7 +78,8 @@ def ship(
 
         metrics = MetricState.load(engine, "bench")
         recorder = recording.Recorder(engine, copy, instance="bench", metrics=metrics, on_shipped=on_shipped)
-        reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - that is the batch
+        recording._MAX_ENTRIES = 1  # type: ignore[misc]  # noqa: SLF001 - one read is a batch
+        reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - of that size
         batches = []
         if counting is not None:
             recorder.step()  # what is done once

@@ -20,6 +20,9 @@ from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, repaired
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 
+# What of a call's end is read later and has no column: the rest is most of a batch's memory.
+_BESIDE_THE_ROW = ("cost_lines", "flags", "itl_ms_sum", "itl_count", "epoch")
+
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
 
@@ -27,7 +30,8 @@ NO_END: Any = {}
 class Entry(NamedTuple):
     """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
 
-    end: the record, which need not say everything; `NO_END` where none ended it.
+    end: what of its record has no column, all of it where that is a job's or leaves something at the provider; `NO_END` where
+    none ended it.
     """
 
     row: Row
@@ -299,6 +303,8 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     if row.status == "void" or not stated:
         stated = []
     amounts, plain = sound_amounts(stated)
+    if fits and plain and "stored" not in ended and "job" not in ended:
+        ended = dict(zip(_BESIDE_THE_ROW, map(ended.get, _BESIDE_THE_ROW), strict=False))
     return Entry(row if fits and plain else repaired(row, amounts), ended, amounts)
 
 
