@@ -152,7 +152,7 @@ async def _main(port: int, *, every: bool) -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as cloud:
         for name, upstream, caller, body in calls(every=every):
             answer = await _call(application, upstream, caller, body)
-            asked = (await cloud.get("/_asked")).json().get(upstream)
+            asked = (await cloud.get("/_asked")).json().get(upstream) if answer[0] == 200 else None
             print(json.dumps([name, *answer, _plain(json.dumps(asked, sort_keys=True))]), flush=True)
 
 
