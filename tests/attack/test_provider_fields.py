@@ -381,7 +381,7 @@ def test_a_host_of_its_own_models_is_no_router(provider: str) -> None:
     assert not provider_fields.is_self_hosted(provider)
 
 
-def _at_fal(model: str, **body: object) -> None:
+def _at_fal(model: str, /, **body: object) -> None:
     call = fal.parse(model, orjson.dumps(body))
     provider_fields.screen(call, Route(model, "up", "fal", model), str, exact=True)
 
