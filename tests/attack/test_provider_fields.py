@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -381,15 +382,16 @@ def test_a_host_of_its_own_models_is_no_router(provider: str) -> None:
     assert not provider_fields.is_self_hosted(provider)
 
 
-def _at_fal(model: str, /, **body: object) -> None:
+def _at_fal(model: str, /, **body: object) -> Mapping[str, Any]:
     call = fal.parse(model, orjson.dumps(body))
-    provider_fields.screen(call, Route(model, "up", "fal", model), str, exact=True)
+    return provider_fields.screen(call, Route(model, "up", "fal", model), str, exact=True).body
 
 
 @pytest.mark.parametrize("name", ["model_name", "model", "base_model", "unet_name", "scheduler_config", "models"])
 def test_a_model_of_fals_has_parameters_of_any_name(name: str) -> None:
     """A LoRA's base (`model_name`), the network that cuts a picture out (`model`): no other model of fal's answers."""
-    _at_fal("fal-ai/lora", **{name: "stabilityai/stable-diffusion-xl-base-1.0"})
+    asked = {name: "stabilityai/stable-diffusion-xl-base-1.0"}
+    assert _at_fal("fal-ai/lora", **asked) == asked
 
 
 @pytest.mark.parametrize("model", ["fal-ai/any-llm", "fal-ai/any-llm/vision", "openrouter/router", "fal-ai/any-vlm"])
