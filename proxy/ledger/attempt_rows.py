@@ -26,7 +26,7 @@ _SILENT: dict[str, Any] = {
 _COLUMNS = itemgetter(*Row._fields)
 _TOKEN_AT = {unit: at for at, unit in enumerate(TOKEN_COLUMNS)}
 _NO_TOKENS = (0,) * len(TOKEN_COLUMNS)
-_MOST_KNOWN = 4096
+_MOST_KNOWN, _MOST_CHARS = 4096, 1000
 
 _new = tuple.__new__
 _kinds: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # what calls have in common, once
@@ -46,9 +46,11 @@ def plain_row(intent: Intent, end: Settle, instance: str) -> Row | None:
     )  # fmt: skip
     kind = _kinds.get(said)
     if kind is None:
-        if len(_kinds) >= _MOST_KNOWN:
-            _kinds.clear()
-        kind = _kinds[said] = said
+        kind = said
+        if sum(map(len, filter(None, said))) <= _MOST_CHARS:  # a client's names may be long
+            if len(_kinds) >= _MOST_KNOWN:
+                _kinds.clear()
+            _kinds[said] = said
     (
         dialect, operation, upstream, provider, model_requested, model, service_tier, key, key_id, team, session_source,
         client, price_version, status, outcome, usage_source, cost_source,

@@ -54,7 +54,7 @@ _Counter = tuple[str, str, int, str]
 _known_counters: dict[
     _Counter, _Counter
 ] = {}  # whose amounts can be added as they are; the names as one object for all
-_MOST_KNOWN = 10_000
+_MOST_KNOWN = 4096
 
 
 def sound_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:

@@ -163,3 +163,9 @@ def test_what_calls_have_in_common_is_one_object_and_bounded(monkeypatch: pytest
     for number in range(10):
         taken(whole_intent(key=f"k{number}"), whole_settle())
     assert len(attempt_rows._kinds) <= 3
+
+
+def test_long_names_of_a_clients_making_are_not_kept() -> None:
+    intent = whole_intent(model_requested="m" * 100_000)
+    assert len(taken(intent, whole_settle())[1].entries[0].row.model_requested or "") == 100_000
+    assert not attempt_rows._kinds
