@@ -116,6 +116,8 @@ def _figures(one: Mapping[str, Any]) -> list[tuple[str, Any]]:
     figures.append(
         ("output_weight", f"{_short(weights['output'])} ({'measured' if weights['measured'] else 'assumed'})")
     )
+    if one.get("problem"):
+        figures.append(("problem", one["problem"]))
     server = one["server"] or {"minutes": 0}
     figures += [(f"server.{name}", _short(value)) for name, value in server.items() if value is not None]
     levers = one["levers"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Engine
 
+from proxy.control.pages.capacity import levers_said
 from proxy.ledger.capacity_books import open_books
 from proxy.ledger.database import writing
+from proxy.reports.capacity_shapes import CapacityShown
 from proxy.times import now_us
 from tests.unit.control.conftest import Control
 
@@ -46,6 +51,18 @@ def test_idle_machines_cost_their_hours(control: Control) -> None:
     assert Decimal(10) <= Decimal(made["cost_usd"]) < Decimal(11)  # two for $2.50, two hours and what the test takes
     assert made["unobserved_s"] > 7000
     assert (made["busy_ratio"], made["mean_concurrency"], made["requests"]) == (0.0, None, 0)
+
+
+def test_a_server_that_cannot_be_asked_is_said(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert control.get("/api/capacity/pool")["problem"] is None
+    problems = {"pool": "it does not answer (503)", "another": "its answer is too long"}
+    app: Any = control.client.app
+    keeper: Any = SimpleNamespace(problems=lambda: problems)
+    monkeypatch.setattr(app.state, "control", dataclasses.replace(app.state.control, keeper=keeper))
+    made = control.get("/api/capacity/pool")
+    assert made["problem"] == problems["pool"]
+    said = levers_said(CapacityShown.model_validate(made))["said"]
+    assert said[-1] == "its server cannot be asked: it does not answer (503)"
 
 
 @pytest.mark.parametrize(
