@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import later
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
+
+later.install()
 
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None)
