@@ -18,6 +18,7 @@ from tests.support import later
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
+from tests.support.spools import spools_closed
 
 later.install()
 
@@ -65,6 +66,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left_out = reporter.stats.get("skipped", []) if reporter else []
     if left_out and must_run_everything() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def close_spools() -> Iterator[None]:
+    """A test need not close the spools that it opens; one that a fixture of a module's opens stays open."""
+    with spools_closed():
+        yield
 
 
 @pytest.fixture
