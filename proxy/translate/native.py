@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pricing.usage import Reading
 from proxy.meters import registry
+from proxy.meters.bedrock import unwrapped
 from proxy.meters.reader import Context, Reader, StreamReader
+from proxy.translate import ends
 from proxy.wire import aws_event_stream, lenient, sse
 
 # What of a path says whose format is spoken there; the first that fits. None: as the upstream's provider speaks it there.
@@ -41,11 +44,14 @@ def meter_of(provider: str, path: str) -> Reader | None:
 class Observed:
     """The provider's answer to one request, read as it passes.
 
-    provider: whose prices hold. path: what was asked. request: its body. The answer may be whole, events, or AWS's frames.
+    provider: whose prices hold. url: what was asked, without its query. request: its body. The answer may be whole, events,
+    or AWS's frames.
     """
 
-    def __init__(self, provider: str, path: str, model: str, request: Mapping[str, Any]) -> None:
+    def __init__(self, provider: str, url: str, model: str, request: Mapping[str, Any]) -> None:
+        path = urlsplit(url).path
         self.reader = meter_of(provider, path)
+        self._place = {"base_url": url}  # on which the price depends, with some
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._provider, self._path, self._model, self._request = provider, path, model, request
@@ -55,6 +61,7 @@ class Observed:
         self._chunks: list[bytes] = []
         self._size = 0
         self._broken = False
+        self._reason = ""
 
     def began(self, status: int, headers: Mapping[str, str]) -> None:
         """headers: with lower-case names."""
@@ -72,7 +79,7 @@ class Observed:
     def _context(self) -> Context:
         return Context(
             provider=self._provider, endpoint=self._path, model=self._model, request=self._request, from_client=True,
-            response_headers=self.headers,
+            response_headers=self.headers, selector=self._place,
         )  # fmt: skip
 
     def feed(self, data: bytes) -> None:
@@ -92,29 +99,44 @@ class Observed:
                 self._event(block)
         elif self._frames is not None:
             for message in self._frames.feed(data):
-                if self.reader.wants(message.json):
+                if self.reader.wants(message.json) or ends.MARK.search(message.json):
                     for value in lenient.values_of(message.json):
                         self._stream.event(value)
+                        self._reason = ends.reason_in(unwrapped(value)) or self._reason
 
     def _event(self, block: bytes) -> None:
         assert self.reader is not None
         assert self._stream is not None
         payload = sse.payload(block)
-        if payload is not None and (self.reader.wants(block) or b'"error"' in block):
+        ending = ends.MARK.search(block) is not None
+        if payload is not None and (ending or self.reader.wants(block) or b'"error"' in block):
             for value in lenient.values_of(payload):
                 self._stream.event(value)
+                if ending:
+                    self._reason = ends.reason_in(value) or self._reason
 
     @property
     def body(self) -> bytes:
         """The answer, where it came in one piece."""
         return b"".join(self._chunks)
 
+    @property
+    def reason(self) -> str:
+        """Why the provider ended its answer, in its own word; "" as long as it has not said."""
+        if self._reason or self._stream is not None or self.status >= 300 or self._size > _KEPT_BYTES:
+            return self._reason
+        if ends.MARK.search(body := self.body):
+            for value in lenient.answer(body).values:
+                self._reason = ends.reason_in(value) or self._reason
+        return self._reason
+
     def reading(self) -> Reading:
         """What has been said of usage by now."""
+        unread = Reading(conditions=self._place)
         if self.reader is None or self._broken:
-            return Reading()
+            return unread
         if self._stream is not None:
             return self._stream.finish()
         if self._size > _KEPT_BYTES:
-            return Reading()
+            return unread
         return self.reader.answer(lenient.answer(self.body), self._context())
