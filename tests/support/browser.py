@@ -20,8 +20,10 @@ _QUIET = (
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window, until the end of the block."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - for the worker that runs its tests
+    from playwright.sync_api import expect as expected  # noqa: PLC0415 - for the worker that runs its tests
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - as above
 
+    expected.set_options(timeout=30_000)  # a busy machine takes longer than its 5 s
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find_program("chromium")), args=[*_QUIET])
         try:
