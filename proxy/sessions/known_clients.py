@@ -33,8 +33,8 @@ class Family(NamedTuple):
 
 # The first that fits; programs before the SDKs that they are made with.
 FAMILIES = (
-    Family(b"claude-cli", "claude-code", "2.1.330, 2026-11"),
-    Family(b"codex", "codex", "0.169.0, 2026-11"),
+    Family(b"claude-cli", "claude-code", "2.1.332, 2026-11"),
+    Family(b"codex", "codex", "0.171.0, 2026-11"),
     Family(b"opencode", "opencode", "1.18.33, 2026-11"),
     Family(b"Kilo-Code/", "kilo", "7.7.7, 2026-11"),
     Family(b"QwenCode", "qwen-code", "0.24.4, 2026-11"),
