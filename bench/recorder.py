@@ -27,6 +27,7 @@ from typing import Any
 
 import uvloop
 
+import bench.as_served  # noqa: F401 - it works when it is imported
 from bench.peers import ROOT
 from bench.steps import config_of, spooled
 from proxy.budgets.budget import compile_budgets

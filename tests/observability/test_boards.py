@@ -49,7 +49,7 @@ def test_panels_lie_beside_each_other_on_the_page(board: Json) -> None:
 
 @each_panel
 def test_a_panel_asks_a_question_and_explains_itself(uid: str, panel: Json) -> None:
-    assert re.fullmatch(r"(What|When|Which|Where|Who|Whose|Why|How|Is|Does|Was|Do)\b.{5,70}\?", panel["title"])
+    assert re.fullmatch(r"(What|When|Which|Where|Who|Whose|Why|How|Is|Does|Did|Was|Do)\b.{5,70}\?", panel["title"])
     assert re.fullmatch(r"(?s)[A-Z0-9`].{30,400}[.]", panel["description"]), panel["description"]
     assert panel["gridPos"]["w"] > 4 or len(panel["title"]) <= 29  # more is cut off
     assert panel["fieldConfig"]["defaults"]["unit"] not in ("", "none")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import select
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -308,6 +311,33 @@ def test_answers_that_are_none(exporter: Exporter) -> None:
     exporter.counts(1, 2)
     assert ask(exporter.url).reading is not None
     assert ask("http://127.0.0.1:1/metrics").problem.startswith("it does not answer")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\nup 1\n", b"HTTP/1.0 200 OK\r\nx-", b""])
+def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    """Each byte comes in time, and no end."""
+    monkeypatch.setattr("proxy.control.capacity.asking._WHOLE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(head)
+                while True:
+                    connection.sendall(b"x")
+                    if select.select([connection], [], [], 0.01)[0] and not connection.recv(65536):
+                        return
+
+        thread = Thread(target=drip)
+        thread.start()
+        assert ask(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics").problem == "it does not answer in time"
+        thread.join()
+
+
+def test_an_answer_that_was_cut_off_is_not_read(exporter: Exporter) -> None:
+    """`12` may have been to be `1200`, and what came behind it would be taken for new in the next reading."""
+    exporter.text = 'vllm:prompt_tokens_total{engine="0"} 12'
+    assert "no Prometheus exposition" in ask(exporter.url).problem
 
 
 def test_a_share_becomes_the_price_where_it_is_to_be(engine: Engine, clock: Clock, tmp_path: Path) -> None:
