@@ -44,6 +44,7 @@ FAMILIES = (
     Family(b"Agents/Python", "openai-agents", "0.24.0, 2026-11"),
     Family(b"pydantic-ai/", "pydantic-ai", "2.68.0, 2026-11"),
     Family(b"DSPy/", "dspy", "3.4.1, 2026-11"),
+    Family(b"lm15/", "dspy", "3.4.1, 2026-11", at_start=True),  # where it asks without LiteLLM, its default
     Family(b"google-adk/", "google-adk", "2.13.0, 2026-11"),
     Family(
         b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"

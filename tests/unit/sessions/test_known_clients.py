@@ -150,6 +150,7 @@ AGENTS = [
     ("Agents/Python 0.24.0", (), "openai-agents"),
     ("pydantic-ai/2.68.0", (), "pydantic-ai"),
     ("DSPy/3.4.1", (), "dspy"),
+    ("lm15/stdlib", (), "dspy"),
     ("google-genai-sdk/1.70.0 gl-python/3.11.7 google-adk/2.13.0 gl-python/3.11.7", (), "google-adk"),
     ("google-genai-sdk/1.70.0 gl-python/3.11.7", (), "google-genai"),
     ("OpenAI/Go 3.99.0", (), "openai-go"),
