@@ -120,9 +120,12 @@ class _Call:
         most = self._headers.get(translated.MOST_OUTPUT)
         provider = row.provider_name(self._upstream)
         target = target_of(self._upstream, row, model, self._operation)
-        self._dropped += prepared(self._operation, passed, target.provider, target.model)
+        self._dropped += prepared(self._operation, passed, target.provider, model)
         asked = wishes(self._operation, passed)
-        self._tap = Tap(provider, model, most_output=int(most) if most else None, body_bytes=size, asked=asked)
+        location = str(row.params.get("vertex_location", ""))
+        self._tap = Tap(
+            provider, model, most_output=int(most) if most else None, body_bytes=size, asked=asked, location=location
+        )
         TAP.set(self._tap)
         answer, unknown = await litellm.call(self._operation, target, passed)
         self._dropped += unknown
@@ -156,7 +159,7 @@ class _Call:
         sent = last = early = b""
         try:
             async for out, usage in self._blocks(answer, wants_usage=wants_usage):
-                stated = usage or stated
+                stated = {**(stated or {}), **usage} if usage else stated  # the last event may say but a part
                 if (
                     usage is not None
                     and self._tap.answered
