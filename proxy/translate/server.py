@@ -166,7 +166,7 @@ class _Call:
         sent = last = early = b""
         try:
             async for out, usage in self._blocks(answer, wants_usage=wants_usage):
-                stated = usage or stated
+                stated = {**(stated or {}), **usage} if usage else stated  # the last event may say but a part
                 if (
                     usage is not None
                     and self._tap.answered
