@@ -37,7 +37,7 @@ import json, os
 from litellm.integrations.custom_logger import CustomLogger
 
 class Costs(CustomLogger):
-    async def async_log_success_event(self, kwargs, response, start, end):
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
         with open(os.environ["TWO_BILLS_COSTS"], "a") as file:
             file.write(json.dumps({"cost": kwargs.get("response_cost")}) + "\\n")
 
