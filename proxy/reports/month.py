@@ -42,13 +42,14 @@ class Mapped(NamedTuple):
 
 
 class MonthQuestion(NamedTuple):
-    """mark_up: 0.10 charges a tenth more than it cost. mapped: in place of `by`."""
+    """mark_up: 0.10 charges a tenth more than it cost. mapped: in place of `by`. only: of what has these values; "" is none."""
 
     month: Month
     by: Sequence[str]
     mark_up: Decimal = Decimal(0)
     mapped: Mapped | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
+    only: Mapping[str, str] = {}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ value, where an empty one stands for "none". What else a page reads is its own (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -151,8 +151,3 @@ def ranges(zone: ZoneInfo, now_s: float) -> list[Range]:
 def previous(since: int, until: int) -> tuple[int, int]:
     """The stretch of the same length before."""
     return since - (until - since), since
-
-
-def query(filters: Mapping[str, str | None]) -> dict[str, str]:
-    """Filters as the API's parameters."""
-    return {name: value or "" for name, value in filters.items()}

@@ -75,7 +75,8 @@ def _row(
         "groups": counts.get(budget.name, len(groups)) if budget.per else None,
         "would": None if budget.hard else would.get(budget.name, 0),
     }
-    return Row(cells, {"name": link, "groups": link} if budget.per else {"name": link}, bar=min(100.0, used))
+    spend = _spend_link(budget)
+    return Row(cells, {"name": link, "spent": spend, "reserved": link, "limit": link}, bar=min(100.0, used), to=link)
 
 
 def _each(budget: Budget) -> str:
@@ -200,7 +201,7 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
         links = {"group": f"/budgets/{view.part(budget.name)}?group={view.part(group['group'])}"}
         if len(budget.per) == 1:
             links["spent"] = _calls_link(budget.per[0], group["group"])
-        rows.append(Row(cells, links, bar=min(100.0, used)))
+        rows.append(Row(cells, links, bar=min(100.0, used), to=links["group"]))
     title = f"Groups: {count:,}" + (f", the fullest {len(groups)}" if count > len(groups) else "")
     return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
 

@@ -9,6 +9,7 @@ from fastapi import HTTPException
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import usd_text
@@ -24,7 +25,7 @@ def show(asked: Asked) -> Shown:
     """The log, the latest first. Raises `BadQuestion`."""
     address = asked.address
     filters = dict(address.filters)
-    attributes.check_call_filters(list(filters))
+    reports.check_filters(filters)
     since, until = asked.moments()
     rows = reports.requests(
         asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
@@ -32,7 +33,7 @@ def show(asked: Asked) -> Shown:
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
     table = table_of(rows[:_SHOWN], address, more)
     values = {"facets": _facets(asked, since, until), "sum": _sum(asked, since, until)}
-    return Shown("calls_page", "Calls", values, (table,), api="/api/requests")
+    return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "") -> Table:
@@ -73,7 +74,7 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
         links["session"] = f"/sessions/{view.part(cells['session'])}"
     if item["model"] is not None:
         links["model"] = str(address.filtered("model", item["model"]))
-    return Row(cells, links)
+    return Row(cells, links, to=here)
 
 
 def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str, Any]]:

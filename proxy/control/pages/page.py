@@ -26,7 +26,8 @@ class Asked(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s."""
+    """template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s.
+    api: where the API says the same, as `asking.as_api` writes it."""
 
     template: str
     title: str
