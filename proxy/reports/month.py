@@ -66,11 +66,13 @@ class Charge(NamedTuple):
 
 
 class Charged(NamedTuple):
-    """A month: its charges, what is adjusted of closed ones, and what each group cost in the month before."""
+    """A month: its charges, what is adjusted of closed ones, what each group cost in the month before, and how many of its
+    calls have no price."""
 
     charges: Sequence[Charge]
     adjustments: Sequence[Charge]
     previous: Costs
+    unpriced: int = 0
 
 
 def mark_up_of(text: str) -> Decimal:
@@ -113,6 +115,7 @@ def charged(engine: Engine, question: MonthQuestion) -> Charged:
         charges=in_cents(month.name, costs(engine, question, month), question.mark_up),
         adjustments=[] if month.name in closed else _adjustments(engine, question, closed),
         previous=earlier,
+        unpriced=spend(engine, [], month.start, month.end)[0].unpriced_requests,
     )
 
 

@@ -145,6 +145,8 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
         for charge in found.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
+    if found.unpriced:
+        caveats.append(f"{found.unpriced} calls have no price: what they cost is not known, and is in no sum here")
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
 
 

@@ -17,7 +17,7 @@ from proxy.times import BadQuestion, moment
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILTER = "filter."
-_MOST_CHARS = 500
+MOST_CHARS = 500
 _MOST_FILTERS = 16
 
 
@@ -96,8 +96,8 @@ def read(path: str, pairs: Iterable[tuple[str, str]], since: str = "") -> Addres
     given: dict[str, str] = {}
     filters: dict[str, str | None] = {}
     for name, value in pairs:
-        if len(name) > _MOST_CHARS or len(value) > _MOST_CHARS:
-            raise BadQuestion(f"{name[:40]}: is longer than {_MOST_CHARS} characters")
+        if len(name) > MOST_CHARS or len(value) > MOST_CHARS:
+            raise BadQuestion(f"{name[:40]}: is longer than {MOST_CHARS} characters")
         if name.startswith(_FILTER):
             filters[name.removeprefix(_FILTER)] = value or None
         else:

@@ -19,6 +19,8 @@ from proxy.reports.calendar import spend_by, total_of
 _SHOWN = 50
 _FACETS = ("model", "team", "key", "provider")
 _FACET_ROWS = 6
+_PEOPLE, _OF_PEOPLE = {"user", "customer"}, ("model", "team", "key")
+"""Sums with users and customers are kept by these alone: by another every call would be read."""
 
 
 def show(asked: Asked) -> Shown:
@@ -84,7 +86,7 @@ def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str
         return []
     facets = []
     for name in _FACETS:
-        if name in filters:
+        if name in filters or (filters.keys() & _PEOPLE and name not in _OF_PEOPLE):
             continue
         rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
         rows.sort(key=lambda row: -row.requests)
@@ -122,7 +124,7 @@ def show_one(asked: Asked) -> Shown:
     if not rows or (viewer.role == "key" and any(row["key"] != viewer.key for row in rows)):
         raise HTTPException(404, "There is no call with this id.")
     decimals = view.decimals_for((row["cost_nanousd"] for row in rows), least=4)
-    attempts = [_attempt(row, decimals) for row in rows]
+    attempts = [_attempt(row, decimals) | {"checked": _checked(asked, row)} for row in rows]
     first = rows[0]
     session = first["root_session_id"] if first["session_source"] != "none" else None
     crumbs = [("Calls", "/calls")]
@@ -132,6 +134,15 @@ def show_one(asked: Asked) -> Shown:
     return Shown(
         "call", f"Call {first['request_id']}", values, crumbs=tuple(crumbs), api=f"/api/requests/{first['id']}"
     )
+
+
+def _checked(asked: Asked, item: Mapping[str, Any]) -> dict[str, str]:
+    """Source of a cost line -> the day on which its prices were last compared with the provider's own, where the book says."""
+    catalog, provider = asked.state.book.catalog, item["provider"] or ""
+    canonical, at_s = catalog.canonical(provider), item["started_at"] // 1_000_000
+    known = catalog.find(canonical, (item["model"] or "").lower(), at_s)
+    rows = (*(known.rows if known else ()), *catalog.common_rows(canonical))
+    return {row.source: row.checked for row in rows if row.checked}
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> str:

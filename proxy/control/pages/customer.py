@@ -21,13 +21,13 @@ from proxy.times import moment, rfc3339
 
 
 def show(asked: Asked) -> Shown:
-    """What a customer's margin is made of, in this time: each payment, and the models that his calls went to. Raises 404."""
+    """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404."""
     name, since, until = asked.names["customer"], *asked.moments()
     plans = asked.state.config().plans
     question = Question(("customer",), since, until, asked.address.zone, {"customer": name})
     margin = margin_of(asked, plans, question)
     if not margin.items:
-        raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names him.")
+        raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
     lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
     tables = (_payments(lines), _costs(asked, margin, name))
     said = [_sentence(item) for item in margin.items] + [f"Mind: {caveat}." for caveat in margin.about.caveats]
@@ -41,17 +41,17 @@ def _sentence(item: MarginItem) -> str:
     """How the numbers of a customer on a plan hang together."""
     spent = (nano(item.cost_usd) or 0) + (nano(item.capacity_usd) or 0)
     decimals = view.decimals_for([nano(item.revenue_usd), spent, nano(item.margin_usd)])
-    plan = f"On the plan {item.plan}" if item.plan else "On no plan"
+    plan = f"On the plan {view.clip(item.plan)}" if item.plan else "On no plan"
     if item.revenue_usd is None:
-        return f"{plan}, nobody says what he pays; {item.calls:,} calls cost {view.usd(spent, decimals)}."
+        return f"{plan}, nobody says what they pay; {item.calls:,} calls cost {view.usd(spent, decimals)}."
     fee = nano(item.fee_usd)
     less = f" less a fee of {view.usd(fee, decimals)}" if fee else ""
     said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and {item.calls:,} calls that cost "
     said += f"{view.usd(spent, decimals)} leave {view.usd(nano(item.margin_usd), decimals)}"
-    said += f", {100 * float(item.margin_rate):.1f} % of the revenue." if item.margin_rate else "."
+    said += f", {view.percent(100 * float(item.margin_rate))} of the revenue." if item.margin_rate else "."
     each = nano(item.cost_per_call_usd)
     if each and item.break_even_calls is not None:
-        said += f" At {view.usd(each, view.decimals_for([each]))} a call on average, what he pays is used up by call "
+        said += f" At {view.usd(each, view.decimals_for([each]))} a call on average, what they pay is used up by call "
         said += f"{item.break_even_calls:,}; {item.calls_left or 0:,} are left."
     return said
 
@@ -68,16 +68,16 @@ def _payments(lines: Sequence[RevenueLine]) -> Table:
         for line in lines
     ]
     total = Row({"month": "total", "from": "", "plan": "", "amount": sum(line.amount for line in lines)})
-    empty = "No plan fits, and no revenue row names this customer."
-    return Table("revenue", "What he pays", columns, rows, total if len(rows) > 1 else None, empty=empty)
+    empty = "No plan fits, and no revenue row names them."
+    return Table("revenue", "What they pay", columns, rows, total if len(rows) > 1 else None, empty=empty)
 
 
 def _said_by(line: RevenueLine) -> str:
     if line.paid is not None:
         first, last = (rfc3339(at) or "" for at in (line.paid.from_at, line.paid.to_at))
-        return f"a revenue row of ${usd_text(line.paid.amount_nanousd)} for {first[:10]} to {last[:10]}"
+        return f"an imported row of ${usd_text(line.paid.amount_nanousd)} for {first[:10]} to {last[:10]}"
     if line.month is None:
-        return f"his share of what {line.payer or 'nobody'} pays"
+        return f"their share of what {line.payer or 'nobody'} pays"
     return "the plan's price of a month"
 
 
@@ -100,7 +100,7 @@ def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
         for row in sums
     ]
     total = Row(_model_cells(total_of(sums), "total"), to=str(calls))
-    return Table("costs", "What his calls cost", columns, rows, total if rows else None)
+    return Table("costs", "What their calls cost", columns, rows, total if rows else None)
 
 
 def _model_cells(row: SpendRow, name: str) -> dict[str, Any]:
@@ -113,4 +113,4 @@ def _model_cells(row: SpendRow, name: str) -> dict[str, Any]:
     }
 
 
-PAGE = Page("/customers/{customer:path}", "", show)
+PAGE = Page("/customers/{customer:path}", "", show, whole="this month")

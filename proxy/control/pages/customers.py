@@ -110,7 +110,9 @@ def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
             lambda: [_row(asked, margin, item, names) for item in others],
         )
     rows = [_row(asked, margin, item, names) for item in shown]
-    total = Row(_sums(margin.items) | {(names or ["plan"])[0]: "total"}, to=str(_calls_of(asked, margin, "/calls")))
+    total = Row(
+        _sums(margin.items) | {"plan": "", (names or ["plan"])[0]: "total"}, to=str(_calls_of(asked, margin, "/calls"))
+    )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 
 
@@ -207,4 +209,4 @@ def _plans(asked: Asked, margin: MarginShown) -> Table:
     return Table("plans", "Plans", columns, rows, empty=empty)
 
 
-PAGE = Page("/customers", "Customers", show, jump="u")
+PAGE = Page("/customers", "Customers", show, jump="u", whole="this month")

@@ -121,21 +121,24 @@ def _tiles(tree: Node) -> list[dict[str, str]]:
     cost = tree.cost_nanousd
     return [
         {
+            "link": "#table-calls",
             "title": "Cost",
             "big": view.usd(cost, view.decimals_for([cost])),
             "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
         },
         {
+            "link": "#table-calls",
             "title": "Calls",
             "big": view.count(tree.requests),
             "small": f"of {view.count(agents)} agents or sessions" if (agents := _agents(tree)) > 1 else "of one agent",
         },
         {
+            "link": "#table-calls",
             "title": "Input",
             "big": view.short(cached + read),
             "small": f"{100 * cached / (cached + read):.1f} % from a cache" if cached + read else "",
         },
-        {"title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
+        {"link": "#table-calls", "title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
     ]
 
 

@@ -274,7 +274,7 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
         "address": address,
         "viewer": asked.viewer,
         "nav": _nav(asked.viewer, asked.address),
-        "ranges": _ranges(address, asked.now_us) if page.ranged else [],
+        "ranges": _ranges(page, address, asked.now_us) if page.ranged else [],
         "chips": _chips(address, asked.viewer),
         "curl": shown.api,
         "savable": asked.viewer.may_change
@@ -300,12 +300,13 @@ def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
     ]
 
 
-def _ranges(address: Address, now_us: int) -> list[dict[str, Any]]:
+def _ranges(page: Page, address: Address, now_us: int) -> list[dict[str, Any]]:
     return [
         {
             "title": range_.title,
             "link": str(address.within(range_)),
-            "here": (range_.since, range_.until) == (address.since, address.until),
+            "here": (range_.since, range_.until) == (address.since, address.until)
+            or (range_.title == page.whole and not address.since and not address.until),
         }
         for range_ in ranges(address.zone, now_us / 1e6)
     ]

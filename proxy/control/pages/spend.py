@@ -64,7 +64,7 @@ def show(asked: Asked) -> Shown:
         "groups": attributes.GROUPS,
         "tops": _TOPS,
         "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
-        "tiles": _tiles(ranked, choice),
+        "tiles": _tiles(ranked, choice, str(asked.address.at("/calls"))),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
     }
@@ -243,15 +243,25 @@ def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> d
     }
 
 
-def _tiles(ranked: _Ranked, choice: Choice) -> list[dict[str, str]]:
+def _tiles(ranked: _Ranked, choice: Choice, calls: str) -> list[dict[str, str]]:
     total, earlier = ranked.total, ranked.total_before.cost
     read = total.read + total.cached
-    change = f"{100 * (total.cost - earlier) / earlier:+.1f} % against the time before" if earlier else ""
+    change = (
+        f"{'+' if total.cost > earlier else ''}{view.percent(100 * (total.cost - earlier) / earlier)} against the time before"
+        if earlier
+        else ""
+    )
     cost = total.of("cost")
     return [
-        {"title": "Cost", "big": view.usd(cost, view.decimals_for([cost])), "small": change if choice.compared else ""},
+        {
+            "title": "Cost",
+            "big": view.usd(cost, view.decimals_for([cost])),
+            "small": change if choice.compared else "",
+            "link": calls,
+        },
         {
             "title": "Calls",
+            "link": calls,
             "big": view.count(total.calls),
             "small": f"{view.count(total.unpriced)} unpriced"
             if total.unpriced
@@ -261,11 +271,13 @@ def _tiles(ranked: _Ranked, choice: Choice) -> list[dict[str, str]]:
         },
         {
             "title": "Tokens",
+            "link": calls,
             "big": view.short(total.tokens),
             "small": f"{100 * total.cached / read:.1f} % of the input from a cache" if read else "",
         },
         {
             "title": "Each call",
+            "link": calls,
             "big": view.usd(each, view.decimals_for([each])) if (each := _each(total)) is not None else "–",
             "small": "of those that have a price",
         },

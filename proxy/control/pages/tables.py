@@ -137,7 +137,7 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         case "tokens":
             return Cell(view.short(value), css, link, view.count(value))
         case "percent":
-            return Cell(f"{value:.1f} %", css, link)
+            return Cell(view.percent(value), css, link)
         case "took":
             return Cell(view.took(value), css, link)
         case "moment":

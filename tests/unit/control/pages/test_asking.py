@@ -150,5 +150,5 @@ def test_a_customers_page_has_what_his_numbers_are_made_of(control: Control) -> 
     costs = rows_of(control, f"{here}&csv=costs")
     assert sum(Decimal(row["cost_usd"] or 0) for row in costs) == Decimal(item["cost_usd"])
     assert sum(int(row["calls"]) for row in costs) == item["requests"]
-    assert "nobody says what he pays" in page.text
+    assert "nobody says what they pay" in page.text
     assert control.client.get("/customers/nobody?since=2026-11-01").status_code == 404
