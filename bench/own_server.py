@@ -226,9 +226,9 @@ def show_sum(rig: Rig) -> None:
     for name, usd in parts.items():
         print(f"{name:<9} ${usd}")
     print(
-        f"cost      ${shown['cost_usd']}; busy + idle + outside - cost: ${sum(parts.values()) - Decimal(shown['cost_usd'])}"
+        f"cost      ${shown['cost_usd']}; busy + idle + outside - cost: ${sum(parts.values()) - Decimal(shown['cost_usd']):.9f}"
     )
-    print(f"shares - busy: ${shares - parts['busy']}; weights {shown['weights']}; server {shown['server']}")
+    print(f"shares - busy: ${shares - parts['busy']:.9f}; weights {shown['weights']}; server {shown['server']}")
     told = sum(shown["usage"].values())
     counted = (shown["server"]["prompt_tokens"] or 0) + (shown["server"]["output_tokens"] or 0)
     print(f"tokens: ours {told:,}, its own {counted:,}")

@@ -27,6 +27,7 @@ from typing import Any
 
 import uvloop
 
+import bench.as_served  # noqa: F401 - it works when it is imported
 from bench.peers import ROOT
 from bench.steps import config_of, spooled
 from proxy.budgets.budget import compile_budgets
@@ -78,7 +79,8 @@ def ship(
 
         metrics = MetricState.load(engine, "bench")
         recorder = recording.Recorder(engine, copy, instance="bench", metrics=metrics, on_shipped=on_shipped)
-        reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - that is the batch
+        recording._MAX_ENTRIES = 1  # type: ignore[misc]  # noqa: SLF001 - one read is a batch
+        reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - of that size
         batches = []
         if counting is not None:
             recorder.step()  # what is done once

@@ -35,6 +35,7 @@ class Panel:
     overrides: tuple[Json, ...] = ()
     transformations: tuple[Json, ...] = ()
     instant: bool = True
+    step: str = ""
 
     def placed(self, number: int, x: int, y: int) -> Json:
         """The panel's JSON at a place of the grid."""
@@ -49,6 +50,7 @@ class Panel:
             "fieldConfig": {"defaults": self.defaults, "overrides": list(self.overrides)},
             "options": self.options,
             **({"transformations": list(self.transformations)} if self.transformations else {}),
+            **({"interval": self.step} if self.step else {}),
         }
 
     def _target(self, target: Target, ref: str) -> Json:
@@ -117,8 +119,10 @@ def over_time(
     width: int = 12,
     least: float | None = 0,
     decimals: int | None = None,
+    step: str = "",
 ) -> Panel:
-    """Lines, or areas on top of each other. levels: drawn as lines across."""
+    """Lines, or areas on top of each other. levels: drawn as lines across. step: points are at least so far apart (`3m`), and
+    rates over no less, for what is counted seldom."""
     custom: Json = {
         "drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 40 if stacked else 0,
         "gradientMode": "none", "showPoints": "never", "pointSize": 5, "spanNulls": False, "axisPlacement": "auto",
@@ -134,7 +138,7 @@ def over_time(
         "legend": {"calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False},
     }
-    return Panel("timeseries", title, description, width, 8, targets, defaults, options, instant=False)
+    return Panel("timeseries", title, description, width, 8, targets, defaults, options, instant=False, step=step)
 
 
 def bars(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pricing.output_texts import Kind, final_texts, output_texts
+from pricing.output_texts import Kind, any_texts, final_texts, output_texts
 from pricing.prompt_tokens import count_prompt
 from pricing.tokens import count_all
 from pricing.usage import Quantity, Reading
@@ -21,16 +21,19 @@ def estimate(
     served: str | None = None,
     *,
     by_pieces: bool = False,
+    writes: bool = False,
 ) -> Reading | None:
     """Usage counted from `events` (a whole response is one event) and `request`; None where there is nothing to count.
 
     Each sequence is counted for itself. by_pieces: of a server that sends each token as it is written, and only where it
-    falls behind several at once.
+    falls behind several at once. writes: the call is one that makes a model write, so that text in any shape is its answer.
     """
     pieces = [(kind, _sequence(event), piece) for event in events for kind, piece in output_texts(event)]
     by_pieces = by_pieces and bool(pieces)
     if not pieces:
         pieces = [(kind, "", piece) for event in events for kind, piece in final_texts(event)]
+    if not pieces and writes:
+        pieces = [(kind, "", piece) for event in events for kind, piece in any_texts(event)]
     texts: dict[tuple[Kind, str], list[str]] = {}
     for kind, sequence, piece in pieces:
         texts.setdefault((kind, sequence), []).append(piece)

@@ -149,3 +149,34 @@ def final_texts(event: object) -> Iterator[tuple[Kind, str]]:
     """The text in the last event of a stream that repeats the whole answer; for streams whose deltas did not come."""
     if isinstance(event, dict) and isinstance(response := event.get("response"), dict):
         yield from _responses({**response, "object": "response"})
+
+
+# Names under which somebody's answer has what was written, and under which it repeats what was asked, or says other things.
+_WRITTEN = frozenset({
+    "text", "content", "output", "response", "answer", "reply", "completion", "generated_text", "output_text",
+    "outputText", "generation", "generations", "delta", "refusal", "arguments", "partial_json", "parts", "choices",
+    "candidates", "outputs", "results", "result", "transcript", "",
+})  # fmt: skip
+_THOUGHT = frozenset({"reasoning", "reasoning_content", "thinking", "thoughts"})
+_NOT_WRITTEN = frozenset({
+    "usage", "usageMetadata", "error", "errors", "prompt", "messages", "input", "inputs", "instructions", "request",
+    "metadata", "system", "tools", "texts",
+})  # fmt: skip
+
+
+def any_texts(answer: object) -> Iterator[tuple[Kind, str]]:
+    """What is probably the text of an answer in a shape that nobody knows: by the names of its fields, in order."""
+    stack: list[tuple[str, object]] = [("", answer)]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, str):
+            if value and (name in _WRITTEN or name in _THOUGHT):
+                yield ("reasoning" if name in _THOUGHT else "output"), value
+        elif isinstance(value, list):
+            stack += [(name, one) for one in reversed(value)]
+        elif isinstance(value, dict) and value.get("type") != "error" and not value.get("error"):
+            for inner, one in reversed(value.items()):
+                if inner == "message" and name == "choices":  # anywhere else it is what somebody says about the call
+                    stack.append(("content", one))
+                elif inner not in _NOT_WRITTEN:
+                    stack.append((inner, one))

@@ -9,6 +9,9 @@ from dashboards.queries import Queries
 VARIABLES = ("capacity",)
 q = Queries(VARIABLES)
 IDLE, OUTSIDE = 'part="idle"', 'part="outside"'
+CLOSING = (
+    "3m"  # minutes are closed one by one, some seconds after their end: over less, a rate is nothing or twice as much
+)
 EACH_UNIT = 'basis="whole"'
 WHOLE, USE = 'basis="whole", unit="all"', 'basis="use", unit="all"'
 
@@ -67,6 +70,7 @@ BOARD = Board(
             "currencyUSD",
             Target(f"{q.rate('capacity_cost_usd_total', 'part')} * 3600", "{{part}}"),
             stacked=True,
+            step=CLOSING,
         ),
         over_time(
             "What would buying cost, per hour?",
@@ -74,6 +78,7 @@ BOARD = Board(
             "currencyUSD",
             Target(f"{q.rate('capacity_cost_usd_total')} * 3600", "our machines"),
             Target(f"{q.rate('capacity_compared_usd_total', 'model')} * 3600", "{{model}}"),
+            step=CLOSING,
         ),
         over_time(
             "How busy are they?",

@@ -42,14 +42,17 @@ _MARKS = {"Alerts": "red", "Price changes": "blue"}
 def scene(asked: Prometheus, board: Json, start: float, now: float, step_s: int) -> Json:
     """What Prometheus answers to all that the dashboard asks. step_s: between the scrapes, and the points that are drawn."""
 
-    def answer(expr: str, *, instant: bool) -> list[dict[str, Any]]:
-        query = substituted(
-            expr, interval=f"{10 * step_s if step_s > STEP_S else 4 * step_s}s", span=f"{now - start:.0f}s"
-        )
+    usual = f"{10 * step_s if step_s > STEP_S else 4 * step_s}s"
+
+    def answer(expr: str, *, instant: bool, interval: str = usual) -> list[dict[str, Any]]:
+        query = substituted(expr, interval=interval, span=f"{now - start:.0f}s")
         return asked.instant(query, now) if instant else asked.over(query, start, now, step_s)
 
     data = {
-        panel["id"]: [answer(target["expr"], instant=target["instant"]) for target in panel["targets"]]
+        panel["id"]: [
+            answer(target["expr"], instant=target["instant"], interval=panel.get("interval") or usual)
+            for target in panel["targets"]
+        ]
         for panel in board["panels"]
     }
     marks = [

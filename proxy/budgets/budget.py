@@ -254,6 +254,7 @@ def attributes_of_key(identity: Identity, route: Route) -> dict[str, str | None]
 
 
 _PER_CALL = frozenset({"session", "agent"})  # attributes that a key and a model do not decide
+_OF_THE_KEY = frozenset({"key", "team", "model", "upstream", "provider"})  # which no caller may name otherwise
 _MAX_REMEMBERED = 20_000
 
 
@@ -267,6 +268,17 @@ class BudgetIndex:
     def candidates(self, identity: Identity, route: Route) -> Sequence[Budget]:
         """Every budget whose fixed conditions hold; conditions on session and agent are still to be checked."""
         return self.budgets if identity.trust_labels else self._remembered(identity, route)[1]
+
+    def certain(self, identity: Identity, route: Route) -> Sequence[Budget]:
+        """The candidates before any call says for whom it is: of a key that may name anybody, those that hold for all."""
+        if not identity.trust_labels:
+            return self.candidates(identity, route)
+        fixed = attributes_of_key(identity, route)
+        return [
+            budget
+            for budget in self.budgets
+            if _OF_THE_KEY.issuperset([attribute for attribute, _ in budget.match]) and budget.may_match(fixed)
+        ]
 
     def claims(
         self,

@@ -111,6 +111,8 @@ _SAME_AS = {
 _RANKS = ("tp_rank", "pp_rank", "moe_ep_rank")
 # NVIDIA's DCGM exporter: the energy of each GPU since it was started, in millijoules.
 _DCGM: _Names = {"millijoules": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"}
+# Which GPU that is. Its other labels name the pods and processes on it: they change, and several may share one.
+_GPU = ("UUID", "Hostname", "gpu")
 
 
 def _table() -> dict[str, list[tuple[str, Source]]]:
@@ -151,7 +153,7 @@ def reading(at: int, samples: Iterable[Sample], declared: Iterable[str] = ()) ->
                 continue
             if source.label is not None and labels.get(source.label[0]) != source.label[1]:
                 continue
-            key = (ours, name, tuple(sorted(item for item in labels.items() if item[0] not in _RANKS)))
+            key = (ours, name, tuple(sorted(_telling(ours, labels))))
             series[key] = max(series.get(key, 0.0), value * source.scale)
     names = {name for _, name, _ in series}
     counters: dict[_Series, float] = {}
@@ -169,6 +171,13 @@ def reading(at: int, samples: Iterable[Sample], declared: Iterable[str] = ()) ->
     kinds = {ours for ours, _, _ in counters}
     kinds |= {ours for name in declared for end in _ENDS for ours, _ in _sources(name + end) if ours not in GAUGES}
     return Reading(at, counters, gauges, frozenset(kinds))
+
+
+def _telling(ours: str, labels: Labels) -> Iterable[tuple[str, str]]:
+    """The labels by which one series is told from another."""
+    if ours != "millijoules":
+        return (item for item in labels.items() if item[0] not in _RANKS)
+    return ((name, labels[name]) for name in ((_GPU[0],) if labels.get(_GPU[0]) else _GPU[1:]) if name in labels)
 
 
 def _sources(name: str) -> Iterable[tuple[str, Source]]:
@@ -202,12 +211,13 @@ class Passed(NamedTuple):
 
 def passed(before: Reading, now: Reading) -> Passed:
     """The difference. A counter that fell was started again, and has counted what it says since then; one that was not there
-    before has begun at 0 if its kind was there, else nothing is known of what it had."""
+    before has begun at 0 if its kind was there, else nothing is known of what it had. A GPU that was not there before has had
+    what it says since it was switched on."""
     sums: dict[str, float] = {}
     for series, value in now.counters.items():
         ours = series[0]
         was = before.counters.get(series)
-        if was is None and ours not in before.kinds:
+        if was is None and (ours not in before.kinds or ours == "millijoules"):
             continue
         sums[ours] = sums.get(ours, 0.0) + (value - was if was is not None and value >= was else value)
     whole = {name: round(amount) for name, amount in sums.items()}

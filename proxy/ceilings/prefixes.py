@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from proxy.ceilings.prompt_cache import Cached, still_there
 from proxy.ceilings.rendered import rendered_bytes
-from proxy.dialects import turns
+from proxy.dialects.inputs import read_by_model
 from proxy.keyed_hash import KeyedHash
 from proxy.latest import Latest
 from proxy.types import Call
@@ -46,7 +46,7 @@ class CountedPrefixes:
 
     def prefixes(self, call: Call, whose: str, model: str) -> Prefixes:
         """model: the provider's, with its name; another one may count the same text otherwise."""
-        read = turns.read_by_model(call)
+        read = read_by_model(call)
         if read is None:
             return Prefixes((), ())
         begin = (b"bytes", whose.encode(), call.dialect.encode(), model.encode(), read[0])

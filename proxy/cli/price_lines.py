@@ -24,6 +24,8 @@ from proxy.meters.reader import Reader
 from proxy.meters.registry import guess
 from proxy.wire import lenient
 
+# Calls whose answer is what a model writes.
+_WRITING = frozenset({"chat", "completions", "responses", "messages", "gemini", "converse", "invoke"})
 _BODIES = ("response", "usage", "events")
 _OBJECTS = ("request", "selector", "response_headers")
 # Where no tokenizer is asked for: a stream's text is only counted if it broke off without usage.
@@ -181,7 +183,7 @@ def read(line: Line) -> Reading:
     if line.body.get("usage") is not None:
         return reader.usage_only(line.body["usage"], line.context)
     reading = reader.answer(answer, line.context)
-    return _estimated(line, answer.values, reading) if reading.source == "none" else reading
+    return _estimated(line, answer.readable, reading) if reading.source == "none" else reading
 
 
 def _answer(body: Mapping[str, Any]) -> lenient.Answer:
@@ -207,7 +209,9 @@ def _reader_of(line: Line, answer: lenient.Answer) -> Reader:
 def _estimated(line: Line, values: list[Any], reading: Reading) -> Reading:
     from pricing.estimate import estimate
 
-    return estimate(values, reading.model or line.model, line.context.request, reading.model) or reading
+    writes = (line.dialect or "").rpartition(".")[2] in _WRITING
+    model = reading.model or line.model
+    return estimate(values, model, line.context.request, reading.model, writes=writes) or reading
 
 
 @functools.lru_cache(maxsize=64)

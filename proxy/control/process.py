@@ -45,6 +45,7 @@ from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.descriptors import connections_at_most
+from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
@@ -283,9 +284,11 @@ class _Control:
         )
 
     async def _look_after(self, server: Server) -> None:
-        """The server's connections, once a second."""
+        """The server's connections, once a second, and the memory that a burst leaves."""
+        rest = Rest()
         while True:
             await asyncio.sleep(_TICK_S)
+            rest.look()
             check_times(server.server_state.connections, asyncio.get_running_loop().time())
 
     # Snapshots for the data planes

@@ -44,6 +44,7 @@ from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
 from proxy.processes.descriptors import connections_at_most
+from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.orders import Orders
@@ -250,9 +251,10 @@ class _DataPlane:
     # The clock.
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, rest = asyncio.get_running_loop(), Rest()
         while True:
             await asyncio.sleep(_TICK_S)
+            rest.look()
             check_times(self._server.server_state.connections, loop.time())
             for session in [*self._plane.sessions]:
                 session.tick()

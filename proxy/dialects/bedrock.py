@@ -14,13 +14,12 @@ import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import anthropic, attachments, fields
+from proxy.dialects.bedrock_turns import CONVERSE, INVOKE
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 from proxy.wire import aws_event_stream
-
-CONVERSE, INVOKE = "bedrock.converse", "bedrock.invoke"  # dialects
 
 _CONVERSE_FIELDS = frozenset({
     "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",

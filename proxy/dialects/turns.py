@@ -12,34 +12,30 @@ from typing import Any
 
 import orjson
 
+from proxy.dialects import bedrock_turns
 from proxy.dialects.reminders import OPEN, without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 
-_MESSAGES = {
+FIELDS = {
     "openai.chat": "messages",
     "anthropic.messages": "messages",
     "openai.responses": "input",
     "gemini": "contents",
+    bedrock_turns.CONVERSE: "messages",
+    bedrock_turns.INVOKE: "messages",
 }
+_OPERATIONS = ("chat", "messages", "responses", "generate", "converse", "invoke")
 # What changes from call to call of one conversation and is no part of what the model reads.
 PASSING = frozenset({
     "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
     "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
-    "generationConfig", "previous_response_id", "include", "context_management",
+    "generationConfig", "previous_response_id", "include", "context_management", "inferenceConfig",
 })  # fmt: skip
-# What adds no token to what the model reads, whatever it says.
-_UNREAD = frozenset({
-    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "metadata", "user",
-    "safety_identifier", "prompt_cache_key", "store", "temperature", "top_p", "seed", "stop", "n", "service_tier",
-})  # fmt: skip
-_UNREAD_CONFIG = frozenset(
-    {"maxOutputTokens", "candidateCount", "temperature", "topP", "topK", "seed", "stopSequences"}
-)
-_MARKS = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"})
 _MARKED_DEPTH = 16
 _SYSTEM = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
+_MARK = {"cachePoint"}  # Converse's, a block of its own
 _NONE: Sequence[Any] = ()
 _LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
 _FIRST = (0, None)  # the first sequence, by its index
@@ -47,12 +43,14 @@ _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
 
 def is_conversation(call: Call) -> bool:
-    return call.dialect in _MESSAGES and call.operation in ("chat", "messages", "responses", "generate")
+    return call.dialect in FIELDS and call.operation in _OPERATIONS
 
 
 def messages_of(call: Call) -> list[Any]:
     """The messages, contents or input items of a request."""
-    messages = call.body.get(_MESSAGES[call.dialect])
+    if call.dialect in bedrock_turns.DIALECTS:
+        return bedrock_turns.messages_of(call.body)
+    messages = call.body.get(FIELDS[call.dialect])
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     return messages if isinstance(messages, list) else []
@@ -60,60 +58,8 @@ def messages_of(call: Call) -> list[Any]:
 
 def frame_of(call: Call) -> bytes:
     """Everything else that the model reads: system prompt, tools, the model's name, settings."""
-    rest = {name: value for name, value in call.body.items() if name != _MESSAGES[call.dialect] and name not in PASSING}
+    rest = {name: value for name, value in call.body.items() if name != FIELDS[call.dialect] and name not in PASSING}
     return plain_bytes(_unmarked(rest))
-
-
-def read_by_model(call: Call) -> tuple[bytes, list[bytes]] | None:
-    """All that the model reads, byte for byte but for cache marks: what stands round the messages, and each message.
-
-    Anthropic's short form of a content, a string, reads as the one block that it stands for: Claude Code writes the message
-    that it marks as a block, and as a string once the mark has moved on.
-    None where it nests deeper than can be written.
-    """
-    messages = _MESSAGES[call.dialect]
-    rest = {name: value for name, value in call.body.items() if name != messages and name not in _UNREAD}
-    shown = messages_of(call)
-    if call.dialect == "anthropic.messages":
-        shown = [_in_blocks(message) for message in shown]
-    for name in ("system", "tools"):
-        if isinstance(rest.get(name), list):
-            rest[name] = [_unmarked_block(block) for block in rest[name]]
-    if isinstance(config := rest.get("generationConfig"), dict):
-        rest["generationConfig"] = {name: value for name, value in config.items() if name not in _UNREAD_CONFIG}
-    try:
-        return orjson.dumps(rest), [_unmarked_bytes(message) for message in shown]
-    except TypeError:
-        return None
-
-
-def _unmarked_bytes(message: Any) -> bytes:
-    written = orjson.dumps(message)
-    return orjson.dumps(_unmarked_blocks(message)) if b'"cache_control"' in written else written
-
-
-def _in_blocks(message: Any) -> Any:
-    content = message.get("content") if isinstance(message, dict) else None
-    return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
-
-
-def _unmarked_blocks(message: Any, depth: int = 0) -> Any:
-    """A message without the cache marks of its blocks and of those in tool results; anything else of that name stays."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list) or depth > _MARKED_DEPTH:
-        return _unmarked_block(message)
-    blocks = [_unmarked_blocks(one, depth + 1) if _is_result(one) else _unmarked_block(one) for one in content]
-    return _unmarked_block({**message, "content": blocks})
-
-
-def _is_result(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") == "tool_result" and isinstance(block.get("content"), list)
-
-
-def _unmarked_block(block: Any) -> Any:
-    if isinstance(block, dict) and block.get("cache_control") in _MARKS:
-        return {name: value for name, value in block.items() if name != "cache_control"}
-    return block
 
 
 def system_of(call: Call) -> bytes:
@@ -267,7 +213,7 @@ def _unmarked(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {name: _unmarked(one, depth + 1) for name, one in value.items() if name != "cache_control"}
     if isinstance(value, list):
-        return [_unmarked(one, depth + 1) for one in value]
+        return [_unmarked(one, depth + 1) for one in value if not (type(one) is dict and one.keys() == _MARK)]
     return value
 
 
@@ -275,6 +221,8 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     events = list(events)
     if (text := _chat_text(events)) is not None:
+        return [_text_turn("assistant", text)]
+    if (text := bedrock_turns.text_of(events)) is not None:
         return [_text_turn("assistant", text)]
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     spoke = False
@@ -350,7 +298,7 @@ def _add(message: dict[str, Any], event: Mapping[str, Any]) -> bool:
         parts = content.get("parts") if isinstance(content, dict) else None
         message["content"] += [part for part in _list(parts) if isinstance(part, dict)]
         return True
-    return _add_anthropic(message, event)
+    return _add_anthropic(message, event if "type" in event else bedrock_turns.as_anthropic(event) or event)
 
 
 def _add_chat(message: dict[str, Any], delta: Any) -> None:

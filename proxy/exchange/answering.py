@@ -94,6 +94,7 @@ class Answering:
         return await counted(
             stated, events, route.model, attempt.call.body,
             share=share, all_seen=all_seen, given=given, by_pieces=is_local(route.provider) and attempt.call.stream,
+            writes=self.exchange.endpoint.operation in _GENERATING,
         )  # fmt: skip
 
     def with_fee(self, reading: Reading) -> Reading:

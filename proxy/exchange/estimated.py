@@ -67,15 +67,18 @@ async def counted(
     all_seen: bool = False,
     given: int | None = None,
     by_pieces: bool = False,
+    writes: bool = False,
 ) -> Reading:
     """`reported`, and of each unit what is more, its number or the count; `reported` itself where nothing can be counted.
 
     share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
     that is nothing: then the request alone is counted. given: its tokens, where the
-    upstream counted them. by_pieces: it sends each token as it is written. Off the event loop: a long
-    answer takes a while.
+    upstream counted them. by_pieces: it sends each token as it is written. writes: as `estimate` has it. Off the event loop: a
+    long answer takes a while.
     """
-    return await asyncio.to_thread(_counted, reported, events, model, request, share, all_seen, given, by_pieces)
+    return await asyncio.to_thread(
+        _counted, reported, events, model, request, share, all_seen, given, by_pieces=by_pieces, writes=writes
+    )
 
 
 def _counted(
@@ -86,13 +89,15 @@ def _counted(
     share: float,
     all_seen: bool,
     given: int | None,
+    *,
     by_pieces: bool,
+    writes: bool,
 ) -> Reading:
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy
 
-    counted = estimate(events, model, request, by_pieces=by_pieces)
+    counted = estimate(events, model, request, by_pieces=by_pieces, writes=writes)
     odd = reported.source == "partial" or "inconsistent_usage" in reported.flags
     unread = odd and reported.usage and INPUT_SIDE.isdisjoint(reported.usage)  # an input that is no number
     if counted is None and ((all_seen and reported.source == "none") or unread):

@@ -39,14 +39,16 @@ class FramedGate(Gate):
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""
-        self.watch.bytes_seen += len(data)
         if self.phase is Phase.UNOBSERVED:
+            self.watch.bytes_seen += len(data)
             return data
         try:
             messages = self._framer.feed(data)
         except BrokenStreamError:
             self.phase = Phase.UNOBSERVED
-            return self._framer.rest()
+            rest = self._framer.rest()
+            self.watch.bytes_seen += len(rest)
+            return rest
         return b"".join([self._pass(message) for message in messages])
 
     def _pass(self, message: Message) -> bytes:
@@ -66,7 +68,9 @@ class FramedGate(Gate):
             written = message.json
             if message.event == "chunk" and isinstance(event := lenient.loads(message.payload), dict):
                 written = lenient.dumps(unwrapped(event))
-            self.watch.keep(b"data: %b\n\n" % written)
+            said = b"data: %b\n\n" % written
+            self.watch.bytes_seen += len(said)  # not the frames round it, of which nothing is counted
+            self.watch.keep(said)
             if not self._reader.wants(written) and self._form.end_mark not in written:
                 return
             value = lenient.loads(written)

@@ -19,9 +19,9 @@ from proxy.meters.tally import number
 from proxy.types import Call
 from proxy.wire.lenient import Answer
 
-_HEARD = ("audio.transcriptions", "audio.translations")
+HEARD = ("audio.transcriptions", "audio.translations")
 _SPOKEN = "audio.speech"
-MEASURED = frozenset({*_HEARD, _SPOKEN})
+MEASURED = frozenset({*HEARD, _SPOKEN})
 # OpenAI's speech models: $0.015 a minute at $12 for a million tokens (litellm 1.109.1, gpt-4o-mini-tts); Gemini's: 25 a second
 # (ai.google.dev/gemini-api/docs/tokens).
 _OPENAI_TOKENS_PER_S, _TOKENS_PER_S = Decimal(1250) / 60, Decimal(25)
@@ -37,7 +37,7 @@ async def measured(
     price: Callable[[Reading], Cost],
 ) -> Reading:
     """`reported`, or what the length of the recording comes to where `reported` says nothing that has a price."""
-    if call.operation in _HEARD and reported.source == "none":
+    if call.operation in HEARD and reported.source == "none":
         return await _heard(call, reader, context, answer) or reported
     if (
         call.operation == _SPOKEN

@@ -17,6 +17,7 @@ from proxy.exchange.framed_gate import FramedGate
 from proxy.exchange.gate import Fault, StreamGate
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
+from proxy.exchange.measured import HEARD, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.settlement import Timings
@@ -124,6 +125,13 @@ class Streamed(Answering):
             return reading
         if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.watch.final:
             reading = reading._replace(usage={}, source="none")  # of one of the prompts
+        call = self.attempt.call
+        if call.operation in HEARD and reading.source == "none" and (seen := gate.watch.events_seen()):
+            heard = await measured(
+                reading, b"", call, self.reader, self.context, lenient.Answer(seen, streamed=True), self.price
+            )
+            if heard.source != "none":
+                return heard
         all_seen = self.client.gone and self.stops_when_left
         return await self.counted(reading, gate.watch.events_seen(), share=gate.watch.share_seen, all_seen=all_seen)
 

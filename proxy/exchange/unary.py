@@ -116,7 +116,7 @@ class Unary(Answering):
                 reading = await measured(reading, body, call, self.reader, self.context, answer, self.price)
             if self.is_doubtful(reading, [body]):
                 # Of a text that was cut off, nobody knows how much is missing.
-                reading = Reading() if answer.cut_in_text else await self.counted(reading, values)
+                reading = Reading() if answer.cut_in_text else await self.counted(reading, answer.readable)
         if reading.source == "none":
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None

@@ -101,7 +101,7 @@ class UsageWatch:
         plain = _plain_events(b"".join(self._kept))
         if plain is not None:
             return plain
-        return lenient.answer(b"".join(self._kept)).values
+        return lenient.answer(b"".join(self._kept)).readable
 
     def reading(self) -> Reading:
         """What the stream has said so far."""

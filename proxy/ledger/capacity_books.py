@@ -23,7 +23,7 @@ from proxy.capacity.server_metrics import Passed
 from proxy.capacity.split import Shared, Span
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
-from proxy.ledger.capacity_totals import Prices, Totals
+from proxy.ledger.capacity_totals import Prices, Totals, add_to_share
 from proxy.ledger.database import writing
 from proxy.ledger.export_log import CAPACITY, note
 from proxy.ledger.rolling import Rolling, counted
@@ -136,9 +136,9 @@ def keep(connection: Connection, name: str, instance: str, now: int, until: int)
 
 
 def close_minutes(
-    engine: Engine, name: str, terms: Terms, until: int, *, elsewhere: Prices | None = None
+    engine: Engine, name: str, terms: Terms, until: int, *, elsewhere: Prices | None = None, instance: str = ""
 ) -> Outcome | None:
-    """Close some of the minutes before `until`; None where there is none to close."""
+    """Close some of the minutes before `until`; None where there is none to close. instance: who does it."""
     with writing(engine).begin() as connection:
         books = read_books(connection, name, locked=True)
         if books is None:
@@ -148,7 +148,8 @@ def close_minutes(
         if until <= books.closed_until:
             return None
         outcome = work_out(connection, books, terms, until, known)
-        _write(connection, engine, books, outcome, elsewhere)
+        totals = _write(connection, engine, books, outcome, elsewhere)
+        add_to_share(connection, engine, instance, name, books.totals, totals)
     return outcome
 
 
@@ -236,7 +237,10 @@ def _seen_us(samples: Sequence[Passed]) -> int:
 # Writing
 
 
-def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcome, elsewhere: Prices | None) -> None:
+def _write(
+    connection: Connection, engine: Engine, books: Books, outcome: Outcome, elsewhere: Prices | None
+) -> dict[str, Any]:
+    """The sums since then."""
     totals = Totals(books.totals, elsewhere)
     if outcome.minutes:
         rows = [_minute_row(books.name, closed, began) for closed, began in outcome.minutes]
@@ -259,6 +263,7 @@ def _write(connection: Connection, engine: Engine, books: Books, outcome: Outcom
     s = capacity_samples.c
     connection.execute(sa.delete(capacity_samples).where(s.capacity == books.name, s.minute_at < outcome.until))
     note(connection, [(entry_id, CAPACITY) for entry_id in shared], now_us())
+    return totals.stored()
 
 
 def _minute_row(capacity: str, closed: Closed, began: int) -> dict[str, Any]:

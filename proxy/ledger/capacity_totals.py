@@ -1,7 +1,8 @@
 """The sums of a capacity's books since they began, none of which ever falls: what metrics show.
 
 A call that came late has its share out of what was counted as idle already; the next idle time is counted less by that, so that
-the parts come to the cost again.
+the parts come to the cost again. Each instance shows what it has closed itself: where another one goes on, its counters begin
+at nothing, and those of all together are the sums.
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
 from proxy.capacity.closing import Closed
 from proxy.capacity.runs import Tokens
+from proxy.ledger.database import insert_into
+from proxy.ledger.schema import metric_state
+
+_NAME = "_capacity"  # rows of metric_state: what an instance has closed of the capacity that the labels name
 
 
 class Prices(Protocol):
@@ -67,3 +76,41 @@ class Totals:
     def _add_elsewhere(self, nanousd: Mapping[str, int]) -> None:
         for model, amount in nanousd.items():
             self._elsewhere[model] = self._elsewhere.get(model, 0) + amount
+
+
+def share_of(connection: Connection, instance: str, capacity: str, whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What this instance has closed, of `whole`: all of it, where that was kept before there were shares."""
+    c = metric_state.c
+    query = sa.select(c.instance, c.value).where(c.name == _NAME, c.labels == _labels(capacity))
+    shares = {row.instance: row.value for row in connection.execute(query)}
+    if not shares:
+        return whole
+    share: Mapping[str, Any] = orjson.loads(shares.get(instance, "{}"))
+    return share
+
+
+def add_to_share(
+    connection: Connection,
+    engine: Engine,
+    instance: str,
+    capacity: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    """The sums went from `before` to `after` by this instance."""
+    share = dict(share_of(connection, instance, capacity, before))
+    share["elsewhere"] = _plus(share.get("elsewhere", {}), before.get("elsewhere", {}), after.get("elsewhere", {}))
+    plain = [{name: value for name, value in sums.items() if name != "elsewhere"} for sums in (share, before, after)]
+    share |= _plus(*plain)
+    row = {"instance": instance, "name": _NAME, "labels": _labels(capacity), "value": orjson.dumps(share).decode()}
+    statement = insert_into(engine, metric_state).values(**row)
+    keys = [column.name for column in metric_state.primary_key]
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"value": row["value"]}))
+
+
+def _plus(share: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {name: share.get(name, 0) + amount - before.get(name, 0) for name, amount in after.items()}
+
+
+def _labels(capacity: str) -> str:
+    return orjson.dumps([capacity]).decode()

@@ -12,13 +12,26 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import Raw
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.attempt_rows import attempt_row
+from proxy.ledger.attempt_rows import any_row, plain_row
 from proxy.ledger.row import Row, row_of
-from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, repaired, sound_amounts
+from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, is_sound, repaired, sound_amounts
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
+from proxy.spool.plain import (
+    INTENT_BEGINS,
+    SETTLE_BEGINS,
+    Intent,
+    Settle,
+    amounts_of,
+    flags_of,
+    intent_of,
+    is_said,
+    lines_of,
+    settle_of,
+)
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -27,7 +40,8 @@ NO_END: Any = {}
 class Entry(NamedTuple):
     """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
 
-    end: the record, which need not say everything; `NO_END` where none ended it.
+    end: the record, which need not say everything; of an ordinary call (`plain_entry`) only what has no column; `NO_END` where
+    none ended it.
     """
 
     row: Row
@@ -81,7 +95,7 @@ class Pairing:
     def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
         self._instance = instance
         self._done = done
-        self._open: dict[str, tuple[records.Intent, Record]] = {}
+        self._open: dict[str, tuple[records.Intent | Intent, Record]] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
         self.lately: deque[Entry] = deque(maxlen=lately)
@@ -106,7 +120,7 @@ class Pairing:
             (
                 started_at
                 for intent, _ in self._open.values()
-                if intent.get("upstream") in upstreams and isinstance(started_at := intent.get("started_at"), int)
+                if _of(intent, "upstream") in upstreams and isinstance(started_at := _of(intent, "started_at"), int)
             ),
             default=None,
         )
@@ -115,7 +129,7 @@ class Pairing:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
         for intent, _ in self._open.values():
-            deadline_at = intent.get("deadline_at")
+            deadline_at = _of(intent, "deadline_at")
             if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
                 break
             count += 1
@@ -123,27 +137,49 @@ class Pairing:
 
     def take(self, shipped: Iterable[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
-        opened, loads = self._open, orjson.loads
         for record in shipped:
-            value = None
+            payload, value = record.payload, None
             try:
-                value = loads(record.payload)
-                if value["t"] == "intent":
-                    opened[value["id"]] = value, record
-                else:
+                if payload.startswith(INTENT_BEGINS) and (intent := intent_of(payload)) is not None:
+                    self._open[intent.id] = intent, record
+                elif not (payload.startswith(SETTLE_BEGINS) and self._take_plain(record, batch)):
+                    value = orjson.loads(payload)
                     self._take(value, record, batch)
             except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
                 if not self._is_known(record):  # else: the end of an attempt that began before where we resumed
                     batch.unreadable.append(record)
                     self._end_unread(value, batch)
 
+    def _take_plain(self, record: Record, batch: Batch) -> bool:
+        """Whether it was the end of an ordinary call."""
+        end = settle_of(record.payload)
+        intent, _ = self._open.get(end.id, _NOT_OPEN) if end is not None else _NOT_OPEN
+        if end is None or type(intent) is not Intent:
+            return False
+        entry = plain_entry(intent, end, record.payload, self._instance)
+        if entry is None:
+            return False
+        if is_said(end.lease):
+            self._note_leased(orjson.loads(record.payload), record)
+        self._close(end.id)
+        self.lately.append(entry)
+        if not self._is_known(record):
+            batch.entries.append(entry)
+        return True
+
+    def _begun(self, attempt_id: str) -> records.Intent:
+        """What an open INTENT says. Raises KeyError."""
+        return _whole(*self._open[attempt_id])
+
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
         kind, known = value["t"], self._is_known(record)
-        if kind in ("settle", "void"):
+        if kind == "intent":
+            self._open[value["id"]] = (value, record)
+        elif kind in ("settle", "void"):
             if value.get("lease") is not None:
                 self._note_leased(value, record)
             job = value.get("job")  # its end brings its INTENT along
-            intent = job["intent"] if job else self._open[value["id"]][0]
+            intent = job["intent"] if job else self._begun(value["id"])
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
             self.lately.append(entry)
@@ -164,13 +200,13 @@ class Pairing:
             if value["id"] in self._open:  # else another instance's
                 self._expired.add(value["id"])
             if not known:
-                intent = value.get("intent") or self._open[value["id"]][0]
+                intent = value.get("intent") or self._begun(value["id"])
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind in ("refused", "unused"):
-            begun = self._open.get(value["id"])
+            begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
             self._close(value["id"])
             if not known and kind == "refused":
-                batch.refusals.append(_refused(value, begun[0] if begun else None))
+                batch.refusals.append(_refused(value, begun))
         elif kind == "tally":
             if not known:
                 batch.tallies.append(_sound_tally(value))
@@ -199,9 +235,9 @@ class Pairing:
     def _reserved_after_all(self, value: records.Reserved) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
-        intent, record = self._open[value["id"]]
+        record = self._open[value["id"]][1]
         smaller: records.Intent = {
-            **intent,
+            **self._begun(value["id"]),
             "reserved_nanousd": value["reserved_nanousd"],
             "budgets": value["budgets"],
         }
@@ -212,14 +248,15 @@ class Pairing:
         attempt_id = value.get("id") if isinstance(value, dict) and value.get("t") in ("settle", "void") else None
         if not isinstance(attempt_id, str) or attempt_id not in self._open:
             return
-        intent, _ = self._open[attempt_id]
+        intent = self._begun(attempt_id)
         self._close(attempt_id)
         batch.entries.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
         one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already."""
-        for attempt_id, (intent, _) in self._open.items():
+        for attempt_id, begun in self._open.items():
+            intent = _whole(*begun)
             if attempt_id in self._waiting:
                 void: records.Void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
                 batch.entries.append(entry_of(intent, void, self._instance))
@@ -253,6 +290,26 @@ class Pairing:
             "epoch": epoch,
         }
         return entry_of(intent, end, self._instance)
+
+
+_NOT_OPEN = (None, None)
+
+
+def _of(intent: records.Intent | Intent, name: str) -> Any:
+    return getattr(intent, name) if isinstance(intent, Intent) else intent.get(name)
+
+
+def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
+    """All that an INTENT says."""
+    if not isinstance(intent, Intent):
+        return intent
+    said: records.Intent
+    try:
+        said = orjson.loads(record.payload)
+    except orjson.JSONDecodeError:  # a number in its labels that is none
+        values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
+        said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
+    return said
 
 
 def _text(value: Any) -> str:
@@ -295,11 +352,29 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     """The entry of one attempt. What a column or a counter cannot hold is repaired, and flagged `unreadable_record`."""
     ended: Any = end
     stated: Any = ended["budgets"] if "budgets" in ended else intent.get("budgets")
-    row, fits = attempt_row(intent, end, stated, instance)
+    row = any_row(intent, end, stated, instance)
     if row.status == "void" or not stated:
         stated = []
     amounts, plain = sound_amounts(stated)
-    return Entry(row if fits and plain else repaired(row, amounts), ended, amounts)
+    return Entry(row if plain and is_sound(row) else repaired(row, amounts), ended, amounts)
+
+
+def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> Entry | None:
+    """The entry of an ordinary call that its SETTLE (`payload`) ended, as `entry_of` has it; None where that has to look."""
+    if is_said(end.job) or end.status == "void":
+        return None
+    try:
+        row = plain_row(intent, end, instance)
+        amounts, plain = sound_amounts(amounts_of(end.budgets))
+        ended: Any = {
+            "cost_lines": lines_of(end.cost_lines), "flags": flags_of(end.flags), "itl_ms_sum": end.itl_ms_sum,
+            "itl_count": end.itl_count, "epoch": end.epoch,
+        }  # fmt: skip
+        if is_said(end.stored):
+            ended = orjson.loads(payload)
+    except ValueError:
+        return None
+    return Entry(row, ended, amounts) if row is not None and plain else None
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:

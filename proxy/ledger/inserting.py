@@ -52,8 +52,10 @@ class Inserting:
 
     def _inserted(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """What no row says is not bound, for that is most of what an INSERT costs: of 60 columns a call says some 35."""
-        columns, count = list(zip(*rows, strict=True)), len(rows)
-        said = tuple(at for at in _ALL if columns[at].count(_DEFAULTS[at]) < count)
+        columns, first, count = list(zip(*rows, strict=True)), rows[0], len(rows)
+        said = tuple(
+            at for at, default in enumerate(_DEFAULTS) if first[at] != default or columns[at].count(default) < count
+        )
         statement = self._inserts.get(said)
         if statement is None:
             if len(self._inserts) >= _MOST_STATEMENTS:

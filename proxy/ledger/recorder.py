@@ -31,10 +31,7 @@ log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
 _LATELY = 1000  # ends that a worker which is killed may not have told the budgets
-_MAX_ENTRIES = 5000
-_FULL = (
-    2000  # records: with so many in one batch there are more behind it; with fewer it pays to let some come together
-)
+_MAX_ENTRIES = 1000  # of one batch, and what one read has beyond them
 _RETRY_S = 0.5
 _CHECK_EVERY_S = 1.0
 _DROP_EVERY_S = 5.0
@@ -109,6 +106,8 @@ class Recorder:
         self._check_at = 0.0  # monotonic
         self.checked_at = 0.0  # monotonic: when the database was found to be where this process left it
         self._short_of_files = False
+        self._turn = 0  # which batch this is
+        self._behind = False  # the last batch is not all that was there
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -118,7 +117,7 @@ class Recorder:
         """Ship until `stop` is set and everything that is there by then is shipped."""
         while True:
             stopping = stop.is_set()
-            while (count := self.step()) and (stopping or count >= _FULL):
+            while self.step() and (stopping or self._behind):  # else it pays to let some come together
                 if stop.is_set() and self.database_down_since is not None:
                     return  # what is left stays in the spool for the next start
             if stopping:
@@ -173,7 +172,7 @@ class Recorder:
             self._gate.ended(self._shipper.refuted)
         self._keep_unreadable(batch.unreadable)
         self._tell(inserted, batch.refusals)
-        if count < _FULL and not self._short_of_files:
+        if not self._behind and not self._short_of_files:
             self.caught_up_at = read_at
         try:
             self._runs.committed(positions)
@@ -260,13 +259,16 @@ class Recorder:
     def _read(self, batch: Batch) -> int:
         """How many records were read into `batch`. Where files cannot be opened just now, the rest waits for its turn."""
         count = 0
-        self._short_of_files = False
+        self._short_of_files = self._behind = False
         try:
             self._insist(self._runs.find)
-            for run in self._runs:
-                count += self._read_run(run, batch)
+            self._turn += 1
+            for run in sorted(self._runs, key=lambda run: run.turn):  # first those that had to wait the last time
                 if len(batch.entries) >= _MAX_ENTRIES:
+                    self._behind = True
                     break
+                run.turn = self._turn
+                count += self._read_run(run, batch)
         except OSError as error:
             self._put_off(error)
         return count
@@ -274,15 +276,20 @@ class Recorder:
     def _read_run(self, run: Run, batch: Batch) -> int:
         run.at_end = False  # until it is known that nothing is left
         run.over = run.reader.is_over()
-        records = self._up_to_marker(run, self._sound_records(run))
-        run.pairing.take(records, batch)
-        run.at_end = not records and run.marker is None
+        count, more = 0, True
+        while more and len(batch.entries) < _MAX_ENTRIES:
+            records = self._up_to_marker(run, self._sound_records(run))
+            run.pairing.take(records, batch)
+            count += len(records)
+            more = bool(records) and run.reader.more and run.marker is None
+        self._behind |= more
+        run.at_end = not count and run.marker is None
         if run.done:
             if self._gate is not None:
                 self._gate.over(run.reader.run, list(run.pairing.lately), list(run.pairing.leased))
                 self._gone.append(run.reader.run)
             run.pairing.crashed(batch, now_us())
-        return len(records)
+        return count
 
     def _put_off(self, error: OSError) -> None:
         """No descriptor or no memory for a file now: a reason to come back, not to end."""

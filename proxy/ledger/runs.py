@@ -31,6 +31,7 @@ class Run:
     def __init__(self, reader: SpoolReader, pairing: Pairing) -> None:
         self.reader = reader
         self.pairing = pairing
+        self.turn = 0  # the batch that it was read for last
         self.over = False
         self.at_end = False
         self.marker: str | None = None

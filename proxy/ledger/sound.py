@@ -54,7 +54,7 @@ _Counter = tuple[str, str, int, str]
 _known_counters: dict[
     _Counter, _Counter
 ] = {}  # whose amounts can be added as they are; the names as one object for all
-_MOST_KNOWN = 10_000
+_MOST_KNOWN = 4096
 
 
 def sound_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:
@@ -78,7 +78,7 @@ def _of_known_counters(amounts: list[Any]) -> Sequence[BudgetAmount] | None:
         for name, group, window_start, measure, amount in amounts:
             if type(amount) is not int or type(window_start) is not int or not -MOST <= amount <= MOST:
                 return None
-            sound.append((*_known_counters[name, group, window_start, measure], amount))
+            sound.append(_known_counters[name, group, window_start, measure] + (amount,))
     except (KeyError, TypeError, ValueError):
         return None
     return sound
@@ -96,13 +96,6 @@ def _types_of(column: Column[Any]) -> frozenset[type]:
 
 
 _TYPES = {column.name: _types_of(column) for column in entries.columns}
-
-
-def types_of(column: str) -> frozenset[type]:
-    """The types of values that a column holds."""
-    return _TYPES[column]
-
-
 _sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
 
 

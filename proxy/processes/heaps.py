@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import time
+from collections.abc import Callable
 
 _M_ARENA_MAX = -8  # <malloc.h>
+_WORK_S = 0.1  # of CPU between two looks
+_REST_S = 0.03
 
 
 def one_heap() -> bool:
@@ -14,3 +18,30 @@ def one_heap() -> bool:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1))
     return False
+
+
+def give_back() -> bool:
+    """What is free in the heap goes back to the kernel, where the library can do that: some milliseconds of work."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    return False
+
+
+class Rest:
+    """Gives memory back once a process has come to rest after work: a burst leaves some megabytes free and in pieces, which
+    would stay with it. `look` is called once a second; whoever works on, or hardly works at all, gives nothing back."""
+
+    def __init__(self, cpu_s: Callable[[], float] = time.process_time, give: Callable[[], object] = give_back) -> None:
+        self._cpu_s = cpu_s
+        self._give = give
+        self._seen_s = cpu_s()
+        self._worked = False
+
+    def look(self) -> None:
+        now_s = self._cpu_s()
+        spent_s, self._seen_s = now_s - self._seen_s, now_s
+        if spent_s >= _WORK_S:
+            self._worked = True
+        elif self._worked and spent_s < _REST_S:
+            self._worked = False
+            self._give()

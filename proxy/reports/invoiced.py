@@ -23,7 +23,8 @@ from proxy.ledger.database import reading
 from proxy.ledger.entries import Entry
 from proxy.ledger.schema import entries, jobs
 from proxy.reports.dealing import deal
-from proxy.reports.reconcile import OTHERS, UNCONFIRMED, ZONE, Cell, Reconciliation, day_start, namer
+from proxy.reports.model_names import namer
+from proxy.reports.reconcile import OTHERS, UNCONFIRMED, ZONE, Cell, Reconciliation, day_start
 from proxy.reports.statement import Statement
 
 

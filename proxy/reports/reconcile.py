@@ -28,7 +28,9 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.money import NANO
 from proxy.reports.focus import Amount, Kind, daily_charges, utc_day
-from proxy.reports.statement import TAX, Stated, Statement
+from proxy.reports.model_names import namer
+from proxy.reports.stated import TAX, Stated
+from proxy.reports.statement import Statement
 
 CREDITS, LATE, UNCONFIRMED = "credits", "late corrections", "unconfirmed"
 ROUNDING, ZONE, OTHERS = "rounding", "zone", "not through us"
@@ -44,7 +46,8 @@ Key = tuple[str, str | None, str | None]
 @dataclass(slots=True)
 class Cell:
     """One day, model and line, in nano-USD. unconfirmed, corrected: what of ours is at its ceiling, or a correction. rows: how
-    many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none."""
+    many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none. stated_for: what
+    the provider charged for those, without credits."""
 
     ours: int = 0
     theirs: Fraction = Fraction(0)
@@ -53,6 +56,7 @@ class Cell:
     rows: int = 0
     counted: Fraction = Fraction(0)
     stated: Fraction | None = None
+    stated_for: Fraction = Fraction(0)
     causes: dict[str, Fraction] = field(default_factory=dict)
 
     @property
@@ -141,19 +145,6 @@ def _day_of(zone: ZoneInfo) -> Callable[[int], int]:
     return lambda at_us: day_start(f"{datetime.fromtimestamp(at_us // 1_000_000, zone):%Y-%m-%d}", zone)
 
 
-def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
-    """One name for a model, whatever it goes by."""
-    known: dict[str, str] = {}
-
-    def named(model: str) -> str:
-        if model not in known:
-            found = book.catalog.find(provider, model.lower(), at_us // 1_000_000)
-            known[model] = found.name if found else model.lower()
-        return known[model]
-
-    return named
-
-
 def _key(kind: Kind, named: Callable[[str], str], zone: ZoneInfo, *, has_models: bool, has_lines: bool) -> Key:
     day = f"{datetime.fromtimestamp(kind.day_at // 1_000_000, zone):%Y-%m-%d}"
     model = named(kind.model) if kind.model and has_models else None
@@ -209,6 +200,7 @@ def _add_theirs(
         cell.rows += 1
         if stated.quantity is not None and stated.kind == "charge":
             cell.stated = (cell.stated or Fraction(0)) + Fraction(stated.quantity)
+            cell.stated_for += usd
         if stated.kind != "charge":
             cell.explain(CREDITS if stated.kind == "credit" else LATE, usd)
     return unvalued
@@ -289,6 +281,6 @@ def _others(cells: Mapping[Key, Cell]) -> None:
         if cell.stated is not None and cell.ours:
             more = cell.stated - cell.counted
             if more > 0:
-                cell.explain(OTHERS, min(cell.left, more * cell.theirs / cell.stated))
+                cell.explain(OTHERS, min(cell.left, more * cell.stated_for / cell.stated))
         elif (model is not None and model not in known) or not cell.ours or (model, line) in agreeing:
             cell.explain(OTHERS, cell.left)

@@ -1,8 +1,8 @@
 """Providers' own exports, read: what they say that was used and charged, a line each. Pure.
 
 Shapes: OpenAI's costs and usage (types of openai 3.54), Anthropic's cost, usage and Claude Code reports (its Admin API's
-reference, 2026-11; amounts are cents), OpenRouter's activity (JSON as its API gives it, or CSV), and any FOCUS CSV. What a
-file is shows in what it has, not in its name.
+reference, 2026-11; amounts are cents), OpenRouter's activity (JSON as its API gives it, or CSV), any FOCUS CSV, and the clouds'
+own exports (`cloud_bills`). What a file is shows in what it has, not in its name.
 """
 
 from __future__ import annotations
@@ -10,32 +10,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, tzinfo
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from proxy.reports import cloud_bills
+from proxy.reports.stated import TAX, Stated, day_of, dollars, line_named, number
 from proxy.times import BadQuestion
 
 _CENTS = Decimal("0.01")
-_LEAST, _MOST = -400, 40  # powers of ten: an exponent of a billion would be worked with for hours
-_MOST_CHARS = 400  # of a number
-_FIRST_YEAR, _LAST_YEAR = 2000, 2999
-
-TAX = "tax"
-"""A line that no call of ours has."""
 _TOOLS = ("web_search", "file_search")
-
-
-class Stated(NamedTuple):
-    """A line of a provider's export. day: 2026-11-23. line: one of `line_named`, the provider's own words, or
-    None where it does not say. usd: None where it says a quantity alone. kind: charge, credit or correction."""
-
-    day: str
-    model: str | None
-    line: str | None
-    usd: Decimal | None
-    quantity: Decimal | None = None
-    kind: str = "charge"
 
 
 class Statement(NamedTuple):
@@ -50,7 +34,7 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
     """zone: in which buckets' beginnings are dated. Raises `BadQuestion`."""
     try:
         if text.lstrip()[:1] in ("{", "["):
-            shape, lines = _json(json.loads(text, parse_float=Decimal), zone)
+            shape, lines = _json(_documents(text), provider, zone)
         else:
             shape, lines = _csv(text, provider, zone)
         stated = list(lines)
@@ -77,63 +61,28 @@ def _places(usd: Decimal | None) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def line_named(text: str | None) -> str | None:
-    """Our name of what a provider calls a line: "cached input" and "cache_read_input_tokens" are `cache_read`."""
-    if not text:
-        return None
-    words = text.lower().replace("_", " ").replace(".", " ")
-    if "search" in words:
-        return "file_search" if "file" in words else "web_search"
-    if "cache" in words and ("write" in words or "creation" in words):
-        return "cache_write"
-    if "cache" in words and "uncached" not in words and "input" in words:
-        return "cache_read"
-    if any(word in words for word in ("audio", "image", "video", "storage", "session")):
-        return text
-    if "output" in words or "completion" in words or "reasoning" in words:
-        return "output"
-    return "input" if "input" in words or "prompt" in words else text
-
-
-def number(value: Any) -> Decimal | None:
-    """A decimal of a size that sums are worked out with; None for null and empty. Raises ValueError."""
-    if value is None or value == "":
-        return None
-    text = str(value)
-    if len(text) > _MOST_CHARS:
-        raise ValueError(f"{text[:40]!r}… is no number")
-    try:
-        read = Decimal(text.replace(",", "").removeprefix("$"))
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is no number") from None
-    if not read.is_finite():
-        raise ValueError(f"{value!r} is no number")
-    if read and not _LEAST <= read.adjusted() <= _MOST:
-        raise ValueError(f"{text[:40]!r} is no amount that anybody was charged")
-    return read
-
-
-def _day(value: Any, zone: tzinfo) -> str:
-    text = str(value)
-    if isinstance(value, int | Decimal):
-        at = datetime.fromtimestamp(int(value), zone)
-    else:
-        at = datetime.fromisoformat(text)
-        at = at.astimezone(zone) if at.tzinfo and len(text) != len("2026-11-23") else at
-    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
-        raise ValueError(f"{text[:40]!r} is no day of a bill")
-    return f"{at:%Y-%m-%d}"
-
-
 # JSON
 
 
-def _json(body: Any, zone: tzinfo) -> tuple[str, Iterable[Stated]]:
-    pages = body if isinstance(body, list) else [body]
+def _documents(text: str) -> list[Any]:
+    """One document (a page, or a list of them), or one in each line."""
+    try:
+        body = json.loads(text, parse_float=Decimal)
+    except json.JSONDecodeError as bad:
+        if bad.msg != "Extra data":
+            raise
+        return [json.loads(line, parse_float=Decimal) for line in text.splitlines() if line.strip()]
+    return body if isinstance(body, list) else [body]
+
+
+def _json(pages: Sequence[Any], provider: str, zone: tzinfo) -> tuple[str, Iterable[Stated]]:
     items = [item for page in pages for item in (page["data"] if isinstance(page.get("data"), list) else [page])]
     first = next((item for item in items if item), None)
     if first is None:
         raise BadQuestion("the file has no data")
+    if "sku" in first and ("usage_start_time" in first or "usage_start_date" in first):
+        rows = [cloud_bills.flat(item) for item in items]
+        return "Google Cloud's billing export", _dated(cloud_bills.google(rows, provider), zone)
     if "start_time" in first:
         return "OpenAI's costs or usage", _openai(items, zone)
     if "starting_at" in first:
@@ -142,18 +91,18 @@ def _json(body: Any, zone: tzinfo) -> tuple[str, Iterable[Stated]]:
         return "Anthropic's Claude Code report", _claude_code(items, zone)
     if "date" in first and "usage" in first:
         return "OpenRouter's activity", _openrouter(items, zone)
-    raise BadQuestion("the file is no export of OpenAI, Anthropic or OpenRouter that is known")
+    raise BadQuestion("the file is no export of OpenAI, Anthropic, OpenRouter or Google Cloud that is known")
 
 
 def _openai(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:
     for bucket in buckets:
-        day = _day(bucket["start_time"], zone)
+        day = day_of(bucket["start_time"], zone)
         for row in bucket["results"]:
             if "amount" not in row and row.get("object") != "organization.costs.result":
                 yield from _openai_usage(day, row)
                 continue
             amount = row.get("amount") or {}
-            _dollars(amount.get("currency"))
+            dollars(amount.get("currency"))
             usd, item = number(amount.get("value")), row.get("line_item")
             model, comma, line = (item or "").rpartition(", ")
             quantity = number(row.get("quantity"))
@@ -182,12 +131,12 @@ def _openai_usage(day: str, row: Mapping[str, Any]) -> Iterator[Stated]:
 
 def _anthropic(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:
     for bucket in buckets:
-        day = _day(bucket["starting_at"], zone)
+        day = day_of(bucket["starting_at"], zone)
         for row in bucket["results"]:
             if "amount" not in row:
                 yield from _anthropic_usage(day, row)
                 continue
-            _dollars(row.get("currency"))
+            dollars(row.get("currency"))
             cents = number(row["amount"])
             usd = None if cents is None else cents * _CENTS
             said = row.get("token_type") or (row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None)
@@ -213,9 +162,9 @@ def _claude_code(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[S
     for item in items:
         for row in item["model_breakdown"]:
             cost = row.get("estimated_cost") or {}
-            _dollars(cost.get("currency"))
+            dollars(cost.get("currency"))
             cents = number(cost.get("amount"))
-            yield Stated(_day(item["date"], zone), row.get("model"), None, None if cents is None else cents * _CENTS)
+            yield Stated(day_of(item["date"], zone), row.get("model"), None, None if cents is None else cents * _CENTS)
 
 
 def _openrouter(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:
@@ -223,14 +172,9 @@ def _openrouter(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[St
         tokens = [number(row.get(name)) for name in ("prompt_tokens", "completion_tokens")]
         known = [amount for amount in tokens if amount is not None]
         yield Stated(
-            _day(str(row["date"])[:19], zone), row.get("model") or row.get("model_permaslug"), None, number(row["usage"]),
+            day_of(str(row["date"])[:19], zone), row.get("model") or row.get("model_permaslug"), None, number(row["usage"]),
             sum(known, Decimal(0)) if known else None,
         )  # fmt: skip
-
-
-def _dollars(currency: Any) -> None:
-    if currency is not None and str(currency).upper() != "USD":
-        raise BadQuestion(f"the file's amounts are in {currency!r}; only USD can be compared")
 
 
 # CSV
@@ -241,14 +185,26 @@ def _csv(text: str, provider: str, zone: tzinfo) -> tuple[str, Iterable[Stated]]
     names = {(name or "").strip() for name in (rows[0] if rows else {})}
     if "BilledCost" in names:
         return "a FOCUS table", _focus(rows, provider, zone)
+    plain = [cloud_bills.plain(row) for row in rows]
+    if plain and cloud_bills.is_aws(plain[0]):
+        return "AWS's cost and usage report", _dated(cloud_bills.aws(plain), zone)
+    if plain and cloud_bills.is_google(plain[0]):
+        return "Google Cloud's billing export", _dated(cloud_bills.google(plain, provider), zone)
     lower = [{(name or "").strip().lower().replace(" ", "_"): value for name, value in row.items()} for row in rows]
     first = lower[0] if lower else {}
     day = next((name for name in ("date", "day", "created_at", "timestamp") if name in first), None)
     usd = next((name for name in ("usage", "cost", "cost_total", "total_cost", "amount_usd") if name in first), None)
     if day is None or usd is None:
-        raise BadQuestion("the file is neither a FOCUS table (BilledCost) nor an activity export (date, model, usage)")
+        raise BadQuestion(
+            "the file is neither a FOCUS table (BilledCost), a cloud's export (line_item_usage_type, sku.description) nor an "
+            "activity export (date, model, usage)"
+        )
     renamed = [row | {"date": row[day], "usage": row[usd]} for row in lower]
     return "OpenRouter's activity", _openrouter(_with_tokens(renamed), zone)
+
+
+def _dated(lines: Iterable[tuple[Any, Stated]], zone: tzinfo) -> Iterator[Stated]:
+    return (line._replace(day=day_of(when, zone)) for when, line in lines)
 
 
 def _with_tokens(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -264,7 +220,7 @@ def _focus(rows: Sequence[Mapping[str, Any]], provider: str, zone: tzinfo) -> It
         category = row.get("ChargeCategory") or "Usage"
         if category == "Usage" and row.get("ServiceCategory") not in (None, "", "AI and Machine Learning"):
             continue
-        _dollars(row.get("BillingCurrency") or None)
+        dollars(row.get("BillingCurrency") or None)
         details = json.loads(row.get("SkuPriceDetails") or "{}")
         model = details.get("x_ModelId") or details.get("ModelId") or row.get("ResourceName") or row.get("ResourceId")
         line = line_named(row.get("SkuMeter"))
@@ -274,7 +230,7 @@ def _focus(rows: Sequence[Mapping[str, Any]], provider: str, zone: tzinfo) -> It
             model, line = None, TAX
         quantity = number(row.get("ConsumedQuantity"))
         yield Stated(
-            _day(row["ChargePeriodStart"], zone), model or None, line, number(row["BilledCost"]), quantity, kind
+            day_of(row["ChargePeriodStart"], zone), model or None, line, number(row["BilledCost"]), quantity, kind
         )
 
 

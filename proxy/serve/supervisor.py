@@ -27,6 +27,7 @@ from proxy.config.without_file import keys_of_ours, local_tree, needs_local_mode
 from proxy.processes.descriptors import take_all
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
+from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.upstream.destinations import translate_socket
 
@@ -348,6 +349,7 @@ def _serve(
     supervisor = Supervisor(config, config_path, local)
 
     def control(orders: Orders) -> None:
+        without_statistics()
         from proxy.control.process import run_control  # heavy, and only this child needs it
 
         one_heap()

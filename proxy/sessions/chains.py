@@ -86,10 +86,10 @@ class Chains:
         self._keyed = keyed
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
         self._begun: Latest[tuple[str, str], hashlib.blake2b] = Latest(_MAX_BEGINNINGS)
-        self._sessions: Latest[str, str] = Latest(most)
+        self._sessions: Latest[int, str] = Latest(most)  # by a name's hash: half of the memory of the name
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
-            self._sessions[name] = session_id
+            self._sessions[hash(name)] = session_id
 
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
@@ -125,7 +125,7 @@ class Chains:
         if not conversation.replies or not len(self._sessions):
             return None  # what begins a conversation extends none
         for name in self._names(conversation):
-            session_id = self._sessions.get(name)
+            session_id = self._sessions.get(hash(name))
             if session_id is not None:
                 return session_id
         return None
@@ -143,7 +143,7 @@ class Chains:
         names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer)]
         if opening and conversation.asked.startswith(_QUESTION):
             names.append(self._pair(conversation.system, conversation.asked, answer[0]))
-        self._sessions.put(names, session_id)
+        self._sessions.put(map(hash, names), session_id)
         if self._kept is not None:
             self._kept.add(names, session_id)
         return names

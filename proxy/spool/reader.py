@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 from pathlib import Path
 
 from proxy.spool.frames import Position, Record, frames, next_sound
 
-_READ_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 512 * 1024  # at once: what is read takes five times as much as values
+_MOST_BYTES = 4 * 1024 * 1024  # of one record
 
 
 class SpoolReader:
@@ -19,6 +21,7 @@ class SpoolReader:
         self.folder = folder
         self.run = run
         self.position = start
+        self.more = False  # the last read ended where it was to end, and not because nothing was left
         self.damaged_bytes = 0  # between sound records: no crash leaves that
         self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
 
@@ -41,24 +44,22 @@ class SpoolReader:
         return True
 
     def read(self, *, over: bool) -> list[Record]:
-        """The records that are there, up to some megabytes; [] when there are no more now.
+        """The records that are there, of half a megabyte at most (or one that is longer); [] when there are no more now.
 
         over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
         """
         segment, offset = self.position
         try:
-            with self.segment_path(segment).open("rb") as file:
-                file.seek(offset)
-                data = file.read(_READ_BYTES)
+            with self.segment_path(segment).open("rb", buffering=0) as file:
+                data, records, used, self.more = _portion(file, segment, offset)
         except FileNotFoundError:
-            data = b""
+            data, self.more = b"", False
         if not data:
             if self.segment_path(segment + 1).exists():
                 self.position = Position(segment + 1, 0)
                 return self.read(over=over)
             return []
-        records, used = frames(data, segment, offset)
-        if used < len(data) and (len(data) < _READ_BYTES or not records):
+        if used < len(data) and (not self.more or not records):
             used += self._damage(data[used:], segment, offset + used, last=over or self._has_next(segment))
         self.position = Position(segment, offset + used)
         return records or (self.read(over=over) if used else [])
@@ -107,6 +108,17 @@ class SpoolReader:
     def unlock(self) -> None:
         """The run is over and shipped: its lock goes (what is damaged stays, for a person)."""
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
+
+
+def _portion(file: io.RawIOBase, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
+    """What is read at once, the records in it, how many bytes they take, and whether more may follow."""
+    for most in (_READ_BYTES, _MOST_BYTES):
+        file.seek(offset)
+        data = file.read(most) or b""
+        records, used = frames(data, segment, offset)
+        if records or len(data) < most:
+            break
+    return data, records, used, len(data) == most
 
 
 def runs(folder: Path) -> list[str]:

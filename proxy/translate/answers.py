@@ -34,6 +34,11 @@ def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: b
     return b"data: %b\n\n" % orjson.dumps(_tidy(operation, fields), default=str)
 
 
+def anthropic_event(fields: Mapping[str, Any]) -> bytes:
+    """One event of a stream of Anthropic's messages."""
+    return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
+
+
 _LAST_RESPONSES = (b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
 
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from proxy.errors import invalid_request
+
 _MARKING = frozenset({"anthropic", "bedrock"})
 _MARKING_CLAUDE = frozenset({"vertex_ai", "azure_ai", "databricks"})
 # Whose APIs know nothing of another model's thoughts, and refuse what they do not know.
@@ -51,7 +53,7 @@ _FORMAT = re.compile(
     ).pattern
     + rb'|(?<!\\)"format"\s*:\s*\{'
 )  # fmt: skip
-_AS_A_TOOL = b'"json_tool_call"'  # LiteLLM's, where an answer of a form is asked for as a call of a tool
+_AS_A_TOOL = "json_tool_call"  # LiteLLM's, where an answer of a form is asked for as a call of a tool
 _CHOICE = _named("tool_?[cC]hoice", "function_?[cC]alling_?[cC]onfig", "tool_config")
 _PARALLEL = _named("parallel_tool_calls", "disable_parallel_tool_use")
 _THINKING = _named(
@@ -88,9 +90,21 @@ def missing(asked: Sequence[Wish], request: bytes, fields: Mapping[str, Any]) ->
     outline = "".join(_outline(fields)).encode("utf-8", "surrogatepass") if fields else request
     for wish in asked:
         if wish.traces.search(request if wish.anywhere else outline) is None and not (
-            wish.traces is _FORMAT and _AS_A_TOOL in request
+            wish.traces is _FORMAT and _AS_A_TOOL in _tool_names(fields)
         ):
             yield wish
+
+
+def _tool_names(fields: Mapping[str, Any]) -> set[str]:
+    """The names of the tools in a body, whoever's API it is for."""
+    config = fields.get("toolConfig")
+    lists = [fields.get("tools"), fields.get("functions"), config.get("tools") if isinstance(config, dict) else None]
+    names = set()
+    for tool in (one for tools in lists if isinstance(tools, list) for one in tools if isinstance(one, dict)):
+        for place in (tool, tool.get("function"), tool.get("toolSpec")):
+            if isinstance(place, dict) and isinstance(name := place.get("name"), str):
+                names.add(name)
+    return names
 
 
 def _outline(value: Any, depth: int = 0) -> Iterator[str]:
@@ -181,7 +195,13 @@ def _kind(value: object) -> str:
 
 def prepared(operation: str, passed: dict[str, Any], provider: str, model: str) -> list[str]:
     """Take out what this provider has no place for: marks of a prompt's cache, of which LiteLLM makes calls of their own, or
-    errors; thoughts of other models in a conversation. The names of what was taken out."""
+    errors; thoughts of other models in a conversation. The names of what was taken out.
+
+    Raises `Refused` (400) for a tool of the name by which LiteLLM asks for an answer of a form: its calls would be taken for
+    the answer."""
+    if _AS_A_TOOL in _tool_names(passed) and any(wish.traces is _FORMAT for wish in wishes(operation, passed)):
+        message = f"A tool called {_AS_A_TOOL!r} would be taken for the answer's own form; give it another name."
+        raise invalid_request(message, "tools")
     dropped = []
     claude = "claude" in model
     if provider not in _MARKING and not (claude and provider in _MARKING_CLAUDE):

@@ -55,6 +55,11 @@ class Tap:
         """Whether the provider has begun to answer."""
         return self.observed is not None and self.observed.status != 0
 
+    @property
+    def reason(self) -> str:
+        """Why the provider ended its answer, in its own word; "" as long as it has not said."""
+        return "" if self.observed is None else self.observed.reason
+
     def begin(self, request: httpx.Request, body: bytes) -> Observed:
         """A request is about to be sent. Raises `Refused` where it must not be."""
         try:

@@ -8,7 +8,9 @@ from typing import Any
 
 from pricing.usage import Reading
 from proxy.meters import registry
+from proxy.meters.bedrock import unwrapped
 from proxy.meters.reader import Context, Reader, StreamReader
+from proxy.translate import ends
 from proxy.wire import aws_event_stream, lenient, sse
 
 # What of a path says whose format is spoken there; the first that fits. None: as the upstream's provider speaks it there.
@@ -55,6 +57,7 @@ class Observed:
         self._chunks: list[bytes] = []
         self._size = 0
         self._broken = False
+        self._reason = ""
 
     def began(self, status: int, headers: Mapping[str, str]) -> None:
         """headers: with lower-case names."""
@@ -92,22 +95,36 @@ class Observed:
                 self._event(block)
         elif self._frames is not None:
             for message in self._frames.feed(data):
-                if self.reader.wants(message.json):
+                if self.reader.wants(message.json) or ends.MARK.search(message.json):
                     for value in lenient.values_of(message.json):
                         self._stream.event(value)
+                        self._reason = ends.reason_in(unwrapped(value)) or self._reason
 
     def _event(self, block: bytes) -> None:
         assert self.reader is not None
         assert self._stream is not None
         payload = sse.payload(block)
-        if payload is not None and (self.reader.wants(block) or b'"error"' in block):
+        ending = ends.MARK.search(block) is not None
+        if payload is not None and (ending or self.reader.wants(block) or b'"error"' in block):
             for value in lenient.values_of(payload):
                 self._stream.event(value)
+                if ending:
+                    self._reason = ends.reason_in(value) or self._reason
 
     @property
     def body(self) -> bytes:
         """The answer, where it came in one piece."""
         return b"".join(self._chunks)
+
+    @property
+    def reason(self) -> str:
+        """Why the provider ended its answer, in its own word; "" as long as it has not said."""
+        if self._reason or self._stream is not None or self.status >= 300 or self._size > _KEPT_BYTES:
+            return self._reason
+        if ends.MARK.search(body := self.body):
+            for value in lenient.answer(body).values:
+                self._reason = ends.reason_in(value) or self._reason
+        return self._reason
 
     def reading(self) -> Reading:
         """What has been said of usage by now."""

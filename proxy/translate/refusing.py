@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import UPSTREAM_ERROR, Refusal, Refused
+from proxy.translate import ends
 from proxy.translate.hook import Tap
 from proxy.translate.native import Observed
 
@@ -28,6 +29,8 @@ def refusal_of(error: BaseException, tap: Tap) -> Refusal:
     if observed is not None and observed.status >= 400:
         message = _message(observed.body) or f"The provider answered with status {observed.status}."
         return Refusal(observed.status, UPSTREAM_ERROR, message[:_MOST], _kind(observed.status))
+    if observed is not None and ends.failed(observed.reason):
+        return failure(observed.reason)
     if observed is not None and observed.status:
         return Refusal(502, UPSTREAM_ERROR, "The provider's answer could not be translated.", "server_error")
     status = getattr(error, "status_code", None)
@@ -35,6 +38,11 @@ def refusal_of(error: BaseException, tap: Tap) -> Refusal:
         # LiteLLM says no by itself; its words name fields and models, never credentials.
         return Refusal(status, "invalid_request_error", _own_words(error)[:_MOST], _kind(status))
     return Refusal(502, UPSTREAM_ERROR, f"The provider could not be reached ({type(error).__name__}).", "server_error")
+
+
+def failure(reason: str) -> Refusal:
+    """The provider has ended its answer, and says with that word that it is none."""
+    return Refusal(502, UPSTREAM_ERROR, f"The provider ended its answer with {reason!r}.", "server_error")
 
 
 def _kind(status: int) -> str:

@@ -17,7 +17,7 @@ from proxy.dialects import ANTHROPIC, OPENAI, RESPONSES
 from proxy.dialects.family import Family
 from proxy.errors import Refusal, Refused
 from proxy.meters import translated
-from proxy.translate import adapter, answers, refusing
+from proxy.translate import adapter, answers, ends, refusing
 from proxy.translate.accepted import accepted
 from proxy.translate.expressed import prepared, wishes
 from proxy.translate.hook import NO_URLS, TAP, Tap
@@ -138,6 +138,9 @@ class _Call:
     async def _whole(self, answer: Any) -> None:
         fields = adapter.fields_of(answer)
         reading = self._reading(answers.usage_in(fields))
+        self._require_an_end()
+        if ends.is_end(self._operation, fields):
+            self._tell_why(fields)
         body = answers.whole(self._operation, fields)
         header = (translated.HEADER.encode(), translated.encode(reading))
         await self._start(200, _JSON, [header, *self._told()])
@@ -168,6 +171,7 @@ class _Call:
                 elif out:
                     await self._write(early + out)
                     early = b""
+            self._require_an_end()
             reading = translated.event(self._reading(stated))
             end = (reading if reading != sent else b"") + last + answers.stream_end(self._operation)
             await self._write(early)
@@ -188,12 +192,35 @@ class _Call:
                 for block in splitter.feed(item.encode() if isinstance(item, str) else item):
                     if block.startswith(b"event: error"):
                         raise _MidStreamError  # LiteLLM's words for it have what was sent, and its own source, in them
-                    yield block, answers.usage_in(_payload(block)) if b'"usage"' in block else None
+                    yield self._checked(block)
                 continue
             fields = adapter.fields_of(item)
             usage = answers.usage_in(fields)
+            if ends.is_end(self._operation, fields) and not self._tell_why(fields):
+                continue
             yield answers.event(self._operation, fields, number, wants_usage=wants_usage), usage
             number += 1
+
+    def _checked(self, block: bytes) -> tuple[bytes, Mapping[str, Any] | None]:
+        """An event of Anthropic's as it goes out, and the usage that it states."""
+        ending = ends.MARK.search(block)
+        if not ending and b'"usage"' not in block:
+            return block, None
+        fields = _payload(block)
+        usage = answers.usage_in(fields)
+        if ending:
+            block = answers.anthropic_event(fields) if self._tell_why(fields) else b""
+        return block, usage
+
+    def _tell_why(self, fields: dict[str, Any]) -> bool:
+        """Tell the provider's own reason in the event of an end; False where it is a failure, which no such event tells."""
+        ends.correct(self._operation, fields, self._tap.reason)
+        return not ends.failed(self._tap.reason)
+
+    def _require_an_end(self) -> None:
+        """Raises `Refused` (502) where the provider has ended its answer, and says that it is none."""
+        if ends.failed(self._tap.reason):
+            raise Refused(refusing.failure(self._tap.reason))
 
     async def _write(self, data: bytes) -> None:
         if not self._started:
@@ -222,6 +249,9 @@ class _Call:
             await self._send({"type": "http.response.body", "body": end})
             return
         headers = self._told()
+        native = self._reading(None)
+        if self._tap.answered and native.usage:  # what was answered is billed, whatever became of it
+            headers.append((translated.HEADER.encode(), translated.encode(native)))
         if refusal.retry_after_s is not None and not any(name == b"retry-after" for name, _ in headers):
             headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
         await self._start(refusal.status, _JSON, headers)

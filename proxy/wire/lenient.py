@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -49,18 +50,25 @@ _ESCAPE = re.compile(
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 _CLOSERS = {"{": "}", "[": "]"}
 _BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the cut would be read as another
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
 _HALF_ESCAPE = re.compile(r"(?<!\\)(?P<whole>(?:\\\\)*)\\u[0-9a-fA-F]{0,3}\Z")
 
 
 @frozen
 class Answer(Value):
     """A body, opened. streamed: `values` are a stream's events; else there is one value, or none. cut: its end is missing.
-    cut_in_text: and it is missing from the middle of a text on."""
+    cut_in_text: and it is missing from the middle of a text on. text: a body that is none of these and can be read."""
 
     values: list[Any]
     streamed: bool = False
     cut: bool = False
     cut_in_text: bool = False
+    text: str = ""
+
+    @property
+    def readable(self) -> list[Any]:
+        """All that can be counted where nothing says what was used."""
+        return [self.text] if self.text and not self.values else self.values
 
 
 def loads(data: bytes) -> Any:
@@ -121,7 +129,7 @@ def answer(body: bytes) -> Answer:
         payloads = (*framer.feed(body), *framer.close())
         values = [value for payload in payloads for value in values_of(payload)]
         if values or not looks_like_json(body := _behind_comments(body)):
-            return Answer(values, streamed=True)
+            return Answer(values, streamed=True, text="" if values else _plain_texts(payloads))
     values = _several(body) if looks_like_json(body) else []
     if values:
         same = all(one == values[0] for one in values)  # the same answer twice
@@ -130,10 +138,30 @@ def answer(body: bytes) -> Answer:
         return Answer([], streamed=True)
     if (value := _tidied(body)) is not None:
         return Answer([value])
-    value = mended(body) if looks_like_json(body) else None
+    if not looks_like_json(body):
+        return Answer([], text=_plain_text(body))
+    value = mended(body)
     if value is None:
         return Answer([])
     return Answer([value], cut=True, cut_in_text=_ends_in_text(body))
+
+
+def _plain_text(body: bytes) -> str:
+    """The text that a body is; "" for a page, a picture or anything else that nobody wrote for the caller."""
+    if len(body) > MAX_MENDED_BYTES or b"\0" in body or _PAGE.match(body):
+        return ""
+    if body.strip() == b"null" or any(start.startswith(body.strip()) for start in _EVENT_STARTS):
+        return ""  # says nothing, or only how an event begins
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _plain_texts(payloads: Sequence[bytes]) -> str:
+    """The text that a stream's events are, one piece each, where none of them is JSON."""
+    said = [payload for payload in payloads if payload.strip() not in (b"", b"[DONE]")]
+    return "" if any(map(looks_like_json, said)) else _plain_text(b"".join(said))
 
 
 def _tidied(data: bytes) -> Any:

@@ -60,7 +60,7 @@ def test_an_agent_calls_a_tool_on_a_host_of_another_dialect(
     (work / "note.txt").write_text("zebra-4711\n")
     with (
         module_running(tmp_path, "tests.agents.note_reader", str(work / "note.txt")) as port,
-        gateway(tmp_path, config(tmp_path, port, provider, host, asked)) as made,
+        gateway(tmp_path, config(tmp_path, port, provider, host, asked), timeout_s=90) as made,
     ):
         rig = AgentRig(made.url, made.admin_url, tmp_path)
         ran = agent(rig, "Read note.txt and say what is in it.", KEY)

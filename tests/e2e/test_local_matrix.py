@@ -1,8 +1,8 @@
 """Server × call kind: what the ledger has is what the server's own counters say, hang-ups and those in prefill included; and
 what its machine cost is what the calls had of it and what was idle.
 
-The server is the embedded llama.cpp, and with `make vllm` a real vLLM. Its provider's name decides what is asked of it, as for
-one that somebody else started. Its limits are not configured: it is asked for them.
+The servers are llama.cpp's, and with `make vllm` vLLM's, each with a small model of random weights. Its provider's name decides
+what is asked of it, as for one that somebody else started. Its limits are not configured: it is asked for them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
 from tests.support.own_servers import Counters, LlamaCpp, OwnServer, Vllm
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("local-model")  # it takes all cores: one at a time
 KEY = "sk-local-0000000000000001"
 USD_PER_HOUR = Decimal("3.60")
 CAP = 24
 STORY = "Tell a very long story of a spider, with many words."
-LONG = "Once there was a spider that counted its legs, and there were eight of them. " * 60  # some 1,050 tokens
+LONG = "Once there was a spider that counted its legs, and there were eight of them. "  # 17 tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +156,11 @@ def usage_of(entry: dict[str, Any]) -> Counters:
     return Counters(computed, used.get("cache_read", 0), used.get("output", 0))
 
 
-def _whole(rig: Rig, name: str, text: str, session: str, **fields: Any) -> None:
+def _whole(rig: Rig, name: str, text: str, session: str, cap: int = CAP, **fields: Any) -> None:
     """A whole answer of a few tokens, read to its end."""
     kind = KINDS[name]
     headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
-    body = {"model": rig.server.model, **kind.body(text, CAP), **fields}
+    body = {"model": rig.server.model, **kind.body(text, cap), **fields}
     answer = httpx.post(rig.gateway.url + kind.path, json=body, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
 
@@ -218,19 +217,21 @@ def test_completions_without_a_cap_end_where_their_reservation_does(rig: Rig) ->
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stream_that_is_left_costs_what_the_server_had_counted(rig: Rig, name: str) -> None:
     before, session, kind = rig.counters(), rig.session(), KINDS[name]
-    talking = Talking(rig, kind, session, kind.body(f"{name}: {STORY}", 800) | {"stream": True, "temperature": 0})
+    cap = rig.server.endless
+    talking = Talking(rig, kind, session, kind.body(f"{name}: {STORY}", cap) | {"stream": True, "temperature": 0})
     talking.read_data(10)
-    talking.leave()
+    with rig.server.left_by(1):
+        talking.leave()
     entry, counted = rig.entry(session), rig.settled_counters(before)
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
-    assert counted.predicted < 800
+    assert counted.predicted < cap
     if rig.server.provider == "vllm" and name in ("responses", "messages"):  # which state no output before their end
         assert entry["usage_source"] == "estimated"
         assert abs(counted.prompt + counted.cached - used.prompt - used.cached) <= (10 if name == "responses" else 0)
         assert 5 <= used.predicted <= 2 * counted.predicted + 20  # by its text, which random weights write
         return
-    # It computes some steps that nobody gets: two, or as many as a busy machine takes to tell it.
+    # It computes some steps that nobody gets: two, or as many as it does before its own threads know.
     assert -2 <= counted.predicted - used.predicted <= 100
     assert used.prompt + used.cached == counted.prompt + counted.cached
 
@@ -240,15 +241,15 @@ def test_a_stream_that_is_left_costs_what_the_server_had_counted(rig: Rig, name:
 def test_who_leaves_before_anything_came_stops_the_server(rig: Rig, name: str, stream: bool) -> None:
     """In prefill of a long prompt, when the server has begun with it: charged is the prompt, and of a whole answer what may
     have been written by then; never the ceiling."""
-    assert any(
-        _left_before_anything_came(rig, KINDS[name], stream) for _ in range(10)
-    )  # a quick vLLM may have read it all
+    assert any(_left_in_prefill(rig, name, stream) for _ in range(10))  # a quick server may have read it all by then
 
 
-def _left_before_anything_came(rig: Rig, kind: Kind, stream: bool) -> bool:
+def _left_in_prefill(rig: Rig, name: str, stream: bool) -> bool:
     """Whether the server was still reading then."""
-    before, session, cap = rig.counters(), rig.session(), 500
-    talking = Talking(rig, kind, session, kind.body(f"{session} {LONG}", cap) | {"stream": stream})
+    _whole(rig, name, "Say yes.", rig.session(), cap=1)  # a pace at which the ceiling is never reached
+    before, session, kind, cap = rig.counters(), rig.session(), KINDS[name], rig.server.endless
+    body = kind.body(f"{session} {LONG * rig.server.long}", cap) | {"stream": stream}
+    talking = Talking(rig, kind, session, body)
     eventually(lambda: _busy(rig), bool)
     talking.leave()
     entry, counted = rig.entry(session), rig.settled_counters(before)
@@ -268,7 +269,7 @@ def _busy(rig: Rig) -> bool:
 
 
 def test_what_the_server_has_cached_is_told_as_that(rig: Rig) -> None:
-    text = f"{rig.session()} {LONG[:2000]}"
+    text = f"{rig.session()} {LONG * 25}"
     _whole(rig, "chat", text, rig.session())
     before, session = rig.counters(), rig.session()
     _whole(rig, "chat", text, session)
@@ -280,19 +281,16 @@ def test_what_the_server_has_cached_is_told_as_that(rig: Rig) -> None:
 def test_several_at_once_of_which_half_are_left(rig: Rig) -> None:
     before, kind = rig.counters(), KINDS["chat"]
     sessions = [rig.session() for _ in range(4)]
-
-    def talk(number: int) -> None:
-        body = kind.body(f"{sessions[number]}: {STORY}", 60) | {"stream": True}
-        talking = Talking(rig, kind, sessions[number], body)
-        # A busy vLLM puts several tokens into an event.
-        talking.read_data(3 if rig.server.provider == "vllm" or not number % 2 else 10)
-        if number % 2:
-            talking.leave()
-        else:
-            talking.read_to_the_end()
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(talk, range(4)))
+    talking = []
+    for session, cap in zip(sessions, (60, 60, rig.server.endless, rig.server.endless), strict=True):
+        talking.append(Talking(rig, kind, session, kind.body(f"{session}: {STORY}", cap) | {"stream": True}))
+    for talk in talking:
+        talk.read_data(3)  # a busy vLLM puts several tokens into an event
+    with rig.server.left_by(2):
+        for talk in talking[2:]:
+            talk.leave()
+    for talk in talking[:2]:
+        talk.read_to_the_end()
     used = [usage_of(rig.entry(session)) for session in sessions]
     counted = rig.settled_counters(before)
     assert sum(one.prompt + one.cached for one in used) == counted.prompt + counted.cached
@@ -311,23 +309,23 @@ def test_two_sequences_of_one_call(rig: Rig) -> None:
     assert answer.status_code == 200, answer.text
     used, counted = usage_of(rig.entry(session)), rig.settled_counters(before)
     assert used.predicted == counted.predicted
-    assert (
-        2 * (used.prompt + used.cached) == counted.prompt + counted.cached
-    )  # it reads the prompt for each, and tells it once
+    # It reads the prompt for each, and tells it once.
+    assert 2 * (used.prompt + used.cached) == counted.prompt + counted.cached
 
 
 def test_a_limit_that_nobody_configured_is_the_servers(rig: Rig) -> None:
-    """Reserved is a context of 2,048, and no 16,384 that nobody asked for."""
+    """Reserved is what its context has room for, and no 16,384 that nobody asked for."""
     session = rig.session()
     talking = Talking(rig, KINDS["chat"], session, _messages("Say yes.", None) | {"stream": True})
     talking.read_data(3)
     talking.leave()  # the rest of a context takes a slow machine minutes
-    assert float(rig.entry(session)["reserved_usd"]) <= rig.server.context_tokens * 0.5e-6 + 1e-9
+    reserved, context = float(rig.entry(session)["reserved_usd"]), rig.server.context_tokens
+    assert context * 0.3e-6 < reserved <= context * 0.5e-6 + 1e-9
 
 
 @pytest.mark.parametrize(
     "given",
-    ["A spider has eight legs.", ["One.", "Two and three.", STORY], [5, 6, 7, 8, 9], [[5, 6, 7], [8, 9]], LONG],
+    ["A spider has eight legs.", ["One.", "Two and three.", STORY], [5, 6, 7, 8, 9], [[5, 6, 7], [8, 9]], LONG * 60],
     ids=["text", "list", "tokens", "lists of tokens", "long"],
 )
 def test_embeddings_cost_what_the_server_counted(pooling: Rig, given: Any) -> None:
@@ -378,30 +376,27 @@ def test_what_it_costs_at_each_number_of_calls_at_once(rig: Rig) -> None:
         with ThreadPoolExecutor(calls) as pool:
             sessions = list(pool.map(lambda _: _written(rig), range(calls)))
         wall = time.monotonic() - began
-        tokens = sum(
-            usage_of(rig.entry(session)).predicted for session in sessions
-        )  # all are in the ledger from here on
+        # All are in the ledger from here on.
+        tokens = sum(usage_of(rig.entry(session)).predicted for session in sessions)
         seconds, written, usd = (now - was for now, was in zip(_level(rig, calls), before, strict=True))
         shown = f"${usd * 10**6 / written:.2f}" if written else "–"
         by_hand = Decimal(wall) * USD_PER_HOUR / 3600 * 10**6 / tokens
-        print(
-            f"{rig.server.provider}: {calls} at once: {shown} per million, by hand ${by_hand:.2f}; {seconds:.2f} of {wall:.2f} s"
-        )
+        cost = f"{shown} per million, by hand ${by_hand:.2f}"
+        print(f"{rig.server.provider}: {calls} at once: {cost}; {seconds:.2f} of {wall:.2f} s")
         assert seconds <= Decimal(wall) + Decimal("0.5")
         if calls == 1:
             assert written == tokens
 
 
 def _written(rig: Rig) -> str:
-    session, tokens = rig.session(), 400 if rig.server.provider == "vllm" else CAP
-    _whole(rig, "chat", f"{session}: {STORY}", session, max_tokens=tokens)
+    session = rig.session()
+    _whole(rig, "chat", f"{session}: {STORY}", session, cap=400)
     return session
 
 
 def _level(rig: Rig, calls: int) -> tuple[Decimal, Decimal, Decimal]:
     """How long so many ran, what they wrote and what it cost."""
     levels = rig.api("/api/capacity/machine")["levers"]["batching"]
-    level = next(
-        (one for one in levels if one["calls_at_once"] == calls), {"seconds": 0, "output_tokens": 0, "usd": "0"}
-    )
+    none = {"seconds": 0, "output_tokens": 0, "usd": "0"}
+    level = next((one for one in levels if one["calls_at_once"] == calls), none)
     return Decimal(str(level["seconds"])), Decimal(level["output_tokens"]), Decimal(level["usd"])

@@ -1,4 +1,5 @@
-"""The real SDKs before a real model, as `make run` starts it: chat, Responses and Messages, streamed and not.
+"""The real SDKs before llama.cpp's server, configured as `make run` configures itself: chat, Responses and Messages, streamed
+and not.
 
 What each SDK was told it used is what the ledger has, to the token, and what the model server's own counters say.
 """
@@ -16,14 +17,14 @@ import openai
 import pytest
 
 from proxy.config.without_file import local_tree
-from proxy.serve.local_model import MODEL_NAME, LocalModel, start_local_model
-from tests.e2e.llama_counters import read_counters
 from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
+from tests.support.own_servers import LlamaCpp
 from tests.support.waiting import eventually
 
 # The start-up configuration's invented prices, in nano-USD for each token.
 NANO = {"input": 100, "cache_read": 10, "output": 400}
 CAP = 12
+MODEL = LlamaCpp.model
 KEY = "sk-local-0000000000000001"
 
 
@@ -46,7 +47,7 @@ def ask(kind: str) -> str:
 
 def chat(client: openai.OpenAI, stream: bool) -> Told:
     asked: Any = {
-        "model": MODEL_NAME,
+        "model": MODEL,
         "max_tokens": CAP,
         "messages": [{"role": "user", "content": ask(f"chat {stream}")}],
     }
@@ -63,7 +64,7 @@ def chat(client: openai.OpenAI, stream: bool) -> Told:
 
 
 def responses(client: openai.OpenAI, stream: bool) -> Told:
-    asked: Any = {"model": MODEL_NAME, "max_output_tokens": CAP, "input": ask(f"responses {stream}")}
+    asked: Any = {"model": MODEL, "max_output_tokens": CAP, "input": ask(f"responses {stream}")}
     if stream:
         events = list(client.responses.create(**asked, stream=True))
         text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
@@ -77,7 +78,7 @@ def responses(client: openai.OpenAI, stream: bool) -> Told:
 
 def messages(client: anthropic.Anthropic, stream: bool) -> Told:
     asked: Any = {
-        "model": MODEL_NAME,
+        "model": MODEL,
         "max_tokens": CAP,
         "messages": [{"role": "user", "content": ask(f"msg {stream}")}],
     }
@@ -94,10 +95,10 @@ def messages(client: anthropic.Anthropic, stream: bool) -> Told:
 
 @dataclass(frozen=True, slots=True)
 class LocalRig:
-    """A gateway before the local model, configured as it configures itself where it has no configuration."""
+    """A gateway before a server of one's own, configured as it configures itself where it has no configuration."""
 
     gateway: Gateway
-    model: LocalModel
+    model: LlamaCpp
 
     @property
     def base_url(self) -> str:
@@ -111,8 +112,8 @@ class LocalRig:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRig]:
     folder = tmp_path_factory.mktemp("sdks-local")
-    model = start_local_model(folder)
-    config = local_tree(model.base_url, model.model_name, model.context_tokens, model.api_key) | {
+    model = LlamaCpp(folder)
+    config = local_tree(model.base_url, model.model, model.context_tokens, model.api_key) | {
         "server": server(),
         "keys": [{"name": "me", "key": KEY}],
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
@@ -133,8 +134,7 @@ CALLS: list[tuple[Callable[..., Told], str]] = [(chat, "chat"), (responses, "res
 def test_the_sdk_the_ledger_and_the_model_server_agree(
     running: LocalRig, call: Callable[..., Told], operation: str, stream: bool
 ) -> None:
-    address = running.model.base_url
-    before = read_counters(address, running.model.api_key)
+    before = running.model.counters()
     session = f"local-{operation}-{stream}"
     make: Any = anthropic.Anthropic if call is messages else openai.OpenAI
     base_url = running.base_url.removesuffix("/v1") if call is messages else running.base_url
@@ -149,13 +149,13 @@ def test_the_sdk_the_ledger_and_the_model_server_agree(
     assert {unit: int(count) for unit, count in entry["usage"].items() if int(count)} == told.used
     nano = sum(NANO[unit] * count for unit, count in told.used.items())
     assert Decimal(entry["cost_usd"]) == Decimal(nano) / 10**9
-    counted = eventually(lambda: read_counters(address, running.model.api_key), lambda seen: seen != before)
+    counted = eventually(running.model.counters, lambda seen: seen != before)
     assert counted.predicted - before.predicted == told.used["output"]
 
 
 def test_tokens_are_counted_free_of_charge(running: LocalRig) -> None:
     with anthropic.Anthropic(base_url=running.base_url.removesuffix("/v1"), api_key=KEY) as client:
-        count = client.messages.count_tokens(model=MODEL_NAME, messages=[{"role": "user", "content": "hi"}])
+        count = client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "hi"}])
     assert count.input_tokens > 0
     free = eventually(
         lambda: [i for i in running.api("/api/requests")["items"] if i["operation"] == "count_tokens"], bool
@@ -164,19 +164,20 @@ def test_tokens_are_counted_free_of_charge(running: LocalRig) -> None:
 
 
 def test_a_stream_whose_client_leaves_is_charged_by_the_servers_own_count(running: LocalRig) -> None:
-    headers = {"x-taximeter-session-id": "left"}
+    headers, cap = {"x-taximeter-session-id": "left"}, running.model.endless
     with openai.OpenAI(base_url=running.base_url, api_key=KEY, max_retries=0, default_headers=headers) as client:
         stream = client.chat.completions.create(
-            model=MODEL_NAME,
-            max_tokens=800,
+            model=MODEL,
+            max_tokens=cap,
             messages=[{"role": "user", "content": "Tell a long story."}],
             stream=True,
         )
         got = [chunk for chunk, _ in zip(stream, range(9), strict=False)]
-        stream.close()
+        with running.model.left_by(1):
+            stream.close()
 
     assert not any("timings" in (chunk.model_extra or {}) for chunk in got)
     (entry,) = eventually(lambda: running.api("/api/requests", session="left")["items"], bool)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")
     assert entry["usage_source"] == "provider"
-    assert len(got) - 1 <= int(entry["usage"]["output"]) < 800  # a chunk is a token; the first has none
+    assert len(got) - 1 <= int(entry["usage"]["output"]) < cap  # a chunk is a token; the first has none

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -287,10 +288,13 @@ STOPS = {
 }
 
 
-@pairs(*(name for name in MODELS if name != "cohere"), odd=1)
+@pairs(odd=1)
 @pytest.mark.parametrize("why", STOPS)
 def test_why_an_answer_ends_is_told_in_the_callers_words(rig: Rig, caller: str, provider: str, why: str) -> None:
+    if (provider, why) == ("cohere", "REFUSE"):
+        return  # it has no word for that
     told = rig.post(PATHS[caller], body_of(caller, provider, why)).json()
+    streamed = rig.post(PATHS[caller], body_of(caller, provider, why, stream=True)).text
 
     stop = {
         "chat": lambda: told["choices"][0]["finish_reason"],
@@ -298,6 +302,30 @@ def test_why_an_answer_ends_is_told_in_the_callers_words(rig: Rig, caller: str, 
         "messages": lambda: told["stop_reason"],
     }[caller]
     assert stop() == STOPS[why][caller], told
+    name = {"chat": "finish_reason", "responses": "status", "messages": "stop_reason"}[caller]
+    assert re.findall(rf'"{name}": ?"(\w+)"', streamed)[-1] == STOPS[why][caller], streamed
+    assert clouds.TEXT.split()[-1] in streamed
+
+
+@pairs(*(name for name in MODELS if name not in ("anthropic", "bedrock-invoke", "vertex-claude")), odd=1)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_end_that_is_a_failure_is_an_error_and_is_billed(rig: Rig, caller: str, provider: str, stream: bool) -> None:
+    """LiteLLM takes a provider's word for it for an ordinary end (Claude has none; OpenAI's Responses say it by their status)."""
+    if (caller == "responses" and provider in ("azure", "openai")) or (caller, provider) == ("messages", "bedrock"):
+        return  # Claude's messages go to Bedrock as they are
+    billed = rig.bill().get(provider, {"nanousd": 0})["nanousd"]
+
+    answer = rig.post(PATHS[caller], body_of(caller, provider, "FAILURE", stream=stream))
+
+    assert "ended its answer with" in answer.text
+    assert not re.search(r'"(?:stop|end_turn)"|response.completed', answer.text), answer.text
+    entry = rig.entry(answer.headers["x-taximeter-request-id"])
+    assert entry["outcome"] == "upstream_error"
+    assert round(float(entry["cost_usd"]) * 1e9) == rig.bill()[provider]["nanousd"] - billed > 0
+    if stream:
+        assert clouds.TEXT.split()[0] in answer.text
+    else:
+        assert answer.status_code == 502
 
 
 @pairs(odd=0)

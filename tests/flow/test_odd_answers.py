@@ -190,7 +190,7 @@ async def test_a_whole_answer_whose_connection_breaks_behind_it_is_charged_as_it
     assert (end_of(house)["status"], end_of(house)["usage"]) == ("settled", {"input": 20, "output": 10})
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>bad gateway</html>", b"null", b'"ok"', b"{}"])
+@pytest.mark.parametrize("body", [b"", b"<html>bad gateway</html>", b"null", b"42", b"{}"])
 async def test_what_says_nothing_costs_its_ceiling(build: Build, body: bytes) -> None:
     house = build()
     await asked(house, body, stream=False, path="/v1/chat/completions")
@@ -420,6 +420,22 @@ async def test_a_transcript_without_usage_costs_what_was_heard(build: Build, bod
     await house.ask(Answer(body), path="/v1/audio/transcriptions", raw=sent)
     end = end_of(house)
     assert (end["status"], end["usage"]) == ("settled", {"audio_second": 6})
+
+
+async def test_a_streamed_transcript_without_usage_costs_what_was_heard(build: Build) -> None:
+    house = build(**SOUND)
+    parts = [Part("model", b"by-second"), Part("stream", b"true"), Part("file", made.mp3(250), b"a.mp3")]
+    said = events(
+        {"type": "transcript.text.delta", "delta": "hello"}, {"type": "transcript.text.done", "text": "hello"}
+    )
+    path = "/v1/audio/transcriptions"
+    await house.ask(Answer(said, kind=SSE), path=path, raw=multipart.encode(b"b", parts))
+    await house.ask(
+        Answer(events({"error": {"message": "no"}}), kind=SSE), path=path, raw=multipart.encode(b"b", parts)
+    )
+    heard, failed = [record for record in house.records() if record["t"] == "settle"]
+    assert (heard["status"], heard["usage"]) == ("settled", {"audio_second": 6})
+    assert failed["cost_nanousd"] == 0
 
 
 @pytest.mark.parametrize("envelope", ["response", "data", "result", "body"])

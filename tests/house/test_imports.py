@@ -86,6 +86,7 @@ PURE = (
     "proxy.translate.providers",
     "proxy.translate.accepted",
     "proxy.translate.expressed",
+    "proxy.translate.ends",
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",

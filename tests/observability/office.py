@@ -71,6 +71,8 @@ def _call(url: str, key: str, session: str | None, chance: random.Random) -> Non
     _, agent, client, _, model, _, usual = KEYS[key]
     size = chance.lognormvariate(0, 0.5)
     fresh, cached, out = (int(tokens * size) for tokens in usual)
+    if KEYS[key][3] == "vllm":  # which has a prefix cache
+        fresh, cached = fresh - fresh // 3, cached + fresh // 3
     status = 503 if chance.random() < 0.012 else 200
     said = json.dumps([fresh, cached, out, round(chance.lognormvariate(-0.9, 0.4), 3), status])
     body = {"model": model, "max_tokens": 4000, "stream": chance.random() < 0.6}

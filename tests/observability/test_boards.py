@@ -49,7 +49,7 @@ def test_panels_lie_beside_each_other_on_the_page(board: Json) -> None:
 
 @each_panel
 def test_a_panel_asks_a_question_and_explains_itself(uid: str, panel: Json) -> None:
-    assert re.fullmatch(r"(What|When|Which|Where|Who|Whose|Why|How|Is|Does|Was|Do)\b.{5,70}\?", panel["title"])
+    assert re.fullmatch(r"(What|When|Which|Where|Who|Whose|Why|How|Is|Does|Did|Was|Do)\b.{5,70}\?", panel["title"])
     assert re.fullmatch(r"(?s)[A-Z0-9`].{30,400}[.]", panel["description"]), panel["description"]
     assert panel["gridPos"]["w"] > 4 or len(panel["title"]) <= 29  # more is cut off
     assert panel["fieldConfig"]["defaults"]["unit"] not in ("", "none")
@@ -108,6 +108,18 @@ def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:
         metric.name for metric in METRICS if not re.search(rf"\b{PREFIX}{metric.name}(_bucket|_sum|_count)?\b", text)
     ]
     assert unseen == []
+
+
+def test_rates_of_what_is_counted_by_minutes_are_over_some_of_them() -> None:
+    """Over a minute (four scrapes) such a rate is nothing at one moment and twice as much at the next."""
+    rates = [
+        panel
+        for board in boards.boards().values()
+        for panel in board["panels"]
+        if any("rate(taximeter_capacity_" in target["expr"] for target in panel.get("targets", ()))
+    ]
+    assert rates
+    assert all(panel["interval"] == "3m" for panel in rates)
 
 
 def test_links_lead_to_the_other_dashboards_and_to_the_page() -> None:

@@ -2,7 +2,8 @@
 
 As a command: `python -m tests.support.bedrock --bill FILE` prints its port. What the last message says is what happens: BUSY is a
 ThrottlingException, WRONG a ValidationException, FLAKY one of these the first time, CUT a stream that breaks off, FAILS one that
-ends in an exception, TOOL calls a tool. Standard library only: it shares no code with the product.
+ends in an exception, TOOL calls a tool, ENDLESS a stream that only its caller's leaving ends, PAUSES one that takes its time, SLOW an answer that takes half a
+second, unless its caller leaves. Who leaves is noted in the bill. Standard library only: it shares no code with the product.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import json
 import re
 import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -83,8 +85,25 @@ class Bedrock(Handler):
         body = json.dumps({"message": message}).encode()
         self.send(body, status=status, x_amzn_errortype=f"{name}:http://amazon", x_amzn_requestid="req-1", **heads)
 
+    def _left(self, most_s: float) -> bool:
+        """Whether the caller leaves within that time; noted then."""
+        self.connection.settimeout(most_s)
+        try:
+            left = self.connection.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            left = True
+        if left:
+            with _lock, _bill.open("a") as file:
+                file.write(json.dumps({"hung_up": self.path}) + "\n")
+        return left
+
     def _serve(self, model: str, action: str, body: Any) -> None:
         said = json.dumps(body.get("messages", [body])[-1])
+        if "SLOW" in said and self._left(0.5):
+            self.close_connection = True
+            return
         flaky = re.search(r"FLAKY-\w+", said)
         if flaky and flaky[0] not in _flaky:
             _flaky.add(flaky[0])
@@ -224,8 +243,13 @@ class Bedrock(Handler):
                 failure = {"message": "The model failed."}
                 self.wfile.write(frames[0] + frames[1] + frame("modelStreamErrorException", failure, "exception"))
                 return
+            if "ENDLESS" in said:
+                self.wfile.write(b"".join(frames[:4]))
+                self._left(30)
+                return
             charged()
             for start in range(0, len(whole), 100):  # wherever that falls
+                time.sleep(0.02 if "PAUSES" in said else 0)
                 self.wfile.write(whole[start : start + 100])
 
 

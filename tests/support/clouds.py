@@ -4,7 +4,7 @@ bill of its own. As a command: `python -m tests.support.clouds` prints its port;
 
 Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's description of it), Vertex a token that it gave for a
 service account's signed assertion, Azure a key and an API version, Gemini a key. What the last message says is what happens:
-TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, BUSY is a 429, WRONG a 400, ENDLESS a stream that only a hang-up ends.
+TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, FAILURE in a failure, BUSY is a 429, WRONG a 400, ENDLESS a stream that only a hang-up ends.
 
 Standard library only: it shares no code with the product.
 """
@@ -68,19 +68,21 @@ def said(body: Any) -> str:
     return json.dumps(turns[-1])
 
 
-# Why an answer ends, in each API's words: as it should, with tools, at its cap, refused.
+# Why an answer ends, in each API's words: as it should, with tools, at its cap, refused, failed.
 STOPS = {
-    "messages": ("end_turn", "tool_use", "max_tokens", "refusal"),
-    "converse": ("end_turn", "tool_use", "max_tokens", "content_filtered"),
-    "chat": ("stop", "tool_calls", "length", "content_filter"),
-    "gemini": ("STOP", "STOP", "MAX_TOKENS", "SAFETY"),
-    "cohere": ("COMPLETE", "TOOL_CALL", "MAX_TOKENS", "ERROR"),
+    "messages": ("end_turn", "tool_use", "max_tokens", "refusal", "end_turn"),
+    "converse": ("end_turn", "tool_use", "max_tokens", "content_filtered", "malformed_model_output"),
+    "chat": ("stop", "tool_calls", "length", "content_filter", "error"),
+    "gemini": ("STOP", "STOP", "MAX_TOKENS", "SAFETY", "MALFORMED_FUNCTION_CALL"),
+    "cohere": ("COMPLETE", "TOOL_CALL", "MAX_TOKENS", "COMPLETE", "ERROR"),
 }
 
 
 def stop_of(api: str, body: Any, calls: list[str]) -> str:
     text = said(body)
-    return STOPS[api][1 if calls else 2 if "LENGTH" in text else 3 if "REFUSE" in text else 0]
+    return STOPS[api][
+        1 if calls else 2 if "LENGTH" in text else 3 if "REFUSE" in text else 4 if "FAILURE" in text else 0
+    ]
 
 
 _MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio", "function_call"})

@@ -1,22 +1,28 @@
-"""Servers of one's own, for the tests that run against real ones: llama.cpp's, which comes with Taximeter, and vLLM, which
+"""Servers of one's own, for the tests that run against real ones: llama.cpp's, which comes with Taximeter, and vLLM's, which
 `make vllm` installs in an environment of its own. Each with its own counters: an invoice that the product did not write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 import httpx
 
-from proxy.serve.local_model import CONTEXT_TOKENS, MODEL_NAME, LocalModel, find_weights, start_local_model
+from proxy.serve.local_model import find_weights
 from tests.support.ports import free_port
+from tests.support.processes import Marked, port_told_by
+from tests.support.small_model import CONTEXT_TOKENS, SMALL
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".vllm"  # as `make vllm` makes it
@@ -43,6 +49,10 @@ class OwnServer(Protocol):
     base_url: str
     api_key: str
     context_tokens: int
+    long: int
+    """So many sentences of a prompt are not read before its caller has left."""
+    endless: int
+    """So many tokens of an answer are not written before its caller has left."""
 
     @property
     def metrics_url(self) -> str: ...
@@ -50,6 +60,10 @@ class OwnServer(Protocol):
     def counters(self) -> Counters: ...
 
     def busy(self) -> bool: ...
+
+    def left_by(self, callers: int) -> contextlib.AbstractContextManager[None]:
+        """Where it is quicker than callers can leave, it stands still until as many have left as the block lets go."""
+        ...
 
     def stop(self) -> None: ...
 
@@ -62,13 +76,16 @@ def _series(url: str, api_key: str) -> list[tuple[str, str, float]]:
 
 
 class LlamaCpp:
-    """The embedded server."""
+    """llama.cpp's server, as somebody else started it, with a small model; see `llama_server.py`."""
 
-    provider, model, context_tokens = "llama.cpp", MODEL_NAME, CONTEXT_TOKENS
+    provider, model, context_tokens, api_key = "llama.cpp", SMALL, CONTEXT_TOKENS, "sk-llama"
+    long, endless = 800, 15000
 
     def __init__(self, folder: Path) -> None:
-        self._server: LocalModel = start_local_model(folder)
-        self.base_url, self.api_key = self._server.base_url, self._server.api_key
+        self._server = Marked(folder, "llama")
+        command = [sys.executable, "-m", "tests.support.llama_server", str(folder), "--key", self.api_key]
+        self._port = port_told_by(self._server, command)
+        self.base_url = f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def metrics_url(self) -> str:
@@ -88,14 +105,32 @@ class LlamaCpp:
     def busy(self) -> bool:
         return self._sum("llamacpp:requests_processing") > 0
 
+    @contextlib.contextmanager
+    def left_by(self, callers: int) -> Iterator[None]:
+        assert self._server.process is not None
+        self._server.process.send_signal(signal.SIGSTOP)
+        try:
+            before = self._connections()
+            yield
+            wait_until("its callers have left it", lambda: len(before - self._connections()) >= callers)
+        finally:
+            self._server.process.send_signal(signal.SIGCONT)
+
+    def _connections(self) -> set[str]:
+        """Where the other ends of its open connections are."""
+        here, is_open = f"0100007F:{self._port:04X}", "01"  # addresses as the kernel writes them; ESTABLISHED
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {row[2] for row in rows if (row[1], row[3]) == (here, is_open)}
+
     def stop(self) -> None:
-        self._server.stop()
+        self._server.close()
 
 
 class Vllm:
     """vLLM's own server with a model of two layers: the weights are random, the counting is not."""
 
     provider, model, context_tokens, api_key = "vllm", "tiny", 2048, "unused"
+    long, endless = 60, 800
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         python, made = VLLM / "bin" / "python", folder / "tiny"
@@ -143,6 +178,9 @@ class Vllm:
     def busy(self) -> bool:
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
         return any(value for name, _, value in _series(self.metrics_url, self.api_key) if name in names)
+
+    def left_by(self, callers: int) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # several processes, whose steps take long enough
 
     def stop(self) -> None:
         if self._process.poll() is None:

@@ -11,7 +11,6 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = {
     "tests/e2e/test_make_run.py": "local-model",
     "tests/e2e/test_local_model.py": "local-model",
-    "tests/e2e/test_sdks_local.py": "local-model",
 }
 # Each of these files' tests starts servers of its own, or works for long: any worker takes the next.
 APART = frozenset({

@@ -39,6 +39,7 @@ RUNS: dict[str, Run] = {
         f, times=min(a.kills, 4), seed=seed, whom="all"
     ),
     "instances": lambda f, seed, a: instances.raced(f, calls=a.calls, seed=seed),
+    "instances-steady": lambda f, seed, a: instances.raced(f, calls=a.calls, limit_usd="1000", around=2, seed=seed),
     "instances-killed": lambda f, seed, a: instances.raced(f, trouble="killed", times=3, calls=a.calls, seed=seed),
     "instances-restarted": lambda f, seed, a: instances.raced(
         f, trouble="restarted", times=3, calls=a.calls, seed=seed

@@ -67,7 +67,7 @@ class Gateway(gateway.Gateway):
         self.crash = folder / "crash"
         self.crash.mkdir(exist_ok=True)
 
-    def up(self, *options: str, env: Mapping[str, str] | None = None, timeout_s: float = 30) -> float:
+    def up(self, *options: str, env: Mapping[str, str] | None = None, timeout_s: float = _READY_S) -> float:
         return super().up(*options, env={points.FOLDER: str(self.crash)} | dict(env or {}), timeout_s=timeout_s)
 
     def metrics(self) -> evidence.Metrics:
@@ -144,7 +144,7 @@ class Rig:
             made = config(self.folder, port, self.budgets, **self.changes)
             self.gateway = Gateway(self.folder, made, self.module)
             self.gateway.env = self.env
-            self.ready_s = self.gateway.up(*self.options, timeout_s=_READY_S)
+            self.ready_s = self.gateway.up(*self.options)
         except BaseException:
             self._end()
             raise

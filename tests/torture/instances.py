@@ -88,10 +88,15 @@ def raced(
     callers: int = 16,
     share: float = 0.05,
     seed: int = 1,
+    around: int = 0,
 ) -> Outcome:
-    """`calls` in all, until the budget refuses them; with trouble so many times meanwhile, and a last load after it."""
+    """`calls` in all, until the budget refuses them; with trouble so many times meanwhile, and a last load after it.
+    around: so many wider budgets count each call too."""
     rng = random.Random(seed)
     budgets = [{"name": "small", "limit_usd": limit_usd, "window": "total"}]
+    budgets += [
+        {"name": f"around-{n}", "limit_usd": str(10 * int(limit_usd)), "window": "month"} for n in range(around)
+    ]
     wanted = Traffic(
         calls=calls // instances, concurrency=callers, retry_busy=True, until_402=True, stream=0.3, models={"tm-odd": 1.0},
         kinds={"chat": 1.0}, out=(4, 24), words=(2, 10), delay=(0, 0.02), cap_slack=(0, 30), timeout_s=20,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import RigError
+from tests.support.processes import Marked, RigError
 from tests.support.waiting import wait_until
 
 from . import evidence, points, tariff
@@ -69,8 +69,8 @@ def racing_calls(
         return Outcome(verdict, True, {"load": summary, "used": used})
 
 
-def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.05", seed: int = 1, whom: str = "all") -> Outcome:
-    """The same race, with `kill -9` in it: what a crash left unknown counts against the budget too."""
+def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.25", seed: int = 1, whom: str = "all") -> Outcome:
+    """The same race, with `kill -9` in it: what a crash left unknown counts against the budget too, until it is used up."""
     rng = random.Random(seed)
     budgets = [*BUDGETS, {"name": "small", "limit_usd": limit_usd, "window": "total"}]
     wanted = Traffic(
@@ -78,9 +78,12 @@ def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.05", seed: int
         delay=(0, 0.5), cap_slack=(0, 5), timeout_s=20,
     )  # fmt: skip
     with Rig(folder, budgets=budgets) as rig:
+        hit = 0
         for number in range(times):
+            before = rig.provider.status()["accepted"]
             load = rig.begin_load(replace(wanted, seed=seed * 10_000 + number))
-            time.sleep(rng.uniform(0.2, 0.8))  # the moment is random, that is the point
+            hit += _accepted_before_its_end(rig, load, before + rng.randint(1, 60))
+            time.sleep(rng.uniform(0, 0.3))  # the moment is random, that is the point
             if whom == "all":
                 rig.gateway.kill()
                 rig.end_load(load)
@@ -91,7 +94,8 @@ def racing_kills(folder: Path, *, times: int, limit_usd: str = "0.05", seed: int
         last = rig.load(replace(wanted, seed=seed * 10_000 + times, calls=20_000, until_402=True, retry_busy=True))
         verdict = rig.verdict(clean=False)
         figures = verdict.budgets["small"]
-        return Outcome(verdict, False, {"last": last, "billed": round(figures["most_nano"] / figures["limit_nano"], 4)})
+        billed = round(figures["most_nano"] / figures["limit_nano"], 4)
+        return Outcome(verdict, False, {"last": last, "billed": billed, "kills_among_calls": f"{hit} of {times}"})
 
 
 def kills(folder: Path, *, times: int, streams: int = 100, seed: int = 1, whom: str = "all") -> Outcome:
@@ -194,6 +198,19 @@ def _brisk_calls() -> Traffic:
 
 def _await_accepted(rig: Rig, number: int) -> None:
     wait_until(f"{number} calls reached the provider", lambda: rig.provider.status()["accepted"] >= number, 20, 0.01)
+
+
+def _accepted_before_its_end(rig: Rig, load: Marked, number: int) -> bool:
+    """Wait until so many calls reached the provider, or the load has ended, refused for want of money; whether they did."""
+    process = load.process
+    assert process is not None
+
+    def accepted() -> bool:
+        reached: bool = rig.provider.status()["accepted"] >= number
+        return reached
+
+    wait_until(f"{number} calls reached the provider", lambda: accepted() or process.poll() is not None, 60, 0.01)
+    return accepted()
 
 
 def plane_pid(rig: Rig, plane: str) -> int:

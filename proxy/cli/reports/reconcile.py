@@ -47,7 +47,8 @@ def reconcile(
     """Compare with the provider's own figures, by day, model and line; name what makes the difference, and what nothing does.
 
     FILE is what OpenAI's costs or usage API, Anthropic's cost, usage or Claude Code report or OpenRouter's activity gave (JSON;
-    several pages as a list), OpenRouter's CSV, or any provider's FOCUS CSV. --timezone: whose days the provider counts.
+    several pages as a list), OpenRouter's CSV, AWS's Cost and Usage Report (CSV), Google Cloud's billing export (JSON of
+    BigQuery, or CSV), or any provider's FOCUS CSV. --timezone: whose days the provider counts.
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
     metrics follow, in a server that runs too.
     """

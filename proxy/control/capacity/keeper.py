@@ -84,7 +84,7 @@ class Keeper:
         self, engine: Engine, instance: str, config: Callable[[], Config], recorder: Recorded, data_dir: Path
     ) -> None:
         self._engine = engine
-        self._instance = instance
+        self.instance = instance
         self._config = config
         self._recorder = recorder
         self._data_dir = data_dir
@@ -150,14 +150,14 @@ class Keeper:
         """This instance lives, and keeps what it keeps."""
         life = self._life
         if life is None or not 0 <= now - life.until_at <= _GAP_US:
-            life = Life(self._instance, now, now, 0)
+            life = Life(self.instance, now, now, 0)
         life = life._replace(until_at=now, complete_until=complete_until)
         kept = []
         with writing(self._engine).begin() as connection:
             say(connection, life)
             for row in configured:
                 open_books(connection, row.name, now)
-                if keep(connection, row.name, self._instance, now, now + _KEEP_US):
+                if keep(connection, row.name, self.instance, now, now + _KEEP_US):
                     kept.append(row.name)
             if complete_until != EVER:
                 end_books(connection, [row.name for row in configured], now, now - _ENDED_AFTER_US)
@@ -218,7 +218,7 @@ class Keeper:
             {
                 "capacity": capacity,
                 "minute_at": minute_at,
-                "instance": self._instance,
+                "instance": self.instance,
                 "samples": orjson.dumps([tuple(one) for one in kept.samples[minute_at]]).decode(),
             }
             for minute_at in newest
@@ -240,7 +240,9 @@ class Keeper:
         book = self.book.with_operator(self._config().operator_prices())
         elsewhere = prices_of(book, row.compare, now // 1_000_000)
         while not self._stopping.is_set():
-            outcome = close_minutes(self._engine, row.name, row.terms(), until, elsewhere=elsewhere)
+            outcome = close_minutes(
+                self._engine, row.name, row.terms(), until, elsewhere=elsewhere, instance=self.instance
+            )
             if outcome is None:
                 break
             if row.price == "capacity":

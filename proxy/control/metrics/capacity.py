@@ -1,10 +1,11 @@
-"""Machines of one's own at a scrape: the sums of their books, and the last hour. Only where this instance keeps the books, so
-that several on one ledger say it once.
+"""Machines of one's own at a scrape: what this instance has closed of their books, which with those of all others on the
+ledger is the sum; and the last hour, where it keeps the books, so that several say it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -12,6 +13,7 @@ from proxy.capacity.rates import HOUR_US
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.state import ControlState
 from proxy.ledger.capacity_books import Books, read_books
+from proxy.ledger.capacity_totals import share_of
 from proxy.money import NANO
 from proxy.reports.capacity import closed_report
 from proxy.reports.capacity_shapes import PerMillion, capacity_shown
@@ -20,21 +22,23 @@ _MJ = 1000
 
 
 def capacity_gauges(state: ControlState) -> Iterator[Gauge]:
-    """Of every capacity that this instance keeps."""
-    kept = () if state.keeper is None else state.keeper.kept
-    rows = [row for row in state.config().capacity if row.name in kept]
-    if not rows:
+    """Of every capacity of the configuration."""
+    keeper, rows = state.keeper, state.config().capacity
+    if not rows or keeper is None:
         return
+    kept = keeper.kept
     with state.engine.connect() as connection:
         for row in rows:
             books = read_books(connection, row.name)
-            if books is not None:
-                yield from _sums(books)
+            if books is None:
+                continue
+            whole = books.totals if row.name in kept else {}
+            yield from _sums(row.name, share_of(connection, keeper.instance, row.name, whole))
+            if row.name in kept:
                 yield from _lately(connection, books)
 
 
-def _sums(books: Books) -> Iterator[Gauge]:
-    totals, name = books.totals, books.name
+def _sums(name: str, totals: Mapping[str, Any]) -> Iterator[Gauge]:
     parts = {
         "busy": totals.get("busy", 0) + totals.get("late", 0),
         "idle": totals.get("idle", 0),

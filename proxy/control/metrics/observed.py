@@ -23,6 +23,7 @@ from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.ledger.sound import MOST
 from proxy.money import NANO
 from proxy.spool import records
+from proxy.spool.plain import Line
 
 log = logging.getLogger("taximeter.metrics")
 
@@ -274,7 +275,9 @@ def between_tokens_ms(end: records.Settle) -> float | None:
     return total / count
 
 
-def deal(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str = "settled") -> Iterable[tuple[str, int]]:
+def deal(
+    total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str = "settled"
+) -> Iterable[tuple[str, int]]:
     """A total dealt out to its cost lines' units, by largest remainder: the parts are integers and add up to the total.
 
     A total without lines (the ceiling of an unconfirmed attempt, a cost that only the provider states) is one part, and so
@@ -286,27 +289,30 @@ def deal(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str = "
     return _dealt(total_nanousd, lines, status)
 
 
-def _whole_parts(lines: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
+def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | None:
     """What each unit costs, where that is a whole number of nano-dollars and written as a plain decimal; else None."""
     parts: dict[str, int] = {}
     try:
         for line in lines:
-            whole, _, fraction = line["cost_usd"].partition(".")
+            unit, cost = (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"])
+            whole, _, fraction = cost.partition(".")
             nanousd = int(whole + (fraction + _ZEROS)[:_PLACES])
             if len(fraction) > _PLACES:
                 return None
             if nanousd:
-                unit = str(line["unit"])
-                parts[unit] = parts.get(unit, 0) + nanousd
+                parts[str(unit)] = parts.get(str(unit), 0) + nanousd
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
     return parts
 
 
-def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any]], status: str) -> Iterable[tuple[str, int]]:
+def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str) -> Iterable[tuple[str, int]]:
     whole_part = "ceiling" if status == "unconfirmed" else "other"
     try:
-        exact = [(str(line["unit"]), Decimal(line["cost_usd"]) * NANO) for line in lines]
+        said = [
+            (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"]) for line in lines
+        ]
+        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in said]
         whole = sum(cost for _, cost in exact)
         if not exact or not Decimal(whole).is_finite():
             exact = []

@@ -43,17 +43,20 @@ def _overview(reports: list[CapacityShown]) -> Table:
         Column("busy", "Busy", "usd", note="the shares of calls"),
         Column("idle", "Idle", "usd"),
         Column("outside", "Outside", "usd", note="work that no call through Taximeter explains"),
-        Column("busy_ratio", "Busy", "percent", note="of its time"),
-        Column("at_once", "Calls at once", "text"),
+        Column("busy_ratio", "In use", "percent", note="the share of its time in which something ran"),
+        Column("at_once", "Calls at once", "figure"),
         Column("calls", "Calls", "count"),
         Column("use_in", "In $/M, use", "rate", note="USD per million uncached input tokens, idle time left out"),
         Column("use_out", "Out $/M, use", "rate"),
         Column("whole", "All $/M, whole", "rate", note="USD per million tokens, idle time included"),
         Column(
-            "break_even", "Breaks even at", "percent", note="of its time in use, against the cheapest compared model"
+            "break_even",
+            "Breaks even at",
+            "percent",
+            note="of its time in use, against the cheapest compared model; above 100 % it never does",
         ),
-        Column("energy", "J / token", "text"),
-        Column("co2e", "CO2e", "text"),
+        Column("energy", "J / token", "figure"),
+        Column("co2e", "CO2e", "figure"),
     ]
     rows = [
         Row(
@@ -93,7 +96,7 @@ def _compared(reports: list[CapacityShown]) -> Table:
         Column("there", "There", "usd"),
         Column("here", "Here", "usd"),
         Column("rate", "$/M there", "rate"),
-        Column("break_even", "Breaks even at", "percent"),
+        Column("break_even", "Breaks even at", "percent", note="of its time in use; above 100 % it never does"),
         Column("today", "Today", "text"),
     ]
     words = {True: "cheaper here", False: "cheaper there", None: "–"}
@@ -123,7 +126,7 @@ def _groups(asked: Asked, reports: list[CapacityShown], by: tuple[str, ...]) -> 
         Column("cost", "Cost", "usd"),
         Column("calls", "Calls", "count"),
         Column("rate", "$ / M tokens", "rate"),
-        Column("joules", "Joules", "text"),
+        Column("joules", "Joules", "figure"),
     ]
     rows = []
     for report in reports:
@@ -148,7 +151,7 @@ def _batching(reports: list[CapacityShown]) -> Table:
         Column("calls_at_once", "Calls at once", "count"),
         Column("seconds", "For", "took"),
         Column("cost", "Cost", "usd"),
-        Column("speed", "Output tokens a second", "text"),
+        Column("speed", "Output tokens a second", "figure"),
         Column("rate_out", "$ / M output", "rate"),
         Column("rate", "$ / M tokens", "rate"),
     ]

@@ -18,13 +18,13 @@ from proxy.money import NANO, usd_text
 from proxy.reports.sheets import harmless
 from proxy.times import BadQuestion, rfc3339
 
-Kind = Literal["name", "mono", "text", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
-_NUMBERS = ("usd", "rate", "count", "tokens", "percent", "took")
+Kind = Literal["name", "mono", "text", "figure", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
+_NUMBERS = ("figure", "usd", "rate", "count", "tokens", "percent", "took")
 
 
 class Column(NamedTuple):
     """kind: `usd` and `rate` are nano-USD, `percent` is 0 to 100, `took` is milliseconds, `moment` epoch microseconds;
-    `name` and `mono` may be a client's words; `mark` is (how it looks, what it says).
+    `figure` is a number as it is shown; `name` and `mono` may be a client's words; `mark` is (how it looks, what it says).
 
     sort: it may be sorted by. note: what it is, where the title leaves that open.
     """

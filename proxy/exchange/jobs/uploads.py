@@ -260,7 +260,7 @@ class _Upload:
         if self._blocking is None:
             assert self._lines is not None
             assert self._lines.route is not None
-            budgets = self._configured.budgets.candidates(self._identity, self._lines.route)
+            budgets = self._configured.budgets.certain(self._identity, self._lines.route)
             self._blocking = blocking(budgets)
         return self._blocking
 

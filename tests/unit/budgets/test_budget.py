@@ -111,3 +111,20 @@ def test_whose_labels_are_trusted_is_looked_at_in_every_call() -> None:
         taken = index.claims(trusted, ROUTE, {"team": team, "key": "k"}, Amounts(1, {}), 1e9)
         assert {claim.group for budget, claim in taken if budget.name == "each-team"} == {team}
         assert ("blue" in {budget.name for budget, _ in taken}) == (team == "blue")
+
+
+def test_a_key_that_may_name_anybody_is_held_to_what_holds_whomever_it_names() -> None:
+    """A file is uploaded before anything says for which customer or label its batch will run: another team's budget, or that of
+    a label, says nothing of it."""
+    named = [
+        config.Budget(name="user", match={"user": ("ann",)}, limit_usd="5", window="total"),
+        config.Budget(name="key", match={"key": ("k*",)}, per=("customer",), limit_usd="5", window="total"),
+        config.Budget(name="model", match={"model": ("other",)}, limit_usd="5", window="total"),
+    ]
+    index = BudgetIndex((*BUDGETS, *compile_budgets(named)))
+    trusted = Identity("id", "k1", team="red", user="ann", trust_labels=True)
+    assert {budget.name for budget in index.certain(trusted, ROUTE)} == {"company", "each-team", "pairs", "key"}
+    own = Identity("id", "k1", team="red", user="ann")
+    assert {budget.name for budget in index.certain(own, ROUTE)} == {
+        "company", "each-team", "pairs", "key", "user", "writers"
+    }  # fmt: skip

@@ -153,9 +153,35 @@ def test_a_vllm_that_does_not_say_from_where_it_had_what_was_cached() -> None:
     assert passed(zeroed(now), now).cached == 640
 
 
+def energy(*rows: tuple[str, int]) -> Reading:
+    return read("".join(f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{labels}}} {count}\n" for labels, count in rows))
+
+
 def test_a_meter_of_gpus() -> None:
     now = read(DCGM)
     assert passed(zeroed(now), now).millijoules == 3_000_000
+
+
+def test_the_energy_of_a_gpu_is_its_own_whoever_works_on_it() -> None:
+    """In Kubernetes the exporter names the pods on a GPU: others come, and several may share it."""
+    first, second = 'gpu="0",UUID="a",Hostname="h"', 'gpu="1",UUID="b",Hostname="h"'
+    before = energy((first + ',pod="vllm-0"', 10**9), (second + ',pod="vllm-1"', 2 * 10**9))
+    moved = energy((first + ',pod="vllm-7",container="c"', 10**9 + 500), (second, 2 * 10**9 + 70))
+    shared = energy(
+        *[(f'{first},pod="{pod}",GPU_I_ID="{n}"', 10**9 + 500) for n, pod in enumerate("xy")], (second, 2 * 10**9)
+    )
+    assert passed(before, moved).millijoules == 570
+    assert passed(before, shared).millijoules == 500
+
+
+def test_a_gpu_that_is_new_has_not_had_all_of_its_life_since_the_last_reading() -> None:
+    before, now = (
+        energy(('gpu="0",Hostname="h"', 100)),
+        energy(('gpu="0",Hostname="h"', 130), ('gpu="1",Hostname="h"', 10**9)),
+    )
+    assert passed(before, now).millijoules == 30
+    restarted = energy(('gpu="0",Hostname="h"', 20))
+    assert passed(before, restarted).millijoules == 20
 
 
 def test_a_counter_that_fell_began_again_each_engine_by_itself() -> None:

@@ -110,3 +110,14 @@ def test_what_was_written_is_kept_for_counting() -> None:
         made = gate(invoke)
         made.feed(b"".join(frames))
         assert "Zebras" in json.dumps(made.watch.events_seen())
+
+
+@pytest.mark.parametrize(("invoke", "messages"), [(False, CONVERSE), (True, INVOKE), (True, LLAMA)])
+def test_of_a_stream_that_was_kept_whole_nothing_more_is_taken_to_have_been_there(
+    invoke: bool, messages: list[bytes]
+) -> None:
+    """The frames round what was said are no part of it: a count would be too high by their share."""
+    watched = gate(invoke)
+    watched.feed(b"".join(messages))
+
+    assert watched.watch.share_seen == 1.0

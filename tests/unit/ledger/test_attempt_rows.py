@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
-from proxy.ledger import attempt_rows
-from proxy.ledger.attempt_rows import any_row, attempt_row
-from proxy.ledger.row import Row
-from proxy.ledger.sound import is_sound
-from tests.support.spooled import AT, IDS
+from proxy.ledger import attempt_rows, entries
+from proxy.ledger.entries import Batch, Entry, Pairing, entry_of
+from proxy.spool.frames import Position, Record
+from proxy.spool.plain import Line
+from tests.support.spooled import AT, whole_intent, whole_settle
 
 _GONE = object()
 _ODD: tuple[Any, ...] = (
@@ -20,35 +21,12 @@ _ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def whole_intent(**fields: Any) -> dict[str, Any]:
-    """As a data plane writes it."""
-    return {
-        "t": "intent", "id": IDS.new(AT), "request_id": "r", "attempt": 1, "started_at": AT, "deadline_at": AT + 60,
-        "dialect": "openai.chat", "operation": "chat", "stream": False, "upstream": "u", "provider": "p",
-        "model_requested": "m", "model": "m", "key": "k", "key_id": "d1", "team": "t", "user": None, "customer": "c",
-        "labels": {"plan": "pro"}, "untrusted_labels": {}, "session_id": "r", "session_source": "none",
-        "parent_session_id": None, "root_session_id": "r", "agent": None, "parent_agent": None, "client": "other",
-        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]], "price_version": "v1",
-    } | fields  # fmt: skip
-
-
-def whole_settle(**fields: Any) -> dict[str, Any]:
-    return {
-        "t": "settle", "id": "a", "ended_at": AT + 5, "status": "settled", "outcome": "ok", "http_status": 200, "model": "m2",
-        "service_tier": None, "usage": {"input": 7, "web_search": 2, "output": 3}, "told_usage": None,
-        "usage_source": "provider", "cost_nanousd": 400, "cost_source": "computed", "flags": ["partial"],
-        "budgets": [["b", "", 0, "usd", 400]], "ttft_ms": None, "duration_ms": 5.5, "overhead_ms": 1.5, "itl_ms_sum": None,
-        "itl_count": 0, "upstream_request_id": "up", "cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}],
-        "price_version": "v2", "provider_cost_nanousd": 17,
-    } | fields  # fmt: skip
-
-
 def records_with_odd_values() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each field of each record with each odd value."""
     for number, value in itertools.product(range(2), _ODD):
         for name in (whole_intent(traceparent="00-1"), whole_settle())[number]:
             pair = [whole_intent(traceparent="00-1"), whole_settle()]
-            if name in ("t", "usage"):  # a kind is chosen by it; what is no mapping raises, as before
+            if name == "t":
                 continue
             pair[number].pop(name)
             if value is not _GONE:
@@ -61,48 +39,133 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_rows, "_kinds", {})
 
 
-def exactly(row: Row) -> list[tuple[type, Any]]:
-    return [(type(value), value) for value in row]
+def taken(intent: dict[str, Any], end: dict[str, Any]) -> tuple[Pairing, Batch]:
+    """What comes of the two records."""
+    pairing, batch = Pairing("i", Position(0, 0), lately=5), Batch()
+    payloads = orjson.dumps(intent), orjson.dumps(end)
+    pairing.take([Record(payload, 0, at * 9000, at * 9000 + 8999) for at, payload in enumerate(payloads)], batch)
+    return pairing, batch
+
+
+def _part(line: Any) -> Any:
+    return (line.get("unit"), line.get("cost_usd")) if isinstance(line, dict) else line
+
+
+def exactly(entry: Entry) -> list[tuple[type, Any]]:
+    """Its row with the types of the values, its amounts, and what the metrics look at beside them."""
+    said = entry.end.get("cost_lines") or []
+    if isinstance(said, list):
+        said = [(line.unit, line.cost_usd) if isinstance(line, Line) else _part(line) for line in said]
+    named = [entry.end.get(name) for name in ("itl_ms_sum", "itl_count", "epoch", "stored", "stored_model", "job")]
+    flags = entry.end.get("flags") or []
+    beside = [list(map(tuple, entry.budgets)), said, list(flags) if isinstance(flags, list | tuple) else flags, *named]
+    return [(type(value), value) for value in (*entry.row, *beside)]
 
 
 def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
     intent, end = whole_intent(), whole_settle()
-    expected = any_row(intent, end, end["budgets"], "i")
-    monkeypatch.setattr(attempt_rows, "any_row", None)  # not asked
+    expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
+    monkeypatch.setattr(entries, "entry_of", None)  # not asked
 
-    row, fits = attempt_row(intent, end, end["budgets"], "i")
+    pairing, batch = taken(intent, end)
 
-    assert fits
-    assert exactly(row) == exactly(expected)
+    assert [exactly(entry) for entry in batch.entries] == [exactly(expected)]
+    assert (pairing.open_intents, list(pairing.lately)) == (0, batch.entries)
+    row = batch.entries[0].row
     assert (row.input_tokens, row.output_tokens, row.usage) == (7, 3, '{"web_search":2}')
     assert (row.model, row.price_version) == ("m2", "v2")
 
 
-def test_both_ways_come_to_the_same_row_whatever_is_said() -> None:
-    for seen in (whole_settle(), whole_settle(http_status=1), whole_settle(http_status=None)):  # kinds that are known
-        attempt_row(whole_intent(), seen, (), "i")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stored": ["d" * 32], "stored_model": "m", "stored_facts": {"a": 1}},
+        {"epoch": "e", "lease": [3, 1]},
+        {"epoch": "e", "lease": [3, 1], "stored": ["d" * 32], "stored_model": "m"},
+    ],
+)
+def test_what_else_an_end_may_say_is_not_lost(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
+    intent, end = whole_intent(), whole_settle(**fields)
+    expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
+    monkeypatch.setattr(entries, "entry_of", None)
+
+    pairing, batch = taken(intent, end)
+
+    assert [exactly(entry) for entry in batch.entries] == [exactly(expected)]
+    assert [(each.id, each.report, each.epoch) for each in pairing.leased] == [("a", 3, "e")] * ("lease" in fields)
+
+
+def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
     for intent, end in records_with_odd_values():
-        budgets = end.get("budgets")
-        expected = any_row(intent, end, budgets, "i")
+        with monkeypatch.context() as patched:
+            patched.setattr(entries, "intent_of", lambda _: None)
+            thorough, expected = taken(intent, end)
 
-        row, fits = attempt_row(intent, end, budgets, "i")
+        pairing, batch = taken(intent, end)
 
-        assert exactly(row) == exactly(expected), (intent, end)
-        assert fits is is_sound(expected), (intent, end)
+        assert list(map(exactly, batch.entries)) == list(map(exactly, expected.entries)), (intent, end)
+        assert batch.unreadable == expected.unreadable
+        assert pairing.open_intents == thorough.open_intents
+        assert list(pairing.leased) == list(thorough.leased)
         count += 1
     assert count > 900
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("labels", b'{"a":"\\ud800"}'), ("labels", b'{"a":"\xff"}'), ("key", b'"\\ud800"'), ("agent", b'"\xff"')],
+)
+def test_what_is_no_text_is_no_row(name: str, text: bytes) -> None:
+    """A JSON that nobody can read again would stop every report of its day."""
+    plain = orjson.dumps(whole_intent() | {name: "HERE"}).replace(b'"HERE"', text)
+    pairing, batch = Pairing("i", Position(0, 0)), Batch()
+    pairing.take([Record(plain, 0, 0, 8999), Record(orjson.dumps(whole_settle()), 0, 9000, 9999)], batch)
+
+    assert [record.payload for record in batch.unreadable] == [plain, orjson.dumps(whole_settle())]
+    assert batch.entries == []
+
+
+def test_a_number_that_is_none_costs_no_call_its_entry() -> None:
+    """It passes where nobody looks at it, and not where all of the INTENT is read."""
+    plain = orjson.dumps(whole_intent() | {"labels": 77}).replace(b"77", b'{"a":1e999}')
+    pairing, batch = Pairing("i", Position(0, 0)), Batch()
+    pairing.take([Record(plain, 0, 0, 8999)], batch)
+    pairing.crashed(batch, AT)
+    assert [(entry.row.cost_nanousd, entry.row.key, entry.row.labels) for entry in batch.entries] == [(1000, "k", None)]
+
+
+def test_an_open_intent_is_whole_where_it_is_asked_for() -> None:
+    """Refused, expired, reserved after a wait, crashed: none of them is plain, and each looks at its INTENT."""
+    kinds: list[tuple[dict[str, Any], Any]] = [
+        (
+            {"t": "refused", "id": "a", "at": 1, "reason": "x", "budget": None},
+            lambda b: b.refusals[0].session_id == "r",
+        ),
+        ({"t": "expired", "id": "a", "at": 1, "epoch": "e"}, lambda b: b.entries[0].row.cost_nanousd == 1000),
+        ({"t": "void", "id": "a", "ended_at": 1, "outcome": "cut"}, lambda b: b.entries[0].row.status == "void"),
+    ]
+    for record, holds in kinds:
+        assert holds(taken(whole_intent(id="a"), record)[1]), record
+    pairing, batch = taken(whole_intent(id="a"), {"t": "reserved", "id": "a", "reserved_nanousd": 7, "budgets": []})
+    assert pairing.open_since(["u"]) == AT
+    assert pairing.overdue(AT + 10**9) == 1
+    pairing.crashed(batch, AT)
+    assert [(entry.row.cost_nanousd, entry.row.outcome) for entry in batch.entries] == [(7, "crashed")]
+
+
 def test_what_calls_have_in_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_rows, "_MOST_KNOWN", 3)
-    rows = [
-        attempt_row(whole_intent(key="".join(["k", str(number % 2)])), whole_settle(), (), "i")[0]
-        for number in range(4)
-    ]
+    rows = [taken(whole_intent(key=f"k{number % 2}"), whole_settle())[1].entries[0].row for number in range(4)]
 
     assert rows[0].key is rows[2].key
     assert rows[1].key is rows[3].key
     for number in range(10):
-        attempt_row(whole_intent(key=f"k{number}"), whole_settle(), (), "i")
+        taken(whole_intent(key=f"k{number}"), whole_settle())
     assert len(attempt_rows._kinds) <= 3
+
+
+def test_long_names_of_a_clients_making_are_not_kept() -> None:
+    intent = whole_intent(model_requested="m" * 100_000)
+    assert len(taken(intent, whole_settle())[1].entries[0].row.model_requested or "") == 100_000
+    assert not attempt_rows._kinds

@@ -23,6 +23,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.shipping import Shipper
 from proxy.ledger.stored import find_stored, forget_stored
+from proxy.spool import reader as reading
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, Counts, Ledger, append, intent, settle
 
@@ -432,6 +433,27 @@ def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writ
     thread.join()
     assert sum(batches) == written
     assert len(batches) <= 6 + written // 500
+
+
+def test_a_worker_that_is_never_done_holds_up_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is there than one batch takes: the run that had to wait comes first the next time."""
+    monkeypatch.setattr(recorder_module, "_MAX_ENTRIES", 2)
+    monkeypatch.setattr(reading, "_READ_BYTES", 2000)
+    batches: list[set[str]] = []
+    ledger.recorder = Recorder(
+        ledger.engine, ledger.folder, instance="i", metrics=ledger.counts,
+        on_shipped=lambda new, _: batches.append({entry.row.upstream or "" for entry in new}),
+    )  # fmt: skip
+    writers = [SpoolWriter(ledger.folder, name) for name in ("w1", "w2")]
+    for number in range(40):
+        one = intent(upstream=f"u{number % 2}")
+        append(writers[number % 2], one, settle(one))
+    ledger.ship()
+
+    assert sum(ledger.recorder.runs_of(name) for name in ("w1", "w2")) == 2
+    assert ledger.counts.entries == 40
+    assert len(batches) > 10
+    assert {name for batch in batches[:2] for name in batch} == {"u0", "u1"}
 
 
 def test_damage_in_the_middle_is_told_and_costs_no_neighbour(

@@ -6,6 +6,10 @@ import platform
 import subprocess
 import sys
 
+import pytest
+
+from proxy.processes.heaps import Rest, give_back
+
 PROGRAM = """
 import threading
 from proxy.processes.heaps import one_heap
@@ -24,3 +28,28 @@ def test_threads_work_on_with_one_heap() -> None:
         [sys.executable, "-c", PROGRAM.format(told=told)], check=False, capture_output=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "given"),
+    [
+        ([0, 5, 10, 15], 0),  # at work
+        ([0, 0.01, 0.02, 0.03], 0),  # never at work
+        ([0, 5, 5.05, 5.06], 1),  # at rest, once the last of it is done
+        ([0, 5, 5.01, 5.02, 5.03, 9, 9.01], 2),
+        ([0, 5, 5.05, 5.1, 5.15], 0),  # hardly at work, and not at rest
+    ],
+)
+def test_memory_is_given_back_once_where_a_process_comes_to_rest(cpu_s: list[float], given: int) -> None:
+    clock, count = iter(cpu_s), []
+    rest = Rest(lambda: next(clock), lambda: count.append(1))
+    for _ in cpu_s[1:]:
+        rest.look()
+    assert len(count) == given
+
+
+def test_what_is_free_is_given_back_where_the_library_can() -> None:
+    kept = [bytes(5000) for _ in range(2000)]
+    del kept[::2], kept[-2]
+    assert give_back() in (True, False)
+    assert all(map(len, kept))

@@ -18,7 +18,8 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, tolerance_of
-from proxy.reports.statement import line_named, read_statement
+from proxy.reports.stated import line_named
+from proxy.reports.statement import read_statement
 from proxy.times import BadQuestion
 from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill

@@ -56,6 +56,24 @@ def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert read_all(tmp_path, reader.position)[0] == []
 
 
+def test_records_are_read_some_at_a_time_however_long_each_is(tmp_path: Path) -> None:
+    sizes = [100, 200_000, 200_000, 200_000, 1_300_000, 100, 600_000, 100]
+    records = [b'{"t":"tally","x":"' + bytes([65 + number]) * size + b'"}' for number, size in enumerate(sizes)]
+    writer = SpoolWriter(tmp_path, "w")
+    for record in records:
+        writer.append(record)
+    reader = SpoolReader(tmp_path, runs(tmp_path)[0])
+    portions, told = [], []
+    while portion := reader.read(over=False):
+        portions.append([record.payload for record in portion if b'"t":"open"' not in record.payload])
+        told.append(reader.more)
+
+    assert [record for portion in portions for record in portion] == records
+    assert len(portions) == 3  # where the next one is long, all of it and what comes with it
+    assert told == [True, True, False]
+    assert (reader.more, reader.damaged_bytes, reader.torn_bytes) == (False, 0, 0)
+
+
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     SpoolWriter(tmp_path / "spool", "w").append(payload(1))
     assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700

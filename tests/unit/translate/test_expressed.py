@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.errors import Refused
 from proxy.translate.expressed import missing, prepared, wishes
 
 TOOL = {"tools": [{"type": "function", "function": {"name": "f"}}]}
@@ -192,3 +193,26 @@ def test_thoughts_of_other_models_are_taken_out_of_a_conversation_alone() -> Non
     assert prepared("chat", told, "azure", "gpt-x") == ["messages.thinking"]
     assert told["messages"] == [{"role": "assistant", "content": "x"}]
     assert prepared("messages", {"messages": messages}, "gemini", "gemini-x") == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "json_tool_call"}}]}, True),
+        ({"tools": [{"name": "json_tool_call", "input_schema": {}}]}, True),
+        ({"toolConfig": {"tools": [{"toolSpec": {"name": "json_tool_call"}}]}}, True),
+        ({"messages": [{"role": "user", "content": "json_tool_call"}]}, False),
+        ({"tools": [{"name": "f", "description": "json_tool_call"}], "user": "json_tool_call"}, False),
+    ],
+)
+def test_a_form_is_asked_for_by_a_tool_and_by_no_word(sent: dict[str, Any], told: bool) -> None:
+    assert (lost("chat", {"response_format": SCHEMA}, sent) == []) == told
+
+
+def test_a_callers_own_tool_hides_no_lost_form_and_no_call() -> None:
+    own = {"tools": [{"type": "function", "function": {"name": "json_tool_call"}}]}
+    with pytest.raises(Refused) as refused:
+        prepared("chat", {**own, "response_format": SCHEMA}, "cohere_chat", "command-a-03-2025")
+
+    assert refused.value.refusal.status == 400
+    assert prepared("chat", dict(own), "cohere_chat", "command-a-03-2025") == []

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
+import select
+import socket
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -20,12 +26,14 @@ from proxy.config.model import Config
 from proxy.control.capacity import keeper as keeping
 from proxy.control.capacity.asking import ask
 from proxy.control.capacity.keeper import Keeper
+from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.series import MetricState
+from proxy.control.state import ControlState
 from proxy.ids import Ids
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.capacity_books import read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
-from proxy.ledger.database import open_ledger
+from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, entry_of
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries
@@ -33,6 +41,8 @@ from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
 from tests.support.machines import MORNING
+
+COST = "capacity_cost_usd_total"
 
 
 @dataclasses.dataclass
@@ -118,6 +128,11 @@ def pool(**more: Any) -> dict[str, Any]:
 def make(engine: Engine, settings: Config, name: str = "i") -> tuple[Keeper, Recorded]:
     recorded = Recorded()
     return Keeper(engine, name, lambda: settings, recorded, Path(str(engine.url.database)).parent), recorded
+
+
+def state_of(keeper: Keeper, settings: Config) -> ControlState:
+    """As much of the control plane as the metrics of capacities ask."""
+    return cast("ControlState", SimpleNamespace(keeper=keeper, config=lambda: settings, engine=keeper._engine))
 
 
 def minutes(engine: Engine) -> list[Any]:
@@ -210,6 +225,53 @@ def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
     assert len({row.minute_at for row in minutes(engine)}) == len(minutes(engine)) >= 2
 
 
+def test_counters_of_a_cost_go_on_with_whoever_closes_and_add_up(engine: Engine, clock: Clock) -> None:
+    """What the first has closed stays its own; the second's counters begin at nothing, and Prometheus adds them up."""
+    settings = config(pool())
+    keepers = [make(engine, settings, name) for name in "ab"]
+    seen: list[list[Decimal]] = []
+
+    def shown() -> list[Decimal]:
+        return [
+            sum(
+                (Decimal(value) for name, _, value in capacity_gauges(state_of(keeper, settings)) if name == COST),
+                Decimal(),
+            )
+            for keeper, _ in keepers
+        ]
+
+    for turn in (0, 0, 1, 1, 0):
+        keeper, recorded = keepers[turn]
+        clock.now += 20_000_000  # the other one has said nothing for so long
+        go_on(keeper, recorded, clock, 120)
+        seen.append(shown())
+    assert seen[1][1] == 0
+    for before, after in itertools.pairwise(seen):
+        assert all(was <= now for was, now in zip(before, after, strict=True))
+    assert seen[3][0] == seen[1][0] < seen[4][0]
+    assert sum(seen[-1]) * 10**9 == sum(row.cost_nanousd for row in minutes(engine)) > 0
+
+
+def test_sums_of_before_there_were_shares_are_whoevers_keeps_the_books(engine: Engine, clock: Clock) -> None:
+    settings = config(pool())
+    (first, recorded), (second, _) = make(engine, settings, "a"), make(engine, settings, "b")
+    first.step()
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(capacities).values(totals='{"busy": 5, "idle": 7, "elsewhere": {"m": 3}}'))
+
+    def shown(keeper: Keeper) -> dict[str, Decimal]:
+        gauges = capacity_gauges(state_of(keeper, settings))
+        return {labels.get("part", labels.get("model", "")): Decimal(value) for _, labels, value in gauges}
+
+    assert shown(first)["busy"] * 10**9 == 5
+    assert "m" not in shown(second)
+    go_on(first, recorded, clock, 180)
+    assert shown(first)["busy"] * 10**9 == 5
+    assert shown(first)["idle"] * 10**9 > 7
+    assert shown(first)["m"] * 10**9 == 3
+    assert shown(second)["busy"] == 0
+
+
 def test_books_end_with_the_configuration_and_go_on_when_it_is_back(engine: Engine, clock: Clock) -> None:
     settings = [config(pool())]
     recorded = Recorded()
@@ -249,6 +311,33 @@ def test_answers_that_are_none(exporter: Exporter) -> None:
     exporter.counts(1, 2)
     assert ask(exporter.url).reading is not None
     assert ask("http://127.0.0.1:1/metrics").problem.startswith("it does not answer")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\nup 1\n", b"HTTP/1.0 200 OK\r\nx-", b""])
+def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    """Each byte comes in time, and no end."""
+    monkeypatch.setattr("proxy.control.capacity.asking._WHOLE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(head)
+                while True:
+                    connection.sendall(b"x")
+                    if select.select([connection], [], [], 0.01)[0] and not connection.recv(65536):
+                        return
+
+        thread = Thread(target=drip)
+        thread.start()
+        assert ask(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics").problem == "it does not answer in time"
+        thread.join()
+
+
+def test_an_answer_that_was_cut_off_is_not_read(exporter: Exporter) -> None:
+    """`12` may have been to be `1200`, and what came behind it would be taken for new in the next reading."""
+    exporter.text = 'vllm:prompt_tokens_total{engine="0"} 12'
+    assert "no Prometheus exposition" in ask(exporter.url).problem
 
 
 def test_a_share_becomes_the_price_where_it_is_to_be(engine: Engine, clock: Clock, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""One name for a model, whatever a ledger, a list of prices or a provider's bill calls it. Pure.
+
+Clouds sell one model under many names (by region, by version) and bill it under a description: AWS says `Claude Sonnet 4.5
+(Amazon Bedrock Edition)` or `USE1-NovaPro-input-tokens`, Google `Gemini 2.5 Flash Lite Text Output - Predictions`. There it
+is told by the words that its description and a name of the price book have in common; of several names the longest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from pricing.book import Book
+
+_CLOUDS = frozenset({"aws", "azure", "google", "google-vertex"})
+_PLACES = re.compile(r"^(?:(?:us|eu|apac|jp|au|ca|sa|amer|global|regional|us-gov)\.)?(?:[a-z0-9]+\.)?(?=[a-z])")
+_EDITIONS = re.compile(r"(?:@.*|:\d+|-v\d+|-20\d{6}|-latest|-instruct)$")
+_WORD = re.compile(r"[a-z]+|\d+")
+# A medium of a description, not a part of the model's name: `Gemini 2.5 Flash Image Input` is said of gemini-2.5-flash.
+_MEDIUM = re.compile(r"\b(?:text|image|audio|video)[ _-]+(?=(?:cached[ _-]+)?(?:input|output)\b)")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
+    """provider: as the book has it. The names of two models are equal where both are the same one for a bill."""
+    known: dict[str, str] = {}
+    catalog, at_s = book.catalog, at_us // 1_000_000
+    bases = {_base(name) for name in catalog.provider(provider).models} if provider in _CLOUDS else set()
+    words = {base: Counter(_WORD.findall(base)) for base in bases if base != "*"}
+
+    def named(model: str) -> str:
+        if model not in known:
+            listed = catalog.find(provider, model.lower(), at_s)
+            if provider not in _CLOUDS:
+                known[model] = listed.name if listed else model.lower()
+            else:
+                known[model] = _base(listed.name) if listed else _described(model, words)
+        return known[model]
+
+    return named
+
+
+def _base(name: str) -> str:
+    """`eu.anthropic.claude-sonnet-4-5-20250929-v1:0` -> `claude-sonnet-4-5`."""
+    name = _PLACES.sub("", name.lower().rpartition("/")[2])
+    while (shorter := _EDITIONS.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+def _described(text: str, words: Mapping[str, Counter[str]]) -> str:
+    """The model that a description names; the description itself (a resource's last part) where none is."""
+    base = _base(text)
+    if base in words:
+        return base
+    said = Counter(_WORD.findall(_MEDIUM.sub("", _CAMEL.sub(" ", text).lower())))
+    meant = [name for name, its in words.items() if its <= said]
+    return max(meant, key=lambda name: (words[name].total(), len(name), name)) if meant else base
