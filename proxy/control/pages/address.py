@@ -55,7 +55,10 @@ class Address(NamedTuple):
 
     def moments(self, now_s: float) -> tuple[int | None, int | None]:
         """Epoch microseconds, `until` not included. Raises `BadQuestion`."""
-        return _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)
+        since, until = _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)
+        if since is not None and until is not None and since >= until:
+            raise BadQuestion(f"from {self.since} before {self.until}: the time ends where it begins, or earlier")
+        return since, until
 
     def filtered(self, name: str, value: str | None) -> Address:
         """With one filter more, or another value of it; without a place in a list, which has changed."""

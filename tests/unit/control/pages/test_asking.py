@@ -125,6 +125,12 @@ def test_a_filter_that_nothing_has_says_which_there_are(control: Control, page: 
     assert "colour" in answer.text
 
 
+@pytest.mark.parametrize("page", ["/spend", "/calls", "/sessions", "/customers", "/models", "/explain", "/capacity"])
+def test_a_time_that_ends_before_it_begins_is_told(control: Control, page: str) -> None:
+    answer = control.client.get(f"{page}?since=2026-12-01&until=2026-11-01")
+    assert (answer.status_code, "ends" in answer.text) == (400, True)
+
+
 def test_revenue_is_dealt_out_before_it_is_filtered(control: Control) -> None:
     span = {
         "since": "2026-11-01T00:00:00Z",
