@@ -63,5 +63,9 @@ class Latest(Generic[K, V]):
     def pop(self, key: K) -> V | None:
         return self._table.pop(key, None)
 
+    def first(self, most: int) -> list[K]:
+        """The keys of the oldest entries."""
+        return list(islice(self._table, most))
+
     def clear(self) -> None:
         self._table.clear()

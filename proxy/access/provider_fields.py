@@ -115,9 +115,17 @@ _PERHAPS_READ: Mapping[str, Rule] = {
 _NO_RULES: Mapping[str, Rule] = {}
 
 
+# fal's models have parameters of every name (`model_name` of a LoRA's base, `model` of a cut-out's network), and none of
+# them is another model of fal's, but where the model is a way to those of others, billed as these are (fal.ai/models/fal-
+# ai/any-llm).
+_FAL = frozenset({"fal", "fal-ai"})
+_FALS_ROUTERS = re.compile(r"(?:\A|/)(?:any-llm|router|openrouter|any-vlm)(?:/|\Z)")
+_FALS_ROUTER: Mapping[str, Rule] = {"model": _ANOTHER_MODEL, "models": _ANOTHER_MODEL, **ROUTER}
+
+
 def _rules_of(provider: str) -> Mapping[str, Rule]:
     """What holds for the fields of a body at this provider."""
-    if provider in HOSTED:
+    if provider in HOSTED or provider in _FAL:
         return _NO_RULES
     engine = ENGINES_BY_PROVIDER.get(provider)
     if engine is not None:
@@ -134,7 +142,8 @@ _KNOWN_ROUTERS = frozenset({
 
 def is_router(provider: str) -> bool:
     """Whether a model's name here may be a way to another's."""
-    return provider not in HOSTED and provider not in ENGINES_BY_PROVIDER and not is_local(provider)
+    known = provider in HOSTED or provider in _FAL or provider in ENGINES_BY_PROVIDER
+    return not known and not is_local(provider)
 
 
 def _always(kind: str) -> bool:
@@ -149,7 +158,7 @@ def _screen_of(provider: str) -> tuple[Mapping[str, Rule], PlainNames, bool]:
 
 def is_self_hosted(provider: str) -> bool:
     """Whether what a body names may be fetched from inside of one's own network."""
-    return provider not in HOSTED and provider not in _KNOWN_ROUTERS
+    return provider not in HOSTED and provider not in _FAL and provider not in _KNOWN_ROUTERS
 
 
 def screen(
@@ -173,6 +182,8 @@ def screen(
         _refuse_inner_urls(call, bare_names=provider not in ENGINES_BY_PROVIDER)
     if provider in _QWEN:
         _refuse_named_files(call)
+    if provider in _FAL and _FALS_ROUTERS.search(route.model):
+        call = _without(call, _FALS_ROUTER, PlainNames(), guarded, routes_on=True)
     if call.dialect == "gemini" and isinstance(config := call.body.get("generationConfig"), dict):
         _refuse(config, _GEMINI_CONFIG)
         _refuse(call.body, _GEMINI_CONFIG)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Translated = Literal["openai", "responses", "anthropic"]
 ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
+PLACES = ("deployment_type", "zone")  # of Azure's deployments: what prices depend on, and no answer states
 _BY_LOGIN = ("aws_profile_name", "aws_role_name", "aws_web_identity_token")
 _MISSING = "needs LiteLLM: pip install 'taximeter[translate]' (from a clone: make translate)"
 # What is said of each call, and what would make more calls than one, or none, of it.
@@ -39,12 +40,17 @@ class TranslatedUpstream(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, repr=False)
     """What the translator is told of this upstream, by LiteLLM's names: `aws_region_name`, `vertex_project`, `api_version`, …
     The dialect `bedrock` reads those that begin with `aws_`, too. Beside them `deployments`: the provider's own names of
-    models, `{gpt-5-mini: my-deployment}`; and `route`: `converse` or `invoke`, for Bedrock.
+    models, `{gpt-5-mini: my-deployment}`; `route`: `converse` or `invoke`, for Bedrock; `deployment_type` (`GlobalStandard`,
+    `DataZoneStandard`) and `zone` (`us`, `eu`): what an Azure deployment is priced as, on any upstream.
     """
     translate: tuple[Translated, ...] = ()
     """Dialects that are translated for it, as it does not speak them itself: `openai` (chat completions, embeddings),
     `responses`, `anthropic`. Default: none; with `via` all of them.
     """
+
+    def places(self) -> dict[str, str]:
+        """What the price of a call depends on by where it is served."""
+        return {name: self.params[name] for name in PLACES if name in self.params}
 
     def translated(self) -> tuple[Translated, ...]:
         """The dialects that the translator speaks for it."""
@@ -60,12 +66,15 @@ class TranslatedUpstream(BaseModel):
             yield "params", "has a profile or a role, for which botocore is needed: pip install botocore"
         if self.via and speaks_others:
             yield "via", "goes without dialects and base_urls; `translate` says which dialects are translated"
-        if self.params and not self.translated() and not signs:
+        if self.params.keys() - set(PLACES) and not self.translated() and not signs:
             yield "params", "goes with `via`, `translate` or the dialect `bedrock`: nobody else reads it"
         for name in sorted(_NOT_PARAMS & self.params.keys()):
             yield f"params.{name}", "is not to be set here: it is each call's own"
         if self.params.get("route") not in (None, "converse", "invoke"):
             yield "params.route", "must be `converse` or `invoke`"
+        for name in PLACES:
+            if not isinstance(self.params.get(name, ""), str):
+                yield f"params.{name}", "must be text"
         deployments = self.params.get("deployments", {})
         if not isinstance(deployments, dict) or not all(isinstance(name, str) for name in deployments.values()):
             yield "params.deployments", "must map models to the provider's own names of them"

@@ -30,7 +30,12 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
         "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
         "jobs_due": _asking(
             lambda question: take_due(
-                engine, now_us(), question["most"], config().jobs.poll_s, question.get("answered", ())
+                engine,
+                now_us(),
+                question["most"],
+                config().jobs.poll_s,
+                question.get("answered", ()),
+                question.get("withdrawn", ()),
             )
         ),
     }

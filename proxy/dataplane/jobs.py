@@ -28,8 +28,8 @@ _MOST = 64
 _TICKS = 4  # so often in the time between two questions about one job
 _TICK_S = (0.05, 5.0)
 
-# In: how many at most, and which that had ended were answered for since. Jobs that are due out, or None where the ledger does
-# not say.
+# In: how many at most, which that had ended were answered for since, and which their owners have withdrawn. Jobs that are
+# due out, or None where the ledger does not say.
 Due = Callable[[Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 
@@ -47,7 +47,9 @@ class Poller:
             rows = None
             if self._plane.ready:
                 told = list(self._answered)
-                rows = await self._due({"most": _MOST, "answered": told})
+                rows = await self._due(
+                    {"most": _MOST, "answered": told, "withdrawn": self._plane.jobs.withdrawn.first(_MOST)}
+                )
                 if rows is not None:
                     del self._answered[: len(told)]
             for fault in await asyncio.gather(*[self._one(row) for row in rows or ()], return_exceptions=True):

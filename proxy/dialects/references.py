@@ -123,10 +123,15 @@ class Names:
         return kind
 
 
-OPENAI = Names(held="audio", closed="toolcalls function")  # what a function is, and what it was called with
+_CITED = ("url_citation",)  # what an answer has cited, sent back: nobody fetches it again
+OPENAI = Names(  # closed: what a function is, and what it was called with
+    held="audio", closed="toolcalls function urlcitation", public={"url": _CITED}
+)
 TOKENS = Names(closed="input prompt")  # texts and tokens, maybe a million of these
 RESPONSES = Names(
-    held="container containerid fileid approvalrequestid comparisonresponseid previousresponseid", holders="prompt"
+    held="container containerid fileid approvalrequestid comparisonresponseid previousresponseid",
+    holders="prompt",
+    public={"url": _CITED},
 )
 ANTHROPIC = Names(
     held="container containerid fileid",
@@ -134,7 +139,11 @@ ANTHROPIC = Names(
     closed="input",
     forgotten="previousmessageid",
     # platform.claude.com/docs/en/build-with-claude/search-results: "source" is a URL or any identifier, for citations
-    public={"skillid": ("anthropic",), "source": ("search_result", "search_result_location")},
+    public={
+        "skillid": ("anthropic",),
+        "source": ("search_result", "search_result_location"),
+        "url": ("web_search_result_location", "web_search_result"),
+    },
 )
 GEMINI = Names(
     held="cachedcontent",
@@ -251,6 +260,8 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
     if kind == _FILE_URI:
         noted.file_uris += [(name, text) for text in strings]
     elif kind in (_URL, _HOLDER):
+        if _is_public(names, place, name):
+            return
         perhaps = squashed(name) in _MAYBE_URL
         noted.urls += [
             text for text in strings if text[:5].lower() != "data:" and not (perhaps and ":" not in text[:32])

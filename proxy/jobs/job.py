@@ -21,7 +21,8 @@ class Job(NamedTuple):
     id: of its entry and its reservation. api: a name in `apis.APIS`. digest: of its provider's id together with its owner.
     provider_id: what the provider calls it. asked: of its request, what its price depends on. attributes: what prices and
     budgets can name. intent: its INTENT, as it was reserved. settled: what each of the INTENT's budgets was charged with.
-    revision: how often it was settled or corrected by now. flags: beside those of its reading.
+    revision: how often it was settled or corrected by now. flags: beside those of its reading. withdrawn: its owner has deleted
+    or cancelled it at its provider.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     revision: int = 0
     cost_nanousd: int | None = None
     settled: Sequence[int] = ()
+    withdrawn: bool = False
 
     @property
     def upstream(self) -> str:

@@ -62,13 +62,14 @@ class Part(NamedTuple):
 
 
 class LateInMinute(NamedTuple):
-    """What a call that came late takes of a minute that is closed."""
+    """What a call that came late takes of a minute that is closed. unobserved_us: of that, time in which nobody looked."""
 
     entry_id: str
     minute_at: int
     time_us: int
     idle_us: int
     nanousd: int
+    unobserved_us: int
     tokens: Tokens
     began: bool
 
@@ -206,17 +207,17 @@ def _work_out_late(connection: Connection, outcome: Outcome, books: Books) -> No
             continue
         first = run.start - run.start % MINUTE_US
         c = capacity_minutes.c
-        query = sa.select(c.minute_at, c.time_us, c.busy_us, c.idle_nanousd).where(
+        query = sa.select(c.minute_at, c.time_us, c.busy_us, c.idle_nanousd, c.unobserved_us).where(
             c.capacity == books.name, c.minute_at >= first, c.minute_at < min(run.end, books.closed_until)
         )
         for row in connection.execute(query.order_by(c.minute_at)):
-            left = idle.setdefault(row.minute_at, [row.time_us - row.busy_us, row.idle_nanousd])
+            left = idle.setdefault(row.minute_at, [row.time_us - row.busy_us, row.idle_nanousd, row.unobserved_us])
             minute = Span(row.minute_at, row.minute_at + MINUTE_US)
             had = late(run, minute, idle_us=left[0], idle_nanousd=left[1])
-            left[0] -= had.idle_us
-            left[1] -= had.nanousd
+            unobserved = min(left[2], had.idle_us)
+            left[:] = left[0] - had.idle_us, left[1] - had.nanousd, left[2] - unobserved
             tokens, began = tokens_within(run, *minute), run.start >= row.minute_at
-            outcome.lates.append(LateInMinute(run.id, row.minute_at, *had, tokens, began))
+            outcome.lates.append(LateInMinute(run.id, row.minute_at, *had, unobserved, tokens, began))
             outcome.parts[run.id].append(Part(row.minute_at, had.nanousd, None, None))
 
 
@@ -304,7 +305,6 @@ def source_of(metered: bool | None) -> str | None:
 def _write_late(connection: Connection, capacity: str, one: LateInMinute) -> None:
     c = capacity_minutes.c
     changed = sa.update(capacity_minutes).where(c.capacity == capacity, c.minute_at == one.minute_at)
-    unobserved = sa.case((c.unobserved_us > one.idle_us, c.unobserved_us - one.idle_us), else_=0)
     connection.execute(
         changed.values(
             idle_nanousd=c.idle_nanousd - one.nanousd,
@@ -312,7 +312,7 @@ def _write_late(connection: Connection, capacity: str, one: LateInMinute) -> Non
             late_nanousd=c.late_nanousd + one.nanousd,
             busy_us=c.busy_us + one.idle_us,
             calls_us=c.calls_us + one.time_us,
-            unobserved_us=unobserved,
+            unobserved_us=c.unobserved_us - one.unobserved_us,
             requests=c.requests + int(one.began),
             input_tokens=c.input_tokens + one.tokens.input,
             cache_read_tokens=c.cache_read_tokens + one.tokens.cache_read,

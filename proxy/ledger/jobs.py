@@ -97,12 +97,18 @@ def running_jobs(engine: Engine) -> list[dict[str, Any]]:
 
 
 def take_due(
-    engine: Engine, now_us: int, most: int, poll_s: float, answered: Sequence[str] = ()
+    engine: Engine,
+    now_us: int,
+    most: int,
+    poll_s: float,
+    answered: Sequence[str] = (),
+    withdrawn: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Jobs whose providers are to be asked now. Whoever gets one has it to itself until it is due again.
 
     answered: those that had ended, and whose providers have said since whether anything changed: they are done. One that nobody
-    says that of is due again, for whoever had it may be dead.
+    says that of is due again, for whoever had it may be dead. withdrawn: those that their owners deleted or
+    cancelled, which whoever asks for them has to know.
     """
     due = sa.select(jobs).where(jobs.c.ask_at <= now_us).order_by(jobs.c.ask_at).limit(most)
     with writing(engine).begin() as connection:
@@ -111,6 +117,8 @@ def take_due(
                 jobs.c.id.in_(answered), jobs.c.ended, jobs.c.ask_at <= now_us + int(poll_s * _SECOND)
             )
             connection.execute(done.values(ask_at=None))
+        if withdrawn:
+            _note_withdrawn(connection, withdrawn)
         if connection.dialect.name == "postgresql":
             due = due.with_for_update(skip_locked=True)
         rows = [dict(row) for row in connection.execute(due).mappings()]
@@ -122,6 +130,15 @@ def take_due(
             ask_at = None if again_s is None else now_us + int(again_s * _SECOND)
             connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(ask_at=ask_at))
     return [told(row) for row in rows]
+
+
+def _note_withdrawn(connection: Connection, ids: Sequence[str]) -> None:
+    query = sa.select(jobs.c.id, jobs.c.record).where(jobs.c.id.in_(ids), sa.not_(jobs.c.ended))
+    for job_id, text in connection.execute(query).all():
+        record = orjson.loads(text)
+        if not record.get("withdrawn"):
+            marked = orjson.dumps({**record, "withdrawn": True}).decode()
+            connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(record=marked))
 
 
 def told(row: Mapping[str, Any]) -> dict[str, Any]:

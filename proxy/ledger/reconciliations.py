@@ -28,8 +28,12 @@ class Reconciliation(NamedTuple):
 
 
 def keep_reconciliation(engine: Engine, run: Reconciliation) -> None:
+    """In the place of those before it that compared the same provider's same time, or a part of it."""
+    table = reconciliations.c
+    same = sa.and_(table.provider == run.provider, table.since_at >= run.since_at, table.until_at <= run.until_at)
     name = "".join(character for character in run.file if character.isprintable())[-_MOST_FILE_CHARS:]
     with writing(engine).begin() as connection:
+        connection.execute(sa.delete(reconciliations).where(same, table.ran_at <= run.ran_at))
         connection.execute(sa.insert(reconciliations), run._asdict() | {"id": Ids().new(run.ran_at), "file": name})
 
 

@@ -23,7 +23,7 @@ _COUNTS = frozenset({"prompt_tokens", "completion_tokens", "input_tokens", "outp
 _MOST_NAMES = 64
 _INSIDE = ("message", "delta")
 _USAGES = ("usage", "usage_metadata")
-_MADE_UP = frozenset({"metadata", "request", "arguments", "args", "input", "delta"})
+_MADE_UP = frozenset({"metadata", "request", "arguments", "args", "input", "delta", "error", "errors", "detail"})
 
 
 def in_openais_words(usage: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,8 +47,8 @@ def _named(name: str) -> str:
 def usage_nearby(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first usage that a response has under another name, in an object of it, or in a message or delta of its choices.
 
-    Not in what a client made up (`metadata`, a request sent back), nor in what a model did (the arguments of a tool's call,
-    which Responses have as an object, whole or as the `delta` of an event).
+    Not in an error, nor in what a client made up (`metadata`, a request sent back), nor in what a model did (the arguments
+    of a tool's call, which Responses have as an object, whole or as the `delta` of an event).
     """
     return next((usage for usage in _candidates(response) if states_counts(usage)), None)
 

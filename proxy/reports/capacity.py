@@ -22,7 +22,7 @@ from proxy.capacity.runs import Tokens
 from proxy.capacity.server_metrics import COUNTERS, GAUGES
 from proxy.capacity.split import Weights
 from proxy.config.capacity import Capacity
-from proxy.ledger.capacity_books import Outcome, read_books, work_out
+from proxy.ledger.capacity_books import LateInMinute, Outcome, read_books, work_out
 from proxy.ledger.capacity_calls import Pending
 from proxy.ledger.capacity_schema import capacity_minutes, capacity_shares
 from proxy.ledger.database import reading
@@ -258,9 +258,19 @@ def _open_minutes(
             report.weights = closed.weights
     for late in outcome.lates:
         if since <= late.minute_at < until:
-            report.sums["busy_nanousd"] += late.nanousd
-            report.sums["idle_nanousd"] -= late.nanousd
+            _add_late(report, late)
     return outcome
+
+
+def _add_late(report: CapacityReport, late: LateInMinute) -> None:
+    """What a call that came late will have of a minute that is closed, out of its idle time."""
+    added = {
+        "busy_nanousd": late.nanousd, "idle_nanousd": -late.nanousd, "busy_us": late.idle_us, "calls_us": late.time_us,
+        "unobserved_us": -late.unobserved_us, "requests": int(late.began), "input_tokens": late.tokens.input,
+        "cache_read_tokens": late.tokens.cache_read, "output_tokens": late.tokens.output,
+    }  # fmt: skip
+    for name, amount in added.items():
+        report.sums[name] += amount
 
 
 # Groups

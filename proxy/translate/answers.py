@@ -112,7 +112,7 @@ def settled(operation: str, native: Reading, stated: Mapping[str, Any] | None) -
     stated: the translated answer's usage, None where it has none.
     """
     if native.source == "none":
-        return _translated(operation, stated)
+        return _translated(operation, stated)._replace(conditions=native.conditions)
     theirs = _totals(operation, stated)
     if theirs is None or theirs == _sides(native):
         return native

@@ -203,13 +203,13 @@ def prepared(operation: str, passed: dict[str, Any], provider: str, model: str) 
         message = f"A tool called {_AS_A_TOOL!r} would be taken for the answer's own form; give it another name."
         raise invalid_request(message, "tools")
     dropped = []
-    claude = "claude" in model
+    claude = "claude" in model.lower()
     if provider not in _MARKING and not (claude and provider in _MARKING_CLAUDE):
         for name in ("messages", "system", "tools", "input"):
             if name in passed and _marked(passed[name]):
                 passed[name] = _unmarked(passed[name])
                 dropped.append("cache_control")
-    if provider in _THOUGHTLESS and operation in ("chat", "messages"):
+    if (provider in _THOUGHTLESS or (provider == "azure_ai" and not claude)) and operation in ("chat", "messages"):
         dropped += _drop_thoughts(passed)
     return list(dict.fromkeys(dropped))
 

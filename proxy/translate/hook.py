@@ -7,6 +7,7 @@ fetched from elsewhere on a caller's word.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -26,6 +27,9 @@ _CAPS = (
     ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
 )  # fmt: skip
 NO_URLS = invalid_request("This provider takes no URLs of files here; send what they stand for as data.", "url").refusal
+_LOCATION = re.compile(
+    r"/locations/([a-z0-9-]+)/"
+)  # Vertex AI's; LiteLLM takes another one for models that it knows elsewhere
 _LOGIN = "application/x-www-form-urlencoded"  # OAuth's token requests, which no provider bills
 _GROWTH, _SLACK_BYTES = (
     3,
@@ -37,15 +41,23 @@ class Tap:
     """What one call had sent, and what came back of it.
 
     most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked for that a provider
-    may not know. refusal: why nothing was sent. lost: the names of what was asked for and left out.
+    may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was sent. lost: the
+    names of what was asked for and left out.
     """
 
     def __init__(
-        self, provider: str, model: str, *, most_output: int | None, body_bytes: int, asked: Sequence[Wish] = ()
+        self,
+        provider: str,
+        model: str,
+        *,
+        most_output: int | None,
+        body_bytes: int,
+        asked: Sequence[Wish] = (),
+        location: str = "",
     ) -> None:
         self._provider, self._model = provider, model
         self._most_output, self._body_bytes = most_output, body_bytes
-        self._asked = asked
+        self._asked, self._location = asked, location
         self.lost: list[str] = []
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
@@ -91,10 +103,20 @@ class Tap:
             raise unbounded_cost(
                 "The translated request is much larger than what was sent, so its ceiling would not hold."
             )
-        return Observed(self._provider, request.url.path, self._model, value)
+        url = str(request.url.copy_with(query=None))
+        if self._location and (sent_to := _LOCATION.search(url)) and sent_to[1] != self._location:
+            raise _elsewhere(sent_to[1], self._location)
+        return Observed(self._provider, url, self._model, value)
 
 
 TAP: ContextVar[Tap | None] = ContextVar("tap", default=None)
+
+
+def _elsewhere(there: str, location: str) -> Refused:
+    message = (
+        f"This model would be asked at {there!r}, and its upstream is set to {location!r} (`params.vertex_location`)."
+    )
+    return invalid_request(message, "model")
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pricing.usage import Reading
 from proxy.meters import registry
@@ -43,11 +44,14 @@ def meter_of(provider: str, path: str) -> Reader | None:
 class Observed:
     """The provider's answer to one request, read as it passes.
 
-    provider: whose prices hold. path: what was asked. request: its body. The answer may be whole, events, or AWS's frames.
+    provider: whose prices hold. url: what was asked, without its query. request: its body. The answer may be whole, events,
+    or AWS's frames.
     """
 
-    def __init__(self, provider: str, path: str, model: str, request: Mapping[str, Any]) -> None:
+    def __init__(self, provider: str, url: str, model: str, request: Mapping[str, Any]) -> None:
+        path = urlsplit(url).path
         self.reader = meter_of(provider, path)
+        self._place = {"base_url": url}  # on which the price depends, with some
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._provider, self._path, self._model, self._request = provider, path, model, request
@@ -75,7 +79,7 @@ class Observed:
     def _context(self) -> Context:
         return Context(
             provider=self._provider, endpoint=self._path, model=self._model, request=self._request, from_client=True,
-            response_headers=self.headers,
+            response_headers=self.headers, selector=self._place,
         )  # fmt: skip
 
     def feed(self, data: bytes) -> None:
@@ -128,10 +132,11 @@ class Observed:
 
     def reading(self) -> Reading:
         """What has been said of usage by now."""
+        unread = Reading(conditions=self._place)
         if self.reader is None or self._broken:
-            return Reading()
+            return unread
         if self._stream is not None:
             return self._stream.finish()
         if self._size > _KEPT_BYTES:
-            return Reading()
+            return unread
         return self.reader.answer(lenient.answer(self.body), self._context())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.model import Upstream
+from proxy.config.translation import PLACES
 
 # By the names that providers have here (proxy/access/provider_fields.py has the same families): LiteLLM's own, as of 1.110.2.
 _LITELLM = {
@@ -32,7 +34,36 @@ _LITELLM = {
 # A host that speaks OpenAI's chat, and of which nothing more is known.
 _OPENAI_LIKE = "custom_openai"
 _EMBEDS_AS = {"cohere_chat": "cohere", "sagemaker_chat": "sagemaker"}
-_OURS = ("deployments", "route")
+_OURS = ("deployments", "route", *PLACES)
+# LiteLLM knows what an Azure deployment is by its name, or by a prefix (`o_series/`, `gpt5_series/`).
+_SERIES = (
+    (re.compile(r"o\d(?!\d)"), "o_series"),
+    (re.compile(r"gpt-(?:[5-9]|\d{2})(?!(?:\.\d+)?-chat)"), "gpt5_series"),
+)
+
+
+# Whose names LiteLLM reads for more than a model's: agents, other APIs and hosts, endpoints of the account.
+_READ_IN_NAMES = frozenset({
+    "bedrock", "azure", "azure_ai", "sagemaker", "sagemaker_chat", "openai", "anthropic", "gemini", "cohere_chat", "mistral",
+})  # fmt: skip
+_BEDROCK_ARN = re.compile(r"arn:aws[a-z-]*:bedrock:[^/]*/[A-Za-z0-9._:-]+\Z")
+_OF_VERTEX = frozenset({"agent_engine", "gemini", "gemma", "bge"})
+
+
+def is_plain(row: Upstream, name: str, model: str) -> bool:
+    """Whether a model's name that a client chose names a model to LiteLLM, and neither an agent nor another API or place."""
+    provider = _provider(row, name)
+    if provider == "vertex_ai":
+        return not any(part in _OF_VERTEX or part.isdigit() for part in model.split("/"))
+    if provider == "watsonx":
+        return not model.startswith("deployment/")
+    if provider not in _READ_IN_NAMES or "/" not in model:
+        return True
+    return provider == "bedrock" and _BEDROCK_ARN.match(model) is not None
+
+
+def _provider(row: Upstream, name: str) -> str:
+    return str(row.params.get("custom_llm_provider") or _LITELLM.get(row.provider_name(name).lower(), _OPENAI_LIKE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +78,7 @@ class Target:
 
 def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:
     """Where a call of `operation` to `model` (the name that is priced) goes."""
-    known = row.provider_name(name).lower()
-    provider = str(row.params.get("custom_llm_provider") or _LITELLM.get(known, _OPENAI_LIKE))
+    provider = _provider(row, name)
     if operation == "embeddings":
         provider = _EMBEDS_AS.get(provider, provider)
     options = {key: value for key, value in row.params.items() if key not in (*_OURS, "custom_llm_provider")}
@@ -62,4 +92,19 @@ def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:
         options["extra_headers"] = dict(row.headers)
     deployed = row.params.get("deployments", {}).get(model, model)
     route = row.params.get("route")
+    if provider == "azure" and operation in ("chat", "messages"):
+        route = _series(model, deployed)
+    elif provider == "azure_ai" and "claude" in model.lower() and "claude" not in deployed.lower():
+        # Foundry's Claude speaks Anthropic's API below this path, and LiteLLM knows it by its name alone.
+        provider = "anthropic"
+        options["api_base"] = row.base_url.rstrip("/").removesuffix("/anthropic") + "/anthropic"
+    elif provider == "bedrock" and deployed.startswith("arn:") and deployed != model:
+        route = route or "converse"  # whose request is the same for all models, as an ARN need not name one
     return Target("/".join(part for part in (provider, route, deployed) if part), provider, options)
+
+
+def _series(model: str, deployed: str) -> str | None:
+    """The prefix for a deployment that is not called as its model is; None where it needs none."""
+    if model.lower() in deployed.lower():
+        return None
+    return next((name for pattern, name in _SERIES if pattern.match(model.lower())), None)

@@ -156,6 +156,12 @@ _CLIENTS_OWN: list[tuple[str, dict[str, Any]]] = [
       for source in ("s3://company/handbook.pdf", "file-handbook_2024", "gs://b/x")),
     ("messages", {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "x", "citations": [
         {"type": "search_result_location", "source": "s3://company/handbook.pdf", "search_result_index": 0}]}]}]}),
+    *(("messages", {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "x", "citations": [
+        {"type": "web_search_result_location", "url": url, "cited_text": "x"}]}]}]}) for url in ("s3://b/k", "file-handbook_2024")),
+    ("chat", {"messages": [{"role": "assistant", "content": "x", "annotations": [
+        {"type": "url_citation", "url_citation": {"url": "s3://b/k", "title": "t", "start_index": 0, "end_index": 1}}]}]}),
+    ("responses", {"input": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x",
+        "annotations": [{"type": "url_citation", "url": "gs://b/k", "title": "t", "start_index": 0, "end_index": 1}]}]}]}),
     ("messages", {"metadata": {"user_id": "u"}, "diagnostics": {"previous_message_id": "msg_1"}}),
     ("generate", {"contents": _parts(
         {"functionCall": {"id": "1", "name": "f", "args": {"fileUri": "files/a"}}},

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from proxy.access import provider_fields
 from proxy.access.public_urls import is_public
 from proxy.errors import Refused
+from proxy.jobs.apis import fal
 from proxy.types import Route
 from tests.attack.houses import ask, house_of
 from tests.flow.house import KEY
@@ -377,3 +380,23 @@ async def test_a_list_that_held_no_model_is_looked_into_again(tmp_path: Path) ->
 def test_a_host_of_its_own_models_is_no_router(provider: str) -> None:
     assert not provider_fields.is_router(provider)
     assert not provider_fields.is_self_hosted(provider)
+
+
+def _at_fal(model: str, /, **body: object) -> Mapping[str, Any]:
+    call = fal.parse(model, orjson.dumps(body))
+    return provider_fields.screen(call, Route(model, "up", "fal", model), str, exact=True).body
+
+
+@pytest.mark.parametrize("name", ["model_name", "model", "base_model", "unet_name", "scheduler_config", "models"])
+def test_a_model_of_fals_has_parameters_of_any_name(name: str) -> None:
+    """A LoRA's base (`model_name`), the network that cuts a picture out (`model`): no other model of fal's answers."""
+    asked = {name: "stabilityai/stable-diffusion-xl-base-1.0"}
+    assert _at_fal("fal-ai/lora", **asked) == asked
+
+
+@pytest.mark.parametrize("model", ["fal-ai/any-llm", "fal-ai/any-llm/vision", "openrouter/router", "fal-ai/any-vlm"])
+@pytest.mark.parametrize("name", ["model", "models", "model_name"])
+def test_fals_ways_to_others_models_are_routers(model: str, name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        _at_fal(model, **{name: "openai/o1-pro"})
+    assert refused.value.refusal.param == name

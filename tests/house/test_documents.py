@@ -217,6 +217,16 @@ def test_every_threat_has_a_test_that_is_there() -> None:
     assert [name for row in threats for name in named_tests(row) if not is_a_test(name)] == []
 
 
+def test_every_hole_that_was_found_has_a_test_that_is_there() -> None:
+    """proxy/HOLES.md: the holes of the attack on the first version by number, 22 by its letters; none is left out."""
+    table = (ROOT / "proxy" / "HOLES.md").read_text(encoding="utf-8").partition("|---")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[1:] if line.startswith("|")]
+
+    assert [row for row in rows if len(row) != 4 or not named_tests(row[2])] == []
+    assert [name for row in rows for name in named_tests(row[2]) if not is_a_test(name)] == []
+    assert {row[0] for row in rows} >= {*map(str, range(1, 23)), *(f"22 {letter}" for letter in "abcdefghijklmnop")}
+
+
 def test_a_test_that_is_gone_is_seen() -> None:
     """The check itself, both ways."""
     assert not is_a_test("attack/test_gone.py")

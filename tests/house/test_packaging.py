@@ -20,6 +20,7 @@ from tests.house.test_imports import below
 NOT_SHIPPED = (
     "proxy/CONTRACT.md",
     "proxy/DECISIONS.md",
+    "proxy/HOLES.md",
     "proxy/THREATS.md",
     "proxy/Dockerfile",
     "proxy/Dockerfile.dockerignore",

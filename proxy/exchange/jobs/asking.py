@@ -194,7 +194,9 @@ def withdraw(plane: Plane, job: Job) -> None:
 def _withdrawn_end(plane: Plane, job: Job) -> Ended | None:
     """The end of a job that is not there any more; None where nobody withdrew it: a provider may have forgotten it."""
     job = plane.jobs.note(job)
-    return None if job.ended or job.id not in plane.jobs.withdrawn else BY_NAME[job.api].withdrawn(job)
+    if job.ended or not (job.withdrawn or job.id in plane.jobs.withdrawn):
+        return None
+    return BY_NAME[job.api].withdrawn(job)
 
 
 async def _end(plane: Plane, job: Job, ended: Ended) -> None:

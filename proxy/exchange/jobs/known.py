@@ -19,9 +19,9 @@ Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]
 
 @dataclass(slots=True)
 class KnownJobs:
-    """by_digest: the latest of them. asked_at: when one was last asked for here, by its id (epoch seconds). withdrawn: ids of
-    those that their owners deleted or cancelled here, and whose end was not seen by then. ending: whose ends are being settled
-    in this moment. recall: asks the ledger. tasks: work that goes on behind an answer."""
+    """by_digest: the latest of them. asked_at: when one was last asked for here, by its id (epoch seconds). withdrawn: ids
+    of those that their owners deleted or cancelled here, and whose end was not seen by then; the ledger is told of them.
+    ending: whose ends are being settled in this moment. recall: asks the ledger. tasks: work that goes on behind an answer."""
 
     recall: Recall | None = None
     by_digest: Latest[str, Job] = field(default_factory=lambda: Latest(_MOST))
@@ -39,6 +39,8 @@ class KnownJobs:
         elif known is not None and (known.revision, known.ended) > (job.revision, job.ended):
             return known
         self.by_digest[job.digest] = job
+        if job.ended:
+            self.withdrawn.pop(job.id)
         return job
 
     def told(self, row: Mapping[str, Any]) -> Job:

@@ -137,3 +137,13 @@ def test_bedrock_is_spoken_where_nothing_else_is_said(
         what for _, what in upstream.problems(upstream.base_url, speaks_others=False, signs="bedrock" in dialects)
     ]
     assert [problem in what for what in problems] == ([True] if problem else [])
+
+
+def test_what_an_azure_deployment_is_priced_as_goes_with_any_upstream() -> None:
+    row = {"base_url": "https://x.openai.azure.com/openai/v1", "provider": "azure"}
+    made = Upstream(**row, params={"deployment_type": "DataZoneStandard", "zone": "eu"})
+
+    assert not list(made.problems(made.base_url, speaks_others=False, signs=False))
+    assert made.places() == {"deployment_type": "DataZoneStandard", "zone": "eu"}
+    wrong = Upstream(**row, params={"zone": 5})
+    assert [name for name, _ in wrong.problems(wrong.base_url, speaks_others=False, signs=False)] == ["params.zone"]

@@ -211,3 +211,13 @@ def test_a_difference_between_a_job_and_its_entries_is_found(
     with pytest.raises(AssertionError, match="its entries come to 700"):
         sound(ledger, tmp_path)
     assert orjson.loads(state(ledger)["settled"]) == [["b", "", 0, "usd", 700]]
+
+
+def test_that_its_owner_has_withdrawn_it_whoever_asks_for_a_job_knows(ledger: Ledger, writer: SpoolWriter) -> None:
+    """The worker that was told may be another one than the next to ask, or dead."""
+    one, other = intent(), intent()
+    append(writer, one, begun(one), other, begun(other))
+    ledger.ship()
+    taken = take_due(ledger.engine, AT + 100_000_000, 10, 60, withdrawn=[one["id"], "not-there-yet"])
+    assert {job["id"]: job.get("withdrawn", False) for job in taken} == {one["id"]: True, other["id"]: False}
+    assert [job["withdrawn"] for job in find_jobs(ledger.engine, [f"d-{one['id']}"])] == [True]

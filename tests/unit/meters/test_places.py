@@ -77,7 +77,7 @@ def test_a_usage_beside_its_response_is_that_responses() -> None:
     }
 
 
-@pytest.mark.parametrize("place", ["metadata", "request", "arguments", "input"])
+@pytest.mark.parametrize("place", ["metadata", "request", "arguments", "input", "error", "errors", "detail"])
 def test_what_a_client_or_a_model_made_up_is_no_usage(place: str) -> None:
     assert _read("openai.chat", orjson.dumps(CHAT | {place: {"usage": COUNTS}})).source == "none"
 

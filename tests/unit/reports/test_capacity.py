@@ -107,6 +107,26 @@ def test_what_is_not_closed_yet_is_told_as_it_will_be(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_calls_that_came_late_are_told_as_they_will_be(tmp_path: Path) -> None:
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    with writing(engine).begin() as connection:
+        open_books(connection, POOL, MORNING)
+    ship(engine, call(0, 20))
+    finish(engine, MORNING + 3 * MINUTE_US)
+    ship(engine, call(10, 70), call(15, 40, team="b"), call(130, 190))
+    end = MORNING + 4 * MINUTE_US
+    before = capacity_report(engine, ROW, None, end, now=end, book=BOOK, by=("team",))
+    finish(engine, end)
+    after = capacity_report(engine, ROW, None, end, now=end, book=BOOK, by=("team",))
+
+    assert before.sums == after.sums
+    assert after.sums["requests"] == 4
+    assert after.sums["unobserved_us"] == after.sums["time_us"] - after.sums["busy_us"]  # nobody has said that he lived
+    assert before.groups.keys() == after.groups.keys()
+    assert [group.nanousd for group in before.groups.values()] == [group.nanousd for group in after.groups.values()]
+    engine.dispose()
+
+
 def test_a_call_with_a_long_context_is_compared_at_the_price_of_that(tmp_path: Path) -> None:
     """Each call at what the book says of it alone: short ones, at a tier's border, beyond it, mostly out of the cache."""
     models = ["google/gemini-2.5-pro", "anthropic/claude-haiku-5.5", "openai/gpt-5-mini"]
@@ -275,6 +295,13 @@ def test_what_there_is_not_is_said(config: str) -> None:
     result = CliRunner().invoke(app, ["nobody", "--config", config])
     assert result.exit_code == 2
     assert "no capacity 'nobody'" in result.output + str(result.stderr)
+
+
+@pytest.mark.parametrize("arguments", [("--compare", POOL, POOL), (POOL, "--compare", POOL, "other")])
+def test_two_that_are_compared_are_two_and_alone(config: str, arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--config", config])
+    assert result.exit_code == 2
+    assert "--compare takes two capacities" in result.output + str(result.stderr)
 
 
 def test_books_that_ended_are_not_told_as_going_on(engine: Engine, tmp_path: Path) -> None:

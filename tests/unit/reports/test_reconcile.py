@@ -16,6 +16,7 @@ from pricing.load import load_book
 from proxy.cli.main import app
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
+from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation, reconciliations_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, tolerance_of
 from proxy.reports.stated import line_named
@@ -275,3 +276,22 @@ def test_tolerances(text: str, share: str) -> None:
 def test_no_tolerances(text: str) -> None:
     with pytest.raises(BadQuestion):
         tolerance_of(text)
+
+
+def test_a_comparison_of_the_same_time_takes_the_place_of_those_before(ledger: Engine) -> None:
+    """Whoever compares every hour keeps one line, not one for each hour; other times and other providers stay."""
+
+    def kept() -> list[tuple[str, int, int, int]]:
+        runs = reconciliations_of(ledger, 0, 2**60)
+        return sorted((run.provider, run.since_at, run.until_at, run.ran_at) for run in runs)
+
+    for ran_at, provider, since, until in (
+        (1000, "openai", 10, 20), (1001, "openai", 10, 20), (1002, "openai", 15, 30), (1003, "anthropic", 10, 20),
+        (1004, "openai", 15, 20),
+    ):  # fmt: skip
+        keep_reconciliation(ledger, Reconciliation(provider, "f.csv", ran_at, since, until, 1, 1, 0))
+    assert kept() == [
+        ("anthropic", 10, 20, 1003), ("openai", 10, 20, 1001), ("openai", 15, 20, 1004), ("openai", 15, 30, 1002),
+    ]  # fmt: skip
+    keep_reconciliation(ledger, Reconciliation("openai", "f.csv", 1005, 5, 40, 1, 1, 0))
+    assert kept() == [("anthropic", 10, 20, 1003), ("openai", 5, 40, 1005)]

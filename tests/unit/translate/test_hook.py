@@ -1,0 +1,55 @@
+"""What a request to a provider must not ask for, and where it goes: that decides its price, and may be nowhere else."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import httpx
+import pytest
+
+from pricing.load import load_book
+from proxy.errors import Refused
+from proxy.translate.hook import Tap
+
+BODY = json.dumps({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}).encode()
+ANSWER = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "x"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1_000_000, "candidatesTokenCount": 0, "totalTokenCount": 1_000_000},
+}
+MODEL = "gemini-3.5-flash"
+
+
+def sent(location: str, host: str, *, wanted: str = "", query: str = "") -> Tap:
+    tap = Tap("google-vertex", MODEL, most_output=100, body_bytes=len(BODY), location=wanted)
+    path = f"/v1/projects/p/locations/{location}/publishers/google/models/{MODEL}:generateContent"
+    tap.begin(httpx.Request("POST", f"https://{host}{path}{query}"), BODY)
+    return tap
+
+
+def cost(location: str, host: str) -> Decimal | None:
+    tap = sent(location, host, query="?key=secret")
+    assert tap.observed is not None
+    tap.observed.began(200, {"content-type": "application/json"})
+    tap.observed.feed(json.dumps(ANSWER).encode())
+    reading = tap.observed.reading()
+    assert "secret" not in str(reading)
+    return load_book().cost(reading, provider="google-vertex", model=MODEL, at_s=1_795_000_000).cost_usd
+
+
+def test_a_price_is_that_of_where_the_request_went() -> None:
+    """Vertex AI asks a tenth more for a region than for `global`; LiteLLM has a region of its own where none is set."""
+    everywhere = cost("global", "aiplatform.googleapis.com")
+
+    assert everywhere
+    assert cost("europe-west4", "europe-west4-aiplatform.googleapis.com") == everywhere * Decimal("1.1")
+    assert cost("eu", "aiplatform.eu.rep.googleapis.com") == everywhere * Decimal("1.1")
+
+
+def test_nothing_is_sent_to_another_place_than_its_upstreams() -> None:
+    """LiteLLM knows where some models are, and asks them there whatever it is told."""
+    with pytest.raises(Refused) as refused:
+        sent("global", "aiplatform.googleapis.com", wanted="europe-west4")
+
+    assert "europe-west4" in refused.value.refusal.message
+    assert sent("europe-west4", "europe-west4-aiplatform.googleapis.com", wanted="europe-west4").refusal is None
