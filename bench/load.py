@@ -11,6 +11,7 @@ import re
 import struct
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httptools
@@ -67,9 +68,12 @@ async def _connect(
     return made
 
 
-async def closed(port: int, connections: int, seconds: float, headers: dict[str, str]) -> dict[str, Any]:
-    """`connections` callers, each of which calls again as soon as it is answered. Where wrk is missing."""
-    data, bad = request(UNARY_BODY, headers=headers), 0
+async def closed(
+    port: int, connections: int, seconds: float, headers: dict[str, str], data: bytes = b""
+) -> dict[str, Any]:
+    """`connections` callers, each of which calls again as soon as it is answered. Where wrk is missing, and for requests of
+    one's own (`data`)."""
+    data, bad = data or request(UNARY_BODY, headers=headers), 0
     latencies: list[float] = []
     finished = asyncio.Event()
     began = time.perf_counter()
@@ -271,9 +275,12 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first call")
     parser.add_argument("--headers", type=json.loads, default={}, help="more of them, as a JSON object")
+    parser.add_argument(
+        "--request", type=lambda file: Path(file).read_bytes(), default=b"", help="a file: head and body"
+    )
     given = parser.parse_args()
     jobs: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
-        "closed": lambda: closed(given.port, given.count, given.seconds, given.headers),
+        "closed": lambda: closed(given.port, given.count, given.seconds, given.headers, given.request),
         "open": lambda: opened(given.port, given.rate, given.seconds, given.headers),
         "stream": lambda: streams(given.port, given.count, given.headers),
         "race": lambda: race(given.port, given.count, given.key),

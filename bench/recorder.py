@@ -79,7 +79,7 @@ def ship(
 
         metrics = MetricState.load(engine, "bench")
         recorder = recording.Recorder(engine, copy, instance="bench", metrics=metrics, on_shipped=on_shipped)
-        recording._MAX_ENTRIES = 1  # type: ignore[misc]  # noqa: SLF001 - one read is a batch
+        recorder._most = 1  # noqa: SLF001 - one read is a batch
         reader._READ_BYTES = batch_bytes  # type: ignore[misc]  # noqa: SLF001 - of that size
         batches = []
         if counting is not None:

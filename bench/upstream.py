@@ -46,7 +46,7 @@ def _plain(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """A keep-alive connection; what it does with a request is its subclass's."""
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ class _Connection(asyncio.Protocol):
         raise NotImplementedError
 
 
-class Unary(_Connection):
+class Unary(Connection):
     _ready = _plain(UNARY_ANSWER)
 
     def answer(self, url: bytes, body: bytes) -> None:
         self.transport.write(self._ready)
 
 
-class Stream(_Connection):
+class Stream(Connection):
     """One stream; the ticker steps it."""
 
     active: ClassVar[set[Stream]] = set()
@@ -108,7 +108,7 @@ class Stream(_Connection):
         self.transport.write(_framed(_CHUNK % time.perf_counter_ns()))
 
 
-class Race(_Connection):
+class Race(Connection):
     """Unary with a bill: what was sent is what is charged."""
 
     bill: ClassVar[list[int]] = [0, 0]  # calls, nano-USD

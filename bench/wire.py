@@ -51,7 +51,9 @@ def race_nanousd(number: int) -> int:
     return RACE_PROMPT_TOKENS * INPUT_NANOUSD + race_tokens(number) * OUTPUT_NANOUSD
 
 
-def request(body: bytes, key: str = KEY, *, stream: bool = False, headers: Mapping[str, str] | None = None) -> bytes:
+def request(
+    body: bytes, key: str = KEY, *, stream: bool = False, headers: Mapping[str, str] | None = None, path: str = PATH
+) -> bytes:
     """An HTTP/1.1 request as an SDK sends it. `x-bench-lane` is for Envoy, which cannot route by a body's field; `headers` are
     those by which a peer is told with each call where it goes."""
     lane = b"stream" if stream else b"unary"
@@ -59,5 +61,5 @@ def request(body: bytes, key: str = KEY, *, stream: bool = False, headers: Mappi
     return (
         b"POST %s HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
         b"accept: application/json\r\nuser-agent: OpenAI/Python 2.0.0\r\nx-bench-lane: %s\r\n%scontent-length: %d\r\n\r\n"
-        % (PATH.encode(), key.encode(), lane, more, len(body))
+        % (path.encode(), key.encode(), lane, more, len(body))
     ) + body

@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import later
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
+from tests.support.spools import spools_closed
+
+later.install()
 
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None)
@@ -62,6 +66,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left_out = reporter.stats.get("skipped", []) if reporter else []
     if left_out and must_run_everything() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def close_spools() -> Iterator[None]:
+    """A test need not close the spools that it opens; one that a fixture of a module's opens stays open."""
+    with spools_closed():
+        yield
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
 _LATELY = 1000  # ends that a worker which is killed may not have told the budgets
-_MAX_ENTRIES = 1000  # of one batch, and what one read has beyond them
+# Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
+_MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
 _RETRY_S = 0.5
 _CHECK_EVERY_S = 1.0
 _DROP_EVERY_S = 5.0
@@ -93,6 +94,7 @@ class Recorder:
         capacity_of: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._folder = folder
+        self._most = _MAX_ENTRIES_OF_A_SERVER if engine.dialect.name == "postgresql" else _MAX_ENTRIES
         self._shipper = Shipper(engine, instance, metrics, capacity_of)
         self._capacity_of = capacity_of
         self._metrics = metrics
@@ -264,7 +266,7 @@ class Recorder:
             self._insist(self._runs.find)
             self._turn += 1
             for run in sorted(self._runs, key=lambda run: run.turn):  # first those that had to wait the last time
-                if len(batch.entries) >= _MAX_ENTRIES:
+                if len(batch.entries) >= self._most:
                     self._behind = True
                     break
                 run.turn = self._turn
@@ -277,7 +279,7 @@ class Recorder:
         run.at_end = False  # until it is known that nothing is left
         run.over = run.reader.is_over()
         count, more = 0, True
-        while more and len(batch.entries) < _MAX_ENTRIES:
+        while more and len(batch.entries) < self._most:
             records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
             count += len(records)

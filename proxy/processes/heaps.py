@@ -21,7 +21,7 @@ def one_heap() -> bool:
 
 
 def give_back() -> bool:
-    """What is free in the heap goes back to the kernel, where the library can do that: some milliseconds of work."""
+    """What is free in the heap goes back to the kernel, where the library can do that: a millisecond for ten megabytes."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
         return bool(ctypes.CDLL(None).malloc_trim(0))
     return False

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from typing import Any
 
-from proxy.translate import hook, stand_ins
+from proxy.translate import hook, internals, stand_ins
 from proxy.translate.accepted import without_unsupported
 from proxy.translate.providers import Target
 
@@ -43,6 +43,7 @@ _SETTINGS = {
     "failure_callback": [],
 }
 _TIMEOUT_S = 86_400.0  # the data plane's time-outs end a call
+_MODELS = 4096  # of which it is remembered what they know
 
 
 class Adapter:
@@ -57,9 +58,11 @@ class Adapter:
 
         for name, value in _SETTINGS.items():
             setattr(litellm, name, value)
+        internals.install()
         for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai", "botocore", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._litellm: Any = litellm
+        self._known: dict[tuple[str, str, str], frozenset[str]] = {}  # by model, provider and kind
 
     async def warm(self) -> None:
         """Have LiteLLM import what it imports at its first calls: answers of its own making, sent nowhere."""
@@ -100,13 +103,19 @@ class Adapter:
             return await self._litellm.anthropic_messages(**arguments), dropped
         return await self._litellm.aembedding(**arguments), dropped
 
-    def _supported(self, target: Target, operation: str) -> list[str]:
+    def _supported(self, target: Target, operation: str) -> frozenset[str]:
         kind = "embeddings" if operation == "embeddings" else "chat_completion"
-        name = target.model.removeprefix(f"{target.provider}/")
-        known = self._litellm.get_supported_openai_params(
-            model=name, custom_llm_provider=target.provider, request_type=kind
-        )
-        return known or []
+        key = (target.model, target.provider, kind)
+        known = self._known.get(key)
+        if known is None:
+            name = target.model.removeprefix(f"{target.provider}/")
+            told = self._litellm.get_supported_openai_params(
+                model=name, custom_llm_provider=target.provider, request_type=kind
+            )
+            if len(self._known) >= _MODELS:
+                self._known.clear()
+            known = self._known[key] = frozenset(told or ())
+        return known
 
 
 def fields_of(value: Any) -> dict[str, Any]:

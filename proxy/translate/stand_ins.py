@@ -1,7 +1,9 @@
-"""What stands in for two modules of LiteLLM's proxy, which its Anthropic messages import to log their streams.
+"""What stands in for three modules of LiteLLM's proxy: two that its Anthropic messages import to log their streams, and the
+proxy itself, which each of those calls looks for.
 
 The real ones bring the whole proxy with them: its web server, its database, and packages that are not installed with the
 library (1.110.2; findings/litellm-messages-stream.sh). Nothing here logs; the bytes of a stream pass.
+The proxy is not installed, and Python would look for it, and compile what it finds of it, at every call.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ MODULES = {
     _PACKAGE + "success_handler": ("PassThroughEndpointLogging",),
     _PACKAGE + "streaming_handler": ("PassThroughStreamingHandler",),
 }
+
+ABSENT = ("litellm.proxy.proxy_server",)
 
 
 class PassThroughEndpointLogging:
@@ -46,3 +50,5 @@ def install() -> None:
         for member in members:
             setattr(module, member, globals()[member])
         sys.modules.setdefault(name, module)
+    for name in ABSENT:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None: an import says at once that there is no such module

@@ -36,16 +36,18 @@ def anthropic_messages(url: str) -> None:
 @pytest.mark.parametrize(
     ("ask", "error"),
     [
-        (openai_chat, openai.APIStatusError),
-        (openai_responses, openai.APIStatusError),
-        (anthropic_messages, anthropic.APIStatusError),
+        (openai_chat, lambda: openai.APIStatusError),
+        (openai_responses, lambda: openai.APIStatusError),
+        (anthropic_messages, lambda: anthropic.APIStatusError),
     ],
 )
 def test_an_sdk_gives_up_at_once_and_says_why(
-    rig: AgentRig, ask: Callable[[str], None], error: type[openai.APIStatusError | anthropic.APIStatusError]
+    rig: AgentRig,
+    ask: Callable[[str], None],
+    error: Callable[[], type[openai.APIStatusError | anthropic.APIStatusError]],
 ) -> None:
     before = rig.refusals()
-    with pytest.raises(error) as told:
+    with pytest.raises(error()) as told:
         ask(rig.url)
     assert told.value.status_code == 402
     assert f"Budget {BUDGET}" in str(told.value)

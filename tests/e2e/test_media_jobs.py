@@ -18,7 +18,6 @@ import httpx
 import lumaai
 import pytest
 import replicate
-import replicate.exceptions
 
 from tests.support.gateway import server
 from tests.support.media_rig import KEY, LONE_KEY, OTHER_KEY, POOR_KEY, VERSION, MediaRig, running

@@ -17,8 +17,7 @@ import httpx
 import openai
 import pytest
 from google import genai
-from google.genai import types
-from google.genai.errors import APIError
+from google.genai import errors, types
 
 from tests.e2e.sdk_rig import KEY, OTHER_KEY, POOR_KEY, SdkRig, cost_usd, running, usage_of
 from tests.support.replay import AUDIO, TEXT
@@ -364,7 +363,7 @@ def test_refusals_of_gemini(rig: SdkRig, key: str, model: str, code: int, status
             return list(client.models.generate_content_stream(model=model, contents=PROMPT))
         return client.models.generate_content(model=model, contents=PROMPT)
 
-    with pytest.raises(APIError) as error:
+    with pytest.raises(errors.APIError) as error:
         ask()
     assert (error.value.code, error.value.status) == (code, status)
 
@@ -397,7 +396,7 @@ def test_a_broken_message_ends_with_an_error_event(rig: SdkRig) -> None:
 def test_a_broken_gemini_stream_ends_with_an_error(rig: SdkRig) -> None:
     client = google(rig)
     stream = client.models.generate_content_stream(model="broken-gemini", contents=PROMPT)
-    with pytest.raises(APIError) as error:
+    with pytest.raises(errors.APIError) as error:
         list(stream)
     assert (error.value.code, error.value.status) == (502, "UNAVAILABLE")
 

@@ -40,6 +40,7 @@ CHANGES: dict[str, Any] = {
             "upstream": "torture-b" if name == "tm-odd" else "torture-a",
             "context_tokens": 65_536,
             "max_output_tokens": 4096,
+            "answers": [] if name == "tm-half" else None,
         }
         for name in (*tariff.PRICES, "made-up-*")
     },
@@ -143,6 +144,7 @@ class Calls:
                 "out=200;tpc=5;chunk_delay=0.01;reason=50", caller="search", model="tm-plain", stream=True
             ),
             lambda: self.chat("out=30", model="tm-half", session=f"codex-{number}", **CODEX),
+            lambda: self.chat("out=30;as=tm-half-of-before", model="tm-half"),
             lambda: self.chat("out=50;fault=no_usage", model="tm-plain", stream=True),
             lambda: self.chat("out=50;tpc=2;fault=cut@6", model="tm-plain", stream=True),
             lambda: self.chat("out=300;tpc=1;chunk_delay=0.02", model="tm-plain", stream=True, leave=True),

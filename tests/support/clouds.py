@@ -4,7 +4,8 @@ bill of its own. As a command: `python -m tests.support.clouds` prints its port;
 
 Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's description of it), Vertex a token that it gave for a
 service account's signed assertion, Azure a key and an API version, Gemini a key. What the last message says is what happens:
-TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, FAILURE in a failure, BUSY is a 429, WRONG a 400, ENDLESS a stream that only a hang-up ends.
+TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, FAILURE in a failure, BUSY is a
+429, WRONG a 400, ENDLESS a stream that only a hang-up ends, PATIENT a stream of many words.
 
 Standard library only: it shares no code with the product.
 """
@@ -97,6 +98,11 @@ def unknown_to_openai(body: Any) -> str:
             if unknown := sorted(fields.keys() - known):
                 return str(unknown[0])
     return ""
+
+
+def pieces_of(body: Any) -> list[str]:
+    """The text in the pieces that a stream has it in."""
+    return re.findall(r"\S+\s*", " ".join([TEXT] * (8 if "PATIENT" in said(body) else 1)))
 
 
 def thinks(body: Any) -> bool:
@@ -292,7 +298,7 @@ class Clouds(Handler):
             elif block["type"] == "text":
                 empty, deltas = (
                     block | {"text": ""},
-                    [{"type": "text_delta", "text": word} for word in re.findall(r"\S+\s*", TEXT)],
+                    [{"type": "text_delta", "text": word} for word in pieces_of(body)],
                 )
             else:
                 empty, deltas = (
@@ -362,8 +368,7 @@ class Clouds(Handler):
             events.append(("contentBlockStop", {"contentBlockIndex": index}))
         if not calls:
             events += [
-                ("contentBlockDelta", {"contentBlockIndex": first, "delta": {"text": word}})
-                for word in re.findall(r"\S+\s*", TEXT)
+                ("contentBlockDelta", {"contentBlockIndex": first, "delta": {"text": word}}) for word in pieces_of(body)
             ]
             events.append(("contentBlockStop", {"contentBlockIndex": first}))
         events += [("messageStop", {"stopReason": stop}), ("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
@@ -405,9 +410,7 @@ class Clouds(Handler):
             )
             return
         deltas: list[Any] = [{"role": "assistant", "content": ""}]
-        deltas += [{"tool_calls": [call]} for call in made] or [
-            {"content": word} for word in re.findall(r"\S+\s*", TEXT)
-        ]
+        deltas += [{"tool_calls": [call]} for call in made] or [{"content": word} for word in pieces_of(body)]
         chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]}, {"choices": [], "usage": usage}]
         pieces = [
@@ -441,7 +444,7 @@ class Clouds(Handler):
                 answer([*thoughts, *(parts or [{"text": TEXT}])], finishReason=stop) | {"usageMetadata": usage}
             )
             return
-        words = [answer([{"text": word}]) for word in re.findall(r"\S+\s*", TEXT)]
+        words = [answer([{"text": word}]) for word in pieces_of(body)]
         events = [answer(thoughts)] if thoughts else []
         events += [answer(parts)] if parts else words
         events.append(answer([{"text": ""}], finishReason=stop) | {"usageMetadata": usage})
@@ -470,7 +473,7 @@ class Clouds(Handler):
         )
         events += [
             {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": word}}}}
-            for word in re.findall(r"\S+\s*", TEXT)
+            for word in pieces_of(body)
         ]
         events += [
             {"type": "content-end", "index": 0},
@@ -534,7 +537,7 @@ class Clouds(Handler):
                 where = {"item_id": item["id"], "output_index": index, "content_index": 0}
                 events += [
                     {"type": "response.output_text.delta", "delta": word, "logprobs": [], **where}
-                    for word in re.findall(r"\S+\s*", TEXT)
+                    for word in pieces_of(body)
                 ]
             elif item["type"] == "reasoning":
                 where = {"item_id": item["id"], "output_index": index, "summary_index": 0}

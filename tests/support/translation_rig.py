@@ -112,18 +112,23 @@ def upstreams(port: int, account: str) -> dict[str, Any]:
 
 
 def config(folder: Path, rows: dict[str, Any]) -> dict[str, Any]:
+    return config_fields(rows) | {
+        "server": server(), "ledger": f"sqlite:///{folder / 'ledger.db'}", "data_dir": str(folder / "d"),
+    }  # fmt: skip
+
+
+def config_fields(rows: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says of calls, not of where it runs."""
     price = {"input": "1", "cache_read": "0.1", "cache_write_5m": "1.25", "cache_write_1h": "2", "output": "10"}
     limits = {"context_tokens": 200_000, "max_output_tokens": 8192}
     providers = {row.get("provider", name) for name, row in rows.items()}
     return {
-        "server": server(),
         "upstreams": rows,
-        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows},
+        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows}
+        | {f"any-{name}-*": {"upstream": name, "model": "*", **limits} for name in ("bedrock", "azure", "vertex")},
         "prices": [{"provider": provider, "model": "*", **price} for provider in sorted(providers)],
         "keys": [{"name": "tests", "key": KEY, "team": "tests"}],
         "budgets": [{"name": "all", "limit_usd": "1000", "window": "day"}],
-        "ledger": f"sqlite:///{folder / 'ledger.db'}",
-        "data_dir": str(folder / "d"),
     }
 
 

@@ -9,6 +9,7 @@ They stand anywhere in the prompt as `[[n:NONCE;out=123;reason=40;cached=10;dela
     input        input tokens that differ from the words of the prompt (a provider that counts in its own way)
     delay        seconds before the first byte; `chunk_delay`: seconds between chunks; `tpc`: tokens a chunk
     fault        one or more of `faults.FAULTS`, joined by `+`, each with an optional `@ARGUMENT`
+    as           the model that the answer says it is from; the bill is that of the one that was asked
     mode         `bill_anyway` or `stop_on_disconnect`: what an unfinished answer costs
 """
 
@@ -37,6 +38,7 @@ class Orders:
     tpc: int = 1
     faults: tuple[tuple[str, str], ...] = ()
     mode: Law | None = None
+    answers_as: str = ""
     ignore_cap: bool = False
     show: bool = False
 
@@ -77,6 +79,8 @@ def _order(item: str) -> dict[str, object]:
         return {"faults": tuple((f.partition("@")[0], f.partition("@")[2]) for f in value.split("+") if f)}
     if name == "mode" and value in LAWS:
         return {"mode": value}
+    if name == "as":
+        return {"answers_as": value}
     if name == "cap" and value in ("obey", "ignore"):
         return {"ignore_cap": value == "ignore"}
     if name == "show":
@@ -99,5 +103,6 @@ def write(orders: Orders) -> str:
         items.append("fault=" + "+".join(f"{name}@{arg}" if arg else name for name, arg in orders.faults))
     if orders.mode:
         items.append(f"mode={orders.mode}")
+    items += [f"as={orders.answers_as}"] if orders.answers_as else []
     items += (["cap=ignore"] if orders.ignore_cap else []) + (["show=1"] if orders.show else [])
     return f"[[{';'.join(items)}]]"

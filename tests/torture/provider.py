@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ class Provider:
             closed["billed_nano"] = tariff.cost_nano(ask.model, units)
             self.invoice.note(closed)
 
-        answer = Answer(ask=ask, orders=orders, plan=planned, law=law, wire=wire, reply_id=reply_id, finish=finish)
+        said = replace(ask, model=orders.answers_as or ask.model)
+        answer = Answer(ask=said, orders=orders, plan=planned, law=law, wire=wire, reply_id=reply_id, finish=finish)
         self.counts["accepted"] += 1
         self.counts["open"] += 1
         try:

@@ -37,10 +37,16 @@ def sample(rig: Rig) -> Sample:
     return Sample(memory_kb / 1024, descriptors, threads)
 
 
-def soak(folder: Path, *, minutes: float = 20, rate: float = 100, seed: int = 1, slack_mb: float = 5) -> Outcome:
-    """A verdict that must be clean but for callers that leave; and what grew by how much, from warm to the end."""
+def soak(
+    folder: Path, *, minutes: float = 20, rate: float = 100, seed: int = 1, slack_mb: float = 5, in_turn: bool = False
+) -> Outcome:
+    """A verdict that must be clean but for callers that leave; and what grew by how much, from warm to the end.
+
+    in_turn: as many calls, and 16 at a time, however long they take: where a machine cannot take so many a second, those that wait
+    grow in number, and their connections with them.
+    """
     wanted = Traffic(
-        calls=int(minutes * 60 * rate), rate=rate, seed=seed, sessions=500, stream=0.5, chunk_delay=(0, 0.004),
+        calls=int(minutes * 60 * rate), rate=0 if in_turn else rate, seed=seed, sessions=500, stream=0.5, chunk_delay=(0, 0.004),
         delay=(0, 0.1), out=(0, 60),
         kinds={"chat": 6.0, "completions": 1.0, "embeddings": 1.0, "responses": 1.0, "messages": 1.0, "gemini": 1.0},
         leave={"": 19.0, "fin": 0.5, "rst": 0.5},

@@ -437,7 +437,8 @@ def test_under_steady_load_records_are_shipped_by_the_batch(ledger: Ledger, writ
 
 def test_a_worker_that_is_never_done_holds_up_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """More is there than one batch takes: the run that had to wait comes first the next time."""
-    monkeypatch.setattr(recorder_module, "_MAX_ENTRIES", 2)
+    for name in ("_MAX_ENTRIES", "_MAX_ENTRIES_OF_A_SERVER"):
+        monkeypatch.setattr(recorder_module, name, 2)
     monkeypatch.setattr(reading, "_READ_BYTES", 2000)
     batches: list[set[str]] = []
     ledger.recorder = Recorder(

@@ -13,8 +13,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from genai_prices import Usage
-from genai_prices.data import providers
 
 from pricing.load import DATA, load_book
 from pricing.usage import Reading
@@ -58,6 +56,10 @@ def test_there_are_a_hundred_of_them() -> None:
 
 @pytest.mark.parametrize("name", LITELLM)
 def test_against_genai_prices(name: str) -> None:
+    # Slow to import: for the worker that runs these tests.
+    from genai_prices import Usage  # noqa: PLC0415
+    from genai_prices.data import providers  # noqa: PLC0415
+
     provider, _, model = name.partition("/")
     theirs = next(one for one in providers if one.id == GENAI_NAMES.get(provider, provider)).find_model(model)
     if theirs is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.wire import sse
 from proxy.wire.sse import Framer, Splitter, payload
+from tests.support.steps import counted_steps
 
 STREAMS = {
     "lf": (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
@@ -64,14 +66,25 @@ def test_a_block_without_data_has_no_payload() -> None:
     assert payload(b"event: ping\n\n") is None
 
 
-def test_work_grows_with_the_bytes_not_with_their_square() -> None:
-    def seconds(pieces: int) -> float:
-        framer = Framer()
-        start = time.perf_counter()
-        for _ in range(pieces):
-            framer.feed(b"x" * 64)
-        return time.perf_counter() - start
+class Searched:
+    """A pattern that counts the bytes that it is to look through."""
 
-    seconds(2_000)
-    small, large = min(seconds(4_000) for _ in range(3)), min(seconds(32_000) for _ in range(3))
-    assert large < 40 * small  # 8 times the bytes: 8 if linear, 64 if quadratic
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern, self.bytes = pattern, 0
+
+    def search(self, text: bytearray, position: int) -> re.Match[bytes] | None:
+        self.bytes += len(text) - position
+        return self.pattern.search(text, position)
+
+
+def test_work_grows_with_the_bytes_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(pieces: int) -> int:
+        searched = Searched(sse._BLANK_LINE)
+        framer = Framer()
+        with monkeypatch.context() as patch, counted_steps() as counted:
+            patch.setattr(sse, "_BLANK_LINE", searched)
+            for _ in range(pieces):
+                framer.feed(b"x" * 64)
+        return counted.total + searched.bytes
+
+    assert steps(800) < 10 * steps(100)  # 8 times the bytes: 8 if linear, 64 if quadratic

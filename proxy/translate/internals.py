@@ -1,0 +1,94 @@
+"""What LiteLLM does beside translating, left out. Beside `adapter.py` the one place that knows LiteLLM, and the only one that
+knows names of it which are not public.
+
+Each of its calls prices the answer by a list of its own, builds records for loggers that nobody has, and looks up again what
+depends on the model alone; that is more work than the translation. Here it gets nothing to do, or remembers. What is sent to a
+provider, and what is answered, stays LiteLLM's own. tests/unit/translate/test_internals.py says which of these names a new
+version has no more, tests/e2e/test_translation_unchanged.py compares requests and answers with the plain library's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple
+
+_REMEMBERED = 4096  # models times features; an installation has a few hundred
+
+Function = Callable[..., Any]
+
+
+class Replaced(NamedTuple):
+    """A name of LiteLLM's, and what makes of it what stands there instead. owner: `module` or `module:Class`."""
+
+    owner: str
+    name: str
+    by: Callable[[Function], Function]
+
+
+def _nothing(_: Function) -> Function:
+    return lambda *_, **__: None
+
+
+def _nothing_later(_: Function) -> Function:
+    async def nothing(*_: object, **__: object) -> None:
+        return None
+
+    return nothing
+
+
+def _remembered(plain: Function) -> Function:
+    """The same answer for the same arguments, where these are all values; answers that are books are copied."""
+    remembering = lru_cache(_REMEMBERED)(plain)
+
+    @wraps(plain)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        try:
+            found = remembering(*args, **kwargs)
+        except TypeError:  # something that cannot be remembered; or what the function itself says
+            return plain(*args, **kwargs)
+        return dict(found) if isinstance(found, dict) else found
+
+    return answer
+
+
+_LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
+REPLACED: tuple[Replaced, ...] = (
+    # Records and prices of an answer, and of a request.
+    *(
+        Replaced(_LOGGING, name, _nothing)
+        for name in (
+            "pre_call",
+            "post_call",
+            "success_handler",
+            "failure_handler",
+            "response_cost_calculator",
+            "handle_sync_success_callbacks_for_async_calls",
+        )
+    ),
+    *(
+        Replaced(_LOGGING, name, _nothing_later)
+        for name in ("async_success_handler", "async_failure_handler", "dispatch_success_handlers")
+    ),
+    Replaced("litellm.utils", "dispatch_success_logging", _nothing),
+    Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
+    # Which provider a model's name says, and what the list of models says of it.
+    Replaced("litellm.litellm_core_utils.get_llm_provider_logic", "_get_llm_provider", _remembered),
+    Replaced("litellm.utils", "get_model_info_helper", _remembered),
+    Replaced("litellm.utils", "supports_factory", _remembered),
+)
+
+
+def install() -> None:
+    """Once LiteLLM is imported. Raises AttributeError where this version has a name no more."""
+    for owner, name, by in REPLACED:
+        place = owner_of(owner)
+        setattr(place, name, by(getattr(place, name)))
+
+
+def owner_of(path: str) -> Any:
+    """The module, or the class in it, that a row names."""
+    module, _, member = path.partition(":")
+    place = importlib.import_module(module)
+    return getattr(place, member) if member else place

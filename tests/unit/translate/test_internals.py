@@ -1,0 +1,47 @@
+"""The names of LiteLLM's that are not public and are used all the same: whether this version has them, as they were."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from proxy.translate.internals import _remembered
+from tests.support.processes import ROOT
+
+_LOST = """
+import inspect, json, litellm
+from proxy.translate.internals import REPLACED, owner_of
+names = [(f"{row.owner}.{row.name}", getattr(owner_of(row.owner), row.name, None)) for row in REPLACED]
+by = {name: row.by.__name__ for (name, _), row in zip(names, REPLACED)}
+print(json.dumps({
+    "lost": [name for name, value in names if not callable(value)],
+    "not awaited": [name for name, value in names if by[name] == "_nothing_later" and not inspect.iscoroutinefunction(value)],
+    "awaited": [name for name, value in names if by[name] != "_nothing_later" and inspect.iscoroutinefunction(value)],
+}))
+"""
+
+
+def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> None:
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"lost": [], "not awaited": [], "awaited": []}
+
+
+def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() -> None:
+    asked = []
+
+    def look_up(model: str, options: object = None) -> dict[str, str]:
+        asked.append(model)
+        return {"model": model}
+
+    remembered = _remembered(look_up)
+    remembered("a")["model"] = "changed"
+
+    assert remembered("a") == {"model": "a"}
+    assert remembered("b") == {"model": "b"}
+    assert asked == ["a", "b"]
+    assert remembered("a", options={"not": "hashable"}) == {"model": "a"}
+    assert asked == ["a", "b", "a"]
