@@ -34,6 +34,8 @@ def capacity(
     form: FormatOption = "table",
 ) -> None:
     """What your own machines cost, whose that was, and what the same tokens would have cost elsewhere."""
+    if compare and (name or compare[0] == compare[1]):
+        raise fail("--compare takes two capacities, and no other name beside them", 2)
     wanted = compare or ((name,) if name else ())
     groups = tuple(part for part in by.split(",") if part)
     remote = server_of(server)
@@ -47,7 +49,7 @@ def capacity(
         except BadQuestion as problem:
             raise fail(str(problem), 2) from None
     if form == "json":
-        print(json.dumps(shown[0] if name and not compare else shown, indent=2))
+        print(json.dumps(shown[0] if name else shown, indent=2))
     elif groups:
         rows = [{"capacity": one["name"], **group} for one in shown for group in one["groups"]]
         flat = [row | {"usage": " ".join(f"{u}={n}" for u, n in row["usage"].items())} for row in rows]
@@ -116,6 +118,8 @@ def _figures(one: Mapping[str, Any]) -> list[tuple[str, Any]]:
     figures.append(
         ("output_weight", f"{_short(weights['output'])} ({'measured' if weights['measured'] else 'assumed'})")
     )
+    if one.get("problem"):
+        figures.append(("problem", one["problem"]))
     server = one["server"] or {"minutes": 0}
     figures += [(f"server.{name}", _short(value)) for name, value in server.items() if value is not None]
     levers = one["levers"]

@@ -55,6 +55,10 @@ class ControlState:
         """The price book with what the configuration says of prices."""
         return priced_by(self.config(), self.book)
 
+    def capacity_problem(self, name: str) -> str | None:
+        """Why a capacity's server or meter cannot be asked, if this instance keeps its books."""
+        return None if self.keeper is None else self.keeper.problems().get(name)
+
     def wait(self, work: Awaitable[T]) -> T:
         """Run something on the process's loop from a handler's thread. Raises `Unavailable` after 5 s."""
         future = asyncio.run_coroutine_threadsafe(_awaited(work), self.loop)

@@ -125,7 +125,8 @@ class CapacityShown(Shown):
     """One capacity in one span of whole minutes. cost = busy + idle + outside; the groups add up to busy.
 
     provisional_since: minutes from there on are not closed yet. break_even_ratio: against the cheapest model of `compare`.
-    energy_source: `meter`, `estimated`, `mixed`.
+    energy_source: `meter`, `estimated`, `mixed`. problem: why its server or its meter cannot be asked, in the words of the
+    instance that keeps its books; null elsewhere.
     """
 
     name: str
@@ -152,6 +153,7 @@ class CapacityShown(Shown):
     server: ServerShown | None
     levers: Levers
     groups: list[GroupShown]
+    problem: str | None = None
 
 
 def per_million(nanousd: int, tokens: int) -> str | None:
@@ -161,7 +163,7 @@ def per_million(nanousd: int, tokens: int) -> str | None:
     return f"{(Decimal(nanousd) / 1000 / tokens).quantize(_NINE).normalize():f}"
 
 
-def capacity_shown(report: CapacityReport, by: tuple[str, ...] = ()) -> CapacityShown:
+def capacity_shown(report: CapacityReport, by: tuple[str, ...] = (), problem: str | None = None) -> CapacityShown:
     sums, tokens = report.sums, report.tokens
     energy = report.energy_millijoules
     compare = [_compared(report, model.model, model.nanousd) for model in report.compared]
@@ -195,6 +197,7 @@ def capacity_shown(report: CapacityReport, by: tuple[str, ...] = ()) -> Capacity
         server=_server(report),
         levers=_levers(report),
         groups=_groups(report, by),
+        problem=problem,
     )
 
 

@@ -42,6 +42,30 @@ _SERIES = (
 )
 
 
+# Whose names LiteLLM reads for more than a model's: agents, other APIs and hosts, endpoints of the account.
+_READ_IN_NAMES = frozenset({
+    "bedrock", "azure", "azure_ai", "sagemaker", "sagemaker_chat", "openai", "anthropic", "gemini", "cohere_chat", "mistral",
+})  # fmt: skip
+_BEDROCK_ARN = re.compile(r"arn:aws[a-z-]*:bedrock:[^/]*/[A-Za-z0-9._:-]+\Z")
+_OF_VERTEX = frozenset({"agent_engine", "gemini", "gemma", "bge"})
+
+
+def is_plain(row: Upstream, name: str, model: str) -> bool:
+    """Whether a model's name that a client chose names a model to LiteLLM, and neither an agent nor another API or place."""
+    provider = _provider(row, name)
+    if provider == "vertex_ai":
+        return not any(part in _OF_VERTEX or part.isdigit() for part in model.split("/"))
+    if provider == "watsonx":
+        return not model.startswith("deployment/")
+    if provider not in _READ_IN_NAMES or "/" not in model:
+        return True
+    return provider == "bedrock" and _BEDROCK_ARN.match(model) is not None
+
+
+def _provider(row: Upstream, name: str) -> str:
+    return str(row.params.get("custom_llm_provider") or _LITELLM.get(row.provider_name(name).lower(), _OPENAI_LIKE))
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What LiteLLM is told of one call's upstream. model: with LiteLLM's prefix. provider: LiteLLM's. options: its arguments,
@@ -54,8 +78,7 @@ class Target:
 
 def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:
     """Where a call of `operation` to `model` (the name that is priced) goes."""
-    known = row.provider_name(name).lower()
-    provider = str(row.params.get("custom_llm_provider") or _LITELLM.get(known, _OPENAI_LIKE))
+    provider = _provider(row, name)
     if operation == "embeddings":
         provider = _EMBEDS_AS.get(provider, provider)
     options = {key: value for key, value in row.params.items() if key not in (*_OURS, "custom_llm_provider")}

@@ -15,13 +15,13 @@ import orjson
 from proxy.config.model import Config
 from proxy.dialects import ANTHROPIC, OPENAI, RESPONSES
 from proxy.dialects.family import Family
-from proxy.errors import Refusal, Refused
+from proxy.errors import Refusal, Refused, model_not_found
 from proxy.meters import translated
 from proxy.translate import adapter, answers, ends, refusing
 from proxy.translate.accepted import accepted
 from proxy.translate.expressed import prepared, wishes
 from proxy.translate.hook import NO_URLS, TAP, Tap
-from proxy.translate.providers import target_of
+from proxy.translate.providers import is_plain, target_of
 from proxy.wire import sse
 
 log = logging.getLogger("taximeter.translate")
@@ -45,10 +45,15 @@ class _MidStreamError(Exception):
 
 
 class Translation:
-    """The application. `config` is replaced whole at a reload."""
+    """The application. named: models as the configuration has them, whose names nobody else chose."""
 
     def __init__(self, config: Config, litellm: adapter.Adapter) -> None:
         self.config = config
+        rows = config.models.items()
+        named = {row.model or name for name, row in rows}
+        for upstream in config.upstreams.values():
+            named.update(upstream.params.get("deployments", {}))
+        self.named = frozenset(named)
         self._litellm = litellm
         self._calls = 0
 
@@ -91,7 +96,7 @@ class _Call:
         headers: Mapping[bytes, bytes],
         send: Send,
     ) -> None:
-        self._config = owner.config
+        self._config, self._named = owner.config, owner.named
         self._upstream, self._operation, self._family = upstream, operation, family
         self._headers, self._send = headers, send
         self._tap = Tap("", "", most_output=None, body_bytes=0)
@@ -116,6 +121,8 @@ class _Call:
                 Refusal(503, "overloaded", "The translator does not know this upstream yet.", retry_after_s=1)
             )
         model = str(body["model"])
+        if model not in self._named and not is_plain(row, self._upstream, model):
+            raise model_not_found(model)
         passed, self._dropped = accepted(self._operation, body)
         most = self._headers.get(translated.MOST_OUTPUT)
         provider = row.provider_name(self._upstream)

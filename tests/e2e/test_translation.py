@@ -302,3 +302,25 @@ def test_no_url_of_a_caller_is_fetched(rig: Rig, provider: str) -> None:
         assert answer.status_code == 400, answer.text
         assert "URLs of files" in answer.text
         assert rig.bill() == billed
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "bedrock-agent/ABCDEF/GHIJKL",
+        "bedrock-agentcore/arn:aws:bedrock-agentcore:us-west-2:1:runtime/x",
+        "azure-responses/our-mini",
+        "vertex-agent_engine/1",
+    ],
+)
+def test_no_name_of_a_model_leads_to_an_agent_or_another_api(rig: Rig, model: str) -> None:
+    """Where clients choose models of a provider by a pattern: LiteLLM reads more than a model in some names."""
+    billed = rig.bill()
+
+    answer = rig.post("/v1/chat/completions", {"model": f"any-{model}", "messages": HELLO, "max_tokens": 9})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found"), answer.text
+    assert rig.bill() == billed
+    assert (
+        chat(rig, "any-bedrock-global.anthropic.claude-sonnet-4-5-20250929-v1:0", "Hello.", False).text == clouds.TEXT
+    )

@@ -124,7 +124,8 @@ def config_fields(rows: dict[str, Any]) -> dict[str, Any]:
     providers = {row.get("provider", name) for name, row in rows.items()}
     return {
         "upstreams": rows,
-        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows},
+        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows}
+        | {f"any-{name}-*": {"upstream": name, "model": "*", **limits} for name in ("bedrock", "azure", "vertex")},
         "prices": [{"provider": provider, "model": "*", **price} for provider in sorted(providers)],
         "keys": [{"name": "tests", "key": KEY, "team": "tests"}],
         "budgets": [{"name": "all", "limit_usd": "1000", "window": "day"}],

@@ -26,7 +26,8 @@ class CapacityQuestion(Span):
 def _report(state: ControlState, row: Capacity, question: CapacityQuestion) -> CapacityShown:
     by = tuple(name for name in question.by.split(",") if name)
     book = state.book.with_operator(state.config().operator_prices())
-    return capacity_shown(capacity_report(state.engine, row, *question.moments(), now=now_us(), book=book, by=by), by)
+    report = capacity_report(state.engine, row, *question.moments(), now=now_us(), book=book, by=by)
+    return capacity_shown(report, by, state.capacity_problem(row.name))
 
 
 @router.get("/capacity")

@@ -76,6 +76,8 @@ def ask(url: str, key: str | None = None) -> Answer:
     if time.monotonic() - began >= _WHOLE_S:  # and may have been shut before its end
         return Answer(None, "it does not answer in time")
     at = now_us()
+    if body.lstrip()[:1] in (b"[", b"{"):
+        return Answer(None, "it answers with JSON (`trtllm-serve` has its counters at /prometheus/metrics)")
     if not body.endswith(b"\n"):  # cut off, maybe in the middle of a number
         return Answer(None, "its answer is no Prometheus exposition")
     try:

@@ -104,12 +104,12 @@ class Keeper:
         return tuple(self._capacities)
 
     def problems(self) -> dict[str, str]:
-        """What cannot be asked, by capacity."""
-        return {
-            name: problem
-            for name, kept in list(self._capacities.items())
-            if (problem := kept.server.problem or kept.meter.problem)
+        """What cannot be asked, by capacity: its server, else its meter."""
+        kept = list(self._capacities.items())
+        said = {
+            name: one.server.problem or (one.meter.problem and f"the meter: {one.meter.problem}") for name, one in kept
         }
+        return {name: problem for name, problem in said.items() if problem}
 
     def start(self) -> None:
         self._thread.start()

@@ -25,11 +25,15 @@ def show(asked: Asked) -> Shown:
     since, until = asked.moments()
     book = asked.state.book.with_operator(config.operator_prices())
     reports = [
-        capacity_shown(capacity_report(asked.state.engine, row, since, until, now=asked.now_us, book=book, by=by), by)
+        capacity_shown(
+            capacity_report(asked.state.engine, row, since, until, now=asked.now_us, book=book, by=by),
+            by,
+            asked.state.capacity_problem(row.name),
+        )
         for row in config.capacity
     ]
     tables = [_overview(reports), _compared(reports), _groups(asked, reports, by), _batching(reports)]
-    values = {"by": ",".join(by), "choices": attributes.GROUPS, "levers": [_levers(report) for report in reports]}
+    values = {"by": ",".join(by), "choices": attributes.GROUPS, "levers": [levers_said(report) for report in reports]}
     return Shown("capacity", "Capacity", values, tables if reports else tables[:1], api="/api/capacity")
 
 
@@ -168,7 +172,7 @@ def _batching(reports: list[CapacityShown]) -> Table:
     return Table("batching", "What batching does", columns, rows)
 
 
-def _levers(report: CapacityShown) -> dict[str, Any]:
+def levers_said(report: CapacityShown) -> dict[str, Any]:
     """What the techniques earn, in sentences."""
     levers, saved = report.levers, nano(report.levers.prefix_cache.saved_usd)
     shown = view.usd(saved, view.decimals_for([saved]))
@@ -188,6 +192,8 @@ def _levers(report: CapacityShown) -> dict[str, Any]:
     )
     if report.unobserved_s:
         said.append(f"{view.took(1000 * report.unobserved_s)} were not observed")
+    if report.problem is not None:
+        said.append(f"its server cannot be asked: {report.problem}")
     return {"name": report.name, "said": said}
 
 

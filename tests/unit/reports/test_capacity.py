@@ -297,6 +297,13 @@ def test_what_there_is_not_is_said(config: str) -> None:
     assert "no capacity 'nobody'" in result.output + str(result.stderr)
 
 
+@pytest.mark.parametrize("arguments", [("--compare", POOL, POOL), (POOL, "--compare", POOL, "other")])
+def test_two_that_are_compared_are_two_and_alone(config: str, arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--config", config])
+    assert result.exit_code == 2
+    assert "--compare takes two capacities" in result.output + str(result.stderr)
+
+
 def test_books_that_ended_are_not_told_as_going_on(engine: Engine, tmp_path: Path) -> None:
     other = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     simulate(other, 10, minutes=5, instances=1)

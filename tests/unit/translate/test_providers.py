@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.config.model import Upstream
-from proxy.translate.providers import target_of
+from proxy.translate.providers import is_plain, target_of
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
 AZURE = {"provider": "azure", "base_url": "https://x.openai.azure.com", "api_key": "0123456789abcdef"}
@@ -67,3 +67,41 @@ def test_what_prices_depend_on_is_nothing_to_litellm() -> None:
     made = row({}, **AZURE, params={"deployment_type": "DataZoneStandard", "zone": "eu", "api_version": "2024-10-21"})
 
     assert sorted(target_of("a", made, "gpt-4.1", "chat").options) == ["api_base", "api_key", "api_version"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "plain"),
+    [
+        ("aws", "anthropic.claude-3-haiku-20240307-v1:0", True),
+        (
+            "aws",
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            True,
+        ),
+        ("aws", ARN, True),
+        ("aws", "agent/ABCDEF/GHIJKL", False),
+        ("aws", "agentcore/arn:aws:bedrock-agentcore:us-west-2:1:runtime/x", False),
+        ("aws", "arn:aws:bedrock-agentcore:us-west-2:1:runtime/x", False),
+        ("aws", "arn:aws:bedrock:us-east-1:1:inference-profile/../x", False),
+        ("aws", "mantle/x", False),
+        ("aws", "us-west-2/anthropic.claude-3-haiku-20240307-v1:0", False),
+        ("azure", "gpt-4.1", True),
+        ("azure", "responses/gpt-4.1", False),
+        ("azure-ai-foundry", "agents/asst_1", False),
+        ("openai", "responses/gpt-5", False),
+        ("google", "gemini-2.5-flash", True),
+        ("google-vertex", "deepseek-ai/deepseek-v3.1-maas", True),
+        ("google-vertex", "openai/gpt-oss-120b-maas", True),
+        ("google-vertex", "openai/1234567890", False),
+        ("google-vertex", "1234567890", False),
+        ("google-vertex", "agent_engine/1234567890", False),
+        ("watsonx", "ibm/granite-3-8b-instruct", True),
+        ("watsonx", "deployment/0123", False),
+        ("acme", "meta-llama/Llama-3.3-70B-Instruct", True),
+    ],
+)
+def test_a_name_that_a_client_chose_names_a_model_and_nothing_else(provider: str, model: str, plain: bool) -> None:
+    """LiteLLM asks an agent of the account, another API or a host in another region for some names."""
+    made = Upstream(via="litellm", provider=provider, base_url="https://x.example.com")
+
+    assert is_plain(made, "x", model) == plain

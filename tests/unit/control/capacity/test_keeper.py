@@ -308,6 +308,8 @@ def test_answers_that_are_none(exporter: Exporter) -> None:
     assert "no Prometheus exposition" in ask(exporter.url).problem
     exporter.text = "up 1\n"
     assert "none of the counters" in ask(exporter.url).problem
+    exporter.text = '[{"numActiveRequests": 0}]'
+    assert "/prometheus/metrics" in ask(exporter.url).problem
     exporter.counts(1, 2)
     assert ask(exporter.url).reading is not None
     assert ask("http://127.0.0.1:1/metrics").problem.startswith("it does not answer")
