@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
+_MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -59,14 +60,14 @@ def now_s() -> float:
 
 
 def moment(text: str, now_s: float) -> int:
-    """`7d` (before now), or RFC 3339, as epoch microseconds. Raises `BadQuestion`."""
+    """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. Raises `BadQuestion`."""
     span = _SPAN.match(text)
     if span:
         return int((now_s - int(span[1]) * _SECONDS[span[2]]) * 1_000_000)
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(f"{text}-01" if _MONTH.match(text) else text)
     except ValueError:
-        raise BadQuestion(f"{text!r} is no time: write 7d, 12h, or 2026-11-23T12:00:00Z") from None
+        raise BadQuestion(f"{text!r} is no time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 

@@ -70,7 +70,7 @@ def ledger_of(settings: Config, *, make: bool = False) -> Engine:
     if url.startswith("sqlite:///") and not make:
         path = Path(url.removeprefix("sqlite:///").partition("?")[0])
         if not path.exists():
-            advice = "go where `taximeter serve` was started, or name its configuration with --config"
+            advice = "go where `taximeter serve` was started, name its configuration with --config, or ask it with --server URL"
             raise fail(f"there is no ledger at {path.absolute()}: {advice}")
     try:
         return open_ledger(url)

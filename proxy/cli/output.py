@@ -29,13 +29,7 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -
     elif form == "csv":
         sys.stdout.write(csv_text(rows, columns))
     elif form == "table":
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*columns, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*["" if row.get(name) is None else str(row[name]) for name in columns])
-        Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+        sys.stdout.write(table_text(rows, columns))
     else:
         raise fail("--format must be table, csv or json", 2)
 

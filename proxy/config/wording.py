@@ -50,7 +50,7 @@ def meant(word: object, known: Iterable[str]) -> str:
 def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]) -> str:
     kind, value, last = error["type"], error.get("input"), location[-1] if location else ""
     if kind == "extra_forbidden" and len(location) == 1 and last in _LITELLM:
-        return f"is a setting of LiteLLM; {_LITELLM[str(last)]} (docs/configuration.md)"
+        return f"is a setting of LiteLLM; {_LITELLM[str(last)]} (`taximeter import litellm` writes such a file from it)"
     if kind == "extra_forbidden":
         known = [name for model in _models_at(root, location[:-1]) for name in model.model_fields]
         return f"is not a setting{meant(last, known) or '; check its spelling'}"

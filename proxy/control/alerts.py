@@ -87,7 +87,7 @@ def blocks(refusals: Iterable[RefusedCall], now_s: float) -> list[Event]:
             events.append(Event("store_down", "", "", int(now_s) // _HOUR_S * _HOUR_S, "", text))
         elif refusal.budget and refusal.reason != "budget_busy":
             where = f"{refusal.budget} ({refusal.group})" if refusal.group else refusal.budget
-            text = f"Budget {where} is exhausted: a call was refused."
+            text = f"Budget {where} refused a call: what it can cost did not fit into what is left."
             events.append(Event("block", refusal.budget, refusal.group, refusal.window_start, "", text))
     return events
 

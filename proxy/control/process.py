@@ -48,7 +48,7 @@ from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
-from proxy.processes.log import call_logger
+from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
 from proxy.spool.kept import Kept
 from proxy.times import now_s
@@ -284,11 +284,12 @@ class _Control:
         )
 
     async def _look_after(self, server: Server) -> None:
-        """The server's connections, once a second, and the memory that a burst leaves."""
+        """The server's connections, once a second, the memory that a burst leaves, and a word on what was refused."""
         rest = Rest()
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
+            log_refused(self._metrics.take_refused())
             check_times(server.server_state.connections, asyncio.get_running_loop().time())
 
     # Snapshots for the data planes

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib
 import operator
 import os
+import re
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -20,15 +22,24 @@ from proxy.ledger import capacity_schema, export_schema, partitions, view_schema
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
+_VERSION = re.compile(r"\d{4}\Z")
+
 
 def open_ledger(url: str) -> Engine:
     """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock.
 
     A ledger that a newer version has migrated is used as it is: migrations only add, so that both may run side by side.
+    Raises OSError where the database is another program's, and SQLAlchemyError where it does not answer.
     """
     engine = connect(url)
-    if (current_version(engine) or "") < HEAD:
-        _migrate(engine)
+    try:
+        with engine.connect() as connection:
+            is_ready = _is_ours(connection) and (_version(connection) or "") >= HEAD
+        if not is_ready:
+            _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -65,8 +76,8 @@ def _parsed(url: str) -> URL:
 
 def why_not_opened(error: Exception, url: str) -> str:
     """What the driver says, in a line, without the password; of a file that cannot be made, which."""
-    if isinstance(error, OSError) and url.startswith("sqlite"):
-        return f"{make_url(url).database}: {error.strerror}"
+    if isinstance(error, OSError):
+        return f"{make_url(url).database}: {error.strerror}" if url.startswith("sqlite") else str(error.strerror)
     text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
     password = parse_postgres(url).password if url.startswith("postgres") else None
     return text.replace(password, "***") if password else text
@@ -139,11 +150,18 @@ def _version(connection: Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def _is_ours(connection: Connection) -> bool:
+    """Whether the tables are there, of this version or any other."""
+    return sa.inspect(connection).has_table("entries") and bool(_VERSION.match(_version(connection) or ""))
+
+
 def _migrate(engine: Engine) -> None:
     """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
     with engine.connect() as connection, _migration_lock(engine, connection):
         version = _version(connection)
-        if version is None and not sa.inspect(connection).has_table("entries"):
+        if not _is_ours(connection):
+            if version is not None or sa.inspect(connection).has_table("entries"):
+                raise OSError(errno.EEXIST, "another program's tables are in it; name a database of its own")
             metadata.create_all(connection)
             connection.execute(sa.text(view_sql(engine.dialect.name)))
             connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 from proxy.money import usd_text
 from proxy.seldom import seldom_tracebacks
 
+_refusals = logging.getLogger("taximeter.refused")
 _AT_ONCE = 100  # lines: memory for more is fetched from the kernel each time, and given back
 _QUIET = ("uvicorn.error", "alembic", "asyncio")
 
@@ -60,6 +61,13 @@ def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:
     return log_rows
 
 
+def log_refused(refused: Mapping[tuple[str, str], int]) -> None:
+    """A line for each reason and budget, as no ledger has refused calls: whose agent stopped finds out why."""
+    for (reason, budget), count in refused.items():
+        calls = "a call was" if count == 1 else f"{count} calls were"
+        _refusals.info("%s refused: %s%s", calls, reason, f", budget {budget}" if budget else "")
+
+
 def _cost(row: Any) -> str | None:
     return None if row.cost_nanousd is None else usd_text(row.cost_nanousd)
 
@@ -84,8 +92,10 @@ def _json(row: Any) -> bytes:
             "client": row.client,
             "cost_usd": _cost(row),
             "input_tokens": row.input_tokens,
+            "cache_read_tokens": row.cache_read_tokens,
             "output_tokens": row.output_tokens,
-            "duration_ms": row.duration_ms,
+            "reasoning_tokens": row.reasoning_tokens,
+            "duration_ms": None if row.duration_ms is None else round(row.duration_ms, 3),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )

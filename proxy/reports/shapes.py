@@ -99,7 +99,9 @@ class EntryShown(Shown):
     price_version: str | None
     provider_cost_usd: str | None
     reserved_usd: str | None
-    budgets: Any
+    budgets: Any = Field(
+        description="What it counted in: `{name, group, window_start}` and `usd` (a decimal string), `tokens` or `requests`."
+    )
     ttft_ms: float | None
     duration_ms: float | None
     overhead_ms: float | None
@@ -210,7 +212,20 @@ def _usd(name: str) -> str:
 def _value(name: str, value: Any) -> Any:
     if name in ("started_at", "ended_at"):
         return rfc3339(value)
+    if name == "budgets":
+        return [_counted(one) for one in value] if isinstance(value, list) else value
+    if name in ("ttft_ms", "duration_ms", "overhead_ms"):
+        return None if value is None else round(value, 3)
     return usd_text(value) if name.endswith(_NANO) and value is not None else value
+
+
+def _counted(budget: Any) -> Any:
+    """What an entry counted in, with names; as it is where it is not of the ledger's shape."""
+    match budget:
+        case [str(name), str(group), int(start), "usd" | "tokens" | "requests" as measure, int(amount)]:
+            shown = usd_text(amount) if measure == "usd" else amount
+            return {"name": name, "group": group, "window_start": rfc3339(start * 1_000_000), measure: shown}
+    return budget
 
 
 def session_shown(row: SessionRow) -> SessionShown:

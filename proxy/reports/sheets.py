@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TextIO
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
+
+_NOTHING = "–"
+_NUMBER = re.compile(r"-?\$?[\d,]+(\.\d+)?( ?%)?\Z")
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -29,17 +33,25 @@ def write_csv(file: TextIO, some: Iterable[Rows], columns: Sequence[str]) -> Non
 
 
 def table_text(rows: Rows, columns: Sequence[str]) -> str:
-    """Columns side by side; what is not known is a dash."""
+    """Columns side by side, numbers to the right; what is not known, or is not there, is a dash."""
     cells = [list(columns), *[[_cell(row.get(name)) for name in columns] for row in rows]]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    sides = [_aligned(cells, place) for place in range(len(columns))]
+    lines = ["  ".join(align(cell) for align, cell in zip(sides, line, strict=True)).rstrip() for line in cells]
     return "\n".join(lines) + "\n"
+
+
+def _aligned(cells: Sequence[Sequence[str]], place: int) -> Callable[[str], str]:
+    """How a column's cells are filled up to its width."""
+    values = [line[place] for line in cells[1:] if line[place] != _NOTHING]
+    side = ">" if values and all(map(_NUMBER.match, values)) else "<"
+    width = max(len(line[place]) for line in cells)
+    return lambda cell: f"{cell:{side}{width}}"
 
 
 def _cell(value: Any) -> str:
     """In a line, and without what a terminal would obey."""
-    if value is None:
-        return "–"
+    if value is None or value == "":
+        return _NOTHING
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(str(value).split()))
 
 

@@ -33,8 +33,8 @@ class Family(NamedTuple):
 
 # The first that fits; programs before the SDKs that they are made with.
 FAMILIES = (
-    Family(b"claude-cli", "claude-code", "2.1.330, 2026-11"),
-    Family(b"codex", "codex", "0.169.0, 2026-11"),
+    Family(b"claude-cli", "claude-code", "2.1.332, 2026-11"),
+    Family(b"codex", "codex", "0.171.0, 2026-11"),
     Family(b"opencode", "opencode", "1.18.33, 2026-11"),
     Family(b"Kilo-Code/", "kilo", "7.7.7, 2026-11"),
     Family(b"QwenCode", "qwen-code", "0.24.4, 2026-11"),
@@ -44,6 +44,7 @@ FAMILIES = (
     Family(b"Agents/Python", "openai-agents", "0.24.0, 2026-11"),
     Family(b"pydantic-ai/", "pydantic-ai", "2.68.0, 2026-11"),
     Family(b"DSPy/", "dspy", "3.4.1, 2026-11"),
+    Family(b"lm15/", "dspy", "3.4.1, 2026-11", at_start=True),  # where it asks without LiteLLM, its default
     Family(b"google-adk/", "google-adk", "2.13.0, 2026-11"),
     Family(
         b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"

@@ -1,7 +1,7 @@
 """Six programs that name no session of theirs, with two workers and a restart in the middle of each run: one session each, to
 which the ledger charges every call; and with a guard of five calls, each is stopped at the fifth.
 
-    python -m tests.agents.restart
+    python -m tests.agents.restart [part of a name …]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tests.agents.programs import PROGRAMS, Program
+from tests.agents.programs import Program, chosen
 from tests.agents.table import Rig, key_of, names_of, running, sessions_of, settled
 from tests.support.redis import RedisServer
 from tests.support.waiting import TooLateError, wait_until
@@ -69,7 +69,7 @@ def guarded_run(rig: Rig, program: Program, number: int) -> list[str]:
 
 
 def main() -> int:
-    chosen = [program for program in PROGRAMS if program.name in NAMES]
+    programs = [program for program in chosen(sys.argv[1:]) if program.name in NAMES]
     failed = False
     print("| program | dialect | one session over two workers and a restart | stopped by a guard of five calls |")
     print("|---|---|---|---|", flush=True)
@@ -78,10 +78,10 @@ def main() -> int:
         first.mkdir()
         second.mkdir()
         with (
-            running(first, len(chosen), "--workers", "2", store=redis.url) as rig,
-            running(second, len(chosen), guards={"max_requests": GUARD}) as guarded,
+            running(first, len(programs), "--workers", "2", store=redis.url) as rig,
+            running(second, len(programs), guards={"max_requests": GUARD}) as guarded,
         ):
-            for number, program in enumerate(chosen):
+            for number, program in enumerate(programs):
                 wrong = [restarted_run(rig, program, number), guarded_run(guarded, program, number)]
                 failed = failed or any(wrong)
                 cells = ["; ".join(one).replace("\n", " ") or "yes" for one in wrong]

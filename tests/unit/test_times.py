@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.times import Clock, instant
+from proxy.times import BadQuestion, Clock, instant, moment
 
 S = 10**9
 
@@ -81,3 +81,10 @@ def test_a_moment_is_text_and_without_an_offset_utc() -> None:
 def test_what_may_be_seconds_or_milliseconds_is_no_moment(value: object) -> None:
     with pytest.raises(ValueError, match="2027-01-31T12"):
         instant(value)
+
+
+def test_a_month_is_its_beginning() -> None:
+    assert moment("2026-11", 0) == moment("2026-11-01T00:00:00Z", 0) == 1_793_491_200_000_000
+    for odd in ("2026-13", "2026-1", "202611", "2026-11-", "2026-\u0661\u0661"):
+        with pytest.raises(BadQuestion, match="write 7d, 12h, 2026-11, or"):
+            moment(odd, 0)

@@ -82,6 +82,7 @@ class Observed:
         self.counters: dict[Key, int] = {}
         self.histograms: dict[Key, list[int]] = {}
         self.exemplars: dict[Key, tuple[str, str, int]] = {}
+        self.refused: dict[tuple[str, str], int] = {}
         self.models: set[str] = set()
         self.teams: set[str] = set()
         self.calls: list[Call] = []
@@ -97,11 +98,15 @@ class Observed:
     # What the recorder tells.
 
     def observe_refusal(self, reason: str, budget: str | None) -> None:
-        self._count("refusals_total", (reason, budget or ""))
+        self._refuse(reason, budget, 1)
+
+    def _refuse(self, reason: str, budget: str | None, count: int) -> None:
+        self._count("refusals_total", (reason, budget or ""), count)
+        self.refused[reason, budget or ""] = self.refused.get((reason, budget or ""), 0) + count
 
     def observe_tally(self, tally: records.Tally) -> None:
         for reason, budget, count in tally["refusals"]:
-            self._count("refusals_total", (reason, budget or ""), count)
+            self._refuse(reason, budget, count)
         for budget, count in tally["would_refuse"]:
             self._count("would_refuse_total", (budget,), count)
 

@@ -17,11 +17,12 @@ from proxy.times import moment
 _STALE_BOOK_S = 45 * 86_400
 _LAG_S = 5
 _EXPORT_LAG_S = 3600
+_REFUSED_SHOWN = 50
 
 
 def show(asked: Asked) -> Shown:
-    """The parts of the server with how each is, how sure the last day's costs are, and the latest alerts."""
-    tables = (_parts(asked), _sources(asked), _alerts(asked))
+    """The parts of the server with how each is, how sure the last day's costs are, what was refused, and the latest alerts."""
+    tables = (_parts(asked), _sources(asked), _refused(asked), _alerts(asked))
     return Shown("list", "Health", {"order": ""}, tables, api="/readyz")
 
 
@@ -125,6 +126,26 @@ def _sources(asked: Asked) -> Table:
         Column("unpriced", "Unpriced", "count"),
     ]
     return Table("sources", "How sure the last 24 hours are", columns, rows, empty="No call in the last 24 hours.")
+
+
+def _refused(asked: Asked) -> Table:
+    """Refused calls are in no ledger: metrics count them."""
+    metrics = asked.state.metrics
+    with metrics.lock:
+        counters = [(labels, count) for (name, labels), count in metrics.counters.items() if name == "refusals_total"]
+    rows = [
+        Row(
+            {"reason": reason, "budget": budget or None, "calls": count},
+            {"budget": f"/budgets/{view.part(budget)}"} if budget else {},
+        )
+        for (reason, budget), count in sorted(counters, key=lambda counter: -counter[1])[:_REFUSED_SHOWN]
+    ]
+    columns = [
+        Column("reason", "Refused for", "text", note="the `code` that the caller was told"),
+        Column("budget", "By budget", "name"),
+        Column("calls", "Calls", "count"),
+    ]
+    return Table("refused", "Calls refused, since the metrics began", columns, rows, empty="No call was refused yet.")
 
 
 def _alerts(asked: Asked) -> Table:

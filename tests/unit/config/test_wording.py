@@ -51,7 +51,7 @@ def test_a_file_of_litellm_s_is_called_that(tmp_path: Path) -> None:
     )
 
     assert len(lines) == 3
-    assert all("is a setting of LiteLLM" in line for line in lines)
+    assert all("is a setting of LiteLLM" in line and "taximeter import litellm" in line for line in lines)
 
 
 def test_every_path_has_its_line_and_what_is_missing_that_of_its_row() -> None:

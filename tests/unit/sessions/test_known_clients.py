@@ -19,27 +19,27 @@ CODEX_TURN = {
 # (entry, user agent, headers, body, found). Captured from the real clients against a loopback server unless said otherwise.
 EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
     (
-        "_claude_code", "claude-cli/2.1.330 (external, sdk-cli)",
+        "_claude_code", "claude-cli/2.1.332 (external, sdk-cli)",
         {"x-claude-code-session-id": UUID, "x-app": "cli"},
         {"metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "", "session_id": UUID})}},
         Found(UUID, "claude-code"),
     ),
     (
-        "_claude_code", "claude-cli/2.1.330 (external, sdk-cli)",
+        "_claude_code", "claude-cli/2.1.332 (external, sdk-cli)",
         {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7", "x-claude-code-parent-agent-id": "agent-1"},
         {}, Found(UUID, "claude-code", None, "agent-7", "agent-1"),
     ),
     (
-        "_codex", "codex_exec/0.169.0 (Debian 12; x86_64) unknown",
+        "_codex", "codex_exec/0.171.0 (Debian 12; x86_64) unknown",
         {"session-id": UUID, "thread-id": UUID, "x-client-request-id": UUID, "originator": "codex_exec"},
         {"prompt_cache_key": UUID}, Found(UUID, "codex"),
     ),
     (
-        "_codex", "codex_exec/0.169.0", {"x-codex-turn-metadata": json.dumps(CODEX_TURN)}, {},
+        "_codex", "codex_exec/0.171.0", {"x-codex-turn-metadata": json.dumps(CODEX_TURN)}, {},
         Found(UUID, "codex", None, "/root/reviewer"),
     ),
     (  # a thread that its tool spawn_agent started: the session's id is the main thread's, and so is the agent's name
-        "_codex", "codex_exec/0.169.0 (Debian 12.0.0; x86_64) unknown (codex_exec; 0.169.0)",
+        "_codex", "codex_exec/0.171.0 (Debian 12.0.0; x86_64) unknown (codex_exec; 0.171.0)",
         {
             "session-id": UUID, "thread-id": "01a20910-ab9c-7cd0-a42d-270512841e1e", "x-codex-parent-thread-id": UUID,
             "x-openai-subagent": "collab_spawn", "originator": "codex_exec",
@@ -52,7 +52,7 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
         {"prompt_cache_key": UUID}, Found(UUID, "codex", None, "01a20910-ab9c-7cd0-a42d-270512841e1e"),
     ),
     (  # as above, started by such a thread in turn
-        "_codex", "codex_exec/0.169.0", {"session-id": UUID, "thread-id": "thread-3", "x-codex-parent-thread-id": "thread-2"}, {},
+        "_codex", "codex_exec/0.171.0", {"session-id": UUID, "thread-id": "thread-3", "x-codex-parent-thread-id": "thread-2"}, {},
         Found(UUID, "codex", None, "thread-3", "thread-2"),
     ),
     ("_codex", "codex_cli_rs/0.40.0", {"session_id": UUID, "conversation_id": UUID}, {}, Found(UUID, "codex")),
@@ -150,6 +150,7 @@ AGENTS = [
     ("Agents/Python 0.24.0", (), "openai-agents"),
     ("pydantic-ai/2.68.0", (), "pydantic-ai"),
     ("DSPy/3.4.1", (), "dspy"),
+    ("lm15/stdlib", (), "dspy"),
     ("google-genai-sdk/1.70.0 gl-python/3.11.7 google-adk/2.13.0 gl-python/3.11.7", (), "google-adk"),
     ("google-genai-sdk/1.70.0 gl-python/3.11.7", (), "google-genai"),
     ("OpenAI/Go 3.99.0", (), "openai-go"),

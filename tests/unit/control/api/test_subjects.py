@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
-from proxy.reports.shapes import EntryShown
+from proxy.reports.shapes import EntryShown, entry_shown
 from tests.unit.control.conftest import Control
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)\Z")
@@ -151,6 +151,30 @@ def test_a_session_is_a_tree_whose_sums_are_the_lists(control: Control) -> None:
     assert (tree["session"], tree["requests"], tree["cost_usd"]) == (listed["session"], listed["requests"], listed["cost_usd"])  # fmt: skip
     assert tree["calls"]
     assert set(tree["calls"][0]) == set(EntryShown.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        (["day", "", 1_793_491_200, "usd", 450_000], {"name": "day", "group": "", "window_start": "2026-11-01T00:00:00.000000Z", "usd": "0.00045"}),
+        (["teams", "ops", 0, "tokens", 1100], {"name": "teams", "group": "ops", "window_start": "1970-01-01T00:00:00.000000Z", "tokens": 1100}),
+        (["day", "", "soon", "usd", 1], ["day", "", "soon", "usd", 1]),
+        ("odd", "odd"),
+    ],
+    ids=["usd", "tokens", "odd row", "odd"],
+)  # fmt: skip
+def test_what_an_entry_counted_in_has_names(kept: Any, shown: Any) -> None:
+    entry = {
+        "started_at": 0,
+        "ended_at": 0,
+        "key_id": "",
+        "cost_nanousd": 1,
+        "duration_ms": 84.49904000008246,
+        "budgets": [kept],
+    }
+    told = entry_shown(entry)
+
+    assert (told.budgets, told.duration_ms) == ([shown], 84.499)
 
 
 def test_budgets_are_in_their_own_measures(control: Control) -> None:
