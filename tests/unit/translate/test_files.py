@@ -29,8 +29,7 @@ def is_refused(operation: str, messages: Any, provider: str, model: str = "m") -
     try:
         require_data(operation, {name: messages}, provider, model)
     except Refused as refused:
-        assert (refused.refusal.status, refused.refusal.param) == (400, "url")
-        return True
+        return (refused.refusal.status, refused.refusal.param) == (400, "url")
     else:
         return False
 
