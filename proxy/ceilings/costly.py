@@ -84,8 +84,8 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"openrouter"}), re.compile(r":online\b"), "`:online` adds searches, billed by the result"),
     (frozenset({"openrouter"}), re.compile(r"\A(?:openrouter/)?(?:auto|fusion|bodybuilder)\b"), "it answers with other models"),
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
-    # openrouter.ai/docs, image generation: pictures by the token, at a price that its list of models has not got
-    (frozenset({"openrouter"}), re.compile(r"-image(?:-|\Z|:)"), "it bills pictures beside its cap, at a price of their own"),
+    # openrouter.ai/docs, image generation, audio: by the token, at prices that its list of models has not got
+    (frozenset({"openrouter"}), re.compile(r"-image(?:-|\Z|:)|/gpt-audio"), "pictures and sound have prices of their own"),
     # learn.microsoft.com/azure/ai-foundry/openai/concepts/model-router: a fee, and the price of whichever model it chooses
     (frozenset({"azure"}), re.compile(r"model[-_]router"), "it answers with other models, at their prices"),
     # docs.x.ai/developers/model-capabilities/text/multi-agent: 4 or 16 agents, each billed
