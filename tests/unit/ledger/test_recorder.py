@@ -477,9 +477,7 @@ def test_calls_that_are_refused_fill_a_batch_too(ledger: Ledger, monkeypatch: py
     assert max(batches) <= 8
 
 
-def test_at_the_end_of_a_segment_the_next_one_is_not_forgotten(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_the_end_of_a_segment_the_next_one_is_not_forgotten(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for all that is there, as a new budget does before it adds up the ledger, must not begin too early."""
     for name in ("_MAX_ENTRIES", "_MAX_ENTRIES_OF_A_SERVER"):
         monkeypatch.setattr(recorder_module, name, 1)
