@@ -191,8 +191,9 @@ class _Call:
                 {"type": "http.response.body", "body": end}
             )  # with the last event the end, for clients leave then
         finally:
-            with contextlib.suppress(Exception):
-                await adapter.close(answer)
+            for close in (adapter.close(answer), self._tap.aclose()):
+                with contextlib.suppress(Exception):
+                    await close
 
     async def _blocks(
         self, answer: AsyncIterator[Any], *, wants_usage: bool
