@@ -191,9 +191,10 @@ class _Call:
                 {"type": "http.response.body", "body": end}
             )  # with the last event the end, for clients leave then
         finally:
-            for close in (adapter.close(answer), self._tap.aclose()):
-                with contextlib.suppress(Exception):
-                    await close
+            with contextlib.suppress(Exception):
+                await self._tap.aclose()
+            with contextlib.suppress(Exception):
+                await adapter.close(answer)
 
     async def _blocks(
         self, answer: AsyncIterator[Any], *, wants_usage: bool
