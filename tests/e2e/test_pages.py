@@ -34,6 +34,7 @@ BEYOND = """
 PATHS = [
     "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
     "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team", "month", "views",
+    "customers/acme", "what-if?tier=batch", "capacity", "jobs",
     "customers?since=24h&plan=pro&plan_match=team%3Dplatform&usd=20&fee=0.03",
 ]  # fmt: skip
 
