@@ -67,6 +67,7 @@ _SOUNDS_COSTLY = re.compile(
 
 _UNKNOWN = _Costly("nobody here knows what it costs")
 _KNOWN_HARMLESS = frozenset({"agent", "agent_name", "enable_search_classifier"})
+_ONE_SEARCH = (None, "fast")  # docs.perplexity.ai, Pro Search: `pro`, and `auto` where the provider likes
 _OFF: tuple[Any, ...] = (None, False, [], {}, "", "none", "off")
 
 # Tools of Chat Completions that the client runs; every other type runs, and is billed, at the provider.
@@ -83,6 +84,8 @@ _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"openrouter"}), re.compile(r":online\b"), "`:online` adds searches, billed by the result"),
     (frozenset({"openrouter"}), re.compile(r"\A(?:openrouter/)?(?:auto|fusion|bodybuilder)\b"), "it answers with other models"),
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
+    # openrouter.ai/docs, image generation, audio: by the token, at prices that its list of models has not got
+    (frozenset({"openrouter"}), re.compile(r"-image(?:-|\Z|:)|/gpt-audio"), "pictures and sound have prices of their own"),
     # learn.microsoft.com/azure/ai-foundry/openai/concepts/model-router: a fee, and the price of whichever model it chooses
     (frozenset({"azure"}), re.compile(r"model[-_]router"), "it answers with other models, at their prices"),
     # docs.x.ai/developers/model-capabilities/text/multi-agent: 4 or 16 agents, each billed
@@ -192,6 +195,8 @@ def _costly(name: str) -> _Costly | None:
 def _reason(costly: _Costly, value: Any, provider: str) -> str | None:
     if value in _OFF or (isinstance(value, dict) and value.get("mode") == "off"):
         return None
+    if provider == "perplexity" and isinstance(value, dict) and value.get("search_type") not in _ONE_SEARCH:
+        return "a Pro Search takes steps of its own, at a higher fee"
     counts = provider not in costly.bounded and (costly.at is None or provider in costly.at)
     return costly.why if counts else None
 

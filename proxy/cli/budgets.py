@@ -24,6 +24,7 @@ from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 
 app = new_app(help="Where each budget stands, and raising one for a while.")
 
+_MOST_REASON_CHARS = 300
 _COLUMNS = ("budget", "group", "measure", "spent", "limit", "percent", "resets_at")
 
 
@@ -103,10 +104,13 @@ def raise_budget(
         str | None,
         typer.Option(help="When it ends: 2h (from now), or RFC 3339; default: with the window, of `total` never."),
     ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the raise, at most 300 characters.")] = None,
     config: ConfigOption = None,
     server: ServerOption = None,
 ) -> None:
     """Raise a budget for a while; effective at once, in the middle of a session too."""
+    if reason is not None and len(reason) > _MOST_REASON_CHARS:
+        raise fail(f"--reason is longer than {_MOST_REASON_CHARS} characters", 2)
     now = now_s()
     if group is not None and all_groups:
         raise fail("--group and --all-groups exclude each other", 2)
@@ -114,7 +118,7 @@ def raise_budget(
     if remote is not None:
         _whose(name, remote_budgets.about(remote, name)["per"], group, all_groups)
         end_at = _ahead(until, now)
-        fields = {"by_usd": _amount(by, "--by"), "group": group, "new_group": new_group or None}
+        fields = {"by_usd": _amount(by, "--by"), "group": group, "new_group": new_group or None, "reason": reason}
         print(remote_budgets.raised(remote, name, **fields, until=rfc3339(end_at)))
         return
     settings, ledger, compiled = _opened(config, now)
@@ -125,7 +129,7 @@ def raise_budget(
     named = None if new_group else raises.named_groups(budget, _keys(settings, ledger))
     try:
         row = raises.make_raise(
-            ledger, compiled, name, by=Decimal(_amount(by, "--by")), group=group, named=named, now_s=now,
+            ledger, compiled, name, by=Decimal(_amount(by, "--by")), group=group, named=named, now_s=now, reason=reason,
             until_s=None if (end_at := _ahead(until, now)) is None else end_at / 1e6,
         )  # fmt: skip
     except raises.UnknownGroupError as problem:
@@ -179,7 +183,7 @@ def list_raises(
     form: FormatOption = "table",
 ) -> None:
     """The raises in force, with the id that ends or lowers each."""
-    columns = ("id", "budget", "group", "by", "until", "created_at")
+    columns = ("id", "budget", "group", "by", "until", "created_at", "reason")
     if (remote := server_of(server)) is not None:
         show(remote_budgets.raises(remote, budget), form, columns)
         return
@@ -195,6 +199,7 @@ def list_raises(
             "by": _text(row["by_amount"], measures.get(row["budget"], "usd")),
             "until": rfc3339(row["until_at"]) or "for good",
             "created_at": rfc3339(row["created_at"]),
+            "reason": row["reason"],
         }
         for row in raises.in_force(ledger, now)
         if budget in (None, row["budget"])

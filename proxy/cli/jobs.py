@@ -26,13 +26,15 @@ def list_jobs(
     if state is not None and state not in STATES:
         raise fail(f"--state must be {', '.join(STATES)}", 2)
     if (remote := server_of(server)) is not None:
-        rows = list(remote.items("/api/jobs", limit, state=state, team=team))
+        rows = list(remote.items("/api/jobs", limit, state=state, only={} if team is None else {"team": team}))
     else:
         from proxy.reports import jobs
         from proxy.times import now_us
 
         ledger = ledger_of(config_of(config))
-        rows = jobs.list_jobs(ledger, now_us=now_us(), limit=limit, state=state, team=team)
+        rows = jobs.list_jobs(
+            ledger, now_us=now_us(), limit=limit, state=state, only={} if team is None else {"team": team}
+        )
     columns = ("id", "api", "operation", "state", "overdue", "model", "team", "key", "created_at", "deadline_at", "ended_at",
                "reserved_usd", "cost_usd")  # fmt: skip
     show(rows, form, columns)

@@ -183,7 +183,9 @@ def read(line: Line) -> Reading:
     if line.body.get("usage") is not None:
         return reader.usage_only(line.body["usage"], line.context)
     reading = reader.answer(answer, line.context)
-    return _estimated(line, answer.readable, reading) if reading.source == "none" else reading
+    if reading.source == "none":
+        return _estimated(line, answer.readable, reading)
+    return _completed(line, answer, reading) if _writes(line) else reading
 
 
 def _answer(body: Mapping[str, Any]) -> lenient.Answer:
@@ -209,9 +211,26 @@ def _reader_of(line: Line, answer: lenient.Answer) -> Reader:
 def _estimated(line: Line, values: list[Any], reading: Reading) -> Reading:
     from pricing.estimate import estimate
 
-    writes = (line.dialect or "").rpartition(".")[2] in _WRITING
     model = reading.model or line.model
-    return estimate(values, model, line.context.request, reading.model, writes=writes) or reading
+    return estimate(values, model, line.context.request, reading.model, writes=_writes(line)) or reading
+
+
+def _writes(line: Line) -> bool:
+    return (line.dialect or "").rpartition(".")[2] in _WRITING
+
+
+def _completed(line: Line, answer: lenient.Answer, reading: Reading) -> Reading:
+    """A usage that leaves out what can be seen of the answer, completed by what is counted, as the proxy does."""
+    if not reading.flags and reading.usage.get("output"):
+        return reading
+    from proxy.exchange.doubt import doubtful
+    from proxy.exchange.estimated import count
+
+    if answer.cut_in_text or not doubtful(reading, map(lenient.dumps, answer.values)):
+        return reading
+    completed = count(reading, answer.readable, line.model, line.context.request, writes=True)
+    usage = {unit: quantity for unit, quantity in completed.usage.items() if quantity or unit in reading.usage}
+    return reading if usage == reading.usage else completed._replace(usage=usage)
 
 
 @functools.lru_cache(maxsize=64)

@@ -62,6 +62,7 @@ def raises(server: Server, budget: str | None) -> list[dict[str, Any]]:
             "by": row["by_usd"],
             "until": row["until"] or "for good",
             "created_at": row["created_at"],
+            "reason": row["reason"],
         }
         for row in server.get("/api/raises")["items"]
         if budget in (None, row["budget"])

@@ -42,6 +42,8 @@ class StreamForm:
             value = choices[0].get("usage") if isinstance(choices[0], dict) else None
         if value is None and isinstance(own := event.get("x_groq"), dict):
             value = own.get("usage")
+        if value is None and event.get("object") == "response":  # a whole one, from who cannot stream
+            value = event.get("usage")
         return value if isinstance(value, dict) else None
 
 
@@ -75,6 +77,13 @@ def _all_finished(events: Iterable[Mapping[str, Any]], pieces: str, reason: str)
 
 def _chat_finished(events: Iterable[Mapping[str, Any]]) -> bool:
     return _all_finished(events, "choices", "finish_reason")
+
+
+_RESPONSE_ENDS = ("completed", "incomplete", "failed", "cancelled")
+
+
+def _response_finished(events: Iterable[Mapping[str, Any]]) -> bool:
+    return any(event.get("object") == "response" and event.get("status") in _RESPONSE_ENDS for event in events)
 
 
 def _gemini_finished(events: Iterable[Mapping[str, Any]]) -> bool:
@@ -115,7 +124,7 @@ MESSAGES = StreamForm(
 RESPONSES = StreamForm(
     b"usage", ("response", "usage"), b'"response":',
     frozenset({"response.completed", "response.incomplete", "response.failed", "response.done", "response.cancelled"}),
-    must_end=True,
+    must_end=True, finished=_response_finished,
 )  # fmt: skip
 # Gemini's streams end without saying so. Grounding is billed too, and stands in metadata of its own.
 GEMINI = StreamForm(b'Metadata"', ("usageMetadata",), b"[DONE]", is_final=_gemini_is_final, finished=_gemini_finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pricing.units import INPUT_SIDE
+from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Reading
 
 _OUTPUTS = ("output", "reasoning", "audio_out", "image_out", "video_out")
@@ -28,6 +28,8 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
         return True
     if not reading.flags and reading.usage.get("output"):
         return False
+    if reading.parts and TOKENS.isdisjoint(reading.usage):
+        return False  # all of it is billed at other models: those inside say what they used
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
     if "inconsistent_usage" in reading.flags and (
         outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0

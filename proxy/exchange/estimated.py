@@ -77,22 +77,23 @@ async def counted(
     long answer takes a while.
     """
     return await asyncio.to_thread(
-        _counted, reported, events, model, request, share, all_seen, given, by_pieces=by_pieces, writes=writes
+        count, reported, events, model, request, share, all_seen, given, by_pieces=by_pieces, writes=writes
     )
 
 
-def _counted(
+def count(
     reported: Reading,
     events: Sequence[Any],
     model: str,
     request: Mapping[str, Any],
-    share: float,
-    all_seen: bool,
-    given: int | None,
+    share: float = 1.0,
+    all_seen: bool = False,
+    given: int | None = None,
     *,
-    by_pieces: bool,
-    writes: bool,
+    by_pieces: bool = False,
+    writes: bool = False,
 ) -> Reading:
+    """`counted`, here and now."""
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy

@@ -19,7 +19,7 @@ from proxy.capacity.runs import Tokens
 from proxy.ledger.database import insert_into
 from proxy.ledger.schema import metric_state
 
-_NAME = "_capacity"  # rows of metric_state: what an instance has closed of the capacity that the labels name
+SHARES = "_capacity"  # rows of metric_state: what an instance has closed of the capacity that the labels name
 
 
 class Prices(Protocol):
@@ -81,7 +81,7 @@ class Totals:
 def share_of(connection: Connection, instance: str, capacity: str, whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """What this instance has closed, of `whole`: all of it, where that was kept before there were shares."""
     c = metric_state.c
-    query = sa.select(c.instance, c.value).where(c.name == _NAME, c.labels == _labels(capacity))
+    query = sa.select(c.instance, c.value).where(c.name == SHARES, c.labels == _labels(capacity))
     shares = {row.instance: row.value for row in connection.execute(query)}
     if not shares:
         return whole
@@ -102,7 +102,7 @@ def add_to_share(
     share["elsewhere"] = _plus(share.get("elsewhere", {}), before.get("elsewhere", {}), after.get("elsewhere", {}))
     plain = [{name: value for name, value in sums.items() if name != "elsewhere"} for sums in (share, before, after)]
     share |= _plus(*plain)
-    row = {"instance": instance, "name": _NAME, "labels": _labels(capacity), "value": orjson.dumps(share).decode()}
+    row = {"instance": instance, "name": SHARES, "labels": _labels(capacity), "value": orjson.dumps(share).decode()}
     statement = insert_into(engine, metric_state).values(**row)
     keys = [column.name for column in metric_state.primary_key]
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"value": row["value"]}))

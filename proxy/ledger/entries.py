@@ -160,7 +160,10 @@ class Pairing:
         if entry is None:
             return False
         if is_said(end.lease):
-            self._note_leased(orjson.loads(record.payload), record)
+            try:
+                self._note_leased(orjson.loads(record.payload), record)
+            except (LookupError, TypeError, ValueError):
+                return False  # the whole record is looked at, and charged at the ceiling
         self._close(end.id)
         self.lately.append(entry)
         if not self._is_known(record):

@@ -37,12 +37,13 @@ def make_raise(
     until_s: float | None,
     now_s: float,
     named: Collection[str] | None = None,
+    reason: str | None = None,
 ) -> dict[str, Any]:
     """Record a raise of the budget `name` by an amount in its own measure (USD as a Decimal); the row. Raises KeyError
     where there is no such budget, RaiseProblem where the raise makes no sense.
 
     until_s: epoch seconds; None: to the end of the current window, of a `total` for ever.
-    named: groups that may be raised before the ledger has anything of them; None: any.
+    named: groups that may be raised before the ledger has anything of them; None: any. reason: kept with it, for whoever asks.
     """
     budget = _budget(budgets, name)
     amount = _amount(budget, by)
@@ -54,7 +55,7 @@ def make_raise(
         until_s = budget.window_now(now_s)[1]
     if until_s is not None and until_s <= now_s:
         raise RaiseProblem("the end of the raise lies in the past")
-    row = _row(name, group, amount, None if until_s is None else int(until_s * 1e6), now_s)
+    row = _row(name, group, amount, None if until_s is None else int(until_s * 1e6), now_s, reason)
     with writing(engine).begin() as connection:
         connection.execute(sa.insert(raises), row)
     return row
@@ -78,7 +79,7 @@ def lower_raise(
         amount = _amount(_budget(budgets, old["budget"]), to)
         if amount >= old["by_amount"]:
             raise RaiseProblem("a raise is lowered to less than it is; make another to add to it")
-        row = _row(old["budget"], old["group"], amount, old["until_at"], now_s)
+        row = _row(old["budget"], old["group"], amount, old["until_at"], now_s, old["reason"])
         connection.execute(sa.insert(raises), row)
         return row
 
@@ -117,9 +118,12 @@ def _is_known(engine: Engine, budget: Budget, group: str) -> bool:
     return False
 
 
-def _row(name: str, group: str | None, amount: int, until_at: int | None, now_s: float) -> dict[str, Any]:
+def _row(
+    name: str, group: str | None, amount: int, until_at: int | None, now_s: float, reason: str | None
+) -> dict[str, Any]:
     now = int(now_s * 1e6)
     values = {"budget": name, "group": group, "by_amount": amount, "until_at": until_at, "created_at": now}
+    values |= {"reason": reason or None}
     return {"id": Ids().new(now)} | values
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0017"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0018"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -211,6 +211,7 @@ raises = Table(
     Column("by_amount", BigInteger, nullable=False),
     Column("until_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
+    Column("reason", Text),
 )
 
 

@@ -7,7 +7,7 @@ integer nano-USD. Nothing from a client is ever part of a statement's text: name
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine, RowMapping
 
 from proxy.ids import began_at
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
-from proxy.times import now_us
+from proxy.times import BadQuestion, now_us
 
 GROUPS = {
     "key": entries.c.key,
@@ -74,6 +74,13 @@ def requests(
             column = attribute(name, connection.dialect.name)
             statement = statement.where(column.is_(None) if value is None else column == value)
         return [entry(row) for row in connection.execute(statement).mappings()]
+
+
+def check_filters(names: Iterable[str]) -> None:
+    """Raises `BadQuestion` for what calls do not have."""
+    for name in names:
+        if name not in _FILTERS and not _LABEL.match(name):
+            raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_FILTERS)} and label.NAME")
 
 
 def attribute(name: str, dialect: str) -> Any:

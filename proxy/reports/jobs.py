@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.schema import entries, jobs
 from proxy.money import usd_text
+from proxy.reports.calls import GROUPS
 from proxy.reports.shapes import Shown
-from proxy.times import rfc3339
+from proxy.times import BadQuestion, rfc3339
 
 State = Literal["running", "settled", "unconfirmed"]
 
@@ -43,9 +45,10 @@ def list_jobs(
     limit: int,
     before: str | None = None,
     state: State | None = None,
-    team: str | None = None,
+    only: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `JobShown`, the latest first. before: the id of the last one of the page before."""
+    """Rows of `JobShown`, the latest first. before: the id of the last one of the page before. only: with these values
+    of the attributes of calls; "" is none. Raises `BadQuestion`."""
     about = [entries.c[name] for name in ("upstream", "model", "key", "team", "session_id")]
     query = sa.select(jobs, *about).select_from(jobs.outerjoin(entries, entries.c.id == jobs.c.id))
     query = query.order_by(jobs.c.id.desc()).limit(limit)
@@ -53,8 +56,10 @@ def list_jobs(
         query = query.where(jobs.c.id < before)
     if state is not None:
         query = query.where(jobs.c.state == state)
-    if team is not None:
-        query = query.where(entries.c.team == team)
+    for name, value in (only or {}).items():
+        if name not in GROUPS:
+            raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(GROUPS)}")
+        query = query.where(GROUPS[name] == value if value else sa.func.coalesce(GROUPS[name], "") == "")
     with engine.connect() as connection:
         return [_shown(dict(row), now_us) for row in connection.execute(query).mappings()]
 

@@ -11,7 +11,8 @@ from proxy.ledger.schema import alerts, raises
 
 
 class Happening(NamedTuple):
-    """kind: an alert's (`block`, `threshold` …), or `raise`. amount: of a raise, in the budget's measure. Times in µs."""
+    """kind: an alert's (`block`, `threshold` …), or `raise`, whose text is its reason. amount: of a raise, in the budget's
+    measure. Times in µs."""
 
     at: int
     kind: str
@@ -35,7 +36,15 @@ def of_budget(engine: Engine, name: str, group: str | None = None, limit: int = 
             for row in connection.execute(told).mappings()
         ]
         rows += [
-            Happening(row["created_at"], "raise", row["group"], "", row["by_amount"], row["until_at"], row["id"])
+            Happening(
+                row["created_at"],
+                "raise",
+                row["group"],
+                row["reason"] or "",
+                row["by_amount"],
+                row["until_at"],
+                row["id"],
+            )
             for row in connection.execute(made).mappings()
         ]
     return sorted(rows, key=lambda row: -row.at)[:limit]

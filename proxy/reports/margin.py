@@ -32,12 +32,24 @@ NO_PLAN = Plan(name="none", usd_per_month=0)
 
 
 class Question(NamedTuple):
-    """None: from the beginning of the running month, to its end."""
+    """None: from the beginning of the running month, to its end. only: of what has these values; "" is none."""
 
     by: Sequence[str] = ("customer",)
     since: int | None = None
     until: int | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
+    only: Mapping[str, str] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is told apart: what is asked for, and what is filtered by."""
+        return tuple(dict.fromkeys([*self.by, *self.only]))
+
+    def holds(self, values: Sequence[str | None]) -> bool:
+        """values: of `names`."""
+        return all(
+            (value or "") == self.only.get(name, value or "") for name, value in zip(self.names, values, strict=True)
+        )
 
 
 @dataclass(slots=True)
@@ -78,7 +90,7 @@ class _Payer:
     plan: Plan | None
     value: str | None
     cells: dict[tuple[str | None, ...], Economy] = field(default_factory=dict)
-    paid: int | None = None  # by revenue rows
+    parts: list[tuple[str, Paid, int]] = field(default_factory=list)  # of revenue rows: the month, the row, what counts
     called: dict[str, int] = field(default_factory=dict)  # a month's name -> calls
     prices: dict[str, int] = field(default_factory=dict)  # a month's name -> the plan's price then
     paid_months: set[str] = field(default_factory=set)  # months that revenue rows reach into
@@ -100,22 +112,68 @@ _Payers = dict[tuple[str | None, str, str | None], _Payer]
 
 
 def margins(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Margins:
-    """Raises `BadQuestion`."""
+    """Revenue is dealt out among all calls of who pays; then what is filtered for is kept. Raises `BadQuestion`."""
+    since, until, running, covered = _period(question, now_us)
+    payers, has_rows = _payers_of(engine, plans, question, now_us)
+    each = [(payer, _settled(payer, covered)) for payer in payers]
+    items = _grouped(payers, question)
+    kept = [economy for payer, economy in each if any(map(question.holds, payer.cells))]
+    return Margins(since, until, running, sorted(items, key=_worst_first), kept, len(covered), has_rows)
+
+
+class RevenueLine(NamedTuple):
+    """What a customer's revenue is made of. paid: the imported row; without one it is the price of `plan` for the month, or
+    where there is no month, his share of what somebody else pays for him (`payer`)."""
+
+    month: str | None
+    plan: str | None
+    paid: Paid | None
+    payer: str | None
+    amount: int
+
+
+def revenue_lines(
+    engine: Engine, plans: Sequence[Plan], question: Question, customer: str | None, now_us: int
+) -> list[RevenueLine]:
+    """They add up to the customer's revenue in `margins`. Raises `BadQuestion`."""
+    asked = question._replace(by=("customer",), only={})
+    *_, covered = _period(asked, now_us)
+    lines: list[RevenueLine] = []
+    for payer in _payers_of(engine, plans, asked, now_us)[0]:
+        name = payer.plan.name if payer.plan else None
+        _settled(payer, covered)
+        mine = payer.cells.get((customer,))
+        if mine is None or mine.revenue is None:
+            continue
+        if payer.plan is not None and payer.plan.per != "customer":
+            lines.append(RevenueLine(None, name, None, payer.value, mine.revenue))
+            continue
+        lines += [RevenueLine(month, name, paid, None, amount) for month, paid, amount in payer.parts]
+        if payer.plan is not None and payer.value is not None:
+            lines += [RevenueLine(month, name, None, None, price) for month, price in _due(payer, covered)]
+    return sorted(lines, key=lambda line: line.month or "")
+
+
+def _period(question: Question, now_us: int) -> tuple[int, int, Month, list[Month]]:
+    """Since when and until when, the running month, and the months that the period touches."""
     running = month_at(now_us, question.zone)
     until = running.end if question.until is None else question.until
     since = min(running.start, month_at(until - 1, question.zone).start) if question.since is None else question.since
+    return since, until, running, list(months(since, until, question.zone))
+
+
+def _payers_of(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> tuple[list[_Payer], bool]:
+    """Everybody who pays, with what is paid by revenue rows; and whether there are any."""
+    since, until, running, covered = _period(question, now_us)
     payers: _Payers = {}
-    covered = list(months(since, until, question.zone))
     has_rows = False
     for month in covered:
-        rows = spend(engine, _attributes(plans, question.by), max(since, month.start), min(until, month.end))
+        rows = spend(engine, _attributes(plans, question.names), max(since, month.start), min(until, month.end))
         with reading(engine).connect() as connection:
             paid = revenue_in(connection, month.start, month.end)
         has_rows = has_rows or bool(paid)
-        _add_month(payers, month, plans, question.by, rows, paid, running.name)
-    each = [_settled(payer, covered) for payer in payers.values()]
-    items = _grouped(payers.values(), question.by)
-    return Margins(since, until, running, sorted(items, key=_worst_first), each, len(covered), has_rows)
+        _add_month(payers, month, plans, question.names, rows, paid, running.name)
+    return list(payers.values()), has_rows
 
 
 def _attributes(plans: Sequence[Plan], by: Sequence[str]) -> list[str]:
@@ -208,7 +266,7 @@ def _pay(payers: _Payers, paid: Paid, month: Month, known: Mapping[str, Plan], b
         payer = _payer(payers, plan, {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})})
         group = tuple(paid.customer if one == "customer" else name if one == "plan" else None for one in by)
         payer.cells.setdefault(group, Economy({}, None))
-    payer.paid = (payer.paid or 0) + amount
+    payer.parts.append((month.name, paid, amount))
     payer.paid_months.add(month.name)
 
 
@@ -218,9 +276,10 @@ def _rounded(amount: int, part_us: int, length_us: int) -> int:
 
 def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
     """A payer's revenue, dealt out to its cells by what they cost; and the payer as a whole."""
-    revenue = payer.paid
+    paid = sum(amount for _, _, amount in payer.parts)
+    revenue = paid if payer.parts else None
     if payer.plan is not None and payer.value is not None:
-        revenue = (payer.paid or 0) + _due(payer, covered)
+        revenue = paid + sum(price for _, price in _due(payer, covered))
     cells = list(payer.cells.values())
     rate = payer.plan.fee if payer.plan else Decimal(0)
     fee = 0 if revenue is None else fee_of(revenue, rate)
@@ -236,23 +295,27 @@ def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
     return whole
 
 
-def _due(payer: _Payer, covered: Sequence[Month]) -> int:
-    """The plan's prices from the first month with a call to the last, but for months that revenue rows reach into."""
+def _due(payer: _Payer, covered: Sequence[Month]) -> list[tuple[str, int]]:
+    """The plan's price of each month, from the first with a call to the last, but for months that revenue rows reach into."""
     called = [number for number, month in enumerate(covered) if payer.called.get(month.name)]
-    due, price = 0, 0
+    due, price = [], 0
     for month in covered[called[0] : called[-1] + 1] if called else ():
         price = payer.prices.get(month.name, price)
-        due += 0 if month.name in payer.paid_months else price
+        if month.name not in payer.paid_months:
+            due.append((month.name, price))
     return due
 
 
-def _grouped(payers: Iterable[_Payer], by: Sequence[str]) -> list[Economy]:
+def _grouped(payers: Iterable[_Payer], question: Question) -> list[Economy]:
     grouped: dict[tuple[Any, ...], Economy] = {}
     for payer in payers:
         plan = payer.plan.name if payer.plan else None
-        for values, cell in payer.cells.items():
+        for all_values, cell in payer.cells.items():
+            if not question.holds(all_values):
+                continue
+            values = all_values[: len(question.by)]
             key = (*values, plan)
-            names = zip(by, values, strict=True)
+            names = zip(question.by, values, strict=True)
             item = grouped.setdefault(key, Economy({name: value for name, value in names if name != "plan"}, plan))
             if cell.revenue is not None:
                 item.revenue = (item.revenue or 0) + cell.revenue

@@ -42,13 +42,14 @@ class Mapped(NamedTuple):
 
 
 class MonthQuestion(NamedTuple):
-    """mark_up: 0.10 charges a tenth more than it cost. mapped: in place of `by`."""
+    """mark_up: 0.10 charges a tenth more than it cost. mapped: in place of `by`. only: of what has these values; "" is none."""
 
     month: Month
     by: Sequence[str]
     mark_up: Decimal = Decimal(0)
     mapped: Mapped | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
+    only: Mapping[str, str] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,11 +66,13 @@ class Charge(NamedTuple):
 
 
 class Charged(NamedTuple):
-    """A month: its charges, what is adjusted of closed ones, and what each group cost in the month before."""
+    """A month: its charges, what is adjusted of closed ones, what each group cost in the month before, and how many of its
+    calls have no price."""
 
     charges: Sequence[Charge]
     adjustments: Sequence[Charge]
     previous: Costs
+    unpriced: int = 0
 
 
 def mark_up_of(text: str) -> Decimal:
@@ -112,6 +115,7 @@ def charged(engine: Engine, question: MonthQuestion) -> Charged:
         charges=in_cents(month.name, costs(engine, question, month), question.mark_up),
         adjustments=[] if month.name in closed else _adjustments(engine, question, closed),
         previous=earlier,
+        unpriced=spend(engine, [], month.start, month.end)[0].unpriced_requests,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -58,10 +58,37 @@ class MonthShown(BaseModel):
 def month_answer(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
     """Raises `BadQuestion`."""
     _check(question, now_us)
+    if question.only:
+        return _filtered(engine, question, now_us)
     with reading(engine).connect() as connection:
         closing = closings(connection, ",".join(question.names), question.zone.key).get(question.month.name)
     shown = _as_closed(closing, question) if closing is not None else _as_it_is(engine, question, now_us)
     return Answer(shown, _rows(shown, question.names), ("month", *question.names, *_COLUMNS), _said(shown))
+
+
+def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
+    """Of the month as it is charged by all these names, what has the values; shares are those of the whole."""
+    names = tuple(dict.fromkeys([*question.names, *question.only]))
+    whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
+    assert isinstance(whole, MonthShown)
+    shown = _shown(
+        question,
+        [MonthItem(**item) for item in _kept(whole.items, question)],
+        [Adjustment(**item) for item in _kept(whole.adjustments, question)],
+        whole.mark_up,
+        whole.closed_at,
+        [*whole.about.caveats, "filtered: charges and shares are those of the whole month, charged so"],
+    )
+    return Answer(shown, _rows(shown, question.names), ("month", *question.names, *_COLUMNS), _said(shown))
+
+
+def _kept(items: Sequence[Grouped], question: MonthQuestion) -> Iterator[dict[str, Any]]:
+    """Those that have the values, without the names that nobody asked for."""
+    others = [name for name in question.only if name not in question.names]
+    for item in items:
+        values = item.model_dump()
+        if all((values[name] or "") == value for name, value in question.only.items()):
+            yield {name: value for name, value in values.items() if name not in others}
 
 
 def close_month(engine: Engine, question: MonthQuestion, now_us: int) -> bool:
@@ -118,6 +145,8 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
         for charge in found.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
+    if found.unpriced:
+        caveats.append(f"{found.unpriced} calls have no price: what they cost is not known, and is in no sum here")
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
 
 
@@ -135,7 +164,7 @@ def _shown(
     items: list[MonthItem],
     adjustments: list[Adjustment],
     mark_up: str,
-    closed_at: int | None,
+    closed_at: int | str | None,
     caveats: Sequence[str],
 ) -> MonthShown:
     of_items = sum((Decimal(item.charge_usd) for item in items), Decimal(0))
@@ -144,7 +173,7 @@ def _shown(
     return MonthShown(
         month=question.month.name,
         closed=closed_at is not None,
-        closed_at=rfc3339(closed_at),
+        closed_at=closed_at if isinstance(closed_at, str) else rfc3339(closed_at),
         total_usd=cents_text(int((of_items + of_others) * 100)),
         cost_usd=usd_text(int(cost * 1_000_000_000)),
         items_usd=cents_text(int(of_items * 100)),

@@ -5,13 +5,16 @@ Times are integer epoch microseconds, money is integer nano-USD. A call counts w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.schema import alerts, counted, entries
+from proxy.reports.sessions import sessions
+from proxy.reports.spend import SpendRow, spend
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -20,7 +23,6 @@ DAY_US = 24 * HOUR_US
 _CALLS = sa.func.sum(sa.case((entries.c.kind == "attempt", 1), else_=0))
 _COST = sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0)
 _UNPRICED = sa.func.sum(sa.case((sa.and_(entries.c.kind == "attempt", entries.c.cost_nanousd.is_(None)), 1), else_=0))
-_COLUMNS = {"model": entries.c.model, "team": entries.c.team}
 
 
 class Spent(NamedTuple):
@@ -75,51 +77,59 @@ def spent_by_time(engine: Engine, now_us: int, step_us: int, steps: int) -> dict
     """The last `steps` stretches of `step_us`, the current one too, by where each begins; those without calls are 0."""
     last = now_us - now_us % step_us
     first = last - (steps - 1) * step_us
+    if step_us == HOUR_US:
+        by_time = {
+            round(datetime.fromisoformat(row.group["hour"] or "").timestamp()) * 1_000_000: _spent(row)
+            for row in spend(engine, ["hour"], first, last + step_us)
+        }
+    else:
+        by_time = _by_time(engine, first, last + step_us, step_us)
+    return {at: by_time.get(at, Spent(0, 0, 0)) for at in range(first, last + step_us, step_us)}
+
+
+def _by_time(engine: Engine, first: int, until: int, step_us: int) -> dict[int, Spent]:
     start = (entries.c.started_at - entries.c.started_at % step_us).label("start")
     query = (
         sa.select(start, _COST, _CALLS, _UNPRICED)
-        .where(entries.c.started_at >= first, entries.c.started_at < last + step_us, counted())
+        .where(entries.c.started_at >= first, entries.c.started_at < until, counted())
         .group_by(start)
     )
     with engine.connect() as connection:
-        by_time = {int(row[0]): Spent(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
-    return {at: by_time.get(at, Spent(0, 0, 0)) for at in range(first, last + step_us, step_us)}
+        return {int(row[0]): Spent(int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query)}
+
+
+def _spent(row: SpendRow) -> Spent:
+    return Spent(row.cost_nanousd, row.requests, row.unpriced_requests)
 
 
 def dearest(engine: Engine, by: str, since_us: int, limit: int) -> list[tuple[str | None, Spent]]:
     """The dearest `limit` models or teams (`by`), the dearest first."""
-    column = _COLUMNS[by]
-    query = (
-        sa.select(column, _COST.label("cost"), _CALLS.label("calls"), _UNPRICED)
-        .where(entries.c.started_at >= since_us, counted())
-        .group_by(column)
-        .order_by(sa.desc("cost"), sa.desc("calls"))
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        return [(row[0], Spent(int(row[1]), int(row[2]), int(row[3]))) for row in connection.execute(query)]
+    rows = spend(engine, [by], since_us, None)
+    rows.sort(key=lambda row: (-row.cost_nanousd, -row.requests))
+    return [(row.group[by], _spent(row)) for row in rows[:limit]]
 
 
 def dearest_sessions(engine: Engine, since_us: int, limit: int) -> list[SessionSpent]:
     """The session trees that cost most by calls since then; agents only where one is the whole session's."""
-    # As an expression, so that SQLite looks for the time's index and does not walk through that of all sessions ever.
-    session, agent = sa.func.coalesce(entries.c.root_session_id, "").label("session"), entries.c.agent
+    rows = sessions(engine, limit=limit, order="cost", since=since_us)
+    agents = _agents(engine, [row.session for row in rows if row.session is not None], since_us)
+    return [
+        SessionSpent(
+            row.session or "", row.team, agents.get(row.session or ""), row.requests, row.cost_nanousd, row.ended_at
+        )
+        for row in rows
+    ]
+
+
+def _agents(engine: Engine, names: Sequence[str], since_us: int) -> dict[str, str | None]:
+    agent = entries.c.agent
     query = (
         sa.select(
-            session,
-            sa.func.max(entries.c.team),
+            entries.c.root_session_id,
             sa.case((sa.func.min(agent) == sa.func.max(agent), sa.func.max(agent)), else_=None),
-            _CALLS,
-            _COST.label("cost"),
-            sa.func.max(entries.c.ended_at),
         )
-        .where(entries.c.started_at >= since_us, counted())
-        .group_by(session)
-        .order_by(sa.desc("cost"), session)
-        .limit(limit)
+        .where(entries.c.root_session_id.in_(names), entries.c.started_at >= since_us, counted())
+        .group_by(entries.c.root_session_id)
     )
     with engine.connect() as connection:
-        return [
-            SessionSpent(row[0], row[1], row[2], int(row[3]), int(row[4]), int(row[5]))
-            for row in connection.execute(query)
-        ]
+        return {row[0]: row[1] for row in connection.execute(query)}

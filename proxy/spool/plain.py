@@ -15,7 +15,7 @@ from msgspec import Meta, Raw, Struct
 _R = TypeVar("_R", bound=Struct)
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Number = float | _Integer | None
-_NULL = Raw(b"null")
+_NULL, _EMPTY_LIST = Raw(b"null"), Raw(b"[]")  # what is raw equals only what is raw
 _EMPTY = frozenset(("null", "{}", "[]", '""', "0", "false"))
 _LONGEST_EMPTY = 5
 
@@ -113,12 +113,12 @@ def settle_of(payload: bytes) -> Settle | None:
 
 
 def is_said(raw: Raw) -> bool:
-    return raw is not _NULL and raw != b"null"
+    return raw != _NULL
 
 
 def lines_of(raw: Raw) -> Sequence[Line]:
     """The lines of a cost. Raises ValueError where they are none."""
-    return () if raw == b"null" else _lines.decode(raw)
+    return () if raw == _NULL else _lines.decode(raw)
 
 
 def amounts_of(raw: Raw) -> list[Any]:
@@ -128,7 +128,7 @@ def amounts_of(raw: Raw) -> list[Any]:
 
 def flags_of(raw: Raw) -> Sequence[str]:
     """Raises ValueError where they are none."""
-    return () if raw == b"[]" else _flags.decode(raw)
+    return () if raw == _EMPTY_LIST else _flags.decode(raw)
 
 
 def text_of(raw: Raw) -> str | None:

@@ -17,6 +17,7 @@ import httpx
 from proxy.errors import Refusal, Refused, invalid_request, unbounded_cost
 from proxy.translate.accepted import refused
 from proxy.translate.expressed import Wish, missing
+from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
@@ -26,7 +27,6 @@ _CAPS = (
     ("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"), ("parameters", "max_new_tokens"),
     ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
 )  # fmt: skip
-NO_URLS = invalid_request("This provider takes no URLs of files here; send what they stand for as data.", "url").refusal
 _LOCATION = re.compile(
     r"/locations/([a-z0-9-]+)/"
 )  # Vertex AI's; LiteLLM takes another one for models that it knows elsewhere

@@ -20,7 +20,8 @@ from proxy.meters import translated
 from proxy.translate import adapter, answers, ends, refusing
 from proxy.translate.accepted import accepted
 from proxy.translate.expressed import prepared, wishes
-from proxy.translate.hook import NO_URLS, TAP, Tap
+from proxy.translate.files import NO_URLS, require_data
+from proxy.translate.hook import TAP, Tap
 from proxy.translate.providers import is_plain, target_of
 from proxy.wire import sse
 
@@ -127,6 +128,7 @@ class _Call:
         most = self._headers.get(translated.MOST_OUTPUT)
         provider = row.provider_name(self._upstream)
         target = target_of(self._upstream, row, model, self._operation)
+        require_data(self._operation, passed, target.provider, model)
         self._dropped += prepared(self._operation, passed, target.provider, model)
         asked = wishes(self._operation, passed)
         location = str(row.params.get("vertex_location", ""))

@@ -58,9 +58,12 @@ class Road:
 
     async def up(self) -> None:
         """Connected, and its next messages go wrong as they are told to."""
-        await asyncio.wait_for(self.store.member.ready.wait(), 5)
-        link = self.store.member._link
-        assert link is not None
+        member = self.store.member
+        async with asyncio.timeout(30):
+            await member.ready.wait()
+            while (link := member._link) is None:  # lost in the same turn of the loop as it was had
+                await asyncio.sleep(0.005)
+                await member.ready.wait()
         if not isinstance(link.call, _Lossy):
             link.call = _Lossy(link, self)  # type: ignore[method-assign]
 

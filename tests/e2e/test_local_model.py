@@ -19,6 +19,7 @@ import pytest
 
 from proxy.serve import local_model
 from tests.e2e.llama_counters import LlamaCounters, read_counters
+from tests.support.small_model import write_small_model
 
 PROMPT = "Xyloquartz: how many legs has a spider?"
 
@@ -28,6 +29,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_model.Loca
     running = local_model.start_local_model(tmp_path_factory.mktemp("local-model"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    weights = tmp_path_factory.mktemp("weights") / "small.gguf"
+    write_small_model(local_model.find_weights(), weights)
+    return weights
+
+
+@pytest.fixture
+def small(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server starts with a model that takes no time to load: where it is not the model that counts."""
+    monkeypatch.setattr(local_model, "find_weights", lambda: small_weights)
 
 
 def test_its_counters_equal_the_usage_it_reports(model: local_model.LocalModel) -> None:
@@ -77,6 +91,7 @@ def test_it_answers_nobody_without_its_key(model: local_model.LocalModel, key: s
     assert httpx.get(model.base_url.removesuffix("/v1") + "/metrics", headers=headers).status_code == 401
 
 
+@pytest.mark.usefixtures("small")
 def test_its_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     model = local_model.start_local_model(tmp_path)
     try:
@@ -88,6 +103,7 @@ def test_its_key_is_for_its_owner_alone(tmp_path: Path) -> None:
         model.stop()
 
 
+@pytest.mark.usefixtures("small")
 def test_its_log_holds_no_prompt(tmp_path: Path) -> None:
     """Neither an answered nor a refused call leaves its text in the log."""
     model = local_model.start_local_model(tmp_path)
@@ -104,6 +120,7 @@ def test_its_log_holds_no_prompt(tmp_path: Path) -> None:
     assert "Xyloquartz" not in (tmp_path / "local-model.log").read_text()
 
 
+@pytest.mark.usefixtures("small")
 def test_stop_ends_it_and_may_be_called_again(tmp_path: Path) -> None:
     """After `stop` the process is gone; a second `stop` does nothing."""
     model = local_model.start_local_model(tmp_path)
@@ -136,6 +153,7 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert gone == [child]
 
 
+@pytest.mark.usefixtures("small")
 def test_it_brings_the_openmp_runtime_where_the_system_has_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def chunk(text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {"model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}], **fields}
 
 
+COUNTED = {"input_tokens": 20, "output_tokens": 3, "total_tokens": 23}
 LAST = {"model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 COUNTS = {"model": "m", "choices": [], "usage": USAGE}
 
@@ -436,6 +437,43 @@ async def test_a_streamed_transcript_without_usage_costs_what_was_heard(build: B
     heard, failed = [record for record in house.records() if record["t"] == "settle"]
     assert (heard["status"], heard["usage"]) == ("settled", {"audio_second": 6})
     assert failed["cost_nanousd"] == 0
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled"])
+async def test_a_whole_response_as_a_streams_only_event_is_whole(build: Build, status: str) -> None:
+    """As gateways send it that cannot stream: what it says is what it used, and the client is told of no cut."""
+    said = [{"type": "message", "content": [{"type": "output_text", "text": "five words or so here"}]}]
+    answer = {"object": "response", "status": status, "model": "m", "output": said, "usage": COUNTED}
+    house, body = build(), events(answer, done=False)
+    told = await asked(house, body, stream=True, path="/v1/responses")
+    end = end_of(house)
+    assert (end["usage"], end["usage_source"]) == ({"input": 20, "output": 3}, "provider")
+    assert told.body == body
+    assert end["outcome"] == "ok"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_what_is_billed_at_the_models_inside_is_not_counted_again(build: Build, *, stream: bool) -> None:
+    """Groq's compound states its usage once for all, and once for each model that was asked: these are what is billed."""
+    inside = {"model": "llama-3.3-70b-versatile", "usage": {"prompt_tokens": 200, "completion_tokens": 40}}
+    said = {**TEXT, "delta": TEXT["message"]} if stream else TEXT
+    answer = {
+        "object": "chat.completion.chunk" if stream else "chat.completion",
+        "model": "compound-beta",
+        "choices": [said],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 40, "total_tokens": 240},
+        "usage_breakdown": {"models": [inside]},
+    }
+    groq = {"groq": {"base_url": "http://127.0.0.1:1/v1", "provider": "groq"}}
+    house = build(
+        upstreams=groq, models={"m": {"upstream": "groq", "model": "compound-beta", "context_tokens": 9000}},
+        prices=[{"provider": "groq", "model": "compound-beta", "input": "1", "output": "1"}],
+    )  # fmt: skip
+    body = events(answer) if stream else orjson.dumps(answer)
+    await asked(house, body, stream=stream, path="/v1/chat/completions")
+    end = end_of(house)
+    assert (end["usage"], end["flags"]) == ({}, [])
+    assert end["cost_nanousd"] == 200 * 590 + 40 * 790  # of llama-3.3-70b-versatile, as Groq has it
 
 
 @pytest.mark.parametrize("envelope", ["response", "data", "result", "body"])

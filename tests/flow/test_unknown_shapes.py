@@ -91,6 +91,32 @@ async def test_what_can_be_read_is_counted(tmp_path: Path, dialect: str, answer:
     assert whole["usage"] == streamed["usage"] == {unit: int(count) for unit, count in offline["usage"].items()}
 
 
+HALVES: list[dict[str, Any]] = [
+    {"prompt_tokens": 20}, {"prompt_tokens": 20, "completion_tokens": None}, {"completion_tokens": 10},
+    {"prompt_tokens": "20 tokens", "completion_tokens": 10}, {"prompt_tokens": 20, "completion_tokens": -1},
+    {"prompt_tokens": 0, "completion_tokens": 0}, {"total_tokens": 30},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("usage", HALVES, ids=str)
+async def test_half_a_usage_is_completed_alike_whole_streamed_and_offline(
+    tmp_path: Path, usage: dict[str, Any]
+) -> None:
+    answer = {
+        "model": "m",
+        "choices": [{"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}],
+        "usage": usage,
+    }
+    body = orjson.dumps(answer)
+    whole = await _end(tmp_path / "whole", "openai.chat", body, stream=False)
+    streamed = await _end(tmp_path / "stream", "openai.chat", b"data: " + body + b"\n\ndata: [DONE]\n\n", stream=True)
+    line = {"provider": "acme", "dialect": "openai.chat", "model": "m", "request": CHAT, "response": answer}
+    offline = price_line(line, load_book())
+    assert whole["usage"] == streamed["usage"] == {unit: int(count) for unit, count in offline["usage"].items()}
+    assert whole["usage"]["output"] == 11
+    assert whole["usage"]["input"] > 0
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("dialect", ["openai.chat", "anthropic.messages", "openai.responses"])
 async def test_a_plain_text_is_an_answer(tmp_path: Path, dialect: str, *, stream: bool) -> None:

@@ -87,6 +87,7 @@ PURE = (
     "proxy.translate.accepted",
     "proxy.translate.expressed",
     "proxy.translate.ends",
+    "proxy.translate.files",
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",

@@ -20,9 +20,10 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, keep, open_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes
+from proxy.ledger.capacity_totals import SHARES
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.schema import entries
+from proxy.ledger.schema import entries, metric_state
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import Life, final_until, lives, say
 
@@ -220,6 +221,8 @@ def has_worked(engine: Engine, name: str, at: int) -> bool:
         done = connection.execute(
             sa.update(capacities).where(c.name == name).values(totals=orjson.dumps(totals).decode())
         )
+        m = metric_state.c  # what an instance has closed already is of the sums that were
+        connection.execute(sa.delete(metric_state).where(m.name == SHARES, m.labels == orjson.dumps([name]).decode()))
         if done.rowcount:
             connection.execute(sa.insert(capacity_minutes).values(**numbers))
     return bool(done.rowcount)

@@ -100,6 +100,7 @@ class NewRaise(BaseModel):
     group: Annotated[str, Field(max_length=300)] | None = None
     until: Annotated[AwareDatetime, BeforeValidator(_written), Expiry] | None = None
     new_group: bool = Field(default=False, description="Raise a group in which no call was ever counted.")
+    reason: Annotated[str, Field(max_length=300)] | None = Field(default=None, description="Why; kept with the raise.")
 
 
 class Raise(Shown):
@@ -109,6 +110,7 @@ class Raise(Shown):
     by_usd: str = Field(description="In the budget's own measure, which need not be USD.")
     until: str | None
     created_at: str | None
+    reason: str | None
 
 
 class NewAmount(BaseModel):
@@ -168,7 +170,7 @@ def raise_budget(name: str, new: NewRaise, state: Control) -> Raised:
     try:
         row = raises.make_raise(
             state.engine, state.budgets(), name, by=new.by_usd, group=new.group, until_s=until_s, now_s=now,
-            named=None if new.new_group or not budget.per else _groups(state, budget),
+            named=None if new.new_group or not budget.per else _groups(state, budget), reason=new.reason,
         )  # fmt: skip
     except raises.UnknownGroupError as problem:
         raise HTTPException(400, f"{problem}; `new_group: true` raises it all the same.") from None
@@ -250,6 +252,7 @@ def _shown(budget: Measured, row: Mapping[str, Any]) -> dict[str, Any]:
         "by_usd": _amount(budget, row["by_amount"]),
         "until": rfc3339(row["until_at"]),
         "created_at": rfc3339(row["created_at"]),
+        "reason": row["reason"],
     }
 
 

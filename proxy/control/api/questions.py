@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.control.state import ControlState
-from proxy.times import moment, now_s
+from proxy.times import BadQuestion, moment, now_s
 
 T = TypeVar("T")
 MAX_LIMIT = 1000
+_FILTER = "filter."
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
@@ -30,6 +31,21 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next: str | None = None
+
+
+class Filtered(BaseModel):
+    """`filter.NAME=VALUE`: only what has that value; "" is none."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    def only(self) -> dict[str, str]:
+        """The filters. Raises `BadQuestion` where a parameter is none."""
+        extra = self.__pydantic_extra__ or {}
+        unknown = [name for name in extra if not name.startswith(_FILTER)]
+        if unknown:
+            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a filter is written filter.NAME=VALUE")
+        return {name.removeprefix(_FILTER): value for name, value in extra.items()}
 
 
 class Span(BaseModel):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from proxy.control.api.questions import Control, Span
+from proxy.control.api.questions import Control, Filtered, Span
 from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.ledger.rollups import DAY_US
 from proxy.reports.alternatives import Change, swap_of
@@ -50,8 +50,9 @@ class ExplainAsked(ReportQuestion):
     against: Annotated[str, Field(max_length=200)] | None = None
 
 
-class MarginQuestion(ReportQuestion):
-    """`by`: names with commas between, of customer, plan, team, key, label.NAME, …. Without a time: the running month."""
+class MarginQuestion(ReportQuestion, Filtered):
+    """`by`: names with commas between, of customer, plan, team, key, label.NAME, …. Without a time: the running month.
+    `filter.NAME=VALUE`, of the same names: only what has that value; "" is none."""
 
     by: str = "customer"
 
@@ -73,7 +74,9 @@ def _names(by: str) -> tuple[str, ...]:
 def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     """What each customer pays and costs, those that lose most first; and each plan."""
     since, until = question.moments()
-    asked = Question(by=_names(question.by), since=since, until=until, zone=zone_named(question.tz))
+    asked = Question(
+        by=_names(question.by), since=since, until=until, zone=zone_named(question.tz), only=question.only()
+    )
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
 
 
@@ -100,8 +103,9 @@ def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
     return _formed(focus_answer(state.engine, asked, now), question)
 
 
-class MonthAsked(ReportQuestion):
-    """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more."""
+class MonthAsked(ReportQuestion, Filtered):
+    """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more.
+    `filter.NAME=VALUE`, of the names that calls are grouped by: only what has that value; "" is none."""
 
     month: Annotated[str, Field(max_length=20)] | None = None
     by: str = "team"
@@ -119,6 +123,7 @@ def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
         by=_names(question.by),
         mark_up=mark_up_of(question.mark_up),
         zone=zone,
+        only=question.only(),
     )
     return _formed(month_answer(state.engine, asked, now), question)
 

@@ -7,15 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 
 from proxy.control.api.errors import NOT_FOUND
-from proxy.control.api.questions import Control, Limit, Page, Span
+from proxy.control.api.questions import Control, Filtered, Limit, Page, Span
 from proxy.reports import calls
 from proxy.reports.shapes import EntryShown, RequestShown, entry_shown, request_shown
 
 router = APIRouter()
 
 
-class ListQuestion(Span):
-    """Entries with exactly these values, the latest first."""
+class ListQuestion(Span, Filtered):
+    """Entries with exactly these values, the latest first. `filter.NAME=VALUE`, of the same names, label.NAME and claimed.NAME:
+    the same; "" is none."""
 
     limit: Limit = 50
     next: str | None = None
@@ -39,7 +40,9 @@ class ListQuestion(Span):
 def requests(question: Annotated[ListQuestion, Query()], state: Control) -> Page[EntryShown]:
     """The latest entries."""
     since, until = question.moments()
-    filters = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
+    filters: dict[str, str | None] = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
+    filters |= {name: value or None for name, value in question.only().items()}
+    calls.check_filters(filters)
     rows = calls.requests(
         state.engine, limit=question.limit, before=question.next, filters=filters, since=since, until=until
     )

@@ -7,15 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 
 from proxy.control.api.errors import NOT_FOUND
-from proxy.control.api.questions import Control, Limit, Page, Span
+from proxy.control.api.questions import Control, Filtered, Limit, Page, Span
 from proxy.reports import sessions as reports
 from proxy.reports.shapes import SessionShown, TreeShown, session_shown, tree_shown
+from proxy.times import BadQuestion
 
 router = APIRouter()
 
 
-class SessionsQuestion(Span):
-    """Sessions with a call in the span; `order`: the latest or the dearest first."""
+class SessionsQuestion(Span, Filtered):
+    """Sessions with a call in the span; `order`: the latest or the dearest first. `filter.team=VALUE` is `team=VALUE`."""
 
     limit: Limit = 50
     next: str | None = None
@@ -27,6 +28,9 @@ class SessionsQuestion(Span):
 def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> Page[SessionShown]:
     """Session trees and what each came to."""
     since, until = question.moments()
+    only = question.only()
+    if wrong := [name for name in only if name != "team"]:
+        raise BadQuestion(f"filter.{wrong[0][:60]}: sessions are filtered by team")
     rows = reports.sessions(
         state.engine,
         limit=question.limit,
@@ -34,7 +38,7 @@ def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> 
         after=question.next,
         since=since,
         until=until,
-        team=question.team,
+        team=only.get("team", question.team),
     )
     more = reports.place_of(rows[-1], question.order) if len(rows) == question.limit else None
     return Page(items=[session_shown(row) for row in rows], next=more)

@@ -5,38 +5,26 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from proxy.control.api.questions import MAX_LIMIT, Control, Limit, Page, Span
+from proxy.control.api.questions import MAX_LIMIT, Control, Filtered, Limit, Page, Span
 from proxy.reports.calendar import page_of, spend_by, total_of, zone_named
 from proxy.reports.shapes import SpendShown, SpendTotal, spend_shown, total_shown
 from proxy.reports.spend import entries_since
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import rfc3339
 
 router = APIRouter()
-_FILTER = "filter."
 
 
-class SpendQuestion(Span):
+class SpendQuestion(Span, Filtered):
     """`by`: names with commas between, of key, team, user, customer, model, provider, upstream, session, agent, label.NAME,
     claimed.NAME, hour, day, week, month (those of the time zone `tz`). `filter.NAME=VALUE`, of the
     same names: only what has that value; "" is none."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, str] = Field(init=False)
 
     by: str = ""
     tz: Annotated[str, Field(max_length=100)] = "UTC"
     limit: Limit = MAX_LIMIT
     next: Annotated[str, Field(max_length=8000)] | None = None
-
-    def only(self) -> dict[str, str]:
-        """The filters. Raises `BadQuestion` where a parameter is none."""
-        extra = self.__pydantic_extra__ or {}
-        unknown = [name for name in extra if not name.startswith(_FILTER)]
-        if unknown:
-            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a filter is written filter.NAME=VALUE")
-        return {name.removeprefix(_FILTER): value for name, value in extra.items()}
 
 
 class Spend(Page[SpendShown]):

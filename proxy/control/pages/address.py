@@ -7,7 +7,7 @@ value, where an empty one stands for "none". What else a page reads is its own (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -17,7 +17,7 @@ from proxy.times import BadQuestion, moment
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILTER = "filter."
-_MOST_CHARS = 500
+MOST_CHARS = 500
 _MOST_FILTERS = 16
 
 
@@ -55,7 +55,10 @@ class Address(NamedTuple):
 
     def moments(self, now_s: float) -> tuple[int | None, int | None]:
         """Epoch microseconds, `until` not included. Raises `BadQuestion`."""
-        return _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)
+        since, until = _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)
+        if since is not None and until is not None and since >= until:
+            raise BadQuestion(f"from {self.since} before {self.until}: the time ends where it begins, or earlier")
+        return since, until
 
     def filtered(self, name: str, value: str | None) -> Address:
         """With one filter more, or another value of it; without a place in a list, which has changed."""
@@ -96,8 +99,8 @@ def read(path: str, pairs: Iterable[tuple[str, str]], since: str = "") -> Addres
     given: dict[str, str] = {}
     filters: dict[str, str | None] = {}
     for name, value in pairs:
-        if len(name) > _MOST_CHARS or len(value) > _MOST_CHARS:
-            raise BadQuestion(f"{name[:40]}: is longer than {_MOST_CHARS} characters")
+        if len(name) > MOST_CHARS or len(value) > MOST_CHARS:
+            raise BadQuestion(f"{name[:40]}: is longer than {MOST_CHARS} characters")
         if name.startswith(_FILTER):
             filters[name.removeprefix(_FILTER)] = value or None
         else:
@@ -151,8 +154,3 @@ def ranges(zone: ZoneInfo, now_s: float) -> list[Range]:
 def previous(since: int, until: int) -> tuple[int, int]:
     """The stretch of the same length before."""
     return since - (until - since), since
-
-
-def query(filters: Mapping[str, str | None]) -> dict[str, str]:
-    """Filters as the API's parameters."""
-    return {name: value or "" for name, value in filters.items()}

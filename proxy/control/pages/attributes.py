@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from proxy.reports.calls import FILTERS
 from proxy.reports.calls import GROUPS as _GROUPS
 from proxy.times import BadQuestion
 
@@ -29,10 +28,3 @@ def check_spend_filters(names: list[str]) -> None:
     for name in names:
         if name not in GROUPS and not _LABEL.match(name):
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(GROUPS)} and label.NAME")
-
-
-def check_call_filters(names: list[str]) -> None:
-    """Raises `BadQuestion` for a filter that calls do not have."""
-    for name in names:
-        if name not in FILTERS and not _LABEL.match(name):
-            raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(FILTERS)} and label.NAME")

@@ -36,14 +36,17 @@ def show(asked: Asked) -> Shown:
         Column("action", "When spent", "text"),
         Column("of", "Counts", "name"),
         Column("used", "Used", "percent", note="of a budget with groups: the fullest group"),
-        Column("spent", "Spent", "text"),
-        Column("reserved", "Reserved", "text", note="by calls in flight"),
-        Column("limit", "Limit", "text"),
+        Column("spent", "Spent", "name"),
+        Column("reserved", "Reserved", "name", note="by calls in flight"),
+        Column("limit", "Limit", "name"),
         Column("left", "Lasts", "took", note="at the pace of this window so far"),
         Column("ends", "Resets", "moment"),
         Column("groups", "Groups", "count"),
         Column(
             "would", "Would have refused", "count", note="calls, of a budget that only warns; since the metrics began"
+        ),
+        Column(
+            "beyond", "Beyond it", "name", note="spent beyond the limit of a budget that only warns, in this window"
         ),
     ]
     lines = [_row(item, budgets[item["name"]], counts, totals, would, now_s) for item in items]
@@ -74,8 +77,21 @@ def _row(
         "ends": _ends_us(budget, now_s),
         "groups": counts.get(budget.name, len(groups)) if budget.per else None,
         "would": None if budget.hard else would.get(budget.name, 0),
+        "beyond": view.amount(beyond, unit, limit) if (beyond := _beyond(budget, item)) else None,
     }
-    return Row(cells, {"name": link, "groups": link} if budget.per else {"name": link}, bar=min(100.0, used))
+    spend = _spend_link(budget)
+    return Row(cells, {"name": link, "spent": spend, "reserved": link, "limit": link}, bar=min(100.0, used), to=link)
+
+
+def _beyond(budget: Budget, item: Mapping[str, Any]) -> Decimal:
+    """What was spent in this window that a hard budget of the same limit would have kept: of the groups that are known here."""
+    if budget.hard:
+        return Decimal(0)
+    amounts = (
+        Decimal(one[f"spent_{budget.measure}"]) - Decimal(one[f"limit_{budget.measure}"])
+        for one in (item["groups"] if budget.per else [item])
+    )
+    return sum((amount for amount in amounts if amount > 0), Decimal(0))
 
 
 def _each(budget: Budget) -> str:
@@ -86,7 +102,7 @@ def _each(budget: Budget) -> str:
 
 def _matched(budget: Budget) -> str:
     if budget.keys is not None:
-        return f"{len(budget.keys):,} keys that were made with it"
+        return f"{len(budget.keys):,} key{'' if len(budget.keys) == 1 else 's'} made with it"
     return ", ".join(f"{name} {' or '.join(values)}" for name, values in budget.match) or "every call"
 
 
@@ -145,6 +161,7 @@ def show_one(asked: Asked) -> Shown:
             "bar": None if budget.per else view.bar(item, unit, None),
             "left": None if budget.per else view.amount(Decimal(item[f"remaining_{unit}"]), unit, limit),
             "would": None if budget.hard else _would_refuse(asked).get(budget.name, 0),
+            "beyond": view.amount(beyond, unit, limit) if (beyond := _beyond(budget, item)) else "",
             "path": f"/budgets/{view.part(budget.name)}",
         },
         "wanted": wanted,
@@ -200,7 +217,7 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
         links = {"group": f"/budgets/{view.part(budget.name)}?group={view.part(group['group'])}"}
         if len(budget.per) == 1:
             links["spent"] = _calls_link(budget.per[0], group["group"])
-        rows.append(Row(cells, links, bar=min(100.0, used)))
+        rows.append(Row(cells, links, bar=min(100.0, used), to=links["group"]))
     title = f"Groups: {count:,}" + (f", the fullest {len(groups)}" if count > len(groups) else "")
     return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
 
@@ -224,13 +241,19 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> T
                 "at": one.at,
                 "kind": one.kind,
                 "group": one.group or ("all" if one.kind == "raise" else None),
-                "text": one.text or f"by {_measured(budget, one.amount or 0)}",
+                "text": _told(budget, one),
                 "until": one.until_at,
             }
         )
         for one in happenings
     ]
     return Table("journal", "What happened", columns, rows, empty="Nothing yet: no threshold, no refusal, no raise.")
+
+
+def _told(budget: Budget, one: journal.Happening) -> str:
+    if one.amount is None:
+        return one.text
+    return f"by {_measured(budget, one.amount)}" + (f": {one.text}" if one.text else "")
 
 
 def _measured(budget: Budget, amount: int) -> str:
@@ -254,7 +277,9 @@ def _raise(asked: Asked) -> str | Shown:
     except InvalidOperation:
         raise BadQuestion("the amount must be a number, such as 5 or 0.50") from None
     try:
-        new = api.NewRaise.model_validate({"by_usd": by, "group": group, "until": form.get("until") or None})
+        new = api.NewRaise.model_validate(
+            {"by_usd": by, "group": group, "until": form.get("until") or None, "reason": form.get("reason") or None}
+        )
     except ValidationError as error:
         raise BadQuestion(f"{error.errors()[0]['msg']}") from None
     api.raise_budget(budget.name, new, asked.state)

@@ -9,6 +9,7 @@ from fastapi import HTTPException
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import usd_text
@@ -18,13 +19,15 @@ from proxy.reports.calendar import spend_by, total_of
 _SHOWN = 50
 _FACETS = ("model", "team", "key", "provider")
 _FACET_ROWS = 6
+_PEOPLE, _OF_PEOPLE = {"user", "customer"}, ("model", "team", "key")
+"""Sums with users and customers are kept by these alone: by another every call would be read."""
 
 
 def show(asked: Asked) -> Shown:
     """The log, the latest first. Raises `BadQuestion`."""
     address = asked.address
     filters = dict(address.filters)
-    attributes.check_call_filters(list(filters))
+    reports.check_filters(filters)
     since, until = asked.moments()
     rows = reports.requests(
         asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
@@ -32,7 +35,7 @@ def show(asked: Asked) -> Shown:
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
     table = table_of(rows[:_SHOWN], address, more)
     values = {"facets": _facets(asked, since, until), "sum": _sum(asked, since, until)}
-    return Shown("calls_page", "Calls", values, (table,), api="/api/requests")
+    return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "") -> Table:
@@ -73,7 +76,7 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
         links["session"] = f"/sessions/{view.part(cells['session'])}"
     if item["model"] is not None:
         links["model"] = str(address.filtered("model", item["model"]))
-    return Row(cells, links)
+    return Row(cells, links, to=here)
 
 
 def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str, Any]]:
@@ -83,7 +86,7 @@ def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str
         return []
     facets = []
     for name in _FACETS:
-        if name in filters:
+        if name in filters or (filters.keys() & _PEOPLE and name not in _OF_PEOPLE):
             continue
         rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
         rows.sort(key=lambda row: -row.requests)
@@ -121,7 +124,7 @@ def show_one(asked: Asked) -> Shown:
     if not rows or (viewer.role == "key" and any(row["key"] != viewer.key for row in rows)):
         raise HTTPException(404, "There is no call with this id.")
     decimals = view.decimals_for((row["cost_nanousd"] for row in rows), least=4)
-    attempts = [_attempt(row, decimals) for row in rows]
+    attempts = [_attempt(row, decimals) | {"checked": _checked(asked, row)} for row in rows]
     first = rows[0]
     session = first["root_session_id"] if first["session_source"] != "none" else None
     crumbs = [("Calls", "/calls")]
@@ -131,6 +134,15 @@ def show_one(asked: Asked) -> Shown:
     return Shown(
         "call", f"Call {first['request_id']}", values, crumbs=tuple(crumbs), api=f"/api/requests/{first['id']}"
     )
+
+
+def _checked(asked: Asked, item: Mapping[str, Any]) -> dict[str, str]:
+    """Source of a cost line -> the day on which its prices were last compared with the provider's own, where the book says."""
+    catalog, provider = asked.state.book.catalog, item["provider"] or ""
+    canonical, at_s = catalog.canonical(provider), item["started_at"] // 1_000_000
+    known = catalog.find(canonical, (item["model"] or "").lower(), at_s)
+    rows = (*(known.rows if known else ()), *catalog.common_rows(canonical))
+    return {row.source: row.checked for row in rows if row.checked}
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.control.pages import attributes, view
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.capacity import capacity_report
@@ -34,7 +35,9 @@ def show(asked: Asked) -> Shown:
     ]
     tables = [_overview(reports), _compared(reports), _groups(asked, reports, by), _batching(reports)]
     values = {"by": ",".join(by), "choices": attributes.GROUPS, "levers": [levers_said(report) for report in reports]}
-    return Shown("capacity", "Capacity", values, tables if reports else tables[:1], api="/api/capacity")
+    return Shown(
+        "capacity", "Capacity", values, tables if reports else tables[:1], api=as_api(asked, "/api/capacity", by=by)
+    )
 
 
 def _overview(reports: list[CapacityShown]) -> Table:
@@ -78,6 +81,7 @@ def _overview(reports: list[CapacityShown]) -> Table:
                 "co2e": None if report.co2e_g is None else f"{report.co2e_g:,.1f} g",
             },
             bar=_percent(report.busy_ratio),
+            to="#table-groups",
         )
         for report in reports
     ]
@@ -110,7 +114,8 @@ def _compared(reports: list[CapacityShown]) -> Table:
                 "rate": nano(model.usd_per_million),
                 "break_even": _percent(model.break_even_ratio),
                 "today": words[model.cheaper],
-            }
+            },
+            to="#table-capacity",
         )
         for report in reports
         for model in report.compare
@@ -140,7 +145,7 @@ def _groups(asked: Asked, reports: list[CapacityShown], by: tuple[str, ...]) -> 
                 "rate": nano(group.usd_per_million),
                 "joules": None if group.joules is None else f"{group.joules:,.0f}",
             }
-            rows.append(Row(cells, {"calls": str(calls), "cost": str(calls)}))
+            rows.append(Row(cells, to=str(calls)))
     return Table("groups", "Whose it was", columns, rows)
 
 
@@ -164,7 +169,8 @@ def _batching(reports: list[CapacityShown]) -> Table:
                 "speed": f"{level.output_tokens_per_s:,.1f}",
                 "rate_out": nano(level.usd_per_million_output),
                 "rate": nano(level.usd_per_million),
-            }
+            },
+            to="#table-groups",
         )
         for report in reports
         for level in report.levers.batching

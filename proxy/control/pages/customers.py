@@ -7,25 +7,24 @@ from typing import Any
 
 from proxy.config.plans import Plan
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.plan_tries import lines_of, tried
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, margin_answer
-from proxy.times import BadQuestion
 
 
 def show(asked: Asked) -> Shown:
     """Customers on their plans, those that lose most first. `?by=` groups otherwise. Raises `BadQuestion`."""
-    if asked.address.filters:
-        raise BadQuestion("filter: customers are not filtered; group them otherwise by `by`")
     since, until = asked.moments()
     by = asked.address.by or ("customer",)
-    question = Question(by=by, since=since, until=until, zone=asked.address.zone)
+    question = Question(by, since, until, asked.address.zone, asked.address.only)
     configured = asked.state.config().plans
     plans, changed = tried(configured, asked.address)
-    margin = _margin(asked, plans, question)
-    before = _margin(asked, configured, question) if changed else None
+    margin = margin_of(asked, plans, question)
+    before = margin_of(asked, configured, question) if changed else None
     values = {
         "said": [f"Projection: {margin.projection.basis}.", *(f"Mind: {caveat}." for caveat in margin.about.caveats)],
         "sources": margin.about.sources,
@@ -39,11 +38,15 @@ def show(asked: Asked) -> Shown:
         ),
     }
     return Shown(
-        "customers", "Customers", values, (_customers(asked, margin, by), _plans(margin)), api="/api/reports/margin"
+        "customers",
+        "Customers",
+        values,
+        (_customers(asked, margin, by), _plans(asked, margin)),
+        api=as_api(asked, "/api/reports/margin", by=by),
     )
 
 
-def _margin(asked: Asked, plans: Sequence[Plan], question: Question) -> MarginShown:
+def margin_of(asked: Asked, plans: Sequence[Plan], question: Question) -> MarginShown:
     shown = margin_answer(asked.state.engine, plans, question, asked.now_us).shown
     assert isinstance(shown, MarginShown)
     return shown
@@ -102,25 +105,34 @@ def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
     if others:
         link = {(names or ["plan"])[0]: more} if (more := more_of(asked.address, top)) else {}
         named = {(names or ["plan"])[0]: f"other ({len(others):,})"}
-        rest = Rest(Row(_sums(others) | named, link, muted=True), lambda: [_row(asked, item, names) for item in others])
-    rows = [_row(asked, item, names) for item in shown]
-    return Table("customers", "Customers", columns, rows, rest=rest)
+        rest = Rest(
+            Row(_sums(others) | named, link, muted=True, to="".join(link.values())),
+            lambda: [_row(asked, margin, item, names) for item in others],
+        )
+    rows = [_row(asked, margin, item, names) for item in shown]
+    total = Row(
+        _sums(margin.items) | {"plan": "", (names or ["plan"])[0]: "total"}, to=str(_calls_of(asked, margin, "/calls"))
+    )
+    return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 
 
-def _row(asked: Asked, item: MarginItem, names: Sequence[str]) -> Row:
+def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[str]) -> Row:
     group = item.__pydantic_extra__ or {}
-    calls = asked.address.at("/calls")
-    sessions = asked.address.at("/spend", by=("session",))
+    here, sessions = asked.address, _calls_of(asked, margin, "/spend")._replace(by=("session",))
+    narrowed = here
     for name in names:
-        calls, sessions = calls.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
-    margin = nano(item.margin_usd)
+        narrowed, sessions = narrowed.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
+    calls, customer = sessions.at("/calls"), group.get("customer")
+    # What makes a customer's numbers has a page of its own; of another group's it is the customers in it.
+    deeper = here.at(f"/customers/{view.part(customer)}") if customer else narrowed._replace(by=("customer",))
+    left = nano(item.margin_usd)
     cells = {
         **{name: group.get(name) for name in names},
         "plan": item.plan,
         "revenue": nano(item.revenue_usd),
         "cost": nano(item.cost_usd),
         "capacity": nano(item.capacity_usd),
-        "margin": margin,
+        "margin": left,
         "rate": None if item.margin_rate is None else 100 * float(item.margin_rate),
         "calls": item.calls,
         "each": nano(item.cost_per_call_usd),
@@ -128,8 +140,17 @@ def _row(asked: Asked, item: MarginItem, names: Sequence[str]) -> Row:
         "left": item.calls_left,
         "projected": nano(item.projected_cost_usd),
     }
-    links = {"calls": str(calls), "cost": str(sessions)} | ({names[0]: str(sessions)} if names else {})
-    return Row(cells, links, bad=("margin", "rate") if (margin or 0) < 0 else ())
+    links = {"calls": str(calls), "each": str(calls), "cost": str(sessions)}
+    links |= {"capacity": str(here.at("/capacity"))} | ({names[0]: str(sessions)} if names else {})
+    if item.plan:
+        links["plan"] = str(here.filtered("plan", item.plan))
+    return Row(cells, links, bad=("margin", "rate") if (left or 0) < 0 else (), to=str(deeper))
+
+
+def _calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
+    """Where the calls of these customers are. A plan is no attribute of a call."""
+    here = asked.address.at(path).unfiltered("plan")
+    return here._replace(since=here.since or margin.about.since or "")
 
 
 def _sums(items: Sequence[MarginItem]) -> dict[str, Any]:
@@ -149,7 +170,7 @@ def _sums(items: Sequence[MarginItem]) -> dict[str, Any]:
     }
 
 
-def _plans(margin: MarginShown) -> Table:
+def _plans(asked: Asked, margin: MarginShown) -> Table:
     columns = [
         Column("plan", "Plan", "name"),
         Column("price", "A month", "usd"),
@@ -179,7 +200,8 @@ def _plans(margin: MarginShown) -> Table:
                 "p99": nano(plan.p99_cost_usd),
                 "even_price": nano(plan.break_even_usd_per_month),
                 "even": plan.break_even_calls,
-            }
+            },
+            to=str(asked.address.filtered("plan", plan.plan)),
         )
         for plan in margin.plans
     ]
@@ -187,4 +209,4 @@ def _plans(margin: MarginShown) -> Table:
     return Table("plans", "Plans", columns, rows, empty=empty)
 
 
-PAGE = Page("/customers", "Customers", show, jump="u")
+PAGE = Page("/customers", "Customers", show, jump="u", whole="this month")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.control.pages import view
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.explain import ExplainQuestion, ExplainShown, explain_answer
@@ -40,8 +41,10 @@ def show(asked: Asked) -> Shown:
         "by": ",".join(by),
         "choices": ("model", "customer", "team", "key", "user", "provider", "agent"),
     }
-    tables = (_bridge(explained), _movers(asked, explained, by))
-    return Shown("explain", "What changed", values, tables, (("Overview", "/"),), "/api/reports/explain")
+    tables = (_bridge(asked, explained), _movers(asked, explained, by))
+    return Shown(
+        "explain", "What changed", values, tables, (("Overview", "/"),), as_api(asked, "/api/reports/explain", by=by)
+    )
 
 
 def explained_of(asked: Asked, question: ExplainQuestion) -> ExplainShown:
@@ -56,13 +59,23 @@ def _usd(text: str) -> str:
     return view.usd(amount, view.decimals_for([amount]))
 
 
-def _bridge(explained: ExplainShown) -> Table:
+def _bridge(asked: Asked, explained: ExplainShown) -> Table:
     parts = explained.parts.model_dump()
+    spend = asked.address.at("/spend", by=("model",))
+    since, until = explained.previous
     rows = [
-        Row({"part": "The time before", "amount": nano(explained.previous_usd)}, muted=True),
-        *[Row({"part": TITLES.get(name, name), "amount": nano(parts[name])}) for name in PARTS if nano(parts[name])],
+        Row(
+            {"part": "The time before", "amount": nano(explained.previous_usd)},
+            muted=True,
+            to=str(spend._replace(since=since or "", until=until or "")),
+        ),
+        *[
+            Row({"part": TITLES.get(name, name), "amount": nano(parts[name])}, to="#table-movers")
+            for name in PARTS
+            if nano(parts[name])
+        ],
     ]
-    total = Row({"part": "This time", "amount": nano(explained.cost_usd)})
+    total = Row({"part": "This time", "amount": nano(explained.cost_usd)}, to=str(spend))
     return Table(
         "bridge", "From then to now", [Column("part", "", "text"), Column("amount", "USD", "usd")], rows, total
     )
@@ -82,7 +95,8 @@ def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table
             spend = spend.filtered(name, group.get(name))
         cells = {name: group.get(name) or "(none)" for name in by} | {"difference": nano(mover.difference_usd)}
         cells |= {name: nano(parts[name]) for name in PARTS}
-        rows.append(Row(cells, {by[0]: str(spend.having(compare="1")), "difference": str(spend.having(compare="1"))}))
+        there = str(spend.having(compare="1"))
+        rows.append(Row(cells, {by[0]: there}, to=there))
     return Table("movers", "What moved it most", columns, rows, empty="Nothing moved.")
 
 

@@ -111,7 +111,7 @@ def _sources(asked: Asked) -> Table:
                 "cost": row.cost_nanousd,
                 "unpriced": row.unpriced,
             },
-            {"calls": f"/calls?since=24h&filter.status={view.part(row.status)}"},
+            to=f"/calls?since=24h&filter.status={view.part(row.status)}",
         )
         for row in rows_of
     ]

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, get_args
 
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.jobs import State, list_jobs
@@ -15,11 +17,8 @@ _SHOWN = 50
 
 
 def show(asked: Asked) -> Shown:
-    """The latest first; `?state=`, `?filter.team=`. Raises `BadQuestion`."""
+    """The latest first; `?state=`, `?filter.NAME=`. Raises `BadQuestion`."""
     address = asked.address
-    filters = dict(address.filters)
-    if wrong := [name for name in filters if name != "team"]:
-        raise BadQuestion(f"filter.{wrong[0][:60]}: jobs are filtered by team")
     chosen = address.get("state")
     state: State | None = next((name for name in get_args(State) if name == chosen), None)
     if chosen and state is None:
@@ -30,7 +29,7 @@ def show(asked: Asked) -> Shown:
         limit=_SHOWN + 1,
         before=address.get("next") or None,
         state=state,
-        team=filters.get("team"),
+        only=address.only,
     )
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
     columns = [
@@ -46,17 +45,17 @@ def show(asked: Asked) -> Shown:
         Column("cost", "Cost", "usd"),
     ]
     table = Table(
-        "jobs", "Jobs", columns, [_row(row) for row in rows[:_SHOWN]], more=more, empty="There is no such job."
+        "jobs", "Jobs", columns, [_row(row, address) for row in rows[:_SHOWN]], more=more, empty="There is no such job."
     )
     states = [("all", str(address.without("state", "next")), not chosen)]
     states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]
-    return Shown("jobs", "Jobs", {"states": states}, (table,), api="/api/jobs")
+    return Shown("jobs", "Jobs", {"states": states}, (table,), api=as_api(asked, "/api/jobs", state=chosen))
 
 
 _MARKS = {"running": "plain", "settled": "good", "unconfirmed": "warn"}
 
 
-def _row(job: dict[str, Any]) -> Row:
+def _row(job: dict[str, Any], address: Address) -> Row:
     call = f"/calls/{view.part(job['id'])}"
     cells = {
         "created": _us(job["created_at"]),
@@ -70,7 +69,8 @@ def _row(job: dict[str, Any]) -> Row:
         "reserved": nano(job["reserved_usd"]),
         "cost": nano(job["cost_usd"]),
     }
-    return Row(cells, {"created": call, "cost": call, "reserved": call})
+    links = {name: str(address.filtered(name, job[name])) for name in ("model", "key", "team") if job[name]}
+    return Row(cells, links | {"created": call}, to=call)
 
 
 def _us(text: str | None) -> int | None:

@@ -39,8 +39,8 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
     lines += [
         Row(
             {"name": name, "state": "deleted", "cost": _cost(row), "calls": row.requests},
-            {"cost": _spend_link(name)},
             muted=True,
+            to=_spend_link(name),
         )
         for name, row in spent.items()
         if name is not None and name not in known

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pricing.catalog import price_text
 from pricing.report import winners
 from proxy.control.pages import attributes, view
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.tables import Column, Row, Table
+from proxy.control.pages.tables import Column, Rest, Row, Table
 from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
-from proxy.times import BadQuestion
 
 _MOST = 500
 
 
 def show(asked: Asked) -> Shown:
     """Models with calls in this time, the dearest first; what has no price is named. Raises `BadQuestion`."""
-    filters = dict(asked.address.filters)
-    if wrong := [name for name in filters if name not in attributes.GROUPS]:
-        raise BadQuestion(f"filter.{wrong[0][:60]}: there are {', '.join(attributes.GROUPS)}")
+    attributes.check_spend_filters([name for name, _ in asked.address.filters])
     since, until = asked.moments()
     rows = spend_by(asked.state.engine, ["provider", "model"], since, until, only=asked.address.only)
     columns = [
@@ -41,10 +39,12 @@ def show(asked: Asked) -> Shown:
         Column("unpriced", "Unpriced", "count"),
     ]
     lines = [_row(asked, row) for row in rows[:_MOST]]
+    rest = _rest(asked, rows[_MOST:])
     unpriced = [row for row in rows if row.unpriced_requests]
-    tables = (Table("models", "Models and prices", columns, lines), _next_changes(asked, rows))
+    tables = (Table("models", "Models and prices", columns, lines, rest=rest), _next_changes(asked, rows))
     values = {"unpriced": [_own_price(row) for row in unpriced[:5]], "version": asked.state.book.version}
-    return Shown("models", "Models", values, tables, api="/api/spend")
+    api = as_api(asked, "/api/spend", by=("provider", "model"))
+    return Shown("models", "Models", values, tables, api=api)
 
 
 def _row(asked: Asked, row: SpendRow) -> Row:
@@ -52,7 +52,7 @@ def _row(asked: Asked, row: SpendRow) -> Row:
     read, written = sum(usage[unit] for unit in view.INPUT), sum(usage[unit] for unit in view.OUTPUT)
     priced = row.requests - row.unpriced_requests
     provider, model = row.group["provider"], row.group["model"]
-    address = asked.address.at("/calls").filtered("model", model)
+    address = asked.address.at("/calls").filtered("provider", provider).filtered("model", model)
     cells = {
         "model": model,
         "provider": provider,
@@ -65,7 +65,25 @@ def _row(asked: Asked, row: SpendRow) -> Row:
         "unpriced": row.unpriced_requests,
         **_prices(asked, provider or "", model or ""),
     }
-    return Row(cells, {"model": str(address.at("/spend", by=("key",))), "cost": str(address), "calls": str(address)})
+    links = {
+        "model": str(address.at("/spend", by=("key",))),
+        "provider": str(asked.address.filtered("provider", provider)),
+    }
+    return Row(cells, links, to=str(address))
+
+
+def _rest(asked: Asked, rows: Sequence[SpendRow]) -> Rest | None:
+    """The models beyond those that are shown, as one row."""
+    if not rows:
+        return None
+    cells = {
+        "model": f"other ({len(rows):,})",
+        "provider": "",
+        "cost": sum(row.cost_nanousd for row in rows),
+        "calls": sum(row.requests for row in rows),
+        "unpriced": sum(row.unpriced_requests for row in rows),
+    }
+    return Rest(Row(cells, muted=True), lambda: [_row(asked, row) for row in rows])
 
 
 def _prices(asked: Asked, provider: str, model: str) -> dict[str, str | None]:

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from proxy.control.pages.address import Address
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Action, Asked, Page, Shown
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.month import MonthQuestion, mark_up_of
@@ -20,8 +22,6 @@ _MONTHS_OFFERED = 12
 
 def show(asked: Asked) -> Shown:
     """`?month=2026-11`, else the running one; `?by=`, `?mark_up=0.10`. Raises `BadQuestion`."""
-    if asked.address.filters:
-        raise BadQuestion("filter: a month is charged as a whole; group it by `by`")
     question = _question(asked, asked.address.get("month"), asked.address.by, asked.address.get("mark_up"))
     month: Any = month_answer(asked.state.engine, question, asked.now_us).shown
     assert isinstance(month, MonthShown)
@@ -43,8 +43,16 @@ def show(asked: Asked) -> Shown:
         "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
         "previous": previous.name,
     }
-    tables = (_items(asked, question, month), _adjustments(question, month), _reconciled(asked, question))
-    return Shown("month", f"Month {month.month}", values, tables, api="/api/reports/month")
+    tables = (_items(asked, question, month), _adjustments(asked, question, month), _reconciled(asked, question))
+    api = as_api(
+        asked,
+        "/api/reports/month",
+        timed=False,
+        by=question.names,
+        month=month.month,
+        mark_up=asked.address.get("mark_up"),
+    )
+    return Shown("month", f"Month {month.month}", values, tables, api=api)
 
 
 def _question(asked: Asked, month: str, by: tuple[str, ...], mark_up: str) -> MonthQuestion:
@@ -54,6 +62,7 @@ def _question(asked: Asked, month: str, by: tuple[str, ...], mark_up: str) -> Mo
         by=by or ("team",),
         mark_up=mark_up_of(mark_up or "0"),
         zone=zone,
+        only=asked.address.only,
     )
 
 
@@ -77,36 +86,48 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
             "share": 100 * float(sum(Decimal(item.share) for item in others)),
             "change": sum(nano(item.change_usd) or 0 for item in others),
         }
-        link = {names[0]: more} if (more := more_of(asked.address, top)) else {}
-        rest = Rest(Row(cells, link, muted=True), lambda: [_item(asked, question, month, item) for item in others])
-    total = Row({names[0]: "total", "cost": nano(month.cost_usd), "charge": nano(month.items_usd)})
-    rows = [_item(asked, question, month, item) for item in shown]
+        more = more_of(asked.address, top)
+        link = {names[0]: more} if more else {}
+        rest = Rest(Row(cells, link, muted=True, to=more), lambda: [_item(asked, question, item) for item in others])
+    total = Row(
+        {names[0]: "total", "cost": nano(month.cost_usd), "charge": nano(month.items_usd)},
+        to=str(_spend_of(asked, question)),
+    )
+    rows = [_item(asked, question, item) for item in shown]
     return Table(
         "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
     )
 
 
-def _item(asked: Asked, question: MonthQuestion, month: MonthShown, item: MonthItem) -> Row:
+def _item(asked: Asked, question: MonthQuestion, item: MonthItem) -> Row:
     names = question.names
     group = item.__pydantic_extra__ or {}
-    since, until = f"{month.month}-01", f"{_after(question)}-01"
-    calls = asked.address.at("/spend", by=("model",))._replace(since=since, until=until)
+    calls, before_it = (
+        _spend_of(asked, question),
+        asked.address.having(month=before(question.month, question.zone).name),
+    )
     for name in names:
-        calls = calls.filtered(name, group.get(name))
+        calls, before_it = calls.filtered(name, group.get(name)), before_it.filtered(name, group.get(name))
     cells = {name: group.get(name) or "(none)" for name in names} | {
         "cost": nano(item.cost_usd),
         "charge": nano(item.charge_usd),
         "share": 100 * float(item.share),
         "change": nano(item.change_usd),
     }
-    return Row(cells, {names[0]: str(calls), "cost": str(calls)})
+    return Row(cells, {names[0]: str(calls), "change": str(before_it)}, to=str(calls))
+
+
+def _spend_of(asked: Asked, question: MonthQuestion) -> Address:
+    """What the month's cost is made of."""
+    spend = asked.address.at("/spend", by=("model",))
+    return spend._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01")
 
 
 def _after(question: MonthQuestion) -> str:
     return month_at(question.month.end, question.zone).name
 
 
-def _adjustments(question: MonthQuestion, month: MonthShown) -> Table:
+def _adjustments(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
     columns = [
         Column("month", "Of", "text"),
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in question.names],
@@ -116,7 +137,9 @@ def _adjustments(question: MonthQuestion, month: MonthShown) -> Table:
     rows = [
         Row(
             {name: (item.__pydantic_extra__ or {}).get(name) or "(none)" for name in question.names}
-            | {"month": item.month, "cost": nano(item.cost_usd), "charge": nano(item.charge_usd)}
+            | {"month": item.month, "cost": nano(item.cost_usd), "charge": nano(item.charge_usd)},
+            {"month": str(asked.address.having(month=item.month))},
+            to=str(asked.address.having(month=item.month)),
         )
         for item in month.adjustments
     ]
@@ -140,7 +163,7 @@ def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
     rows = []
     for one in reconciled(asked.state.engine, start, end, question.zone):
         run = one.last
-        spend = asked.address.at("/spend", by=("model",)).filtered("provider", one.provider)
+        spend = _spend_of(asked, question).filtered("provider", one.provider)
         cells = {
             "provider": one.provider,
             "cost": one.cost_nanousd,
@@ -152,8 +175,8 @@ def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
             "missing": ", ".join(first if first == last else f"{first} to {last}" for first, last in one.missing)
             or "none",
         }
-        link = str(spend._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01"))
-        rows.append(Row(cells, {"provider": link, "cost": link}, bad=("missing",) if one.missing else ()))
+        link = str(spend)
+        rows.append(Row(cells, {"provider": link}, to=link, bad=("missing",) if one.missing else ()))
     empty = "No provider charged anything in this month."
     return Table("reconciled", "Compared with what providers say", columns, rows, empty=empty)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import first, view
+from proxy.control.pages.address import Address
 from proxy.control.pages.calls import table_of
 from proxy.control.pages.explain import explained_of, main_part
 from proxy.control.pages.live import Look
@@ -48,7 +49,14 @@ def _own(asked: Asked) -> Shown:
     tiles = []
     for title, rows in sums.items():
         total = total_of(rows)
-        tiles.append({"title": title, "big": _big(total.cost_nanousd), "small": f"{view.count(total.requests)} calls"})
+        tiles.append(
+            {
+                "title": title,
+                "big": _big(total.cost_nanousd),
+                "small": f"{view.count(total.requests)} calls",
+                "link": "/calls",
+            }
+        )
     latest = queries.requests(
         engine, limit=_CALLS_SHOWN, before=None, filters=dict(address.filters), since=None, until=None
     )
@@ -142,6 +150,7 @@ def _day(state: ControlState, now_us: int) -> dict[str, Any]:
         "cost": _big(sum(spent.cost_nanousd for spent in today)),
         "calls": sum(spent.calls for spent in today),
         "unpriced": sum(spent.unpriced for spent in today),
+        "link": str(Address("/spend", _today(now_us), by=("model",))),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
     return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
@@ -151,9 +160,15 @@ def _midnight(now_us: int) -> int:
     return now_us - now_us % overview.DAY_US
 
 
+def _today(now_us: int) -> str:
+    """As the address of another page has it."""
+    return f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+
+
 def _ranking(state: ControlState, by: str, title: str, nobody: str, now_us: int) -> str:
     rows = [(name, *spent) for name, spent in overview.dearest(state.engine, by, _midnight(now_us), _ROWS_SHOWN)]
-    return view.render("ranking", view.ranking(title, rows, nobody))
+    today = Address("/spend", _today(now_us), by=("key",))
+    return view.render("ranking", view.ranking(title, rows, nobody, today, by))
 
 
 def _sessions(state: ControlState, now_us: int) -> str:
@@ -189,7 +204,17 @@ def _trust(state: ControlState, now_us: int) -> str:
     told = overview.latest_alerts(state.engine, now_us - _WEEK_US, _ALERTS_SHOWN + 1)
     values = {
         "calls": calls,
-        "shares": [(name, view.share(count, calls), count) for name, count in shares.items()] if calls else [],
+        "shares": [
+            (
+                name,
+                view.share(count, calls),
+                count,
+                "/calls?since=24h" + ("&filter.status=unconfirmed" if "un" in name[:2] else ""),
+            )
+            for name, count in shares.items()
+        ]
+        if calls
+        else [],
         "unpriced": sum(row.unpriced for row in rows),
         "alerts": [
             {

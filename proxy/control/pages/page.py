@@ -26,7 +26,8 @@ class Asked(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s."""
+    """template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s.
+    api: where the API says the same, as `asking.as_api` writes it."""
 
     template: str
     title: str
@@ -39,7 +40,8 @@ class Shown(NamedTuple):
 class Page(NamedTuple):
     """path: as FastAPI has it. word: in the navigation, "" for a page that others lead to. since: the default; "" is all time.
 
-    ranged: it has a range of time. for_keys: the holder of a virtual key sees it, of his own calls.
+    ranged: it has a range of time. whole: what it shows without one. for_keys: the holder of a virtual key
+    sees it, of his own calls.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Page(NamedTuple):
     ranged: bool = True
     for_keys: bool = False
     jump: str = ""
+    whole: str = "all"
 
 
 class Action(NamedTuple):

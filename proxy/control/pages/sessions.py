@@ -10,6 +10,7 @@ from fastapi import HTTPException
 
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.calls import table_of
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
@@ -53,7 +54,7 @@ def show(asked: Asked) -> Shown:
         Column("unpriced", "Unpriced", "count"),
     ]
     table = Table("sessions", "Sessions", columns, [_row(row, asked) for row in rows[:_SHOWN]], more=more)
-    return Shown("list", "Sessions", {"order": order}, (table,), api="/api/sessions")
+    return Shown("list", "Sessions", {"order": order}, (table,), api=as_api(asked, "/api/sessions", order=order))
 
 
 def _row(row: reports.SessionRow, asked: Asked) -> Row:
@@ -74,7 +75,7 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
     links = {"session": link, "cost": link, "calls": str(asked.address.at("/calls").filtered("session", row.session))}
     if row.team is not None:
         links["team"] = str(asked.address.filtered("team", row.team))
-    return Row(cells, links)
+    return Row(cells, links, to=links["calls"])
 
 
 def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -120,21 +121,24 @@ def _tiles(tree: Node) -> list[dict[str, str]]:
     cost = tree.cost_nanousd
     return [
         {
+            "link": "#table-calls",
             "title": "Cost",
             "big": view.usd(cost, view.decimals_for([cost])),
             "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
         },
         {
+            "link": "#table-calls",
             "title": "Calls",
             "big": view.count(tree.requests),
             "small": f"of {view.count(agents)} agents or sessions" if (agents := _agents(tree)) > 1 else "of one agent",
         },
         {
+            "link": "#table-calls",
             "title": "Input",
             "big": view.short(cached + read),
             "small": f"{100 * cached / (cached + read):.1f} % from a cache" if cached + read else "",
         },
-        {"title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
+        {"link": "#table-calls", "title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
     ]
 
 
@@ -168,7 +172,8 @@ def _tree_table(nodes: list[tuple[int, Node]], tree: Node) -> Table:
             "duration": lasted,
         }
         link = {} if node.session == tree.session else {"agent": f"/sessions/{view.part(node.session)}"}
-        rows.append(Row(cells, link, depth=min(depth, 12), bar=view.share(node.cost_nanousd, tree.cost_nanousd)))
+        bar = view.share(node.cost_nanousd, tree.cost_nanousd)
+        rows.append(Row(cells, link, depth=min(depth, 12), bar=bar, to=link.get("agent", "#table-calls")))
     return Table("tree", "Agents", columns, rows)
 
 

@@ -20,6 +20,7 @@ from proxy.control.pages import (
     budgets,
     calls,
     capacity,
+    customer,
     customers,
     explain,
     first,
@@ -35,7 +36,7 @@ from proxy.control.pages import (
     views,
     what_if,
 )
-from proxy.control.pages.address import Address, query, ranges, read
+from proxy.control.pages.address import Address, ranges, read
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
 from proxy.control.pages.live import Live
 from proxy.control.pages.page import Action, Asked, Page, Shown
@@ -57,6 +58,7 @@ PAGES: tuple[Page, ...] = (
     budgets.PAGE,
     budgets.ONE,
     customers.PAGE,
+    customer.PAGE,
     month.PAGE,
     models.PAGE,
     capacity.PAGE,
@@ -272,9 +274,9 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
         "address": address,
         "viewer": asked.viewer,
         "nav": _nav(asked.viewer, asked.address),
-        "ranges": _ranges(address, asked.now_us) if page.ranged else [],
+        "ranges": _ranges(page, address, asked.now_us) if page.ranged else [],
         "chips": _chips(address, asked.viewer),
-        "curl": _curl(shown, address) if shown.api else "",
+        "curl": shown.api,
         "savable": asked.viewer.may_change
         and bool(page.ranged or address.rest or address.by)
         and page is not views.PAGE,
@@ -298,12 +300,13 @@ def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
     ]
 
 
-def _ranges(address: Address, now_us: int) -> list[dict[str, Any]]:
+def _ranges(page: Page, address: Address, now_us: int) -> list[dict[str, Any]]:
     return [
         {
             "title": range_.title,
             "link": str(address.within(range_)),
-            "here": (range_.since, range_.until) == (address.since, address.until),
+            "here": (range_.since, range_.until) == (address.since, address.until)
+            or (range_.title == page.whole and not address.since and not address.until),
         }
         for range_ in ranges(address.zone, now_us / 1e6)
     ]
@@ -316,12 +319,6 @@ def _chips(address: Address, viewer: Viewer) -> list[dict[str, str]]:
         for name, value in address.filters
         if not (viewer.role == "key" and name == "key")
     ]
-
-
-def _curl(shown: Shown, address: Address) -> str:
-    pairs = {"by": ",".join(address.by), "since": address.since, "until": address.until} | query(dict(address.filters))
-    asked = "&".join(f"{name}={_quoted(value)}" for name, value in pairs.items() if value)
-    return f"{shown.api}?{asked}" if asked else shown.api
 
 
 def _problem(viewer: Viewer | None, status: int, text: str) -> Response:

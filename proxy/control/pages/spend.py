@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address, previous
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.spend_chart import by_time, chart
 from proxy.control.pages.spend_sums import (
@@ -27,7 +28,7 @@ from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.ranking import count_groups, ranking
 from proxy.reports.sessions import sessions
 from proxy.reports.spans import Span
-from proxy.times import BadQuestion
+from proxy.times import BadQuestion, rfc3339
 
 _TOPS = ("5", "10", "20", "50", "200")
 
@@ -63,11 +64,11 @@ def show(asked: Asked) -> Shown:
         "groups": attributes.GROUPS,
         "tops": _TOPS,
         "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
-        "tiles": _tiles(ranked, choice),
+        "tiles": _tiles(ranked, choice, str(asked.address.at("/calls"))),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
     }
-    return Shown("spend", "Spend", values, (table,), api="/api/spend")
+    return Shown("spend", "Spend", values, (table,), api=as_api(asked, "/api/spend", by=choice.by))
 
 
 def _choice(asked: Asked) -> Choice:
@@ -196,7 +197,8 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
     rows = [
         Row(
             _cells(choice, key, sums, total, before.get(key, NOTHING)),
-            links_of(address, choice, key),
+            links := links_of(address, choice, key),
+            to=links["cost"],
             bar=100 * abs(sums.of(choice.metric) or 0) / most if most else 0,
         )
         for key, sums in shown.items()
@@ -207,12 +209,21 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
         cells = _cells(choice, (name, *[""] * (len(choice.by) - 1)), ranked.rest, total, ranked.rest_before)
         more = next((size for size in _TOPS if int(size) > choice.top), "")
         link = {choice.by[0]: str(address.having(top=more))} if more and len(shown) == choice.top else {}
-        rows.append(Row(cells, link, muted=True))
+        rows.append(Row(cells, link, muted=True, to=link.get(choice.by[0], "")))
+    before_link = _before_link(address.at("/calls"), choice)
     last = Row(
         _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, ranked.total_before),
-        {"cost": str(address.at("/calls")), "calls": str(address.at("/calls"))},
+        {} if before_link is None else {"before": before_link},
+        to=str(address.at("/calls")),
     )
     return Table("spend", "Spend", columns, rows, last if rows else None)
+
+
+def _before_link(calls: Address, choice: Choice) -> str | None:
+    span = _before(choice)
+    if span is None:
+        return None
+    return str(calls._replace(since=rfc3339(span.since) or "", until=rfc3339(span.until) or ""))
 
 
 def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> dict[str, Any]:
@@ -232,15 +243,25 @@ def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> d
     }
 
 
-def _tiles(ranked: _Ranked, choice: Choice) -> list[dict[str, str]]:
+def _tiles(ranked: _Ranked, choice: Choice, calls: str) -> list[dict[str, str]]:
     total, earlier = ranked.total, ranked.total_before.cost
     read = total.read + total.cached
-    change = f"{100 * (total.cost - earlier) / earlier:+.1f} % against the time before" if earlier else ""
+    change = (
+        f"{'+' if total.cost > earlier else ''}{view.percent(100 * (total.cost - earlier) / earlier)} against the time before"
+        if earlier
+        else ""
+    )
     cost = total.of("cost")
     return [
-        {"title": "Cost", "big": view.usd(cost, view.decimals_for([cost])), "small": change if choice.compared else ""},
+        {
+            "title": "Cost",
+            "big": view.usd(cost, view.decimals_for([cost])),
+            "small": change if choice.compared else "",
+            "link": calls,
+        },
         {
             "title": "Calls",
+            "link": calls,
             "big": view.count(total.calls),
             "small": f"{view.count(total.unpriced)} unpriced"
             if total.unpriced
@@ -250,11 +271,13 @@ def _tiles(ranked: _Ranked, choice: Choice) -> list[dict[str, str]]:
         },
         {
             "title": "Tokens",
+            "link": calls,
             "big": view.short(total.tokens),
             "small": f"{100 * total.cached / read:.1f} % of the input from a cache" if read else "",
         },
         {
             "title": "Each call",
+            "link": calls,
             "big": view.usd(each, view.decimals_for([each])) if (each := _each(total)) is not None else "–",
             "small": "of those that have a price",
         },

@@ -109,8 +109,7 @@ def links_of(address: Address, choice: Choice, key: Key) -> dict[str, str]:
     for name, value in zip(choice.by, key, strict=True):
         narrowed = narrowed.filtered(name, value)
         links[name] = _deeper(narrowed, name, value)
-    rows = str(narrowed.at("/calls"))
-    return links | {"cost": rows, "calls": rows} | ({"unpriced": rows} if key else {})
+    return links | {"cost": str(narrowed.at("/calls"))}
 
 
 _DEEPER = {

@@ -37,8 +37,8 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """cells: column -> value. links: column -> where it leads. depth: how far it is set in. muted: no row like the others.
-    bad: columns whose values are a loss."""
+    """cells: column -> value. links: column -> where it leads. to: where numbers without a link of their own lead: to the rows
+    that make them. depth: how far it is set in. muted: no row like the others. bad: columns whose values are a loss."""
 
     cells: Mapping[str, Any]
     links: Mapping[str, str] = {}
@@ -46,6 +46,7 @@ class Row(NamedTuple):
     muted: bool = False
     bar: float | None = None
     bad: Sequence[str] = ()
+    to: str = ""
 
 
 class Rest(NamedTuple):
@@ -122,10 +123,12 @@ def lines(table: Table) -> list[Line]:
 
 
 def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
-    value, link = row.cells.get(column.name), row.links.get(column.name, "")
+    value, link = row.cells.get(column.name), row.links.get(column.name, row.to if column.kind in _NUMBERS else "")
     css: str = "num" if column.kind in _NUMBERS else column.kind
+    if value == "":
+        link = ""  # nothing to click
     if value is None:
-        return Cell("–", f"{css} muted", link)
+        return Cell("–", f"{css} muted", row.links.get(column.name, ""))
     if column.name in row.bad:
         css += " bad"
     match column.kind:
@@ -136,7 +139,7 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         case "tokens":
             return Cell(view.short(value), css, link, view.count(value))
         case "percent":
-            return Cell(f"{value:.1f} %", css, link)
+            return Cell(view.percent(value), css, link)
         case "took":
             return Cell(view.took(value), css, link)
         case "moment":

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from proxy.control.pages.address import MOST_CHARS, Address
 from proxy.money import NANO
 
 FOLDER = Path(__file__).parent
@@ -51,6 +52,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def percent(value: float) -> str:
+    """`−12.3 %`, `1,204 %`."""
+    return f"{value:,.1f} %".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f} %".replace("-", "−")
+
+
 def short(number: float) -> str:
     """1234 -> `1.2k`: for tokens, where the whole number is in the cost lines."""
     for size, letter in ((1_000_000, "M"), (1000, "k")):
@@ -62,6 +68,8 @@ def short(number: float) -> str:
 def took(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
+    if not milliseconds:
+        return "0 s"
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
@@ -108,8 +116,11 @@ def render(name: str, values: Mapping[str, Any]) -> str:
     return _TEMPLATES.get_template(f"{name}.html").render(values)
 
 
-def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody: str) -> Mapping[str, Any]:
-    """Values for `ranking.html`. rows: (name, cost, calls, unpriced), the dearest first; `nobody` stands for no name."""
+def ranking(
+    title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody: str, today: Address, by: str
+) -> Mapping[str, Any]:
+    """Values for `ranking.html`. rows: (name, cost, calls, unpriced), the dearest first; `nobody` stands for no name.
+    today: where a name leads, as a filter `by` it."""
     dearest = rows[0][1] if rows else 0
     decimals = decimals_for(cost for _, cost, _, _ in rows)
     return {
@@ -118,6 +129,8 @@ def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody
             {
                 "name": name or nobody,
                 "named": bool(name),
+                "link": str(_narrowed(today, by, name)),
+                "calls_link": str(_narrowed(today, by, name).at("/calls")),
                 "cost": usd(cost if cost or unpriced < calls else None, decimals),
                 "share": share(cost, dearest),
                 "calls": calls,
@@ -126,6 +139,11 @@ def ranking(title: str, rows: Sequence[tuple[str | None, int, int, int]], nobody
             for name, cost, calls, unpriced in rows
         ],
     }
+
+
+def _narrowed(today: Address, by: str, name: str | None) -> Address:
+    """A name that is longer than a filter may be is none."""
+    return today if name and len(name) > MOST_CHARS else today.filtered(by, name or None)
 
 
 GROUPS_SHOWN = 3

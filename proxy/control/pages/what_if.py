@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.control.pages import view
+from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.alternatives import Change, swap_of
@@ -35,14 +36,15 @@ def show(asked: Asked) -> Shown:
     learned = learned_ratios(Path(asked.state.config().data_dir))
     shown: Any = what_if_answer(asked.state.engine, book, change, begins, ends, learned, asked.now_us).shown
     assert isinstance(shown, WhatIfShown)
+    api = as_api(asked, "/api/reports/what-if", swap=swap, tier=tier, cache=cache)
     amounts = [nano(shown.cost_usd), nano(shown.what_if_usd), nano(shown.low_usd), nano(shown.high_usd)]
     decimals = view.decimals_for(amounts)
     cost, other, low, high = (view.usd(amount, decimals) for amount in amounts)
     values["result"] = {"cost": cost, "what_if": other, "low": low, "high": high, "caveats": shown.about.caveats}
-    return Shown("what_if", "What if", values, (_items(shown), _left_out(shown)), (("Models", "/models"),))
+    return Shown("what_if", "What if", values, (_items(asked, shown), _left_out(shown)), (("Models", "/models"),), api)
 
 
-def _items(shown: WhatIfShown) -> Table:
+def _items(asked: Asked, shown: WhatIfShown) -> Table:
     columns = [
         Column("model", "Model", "name"),
         Column("to", "As", "name"),
@@ -62,7 +64,8 @@ def _items(shown: WhatIfShown) -> Table:
                 "low": nano(item.low_usd),
                 "high": nano(item.high_usd),
                 "caveats": "; ".join(item.caveats) or None,
-            }
+            },
+            to=str(asked.address.at("/calls").filtered("model", item.model)),
         )
         for item in shown.items
     ]

@@ -21,11 +21,14 @@ _ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+_LEASED: dict[str, Any] = {"epoch": "e", "lease": [3, 1], "job": None, "stored": None}
+
+
 def records_with_odd_values() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each field of each record with each odd value."""
     for number, value in itertools.product(range(2), _ODD):
-        for name in (whole_intent(traceparent="00-1"), whole_settle())[number]:
-            pair = [whole_intent(traceparent="00-1"), whole_settle()]
+        for name in (whole_intent(traceparent="00-1"), whole_settle(**_LEASED))[number]:
+            pair = [whole_intent(traceparent="00-1"), whole_settle(**_LEASED)]
             if name == "t":
                 continue
             pair[number].pop(name)
@@ -80,6 +83,8 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     "fields",
     [
         {"stored": ["d" * 32], "stored_model": "m", "stored_facts": {"a": 1}},
+        {"stored": None, "job": None, "epoch": None},
+        {"cost_nanousd": None, "cost_lines": None, "price_version": None, "flags": []},
         {"epoch": "e", "lease": [3, 1]},
         {"epoch": "e", "lease": [3, 1], "stored": ["d" * 32], "stored_model": "m"},
     ],

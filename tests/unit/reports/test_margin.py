@@ -18,7 +18,7 @@ from proxy.config.plans import Plan
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.ledger.revenue import Paid, write_revenue
-from proxy.reports.margin import Question, margins
+from proxy.reports.margin import Question, margins, revenue_lines
 from proxy.reports.margin_answer import MarginShown, margin_answer
 from tests.support.bought import bought, with_row
 from tests.support.made_up import fill
@@ -172,6 +172,38 @@ def _config(folder: Path, engine: Engine) -> str:
     plans = [{"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20}]
     file.write_text(json.dumps({"ledger": engine.url.render_as_string(hide_password=False), "plans": plans}))
     return str(file)
+
+
+def test_a_customers_revenue_is_the_sum_of_its_lines(ledger: Engine) -> None:
+    """Of a plan's months, of imported rows in part, and of what a team pays for several customers."""
+    team = Plan.model_validate({"name": "team", "match": {"team": "research"}, "per": "team", "usd_per_month": 30})
+    fill(ledger, calls(3) + calls(2, start=DECEMBER) + calls(4, customer="globex") + calls(2, customer="initech"))
+    fill(ledger, calls(3, customer="globex", team="research") + calls(1, "0.7", customer="initech", team="research"))
+    write_revenue(ledger, [Paid("globex", at("2026-10-20"), at("2026-11-11"), "pro", 33_000_000_001)], NOW)
+    question = Question(since=NOVEMBER, until=JANUARY)
+    items = margins(ledger, [team, PRO], question, NOW).items
+    for customer in ("acme", "globex", "initech"):
+        lines = revenue_lines(ledger, [team, PRO], question, customer, NOW)
+        wanted = sum(item.revenue or 0 for item in items if item.group["customer"] == customer)
+        assert sum(line.amount for line in lines) == wanted
+    assert {(line.plan, line.payer, line.paid is None) for line in lines} == {
+        ("team", "research", True),
+        ("pro", None, True),
+    }
+    (globex,) = revenue_lines(ledger, [team, PRO], question, "globex", NOW)
+    assert (globex.plan, globex.month, globex.paid is None) == ("pro", "2026-11", False)
+    acme = revenue_lines(ledger, [team, PRO], question, "acme", NOW)
+    assert [(line.month, line.amount) for line in acme] == [("2026-11", 20_000_000_000), ("2026-12", 20_000_000_000)]
+
+
+def test_a_filter_keeps_a_part_of_what_was_dealt_out(ledger: Engine) -> None:
+    fill(ledger, calls(3, team="research") + calls(9, team="ops") + calls(2, customer="globex", team="ops"))
+    whole = margins(ledger, [PRO], Question(by=("customer", "team")), NOW)
+    kept = margins(ledger, [PRO], Question(by=("customer",), only={"team": "ops"}), NOW)
+    assert {(item.group["customer"], item.revenue, item.cost) for item in kept.items} == {
+        (item.group["customer"], item.revenue, item.cost) for item in whole.items if item.group["team"] == "ops"
+    }
+    assert not margins(ledger, [PRO], Question(only={"team": ""}), NOW).items
 
 
 def test_the_command_line_imports_once_and_reports(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import compile_budgets
 from proxy.ledger.database import open_ledger
-from proxy.ledger.schema import entries
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.overview import DAY_US, HOUR_US, MINUTE_US, Spent
@@ -74,18 +74,15 @@ def test_the_dearest_sessions(ledger: Engine) -> None:
 
 def test_void_calls_count_nowhere_and_corrections_only_as_money(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
-    row = next(iter(day.history(NOW_US, list(compile_budgets(())), "here"))).row._asdict() | {
-        "started_at": NOW_US,
-        "cost_nanousd": 100,
-    }
-    rows = [
-        row | {"id": "1"},
-        row | {"id": "2", "status": "void", "cost_nanousd": 0},
-        row | {"id": "3", "kind": "correction", "cost_nanousd": -30},
-        row | {"id": "4", "cost_nanousd": None},
+    entry = next(iter(day.history(NOW_US, list(compile_budgets(())), "here")))
+    changes: list[dict[str, object]] = [
+        {"id": "1"},
+        {"id": "2", "status": "void", "cost_nanousd": 0},
+        {"id": "3", "kind": "correction", "corrects_id": "1", "cost_nanousd": -30},
+        {"id": "4", "cost_nanousd": None},
     ]
-    with engine.begin() as connection:
-        connection.execute(sa.insert(entries), rows)
+    row = entry.row._replace(started_at=NOW_US, cost_nanousd=100)
+    fill(engine, [entry._replace(row=row._replace(**change)) for change in changes])  # type: ignore[arg-type]  # of any field
     assert overview.spent_by_time(engine, NOW_US, MINUTE_US, 1) == {NOW_US - NOW_US % MINUTE_US: Spent(70, 2, 1)}
     assert [spent for _, spent in overview.dearest(engine, "team", NOW_US, 9)] == [Spent(70, 2, 1)]
     (session,) = overview.dearest_sessions(engine, NOW_US, 9)
@@ -107,10 +104,11 @@ def test_no_question_reads_the_whole_ledger(ledger: Engine) -> None:
     overview.dearest_sessions(ledger, NOW_US - HOUR_US, 8)
     queries.requests(ledger, limit=25, before=None, filters={}, since=None, until=None)
     sa.event.remove(ledger, "before_cursor_execute", note)
-    assert len(statements) == 4
+    assert len(statements) > 4
     with ledger.connect() as connection:
         plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all() for text, values in statements]  # type: ignore[arg-type]
     told = [" ".join(str(row[3]) for row in plan) for plan in plans]
-    assert all("entries_started_at" in plan for plan in told[:3]), told
-    assert "sqlite_autoindex_entries_1" in told[3], told
-    assert "TEMP B-TREE" not in told[3], told
+    assert not [plan for plan in told[:-1] if re.search(r"SCAN (entries|spend_)", plan)], told
+    assert "entries_started_at" in told[0]
+    assert "sqlite_autoindex_entries_1" in told[-1], told
+    assert "TEMP B-TREE" not in told[-1], told

@@ -28,6 +28,11 @@
     });
   }
 
+  // On a phone the navigation is wider than the screen: the page that is open is in sight.
+  const nav = document.querySelector('.top nav');
+  const open = nav?.querySelector('a[aria-current]');
+  if (open) nav.scrollLeft = open.offsetLeft - nav.offsetLeft - (nav.clientWidth - open.offsetWidth) / 2;
+
   // The keyboard
 
   let jumpUntil = 0;

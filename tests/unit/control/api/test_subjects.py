@@ -205,11 +205,14 @@ def test_budgets_are_in_their_own_measures(control: Control) -> None:
 def test_a_raise_is_said_in_the_budgets_measure(control: Control, budget: str, by: str, limit: str) -> None:
     before = Decimal(control.get(f"/api/budgets/{budget}")[limit])
 
-    answer = control.client.post(f"/api/budgets/{budget}/raises", json={"by_usd": by})
+    answer = control.client.post(f"/api/budgets/{budget}/raises", json={"by_usd": by, "reason": "a demo"})
 
     assert answer.status_code == 201, answer.text
     made = answer.json()
-    assert list(made) == ["id", "budget", "group", "by_usd", "until", "created_at", "limit_before", "limit_after"]
+    about = ["id", "budget", "group", "by_usd", "until", "created_at", "reason"]
+    assert list(made) == [*about, "limit_before", "limit_after"]
+    assert control.get(f"/api/budgets/{budget}/raises")["items"][-1]["reason"] == made["reason"] == "a demo"
+    assert "a demo" in control.client.get(f"/budgets/{budget}").text
     assert (Decimal(made["limit_before"]), Decimal(made["limit_after"])) == (before, before + Decimal(by))
     assert (made["budget"], made["group"], made["by_usd"]) == (budget, None, by)
     assert RFC3339.match(made["until"])

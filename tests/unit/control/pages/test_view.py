@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
 
+TODAY = Address("/spend", "2026-11-23", by=("key",))
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='alert(3) {{ 7*7 }} javascript:x"
 TAGS = {
     "div", "h2", "h3", "p", "ol", "ul", "li", "span", "svg", "rect", "details", "summary", "time", "table", "caption", "thead",
@@ -70,7 +72,7 @@ def test_what_a_client_chose_is_never_markup() -> None:
         (
             view.render("calls", {"calls": [view.call(bad, 4)]}),
             view.render("budgets", view.budgets([budget(name=HOSTILE, per=[HOSTILE], groups=groups)], {})),
-            view.render("ranking", view.ranking("By model", [(HOSTILE, 1, 1, 1)], "none")),
+            view.render("ranking", view.ranking("By model", [(HOSTILE, 1, 1, 1)], "none", TODAY, "model")),
             view.render("sessions", {"sessions": [session]}),
         )
     )
@@ -83,7 +85,7 @@ def test_what_a_client_chose_is_never_markup() -> None:
 
 
 def test_names_without_an_end_are_cut() -> None:
-    html = view.render("ranking", view.ranking("By model", [("x" * 1_000_000, 1, 1, 0)], "none"))
+    html = view.render("ranking", view.ranking("By model", [("x" * 1_000_000, 1, 1, 0)], "none", TODAY, "model"))
     assert len(html) < 2000
 
 

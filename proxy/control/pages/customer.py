@@ -1,0 +1,116 @@
+"""`/customers/{customer}`: what one customer's margin is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import HTTPException
+
+from proxy.control.pages import view
+from proxy.control.pages.asking import as_api
+from proxy.control.pages.customers import margin_of
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.money import usd_text
+from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.margin import Question, RevenueLine, revenue_lines
+from proxy.reports.margin_answer import MarginItem, MarginShown
+from proxy.reports.spend import SpendRow
+from proxy.times import moment, rfc3339
+
+
+def show(asked: Asked) -> Shown:
+    """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404."""
+    name, since, until = asked.names["customer"], *asked.moments()
+    plans = asked.state.config().plans
+    question = Question(("customer",), since, until, asked.address.zone, {"customer": name})
+    margin = margin_of(asked, plans, question)
+    if not margin.items:
+        raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
+    lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
+    tables = (_payments(lines), _costs(asked, margin, name))
+    said = [_sentence(item) for item in margin.items] + [f"Mind: {caveat}." for caveat in margin.about.caveats]
+    narrowed = asked._replace(address=asked.address.filtered("customer", name))
+    api = as_api(narrowed, "/api/reports/margin", by=("customer",))
+    crumbs = (("Customers", str(asked.address.at("/customers"))),)
+    return Shown("customer", f"Customer {name}", {"said": said}, tables, crumbs, api)
+
+
+def _sentence(item: MarginItem) -> str:
+    """How the numbers of a customer on a plan hang together."""
+    spent = (nano(item.cost_usd) or 0) + (nano(item.capacity_usd) or 0)
+    decimals = view.decimals_for([nano(item.revenue_usd), spent, nano(item.margin_usd)])
+    plan = f"On the plan {view.clip(item.plan)}" if item.plan else "On no plan"
+    if item.revenue_usd is None:
+        return f"{plan}, nobody says what they pay; {item.calls:,} calls cost {view.usd(spent, decimals)}."
+    fee = nano(item.fee_usd)
+    less = f" less a fee of {view.usd(fee, decimals)}" if fee else ""
+    said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and {item.calls:,} calls that cost "
+    said += f"{view.usd(spent, decimals)} leave {view.usd(nano(item.margin_usd), decimals)}"
+    said += f", {view.percent(100 * float(item.margin_rate))} of the revenue." if item.margin_rate else "."
+    each = nano(item.cost_per_call_usd)
+    if each and item.break_even_calls is not None:
+        said += f" At {view.usd(each, view.decimals_for([each]))} a call on average, what they pay is used up by call "
+        said += f"{item.break_even_calls:,}; {item.calls_left or 0:,} are left."
+    return said
+
+
+def _payments(lines: Sequence[RevenueLine]) -> Table:
+    columns = [
+        Column("month", "Month", "text"),
+        Column("from", "From", "text"),
+        Column("plan", "Plan", "name"),
+        Column("amount", "Revenue", "usd"),
+    ]
+    rows = [
+        Row({"month": line.month or "all", "from": _said_by(line), "plan": line.plan, "amount": line.amount})
+        for line in lines
+    ]
+    total = Row({"month": "total", "from": "", "plan": "", "amount": sum(line.amount for line in lines)})
+    empty = "No plan fits, and no revenue row names them."
+    return Table("revenue", "What they pay", columns, rows, total if len(rows) > 1 else None, empty=empty)
+
+
+def _said_by(line: RevenueLine) -> str:
+    if line.paid is not None:
+        first, last = (rfc3339(at) or "" for at in (line.paid.from_at, line.paid.to_at))
+        return f"an imported row of ${usd_text(line.paid.amount_nanousd)} for {first[:10]} to {last[:10]}"
+    if line.month is None:
+        return f"their share of what {line.payer or 'nobody'} pays"
+    return "the plan's price of a month"
+
+
+def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
+    since, until = (
+        moment(text, asked.now_us / 1e6) if text else None for text in (margin.about.since, margin.about.until)
+    )
+    columns = [
+        Column("model", "Model", "name"),
+        Column("cost", "Cost", "usd"),
+        Column("capacity", "Own GPUs", "usd"),
+        Column("calls", "Calls", "count"),
+        Column("unpriced", "Unpriced", "count"),
+    ]
+    calls = asked.address.at("/calls").filtered("customer", name)
+    calls = calls._replace(since=margin.about.since or "", until=(asked.address.until and margin.about.until) or "")
+    sums = spend_by(asked.state.engine, ["model"], since, until, only={"customer": name})
+    rows = [
+        Row(_model_cells(row, row.group["model"] or "(none)"), to=str(calls.filtered("model", row.group["model"])))
+        for row in sums
+    ]
+    total = Row(_model_cells(total_of(sums), "total"), to=str(calls))
+    return Table("costs", "What their calls cost", columns, rows, total if rows else None)
+
+
+def _model_cells(row: SpendRow, name: str) -> dict[str, Any]:
+    return {
+        "model": name,
+        "cost": row.cost_nanousd if row.requests > row.unpriced_requests or row.cost_nanousd else None,
+        "capacity": row.capacity_nanousd or None,
+        "calls": row.requests,
+        "unpriced": row.unpriced_requests,
+    }
+
+
+PAGE = Page("/customers/{customer:path}", "", show, whole="this month")
