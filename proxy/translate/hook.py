@@ -19,6 +19,7 @@ from proxy.translate.accepted import refused
 from proxy.translate.expressed import Wish, missing
 from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
+from proxy.translate.transport import quicker
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
 _CAPS = (
@@ -150,7 +151,7 @@ class _Read(httpx.AsyncByteStream):
 
 def install() -> None:
     """From now on requests of calls are observed. Once a process, before LiteLLM makes its clients."""
-    send = httpx.AsyncHTTPTransport.handle_async_request
+    send = quicker(httpx.AsyncHTTPTransport.handle_async_request)
     send_sync = httpx.HTTPTransport.handle_request
 
     async def observed_send(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
