@@ -140,7 +140,8 @@ def _plain(folder: Path, clouds: int) -> Command:
     return _taximeter(folder, clouds, translates=False)
 
 
-def _litellm_program() -> Path:
+def litellm_program() -> Path:
+    """LiteLLM's own, in an environment of its own. Raises tools.MissingError where it cannot be had."""
     return tools.environment(f"litellm-{LITELLM.rpartition('=')[2]}", LITELLM, "litellm")
 
 
@@ -163,7 +164,7 @@ def _litellm(folder: Path, clouds: int) -> Command:
     file = folder / "litellm.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
-    command = [str(_litellm_program()), "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(litellm_program()), "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
     return Command([*command, "--num_workers", "1"], port, env)
 
 
@@ -314,7 +315,7 @@ def main() -> int:
         for _ in range(given.runs):
             for gateway, found in runs.items():
                 found.append(bench.run(gateway, {} if "nothing" in gateway else cases))
-    versions = tools.version(_litellm_program(), "litellm") if "litellm" in runs else "-"
+    versions = tools.version(litellm_program(), "litellm") if "litellm" in runs else "-"
     print(f"LiteLLM {versions}, {describe()}, load average before {load:.1f}, medians of {given.runs} run(s)")
     print(table({gateway: medians(found) for gateway, found in runs.items()}))
     return 0

@@ -19,6 +19,7 @@ from proxy.translate.accepted import refused
 from proxy.translate.expressed import Wish, missing
 from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
+from proxy.translate.transport import quicker
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
 _CAPS = (
@@ -61,6 +62,12 @@ class Tap:
         self.lost: list[str] = []
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
+        self.stream: httpx.AsyncByteStream | None = None
+
+    async def aclose(self) -> None:
+        """End the provider's answer, wherever it stands: not all that LiteLLM hands out can be closed."""
+        if self.stream is not None:
+            await self.stream.aclose()
 
     @property
     def answered(self) -> bool:
@@ -150,7 +157,7 @@ class _Read(httpx.AsyncByteStream):
 
 def install() -> None:
     """From now on requests of calls are observed. Once a process, before LiteLLM makes its clients."""
-    send = httpx.AsyncHTTPTransport.handle_async_request
+    send = quicker(httpx.AsyncHTTPTransport.handle_async_request)
     send_sync = httpx.HTTPTransport.handle_request
 
     async def observed_send(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -162,7 +169,7 @@ def install() -> None:
         response = await send(self, request)
         observed.began(response.status_code, dict(response.headers))
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Read(response.stream, observed)
+        response.stream = tap.stream = _Read(response.stream, observed)
         return response
 
     def no_sync_send(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:

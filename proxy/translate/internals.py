@@ -10,7 +10,7 @@ version has no more, tests/e2e/test_translation_unchanged.py compares requests a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
@@ -53,6 +53,18 @@ def _remembered(plain: Function) -> Function:
     return answer
 
 
+def _speaking_lines(plain: Function) -> Function:
+    """The lines of a stream that say something: LiteLLM makes an empty piece of the answer of each of the others, and works on
+    it as on any piece."""
+
+    async def lines(text: AsyncIterable[str]) -> AsyncIterator[str]:
+        async for line in plain(text):
+            if line and not line.startswith("event:"):
+                yield line
+
+    return lines
+
+
 _LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
 REPLACED: tuple[Replaced, ...] = (
     # Records and prices of an answer, and of a request.
@@ -73,6 +85,12 @@ REPLACED: tuple[Replaced, ...] = (
     ),
     Replaced("litellm.utils", "dispatch_success_logging", _nothing),
     Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
+    # Of a stream: what it has said by now, kept for a second try that is never made; lines that say nothing.
+    Replaced(
+        "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "_accumulate_streamed_delta", _nothing
+    ),
+    Replaced("litellm.llms.anthropic.chat.handler", "aiter_sse_lines", _speaking_lines),
+    Replaced("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini", "aiter_sse_lines", _speaking_lines),
     # Which provider a model's name says, and what the list of models says of it.
     Replaced("litellm.litellm_core_utils.get_llm_provider_logic", "_get_llm_provider", _remembered),
     Replaced("litellm.utils", "get_model_info_helper", _remembered),

@@ -27,7 +27,7 @@ class Proxy:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where an upstream lives, by configuration alone. `path` is the base path without a slash at its end; `socket` a unix
-    socket in place of host and port."""
+    socket in place of host and port; `context` whom TLS trusts, in place of the system's list."""
 
     host: str
     port: int
@@ -35,6 +35,7 @@ class Origin:
     path: str = ""
     proxy: Proxy | None = None
     socket: str = ""
+    context: ssl.SSLContext | None = None
 
     @property
     def authority(self) -> str:
@@ -84,7 +85,7 @@ def _tls_context() -> ssl.SSLContext:
 async def open_transport(origin: Origin, factory: Callable[[], asyncio.Protocol]) -> None:
     """Connect `factory`'s protocol to `origin`. Raises OSError (TLS failures are OSErrors too)."""
     loop = asyncio.get_running_loop()
-    context = _tls_context() if origin.tls else None
+    context = (origin.context or _tls_context()) if origin.tls else None
     proxy = origin.proxy
     if origin.socket:
         await loop.create_unix_connection(factory, origin.socket)

@@ -87,6 +87,7 @@ _KINDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
 # Where it stands, and what was read by then, depends on how much of the stream has come: its last word is compared.
 _READING = re.compile(r'data: \{"taximeter_reading": (.*),"flags":.*\n\n')
 _RANDOM = (
+    (re.compile(r"127\.0\.0\.1:\d+"), "cloud"),
     (re.compile(r'"created(_at)?":\s*[\d.]+'), '"created":0'),
     (re.compile(r"\b(chatcmpl|msg|resp|rs|fc|call|toolu|tooluse|reasoning|cmpl)[_-][\w=+/-]+"), r"\1_"),
     (re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b"), "uuid"),

@@ -152,6 +152,7 @@ class Rig:
     port: int
     openai: openai.OpenAI
     anthropic: anthropic.Anthropic
+    account: str = ""
 
     def bill(self) -> dict[str, dict[str, int]]:
         bill: dict[str, dict[str, int]] = httpx.get(f"http://127.0.0.1:{self.port}/_bill").json()
@@ -202,6 +203,7 @@ def translating(folder: Path) -> Iterator[Rig]:
                     port,
                     clients.enter_context(openai.OpenAI(base_url=f"{running.url}/v1", **once)),
                     clients.enter_context(anthropic.Anthropic(base_url=running.url, **once)),
+                    account,
                 )
 
 
