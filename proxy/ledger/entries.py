@@ -74,12 +74,16 @@ class RefusedCall(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read."""
+    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read.
+
+    records: how many they were; the most of them end nothing, or only a refused call.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     refusals: list[RefusedCall] = field(default_factory=list)
     tallies: list[records.Tally] = field(default_factory=list)
     unreadable: list[Record] = field(default_factory=list)
+    records: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.refusals or self.tallies or self.unreadable)

@@ -33,6 +33,7 @@ _EVERY_S = 0.2
 _LATELY = 1000  # ends that a worker which is killed may not have told the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
+_RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
 _RETRY_S = 0.5
 _CHECK_EVERY_S = 1.0
 _DROP_EVERY_S = 5.0
@@ -156,8 +157,8 @@ class Recorder:
             self._insist(self._begin)
         batch = Batch()
         read_at = now_s()
-        count = self._read(batch)
-        if not count and not batch and not self._runs.due and not self._metrics.due():
+        self._read(batch)
+        if not batch.records and not batch and not self._runs.due and not self._metrics.due():
             if self._check() and not self._short_of_files:
                 self.caught_up_at = read_at
             return 0
@@ -182,7 +183,7 @@ class Recorder:
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
-        return count
+        return batch.records
 
     def _tell(self, inserted: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
         if (inserted or refusals) and self._on_shipped is not None:
@@ -258,40 +259,40 @@ class Recorder:
 
     # Reading
 
-    def _read(self, batch: Batch) -> int:
-        """How many records were read into `batch`. Where files cannot be opened just now, the rest waits for its turn."""
-        count = 0
+    def _read(self, batch: Batch) -> None:
+        """Read records into `batch`. Where files cannot be opened just now, the rest waits for its turn."""
         self._short_of_files = self._behind = False
         try:
             self._insist(self._runs.find)
             self._turn += 1
             for run in sorted(self._runs, key=lambda run: run.turn):  # first those that had to wait the last time
-                if len(batch.entries) >= self._most:
+                if self._is_full(batch):
                     self._behind = True
                     break
                 run.turn = self._turn
-                count += self._read_run(run, batch)
+                self._read_run(run, batch)
         except OSError as error:
             self._put_off(error)
-        return count
 
-    def _read_run(self, run: Run, batch: Batch) -> int:
+    def _is_full(self, batch: Batch) -> bool:
+        return len(batch.entries) >= self._most or batch.records >= _RECORDS_OF_AN_ENTRY * self._most
+
+    def _read_run(self, run: Run, batch: Batch) -> None:
         run.at_end = False  # until it is known that nothing is left
         run.over = run.reader.is_over()
-        count, more = 0, True
-        while more and len(batch.entries) < self._most:
+        before, more = batch.records, True
+        while more and not self._is_full(batch):
             records = self._up_to_marker(run, self._sound_records(run))
             run.pairing.take(records, batch)
-            count += len(records)
+            batch.records += len(records)
             more = bool(records) and run.reader.more and run.marker is None
         self._behind |= more
-        run.at_end = not count and run.marker is None
+        run.at_end = batch.records == before and run.marker is None
         if run.done:
             if self._gate is not None:
                 self._gate.over(run.reader.run, list(run.pairing.lately), list(run.pairing.leased))
                 self._gone.append(run.reader.run)
             run.pairing.crashed(batch, now_us())
-        return count
 
     def _put_off(self, error: OSError) -> None:
         """No descriptor or no memory for a file now: a reason to come back, not to end."""

@@ -224,7 +224,8 @@ def _counted(budget: Any) -> Any:
     match budget:
         case [str(name), str(group), int(start), "usd" | "tokens" | "requests" as measure, int(amount)]:
             shown = usd_text(amount) if measure == "usd" else amount
-            return {"name": name, "group": group, "window_start": rfc3339(start * 1_000_000), measure: shown}
+            began = rfc3339(start * 1_000_000) if start else None  # a window without an end has no beginning either
+            return {"name": name, "group": group, "window_start": began, measure: shown}
     return budget
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 HEAD = struct.Struct("<II")
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+MOST_FRAME_BYTES = HEAD.size + _MAX_PAYLOAD_BYTES
 _PAYLOAD_START = b'{"t":"'
 
 

@@ -8,10 +8,10 @@ import io
 import os
 from pathlib import Path
 
-from proxy.spool.frames import Position, Record, frames, next_sound
+from proxy.spool.frames import MOST_FRAME_BYTES, Position, Record, frames, next_sound
 
 _READ_BYTES = 512 * 1024  # at once: what is read takes five times as much as values
-_MOST_BYTES = 4 * 1024 * 1024  # of one record
+_LONG_BYTES = 4 * 1024 * 1024  # where that is not one record
 
 
 class SpoolReader:
@@ -21,7 +21,7 @@ class SpoolReader:
         self.folder = folder
         self.run = run
         self.position = start
-        self.more = False  # the last read ended where it was to end, and not because nothing was left
+        self.more = False  # something was left behind what was read last
         self.damaged_bytes = 0  # between sound records: no crash leaves that
         self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
 
@@ -51,18 +51,22 @@ class SpoolReader:
         segment, offset = self.position
         try:
             with self.segment_path(segment).open("rb", buffering=0) as file:
-                data, records, used, self.more = _portion(file, segment, offset)
+                data, records, used, full = _portion(file, segment, offset)
         except FileNotFoundError:
-            data, self.more = b"", False
+            data = b""
+        self.more = False
         if not data:
             if self.segment_path(segment + 1).exists():
                 self.position = Position(segment + 1, 0)
                 return self.read(over=over)
             return []
-        if used < len(data) and (not self.more or not records):
+        if used < len(data) and (not full or not records):
             used += self._damage(data[used:], segment, offset + used, last=over or self._has_next(segment))
         self.position = Position(segment, offset + used)
-        return records or (self.read(over=over) if used else [])
+        if not records:
+            return self.read(over=over) if used else []
+        self.more = full or self._has_next(segment)
+        return records
 
     def _has_next(self, segment: int) -> bool:
         return self.segment_path(segment + 1).exists()
@@ -111,8 +115,8 @@ class SpoolReader:
 
 
 def _portion(file: io.RawIOBase, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
-    """What is read at once, the records in it, how many bytes they take, and whether more may follow."""
-    for most in (_READ_BYTES, _MOST_BYTES):
+    """What is read at once, the records in it, how many bytes they take, and whether the segment may go on."""
+    for most in (_READ_BYTES, _LONG_BYTES, MOST_FRAME_BYTES):
         file.seek(offset)
         data = file.read(most) or b""
         records, used = frames(data, segment, offset)

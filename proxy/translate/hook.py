@@ -62,6 +62,12 @@ class Tap:
         self.lost: list[str] = []
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
+        self.stream: httpx.AsyncByteStream | None = None
+
+    async def aclose(self) -> None:
+        """End the provider's answer, wherever it stands: not all that LiteLLM hands out can be closed."""
+        if self.stream is not None:
+            await self.stream.aclose()
 
     @property
     def answered(self) -> bool:
@@ -163,7 +169,7 @@ def install() -> None:
         response = await send(self, request)
         observed.began(response.status_code, dict(response.headers))
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Read(response.stream, observed)
+        response.stream = tap.stream = _Read(response.stream, observed)
         return response
 
     def no_sync_send(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:

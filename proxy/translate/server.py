@@ -192,6 +192,8 @@ class _Call:
             )  # with the last event the end, for clients leave then
         finally:
             with contextlib.suppress(Exception):
+                await self._tap.aclose()
+            with contextlib.suppress(Exception):
                 await adapter.close(answer)
 
     async def _blocks(

@@ -24,6 +24,7 @@ from proxy.ledger.rollups import DAY_US
 from proxy.ledger.shipping import Shipper
 from proxy.ledger.stored import find_stored, forget_stored
 from proxy.spool import reader as reading
+from proxy.spool import writer as writing
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, Counts, Ledger, append, intent, settle
 
@@ -455,6 +456,53 @@ def test_a_worker_that_is_never_done_holds_up_no_other(ledger: Ledger, monkeypat
     assert ledger.counts.entries == 40
     assert len(batches) > 10
     assert {name for batch in batches[:2] for name in batch} == {"u0", "u1"}
+
+
+def test_calls_that_are_refused_fill_a_batch_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour in which a budget was used up, none of the spool may have an entry."""
+    for name in ("_MAX_ENTRIES", "_MAX_ENTRIES_OF_A_SERVER"):
+        monkeypatch.setattr(recorder_module, name, 4)
+    monkeypatch.setattr(reading, "_READ_BYTES", 2000)
+    batches: list[int] = []
+    ledger.recorder = Recorder(
+        ledger.engine, ledger.folder, instance="i", metrics=ledger.counts,
+        on_shipped=lambda _, refused: batches.append(len(refused)),
+    )  # fmt: skip
+    writer = SpoolWriter(ledger.folder, "w")
+    for _ in range(40):
+        one = intent()
+        append(writer, one, {"t": "refused", "id": one["id"], "at": AT, "reason": "budget_exceeded", "budget": "b"})
+    ledger.ship()
+    assert sum(batches) == 40
+    assert max(batches) <= 8
+
+
+def test_at_the_end_of_a_segment_the_next_one_is_not_forgotten(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for all that is there, as a new budget does before it adds up the ledger, must not begin too early."""
+    for name in ("_MAX_ENTRIES", "_MAX_ENTRIES_OF_A_SERVER"):
+        monkeypatch.setattr(recorder_module, name, 1)
+    monkeypatch.setattr(writing, "_SEGMENT_BYTES", 2000)
+    monkeypatch.setattr(writing, "_CHECK_SIZE_EVERY_BYTES", 0)
+    ledger.start()
+    writer = SpoolWriter(ledger.folder, "w")
+    for _ in range(6):
+        one = intent()
+        append(writer, one, settle(one))
+    assert len(list(ledger.folder.glob("*.spool"))) > 2
+
+    caught_up = {}
+    while ledger.recorder.step():
+        caught_up[ledger.counts.entries] = ledger.recorder.caught_up_at > 0
+
+    assert len(caught_up) > 2
+    assert [entries for entries, at_end in caught_up.items() if at_end] == [6]
+
+
+def test_a_long_record_is_read_while_its_writer_lives(ledger: Ledger, writer: SpoolWriter) -> None:
+    long, other = intent(labels={"a": "b" * 5_000_000}), intent()
+    append(writer, long, settle(long), other, settle(other))
+    ledger.ship()
+    assert (ledger.counts.entries, ledger.recorder.unreadable_records) == (2, 0)
 
 
 def test_damage_in_the_middle_is_told_and_costs_no_neighbour(
