@@ -151,8 +151,8 @@ def larger_cap(body: Mapping[str, Any], most: int) -> str:
 def unbounded_by(call: Call, route: Route, own_units: frozenset[str] = frozenset()) -> str:
     """What in the call has no bound at its route, for a sentence; "" where everything has. own_units: what the operator has
     prices of his own for."""
-    if route.provider in _WITH_SUCH_MODELS and (reason := _by_model(route, own_units)):
-        return reason
+    if route.provider in _WITH_SUCH_MODELS and (why := _by_model(route, own_units)):
+        return why
     harmless = _harmless[call.dialect]
     if harmless.cover(call.body):
         return _by_tools(call, route)
