@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from proxy.control.state import ControlState, Unavailable
 from proxy.ledger.audit.store import Counters, StoreAway, compare_store, counters_of, ledger_counters
 from proxy.ledger.audit.verify import Difference, Report
@@ -58,8 +56,8 @@ class Auditor:
     def _run(self) -> None:
         try:
             result = self._report().result(self._compare_store)
-        except (OSError, SQLAlchemyError, ValueError, KeyError) as error:
-            log.warning("verify: %s", error)
+        except Exception as error:  # whatever it is: no audit could begin any more while this one seems to run
+            log.warning("verify: %s: %s", type(error).__name__, error)
             why = str(error) if isinstance(error, _FailedError) else type(error).__name__
             self._status = replace(self._status, state="failed", error=why, ended_at=now_us())
         else:

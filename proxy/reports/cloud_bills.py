@@ -9,24 +9,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from proxy.reports.stated import TAX, Stated, dollars, line_named, number
+from proxy.times import BadQuestion
 
 Row = Mapping[str, Any]
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_COST_IN = re.compile(r"((?:unrounded )?cost) ?\((.*)\)\Z", re.IGNORECASE)
 _AWS_CREDITS = ("Credit", "Refund", "BundledDiscount", "EdpDiscount", "PrivateRateDiscount", "SppDiscount", "Discount")
 _GOOGLE_SERVICES = {"google": ("gemini", "generative language"), "google-vertex": ("vertex", "agent platform")}
 
 
 def plain(row: Mapping[str | None, Any]) -> dict[str, Any]:
     """A row under names of one form: those of `lineItem/UsageStartDate`, `service.description` and `Service description` are
-    parted by `_`."""
-    return {
-        re.sub(r"[^a-z0-9]+", "_", _HUMP.sub("_", name or "").lower()).strip("_"): value for name, value in row.items()
-    }
+    parted by `_`, and `Cost ($)` is a cost. Raises `BadQuestion` where that is in another currency."""
+    return {_plain(name or ""): value for name, value in row.items()}
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    if costs := _COST_IN.match(name.strip()):
+        name, currency = costs.groups()
+        dollars("USD" if currency in ("$", "US$") else currency)
+    return re.sub(r"[^a-z0-9]+", "_", _HUMP.sub("_", name).lower()).strip("_")
 
 
 def is_aws(row: Row) -> bool:
@@ -85,8 +94,10 @@ def _in_map(value: Any, key: str) -> str:
     return str(whole.get(key) or "") if isinstance(whole, Mapping) else ""
 
 
-def google(rows: Iterable[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
-    """As `aws`. Credits are lines of their own beside the cost that they lessen."""
+def google(rows: Sequence[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
+    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` where no row has a cost."""
+    if not any("cost" in row or "unrounded_cost" in row for row in rows):
+        raise BadQuestion("the export has no column `cost`")
     services = _GOOGLE_SERVICES.get(provider, sum(_GOOGLE_SERVICES.values(), ()))
     for row in rows:
         service = str(row.get("service_description") or "").lower()

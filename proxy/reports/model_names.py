@@ -2,7 +2,8 @@
 
 Clouds sell one model under many names (by region, by version) and bill it under a description: AWS says `Claude Sonnet 4.5
 (Amazon Bedrock Edition)` or `USE1-NovaPro-input-tokens`, Google `Gemini 2.5 Flash Lite Text Output - Predictions`. There it
-is told by the words that its description and a name of the price book have in common; of several names the longest.
+is told by the words that its description and a name of the price book have in common; of several names the longest. A version
+in the description is in the name, too: a model that the book does not have yet is none of its elder sisters.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _WORD = re.compile(r"[a-z]+|\d+")
 # A medium of a description, not a part of the model's name: `Gemini 2.5 Flash Image Input` is said of gemini-2.5-flash.
 _MEDIUM = re.compile(r"\b(?:text|image|audio|video)[ _-]+(?=(?:cached[ _-]+)?(?:input|output)\b)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# What AWS's usage types begin with, `USE1-` or `APN1-`: its number is no part of a model's name.
+_REGION = re.compile(r"\b(?:US|EU|AP|CA|SA|ME|AF|IL|UG|MX)[A-Z]{1,2}\d(?=[-_:])")
+# `4.5`, and the 2 of `Nova2Pro`; not of `Write1h`.
+_VERSION = re.compile(r"\d+(?:\.\d+)+|(?<=[A-Za-z]{3})\d+(?![\dhkm])")
 
 
 def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
@@ -27,7 +32,7 @@ def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     known: dict[str, str] = {}
     catalog, at_s = book.catalog, at_us // 1_000_000
     bases = {_base(name) for name in catalog.provider(provider).models} if provider in _CLOUDS else set()
-    words = {base: Counter(_WORD.findall(base)) for base in bases if base != "*"}
+    words = {base: _words(base) for base in bases if base != "*"}
 
     def named(model: str) -> str:
         if model not in known:
@@ -54,6 +59,19 @@ def _described(text: str, words: Mapping[str, Counter[str]]) -> str:
     base = _base(text)
     if base in words:
         return base
-    said = Counter(_WORD.findall(_MEDIUM.sub("", _CAMEL.sub(" ", text).lower())))
-    meant = [name for name, its in words.items() if its <= said]
+    text = _REGION.sub("", text)
+    said, versions = Counter(_WORD.findall(_MEDIUM.sub("", _CAMEL.sub(" ", text).lower()))), _VERSION.findall(text)
+    meant = [name for name, its in words.items() if its <= said and all(_has(name, version) for version in versions)]
     return max(meant, key=lambda name: (words[name].total(), len(name), name)) if meant else base
+
+
+def _words(name: str) -> Counter[str]:
+    """Without the `v` of a version, which bills do not say: `rerank-v3-5` is "Rerank 3.5" there."""
+    first, *others = _WORD.findall(name) or [""]
+    return Counter([first, *(word for word in others if word != "v")])
+
+
+def _has(name: str, version: str) -> bool:
+    """Whether a version is in a name, which writes 4.5 as `4-5`, too, and 2.0 as `2`."""
+    digits = version.removesuffix(".0").replace(".", "[-.]")
+    return re.search(rf"(?<!\d){digits}(?!\d)", name) is not None
