@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from proxy.control.state import ControlState, Unavailable
 from proxy.ledger.audit.store import Counters, StoreAway, compare_store, counters_of, ledger_counters
 from proxy.ledger.audit.verify import Difference, Report
@@ -56,12 +58,17 @@ class Auditor:
     def _run(self) -> None:
         try:
             result = self._report().result(self._compare_store)
-        except Exception as error:  # whatever it is: no audit could begin any more while this one seems to run
-            log.warning("verify: %s: %s", type(error).__name__, error)
-            why = str(error) if isinstance(error, _FailedError) else type(error).__name__
-            self._status = replace(self._status, state="failed", error=why, ended_at=now_us())
+        except (OSError, SQLAlchemyError, ValueError, KeyError) as error:
+            log.warning("verify: %s", error)
+            self._has_failed(str(error) if isinstance(error, _FailedError) else type(error).__name__)
+        except Exception as error:  # a fault of ours: else this audit seems to run for ever, and none begins after it
+            log.exception("verify")
+            self._has_failed(type(error).__name__)
         else:
             self._status = replace(self._status, state="done", result=result, ended_at=now_us())
+
+    def _has_failed(self, why: str) -> None:
+        self._status = replace(self._status, state="failed", error=why, ended_at=now_us())
 
     def _report(self) -> Report:
         """What the process finds. Raises `_FailedError` where it finds nothing."""

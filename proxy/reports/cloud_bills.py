@@ -95,7 +95,7 @@ def _in_map(value: Any, key: str) -> str:
 
 
 def google(rows: Sequence[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
-    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` where no row has a cost."""
+    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` where there is no cost."""
     if not any("cost" in row or "unrounded_cost" in row for row in rows):
         raise BadQuestion("the export has no column `cost`")
     services = _GOOGLE_SERVICES.get(provider, sum(_GOOGLE_SERVICES.values(), ()))

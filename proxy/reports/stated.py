@@ -49,8 +49,10 @@ def line_named(text: str | None) -> str | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """A decimal of a size that sums are worked out with; None for null and empty. A comma parts thousands: 0,25 would be read as
-    a hundred times as much. Raises ValueError."""
+    """A decimal of a size that sums are worked out with; None for null and empty. A comma parts thousands: 0,25 is not 25.
+
+    Raises ValueError.
+    """
     if value is None or value == "":
         return None
     text = str(value)
