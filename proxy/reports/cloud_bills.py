@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -94,12 +94,12 @@ def _in_map(value: Any, key: str) -> str:
     return str(whole.get(key) or "") if isinstance(whole, Mapping) else ""
 
 
-def google(rows: Sequence[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
-    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` where there is no cost."""
-    if not any("cost" in row or "unrounded_cost" in row for row in rows):
-        raise BadQuestion("the export has no column `cost`")
+def google(rows: Iterable[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
+    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` without a cost."""
+    has_cost = False
     services = _GOOGLE_SERVICES.get(provider, sum(_GOOGLE_SERVICES.values(), ()))
     for row in rows:
+        has_cost = has_cost or "cost" in row or "unrounded_cost" in row
         service = str(row.get("service_description") or "").lower()
         kind = str(row.get("cost_type") or "regular").lower().replace(" ", "_")
         if kind != "tax" and not any(name in service for name in services):
@@ -119,6 +119,8 @@ def google(rows: Sequence[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
         )
         for credit in _credits(row.get("credits")):
             yield when, Stated("", model, line, number(credit), None, "credit")
+    if not has_cost:
+        raise BadQuestion("the export has no column `cost`")
 
 
 def _credits(value: Any) -> Iterator[Any]:

@@ -248,3 +248,10 @@ def test_a_moment_of_any_size_is_worked_with_at_once(moment: str) -> None:
     text = f'{{"data": [{{"start_time": {moment}, "results": [{{"input_tokens": 1}}]}}]}}'
     with pytest.raises(BadQuestion):
         read_statement(text, "openai")
+
+
+@pytest.mark.parametrize("between", ["\u2028", "\x0b", "\x85", "\x1c"])
+def test_what_only_looks_like_a_lines_end_is_in_its_row(between: str) -> None:
+    row = aws("EUC1-NovaPro-input-tokens", "0.4", line_item_line_item_description=f"Amazon Bedrock{between}tokens")
+    (line,) = read_statement(table({"line_item_line_item_description": ""} | row), "aws").lines
+    assert (str(line.usd), line.day) == ("0.4", DAY)
