@@ -189,6 +189,8 @@ def test_google_clouds_export_line_by_line_as_json_and_csv(ledger: Engine) -> No
         ("google-vertex", "Gemini 2.5 Flash Image Input - Predictions", "gemini-2.5-flash"),
         ("aws", "USE1-Llama3-70B-input-tokens", "llama3-70b"),
         ("aws", "USW2-NovaLite-input-tokens", "nova-lite"),
+        ("aws", "USE1-TitanTextG1-Lite-input-tokens", "titan-text-lite"),
+        ("aws", "Claude 2.1 (Amazon Bedrock Edition)", "claude"),
         ("aws", "Cohere Rerank 3.5", "rerank-v3-5"),
         ("google-vertex", "Gemini 2.5 Flash Lite Text Output - Predictions", "gemini-2.5-flash-lite"),
         ("google", "Generate content output token count gemini 2.5 flash text output", "gemini-2.5-flash"),
