@@ -50,7 +50,7 @@ def _blocks(content: list[Any], depth: int = 0) -> list[Any]:
             inner = inner.get("text")
             blocks.append(inner if isinstance(inner, dict) else block)
         elif name == "citationsContent" and isinstance(inner, dict) and isinstance(inner.get("content"), list):
-            blocks += inner["content"]
+            blocks.extend(inner["content"])
         elif name == "toolUse" and isinstance(inner, dict):
             blocks.append({"type": "tool_use", "name": inner.get("name"), "input": inner.get("input")})
         elif name == "toolResult" and isinstance(inner, dict) and isinstance(inner.get("content"), list):
