@@ -8,8 +8,6 @@ from proxy.config.model import Model, Upstream
 from proxy.errors import model_not_found
 from proxy.types import Identity, Route
 
-_MOST_NAME_CHARS = 2048  # Amazon's limit of an ARN; a name stands in each record of its call
-
 
 def matches(name: str, pattern: str) -> bool:
     """Exact, or by a trailing `*`."""
@@ -53,8 +51,6 @@ class Router:
         route = self._exact.get(model)
         if route is not None:
             return route
-        if len(model) > _MOST_NAME_CHARS:
-            raise model_not_found(model)
         for pattern, row in self._patterns:
             if model.startswith(pattern[:-1]):
                 return self._route(model, pattern, row)
