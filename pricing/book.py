@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.asked import dearest_asked, that_count
-from pricing.catalog import NO_LIMITS, Catalog, Limits, Model, bare_name, is_snapshot
+from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
 from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import RELEVANT, facts_of
@@ -202,18 +202,6 @@ class Book:
         """Whether any price stands for that model then (assumed ones too)."""
         return self._plan(provider, model, None, {}, None, None, at_s).priced
 
-    def answers_to(self, provider: str, served: str, name: str, at_s: int) -> bool:
-        """Whether the model that calls itself `served` is the one that is meant by `name`, or one of its snapshots."""
-        canonical, lower, asked = self.catalog.canonical(provider), bare_name(served.lower()), bare_name(name.lower())
-        if lower == asked or is_snapshot(lower, asked):
-            return True
-        model = self.catalog.find(canonical, lower, at_s)
-        other = None if model is None else self.catalog.find(canonical, asked, at_s)
-        return model is not None and (
-            (other is not None and other.name == model.name)
-            or model in self.catalog.snapshots(canonical, asked, at_s).values()
-        )
-
     def units(
         self, provider: str, model: str, at_s: int, attributes: Mapping[str, str | None] | None = None
     ) -> frozenset[str]:
@@ -223,6 +211,12 @@ class Book:
             return frozenset()
         operators = frozenset(unit for one in dearest.operator for unit in one.row.prices)
         return operators or frozenset(unit for row in dearest.rows for unit in row.prices)
+
+    def own_units(self, provider: str, model: str, at_s: int) -> frozenset[str]:
+        """The units for which the operator has a price of his own that holds whatever the provider chooses."""
+        dearest = self._find_dearest(provider, model, at_s, at_s, {}, {}, frozenset()) if self._rows else None
+        operator = dearest.operator if dearest is not None else ()
+        return frozenset(unit for one in operator if one.certain for unit in one.row.prices)
 
     def context_cuts(self, provider: str, model: str, at_s: int) -> tuple[float, ...]:
         """Sizes of a call's input, ascending, above which other prices hold."""

@@ -13,7 +13,7 @@ import argparse
 import datetime as dt
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,13 @@ import orjson
 
 from pricing import corrections
 from pricing.catalog import row_of
-from pricing.merge import Disagreement, Merger, completed, spread
-from pricing.price import Row
+from pricing.merge import Disagreement, Merger, completed, prices_on, spread
+from pricing.price import Price, Row
+from pricing.resold import completed_by_maker
 from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
 from pricing.times import epoch_s
-from pricing.units import TOKENS
+from pricing.units import TOKENS, lineage
 
 DATA = Path(__file__).parent / "data"
 _FIRST_BY_HISTORY = {"dashscope"}  # providers for which model-prices leads
@@ -57,6 +58,9 @@ def build(litellm_file: Path, litellm_version: str, checked: str, old: bytes = b
     fixes = corrections.read(DATA / "corrections.toml")
     corrections.apply(merger.offers, fixes)
     _keep_dropped(merger.offers, old)
+    merger.forget_names()
+    for offer, rows in [(offer, completed_by_maker(merger, offer)) for offer in merger.offers.values()]:
+        offer.rows = rows
     return Built(
         b"".join(orjson.dumps(line) + b"\n" for line in lines(merger.offers.values())),
         tuple(corrections.unsettled(merger.disagreements, fixes)),
@@ -93,7 +97,9 @@ def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
     base = next((row for row in offer.rows if not row.when), None)
     if known is None or base is None or not _same_base(known, base, at_s):
         return offer
+    theirs = prices_on(known, at_s)
     tools = {unit: price for unit, price in base.prices.items() if unit not in TOKENS}
+    dearer = _dearer(base, theirs)
     rows = [
         replace(row, provider=offer.provider, model=offer.model, prices=left)
         for row in known.rows
@@ -102,7 +108,7 @@ def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
             left := {
                 unit: price
                 for unit, price in row.prices.items()
-                if unit not in tools and (variants_too or unit in TOKENS)
+                if unit not in tools and (row.when or unit not in dearer) and (variants_too or unit in TOKENS)
             }
         )
     ]
@@ -110,6 +116,7 @@ def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
     today = next((row for row in periods if row.from_s <= at_s < row.to_s and "input" in row.prices), None)
     have = {tuple(sorted(row.when.items())) for row in rows}
     own = [row for row in offer.rows if tuple(sorted(row.when.items())) not in have]
+    own.append(replace(base, prices=dearer, tiers=()))
     rows += [made for row in own for made in spread(row, today, periods)]
     if tools:
         rows.append(replace(base, prices=tools, tiers=()))
@@ -117,11 +124,16 @@ def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
 
 
 def _same_base(known: Offer, base: Row, at_s: int) -> bool:
-    current = [row for row in known.rows if not row.when and row.from_s <= at_s < row.to_s]
-    prices = {unit: price for row in current for unit, price in row.prices.items()}
+    prices = prices_on(known, at_s)
     return all(
         unit in prices and prices[unit] == base.prices.get(unit) for unit in ("input", "output") if unit in base.prices
     )
+
+
+def _dearer(base: Row, theirs: Mapping[str, Price]) -> dict[str, Price]:
+    """Tokens for which a reseller states a higher price than its maker takes for them."""
+    taken = {unit: next((theirs[name].usd for name in lineage(unit) if name in theirs), 0) for unit in base.prices}
+    return {unit: price for unit, price in base.prices.items() if unit in TOKENS and price.usd > taken[unit]}
 
 
 def _keep_dropped(offers: corrections.Offers, old: bytes) -> None:

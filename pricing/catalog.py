@@ -307,6 +307,18 @@ class Catalog:
                 models[other] = model
         return models
 
+    def answers_to(self, provider: str, served: str, name: str, at_s: int) -> bool:
+        """Whether the model that calls itself `served` is the one that is meant by `name`, or one of its snapshots."""
+        lower, asked = bare_name(served.lower()), bare_name(name.lower())
+        if lower == asked or is_snapshot(lower, asked):
+            return True
+        canonical = self.canonical(provider)
+        model = self.find(canonical, lower, at_s)
+        other = None if model is None else self.find(canonical, asked, at_s)
+        return model is not None and (
+            (other is not None and other.name == model.name) or model in self.snapshots(canonical, asked, at_s).values()
+        )
+
     def common_rows(self, provider: str) -> tuple[Row, ...]:
         """Rows that hold for all models of a provider: its tools, its hardware."""
         common = self.provider(provider).models.get("*")

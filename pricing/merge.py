@@ -59,9 +59,13 @@ class Merger:
         model = self._finders[provider].find(name, self.at_s)
         return self.offers[(provider, model.name)] if model is not None else None
 
+    def forget_names(self) -> None:
+        """To be called where offers have come or gone: `find` learns their names anew."""
+        self._finders.clear()
+
     def add(self, source: Sequence[Offer], *, only_models: bool = False) -> None:
         """Complete the book by one more source; with `only_models`, by models that it lacks, comparing the others."""
-        self._finders.clear()
+        self.forget_names()
         new: list[Offer] = []
         known_ones: list[tuple[Offer, Offer]] = []
         for offer in source:
@@ -162,6 +166,12 @@ def _offer_of(row: Row) -> Offer:
     return Offer(row.provider, row.model, rows=[row])
 
 
+def prices_on(offer: Offer, at_s: int) -> dict[str, Price]:
+    """What an offer's units cost at that time, under no conditions."""
+    current = [row for row in offer.rows if not row.when and row.from_s <= at_s < row.to_s]
+    return {unit: price for row in current for unit, price in row.prices.items()}
+
+
 def _only(row: Row, units: Set[str]) -> Row:
     """The row with no other units."""
     tiers = tuple(
@@ -243,11 +253,11 @@ def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
     if not by_unit:
         return None
     tiers = {tier.over: tier for one in plain for tier in one.tiers} if row.tiers else {}
-    prices = {unit: _times(base[unit], ratio) for unit, ratio in sorted(by_unit.items())}
+    prices = {unit: times(base[unit], ratio) for unit, ratio in sorted(by_unit.items())}
     ladder = tuple(
         replace(
             tier,
-            prices={unit: _times(tier.prices[unit], ratio) for unit, ratio in by_unit.items() if unit in tier.prices},
+            prices={unit: times(tier.prices[unit], ratio) for unit, ratio in by_unit.items() if unit in tier.prices},
         )
         for tier in tiers.values()
     )
@@ -256,7 +266,8 @@ def _missing(row: Row, rows: Sequence[Row]) -> Row | None:
     return replace(row, prices=prices, tiers=ladder, source=source)
 
 
-def _times(price: Price, ratio: Decimal) -> Price:
+def times(price: Price, ratio: Decimal) -> Price:
+    """A price so many times as high."""
     return price._replace(usd=round(price.usd * ratio, 9).normalize())
 
 
@@ -281,8 +292,13 @@ def _group(when: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, .
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:
-    """One row of the same conditions and date: the first."""
-    kept: dict[object, Row] = {}
+    """One price of a unit under the same conditions and from the same date: the first. Another row may add units to it."""
+    priced: dict[object, set[str]] = {}
+    kept = []
     for row in rows:
-        kept.setdefault((_group(row.when), row.from_s), row)
-    return list(kept.values())
+        units = priced.setdefault((_group(row.when), row.from_s), set())
+        own = {*row.prices, *(unit for tier in row.tiers for unit in tier.prices)}
+        if own - units:
+            kept.append(_only(row, own - units))
+        units |= own
+    return kept

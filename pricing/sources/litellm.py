@@ -168,7 +168,7 @@ def _prices(
 ) -> Iterator[tuple[str, Price, int, Mapping[str, tuple[str, ...]]]]:
     """Unit, price, tier and conditions of one field; nothing where it is no price."""
     if name == "search_context_cost_per_query" and isinstance(value, dict):
-        yield from _searches(provider, value)
+        yield from _searches(provider, model, value)
         return
     if not isinstance(value, int | Decimal) or isinstance(value, bool) or "cost" not in name:
         return
@@ -205,10 +205,11 @@ def _prices(
 
 
 def _searches(
-    provider: str, value: Mapping[str, Any]
+    provider: str, model: str, value: Mapping[str, Any]
 ) -> Iterator[tuple[str, Price, int, Mapping[str, tuple[str, ...]]]]:
     by_size = {name.rsplit("_", 1)[-1]: Decimal(price) for name, price in value.items()}
-    unit = "grounding" if provider in ("google", "google-vertex") else "web_search"
+    gemini = provider in ("google", "google-vertex") and not model.startswith("claude")
+    unit = "grounding" if gemini else "web_search"
     for size, price in by_size.items():
         if len(set(by_size.values())) == 1:
             if size == "medium" and price:

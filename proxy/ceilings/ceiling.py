@@ -127,26 +127,37 @@ class _UnboundedError(Exception):
 
 
 def estimate(
-    call: Call, route: Route, body_bytes: int, context_tokens: int | None, max_output_tokens: int | None
+    call: Call,
+    route: Route,
+    body_bytes: int,
+    context_tokens: int | None,
+    max_output_tokens: int | None,
+    own_units: frozenset[str] = _NO_KINDS,
 ) -> Ceiling:
     """The ceiling of `call` at `route`, whichever of its models answers. Limits are the operator's, else the price book's, else
-    None (unknown)."""
-    bound = _estimate(call, route, body_bytes, context_tokens, max_output_tokens)
+    None (unknown). own_units: what he has prices of his own for."""
+    known = body_bytes, context_tokens, max_output_tokens, own_units
+    bound = _estimate(call, route, *known)
     for model in route.answers or ():
-        other = _estimate(call, replace(route, model=model), body_bytes, context_tokens, max_output_tokens)
+        other = _estimate(call, replace(route, model=model), *known)
         bound = _wider(bound, other)
     return bound
 
 
 def _estimate(
-    call: Call, route: Route, body_bytes: int, context_tokens: int | None, max_output_tokens: int | None
+    call: Call,
+    route: Route,
+    body_bytes: int,
+    context_tokens: int | None,
+    max_output_tokens: int | None,
+    own_units: frozenset[str],
 ) -> Ceiling:
     if call.free:
         return Ceiling(0, 0, 1, fees=_NOTHING)
     context = _context(call, route, context_tokens)
     model_output = route.max_output_tokens or max_output_tokens or context or context_tokens
     try:
-        if reason := call.unbounded or unbounded_by(call, route):
+        if reason := call.unbounded or unbounded_by(call, route, own_units):
             raise _UnboundedError(reason)
         habits = habits_of(call, route)
         inject = False

@@ -18,11 +18,13 @@ from proxy.types import Call, Route
 
 
 class _Costly(NamedTuple):
-    """A field that costs. bounded: at these providers the ceiling holds its bill. at: only these bill it; None: who knows."""
+    """A field that costs. bounded: at these providers the ceiling holds its bill. at: only these bill it; None: who knows.
+    has_mode: `{"mode": "off"}` turns it off; in any other field nobody reads that."""
 
     why: str
     bounded: frozenset[str] = frozenset()
     at: frozenset[str] | None = None
+    has_mode: bool = False
 
 
 _ANOTHER_MODEL = _Costly("another model has another price")
@@ -30,7 +32,7 @@ _SEARCHES = _Costly("a search is billed, and so is what it brings in")
 
 _FIELDS: Mapping[str, _Costly] = {
     # docs.x.ai, live search: $25 per 1,000 sources, as many as the model likes to read
-    "search_parameters": _Costly("live search bills every source"),
+    "search_parameters": _Costly("live search bills every source", has_mode=True),
     # help.aliyun.com/zh/model-studio/web-search, …/code-interpreter
     "enable_search": _SEARCHES,
     "search_options": _SEARCHES,
@@ -78,20 +80,25 @@ _HOSTED_TOOLS = ("web_search", "file_search", "code_interpreter", "shell", "imag
 # docs.x.ai/docs/guides/tools and openrouter.ai: `max_tool_calls` is not theirs
 _CALLS_AS_IT_LIKES = frozenset({"xai", "openrouter", "perplexity", "groq"})
 
-# Models whose searches, thoughts or other models nothing bounds.
+# Models whose searches, thoughts or other models nothing bounds, at these providers.
 _MODELS: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = (
     (frozenset({"perplexity"}), re.compile(r"deep-research"), "it searches, thinks and cites as much as it likes"),
     (frozenset({"openrouter"}), re.compile(r":online\b"), "`:online` adds searches, billed by the result"),
     (frozenset({"openrouter"}), re.compile(r"\A(?:openrouter/)?(?:auto|fusion|bodybuilder)\b"), "it answers with other models"),
     (frozenset({"openrouter"}), re.compile(r"deep-research|\Aperplexity/"), "its searches are billed"),
-    # openrouter.ai/docs, image generation, audio: by the token, at prices that its list of models has not got
-    (frozenset({"openrouter"}), re.compile(r"-image(?:-|\Z|:)|/gpt-audio"), "pictures and sound have prices of their own"),
     # learn.microsoft.com/azure/ai-foundry/openai/concepts/model-router: a fee, and the price of whichever model it chooses
     (frozenset({"azure"}), re.compile(r"model[-_]router"), "it answers with other models, at their prices"),
     # docs.x.ai/developers/model-capabilities/text/multi-agent: 4 or 16 agents, each billed
     (frozenset({"xai", "openrouter"}), re.compile(r"grok.*multi-agent"), "each of its agents is billed"),
     (frozenset({"groq"}), re.compile(r"compound"), "each tool and model that it uses is billed"),
 )  # fmt: skip
+# What OpenRouter's models make beside text (openrouter.ai/docs, image generation, audio): billed by the token, at prices that
+# its list of models has not got. One of the operator's own for that unit bounds it.
+_MAKE_MEDIA: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("image_out", re.compile(r"-image(?:-|\Z|:)|nano-banana"), "pictures have a price of their own"),
+    ("audio_out", re.compile(r"gpt-audio|-audio-preview|lyria"), "sound has a price of its own"),
+    ("video_out", re.compile(r"gemini-omni"), "films have a price of their own"),
+)
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)
 
 
@@ -141,11 +148,11 @@ def larger_cap(body: Mapping[str, Any], most: int) -> str:
     return ""
 
 
-def unbounded_by(call: Call, route: Route) -> str:
-    """What in the call has no bound at its route, for a sentence; "" where everything has."""
-    for providers, pattern, why in _MODELS if route.provider in _WITH_SUCH_MODELS else ():
-        if route.provider in providers and pattern.search(route.model.lower()):
-            return f"the model {route.model!r} has none, because {why}; ask for another one"
+def unbounded_by(call: Call, route: Route, own_units: frozenset[str] = frozenset()) -> str:
+    """What in the call has no bound at its route, for a sentence; "" where everything has. own_units: what the operator has
+    prices of his own for."""
+    if route.provider in _WITH_SUCH_MODELS and (why := _by_model(route, own_units)):
+        return why
     harmless = _harmless[call.dialect]
     if harmless.cover(call.body):
         return _by_tools(call, route)
@@ -159,6 +166,17 @@ def unbounded_by(call: Call, route: Route) -> str:
         elif (reason := _reason(costly, call.body[name], route.provider)) is not None:
             return f"`{name}` is given, and {reason}; leave it out"
     return _by_tools(call, route)
+
+
+def _by_model(route: Route, own_units: frozenset[str]) -> str:
+    model = route.model.lower()
+    for providers, pattern, why in _MODELS:
+        if route.provider in providers and pattern.search(model):
+            return f"the model {route.model!r} has none, because {why}; ask for another one"
+    for unit, pattern, why in _MAKE_MEDIA if route.provider == "openrouter" else ():
+        if unit not in own_units and pattern.search(model):
+            return f"the model {route.model!r} has none, because {why}; ask for another, or give `prices` its `{unit}`"
+    return ""
 
 
 def goes_by_names(call: Call) -> bool:
@@ -193,7 +211,7 @@ def _costly(name: str) -> _Costly | None:
 
 
 def _reason(costly: _Costly, value: Any, provider: str) -> str | None:
-    if value in _OFF or (isinstance(value, dict) and value.get("mode") == "off"):
+    if value in _OFF or (costly.has_mode and isinstance(value, dict) and value.get("mode") == "off"):
         return None
     if provider == "perplexity" and isinstance(value, dict) and value.get("search_type") not in _ONE_SEARCH:
         return "a Pro Search takes steps of its own, at a higher fee"

@@ -50,9 +50,10 @@ _SEARCHES = re.compile(r"-search-(?:preview|api)")
 
 
 # A picture is made whole or not at all, whatever the cap on text says: 1,290 tokens, or 2,520 in 4K, and there may be two
-# (ai.google.dev/gemini-api/docs/pricing, image generation).
-_MAKE_PICTURES = frozenset({"google", "google-vertex"})
-_PICTURE_TOKENS = 5_120
+# (ai.google.dev/gemini-api/docs/pricing, image generation); OpenAI's have up to 6,240
+# (platform.openai.com/docs/guides/image-generation, cost).
+_PICTURE_TOKENS: Mapping[str, int] = {"google": 5_120, "google-vertex": 5_120, "openrouter": 12_480}
+_MAKES_PICTURES = re.compile(r"-image|nano-banana")
 
 
 class Habits(NamedTuple):
@@ -78,9 +79,10 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(fees={"web_search": searches}, searches=searches)
     if call.body.get("web_search_options") is not None and provider != "perplexity":
         return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
-    if provider in _MAKE_PICTURES and "-image" in model:
-        return Habits(thinks_beside=True, thinking_cap=_PICTURE_TOKENS)
-    if provider == "openrouter" and (thoughts := _thoughts_at_openrouter(call)):
+    thoughts = _thoughts_at_openrouter(call) if provider == "openrouter" else 0
+    if (most := _PICTURE_TOKENS.get(provider)) and _MAKES_PICTURES.search(model):
+        return Habits(thinks_beside=True, thinking_cap=most + thoughts)
+    if thoughts:
         return Habits(thinks_beside=True, thinking_cap=thoughts)
     if provider not in _THINKS_BESIDE or call.dialect != "openai.chat":
         return _PLAIN

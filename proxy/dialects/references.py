@@ -247,6 +247,8 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
     if kind == _FORGOTTEN:
         noted.forgotten.append((place, name))
         return
+    if kind in (_URL, _HOLDER) and type(value) in _CONTAINERS:
+        noted.urls += _urls_that_call_themselves_cited(names, value)
     if kind in (_STORED, _HOLDER) and type(value) is dict:
         noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
     if kind == _HOLDER and isinstance(value, str) and _LIKE_AN_ID.match(value):
@@ -272,6 +274,17 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
 
 def _is_public(names: Names, place: Mapping[str, Any], name: str) -> bool:
     return place.get("type") in names.public.get(squashed(name), ())
+
+
+def _urls_that_call_themselves_cited(names: Names, value: Any) -> list[str]:
+    """URLs in an object that stands where a server looks for one to fetch: whatever it calls itself, it is no citation."""
+    return [
+        text
+        for inner in (value if type(value) is list else (value,))
+        if type(inner) is dict and inner.get("type") is not None
+        for name, text in inner.items()
+        if isinstance(text, str) and names.kind_of(name) == _URL and _is_public(names, inner, name)
+    ]
 
 
 _MAYBE_URL = frozenset(_PERHAPS_URLS.split())

@@ -31,13 +31,15 @@ _BEHIND_ITS_END_S = 3600  # of what is kept for a time: to see that it has ended
 
 @frozen
 class ModelFacts(Value):
-    """A model's limits (None: unknown), whether it has a price, and its provider's name in the book, good until `until_s`."""
+    """A model's limits (None: unknown), whether it has a price, its provider's name in the book, and the units that the
+    operator has prices of his own for; good until `until_s`."""
 
     context_tokens: int | None
     max_output_tokens: int | None
     priced: bool
     canonical: str
     until_s: float
+    own_units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Configured:
             priced = self.book.is_priced(provider, model, int(now_s))
             canonical = self.book.catalog.canonical(provider)
             until_s = now_s // 60 * 60 + 60
-            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, canonical, until_s)
+            own = self.book.own_units(provider, model, int(now_s))
+            facts = ModelFacts(limits.context_tokens, limits.max_output_tokens, priced, canonical, until_s, own)
             self.facts[key] = facts
         return facts
 
@@ -99,6 +102,7 @@ class Configured:
                 all(one.priced for one in each),
                 each[0].canonical,
                 each[0].until_s,
+                frozenset.intersection(*[one.own_units for one in each]),
             )
         return facts
 

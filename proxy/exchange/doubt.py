@@ -28,8 +28,8 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
         return True
     if not reading.flags and reading.usage.get("output"):
         return False
-    if reading.parts and TOKENS.isdisjoint(reading.usage):
-        return False  # all of it is billed at other models: those inside say what they used
+    if TOKENS.isdisjoint(reading.usage) and reading.parts and all(part.usage.get("output") for part in reading.parts):
+        return False  # all of it is billed at other models, and they wrote it: those inside say what they used
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
     if "inconsistent_usage" in reading.flags and (
         outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0

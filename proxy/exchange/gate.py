@@ -205,7 +205,7 @@ class StreamGate(Gate):
         for value in lenient.values_of(payload):
             for event in (value,) if isinstance(value, dict) else _within(value):
                 self.watch.read(event)
-                if fails and is_failure(event):
+                if (fails or self._typed) and is_failure(event):
                     self.fault = Fault.SAID
                 if stated and event is value:
                     out = self._usage_block(event, out)

@@ -165,7 +165,7 @@ def _bounded(
 ) -> tuple[ceilings.Ceiling, frozenset[str]]:
     """The call's ceiling, and the units that it cannot turn into."""
     known, translated = kind.known, kind.destination.translated
-    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
+    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens, facts.own_units)
     if translated:
         bound = _sent_along(bound, call, known, facts)
     if reason := _dearer_unpriced(exchange, call, kind.route, known.provider, int(now_s())):
@@ -285,8 +285,9 @@ def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, a
     """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
     if not (asked := asked_of(call.body)):
         return ""
-    priced = _that_count(exchange.configured, asked, route, at_s)
-    return dearer_unpriced(asked, priced, known)
+    count = partial(exchange.configured.book.asked_that_count, asked, provider=route.provider, at_s=at_s)
+    reasons = (dearer_unpriced(asked, count(model=model), known) for model in route.models)
+    return next(filter(None, reasons), "")
 
 
 def _that_count(configured: Configured, asked: Mapping[str, str], route: Route, at_s: int) -> dict[str, str]:

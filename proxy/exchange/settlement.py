@@ -71,7 +71,7 @@ def charge(
 def _is_expected(book: Book, route: Route, reading: Reading, at_s: int) -> bool:
     """Whether the model that answered is among those that may; one that does not say who it is does."""
     served = reading.model
-    return not served or any(book.answers_to(route.provider, served, model, at_s) for model in route.models)
+    return not served or any(book.catalog.answers_to(route.provider, served, model, at_s) for model in route.models)
 
 
 def unconfirmed(outcome: str, http_status: int | None, timings: Timings) -> Settlement:

@@ -128,6 +128,8 @@ def _read_pictures(response: Mapping[str, Any], context: Context, tally: Tally) 
     if size is not None:
         square = next((edge for edge in _EDGES if size.width * size.height <= edge * edge), _EDGES[-1])
         tally.condition("size", f"{square}x{square}")
+    elif images:  # nobody can tell: as large as they come, where that is dearer
+        tally.ask("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
     config = mapping(context.request.get("imageGenerationConfig"))
     note_asked(tally, context, "quality", config.get("quality"))
     steps = tally.maybe(context.request, "steps")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Part
 from proxy.meters.openai import (
     INPUT_DETAILS,
@@ -106,9 +107,11 @@ def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         tally.found = tally.found or inner.found
         if inner.usage:
             tally.parts.append(Part(text(entry.get("model")) or context.model, inner.usage))
+    own = mapping(usage_in(response)) or mapping(mapping(response.get("x_groq")).get("usage"))
     if not tally.parts:
-        own = mapping(mapping(response.get("x_groq")).get("usage"))
-        read_usage(mapping(usage_in(response)) or own, context, tally, HOSTS["groq"])
+        read_usage(own, context, tally, HOSTS["groq"])
+    else:
+        _add_rest(own, context, tally)
     tools = items(response.get("executed_tools"))
     for choice in items(response.get("choices")):
         tools = [*tools, *items(mapping(mapping(choice).get("message")).get("executed_tools"))]
@@ -116,6 +119,19 @@ def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         name = str(mapping(tool).get("name") or mapping(tool).get("type"))
         if unit := _GROQ_TOOLS.get(name):
             tally.add(unit, 1)
+
+
+def _add_rest(stated: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    """What the sum says more than the models inside: at the last one's price, as nobody says whose it is."""
+    whole, model, usage = Tally(), tally.parts[-1].model, dict(tally.parts[-1].usage)
+    read_usage(stated, context, whole, HOSTS["groq"])
+    for unit, units in (("input", INPUT_SIDE), ("output", TOKENS - INPUT_SIDE)):
+        inside = sum(count for part in tally.parts for name, count in part.usage.items() if name in units)
+        rest = sum(count for name, count in whole.usage.items() if name in units) - inside
+        if rest > 0:
+            tally.inconsistent()
+            usage[unit] = usage.get(unit, 0) + rest
+    tally.parts[-1] = Part(model, usage)
 
 
 def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:

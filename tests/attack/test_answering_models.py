@@ -95,3 +95,19 @@ async def test_one_without_a_price_is_none_that_may_answer(tmp_path: Path) -> No
     house = _house(tmp_path, ["nobody-knows"])
     told = await house.ask(whole())
     assert (told.status, told.code) == (402, "model_not_priced")
+
+
+@pytest.mark.parametrize(("priced", "status"), [(("a", "b"), 200), (("a",), 400), (("b",), 400)])
+async def test_a_dearer_tier_at_a_router_has_a_price_for_each_that_may_answer(
+    tmp_path: Path, priced: tuple[str, ...], status: int
+) -> None:
+    row = {"provider": "openrouter", "input": "1", "output": "2"}
+    dear = {"provider": "openrouter", "when": {"service_tier": "priority"}, "input": "10", "output": "20"}
+    house = _house(
+        tmp_path, ["b"],
+        upstreams={"up": {"base_url": "http://127.0.0.1:1/v1", "provider": "openrouter"}},
+        models={"m": ROW | {"model": "a", "answers": ["b"]}},
+        prices=[*(row | {"model": model} for model in "ab"), *(dear | {"model": model} for model in priced)],
+    )  # fmt: skip
+    told = await house.ask(whole(model="b"), service_tier="priority")
+    assert told.status == status, told.body

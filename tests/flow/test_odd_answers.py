@@ -439,7 +439,7 @@ async def test_a_streamed_transcript_without_usage_costs_what_was_heard(build: B
     assert failed["cost_nanousd"] == 0
 
 
-@pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled"])
+@pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled", "failed"])
 async def test_a_whole_response_as_a_streams_only_event_is_whole(build: Build, status: str) -> None:
     """As gateways send it that cannot stream: what it says is what it used, and the client is told of no cut."""
     said = [{"type": "message", "content": [{"type": "output_text", "text": "five words or so here"}]}]
@@ -449,7 +449,24 @@ async def test_a_whole_response_as_a_streams_only_event_is_whole(build: Build, s
     end = end_of(house)
     assert (end["usage"], end["usage_source"]) == ({"input": 20, "output": 3}, "provider")
     assert told.body == body
-    assert end["outcome"] == "ok"
+    assert end["outcome"] == ("upstream_error" if status == "failed" else "ok")
+
+
+@pytest.mark.parametrize("error", [None, {}, {"code": "server_error", "message": "no"}], ids=["null", "empty", "said"])
+@pytest.mark.parametrize("counts", [COUNTED, None], ids=["counted", "uncounted"])
+@pytest.mark.parametrize("form", ["event", "whole", "json"])
+async def test_a_response_that_failed_is_an_upstreams_error_in_any_form(
+    build: Build, form: str, counts: dict[str, int] | None, error: dict[str, str] | None
+) -> None:
+    answer = {"object": "response", "status": "failed", "error": error, "model": "m", "output": [], "usage": counts}
+    body = orjson.dumps(answer)
+    if form != "json":
+        body = events({"type": "response.failed", "response": answer} if form == "event" else answer, done=False)
+    house = build()
+    await asked(house, body, stream=True, path="/v1/responses")
+    end = end_of(house)
+    assert (end["outcome"], end["status"]) == ("upstream_error", "settled")
+    assert end["usage"] == ({"input": 20, "output": 3} if counts else {})
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -474,6 +491,47 @@ async def test_what_is_billed_at_the_models_inside_is_not_counted_again(build: B
     end = end_of(house)
     assert (end["usage"], end["flags"]) == ({}, [])
     assert end["cost_nanousd"] == 200 * 590 + 40 * 790  # of llama-3.3-70b-versatile, as Groq has it
+
+
+@pytest.mark.parametrize(
+    "inside", [{"prompt_tokens": 10, "completion_tokens": 2}, {"prompt_tokens": 10}, {"completion_tokens": 2}]
+)
+async def test_what_the_models_inside_leave_out_is_billed_at_theirs(build: Build, inside: dict[str, int]) -> None:
+    """The sum says 200 and 40: a breakdown that says less is not all of it."""
+    answer = {
+        "object": "chat.completion",
+        "model": "compound-beta",
+        "choices": [TEXT],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 40, "total_tokens": 240},
+        "usage_breakdown": {"models": [{"model": "llama-3.3-70b-versatile", "usage": inside}]},
+    }
+    groq = {"groq": {"base_url": "http://127.0.0.1:1/v1", "provider": "groq"}}
+    models = {"m": {"upstream": "groq", "model": "compound-beta", "context_tokens": 9000}}
+    prices = [{"provider": "groq", "model": "compound-beta", "input": "1", "output": "1"}]
+    house = build(upstreams=groq, models=models, prices=prices)
+    await asked(house, orjson.dumps(answer), stream=False, path="/v1/chat/completions")
+    end = end_of(house)
+    assert end["cost_nanousd"] == 200 * 590 + 40 * 790
+    assert "inconsistent_usage" in end["flags"]
+
+
+async def test_an_answers_text_is_counted_where_only_its_picture_says_what_it_took(build: Build) -> None:
+    tool = {"type": "image_generation", "model": "gpt-image-1"}
+    said = [{"type": "message", "content": [{"type": "output_text", "text": "five words or so here"}]}]
+    answer = {
+        "object": "response",
+        "status": "completed",
+        "model": "m",
+        "tools": [tool],
+        "output": said,
+        "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+        "tool_usage": {"image_gen": {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210}},
+    }
+    house = build()
+    await asked(house, orjson.dumps(answer), stream=False, path="/v1/responses")
+    end = end_of(house)
+    assert end["usage"].get("output", 0) >= 5
+    assert "estimated" in end["flags"] or end["usage_source"] == "estimated"
 
 
 @pytest.mark.parametrize("envelope", ["response", "data", "result", "body"])

@@ -95,7 +95,7 @@ class Lines:
             sent["model"] = route.model
         written = orjson.dumps(sent)
         size = rendered_size(call, written, known.provider)
-        bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens)
+        bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens, facts.own_units)
         if bound.inject:
             capped = endpoint.cap_output(call.body, bound.output_tokens, known.provider)
             sent |= {**lowered_caps(call.body, bound.output_tokens), **capped}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from pricing.load import load_book
 from proxy.dialects import find
 from proxy.errors import Refused
+from proxy.meters import Context, reader
 from proxy.types import Call
 
 
@@ -55,3 +58,16 @@ def test_a_number_of_pictures_that_is_none_is_refused(count: object) -> None:
         call_of("amazon.nova-canvas-v1:0", {"imageGenerationConfig": {"numberOfImages": count}})
 
     assert "numberOfImages" in refused.value.refusal.message
+
+
+@pytest.mark.parametrize("picture", ["!!!", "", {"base64": "eA=="}, None, 7])
+@pytest.mark.parametrize(
+    ("model", "usd"), [("amazon.nova-canvas-v1:0", "0.06"), ("amazon.titan-image-generator-v2:0", "0.01")]
+)
+def test_a_picture_whose_size_nobody_can_tell_costs_what_a_large_one_does(
+    model: str, usd: str, picture: object
+) -> None:
+    context = Context(provider="aws", model=model, request={"taskType": "TEXT_IMAGE"}, from_client=True)
+    reading = reader("bedrock.invoke", "aws").whole({"images": [picture]}, context)
+    cost = load_book().cost(reading, provider="aws", model=model, at_s=1_796_000_000)
+    assert (cost.cost_usd, dict(reading.usage)) == (Decimal(usd), {"image": 1})

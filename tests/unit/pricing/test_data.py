@@ -11,6 +11,8 @@ import pytest
 
 from pricing.catalog import parse_price, price_text, row_of
 from pricing.load import DATA, load_book
+from pricing.merge import Merger
+from pricing.sources.offer import Offer
 from pricing.units import UNITS
 from tests.support.prices import at, price
 
@@ -116,6 +118,16 @@ KNOWN = [
     ("aws", "us.anthropic.claude-opus-5", "input", "5.5", "2026-11-23", {}),
     ("azure", "gpt-5.4", "output", "16.5", "2026-11-23", {"deployment_type": "DataZoneStandard", "zone": "eu"}),
     ("azure", "gpt-5.4", "output", "15", "2026-11-23", {"deployment_type": "GlobalStandard"}),
+    ("azure", "gpt-4o-audio-preview-2024-12-17", "audio_out", "80", "2026-11-23", {}),
+    ("azure", "gpt-4o-mini-audio-preview-2024-12-17", "audio_in", "10", "2026-11-23", {}),
+    ("azure", "gpt-audio", "audio_in", "40", "2026-11-23", {}),
+    ("azure", "gpt-5.2", "web_search", "0.014", "2026-11-23", {}),
+    ("google-vertex", "claude-opus-5-5", "web_search", "0.01", "2026-11-23", {}),
+    ("openrouter", "google/gemini-2.5-flash", "audio_in", "1", "2026-11-23", {}),
+    ("openrouter", "openai/gpt-audio", "audio_out", "64", "2026-11-23", {}),
+    ("openrouter", "anthropic/claude-opus-5.5", "cache_write_1h", "8", "2026-11-23", {}),
+    ("perplexity", "anthropic/claude-sonnet-5", "cache_write_5m", "2.5", "2026-11-23", {}),
+    ("oci", "google.gemini-2.5-flash", "audio_in", "0.5", "2026-11-23", {}),
     ("perplexity", "sonar-deep-research", "reasoning", "3", "2026-06-01", {}),
     ("openrouter", "openai/gpt-5.6-sol", "input", "5", "2026-08-01", {}),
     ("openrouter", "meta-llama/llama-3.3-70b-instruct:free", "input", "0", "2026-11-23", {}),
@@ -150,6 +162,45 @@ def test_known_prices(provider: str, model: str, unit: str, usd: str, moment: st
 )
 def test_long_context(provider: str, model: str, tokens: int, usd: str) -> None:
     assert price(BOOK, {"input": tokens}, provider=provider, model=model).lines[0].price_usd == Decimal(usd)
+
+
+DEARER = {"audio_in": "input", "image_in": "input", "video_in": "input",
+         "audio_out": "output", "image_out": "output", "video_out": "output", "cache_write_5m": "input", "cache_write_1h": "input"}  # fmt: skip
+
+
+def test_nothing_of_a_resold_model_is_silently_as_cheap_as_its_text() -> None:
+    """A unit without a price takes the text's, whatever the model's maker takes for it."""
+    units: dict[tuple[str, str], set[str]] = {}
+    for line in LINES:
+        if "when" not in line and line.get("to", "9") > "2026-11-23" and not line["source"].endswith("derived"):
+            units.setdefault((line["provider"], line["model"]), set()).update(line["prices"])
+    compared = 0
+    for (provider, model), own in units.items():
+        maker, _, name = model.partition("/")
+        for unit, text in DEARER.items():
+            of_one_maker = maker in ("openai", "anthropic", "google", "cohere")  # others' weights anybody may host
+            if of_one_maker and unit in units.get((maker, name), ()) and text in own and unit not in own:
+                made = [price(BOOK, {one: 1000}, provider=maker, model=name).cost_usd for one in (unit, text)]
+                sold = [price(BOOK, {one: 1000}, provider=provider, model=model).cost_usd for one in (unit, text)]
+                assert made[0] is not None
+                assert made[1] is not None
+                assert sold[0] is not None
+                assert sold[1] is not None
+                dearer = made[0] > made[1] and sold[1] > 0
+                assert not dearer or sold[0] > sold[1], f"{provider} {model} {unit}"
+                compared += dearer
+    assert compared > 20
+
+
+def test_a_price_in_a_second_row_of_the_same_date_is_not_lost() -> None:
+    rows = [
+        row_of({"provider": "acme", "model": "m", "prices": prices, "source": "s", "checked": "2026-11-23"})
+        for prices in ({"input": "1", "output": "2"}, {"audio_in": "40", "input": "9"})
+    ]
+    merger = Merger([], at("2026-11-23"))
+    merger.add([Offer("acme", "m", rows=rows)])
+    kept = {unit: str(one.usd) for row in merger.offers["acme", "m"].rows for unit, one in row.prices.items()}
+    assert kept == {"input": "1", "output": "2", "audio_in": "40"}
 
 
 def test_an_unknown_model_is_not_mistaken_for_a_known_one() -> None:
