@@ -77,7 +77,7 @@ def _audited(server: RemoteServer) -> dict[str, Any]:
         if sys.stderr.isatty() and audit["entries"]:
             _progress(audit["entries_done"], audit["entries"])
     if audit["result"] is None:
-        raise fail(f"the server could not verify its ledger: {audit['error']}")
+        raise fail(f"the server could not verify its ledger: {audit['error'] or 'it was started anew meanwhile'}")
     return dict(audit["result"])
 
 

@@ -60,10 +60,15 @@ class Auditor:
             result = self._report().result(self._compare_store)
         except (OSError, SQLAlchemyError, ValueError, KeyError) as error:
             log.warning("verify: %s", error)
-            why = str(error) if isinstance(error, _FailedError) else type(error).__name__
-            self._status = replace(self._status, state="failed", error=why, ended_at=now_us())
+            self._has_failed(str(error) if isinstance(error, _FailedError) else type(error).__name__)
+        except Exception as error:  # a fault of ours: else this audit seems to run for ever, and none begins after it
+            log.exception("verify")
+            self._has_failed(type(error).__name__)
         else:
             self._status = replace(self._status, state="done", result=result, ended_at=now_us())
+
+    def _has_failed(self, why: str) -> None:
+        self._status = replace(self._status, state="failed", error=why, ended_at=now_us())
 
     def _report(self) -> Report:
         """What the process finds. Raises `_FailedError` where it finds nothing."""

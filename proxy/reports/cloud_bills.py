@@ -10,23 +10,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from proxy.reports.stated import TAX, Stated, dollars, line_named, number
+from proxy.times import BadQuestion
 
 Row = Mapping[str, Any]
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_COST_IN = re.compile(r"((?:unrounded )?cost) ?\((.*)\)\Z", re.IGNORECASE)
 _AWS_CREDITS = ("Credit", "Refund", "BundledDiscount", "EdpDiscount", "PrivateRateDiscount", "SppDiscount", "Discount")
 _GOOGLE_SERVICES = {"google": ("gemini", "generative language"), "google-vertex": ("vertex", "agent platform")}
 
 
 def plain(row: Mapping[str | None, Any]) -> dict[str, Any]:
     """A row under names of one form: those of `lineItem/UsageStartDate`, `service.description` and `Service description` are
-    parted by `_`."""
-    return {
-        re.sub(r"[^a-z0-9]+", "_", _HUMP.sub("_", name or "").lower()).strip("_"): value for name, value in row.items()
-    }
+    parted by `_`, and `Cost ($)` is a cost. Raises `BadQuestion` where that is in another currency."""
+    return {_plain(name or ""): value for name, value in row.items()}
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    if costs := _COST_IN.match(name.strip()):
+        name, currency = costs.groups()
+        dollars("USD" if currency in ("$", "US$") else currency)
+    return re.sub(r"[^a-z0-9]+", "_", _HUMP.sub("_", name).lower()).strip("_")
 
 
 def is_aws(row: Row) -> bool:
@@ -86,9 +95,11 @@ def _in_map(value: Any, key: str) -> str:
 
 
 def google(rows: Iterable[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
-    """As `aws`. Credits are lines of their own beside the cost that they lessen."""
+    """As `aws`. Credits are lines of their own beside the cost that they lessen. Raises `BadQuestion` without a cost."""
+    has_cost = False
     services = _GOOGLE_SERVICES.get(provider, sum(_GOOGLE_SERVICES.values(), ()))
     for row in rows:
+        has_cost = has_cost or "cost" in row or "unrounded_cost" in row
         service = str(row.get("service_description") or "").lower()
         kind = str(row.get("cost_type") or "regular").lower().replace(" ", "_")
         if kind != "tax" and not any(name in service for name in services):
@@ -108,6 +119,8 @@ def google(rows: Iterable[Row], provider: str) -> Iterator[tuple[Any, Stated]]:
         )
         for credit in _credits(row.get("credits")):
             yield when, Stated("", model, line, number(credit), None, "credit")
+    if not has_cost:
+        raise BadQuestion("the export has no column `cost`")
 
 
 def _credits(value: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from proxy.times import BadQuestion
 _LEAST, _MOST = -400, 40  # powers of ten: an exponent of a billion would be worked with for hours
 _MOST_CHARS = 400  # of a number
 _FIRST_YEAR, _LAST_YEAR = 2000, 2999
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?\Z")
 
 TAX = "tax"
 """A line that no call of ours has."""
@@ -47,14 +49,20 @@ def line_named(text: str | None) -> str | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """A decimal of a size that sums are worked out with; None for null and empty. Raises ValueError."""
+    """A decimal of a size that sums are worked out with; None for null and empty. A comma parts thousands: 0,25 is not 25.
+
+    Raises ValueError.
+    """
     if value is None or value == "":
         return None
     text = str(value)
     if len(text) > _MOST_CHARS:
         raise ValueError(f"{text[:40]!r}… is no number")
+    text = text.strip().removeprefix("$")
+    if "," in text and _THOUSANDS.match(text) is None:
+        raise ValueError(f"{value!r} has a comma that parts no thousands; decimals are read with a point")
     try:
-        read = Decimal(text.replace(",", "").removeprefix("$"))
+        read = Decimal(text.replace(",", ""))
     except InvalidOperation:
         raise ValueError(f"{value!r} is no number") from None
     if not read.is_finite():
@@ -68,7 +76,7 @@ def day_of(value: Any, zone: tzinfo) -> str:
     """The day of a moment in `zone`: epoch seconds, a time, or a date (a day whatever the zone). Raises ValueError."""
     text = str(value).replace(" UTC", "+00:00")
     if isinstance(value, int | Decimal):
-        at = datetime.fromtimestamp(int(value), zone)
+        at = datetime.fromtimestamp(int(number(value) or 0), zone)
     else:
         at = datetime.fromisoformat(text)
         at = at.astimezone(zone) if at.tzinfo and len(text) != len("2026-11-23") else at

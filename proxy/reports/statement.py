@@ -8,10 +8,12 @@ own exports (`cloud_bills`). What a file is shows in what it has, not in its nam
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 from proxy.reports import cloud_bills
@@ -81,8 +83,8 @@ def _json(pages: Sequence[Any], provider: str, zone: tzinfo) -> tuple[str, Itera
     if first is None:
         raise BadQuestion("the file has no data")
     if "sku" in first and ("usage_start_time" in first or "usage_start_date" in first):
-        rows = [cloud_bills.flat(item) for item in items]
-        return "Google Cloud's billing export", _dated(cloud_bills.google(rows, provider), zone)
+        lines = cloud_bills.google(map(cloud_bills.flat, items), provider)
+        return "Google Cloud's billing export", _dated(lines, zone)
     if "start_time" in first:
         return "OpenAI's costs or usage", _openai(items, zone)
     if "starting_at" in first:
@@ -181,26 +183,33 @@ def _openrouter(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[St
 
 
 def _csv(text: str, provider: str, zone: tzinfo) -> tuple[str, Iterable[Stated]]:
-    rows = list(csv.DictReader(text.lstrip("\ufeff").splitlines(keepends=True), strict=True))
-    names = {(name or "").strip() for name in (rows[0] if rows else {})}
+    """Row by row: a cloud's export has some hundred columns, and few rows that are looked at."""
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    first = next(reader, {})
+    rows = chain((first,) if first else (), reader)
+    names = {(name or "").strip() for name in first}
     if "BilledCost" in names:
-        return "a FOCUS table", _focus(rows, provider, zone)
-    plain = [cloud_bills.plain(row) for row in rows]
-    if plain and cloud_bills.is_aws(plain[0]):
-        return "AWS's cost and usage report", _dated(cloud_bills.aws(plain), zone)
-    if plain and cloud_bills.is_google(plain[0]):
-        return "Google Cloud's billing export", _dated(cloud_bills.google(plain, provider), zone)
-    lower = [{(name or "").strip().lower().replace(" ", "_"): value for name, value in row.items()} for row in rows]
-    first = lower[0] if lower else {}
-    day = next((name for name in ("date", "day", "created_at", "timestamp") if name in first), None)
-    usd = next((name for name in ("usage", "cost", "cost_total", "total_cost", "amount_usd") if name in first), None)
+        return "a FOCUS table", _focus(list(rows), provider, zone)
+    plain = cloud_bills.plain(first)
+    if cloud_bills.is_aws(plain):
+        return "AWS's cost and usage report", _dated(cloud_bills.aws(map(cloud_bills.plain, rows)), zone)
+    if cloud_bills.is_google(plain):
+        lines = cloud_bills.google(map(cloud_bills.plain, rows), provider)
+        return "Google Cloud's billing export", _dated(lines, zone)
+    lower = _lower(first)
+    day = next((name for name in ("date", "day", "created_at", "timestamp") if name in lower), None)
+    usd = next((name for name in ("usage", "cost", "cost_total", "total_cost", "amount_usd") if name in lower), None)
     if day is None or usd is None:
         raise BadQuestion(
             "the file is neither a FOCUS table (BilledCost), a cloud's export (line_item_usage_type, sku.description) nor an "
             "activity export (date, model, usage)"
         )
-    renamed = [row | {"date": row[day], "usage": row[usd]} for row in lower]
+    renamed = (row | {"date": row[day], "usage": row[usd]} for row in map(_lower, rows))
     return "OpenRouter's activity", _openrouter(_with_tokens(renamed), zone)
+
+
+def _lower(row: Mapping[str | None, Any]) -> dict[str, Any]:
+    return {(name or "").strip().lower().replace(" ", "_"): value for name, value in row.items()}
 
 
 def _dated(lines: Iterable[tuple[Any, Stated]], zone: tzinfo) -> Iterator[Stated]:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 HEAD = struct.Struct("<II")
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
-MOST_FRAME_BYTES = HEAD.size + _MAX_PAYLOAD_BYTES
 _PAYLOAD_START = b'{"t":"'
 
 
@@ -56,6 +55,12 @@ def frames(data: bytes, segment: int, offset: int) -> tuple[list[Record], int]:
         records.append(Record(payload, segment, offset + position, offset + after))
         position = after
     return records, position
+
+
+def first_bytes(data: bytes) -> int:
+    """How long the first frame is, by its head."""
+    length: int = HEAD.unpack_from(data)[0]
+    return HEAD.size + length
 
 
 def next_sound(rest: bytes) -> int | None:

@@ -8,7 +8,7 @@ import io
 import os
 from pathlib import Path
 
-from proxy.spool.frames import MOST_FRAME_BYTES, Position, Record, frames, next_sound
+from proxy.spool.frames import Position, Record, first_bytes, frames, next_sound
 
 _READ_BYTES = 512 * 1024  # at once: what is read takes five times as much as values
 _LONG_BYTES = 4 * 1024 * 1024  # where that is not one record
@@ -116,12 +116,18 @@ class SpoolReader:
 
 def _portion(file: io.RawIOBase, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
     """What is read at once, the records in it, how many bytes they take, and whether the segment may go on."""
-    for most in (_READ_BYTES, _LONG_BYTES, MOST_FRAME_BYTES):
+    most = _READ_BYTES
+    while True:
         file.seek(offset)
         data = file.read(most) or b""
         records, used = frames(data, segment, offset)
         if records or len(data) < most:
             break
+        longer = _LONG_BYTES if most < _LONG_BYTES else first_bytes(data)
+        is_there = most < _LONG_BYTES or offset + longer <= os.fstat(file.fileno()).st_size  # else its length is damage
+        if longer <= most or not is_there:
+            break
+        most = longer
     return data, records, used, len(data) == most
 
 

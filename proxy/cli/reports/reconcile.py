@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,8 @@ from proxy.times import moment, now_s
 
 if TYPE_CHECKING:
     from proxy.cli.remote import Server
+
+_GZIP = b"\x1f\x8b"
 
 app = new_app()
 
@@ -48,16 +51,13 @@ def reconcile(
 
     FILE is what OpenAI's costs or usage API, Anthropic's cost, usage or Claude Code report or OpenRouter's activity gave (JSON;
     several pages as a list), OpenRouter's CSV, AWS's Cost and Usage Report (CSV), Google Cloud's billing export (JSON of
-    BigQuery, or CSV), or any provider's FOCUS CSV. --timezone: whose days the provider counts.
+    BigQuery, or CSV), or any provider's FOCUS CSV; compressed by gzip, too. --timezone: whose days the provider counts.
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
     metrics follow, in a server that runs too.
     """
     with asked(form):
         most, now = tolerance_of(tolerance), now_s()
-        try:
-            text = file.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
+        text = _text_of(file)
         if (remote := server_of(server)) is not None:
             said, share = _asked_there(
                 remote, apply, text, provider=provider, file=file.name, since=since, until=until, tz=zone
@@ -83,6 +83,17 @@ def reconcile(
     answer(found.answer, form)
     if found.share > most:
         raise fail(f"more than {tolerance} is unexplained")
+
+
+def _text_of(file: Path) -> str:
+    """What stands in a file, which may be compressed, as AWS delivers its reports. Exits where that is no text."""
+    try:
+        content = file.read_bytes()
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
 
 
 def _asked_there(server: Server, apply: bool, text: str, **question: str | None) -> tuple[Answer, Fraction]:

@@ -28,6 +28,7 @@ from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.ranking import count_groups, ranking
 from proxy.reports.sessions import sessions
 from proxy.reports.spans import Span
+from proxy.reports.spend import entries_since
 from proxy.times import BadQuestion, rfc3339
 
 _TOPS = ("5", "10", "20", "50", "200")
@@ -127,15 +128,25 @@ def _before(choice: Choice) -> Span | None:
     return Span(*previous(choice.since, choice.until)) if choice.compared and choice.since is not None else None
 
 
+def _has_all_entries(asked: Asked, span: Span) -> bool:
+    """Else the parts of a time may be less than the whole: days that are added up cannot be parted into hours any more."""
+    kept = entries_since(asked.state.engine)
+    return kept is None or (span.since is not None and span.since >= kept)
+
+
 def _ranked(asked: Asked, choice: Choice) -> _Ranked:
     """The database ranks: of all groups, only those that are shown come here."""
     engine, only, span, before = asked.state.engine, asked.address.only, choice.span, _before(choice)
     keys, groups = ranking(engine, choice.by, span, only=only, order=choice.ranked_by, most=choice.top)
     among = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
     in_time = by_time(asked, choice, keys)
-    sums: dict[Key, Sums] = dict.fromkeys(keys, NOTHING)
-    for (_, key), part in in_time.items():
-        sums[key] = sums[key].plus(part)
+    if _has_all_entries(asked, span):
+        sums: dict[Key, Sums] = dict.fromkeys(keys, NOTHING)
+        for (_, key), part in in_time.items():
+            sums[key] = sums[key].plus(part)
+    else:
+        grouped = _grouped(asked, choice.by, span, among) if keys else {}
+        sums = {key: grouped.get(key, NOTHING) for key in keys}
     ranked = _Ranked(sums, groups - len(keys), _total(asked, span), by_time=in_time)
     if before is None:
         return ranked

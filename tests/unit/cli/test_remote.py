@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from pricing.report import Hole
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
+from proxy.control.auditing import AuditStatus
 from proxy.ledger.reconciliations import reconciliations_of
 from proxy.times import now_s
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
@@ -160,6 +161,29 @@ def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.Monk
     assert (failed.exit_code, failed.output) == (
         1,
         "error: the server could not verify its ledger: the audit ended with 1\n",
+    )
+
+
+def test_an_audit_that_breaks_is_over(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would run for ever, and none could begin after it."""
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    with monkeypatch.context() as broken:
+        broken.setattr("proxy.control.auditing.compare_store", None)
+        assert ask("verify").output == "error: the server could not verify its ledger: TypeError\n"
+    assert ask("verify").exit_code == 0
+
+
+def test_an_audit_whose_server_starts_anew_is_over(
+    ask: Ask,
+    control: Control,  # noqa: F811 - the fixture's value
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    auditor = control.client.app.state.auditor  # type: ignore[attr-defined]  # FastAPI's
+    monkeypatch.setattr(auditor, "start", lambda: AuditStatus("running", 1))
+    answer = ask("verify")
+    assert (answer.exit_code, answer.output) == (
+        1,
+        "error: the server could not verify its ledger: it was started anew meanwhile\n",
     )
 
 

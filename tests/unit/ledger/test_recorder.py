@@ -498,8 +498,9 @@ def test_at_the_end_of_a_segment_the_next_one_is_not_forgotten(ledger: Ledger, m
     assert [entries for entries, at_end in caught_up.items() if at_end] == [6]
 
 
-def test_a_long_record_is_read_while_its_writer_lives(ledger: Ledger, writer: SpoolWriter) -> None:
-    long, other = intent(labels={"a": "b" * 5_000_000}), intent()
+@pytest.mark.parametrize("chars", [600_000, 5_000_000, 20_000_000])
+def test_a_long_record_is_read_while_its_writer_lives(ledger: Ledger, writer: SpoolWriter, chars: int) -> None:
+    long, other = intent(labels={"a": "b" * chars}), intent()
     append(writer, long, settle(long), other, settle(other))
     ledger.ship()
     assert (ledger.counts.entries, ledger.recorder.unreadable_records) == (2, 0)

@@ -187,12 +187,32 @@ def test_google_clouds_export_line_by_line_as_json_and_csv(ledger: Engine) -> No
         ("aws", "regional.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
         ("google-vertex", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
         ("google-vertex", "Gemini 2.5 Flash Image Input - Predictions", "gemini-2.5-flash"),
+        ("aws", "USE1-Llama3-70B-input-tokens", "llama3-70b"),
+        ("aws", "USW2-NovaLite-input-tokens", "nova-lite"),
+        ("aws", "USE1-TitanTextG1-Lite-input-tokens", "titan-text-lite"),
+        ("aws", "Claude 2.1 (Amazon Bedrock Edition)", "claude"),
+        ("aws", "Cohere Rerank 3.5", "rerank-v3-5"),
+        ("google-vertex", "Gemini 2.5 Flash Lite Text Output - Predictions", "gemini-2.5-flash-lite"),
         ("google", "Generate content output token count gemini 2.5 flash text output", "gemini-2.5-flash"),
         ("openai", "a-model-of-tomorrow", "a-model-of-tomorrow"),
     ],
 )
 def test_one_name_for_a_model(provider: str, said: str, model: str) -> None:
     assert namer(BOOK, provider, START)(said) == model
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        ("aws", "Claude Sonnet 4.97 (Amazon Bedrock Edition)"),
+        ("aws", "USE1-Nova97Pro-input-tokens"),
+        ("azure", "Claude 3.5 Sonnet v2"),
+        ("azure", "gpt 5.97 inp Glbl"),
+        ("google", "Gemini 97.5 Pro Text Input"),
+    ],
+)
+def test_a_model_of_tomorrow_is_none_of_its_elder_sisters(provider: str, said: str) -> None:
+    assert namer(BOOK, provider, START)(said) == said.lower()
 
 
 @pytest.mark.parametrize("currency", ["EUR", "jpy"])
@@ -203,3 +223,37 @@ def test_amounts_in_another_currency_are_refused(currency: str) -> None:
         read_statement(
             json.dumps([google("Vertex AI", "Gemini 2.5 Pro Text Input", 1.0, currency=currency)]), "google-vertex"
         )
+
+
+def test_a_cost_tables_currency_stands_in_its_head() -> None:
+    def cost_table(head: str) -> str:
+        return f'Service description,SKU description,Usage start date,{head}\nVertex AI,Gemini 2.5 Pro Text Input,{DAY},"1,234.5"\n'
+
+    for head in ("Cost ($)", "Unrounded Cost (US$)", "Cost (USD)", "Cost"):
+        (line,) = read_statement(cost_table(head), "google-vertex").lines
+        assert str(line.usd) == "1234.5"
+    for head in ("Cost (€)", "Unrounded Cost (EUR)", "Cost (CA$)"):
+        with pytest.raises(BadQuestion, match="only USD can be compared"):
+            read_statement(cost_table(head), "google-vertex")
+    with pytest.raises(BadQuestion, match="no column `cost`"):
+        read_statement(cost_table("List cost"), "google-vertex")
+
+
+@pytest.mark.parametrize("cost", ["0,25", "1.234,50", "12,34", "1,2,3", "0,123"])
+def test_a_decimal_comma_is_no_hundred_times_as_much(cost: str) -> None:
+    with pytest.raises(BadQuestion, match="comma"):
+        read_statement(table(aws("EUC1-NovaPro-input-tokens", cost)), "aws")
+
+
+@pytest.mark.parametrize("moment", ["1e999999999", "-1e999999999", "1e40", "1e-999999999"])
+def test_a_moment_of_any_size_is_worked_with_at_once(moment: str) -> None:
+    text = f'{{"data": [{{"start_time": {moment}, "results": [{{"input_tokens": 1}}]}}]}}'
+    with pytest.raises(BadQuestion):
+        read_statement(text, "openai")
+
+
+@pytest.mark.parametrize("between", ["\u2028", "\x0b", "\x85", "\x1c"])
+def test_what_only_looks_like_a_lines_end_is_in_its_row(between: str) -> None:
+    row = aws("EUC1-NovaPro-input-tokens", "0.4", line_item_line_item_description=f"Amazon Bedrock{between}tokens")
+    (line,) = read_statement(table({"line_item_line_item_description": ""} | row), "aws").lines
+    assert (str(line.usd), line.day) == ("0.4", DAY)

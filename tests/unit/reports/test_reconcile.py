@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from decimal import Decimal
 from fractions import Fraction
@@ -218,10 +219,16 @@ def test_the_exit_code_is_what_is_unexplained(ledger: Engine, tmp_path: Path) ->
     asked = ["report", "reconcile", "openai", str(file), "--config", str(tmp_path / "taximeter.yaml")]
 
     strict, lax = CliRunner().invoke(app, asked), CliRunner().invoke(app, [*asked, "--tolerance", "8%"])
+    file.write_bytes(gzip.compress(file.read_bytes()))
+    packed = CliRunner().invoke(app, asked)
+    file.write_bytes(file.read_bytes()[:-9])
+    cut = CliRunner().invoke(app, asked)
     file.write_text('{"data": [{"start_time": "never", "results": [{}]}]}')
     broken = CliRunner().invoke(app, asked)
 
     assert (strict.exit_code, lax.exit_code, broken.exit_code) == (1, 0, 2)
+    assert (packed.exit_code, packed.stdout) == (1, strict.stdout)
+    assert (cut.exit_code, cut.stdout) == (2, "")
     assert "0.1 USD unexplained, 7.6923 % of theirs" in lax.stdout
     assert broken.stderr.startswith("error: the file ")
 
