@@ -1,5 +1,5 @@
 """`python -m taximeter` is `taximeter`."""
 
-from proxy.cli.main import main
+from taximeter.command import main
 
 main()

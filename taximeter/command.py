@@ -1,8 +1,18 @@
 """The entry point: the path is set by this package before anything of `proxy` is looked for."""
 
+import sys
+
 
 def main() -> None:
-    """`taximeter`, from wherever it is installed."""
-    from proxy.cli.main import main as command  # noqa: PLC0415 - only now is it ours that is found
+    """`taximeter`, from wherever it is installed. A package that is missing is told in one sentence; exit 1."""
+    try:
+        from proxy.cli.main import main as command  # noqa: PLC0415 - only now is it ours that is found
 
-    command()
+        command()
+    except ImportError as error:
+        from proxy.not_installed import what_to_install  # noqa: PLC0415 - as above
+
+        sentence = what_to_install(error)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")

@@ -151,7 +151,7 @@ def larger_cap(body: Mapping[str, Any], most: int) -> str:
 def unbounded_by(call: Call, route: Route, own_units: frozenset[str] = frozenset()) -> str:
     """What in the call has no bound at its route, for a sentence; "" where everything has. own_units: what the operator has
     prices of his own for."""
-    if route.provider in _WITH_SUCH_MODELS and (why := _by_model(route, own_units)):
+    if route.provider in _WITH_SUCH_MODELS and (why := _by_model(call, route, own_units)):
         return why
     harmless = _harmless[call.dialect]
     if harmless.cover(call.body):
@@ -168,14 +168,21 @@ def unbounded_by(call: Call, route: Route, own_units: frozenset[str] = frozenset
     return _by_tools(call, route)
 
 
-def _by_model(route: Route, own_units: frozenset[str]) -> str:
+def _by_model(call: Call, route: Route, own_units: frozenset[str]) -> str:
     model = route.model.lower()
     for providers, pattern, why in _MODELS:
         if route.provider in providers and pattern.search(model):
             return f"the model {route.model!r} has none, because {why}; ask for another one"
-    for unit, pattern, why in _MAKE_MEDIA if route.provider == "openrouter" else ():
-        if unit not in own_units and pattern.search(model):
+    if route.provider != "openrouter":
+        return ""
+    wished = call.body.get("modalities")
+    for unit, pattern, why in _MAKE_MEDIA:
+        if unit in own_units:
+            continue
+        if pattern.search(model):
             return f"the model {route.model!r} has none, because {why}; ask for another, or give `prices` its `{unit}`"
+        if isinstance(wished, list) and unit.removesuffix("_out") in wished:
+            return f"`modalities` asks for more than text, and {why}; leave it out, or give `prices` its `{unit}`"
     return ""
 
 

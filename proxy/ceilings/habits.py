@@ -52,8 +52,10 @@ _SEARCHES = re.compile(r"-search-(?:preview|api)")
 # A picture is made whole or not at all, whatever the cap on text says: 1,290 tokens, or 2,520 in 4K, and there may be two
 # (ai.google.dev/gemini-api/docs/pricing, image generation); OpenAI's have up to 6,240
 # (platform.openai.com/docs/guides/image-generation, cost).
-_PICTURE_TOKENS: Mapping[str, int] = {"google": 5_120, "google-vertex": 5_120, "openrouter": 12_480}
-_MAKES_PICTURES = re.compile(r"-image|nano-banana")
+_PICTURE_TOKENS, _GEMINIS = 12_480, 5_120
+_GOOGLE = frozenset({"google", "google-vertex"})
+_MAKES_PICTURES, _GEMINI = re.compile(r"-image|nano-banana"), re.compile(r"gemini|nano-banana")
+_IN_CHATS = frozenset({"openai.chat", "openai.responses"})
 
 
 class Habits(NamedTuple):
@@ -80,7 +82,8 @@ def habits_of(call: Call, route: Route) -> Habits:
     if call.body.get("web_search_options") is not None and provider != "perplexity":
         return Habits(fees={"web_search": _MOST_SEARCHES}, searches=_MOST_SEARCHES)
     thoughts = _thoughts_at_openrouter(call) if provider == "openrouter" else 0
-    if (most := _PICTURE_TOKENS.get(provider)) and _MAKES_PICTURES.search(model):
+    if (provider in _GOOGLE or call.dialect in _IN_CHATS) and _MAKES_PICTURES.search(model):
+        most = _GEMINIS if _GEMINI.search(model) else _PICTURE_TOKENS
         return Habits(thinks_beside=True, thinking_cap=most + thoughts)
     if thoughts:
         return Habits(thinks_beside=True, thinking_cap=thoughts)

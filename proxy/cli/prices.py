@@ -21,6 +21,8 @@ from proxy.cli.remote import named
 from proxy.times import BadQuestion, now_s
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.cli.remote import Server
     from proxy.config.model import Config
 
@@ -58,13 +60,23 @@ def show(
         shown = PricesShown.model_validate(remote.get("/api/prices", model=model, provider=provider, at=at))
     else:
         try:
-            shown = prices_of(load_book().catalog, config_of(config).prices, model, provider, at, now_s())
+            shown = prices_of(load_book().catalog, _own_prices(config), model, provider, at, now_s())
         except BadQuestion as problem:
             raise fail(str(problem), 2) from None
     if shown.missing is not None:
         raise fail(shown.missing)
     for line in lines_of(shown):
         typer.echo(line)
+
+
+def _own_prices(config: Path | None) -> Iterable[object]:
+    """The rows of the file; without one those that `serve` has without one, by the names that they are for."""
+    if config is not None:
+        return config_of(config).prices
+    from proxy.config.without_file import local_prices
+    from proxy.serve.local_model import MODEL_NAME
+
+    return local_prices(MODEL_NAME)
 
 
 @app.command()

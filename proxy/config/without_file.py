@@ -83,6 +83,11 @@ def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"upstreams": upstreams, "models": models}
 
 
+def local_prices(model: str) -> list[dict[str, str]]:
+    """Rows as of `prices`: what the embedded model, called `model`, is billed at under both of its names."""
+    return [{"provider": _SERVER, "model": name, **_LOCAL_PRICES} for name in (model, LOCAL)]
+
+
 def local_tree(base_url: str, model: str, context_tokens: int, api_key: str) -> dict[str, Any]:
     """A configuration tree with the embedded model alone. `base_url` ends in /v1."""
     upstream = {"base_url": base_url, "api_key": api_key, "provider": _SERVER}

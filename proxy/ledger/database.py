@@ -75,10 +75,12 @@ def _parsed(url: str) -> URL:
 
 
 def why_not_opened(error: Exception, url: str) -> str:
-    """What the driver says, in a line, without the password; of a file that cannot be made, which."""
-    if isinstance(error, OSError):
-        return f"{make_url(url).database}: {error.strerror}" if url.startswith("sqlite") else str(error.strerror)
+    """What the driver says, in a line, without the password; of a file, which."""
     text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, OSError):
+        text = str(error.strerror)
+    if url.startswith("sqlite"):
+        return f"{make_url(url).database}: {text}"
     password = parse_postgres(url).password if url.startswith("postgres") else None
     return text.replace(password, "***") if password else text
 

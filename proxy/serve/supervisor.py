@@ -24,6 +24,7 @@ from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
+from proxy.not_installed import import_error_in, what_to_install
 from proxy.processes.descriptors import take_all
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
@@ -39,7 +40,9 @@ log = logging.getLogger("taximeter")
 _RESTART_PAUSE_S = 0.5
 _GC_THRESHOLDS = (50_000, 20, 50)  # a call leaves no cycles behind: looking for them cost 6 % of the time
 _KILL_AFTER_S = 10.0
-
+_CANNOT_IMPORT = os.EX_UNAVAILABLE  # the exit code of a process that lacks a module: it would the next time, too
+_TRANSLATE = "translate"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _BOTH_CHILDREN = (
     "uvloop", "pricing.load", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
@@ -71,29 +74,31 @@ class Supervisor:
         self._stop_by = 0.0
         self._reloading = False
         self._reload_asked = False
-        self._translating = False
+        self._translator: Path | None = None  # its socket
+        self._code = 0
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
 
     def add_translators(self) -> list[Child]:
         """The processes that translate, once: where the configuration has upstreams for them. Raises ConfigError."""
-        if self._translating or not self.config.translates:
+        if self._translator is not None or not self.config.translates:
             return []
-        listener = listen_at(Path(translate_socket(self.config.data_dir)))
-        self._translating = True
+        path = Path(translate_socket(self.config.data_dir))
+        listener = listen_at(path)
+        self._translator = path
 
         def translate(orders: Orders) -> None:
             from proxy.translate.process import run  # 200 MB, and only this child needs it
 
             run(self.config, listener, orders)
 
-        made = Child("translate", translate)
+        made = Child(_TRANSLATE, translate)
         self._children.append(made)
         return [made]
 
     def run(self) -> int:
-        """Fork, watch, stop. The exit code: 0 after a stop that was asked for."""
+        """Fork, watch, stop. The exit code: 0 after a stop that was asked for, 1 where a process could not be imported."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
@@ -105,11 +110,11 @@ class Supervisor:
             self._fork(child)
         while any(child.pid for child in self._children):
             self._wait()
-        return 0
+        return self._code
 
     def _fork(self, child: Child) -> None:
-        """A reload waits meanwhile: it would find a pipe without a reader, or miss the child."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+        """Signals wait meanwhile: a reload would find a pipe without a reader; a child would hear them as the supervisor."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         child.orders.close()
         child.orders = Orders()
         child.started_at = time.monotonic()
@@ -119,13 +124,13 @@ class Supervisor:
         if pid:
             child.pid = pid
             child.orders.for_supervisor()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -135,8 +140,8 @@ class Supervisor:
             code = 0
         except KeyboardInterrupt:
             code = 0
-        except BaseException:
-            log.exception("%s failed", child.name)
+        except BaseException as error:  # noqa: BLE001 - said there
+            code = _say_why(child.name, error)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -168,12 +173,25 @@ class Supervisor:
                     self._stop_control()
 
     def _restart(self, child: Child, status: int) -> None:
-        reason = f"signal {-code}" if (code := os.waitstatus_to_exitcode(status)) < 0 else f"exit code {code}"
+        code = os.waitstatus_to_exitcode(status)
+        if code == _CANNOT_IMPORT:
+            self._do_without(child)
+            return
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
         log.error("the %s process ended unexpectedly (%s); it is started again", child.name, reason)
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         if not self._stopping:
             self._fork(child)
+
+    def _do_without(self, child: Child) -> None:
+        """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""
+        if child.name == _TRANSLATE and self._translator is not None:
+            self._translator.unlink(missing_ok=True)  # calls to it fail at once, they do not wait
+            log.error("translated upstreams fail until `taximeter serve` is started again")
+        else:
+            self._code = 1
+            self._on_stop()
 
     def _on_stop(self, *_: object) -> None:
         """Data planes first: they drain and settle; the control process ships what they wrote, then stops too."""
@@ -237,6 +255,17 @@ class Supervisor:
         except ConfigError as error:
             log.error("translated upstreams do not work before a new start: %s", error)
         log.info("the new configuration is in force")
+
+
+def _say_why(name: str, error: BaseException) -> int:
+    """Why the process called `name` failed, in the log; its exit code."""
+    missing = import_error_in(error)
+    sentence = what_to_install(missing, name if name == _TRANSLATE else "") if missing else None
+    if sentence is None:
+        log.error("%s failed", name, exc_info=error)
+    else:
+        log.error("%s", sentence)
+    return _CANNOT_IMPORT if missing else 1
 
 
 _READ_AT_START = ("store", "store_lease_share", "ledger", "data_dir")

@@ -6,6 +6,8 @@ fetched from elsewhere on a caller's word.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -38,6 +40,9 @@ _GROWTH, _SLACK_BYTES = (
 )  # how much larger than the caller's a request may be: JSON says the same at greater length
 
 
+_DRAINED_S = 2.0  # at most: how long the usage behind an end is waited for
+
+
 class Tap:
     """What one call had sent, and what came back of it.
 
@@ -62,7 +67,7 @@ class Tap:
         self.lost: list[str] = []
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
-        self.stream: httpx.AsyncByteStream | None = None
+        self.stream: Read | None = None
 
     async def aclose(self) -> None:
         """End the provider's answer, wherever it stands: not all that LiteLLM hands out can be closed."""
@@ -140,18 +145,25 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-class _Read(httpx.AsyncByteStream):
+class Read(httpx.AsyncByteStream):
     """An answer on its way to LiteLLM."""
 
     def __init__(self, stream: httpx.AsyncByteStream, observed: Observed) -> None:
         self._stream, self._observed = stream, observed
+        self._parts = aiter(stream)  # one for all who read: whoever stops reading does not end it
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._stream:
+        async for data in self._parts:
             self._observed.feed(data)
             yield data
 
     async def aclose(self) -> None:
+        """End it. Where the provider has told why it ends, what is left is its usage, which it bills: that is read before."""
+        if self._observed.reason:
+            with contextlib.suppress(TimeoutError, httpx.HTTPError):
+                async with asyncio.timeout(_DRAINED_S):
+                    async for data in self._parts:
+                        self._observed.feed(data)
         await self._stream.aclose()
 
 
@@ -169,7 +181,7 @@ def install() -> None:
         response = await send(self, request)
         observed.began(response.status_code, dict(response.headers))
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = tap.stream = _Read(response.stream, observed)
+        response.stream = tap.stream = Read(response.stream, observed)
         return response
 
     def no_sync_send(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:

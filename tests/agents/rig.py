@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.support.gateway import ADMIN_KEY, gateway, server
-from tests.support.processes import ROOT, module_running
+from tests.support.processes import ROOT, kill_marked, module_running
 from tests.support.waiting import eventually
 
 KEY, POOR_KEY = "sk-agents-rich-0000000001", "sk-agents-poor-0000000001"
@@ -62,10 +62,13 @@ class AgentRig:
         home, work = self.folder / "home", self.folder / "work"
         home.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
-        done = subprocess.run(
-            [str(part) for part in command], cwd=work, env={"PATH": os.environ["PATH"], "HOME": str(home)} | env,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [str(part) for part in command], cwd=work, env={"PATH": os.environ["PATH"], "HOME": str(home)} | env,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
+            )  # fmt: skip
+        finally:
+            kill_marked(f"HOME={home}")
         return Ran(done.returncode, done.stdout)
 
     # The agents, each with the one setting that points it here.

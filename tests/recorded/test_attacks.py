@@ -116,6 +116,25 @@ async def test_what_costs_nothing_passes(tmp_path: Path, field: dict[str, Any]) 
     assert field.items() <= body.items()
 
 
+@pytest.mark.parametrize("asked", [["image"], ["text", "audio"]])
+async def test_a_call_that_looks_like_one_before_it_is_refused_for_what_it_asks(
+    tmp_path: Path, asked: list[str]
+) -> None:
+    house = House(
+        tmp_path,
+        upstreams={"up": {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": "openrouter"}},
+        models={"m": {"upstream": "up", "model": "openai/gpt-4o-mini"}},
+        budgets=[_HARD],
+    )
+    statuses = []
+    for modalities in (["text"], ["text"], asked):
+        told = await house.ask(
+            Answer(orjson.dumps({"choices": [], "usage": chat(1, 1)})), max_tokens=5, modalities=modalities
+        )
+        statuses.append(told.status)
+    assert statuses == [200, 200, 400]
+
+
 async def test_without_a_budget_that_blocks_a_field_without_a_bound_passes(tmp_path: Path) -> None:
     house = House(tmp_path)
 

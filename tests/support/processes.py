@@ -36,6 +36,30 @@ def get(url: str, key: str | None = None) -> tuple[int, str]:
         return 0, ""
 
 
+def marked(variable: str) -> list[int]:
+    """The processes that were started with this in their environment (`NAME=value`), whoever is their parent by now."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return sorted(found)
+
+
+def kill_marked(variable: str) -> None:
+    """End them all, and those that they start meanwhile."""
+
+    def gone() -> bool:
+        pids = marked(variable)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    wait_until(f"the processes with {variable} are gone", gone, 10)
+
+
 class Marked:
     """A process tree that can be found and killed whole, whatever its members did to their parents and groups."""
 
@@ -59,14 +83,7 @@ class Marked:
             )
 
     def members(self) -> list[int]:
-        wanted = f"{_MARK}={self._mark}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                        found.append(int(entry.name))
-        return sorted(found)
+        return marked(f"{_MARK}={self._mark}")
 
     def kill(self, pids: list[int] | None = None) -> None:
         """`kill -9`, all members at one moment: they are stopped first, so that none sees another die."""

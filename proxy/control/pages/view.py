@@ -233,6 +233,7 @@ def call(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
         "ttft_ms": item["ttft_ms"],
         "mark": _mark(item),
         "lines": _lines(item["cost_lines"]),
+        "without_lines": _without_lines(item),
         "flags": item["flags"],
         "usage_source": item["usage_source"],
         "cost_source": item["cost_source"],
@@ -265,6 +266,25 @@ def _mark(item: Mapping[str, Any]) -> tuple[str, str] | None:
     if item["cost_nanousd"] is None:
         return "warn", "unpriced"
     return None
+
+
+def _without_lines(item: Mapping[str, Any]) -> str:
+    """Why a call has no cost lines, for whoever looks for them there."""
+    failed = "" if item["outcome"] == "ok" else f": {str(item['outcome']).replace('_', ' ')}"
+    status = f", HTTP {item['http_status']}" if item["http_status"] and item["http_status"] >= 400 else ""
+    if item["status"] == "running":
+        return "It is still running; what it cost is known at its end."
+    if item["status"] == "void":
+        return f"It was not sent, so nothing was billed{failed}{status}."
+    if item["cost_nanousd"] is None:
+        return "No price is known for this call."
+    if item["cost_source"] == "provider":
+        return "There are no cost lines: the provider stated the cost."
+    if item["status"] == "unconfirmed":
+        return f"There are no cost lines: what was used is not known, so its ceiling was charged{failed}{status}."
+    if not item["cost_nanousd"]:
+        return f"There are no cost lines: nothing was billed{failed}{status}."
+    return "There are no cost lines: it was charged as a whole."
 
 
 def _lines(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -16,6 +16,8 @@ from pricing import load
 from pricing.load import load_book
 from pricing.report import holes
 from proxy.cli.prices import app
+from proxy.config.without_file import local_prices, local_tree
+from proxy.serve.local_model import MODEL_NAME
 
 RUN = CliRunner()
 
@@ -41,6 +43,23 @@ def test_show_names_what_it_does_not_know() -> None:
     assert result.exit_code == 1
     assert "no price for it" in result.output
     assert RUN.invoke(app, ["show", "gpt-5", "--at", "soon"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "asked", [["smollm2-135m"], ["local"], ["llama.cpp/smollm2-135m"], ["smollm2-135m", "--provider", "llama.cpp"]]
+)
+def test_without_a_file_show_knows_the_price_of_the_embedded_model(asked: list[str]) -> None:
+    result = RUN.invoke(app, ["show", *asked])
+    assert result.exit_code == 0, result.output
+    assert '"input": "0.10", "cache_read": "0.01", "output": "0.40"' in result.output
+    assert "llama.cpp" not in RUN.invoke(app, ["show", "gpt-5"]).output
+
+
+def test_what_show_says_of_the_embedded_model_is_what_serve_bills() -> None:
+    served = local_tree("http://127.0.0.1:1/v1", MODEL_NAME, 2048, "sk-local")
+    [billed] = served["prices"]
+    assert [row | {"model": "*"} for row in local_prices(MODEL_NAME)] == [billed] * len(served["models"])
+    assert [row["model"] for row in local_prices(MODEL_NAME)] == list(served["models"])
 
 
 def test_check_finds_no_holes_today_and_some_when_the_book_has_aged() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from proxy.config.checks import build
 from proxy.config.file import ConfigError, Expansion
 from proxy.config.ledger_url import parse_postgres
-from proxy.ledger.database import connect, why_not_opened
+from proxy.ledger.database import connect, open_ledger, why_not_opened
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,12 @@ def test_a_file_that_cannot_be_made_is_named() -> None:
     with pytest.raises(OSError, match="No such file") as caught:
         connect(url)
     assert why_not_opened(caught.value, url) == "/proc/no/ledger.db: No such file or directory"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("these are no tables\n" * 100)
+    url = f"sqlite:///{file}"
+    with pytest.raises(DatabaseError) as caught:
+        open_ledger(url)
+    assert why_not_opened(caught.value, url) == f"{file}: file is not a database"

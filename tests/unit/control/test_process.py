@@ -126,7 +126,7 @@ async def test_a_database_that_comes_later_is_waited_for(
     assert engine is not None
     engine.dispose()
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
-        "ledger: cannot be opened: connection refused",
+        f"ledger: cannot be opened: {engine.url.database}: connection refused",
         "ledger: is open now",
     ]
     assert all(record.exc_info is None for record in caplog.records)

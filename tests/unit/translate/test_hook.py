@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from pricing.load import load_book
 from proxy.errors import Refused
-from proxy.translate.hook import Tap
+from proxy.translate.hook import Read, Tap
 
 BODY = json.dumps({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}).encode()
 ANSWER = {
@@ -53,3 +54,30 @@ def test_nothing_is_sent_to_another_place_than_its_upstreams() -> None:
 
     assert "europe-west4" in refused.value.refusal.message
     assert sent("europe-west4", "europe-west4-aiplatform.googleapis.com", wanted="europe-west4").refusal is None
+
+
+class Parts(httpx.AsyncByteStream):
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            yield part
+
+
+async def test_an_answer_that_litellm_gives_up_at_its_end_is_read_to_its_usage() -> None:
+    """It raises at an end that is a failure; the usage stands behind that, and is billed."""
+    tap = sent("global", "aiplatform.googleapis.com", query="?alt=sse")
+    assert tap.observed is not None
+    tap.observed.began(200, {"content-type": "text/event-stream"})
+    failed = {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "OTHER"}]}
+    tap.stream = Read(
+        Parts(*(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (failed, ANSWER))), tap.observed
+    )
+    async for _ in tap.stream:
+        break
+    assert not tap.observed.reading().usage
+
+    await tap.aclose()
+
+    assert tap.observed.reading().usage["input"] == 1_000_000

@@ -144,6 +144,26 @@ def test_what_is_not_as_it_should_be_is_marked(changes: dict[str, Any], mark: st
     assert (made[1] if made else None) == mark
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"cost_nanousd": 0, "outcome": "upstream_error", "http_status": 500}, "nothing was billed: upstream error, HTTP 500."),
+        ({"cost_nanousd": 0}, "There are no cost lines: nothing was billed."),
+        ({"cost_nanousd": 9, "status": "unconfirmed", "outcome": "crashed", "http_status": None}, "its ceiling was charged: crashed."),
+        ({"cost_nanousd": 0, "status": "void", "outcome": "not_sent", "http_status": None}, "It was not sent, so nothing was billed: not sent."),
+        ({"cost_nanousd": 9, "cost_source": "provider"}, "the provider stated the cost."),
+        ({"cost_nanousd": None, "status": "running"}, "It is still running; what it cost is known at its end."),
+        ({"cost_nanousd": None}, "No price is known for this call."),
+        ({"cost_nanousd": 9}, "it was charged as a whole."),
+    ],
+)  # fmt: skip
+def test_a_call_without_cost_lines_says_why(changes: dict[str, Any], why: str) -> None:
+    made = call(cost_lines=[], **changes)
+    said = view.call(made, 4)["without_lines"]
+    assert said.endswith(why)
+    assert said in view.render("calls", {"calls": [view.call(made, 4)]}).replace("&#39;", "'")
+
+
 def test_a_budgets_bar_shows_spent_and_reserved() -> None:
     (shown,) = view.budgets([budget()], {})["budgets"]
     assert shown["bars"] == [
