@@ -10,7 +10,7 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address, previous
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.spend_chart import by_time, chart
+from proxy.control.pages.spend_chart import LINES, by_time, chart, has_few_steps
 from proxy.control.pages.spend_sums import (
     METRICS,
     NOTHING,
@@ -139,8 +139,9 @@ def _ranked(asked: Asked, choice: Choice) -> _Ranked:
     engine, only, span, before = asked.state.engine, asked.address.only, choice.span, _before(choice)
     keys, groups = ranking(engine, choice.by, span, only=only, order=choice.ranked_by, most=choice.top)
     among = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
-    in_time = by_time(asked, choice, keys)
-    if _has_all_entries(asked, span):
+    is_whole = has_few_steps(choice) and _has_all_entries(asked, span)
+    in_time = by_time(asked, choice, keys if is_whole else keys[:LINES])
+    if is_whole:
         sums: dict[Key, Sums] = dict.fromkeys(keys, NOTHING)
         for (_, key), part in in_time.items():
             sums[key] = sums[key].plus(part)

@@ -15,7 +15,7 @@ from proxy.money import NANO
 from proxy.reports.calendar import UTC, spend_by
 from proxy.reports.spend import SpendRow
 
-_LINES = 8
+LINES = 8
 _MOST_STEPS = 400
 _MOST_HOURS = 72
 
@@ -43,6 +43,13 @@ def by_time(asked: Asked, choice: Choice, keys: Sequence[Key]) -> ByTime:
     return sums
 
 
+def has_few_steps(choice: Choice) -> bool:
+    """Whether a chart shows all steps of the time; with a finer one, groups by time may be as many as calls."""
+    if choice.step == "month":
+        return True
+    return choice.since is not None and (choice.until - choice.since) // STEPS_US[choice.step] <= _MOST_STEPS
+
+
 def _read(
     asked: Asked, choice: Choice, names: Sequence[str], among: Sequence[Mapping[str, str]] = ()
 ) -> list[SpendRow]:
@@ -58,7 +65,7 @@ def _zone(asked: Asked, choice: Choice) -> ZoneInfo:
 
 def _series(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> _Series:
     """The dearest groups by time, the rest together. Sessions have no times of their own: there it is all together."""
-    keys = [] if "session" in choice.by else list(shown[:_LINES])
+    keys = [] if "session" in choice.by else list(shown[:LINES])
     sums: dict[tuple[str, Key | None], Sums] = defaultdict(lambda: NOTHING)
     for row in _read(asked, choice, []):
         sums[row.group[choice.step] or "", None] = sums_of(row)

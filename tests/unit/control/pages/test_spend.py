@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Engine
 
+from proxy.control.pages import spend
+from proxy.control.pages.spend_chart import LINES, by_time
 from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US
@@ -37,3 +40,20 @@ def test_what_is_deleted_is_shown_as_it_was_added_up(control: Control, by: str, 
     address = f"/spend?since={span['since']}&until={span['until']}&by={by}&top=200&csv=spend{more}"
     shown = csv.DictReader(io.StringIO(control.client.get(address).text))
     assert sorted(row["calls"] for row in shown) == sorted(str(item["requests"]) for item in wanted)
+
+
+def test_by_the_hour_of_a_year_only_what_is_drawn_is_read(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is shown would be as many sums as there are calls."""
+    asked: list[int] = []
+
+    def counting(asking: Any, choice: Any, keys: Any) -> Any:
+        asked.append(len(keys))
+        return by_time(asking, choice, keys)
+
+    monkeypatch.setattr(spend, "by_time", counting)
+    monkeypatch.setattr(spend, "entries_since", lambda _: None)
+    for since, step in (("2026-11-25", "hour"), ("2025-11-25", "hour"), ("2025-11-25", "month")):
+        address = f"/spend?since={since}&until=2026-11-27&by=customer,model&top=200&step={step}"
+        assert control.client.get(address).status_code == 200
+    few, year, months = asked
+    assert (few > LINES, year, months > LINES) == (True, LINES, True)
