@@ -390,12 +390,21 @@ def test_light_and_dark_can_be_read(day: Day, browser: Browser, scheme: Any) -> 
     page.close()
 
 
+# What the local model's first calls cost, in every tile: those that it does not fit into.
+WITH_LONG_AMOUNTS = """[...document.querySelectorAll('.tile .big')].filter((tile) => {
+  tile.classList.add('long');
+  tile.innerHTML = '$0.000016140<small>/h</small>';
+  return tile.scrollWidth > tile.clientWidth;
+}).map((tile) => `${tile.scrollWidth} of ${tile.clientWidth}`)"""
+
+
 @pytest.mark.parametrize("width", [320, 360, 700, 1000, 1440])
 def test_nothing_is_wider_than_the_window(day: Day, browser: Browser, width: int) -> None:
     tab = Tab(browser, **(PHONE | {"viewport": {"width": width, "height": 740}}))
     page = tab.full(day.url)
     page.locator("#part-calls summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(WITH_LONG_AMOUNTS) == []
     beyond = page.evaluate(
         "[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && !e.closest('.hidden, svg, #chart, .lines')"
         " && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.className + ' ' + e.textContent.slice(0, 40))"

@@ -164,6 +164,11 @@ def test_a_call_without_cost_lines_says_why(changes: dict[str, Any], why: str) -
     assert said in view.render("calls", {"calls": [view.call(made, 4)]}).replace("&#39;", "'")
 
 
+def test_a_long_amount_is_set_smaller_where_its_tile_is_narrow() -> None:
+    values = {"rate": "$3.44", "cost": "$0.000016140", "calls": 2, "each": ""}
+    assert re.findall(r'class="big( long)?"', view.render("hour", values)) == ["", " long"]
+
+
 def test_a_budgets_bar_shows_spent_and_reserved() -> None:
     (shown,) = view.budgets([budget()], {})["budgets"]
     assert shown["bars"] == [
