@@ -93,6 +93,8 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise ConfigError([Problem(where, str(getattr(error, "problem", None) or "not valid YAML"))]) from None
+    except RecursionError:
+        raise ConfigError([Problem(name, "is nested too deeply")]) from None
     except (TypeError, ValueError) as error:  # an unhashable key, a date that is none
         raise ConfigError([Problem(name, str(error))]) from None
     if tree is None:
@@ -112,7 +114,7 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._lines: dict[str, int] = {}
         self._known: set[int] = set()
-        with contextlib.suppress(yaml.YAMLError):  # which has its own line, and is told by `parse_yaml`
+        with contextlib.suppress(yaml.YAMLError, RecursionError):  # which has its own line, and is told by `parse_yaml`
             self._read(yaml.compose(text, Loader=yaml.SafeLoader), "")
 
     def _read(self, node: yaml.Node | None, path: str) -> None:

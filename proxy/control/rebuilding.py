@@ -243,24 +243,32 @@ class SharedBudgets:
             log.error("new budgets begin at 0: %s", error)
 
     async def seed_anew(self, names: Sequence[str]) -> None:
-        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there."""
+        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there. A store
+        that is away, or not reached yet at the start, is waited for; it says so itself."""
+        while True:
+            try:
+                await self._seed_anew(names)
+            except (StoreUnavailable, SQLAlchemyError) as error:
+                log.debug("redefined budgets have what they had: %s", error)
+                await asyncio.sleep(_EVERY_S)
+            else:
+                return
+
+    async def _seed_anew(self, names: Sequence[str]) -> None:
         member = self.store.member
-        try:
-            epoch, _, now_s = await member.state()
-            for budget in self._budgets():
-                if budget.name in names:
-                    start, _ = budget.window_now(now_s)
-                    name = bucket(budget.name, budget.measure, start)
-                    await member.command("HDEL", member.name("gone", epoch), name)
-                    await member.command("UNLINK", member.name(f"s:{name}", epoch))
-                    parts = f"{budget.measure}:{budget.name}"
-                    known = await member.command("SMEMBERS", member.name("seeded", epoch))
-                    mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
-                    if mine:
-                        await member.command("SREM", member.name("seeded", epoch), *mine)
-            await self._seed(epoch, self._budgets(), now_s, "open")
-        except (StoreUnavailable, SQLAlchemyError) as error:
-            log.error("redefined budgets begin with what they had: %s", error)
+        epoch, _, now_s = await member.state()
+        for budget in self._budgets():
+            if budget.name in names:
+                start, _ = budget.window_now(now_s)
+                name = bucket(budget.name, budget.measure, start)
+                await member.command("HDEL", member.name("gone", epoch), name)
+                await member.command("UNLINK", member.name(f"s:{name}", epoch))
+                parts = f"{budget.measure}:{budget.name}"
+                known = await member.command("SMEMBERS", member.name("seeded", epoch))
+                mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
+                if mine:
+                    await member.command("SREM", member.name("seeded", epoch), *mine)
+        await self._seed(epoch, self._budgets(), now_s, "open")
 
     async def _seed(self, epoch: str, budgets: Sequence[Budget], now_s: float, state: str) -> None:
         member = self.store.member

@@ -9,6 +9,7 @@ environment of its own (bench/tools.py); it is not needed by any test.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -161,11 +162,15 @@ class Asked:
 
     def _ask(self, url: str, caller: str, body: dict[str, Any]) -> tuple[int, httpx.Headers]:
         headers = {"authorization": f"Bearer {KEY}"}
-        with httpx.stream("POST", f"{url}/v1/{_PATHS[caller]}", json=body, headers=headers, timeout=100) as answer:
-            for _ in answer.iter_bytes():
-                if "ENDLESS" in json.dumps(body):
-                    break
-            return answer.status_code, answer.headers
+        status, seen = 0, httpx.Headers()  # of one that does not answer
+        with contextlib.suppress(httpx.HTTPError):
+            address = f"{url}/v1/{_PATHS[caller]}"
+            with httpx.stream("POST", address, json=body, headers=headers, timeout=30) as answer:
+                status, seen = answer.status_code, answer.headers
+                for _ in answer.iter_bytes():
+                    if "ENDLESS" in json.dumps(body):
+                        break
+        return status, seen
 
     def bill(self, provider: str) -> tuple[int, int]:
         row = self._rig.bill().get(provider, {"nanousd": 0, "hung_up": 0})
@@ -173,7 +178,7 @@ class Asked:
 
 
 def main() -> None:
-    right = {"ours": 0, "theirs": 0}
+    answered, right = {"ours": 0, "theirs": 0}, {"ours": 0, "theirs": 0}
     count = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,16 +195,19 @@ def main() -> None:
                         status, cost = ask(caller, body_of(caller, provider, kind))
                         time.sleep(0.3 if kind == "hang-up" else 0)
                         billed, hung_up = (now - then for now, then in zip(asked.bill(provider), before, strict=True))
-                        good = (kind == "hang-up" and bool(hung_up)) or (
-                            kind != "hang-up" and round(cost or 0) == billed
-                        )
+                        is_right = bool(hung_up) if kind == "hang-up" else round(cost or 0) == billed
+                        good = status == 200 and is_right
+                        answered[who] += status == 200
                         right[who] += good
                         said = "–" if cost is None else f"{cost / 1000:g}"
                         wanted = "hang-up seen" if hung_up else f"bill {billed / 1000:g}"
                         cells.append(f"{'' if good else '**'}{status}: {said} ({wanted}){'' if good else '**'}")
                     print(f"| {caller} | {provider} | {kind} | {' | '.join(cells)} |", flush=True)
     version = tools.version(litellm_program(), "litellm")
-    print(f"of {count}: Taximeter right in {right['ours']}, {LITELLM} ({version}) in {right['theirs']}")
+    print(
+        f"of {count}: Taximeter answered {answered['ours']} and was right in {right['ours']}, {LITELLM} ({version}) "
+        f"{answered['theirs']} and {right['theirs']}"
+    )
 
 
 if __name__ == "__main__":

@@ -96,6 +96,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, path: str) -> None:
     assert path in problems(tmp_path, text, {})
 
 
+@pytest.mark.parametrize("depth", [90, 300, 1000, 5000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
+def test_a_file_without_a_bottom_is_a_problem_too(tmp_path: Path, depth: int, opening: str, closing: str) -> None:
+    """A reload has to refuse it, not end with it."""
+    with pytest.raises(ConfigError):
+        load(tmp_path, f"models: {opening * depth}{closing * depth}\n")
+
+
 def test_secrets_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("sk-from-a-file-012345\n")
     config, _ = load(tmp_path, "keys: [{name: k, key: '${file:secret}'}]")

@@ -455,6 +455,26 @@ async def test_a_new_epoch_has_those_that_are_in_use_and_asks_the_ledger_for_the
     assert await a.figures(running._replace(group="s-999")) == (999, 0)
 
 
+async def test_a_budget_that_is_redefined_before_the_store_is_reached_begins_with_what_the_ledger_says(
+    a: Instance, tmp_path: Path, server: RedisServer
+) -> None:
+    """At a start nobody has a connection yet: it is asked for again, and not given up."""
+    await a.begin()
+    await a.opens()
+    assert await a.figures() == (0, 0)
+    await a.end()
+    spend(a, 300)  # which counts in it as it is defined now
+    again = Instance(tmp_path, "a", server, [B])
+    await again.shared.beat()
+    seeding = asyncio.create_task(again.shared.seed_anew(["b"]))
+    await asyncio.sleep(0)  # it is refused once
+    await again.begin()
+    await again.opens()
+    await asyncio.wait_for(seeding, 5)
+    assert await again.figures() == (300, 0)
+    await again.end()
+
+
 async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its end, which is not in the ledger yet, would be counted nowhere."""
     job = SimpleNamespace(
