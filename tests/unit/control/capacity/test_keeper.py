@@ -340,6 +340,8 @@ def test_an_answer_that_was_cut_off_is_not_read(exporter: Exporter) -> None:
     """`12` may have been to be `1200`, and what came behind it would be taken for new in the next reading."""
     exporter.text = 'vllm:prompt_tokens_total{engine="0"} 12'
     assert "no Prometheus exposition" in ask(exporter.url).problem
+    exporter.text += "\n# EOF"  # how OpenMetrics ends, which wants no line's end behind it
+    assert ask(exporter.url).reading is not None
 
 
 def test_a_share_becomes_the_price_where_it_is_to_be(engine: Engine, clock: Clock, tmp_path: Path) -> None:
