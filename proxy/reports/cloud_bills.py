@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from proxy.reports.stated import TAX, Stated, dollars, line_named, number
+from proxy.reports.stated import HUMP, TAX, Stated, dollars, line_named, number
 from proxy.times import BadQuestion
 
 Row = Mapping[str, Any]
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COST_IN = re.compile(r"((?:unrounded )?cost) ?\((.*)\)\Z", re.IGNORECASE)
 _AWS_CREDITS = ("Credit", "Refund", "BundledDiscount", "EdpDiscount", "PrivateRateDiscount", "SppDiscount", "Discount")
 _GOOGLE_SERVICES = {"google": ("gemini", "generative language"), "google-vertex": ("vertex", "agent platform")}
@@ -35,7 +34,7 @@ def _plain(name: str) -> str:
     if costs := _COST_IN.match(name.strip()):
         name, currency = costs.groups()
         dollars("USD" if currency in ("$", "US$") else currency)
-    return re.sub(r"[^a-z0-9]+", "_", _HUMP.sub("_", name).lower()).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", HUMP.sub("_", name).lower()).strip("_")
 
 
 def is_aws(row: Row) -> bool:
@@ -66,7 +65,7 @@ def aws(rows: Iterable[Row]) -> Iterator[tuple[Any, Stated]]:
         yield (
             when,
             Stated(
-                "", _aws_model(row, usage) or None, line_named(_HUMP.sub(" ", usage).replace("-", " ")), usd,
+                "", _aws_model(row, usage) or None, line_named(HUMP.sub(" ", usage).replace("-", " ")), usd,
                 None if amount is None or thousands is None else amount * thousands,
                 "credit" if kind in _AWS_CREDITS else "charge",
             ),

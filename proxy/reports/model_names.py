@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from pricing.book import Book
+from proxy.reports.stated import HUMP
 
 _CLOUDS = frozenset({"aws", "azure", "google", "google-vertex"})
 _PLACES = re.compile(r"^(?:(?:us|eu|apac|jp|au|ca|sa|amer|global|regional|us-gov)\.)?(?:[a-z0-9]+\.)?(?=[a-z])")
@@ -20,7 +21,6 @@ _EDITIONS = re.compile(r"(?:@.*|:\d+|-v\d+|-20\d{6}|-latest|-instruct)$")
 _WORD = re.compile(r"[a-z]+|\d+")
 # A medium of a description, not a part of the model's name: `Gemini 2.5 Flash Image Input` is said of gemini-2.5-flash.
 _MEDIUM = re.compile(r"\b(?:text|image|audio|video)[ _-]+(?=(?:cached[ _-]+)?(?:input|output)\b)")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What AWS's usage types begin with, `USE1-` or `APN1-`: its number is no part of a model's name.
 _REGION = re.compile(r"\b(?:US|EU|AP|CA|SA|ME|AF|IL|UG|MX)[A-Z]{1,2}\d(?=[-_:])")
 # `4.5`, and the 2 of `Nova2Pro`; not the 1 of `Write1h` or `TextG1`.
@@ -66,7 +66,7 @@ def _described(text: str, words: Mapping[str, Counter[str]], listed_as: Mapping[
     if base in words:
         return base
     text = _REGION.sub("", text)
-    said, versions = Counter(_WORD.findall(_MEDIUM.sub("", _CAMEL.sub(" ", text).lower()))), _VERSION.findall(text)
+    said, versions = Counter(_WORD.findall(_MEDIUM.sub("", HUMP.sub(" ", text).lower()))), _VERSION.findall(text)
     meant = [
         name
         for name, its in words.items()

@@ -14,6 +14,9 @@ _MOST_CHARS = 400  # of a number
 _FIRST_YEAR, _LAST_YEAR = 2000, 2999
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?\Z")
 
+HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+"""Where a name like `NovaPro` or `UsageType` has its next word."""
+
 TAX = "tax"
 """A line that no call of ours has."""
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
-from botocore.config import Config
 
 from tests.support import bedrock
+from tests.support.bedrock_client import bedrock_client
 from tests.support.billed_rig import BilledRig, billed
 from tests.support.gateway import server
 from tests.support.waiting import eventually, wait_until
@@ -50,10 +49,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BilledRig]:
 
 @pytest.fixture(scope="module")
 def client(rig: BilledRig) -> Iterator[Any]:
-    options = Config(retries={"total_max_attempts": 1})
-    made = boto3.Session(KEY, "anything", region_name="us-east-1").client(
-        "bedrock-runtime", endpoint_url=rig.url, config=options
-    )
+    made = bedrock_client(rig, KEY)
     yield made
     made.close()
 

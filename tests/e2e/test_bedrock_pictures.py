@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.support import bedrock
+from tests.support.bedrock_client import bedrock_client
 from tests.support.billed_rig import BilledRig, billed
 from tests.support.gateway import server
 from tests.support.waiting import eventually
@@ -52,15 +51,9 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BilledRig]:
 
 @pytest.fixture(scope="module")
 def client(rig: BilledRig) -> Iterator[Any]:
-    made = client_of(rig, KEY)
+    made = bedrock_client(rig, KEY)
     yield made
     made.close()
-
-
-def client_of(rig: BilledRig, key: str) -> Any:
-    options = Config(retries={"total_max_attempts": 1})
-    session = boto3.Session(key, "anything", region_name="us-east-1")
-    return session.client("bedrock-runtime", endpoint_url=rig.url, config=options)
 
 
 def drawn(**config: Any) -> dict[str, Any]:
@@ -110,7 +103,7 @@ def test_pictures_cost_what_the_provider_bills(
 
 
 def test_a_budget_holds_for_pictures(rig: BilledRig) -> None:
-    poor = client_of(rig, POOR_KEY)
+    poor = bedrock_client(rig, POOR_KEY)
     before = rig.lines()
 
     with pytest.raises(poor.exceptions.ServiceQuotaExceededException, match="budget_exceeded"):
