@@ -1,4 +1,4 @@
-"""What proxy/translate/internals.py leaves out of LiteLLM changes no request to a provider and no answer of one."""
+"""What proxy/translate/internals.py leaves out of LiteLLM, and what runs.py does in its place, changes no request to a provider and no answer of one."""
 
 from __future__ import annotations
 
