@@ -1,10 +1,10 @@
 """Runs of a stream's pieces that differ in their words alone, most of any stream: LiteLLM is shown how they begin. Pure.
 
-What LiteLLM makes of one piece says what it makes of the next, where the two are the same but for the words. So it is given the
-first pieces of a run one by one. When two of them came out the same but for their words, those behind them are written likewise,
-and it is given all of their words in one piece before the next other piece, so that what it keeps of the answer is whole. What it
-makes of that is compared again, and not sent. Nothing of LiteLLM's is known for it: where a piece comes out otherwise than the one
-before (it waits for more, counts, changes its mind), it is given each.
+What LiteLLM makes of one piece says what it makes of the next, where the two are the same but for the words. So it is given
+the first pieces of a run one by one. When two of them came out the same but for their words, those behind them are written
+likewise, and it is given all of their words in one piece before the next other piece, so that what it keeps of the answer is
+whole. What it makes of that is compared again, and not sent. Nothing of LiteLLM's is known for it: where a piece comes out
+otherwise than the one before (it waits for more, counts, changes its mind), it is given each.
 """
 
 from __future__ import annotations
