@@ -25,7 +25,7 @@ from proxy.dialects import GEMINI, fields, gemini, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, read_by
-from proxy.jobs.apis.gemini_operations import next_page
+from proxy.jobs.apis.gemini_files import next_page
 from proxy.jobs.job import Job
 from proxy.types import Call
 
@@ -243,4 +243,5 @@ API = JobApi(
     list_of="cachedContents",
     id_of="name",
     next_page=next_page,
+    cursor="nextPageToken",
 )

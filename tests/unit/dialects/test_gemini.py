@@ -138,7 +138,7 @@ def test_the_model_stands_in_the_path(action: str, query: bytes, target: str, st
 )  # fmt: skip
 def test_tricks_with_paths_find_nothing(path: str) -> None:
     assert find("POST", f"/v1beta/{path}", b"") is None
-    assert family_of_path(f"/v1beta/{path}").name == "gemini"
+    assert family_of_path(f"/v1beta/{path}", {}).name == "gemini"
 
 
 @pytest.mark.parametrize(
