@@ -184,7 +184,7 @@ _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
-        form=streams.MESSAGES, queries=_BETA, holds=anthropic.makes_files,
+        form=streams.MESSAGES, queries=_BETA, holds=anthropic.keeps_something,
         counting=(
             Counting(frozenset({"anthropic", "vllm"}) | openai.LLAMA_CPP, anthropic.count_request, "input_tokens"),
         ),

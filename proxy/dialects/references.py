@@ -153,7 +153,7 @@ GEMINI = Names(
     stored="cachedcontent filesearchstorenames filesearchstores",
     never="""
         retrieval vertexragstore vertexaisearch ragcorpus ragcorpora ragresources datastore datastorespecs
-        apikeysecret apikeysecretversion credentialsecret serviceaccount prompttemplatename responsetemplatename
+        outputuriprefix apikeysecret apikeysecretversion credentialsecret serviceaccount prompttemplatename responsetemplatename
     """,
     file_uris="fileuri gcsuri gcsuris",
 )
@@ -255,7 +255,7 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
         return
     if kind in (_URL, _HOLDER) and type(value) in _CONTAINERS:
         noted.urls += _urls_that_call_themselves_cited(names, value)
-    if kind in (_STORED, _HOLDER) and type(value) is dict:
+    if kind in (_STORED, _HOLDER, _ID) and type(value) is dict:
         noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
     if kind == _HOLDER and isinstance(value, str) and _LIKE_AN_ID.match(value):
         if not _is_public(names, place, name):
