@@ -186,7 +186,7 @@ def running(folder: Path, count: int, *options: str, **more: Any) -> Iterator[Ri
         url = f"http://127.0.0.1:{port}"
         gateway = Gateway(folder, config_of(folder, url, count, **more))
         try:
-            gateway.up(*options)
+            gateway.up(*options, timeout_s=120)
             yield Rig(gateway, url, folder)
         finally:
             gateway.close()
