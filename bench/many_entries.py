@@ -127,6 +127,8 @@ def copy_days(engine: Engine, days: int) -> None:
                 ("spend_hours", ("start_at",), ()),
                 ("spend_days", ("start_at",), ()),
                 ("spend_people_days", ("start_at",), ()),
+                ("label_days", ("start_at",), ()),
+                ("label_parts", ("start_at",), ()),
             ):
                 connection.execute(_copy(schema.metadata.tables[name], moved, marked, number, engine.dialect.name))
             _copy_sessions(connection, number)
