@@ -31,8 +31,8 @@ from sqlalchemy.engine import Engine
 
 from bench.many_entries import (
     BATCH,
-    DAY_ENTRIES,
     PRICES,
+    ROLLUPS,
     START,
     copy_days,
     database_cpu_s,
@@ -41,6 +41,7 @@ from bench.many_entries import (
     moved,
     ship,
 )
+from bench.whole_months import fill_months
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
@@ -92,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A ledger with many entries.")
     parser.add_argument("--database", required=True, metavar="URL", help="an empty one, but for --reports and --verify")
     parser.add_argument("--entries", type=int, default=10_000_000)
+    parser.add_argument("--days", type=int, default=100, help="over which they are spread evenly")
     parser.add_argument("--batch", type=int, default=BATCH, help="entries that are shipped together")
     parser.add_argument("--entries-too", action="store_true", help="time the same reports without roll-ups")
     parser.add_argument("--reports", action="store_true", help="only the reports, of a ledger that was made before")
@@ -103,12 +105,12 @@ def main() -> None:
         audit(given.database)
         return
     engine = open_ledger(given.database)
-    days = given.entries // DAY_ENTRIES
+    days = given.days
     if given.retention:
         retain(engine, days)
         return
     if not given.reports:
-        fill(engine, days, given.batch)
+        fill(engine, days, given.entries // days, given.batch)
     count_statements(engine)
     report(engine, days, entries_too=given.entries_too)
     questions(engine, days, slow=given.slow)
@@ -118,20 +120,26 @@ def main() -> None:
     engine.dispose()
 
 
-def fill(engine: Engine, days: int, batch: int) -> None:
+def fill(engine: Engine, days: int, day_entries: int, batch: int) -> None:
     months_of_the_past(engine, days)
-    made = list(day())
+    made = list(day(day_entries))
     print(f"shipped, {batch} a batch: {ship(engine, made, batch)}")
     begun = time.perf_counter()
-    copy_days(engine, days)
+    add_up_a_day(engine, ["plan"], START + DAY_US + HOUR_US)
+    print(f"a day added up by label in {time.perf_counter() - begun:.1f} s")
+    begun = time.perf_counter()
+    names = ROLLUPS
+    if engine.dialect.name == "postgresql":
+        fill_months(engine, days)
+    else:
+        names = ("entries", *ROLLUPS)
+    copy_days(engine, days, names)
     took = time.perf_counter() - begun
-    print(f"copied in {took:.0f} s, {(days - 1) * DAY_ENTRIES / took:,.0f} entries a second")
+    print(f"copied in {took:.0f} s, {(days - 1) * day_entries / took:,.0f} entries a second")
     print(f"shipped behind the others: {ship(engine, moved(made, days), batch)}")
-    added, took, slowest = add_up(engine, days)
-    print(f"added up {added} days by label in {took:.0f} s, the slowest in {slowest:.1f} s")
     size = size_of(engine)
     print(
-        f"{size / 2**30:.2f} GiB, {size / (days + 1) / DAY_ENTRIES:,.0f} bytes an entry, all tables and indexes together"
+        f"{size / 2**30:.2f} GiB, {size / (days + 1) / day_entries:,.0f} bytes an entry, all tables and indexes together"
     )
 
 
@@ -187,15 +195,6 @@ def audit(url: str) -> None:
     print(
         f"verified {found.counted['entries'] / took:,.0f} entries a second, {most:.0f} MiB of memory: {found.difference}"
     )
-
-
-def add_up(engine: Engine, days: int) -> tuple[int, float, float]:
-    """How many days, and seconds: of all, and of the slowest."""
-    took = []
-    begun = time.perf_counter()
-    while add_up_a_day(engine, ["plan"], START + days * DAY_US + HOUR_US):
-        took.append(time.perf_counter() - begun - sum(took))
-    return len(took), sum(took), max(took, default=0)
 
 
 def questions(engine: Engine, days: int, *, slow: bool) -> None:

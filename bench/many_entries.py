@@ -23,18 +23,19 @@ from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.rollups import DAY_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
-DAY_ENTRIES = 100_000
 BATCH = 1000
 START = 1_795_392_000_000_000 - 400 * DAY_US
+ROLLUPS = ("spend_hours", "spend_days", "spend_people_days", "spend_label_days", "label_days")
+MARKED = ("request_id", "session_id", "root_session_id")
 PRICES = {"input": "2.5", "cache_read": "0.25", "output": "10"}
 MODELS = [f"model-{number}" for number in range(12)]
 
 
-def day() -> Iterator[Entry]:
-    """50 keys of 10 teams, 3 models and 20 customers each; sessions of about 10 calls."""
+def day(count: int) -> Iterator[Entry]:
+    """So many of one day: 50 keys of 10 teams, 3 models and 20 customers each; sessions of about 10 calls."""
     chance, ids = random.Random(1), Ids()
-    for number in range(DAY_ENTRIES):
-        key, at = chance.randrange(50), START + number * DAY_US // DAY_ENTRIES
+    for number in range(count):
+        key, at = chance.randrange(50), START + number * DAY_US // count
         model = MODELS[(key + chance.choice([0, 0, 0, 1, 2])) % 12]
         session = f"session-{key}-{number // 500}"
         usage = {
@@ -68,15 +69,16 @@ def day() -> Iterator[Entry]:
 
 
 class Written(NamedTuple):
-    """A day's entries into the ledger: seconds; of CPU here, and in the database where that is PostgreSQL on this machine."""
+    """So many entries into the ledger: seconds; of CPU here, and in the database where that is PostgreSQL on this machine."""
 
+    entries: int
     wall_s: float
     cpu_s: float
     database_s: float | None
 
     def __str__(self) -> str:
-        there = "" if self.database_s is None else f", {self.database_s / DAY_ENTRIES * 1e6:.0f} in the database"
-        return f"{DAY_ENTRIES / self.wall_s:,.0f} entries a second; CPU an entry {self.cpu_s / DAY_ENTRIES * 1e6:.0f} µs here{there}"
+        there = "" if self.database_s is None else f", {self.database_s / self.entries * 1e6:.0f} in the database"
+        return f"{self.entries / self.wall_s:,.0f} entries a second; CPU an entry {self.cpu_s / self.entries * 1e6:.0f} µs here{there}"
 
 
 def ship(engine: Engine, made: Sequence[Entry], batch: int) -> Written:
@@ -86,7 +88,7 @@ def ship(engine: Engine, made: Sequence[Entry], batch: int) -> Written:
     for first in range(0, len(made), batch):
         shipper.ship(Batch(entries=list(made[first : first + batch])), Positions([], []))
     wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, database_cpu_s(engine)
-    return Written(wall, cpu, None if before is None or after is None else after - before)
+    return Written(len(made), wall, cpu, None if before is None or after is None else after - before)
 
 
 def database_cpu_s(engine: Engine) -> float | None:
@@ -118,17 +120,13 @@ def months_of_the_past(engine: Engine, days: int) -> None:
         partitions.make_months(engine, at)
 
 
-def copy_days(engine: Engine, days: int) -> None:
-    """Days 2 to `days`: the first one's rows with everything that must differ moved or marked."""
+def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
+    """Days 2 to `days` in the tables of these names: the first one's rows with everything that must differ moved or marked."""
     for number in range(1, days):
         with writing(engine).begin() as connection:
-            for name, moved, marked in (
-                ("entries", ("started_at", "ended_at"), ("request_id", "session_id", "root_session_id")),
-                ("spend_hours", ("start_at",), ()),
-                ("spend_days", ("start_at",), ()),
-                ("spend_people_days", ("start_at",), ()),
-            ):
-                connection.execute(_copy(schema.metadata.tables[name], moved, marked, number, engine.dialect.name))
+            for name in names:
+                table = schema.metadata.tables[name]
+                connection.execute(moved_day(table, table, number, engine.dialect.name))
             _copy_sessions(connection, number)
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
@@ -167,7 +165,13 @@ def _copy_sessions(connection: Connection, number: int) -> None:
         name = f"{row['session']}+{number}"
         times = {at: row[at] + number * DAY_US for at in ("first_at", "last_at", "ended_at")}
         copies.append(dict(row) | times | {"session": name, "group": digest((name,))})
-    connection.execute(sa.insert(table), copies)
+    if connection.dialect.name != "postgresql":
+        connection.execute(sa.insert(table), copies)
+        return
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    with connection.connection.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]  # psycopg's
+        for row in copies:
+            copy.write_row([row[column.name] for column in table.columns])
 
 
 def _multiply(engine: Engine, days: int) -> None:
@@ -182,16 +186,20 @@ def _multiply(engine: Engine, days: int) -> None:
             connection.execute(sa.update(state).where(*same).values(value=json.dumps(more)))
 
 
-def _copy(table: sa.Table, moved: tuple[str, ...], marked: tuple[str, ...], number: int, dialect: str) -> Any:
-    first_day = table.c[moved[0]] < START + DAY_US
+def moved_day(source: sa.Table, target: sa.Table, number: int, dialect: str) -> sa.Insert:
+    """The first day's rows, `number` days later, into a table of the same columns."""
+    moved = ("started_at", "ended_at") if "started_at" in source.c else ("start_at",)
+    first_day = source.c[moved[0]] < START + DAY_US
     values = [
-        _moved_id(table.c.started_at + number * DAY_US, column, dialect) if column.name == "id"
+        _moved_id(source.c.started_at + number * DAY_US, column, dialect) if column.name == "id"
         else column + number * DAY_US if column.name in moved
-        else column + f"+{number}" if column.name in marked
+        else column + f"+{number}" if column.name in MARKED
         else column
-        for column in table.columns
+        for column in source.columns
     ]  # fmt: skip
-    return sa.insert(table).from_select([column.name for column in table.columns], sa.select(*values).where(first_day))
+    return sa.insert(target).from_select(
+        [column.name for column in source.columns], sa.select(*values).where(first_day)
+    )
 
 
 def _moved_id(at: Any, known: Any, dialect: str) -> Any:

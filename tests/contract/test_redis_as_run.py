@@ -185,7 +185,14 @@ async def test_a_promoted_replica_overspends_nothing(tmp_path: Path, stale: bool
     with (
         PortServer(tmp_path / "first", *auth) as first,
         PortServer(tmp_path / "second", *auth, "--replicaof", f"127.0.0.1 {first.port}") as second,
-        Sentinel(tmp_path / "sentinel", "m", first, "sentinel auth-pass m pw", "requirepass of-sentinels") as sentinel,
+        Sentinel(
+            tmp_path / "sentinel",
+            "m",
+            first,
+            "sentinel auth-pass m pw",
+            "requirepass of-sentinels",
+            dead_after_ms=1000 if stale else 200,
+        ) as sentinel,
     ):
         url = f"redis+sentinel://:pw@127.0.0.1:1,127.0.0.1:{sentinel.port}/m?sentinel_password=of-sentinels"
         async with opened(url) as one:
@@ -197,13 +204,14 @@ async def test_a_promoted_replica_overspends_nothing(tmp_path: Path, stale: bool
             while one.spent < 50 or other.spent < 50:
                 await asyncio.sleep(0.005)
             if stale:
-                second.freeze()
+                # One that is stopped would read what lies in its socket when it goes on, and lack nothing.
+                second.say("REPLICAOF", "127.0.0.1", "1", password="pw")
                 before = one.spent
                 while one.spent < before + 100:
                     await asyncio.sleep(0.005)
-            first.down()
             if stale:
-                second.thaw()
+                assert counted(second, one.epochs[0]) < one.spent + other.spent - 50
+            first.down()
             async with asyncio.timeout(30):
                 await one.joins(2)
                 await other.joins(2)
@@ -216,6 +224,11 @@ async def test_a_promoted_replica_overspends_nothing(tmp_path: Path, stale: bool
             assert one.spent + other.spent == LIMIT
             assert (await one.store.standings_of([claim(0)]))[0].spent == LIMIT
             await other.end()
+
+
+def counted(server: PortServer, epoch: str) -> int:
+    """What it knows to be spent in an epoch."""
+    return int(server.say("HGET", f"tm1:{epoch}:s:usd:0:b", "", password="pw").split("\r\n")[1])
 
 
 async def replicated(replica: PortServer) -> None:

@@ -22,16 +22,16 @@ class PortServer(RedisServer):
 
 
 class Sentinel(RedisServer):
-    """Watches one server, alone; takes it for dead after 200 ms."""
+    """Watches one server, alone; takes it for dead after `dead_after_ms`."""
 
-    def __init__(self, folder: Path, service: str, watched: PortServer, *more: str) -> None:
+    def __init__(self, folder: Path, service: str, watched: PortServer, *more: str, dead_after_ms: int = 200) -> None:
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self._conf = folder / "sentinel.conf"
         lines = (
             f"sentinel monitor {service} 127.0.0.1 {watched.port} 1",
-            f"sentinel down-after-milliseconds {service} 200",
-            f"sentinel failover-timeout {service} 1000",
+            f"sentinel down-after-milliseconds {service} {dead_after_ms}",
+            f"sentinel failover-timeout {service} {5 * dead_after_ms}",
             *more,
         )
         self._conf.write_text("".join(f"{line}\n" for line in lines))

@@ -45,6 +45,7 @@ RUNS: dict[str, Run] = {
         f, trouble="restarted", times=3, calls=a.calls, seed=seed
     ),
     "instances-older": lambda f, seed, a: instances.raced(f, trouble="older", times=3, calls=a.calls, seed=seed),
+    "instances-promoted": lambda f, seed, a: instances.raced(f, trouble="promoted", times=3, calls=a.calls, seed=seed),
     "race-kill": lambda folder, seed, a: scenarios.racing_kills(folder, times=min(a.kills, 8), seed=seed),
     "race-kill-data": lambda f, seed, a: scenarios.racing_kills(f, times=min(a.kills, 8), seed=seed, whom="data"),
     "kill": lambda folder, seed, a: scenarios.kills(folder, times=a.kills, seed=seed),

@@ -1,5 +1,5 @@
 """Several instances, each a `taximeter serve` of its own, race for one budget in one Redis, while instances are killed, Redis
-begins empty, or a copy of it that is behind takes its place: what the provider bills stays below the limit.
+begins empty, or a copy of it that is behind takes its place, by hand or by a Sentinel: what the provider bills stays below the limit.
 
 Round trips are counted by Redis: every script that anybody had it run, less what the same instances ask when nobody calls.
 """
@@ -21,6 +21,7 @@ from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 
 from .harness import _READY_S, Gateway, Rig, config
+from .promoted import Pair
 from .scenarios import Outcome
 from .shared import _reserved
 from .traffic import Traffic
@@ -34,6 +35,19 @@ def _asked(server: RedisServer) -> int:
     """How many scripts it has run."""
     found = _COUNTED.search(server.say("INFO", "commandstats"))
     return int(found[1]) if found else 0
+
+
+class _AsksCounted:
+    """Scripts that Redis has run from now on, less what the same instances ask when nobody calls."""
+
+    def __init__(self, server: RedisServer) -> None:
+        asked, began = _asked(server), time.monotonic()
+        time.sleep(_IDLE_S)
+        self._idle_per_s = (_asked(server) - asked) / (time.monotonic() - began)
+        self._server, self._asked, self._began = server, _asked(server), time.monotonic()
+
+    def since(self) -> float:
+        return _asked(self._server) - self._asked - self._idle_per_s * (time.monotonic() - self._began)
 
 
 def _lag(gateway: Gateway) -> Any:
@@ -70,10 +84,15 @@ def _older(server: RedisServer, gateways: list[Gateway], rng: random.Random) -> 
     server.up()
 
 
-TROUBLES: dict[str, Callable[[RedisServer, list[Gateway], random.Random], None]] = {
+def _promoted(pair: Pair, gateways: list[Gateway], rng: random.Random) -> None:
+    pair.promote(rng)
+
+
+TROUBLES: dict[str, Callable[[Any, list[Gateway], random.Random], None]] = {
     "killed": _killed,
     "restarted": _restarted,
     "older": _older,
+    "promoted": _promoted,
 }
 
 
@@ -103,7 +122,8 @@ def raced(
     )  # fmt: skip
     (folder / "redis").mkdir(parents=True)
     with ExitStack() as stack:
-        server = stack.enter_context(RedisServer(folder / "redis"))
+        place = folder / "redis"
+        server = stack.enter_context(Pair(place) if trouble == "promoted" else RedisServer(place))
         ledger = stack.enter_context(stack.enter_context(PostgresServer()).new_database())
         changes: dict[str, Any] = {"store": server.url, "store_lease_share": share, "ledger": ledger}
         changes["server"] = {"max_call_s": _MAX_CALL_S if trouble else 600}
@@ -118,17 +138,14 @@ def raced(
             rig.loads.append(gateway)  # it ends with the rig
             gateway.up(timeout_s=_READY_S)
             gateways.append(gateway)
-        asked, began = _asked(server), time.monotonic()
-        time.sleep(_IDLE_S)
-        idle_per_s = (_asked(server) - asked) / (time.monotonic() - began)
-        asked, began = _asked(server), time.monotonic()
+        asks = _AsksCounted(server) if isinstance(server, RedisServer) else None
         loads = [rig.begin_load(replace(wanted, seed=seed * 1000 + n), gateway) for n, gateway in enumerate(gateways)]
         for _ in range(times if trouble else 0):
             time.sleep(rng.uniform(1.0, 3.0))  # the moment is random, that is the point
             TROUBLES[trouble](server, gateways, rng)
         for load in loads:
             rig.end_load(load)
-        round_trips = _asked(server) - asked - idle_per_s * (time.monotonic() - began)
+        round_trips = asks.since() if asks else 0.0
         if trouble:
             for gateway in gateways:
                 wait_until("an instance is ready", gateway.ready, _READY_S)
@@ -150,6 +167,8 @@ def raced(
             "busy_429": sum(line["status"] == 429 for line in told),
             "billed_of_limit": round(figures["most_nano"] / figures["limit_nano"], 6),
         }
+        if isinstance(server, Pair):
+            facts["bytes_that_promoted_servers_lacked"] = server.lacked
         if not trouble:
             facts |= _answered_by(gateways)
             verdict.numbers["failed"] = 0  # refusals are what was asked for
