@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import later
+from tests.support import certificates, later
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
 from tests.support.spools import spools_closed
+from tests.support.warm import WARM
 
 later.install()
+certificates.install()
 
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None)
@@ -29,6 +31,11 @@ settings.load_profile("house")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
+    WARM.wanted = True
+
+
+def pytest_unconfigure() -> None:
+    WARM.close()
 
 
 @pytest.hookimpl(optionalhook=True)

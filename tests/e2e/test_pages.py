@@ -111,7 +111,9 @@ def test_no_page_has_a_fault_that_axe_knows(day: Day, browser: Browser, scheme: 
             others = {"resultTypes": ["violations"], "rules": {colours: {"enabled": False}}}
             violations += Axe().run(page, options=others).response["violations"]
         page.evaluate(SHORTENED)
-        violations += Axe().run(page, options={"resultTypes": ["violations"], "runOnly": [colours]}).response["violations"]
+        violations += (
+            Axe().run(page, options={"resultTypes": ["violations"], "runOnly": [colours]}).response["violations"]
+        )
         if violations:
             found[path] = [(item["id"], [node["html"][:120] for node in item["nodes"][:3]]) for item in violations]
     page.context.close()
