@@ -2,6 +2,7 @@
 
     python -m bench.steps [--calls 4000]
     python -m bench.steps --instructions [--calls 200]
+    python -m bench.steps [--instructions] --redis       budgets leased from a Redis of its own, which is not counted
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
 has to be there): the same on a busy machine, so that two commits can be compared at any time.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,14 +32,20 @@ from uvicorn.server import ServerState
 from bench.peers import ROOT
 from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
 from pricing.load import load_book
+from proxy.budgets.redis import leased
+from proxy.budgets.redis.leased import LeasedStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import Limits, connection_class
+from proxy.exchange.plane import Plane
 from proxy.upstream import pool
 from proxy.upstream.connection import Connection
+from tests.support.redis import RedisServer
 
 _PARTS = 20
+_REPORT_EVERY_S = 5.0  # under valgrind: a call there takes a hundred times as long, and a second has as many fewer
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
     len(UNARY_ANSWER),
     UNARY_ANSWER,
@@ -136,34 +144,62 @@ async def spooled(config: Config, calls: int) -> Path:
     return Path(config.data_dir) / "spool"
 
 
-async def _measure(calls: int, pid: int | None) -> None:
+@contextlib.asynccontextmanager
+async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
+    config = config_of(folder)
+    if not redis:
+        yield build_plane(config, "0", os.environ, load_book())
+        return
+    with RedisServer(folder) as server:
+        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        plane = build_plane(changed, "0", os.environ, load_book())
+        store = plane.store
+        assert isinstance(store, RedisStore)
+        running = asyncio.create_task(store.run())
+        await store.member.joined.wait()
+        await store.member.open(store.epoch)
+        yield plane
+        running.cancel()
+        await store.close()
+        print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
+
+
+async def _measure(calls: int, pid: int | None, *, redis: bool) -> None:
     _without_sockets()
+    if pid is not None:
+        leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
-        plane = build_plane(config_of(Path(folder)), "0", os.environ, load_book())
-        plane.ready = True
-        caller = _Caller(Application(plane))
-        for _ in range(50):
+        async with _plane(Path(folder), redis=redis) as plane:
+            await _called(plane, calls, pid)
+
+
+async def _called(plane: Plane, calls: int, pid: int | None) -> None:
+    plane.ready = True
+    caller = _Caller(Application(plane))
+    for _ in range(50):
+        await caller.call()
+    while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
+        await caller.call()
+    if pid is not None:
+        _count(pid, on=True)
+        for _ in range(calls):
             await caller.call()
-        if pid is not None:
-            _count(pid, on=True)
-            for _ in range(calls):
-                await caller.call()
-            _count(pid, on=False)
-            return
-        parts = []
-        for _ in range(_PARTS):
-            began = time.process_time()
-            for _ in range(calls // _PARTS):
-                await caller.call()
-            parts.append((time.process_time() - began) / (calls // _PARTS) * 1e6)
-        print(f"CPU a call: best {min(parts):.0f} µs, median {statistics.median(parts):.0f} µs")
+        _count(pid, on=False)
+        return
+    parts = []
+    for _ in range(_PARTS):
+        began = time.process_time()
+        for _ in range(calls // _PARTS):
+            await caller.call()
+        parts.append((time.process_time() - began) / (calls // _PARTS) * 1e6)
+    print(f"CPU a call: best {min(parts):.0f} µs, median {statistics.median(parts):.0f} µs")
 
 
 def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int) -> None:
+def _instructions(calls: int, *, redis: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -173,26 +209,27 @@ def _instructions(calls: int) -> None:
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
-            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls)],
+            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *(["--redis"] if redis else [])],
             check=False, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True,
         )  # fmt: skip
         first = Path(f"{out}-01")
         total = re.search(r"^totals: (\d+)", first.read_text(), re.MULTILINE) if first.exists() else None
         if total is None:
             raise SystemExit(f"bench.steps: {done.stderr[-500:]}")
-        print(f"instructions a call: {int(total[1]) // calls:,}")
+        print(f"instructions a call: {int(total[1]) // calls:,}; {done.stdout.strip()}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.steps", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int)
     parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
+    parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.instructions:
-        _instructions(given.calls or 200)
+        _instructions(given.calls or 200, redis=given.redis)
     else:
-        uvloop.run(_measure(given.calls or 4000, os.getpid() if given.counted else None))
+        uvloop.run(_measure(given.calls or 4000, os.getpid() if given.counted else None, redis=given.redis))
 
 
 if __name__ == "__main__":
