@@ -290,7 +290,7 @@ async def test_nothing_is_reserved_for_a_call_that_the_disk_refused(plane: Plane
     def keep() -> None:
         raise OSError
 
-    with pytest.raises(OSError):  # noqa: PT011 - whatever it says
+    with pytest.raises(OSError):
         await plane.store.reserve("a", [claim(500)], NOW, LATER, b"{}", keep)
     assert await standing(control) == before
 
