@@ -22,10 +22,11 @@ def whole(operation: str, fields: dict[str, Any]) -> bytes:
 def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: bool) -> bytes:
     """One event of a stream, of chat completions and Responses; b"" where it is nothing to the caller."""
     if operation == "responses":
-        fields["sequence_number"] = number
+        fields.pop("sequence_number", None)  # so that it stands last
         for name in ("response", "item"):
             if isinstance(inner := fields.get(name), dict):
                 fields[name] = _tidy(operation, inner)
+        fields["sequence_number"] = number
         return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
     if not fields.get("choices") and not wants_usage:
         return b""

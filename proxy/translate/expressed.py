@@ -83,6 +83,11 @@ def wishes(operation: str, passed: Mapping[str, Any]) -> list[Wish]:
     return asked
 
 
+def asks_for_a_form(asked: Sequence[Wish]) -> bool:
+    """Whether the answer is to have a form: LiteLLM may read what it says then."""
+    return any(wish.traces is _FORMAT for wish in asked)
+
+
 def missing(asked: Sequence[Wish], request: bytes, fields: Mapping[str, Any]) -> Iterator[Wish]:
     """Those of which a request to a provider has no trace. fields: what the request says; none: it is no JSON object."""
     if not asked:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,6 +21,7 @@ from proxy.translate.accepted import refused
 from proxy.translate.expressed import Wish, missing
 from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
+from proxy.translate.runs import Pieces, Run
 from proxy.translate.transport import quicker
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
@@ -48,7 +49,7 @@ class Tap:
 
     most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked for that a provider
     may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was sent. lost: the
-    names of what was asked for and left out.
+    names of what was asked for and left out. run: of a stream whose words may pass LiteLLM by; `write` has them go out.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class Tap:
         self._most_output, self._body_bytes = most_output, body_bytes
         self._asked, self._location = asked, location
         self.lost: list[str] = []
+        self.run: Run | None = None
+        self.write: Callable[[bytes], Awaitable[None]] = _nowhere
         self.observed: Observed | None = None
         self.refusal: Refusal | None = None
         self.stream: Read | None = None
@@ -121,6 +124,10 @@ class Tap:
         return Observed(self._provider, url, self._model, value)
 
 
+async def _nowhere(_: bytes) -> None:
+    """Nobody reads."""
+
+
 TAP: ContextVar[Tap | None] = ContextVar("tap", default=None)
 
 
@@ -148,14 +155,46 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
 class Read(httpx.AsyncByteStream):
     """An answer on its way to LiteLLM."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, observed: Observed) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, observed: Observed, tap: Tap | None = None) -> None:
         self._stream, self._observed = stream, observed
         self._parts = aiter(stream)  # one for all who read: whoever stops reading does not end it
+        self._tap = tap if tap is not None and tap.run is not None and observed.status < 300 else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._tap is not None and (run := self._tap.run) is not None:
+            async for data in self._in_pieces(run, self._tap.write):
+                yield data
+            return
         async for data in self._parts:
             self._observed.feed(data)
             yield data
+
+    async def _in_pieces(self, run: Run, write: Callable[[bytes], Awaitable[None]]) -> AsyncIterator[bytes]:
+        """Event by event; those that need no translation go out from here."""
+        pieces = Pieces(self._observed.headers.get("content-type", ""))
+        async for data in self._parts:
+            self._observed.feed(data)
+            events: list[bytes] = []
+            for piece in pieces.feed(data):
+                if (event := run.event(piece)) is not None:
+                    events.append(event)
+                    continue
+                if events:
+                    await write(b"".join(events))
+                    events.clear()
+                if held := run.held():
+                    yield held
+                    run.asks()
+                run.given(piece)
+                yield piece.raw
+                run.asks()
+            if events:
+                await write(b"".join(events))
+        if held := run.held():
+            yield held
+            run.asks()
+        if rest := pieces.rest():
+            yield rest
 
     async def aclose(self) -> None:
         """End it. Where the provider has told why it ends, what is left is its usage, which it bills: that is read before."""
@@ -181,7 +220,7 @@ def install() -> None:
         response = await send(self, request)
         observed.began(response.status_code, dict(response.headers))
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = tap.stream = Read(response.stream, observed)
+        response.stream = tap.stream = Read(response.stream, observed, tap)
         return response
 
     def no_sync_send(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:

@@ -19,10 +19,11 @@ from proxy.errors import Refusal, Refused, model_not_found
 from proxy.meters import translated
 from proxy.translate import adapter, answers, ends, refusing
 from proxy.translate.accepted import accepted
-from proxy.translate.expressed import prepared, wishes
+from proxy.translate.expressed import asks_for_a_form, prepared, wishes
 from proxy.translate.files import NO_URLS, require_data
 from proxy.translate.hook import TAP, Tap
 from proxy.translate.providers import is_plain, target_of
+from proxy.translate.runs import Run
 from proxy.wire import sse
 
 log = logging.getLogger("taximeter.translate")
@@ -102,6 +103,7 @@ class _Call:
         self._headers, self._send = headers, send
         self._tap = Tap("", "", most_output=None, body_bytes=0)
         self._dropped: list[str] = []
+        self._run_of = Run(numbered=operation == "responses")
         self._started = False
 
     async def run(self, raw: bytes, litellm: adapter.Adapter) -> None:
@@ -135,6 +137,8 @@ class _Call:
         self._tap = Tap(
             provider, model, most_output=int(most) if most else None, body_bytes=size, asked=asked, location=location
         )
+        if body.get("stream") and not asks_for_a_form(asked):
+            self._tap.run, self._tap.write = self._run_of, self._write
         TAP.set(self._tap)
         answer, unknown = await litellm.call(self._operation, target, passed)
         self._dropped += unknown
@@ -169,6 +173,8 @@ class _Call:
         try:
             async for out, usage in self._blocks(answer, wants_usage=wants_usage):
                 stated = {**(stated or {}), **usage} if usage else stated  # the last event may say but a part
+                if not self._run_of.made(out, more=usage is not None):
+                    continue
                 if (
                     usage is not None
                     and self._tap.answered
@@ -200,7 +206,8 @@ class _Call:
         self, answer: AsyncIterator[Any], *, wants_usage: bool
     ) -> AsyncIterator[tuple[bytes, Mapping[str, Any] | None]]:
         """The events as they go out, each with the usage that it states."""
-        splitter, number = sse.Splitter(), 0
+        splitter, run = sse.Splitter(), self._run_of
+        same: dict[str, Any] = {}  # in all chunks of an answer; LiteLLM makes up others for each, of some providers
         async for item in answer:
             if isinstance(item, bytes | str):  # Anthropic's, written already
                 for block in splitter.feed(item.encode() if isinstance(item, str) else item):
@@ -209,11 +216,14 @@ class _Call:
                     yield self._checked(block)
                 continue
             fields = adapter.fields_of(item)
+            if self._operation == "chat":
+                same = same or {name: fields[name] for name in ("id", "created") if name in fields}
+                fields |= same
             usage = answers.usage_in(fields)
             if ends.is_end(self._operation, fields) and not self._tell_why(fields):
                 continue
-            yield answers.event(self._operation, fields, number, wants_usage=wants_usage), usage
-            number += 1
+            yield answers.event(self._operation, fields, run.number, wants_usage=wants_usage), usage
+            run.number += not run.dropping
 
     def _checked(self, block: bytes) -> tuple[bytes, Mapping[str, Any] | None]:
         """An event of Anthropic's as it goes out, and the usage that it states."""

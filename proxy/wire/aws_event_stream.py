@@ -129,11 +129,21 @@ def encode_exception(name: str, payload: bytes) -> bytes:
     return _encoded(headers, payload)
 
 
+def with_payload(message: bytes, payload: bytes) -> bytes:
+    """A whole message with its headers as they are, and another payload."""
+    _, headers, _ = _PRELUDE.unpack_from(message)
+    return _framed(message[_PRELUDE.size : _PRELUDE.size + headers], payload)
+
+
 def _encoded(named: Mapping[str, str], payload: bytes) -> bytes:
     headers = b""
     for name, text in named.items():
         value = text.encode()
         headers += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value
+    return _framed(headers, payload)
+
+
+def _framed(headers: bytes, payload: bytes) -> bytes:
     lengths = struct.pack(">II", _SMALLEST + len(headers) + len(payload), len(headers))
     head = lengths + struct.pack(">I", zlib.crc32(lengths)) + headers + payload
     return head + struct.pack(">I", zlib.crc32(head))

@@ -1,8 +1,9 @@
-"""What proxy/translate/internals.py leaves out of LiteLLM changes no request to a provider and no answer of one."""
+"""What proxy/translate/internals.py leaves out of LiteLLM, and what runs.py does in its place, changes no request to a provider and no answer of one."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.support.processes import ROOT, module_running
 from tests.support.translation_rig import service_account
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600 if os.environ.get("TRANSLATION") == "all" else 300)
 def test_requests_and_answers_are_those_of_litellm_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten providers, three dialects, eleven kinds of calls, whole and streamed: one in eight; TRANSLATION=all has them all."""
     account, public = service_account(0)

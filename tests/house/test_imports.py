@@ -91,6 +91,7 @@ PURE = (
     "proxy.translate.expressed",
     "proxy.translate.ends",
     "proxy.translate.files",
+    "proxy.translate.runs",
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",

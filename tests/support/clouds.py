@@ -368,7 +368,11 @@ class Clouds(Handler):
             events.append(("contentBlockStop", {"contentBlockIndex": index}))
         if not calls:
             events += [
-                ("contentBlockDelta", {"contentBlockIndex": first, "delta": {"text": word}}) for word in pieces_of(body)
+                (
+                    "contentBlockDelta",
+                    {"contentBlockIndex": first, "delta": {"text": word}, "p": "abcdefgh"[: number % 9]},
+                )
+                for number, word in enumerate(pieces_of(body))
             ]
             events.append(("contentBlockStop", {"contentBlockIndex": first}))
         events += [("messageStop", {"stopReason": stop}), ("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
@@ -413,6 +417,8 @@ class Clouds(Handler):
         deltas += [{"tool_calls": [call]} for call in made] or [{"content": word} for word in pieces_of(body)]
         chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]}, {"choices": [], "usage": usage}]
+        if self.provider in ("openai", "azure"):
+            chunks = [chunk | {"obfuscation": "AbCdEfGh"[: number % 9]} for number, chunk in enumerate(chunks)]
         pieces = [
             f"data: {json.dumps(head | {'object': 'chat.completion.chunk'} | chunk)}\n\n".encode() for chunk in chunks
         ]
@@ -444,7 +450,10 @@ class Clouds(Handler):
                 answer([*thoughts, *(parts or [{"text": TEXT}])], finishReason=stop) | {"usageMetadata": usage}
             )
             return
-        words = [answer([{"text": word}]) for word in pieces_of(body)]
+        words = [
+            answer([{"text": word}]) | {"usageMetadata": usage | {"candidatesTokenCount": number}}
+            for number, word in enumerate(pieces_of(body), 1)
+        ]
         events = [answer(thoughts)] if thoughts else []
         events += [answer(parts)] if parts else words
         events.append(answer([{"text": ""}], finishReason=stop) | {"usageMetadata": usage})

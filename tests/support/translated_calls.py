@@ -1,7 +1,7 @@
 """Calls through the translator's application, without a gateway around it, as lines of JSON: `python -m
 tests.support.translated_calls PORT [plain]`, PORT being that of `tests.support.clouds`.
 
-`plain`: through LiteLLM as it is, without what proxy/translate/internals.py leaves out. Each line has a call's name, its status,
+`plain`: through LiteLLM as it is, without what proxy/translate/internals.py leaves out and runs.py passes by. Each line has a call's name, its status,
 its headers, its body, the usage that was read and what the provider was asked. What is random or the time is taken out.
 """
 
@@ -22,6 +22,7 @@ import uvloop
 from proxy.config.model import Config
 from proxy.translate import internals
 from proxy.translate.adapter import Adapter
+from proxy.translate.runs import Run
 from proxy.translate.server import Translation
 from tests.support.translation_rig import (
     CHAT_TOOL,
@@ -160,4 +161,5 @@ async def _main(port: int, *, every: bool) -> None:
 if __name__ == "__main__":
     if "plain" in sys.argv:
         internals.install = lambda: None
+        Run.event = lambda *_: None  # type: ignore[method-assign]
     uvloop.run(_main(int(sys.argv[1]), every=os.environ.get("TRANSLATION") == "all"))
