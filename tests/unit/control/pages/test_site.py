@@ -421,7 +421,7 @@ def test_a_job_leads_to_its_call_and_an_overdue_one_is_marked(control: Control) 
         ("/models?filter.x=1", 400, "filter.x"),
         ("/jobs?filter.x=1", 400, "filter.x"),
         ("/jobs?state=lost", 400, "state"),
-        ("/jobs?state=running", 200, "There is no such job."),
+        ("/jobs?state=running", 200, "No such job"),
     ],
 )
 def test_what_makes_no_sense_is_told_on_a_page(control: Control, path: str, status: int, said: str) -> None:
