@@ -75,7 +75,7 @@ exports: .venv/installed ## Have DuckDB and pyarrow read exported files (fetches
 litellm: .venv/installed ## Move from a database that the newest LiteLLM's own migrations made (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_litellm.sh
 
-agents: .venv/installed ## Install agent programs and frameworks, run each before it, print how each fares (NAMES="aider pi": only these); all: 5 GB, half an hour
+agents: .venv/installed .venv/translate ## Install agent programs and frameworks, run each before it, print how each fares (NAMES="aider pi": only these); all: 5 GB, half an hour
 	@$(BIN)/python -m tests.agents.install $(NAMES)
 	@failed=; $(BIN)/python -m tests.agents.table $(NAMES) || failed=yes; \
 	test -n '$(NAMES)' || { $(BIN)/python -m tests.agents.restart || failed=yes; \

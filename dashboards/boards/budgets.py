@@ -10,6 +10,14 @@ VARIABLES = ("budget",)
 q = Queries(VARIABLES)
 BY_BUDGETS = 'budget!=""'
 RULE = "job_budget:taximeter_budget_"
+BLOCKS = f"on (job, budget) max by (job, budget) ({q.select('budget_blocks')}) > 0"
+
+
+def told_apart(series: str) -> tuple[Target, Target]:
+    """A line a budget; one that only warns lets calls through beyond its limit, and its name says so."""
+    return Target(f"{series} and {BLOCKS}", "{{budget}}"), Target(f"{series} unless {BLOCKS}", "{{budget}} (only warns)")
+
+
 
 BOARD = Board(
     uid="taximeter-budgets",
@@ -20,9 +28,9 @@ BOARD = Board(
     panels=[
         stat(
             "How full is the fullest now?",
-            "Of budgets with one limit for all, the largest share of its limit that is settled in its window.",
+            "Of budgets with one limit for all that block, the largest share of its limit that is settled in its window.",
             "percentunit",
-            f"max({q.recorded(RULE + 'utilisation:ratio')})",
+            f"max({q.recorded(RULE + 'utilisation:ratio')} and {BLOCKS})",
             levels=((0.8, AMBER), (1, RED)),
         ),
         stat(
@@ -64,7 +72,7 @@ BOARD = Board(
         ),
         table(
             "Where does each budget stand?",
-            "Its limit, what is settled and what is reserved in the current window, what it comes to by the window's end at the present pace, and when the window ends.",
+            "Its limit, what is settled and what is reserved in the current window, what it comes to by the window's end at the present pace, when the window ends, and whether it blocks: 0 only warns, and lets calls through beyond its limit.",
             "currencyUSD",
             Column("Limit", "currencyUSD", f"max by (budget) ({q.recorded(RULE + 'limit_usd:max')})"),
             Column("Spent", "currencyUSD", f"max by (budget) ({q.recorded(RULE + 'spent_usd:max')})"),
@@ -80,6 +88,7 @@ BOARD = Board(
                 "dateTimeFromNow",
                 f"max by (budget) ({q.select('budget_window_end_timestamp_seconds')}) * 1000",
             ),
+            Column("Blocks", "short", f"max by (budget) ({q.select('budget_blocks')})"),
             joined_by="budget",
             width=24,
         ),
@@ -110,14 +119,14 @@ BOARD = Board(
             "How are the budgets used up?",
             "What is settled as a share of the limit. It falls to 0 when a window ends.",
             "percentunit",
-            Target(q.recorded(RULE + "utilisation:ratio"), "{{budget}}"),
+            *told_apart(q.recorded(RULE + "utilisation:ratio")),
             levels=((1, RED),),
         ),
         over_time(
             "Is any budget burning too fast (1: it just lasts)?",
             "The pace of the last hour over the pace at which the budget would just last to its window's end. At 1 it lasts; at 2 it ends half-way; the alert is at 6; drawn up to 12.",
             "short",
-            Target(f"clamp_max({q.recorded(RULE + 'burn:over1h')}, 12)", "{{budget}}"),
+            *told_apart(f"clamp_max({q.recorded(RULE + 'burn:over1h')}, 12)"),
             levels=((1, AMBER), (6, RED)),
             decimals=1,
         ),
@@ -128,11 +137,12 @@ BOARD = Board(
             Target(f"clamp_max({q.recorded(RULE + 'exhausted_in:hours')}, 168)", "{{budget}}"),
         ),
         over_time(
-            "What do the budgets refuse?",
-            "Refusals per second by budget, and what warning budgets would have refused.",
-            "reqps",
-            Target(q.rate("refusals_total", "budget", BY_BUDGETS), "{{budget}}"),
-            Target(q.rate("would_refuse_total", "budget"), "{{budget}} (would have)"),
+            "What do the budgets refuse, per hour?",
+            "Refusals per hour at each moment by budget, and what warning budgets would have refused.",
+            "short",
+            Target(f"{q.rate('refusals_total', 'budget', BY_BUDGETS)} * 3600", "{{budget}}"),
+            Target(f"{q.rate('would_refuse_total', 'budget')} * 3600", "{{budget}} (would have)"),
+            decimals=1,
         ),
         over_time(
             "How much is spent, per hour and budget?",

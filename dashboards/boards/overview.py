@@ -92,10 +92,11 @@ BOARD = Board(
             stacked=True,
         ),
         over_time(
-            "Why are calls refused?",
-            "Refusals per second by reason, the code that the client was told.",
-            "reqps",
-            Target(q.rate("refusals_total", "reason"), "{{reason}}"),
+            "Why are calls refused, per hour?",
+            "Refusals per hour at each moment by reason, the code that the client was told.",
+            "short",
+            Target(f"{q.rate('refusals_total', 'reason')} * 3600", "{{reason}}"),
+            decimals=1,
         ),
         over_time(
             "Which upstreams serve the calls?",
