@@ -25,7 +25,18 @@ from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
 START = 1_795_392_000_000_000 - 400 * DAY_US
-ROLLUPS = ("spend_hours", "spend_days", "spend_people_days", "spend_label_days", "label_days")
+ROLLUPS = (
+    "spend_hours",
+    "spend_days",
+    "spend_people_days",
+    "spend_label_days",
+    "spend_impersonal_days",
+    "label_days",
+    "spend_label_parts",
+    "spend_impersonal_parts",
+    "spend_part_sources",
+    "label_parts",
+)
 MARKED = ("request_id", "session_id", "root_session_id")
 PRICES = {"input": "2.5", "cache_read": "0.25", "output": "10"}
 MODELS = [f"model-{number}" for number in range(12)]

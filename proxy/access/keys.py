@@ -86,6 +86,10 @@ class KeyRing:
             raise invalid_key()
         return _valid(identity, now_s)
 
+    def known(self, key_id: str, now_s: float) -> Identity:
+        """The key of this id, where a signature of ours has taken its place. Raises `Refused` (401)."""
+        return _valid(self._by_id.get(key_id), now_s)
+
     def again(self, identity: Identity, clock: Callable[[], float]) -> Identity:
         """The same key some time later. Raises `Refused` (401) where it was revoked or has expired since."""
         known = self._by_id.get(identity.key_id)

@@ -19,7 +19,7 @@ from typing import Any
 from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
 from proxy.access.public_urls import is_public
 from proxy.config.model import is_local, plain_name
-from proxy.dialects.fields import PlainNames
+from proxy.dialects.fields import PlainNames, is_plain_reasoning
 from proxy.dialects.references import BOOKKEEPING
 from proxy.dialects.turns import messages_of
 from proxy.errors import invalid_request, stored_not_found
@@ -63,14 +63,17 @@ def _is_fine_routing(value: Any) -> bool:
 
 def _are_fine_plugins(value: Any) -> bool:
     return is_off(value) or (
-        isinstance(value, list)
-        and all(isinstance(one, dict) and one.get("id") in _PLUGINS_ARE_FINE and len(one) == 1 for one in value)
+        isinstance(value, list) and all(_is_plugin(one, _PLUGINS_ARE_FINE) and len(one) == 1 for one in value)
     )
 
 
 def _are_plugins_of_one_model(value: Any) -> bool:
     """Searches and readers of files: they cost, and no other model answers."""
-    return isinstance(value, list) and all(isinstance(one, dict) and one.get("id") in _PLUGINS_COST for one in value)
+    return isinstance(value, list) and all(_is_plugin(one, _PLUGINS_COST) for one in value)
+
+
+def _is_plugin(value: Any, names: frozenset[str]) -> bool:
+    return isinstance(value, dict) and isinstance(name := value.get("id"), str) and name in names
 
 
 _ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices", evades="models")
@@ -85,6 +88,7 @@ ROUTER: Mapping[str, Rule] = {
     "provideroptions": Rule("it says who answers, and for how much", evades="models"),
     "provider_options": Rule("it says who answers, and for how much", evades="models"),
     "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing, evades="price"),
+    "reasoning": Rule("its `mode` is another model's", is_plain_reasoning, evades="models"),
     "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins, evades="models"),
 }  # fmt: skip
 
@@ -113,6 +117,15 @@ _PERHAPS_READ: Mapping[str, Rule] = {
     for spelling in (name, name.replace("_", ""))
 }
 _NO_RULES: Mapping[str, Rule] = {}
+# perplexityai 0.46, `types/chat/completion_create_params.py`: conversations that it keeps, and fields of its own programs.
+_PERPLEXITY = frozenset({"perplexity", "pplx", "perplexity-ai"})
+_ITS_OWN = Rule("it is for the provider's own programs")
+_PERPLEXITYS: Mapping[str, Rule] = {
+    "thread_id": Rule("it goes on with a conversation that may be another's"),
+    "use_threads": Rule("nobody could go on with the conversation that it keeps"),
+    **dict.fromkeys(("_debug_pro_search", "_force_new_agent", "_inputs", "_prompt_token_length", "search_tenant",
+                     "search_internal_properties"), _ITS_OWN),
+}  # fmt: skip
 
 
 # fal's models have parameters of every name (`model_name` of a LoRA's base, `model` of a cut-out's network), and none of
@@ -126,7 +139,7 @@ _FALS_ROUTER: Mapping[str, Rule] = {"model": _ANOTHER_MODEL, "models": _ANOTHER_
 def _rules_of(provider: str) -> Mapping[str, Rule]:
     """What holds for the fields of a body at this provider."""
     if provider in HOSTED or provider in _FAL:
-        return _NO_RULES
+        return _PERPLEXITYS if provider in _PERPLEXITY else _NO_RULES
     engine = ENGINES_BY_PROVIDER.get(provider)
     if engine is not None:
         return ENGINES[engine]

@@ -86,6 +86,10 @@ def _ids_in(answer: object, dialect: str) -> list[str]:
         return []
     if dialect == "gemini.cachedContents":  # its name alone: what a client wrote may stand in the answer too
         return [answer["name"]] if isinstance(answer.get("name"), str) else []
+    if dialect == "anthropic.messages":
+        message = answer.get("message", answer)  # as a stream's first event has it
+        whole = isinstance(message, dict) and message.get("type") == "message" and isinstance(message.get("id"), str)
+        return [*([message["id"]] if whole else []), *made_by(answer, NAMES[dialect])]
     if dialect != "openai.responses":
         return made_by(answer, NAMES[dialect])
     response = answer.get("response", answer)  # as a stream's last event has it

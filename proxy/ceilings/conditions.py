@@ -13,6 +13,12 @@ ORDINARY: Mapping[str, str] = {"service_tier": "default"}
 _NO_DEARER = frozenset({"default", "standard", "standard_only", "on_demand", "flex", "batch"})
 _CHEAP = frozenset({"free", "provisioned", "slow"})
 _DEARER_WORDS = ("service_tier", "speed")
+# Words by which only some models are served, at a price that the book has or has not (openai SDK 3.57
+# `types/responses/service_tier.py`; groq 1.7, cerebras-cloud-sdk 1.91 `types/chat/completion_create_params.py`).
+_SERVE_DEARER: Mapping[str, frozenset[str]] = {
+    "openai": frozenset({"ultrafast"}), "azure": frozenset({"ultrafast"}), "groq": frozenset({"performance"}),
+    "cerebras": frozenset({"priority"}),
+}  # fmt: skip
 # Where a request that names no tier, or `auto`, is served as the account's project says
 # (platform.openai.com/docs/guides/priority-processing: "set at the project level"), or as the deployment does
 # (learn.microsoft.com/azure/foundry/openai/concepts/priority-processing: "enable priority processing at the deployment level",
@@ -44,10 +50,13 @@ def dearer_unpriced(asked: Mapping[str, str], priced: Mapping[str, str], provide
     asked: its words; priced: those of them that a price depends on. Routers pass them on to whom they please, and hosts that
     state what they charged do as they like (openrouter.ai/docs/guides/features/service-tiers, 2026-11).
     """
-    if charge_of(provider) in ("", "?"):
+    anybody = charge_of(provider) not in ("", "?")
+    words = _SERVE_DEARER.get(provider, frozenset())
+    if not (anybody or words):
         return ""
     for name, value in asked.items():
-        if name in _DEARER_WORDS and name not in priced and value.lower() not in _NO_DEARER | _CHEAP:
+        dearer = value.lower() not in _NO_DEARER | _CHEAP if anybody else value.lower() in words
+        if name in _DEARER_WORDS and name not in priced and dearer:
             return (
                 f"`{name}` asks for {value[:40]!r}, which may cost more than the price here; leave it out or price it"
             )

@@ -58,6 +58,9 @@ _FIELDS: Mapping[str, _Costly] = {
     "mcp_servers": _Costly("tools at the provider are billed", bounded=frozenset({"anthropic"})),
     # aws.amazon.com/bedrock/pricing: a guardrail by the text unit, of what goes in and of what comes out
     "guardrailConfig": _Costly("a guardrail is billed by the text unit"),
+    # docs.mistral.ai/studio/safety-moderation, docs.together.ai (chat completions): a model beside, at its own price
+    "guardrails": _Costly("the model that screens the call is billed", at=frozenset({"mistral"})),
+    "safety_model": _Costly("the model that screens the call is billed"),
     # docs.mistral.ai/agents and others
     "agent_id": _Costly("an agent brings its own prompt and tools"),
     "assistant_id": _Costly("an assistant brings its own prompt and tools"),

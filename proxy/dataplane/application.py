@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from proxy.budgets.store import StoreUnavailable
-from proxy.dialects import MODELS_PATHS, family_of_path, find
+from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
 from proxy.downstream.client import Client, HungUp, Receive, Scope, Send
 from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
 from proxy.exchange import run as exchange
@@ -52,7 +52,7 @@ class Application:
         try:
             method = scope["method"]
             endpoint = find(method, client.path, client.query) or find_job_path(
-                method, client.path, google=b"x-goog-api-key" in client.headers
+                method, client.path, family_of_client(client.headers)
             )
             if endpoint is None:
                 await self._serve_own(method, client)
@@ -65,12 +65,12 @@ class Application:
         except Refused as refused:
             if not refused.recorded:
                 plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
-            await client.refuse(family_of_path(client.path), refused.refusal)
+            await client.refuse(family_of_path(client.path, client.headers), refused.refusal)
         except HungUp:
             pass
         except Exception:  # the outermost boundary: a fault of ours, told without its text
             log.exception("call %s failed", client.request_id or "before it had an id")
-            await client.refuse(family_of_path(client.path), internal(client.request_id).refusal)
+            await client.refuse(family_of_path(client.path, client.headers), internal(client.request_id).refusal)
         finally:
             plane.calls_in_flight -= 1
             client.release()

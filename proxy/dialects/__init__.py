@@ -20,6 +20,7 @@ from proxy.dialects import (
     gemini,
     media,
     openai,
+    pictures,
     responses,
     scoring,
     streams,
@@ -155,7 +156,13 @@ _OPENAI_ENDPOINTS = (
     ),
     Endpoint(OPENAI, "moderations", "/moderations", media.parse_moderations, openai.cap_nothing),
     Endpoint(
-        OPENAI, "images.generations", "/images/generations", media.parse_images, openai.cap_nothing, form=streams.MEDIA
+        OPENAI,
+        "images.generations",
+        "/images/generations",
+        media.parse_images,
+        openai.cap_nothing,
+        form=streams.MEDIA,
+        of_model=pictures.of_model,
     ),
     Endpoint(
         OPENAI,
@@ -165,6 +172,7 @@ _OPENAI_ENDPOINTS = (
         openai.cap_nothing,
         encode=media.encode_form,
         form=streams.MEDIA,
+        of_model=pictures.of_model,
     ),
     *(
         Endpoint(
@@ -184,7 +192,7 @@ _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
-        form=streams.MESSAGES, queries=_BETA, holds=anthropic.makes_files,
+        form=streams.MESSAGES, queries=_BETA, holds=anthropic.keeps_something,
         counting=(
             Counting(frozenset({"anthropic", "vllm"}) | openai.LLAMA_CPP, anthropic.count_request, "input_tokens"),
         ),
@@ -216,6 +224,7 @@ _FAMILIES_BY_PREFIX = (
     ("/anthropic/", ANTHROPIC),
     ("/v1/messages", ANTHROPIC),
     ("/v1beta/", GEMINI),
+    ("/upload/", GEMINI),
     ("/ws/google.ai.", GEMINI),
     ("//ws/google.ai.", GEMINI),
     ("/v1/models/", GEMINI),
@@ -319,9 +328,17 @@ def _find_stored(method: str, path: str) -> Endpoint | None:
     )  # fmt: skip
 
 
-def family_of_path(path: str) -> Family:
+def family_of_client(headers: Mapping[bytes, bytes]) -> Family:
+    """Whose SDK a request of a path comes from that several APIs have (`/v1/files`, `/v1/batches`)."""
+    if b"x-goog-api-key" in headers:
+        return GEMINI
+    return ANTHROPIC if b"anthropic-version" in headers else OPENAI
+
+
+def family_of_path(path: str, headers: Mapping[bytes, bytes]) -> Family:
     """Whose error shape a refusal of this path wears."""
     endpoint = ENDPOINTS.get(path)
     if endpoint is not None:
         return endpoint.family
-    return next((family for prefix, family in _FAMILIES_BY_PREFIX if path.startswith(prefix)), OPENAI)
+    named = next((family for prefix, family in _FAMILIES_BY_PREFIX if path.startswith(prefix)), None)
+    return named or family_of_client(headers)

@@ -19,26 +19,30 @@ from proxy.types import Call
 
 _BOUNDED = frozenset({
     "model", "messages", "system", "max_tokens", "stream", "tools", "thinking", "service_tier", "speed", "inference_geo",
-    "output_config", "context_management", "mcp_servers", "container", "fallbacks", "betas",
+    "output_config", "context_management", "mcp_servers", "container", "fallbacks", "betas", "compaction", "thread",
 })  # fmt: skip
 # Blocks whose tokens are bounded by their own bytes. Anything else (images, documents, files) is a medium.
 _TEXT_BLOCKS = frozenset({
     "text", "thinking", "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "mcp_tool_use",
     "mcp_tool_result", "search_result", "web_search_tool_result", "web_search_result", "tool_reference", "compaction",
+    "tool_addition", "tool_removal", "mcp_tool_listing",
 })  # fmt: skip
 # Tools that the client runs itself; every other type is a tool that runs at the provider.
-_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
+_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_", "browser_")
 _MAX_TOOL_TURNS = 10  # the provider pauses its own tool loop there (docs: server tools, `pause_turn`)
 _TOOLS_PROMPT = 1024  # the hidden prompt that any tools bring: 264 to 804 tokens (docs: tool use, pricing)
 _BUILT_IN_PROMPT = (
     1536  # one of Anthropic's that the client runs: 245 (bash) to 1,234 tokens (computer use; docs: each tool)
 )
 _SERVER_TOOL_PROMPT = 4096
+_TOOLSET_PROMPT = 8192  # a family of tools in one entry: 30 members of the browser's; unpublished, so generous
 # Citations bring a prompt of their own and a mark for each block: 520 tokens for two blocks, as recorded.
 _CITATIONS_PROMPT, _CITED_BLOCK = 1024, 24
 _SERVER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search_tool", "mcp_toolset", "advisor")
 
 _CLEARS = ("clear_tool_uses", "clear_thinking")  # edits of the context that nothing reads once more
+# A summary of the context is billed beside the answer (`usage.iterations`), and is no part of its cap.
+_SUMMARY_TOKENS = 16_384
 
 VERSION = b"2023-06-01"
 
@@ -59,10 +63,15 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
     fields.refuse_names(body, _BOUNDED)
     least = thinking_budget(body) + 1
     media = _media(body)
+    continued = _continued(body) if "thread" in body else ()
+    thread = body.pop("thread", None)  # its id is to be the team's own, and not to be forgotten
     referred = references.of(body, references.ANTHROPIC)
+    if thread is not None:
+        body["thread"] = thread
     bounds = tool_bounds(body)
-    if b'"citations"' in raw:
-        hidden = _CITATIONS_PROMPT + _CITED_BLOCK * raw.count(b'"type"')
+    written = raw if b"\\u" not in raw else orjson.dumps(body)  # as the provider gets it: escapes hide names
+    if b'"citations"' in written:
+        hidden = _CITATIONS_PROMPT + _CITED_BLOCK * written.count(b'"type"')
         bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)
     if body.get("fallbacks"):
         bounds = bounds._replace(unbounded="`fallbacks` may answer with a model of another price; leave it out")
@@ -74,12 +83,13 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
         stream=stream,
         size_bytes=len(raw),
         output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
-        media_items=len(media),
+        media_items=len(media) + len(continued),
         media=media,
         prompts=len(body["messages"]),
+        beside_tokens=_SUMMARY_TOKENS if summarizes(body) else 0,
         least_output_tokens=max(1024, least),
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
-        held=referred.held,
+        held=(*continued, *referred.held),
         urls=referred.urls,
         **bounds._asdict(),
     )
@@ -105,9 +115,21 @@ def parse_count_tokens(raw: bytes) -> Call:
     )
 
 
-def makes_files(call: Call) -> bool:
-    """Whether the answer may name a container or files in it, which a later call can name again."""
-    return call.passes > 1 or "container" in call.body
+def keeps_something(call: Call) -> bool:
+    """Whether the answer may name a container or files in it, or be a thread's, which a later call can name again."""
+    return call.passes > 1 or "container" in call.body or "thread" in call.body
+
+
+def _continued(body: dict[str, Any]) -> tuple[str, ...]:
+    """The id of the answer that the call's thread goes on from, which has to be the team's own; the server has all before it.
+
+    anthropic SDK 2.14, `types/beta/beta_message_thread_param.py`.
+    """
+    thread = fields.mapping(body, "thread") or {}
+    if not thread.keys() <= {"type", "previous_message_id"}:
+        raise invalid_request("`thread` has a field that nobody here knows.", "thread")
+    previous = fields.text(thread, "previous_message_id")
+    return () if previous is None else (previous,)
 
 
 _COUNTED = (
@@ -147,14 +169,15 @@ def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
 
 def tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
     """What the tools at the provider may do; in the tools too, where the client did not say."""
-    tools = fields.optional_objects(body, "tools")
+    tools = [*fields.optional_objects(body, "tools"), *_added_tools(body.get("messages"))]
     turns = searches = 0
     hidden = _TOOLS_PROMPT if tools else 0
     unbounded = ""
     for tool in tools:
         kind = fields.kind_of(tool, "tools") or "custom"
         if kind.startswith(_CLIENT_TOOLS):
-            hidden += _BUILT_IN_PROMPT if kind != "custom" else 0
+            if kind != "custom":
+                hidden += _TOOLSET_PROMPT if "_toolset" in kind else _BUILT_IN_PROMPT
             continue
         hidden += _SERVER_TOOL_PROMPT
         turns = max(turns, _MAX_TOOL_TURNS)
@@ -170,9 +193,30 @@ def tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
             searches += uses if kind.startswith("web_search") else 0
     if fields.optional_objects(body, "mcp_servers"):
         turns = max(turns, _MAX_TOOL_TURNS)
-    if not _only_clears(body.get("context_management")):
-        turns += 1  # compaction reads the context once more
+    if summarizes(body):
+        turns += 1  # it reads the context once more
     return ToolBounds(hidden, 1 + turns, 0, {"web_search": searches} if searches else {}, unbounded)
+
+
+def _added_tools(messages: Any) -> list[dict[str, Any]]:
+    """Tools that messages bring, beside those of `tools` (anthropic SDK 2.14, `beta_request_tool_addition_block_param.py`)."""
+    added = []
+    for message in messages if type(messages) is list else ():
+        content = message.get("content") if type(message) is dict else None
+        for block in content if type(content) is list else ():
+            if type(block) is dict and block.get("type") == "tool_addition":
+                tool = block.get("tool")
+                defined = tool.get("definition", tool) if isinstance(tool, dict) else None
+                if not isinstance(defined, dict):
+                    raise invalid_request("`tool` of a `tool_addition` must be an object.", "messages")
+                if not (fields.kind_of(defined, "messages") or "").endswith("_reference"):
+                    added.append(defined)
+    return added
+
+
+def summarizes(body: Mapping[str, Any]) -> bool:
+    """Whether the provider may write a summary of the context beside the answer."""
+    return bool(body.get("compaction")) or not _only_clears(body.get("context_management"))
 
 
 def _only_clears(management: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pricing.media.bounds import Medium
+from pricing.media.vision import ENLARGED
 from proxy.dialects import fields
 
 _MOST_HEAD = 200  # characters before the comma of a data URL
@@ -42,8 +43,10 @@ def of_chat_part(part: dict[str, Any]) -> Medium:
     if kind == "image_url":
         image = part.get("image_url")
         if isinstance(image, dict):
-            return _as("image", of_url("image", image.get("url"), image.get("detail")))
-        return _as("image", of_url("image", image))
+            detail = image.get("detail")
+            detail = ENLARGED if "min_pixels" in image or "min_pixels" in part else detail
+            return _as("image", of_url("image", image.get("url"), detail))
+        return _as("image", of_url("image", image, ENLARGED if "min_pixels" in part else None))
     if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         data = part["input_audio"].get("data")
         return Medium("audio", data) if isinstance(data, str) else Medium("")
@@ -121,10 +124,23 @@ def of_gemini_part(part: dict[str, Any], resolution: object) -> Medium:
     both = "inlineData" in part and "inline_data" in part
     if not isinstance(inline, dict) or both or "fileData" in part or "file_data" in part:
         return Medium("")
+    sized = isinstance(own, dict) and not own.keys() <= {"level"}
+    if sized or any(_is_looked_at_otherwise(name, value) for name, value in part.items()):
+        return Medium("")
     mime, data = inline.get("mimeType") or inline.get("mime_type"), inline.get("data")
     if not isinstance(data, str):
         return Medium("")
     return Medium(_kind_of(mime), data, wanted, _fps(part))
+
+
+def _is_looked_at_otherwise(name: str, value: object) -> bool:
+    """Whether a field of a part has it read in a way that no formula is published for (google-genai 3.6, `types.Part`)."""
+    plain = name.replace("_", "").lower()
+    if plain == "mediaprocessing":
+        return value not in (None, "STATIC", "MEDIA_PROCESSING_UNSPECIFIED")
+    if plain == "videometadata" and isinstance(value, dict):
+        return any(key.replace("_", "").lower() == "contentlayers" and value[key] for key in value)
+    return plain in ("documentmetadata", "spreadsheetmetadata") and bool(value)
 
 
 def _fps(part: dict[str, Any]) -> int:

@@ -171,6 +171,22 @@ def mapping(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return value
 
 
+def unbounded_reasoning(body: Mapping[str, Any]) -> str:
+    """Why nothing bounds what a call's way of reasoning costs, for a sentence; "" where something does.
+
+    `pro` reads and thinks several times for one answer (developers.openai.com, reasoning), and is another model at OpenRouter
+    (openrouter.ai/docs, GPT-5.6 migration, 2026-11).
+    """
+    if is_plain_reasoning(body.get("reasoning")):
+        return ""
+    return "`reasoning.mode` asks for several passes, or another model, of which no cap says how many; leave it out"
+
+
+def is_plain_reasoning(reasoning: Any) -> bool:
+    """Whether it has no mode but the ordinary one."""
+    return not isinstance(reasoning, dict) or reasoning.get("mode") in (None, "standard")
+
+
 def kind_of(part: Mapping[str, Any], name: str) -> str | None:
     """A part's `type`; None where it has none. name: the field of the body in which the part stands."""
     kind = part.get("type")

@@ -27,6 +27,8 @@ _BOUNDED = (
     "cachedContent",
     "model",
     "serviceTier",
+    "continuationToken",
+    "generationOutputConfig",
 )
 _CONFIG = (
     "maxOutputTokens",
@@ -82,7 +84,8 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
         size_bytes=len(raw),
         output_caps=fields.integers(config, ("maxOutputTokens",), 1, fields.MAX_TOKENS),
         sequences=fields.integer(config, "candidateCount", 1, _MAX_CANDIDATES) or 1,
-        media_items=len(media) + len(held),
+        # A token of an answer that is gone on with stands for what the provider keeps of it.
+        media_items=len(media) + len(held) + (body.get("continuationToken") is not None),
         media=media,
         prompts=len(body["contents"]),
         held=held,

@@ -77,6 +77,7 @@ def parse_chat(raw: bytes) -> Call:
         media_items=len(media) + len(referred.held),
         media=tuple(media),
         beside_tokens=len(dumps({"": body["prediction"]})) if body.get("prediction") is not None else 0,
+        unbounded=fields.unbounded_reasoning(body) if "reasoning" in body else "",
         prompts=len(messages),
         held=referred.held,
         urls=referred.urls,

@@ -30,6 +30,8 @@ _LIKE_AN_ID = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _SHOWN = 64
+# The URI of a file that was uploaded to Gemini, as its answer states it; nothing else that looks like one is let through.
+_GEMINI_FILE = re.compile(r"https?://[A-Za-z0-9.:-]{1,253}/(?:v1beta|v1)/(files/[A-Za-z0-9_-]{1,100})\Z")
 
 _PLAIN, _CLOSED, _NEVER, _STORED, _HOLDER, _ID, _URL, _FILE_URI, _FORGOTTEN = range(9)
 
@@ -151,7 +153,7 @@ GEMINI = Names(
     stored="cachedcontent filesearchstorenames filesearchstores",
     never="""
         retrieval vertexragstore vertexaisearch ragcorpus ragcorpora ragresources datastore datastorespecs
-        apikeysecret apikeysecretversion credentialsecret serviceaccount prompttemplatename responsetemplatename
+        outputuriprefix apikeysecret apikeysecretversion credentialsecret serviceaccount prompttemplatename responsetemplatename
     """,
     file_uris="fileuri gcsuri gcsuris",
 )
@@ -181,11 +183,15 @@ def of(body: dict[str, Any], names: Names) -> References:
             raise stored_not_found(name[:_SHOWN])
     if any(map(_LIKE_AN_ID.match, noted.urls)):
         raise stored_not_found("url")
+    files = []
     for name, uri in noted.file_uris:
-        _refuse_stored_file(name, uri)
+        if (match := _GEMINI_FILE.match(uri)) is not None:
+            files.append(match[1])
+        else:
+            _refuse_stored_file(name, uri)
     for place, name in noted.forgotten:
         place[name] = None
-    return References(tuple([value for _, value in noted.ids]), tuple(noted.urls))
+    return References((*[value for _, value in noted.ids], *files), tuple(noted.urls))
 
 
 def made_by(answer: Any, names: Names) -> list[str]:
@@ -249,7 +255,7 @@ def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: s
         return
     if kind in (_URL, _HOLDER) and type(value) in _CONTAINERS:
         noted.urls += _urls_that_call_themselves_cited(names, value)
-    if kind in (_STORED, _HOLDER) and type(value) is dict:
+    if kind in (_STORED, _HOLDER, _ID) and type(value) is dict:
         noted.ids += [(name, text) for key in value if squashed(key) == "id" and isinstance(text := value[key], str)]
     if kind == _HOLDER and isinstance(value, str) and _LIKE_AN_ID.match(value):
         if not _is_public(names, place, name):
@@ -291,7 +297,7 @@ _MAYBE_URL = frozenset(_PERHAPS_URLS.split())
 
 
 def _refuse_stored_file(name: str, uri: str) -> None:
-    """A file that was uploaded, or that lies in a bucket of the provider's account, is nobody's here."""
+    """A file that lies in a bucket of the provider's account, or whose URI is written in another way, is nobody's here."""
     plain = uri
     for _ in range(_MAX_DECODINGS):
         decoded = unquote(plain)

@@ -44,6 +44,8 @@ _BILLED_CALLS = (
 )
 _MAX_TOOL_CALLS = 10
 _TOOL_PROMPT = 4096  # what a tool at the provider adds to the prompt: unpublished, so generous
+# A summary of the context is written beside the answer.
+_SUMMARY_TOKENS = 16_384
 _CLIENTS_OWN = ("function", "custom", "namespace")  # all that they add stands in the request
 _BUILT_IN_PROMPT = 2048  # what one of OpenAI's that the client runs adds: 600 tokens for apply_patch, as recorded
 
@@ -63,9 +65,12 @@ def parse(raw: bytes) -> Call:
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:
         unbounded = "a stored `prompt` brings text and tools that are not in the call; send them along"
         bounds = bounds._replace(unbounded=unbounded)
+    if unbounded := fields.unbounded_reasoning(body):
+        bounds = bounds._replace(unbounded=unbounded)
     return call._replace(
         stream=fields.boolean(body, "stream"),
         output_caps=fields.integers(body, ("max_output_tokens",), 1, fields.MAX_TOKENS),
+        beside_tokens=_SUMMARY_TOKENS if summarizes(body) else 0,
         **bounds._asdict(),
     )
 
@@ -176,7 +181,7 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     tools = tools_of(body)
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(body, "max_tool_calls", 1, 1000)
-    turns = 1 if body.get("context_management") else 0  # compaction reads the context once more
+    turns = 1 if summarizes(body) else 0  # compaction reads the context once more
     ours = 0
     if hosted:
         if calls is None:
@@ -199,6 +204,13 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     return ToolBounds(hidden, 1 + turns, ours, extra, unbounded)
 
 
+def summarizes(body: Mapping[str, Any]) -> bool:
+    """Whether the context may be compacted, of which no cap says how long that gets (openai SDK 3.57, `CompactionTrigger`)."""
+    items = body.get("input")
+    asked = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
+    return asked or bool(body.get("context_management"))
+
+
 def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every tool that a call brings: of its own list, of namespaces in it, and of items of the input that add more."""
     tools = fields.optional_objects(body, "tools")
@@ -206,8 +218,12 @@ def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     for item in items if isinstance(items, list) else ():
         if item.get("tools") is not None and item.get("type") != "mcp_list_tools":
             tools = [*tools, *fields.optional_objects(item, "tools")]
-    inner = [one for tool in tools if "tools" in tool for one in fields.optional_objects(tool, "tools")]
-    return [*tools, *inner] if inner else tools
+    if not any("tools" in tool for tool in tools):
+        return tools
+    every, inner = list(tools), tools
+    while inner := [one for tool in inner if "tools" in tool for one in fields.optional_objects(tool, "tools")]:
+        every += inner
+    return every
 
 
 def _kind(tool: Mapping[str, Any]) -> str:

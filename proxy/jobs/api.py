@@ -19,8 +19,9 @@ from proxy.jobs.job import Job
 from proxy.meters.reader import Context
 from proxy.types import Call
 
-Does = Literal["create", "upload", "read", "cancel", "list", "content", "forget", "open", "refused"]
-"""create: billed, makes a job. upload: a file, free. read: what a job says of itself (get, cancel): free, and its end is seen
+Does = Literal["create", "upload", "resumable", "read", "cancel", "list", "content", "forget", "open", "refused"]
+"""create: billed, makes a job. upload: a file, free. resumable: one that comes in
+parts. read: what a job says of itself (get, cancel): free, and its end is seen
 in passing. cancel: as read, of a provider that may say nothing of it behind that. list: of which only the caller's own are
 shown. content: what a job made, passed on as it is. forget: deletes it there. open: nobody's own, as a catalogue is; passed on
 as it is. refused: with the reason."""
@@ -95,12 +96,15 @@ class JobApi:
     read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
     asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
-    whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines.
+    whose its objects are, jobs know or what is stored at providers does. of_file: the file that holds a batch's lines;
+    None: its body does.
     shown: what a client is told of a job, where that would else lead it past this proxy; it gets what URLs that lead here
     begin with, and what else is known of the job. read_result: as `read_end`, of an answer to what `Ended.ask` named, whatever
     its status. envelope: the fields of a list that point at other pages, out of the last page that was read, what URLs that
     lead here begin with, and whether there is more; its pages are passed on whole. by_offset: lists count from their start.
+    cursor: the field of a page that names the one behind it; its pages are passed on whole too.
     things: what a call comes to at most in the units that its model is priced in (`Call.things`, or why nothing bounds it).
+    of_lines: a file of the purpose `batch` is one. of_shapes: a batch names its model, and not its file's lines do.
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
@@ -130,11 +134,14 @@ class JobApi:
     read_result: Callable[[Job, Answer], Ended | None] | None = None
     envelope: Callable[[Mapping[str, Any], str, bool], Mapping[str, Any]] | None = None
     by_offset: bool = False
+    cursor: str = ""
     things: Callable[[Call, frozenset[str]], Call] | None = None
     makes_bytes: bool = False
+    of_lines: bool = False
     file_field: str = "file"
     first_field: str = "purpose"
-    of_file: Callable[[Call], str] | None = None
+    of_file: Callable[[Call], str | None] | None = None
+    of_shapes: bool = False
     next_page: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Mapping[str, str]] = after_last
 
     def listed_id(self, item: Mapping[str, Any]) -> str:

@@ -25,12 +25,18 @@ class Bounds(NamedTuple):
 
     def with_line(self, nanousd: int | None, tokens: Mapping[str, int], missing: str, model: str) -> Bounds:
         """The bounds with one more line."""
+        return self.with_lines(1, nanousd, tokens, missing, model)
+
+    def with_lines(
+        self, count: int, nanousd: int | None, tokens: Mapping[str, int], missing: str, model: str
+    ) -> Bounds:
+        """The bounds with so many more lines, each of which comes to that."""
         unknown = self.nanousd is None or nanousd is None
         return self._replace(
-            lines=self.lines + 1,
-            nanousd=None if unknown else (self.nanousd or 0) + (nanousd or 0),
-            input_tokens=self.input_tokens + tokens.get("input", 0),
-            output_tokens=self.output_tokens + tokens.get("output", 0),
+            lines=self.lines + count,
+            nanousd=None if unknown else (self.nanousd or 0) + count * (nanousd or 0),
+            input_tokens=self.input_tokens + count * tokens.get("input", 0),
+            output_tokens=self.output_tokens + count * tokens.get("output", 0),
             missing=self.missing or missing,
             models=self.models if model in self.models else (*self.models, model),
         )

@@ -202,9 +202,12 @@ class UpstreamClient:
             raise
         return response
 
-    async def upload(self, name: str, head: bytes, pieces: AsyncIterator[bytes], *, holder: str = "") -> Response:
-        """Send one request whose body comes piece by piece, in chunks; await the response's head, which may come before the
-        last piece. Raises `UpstreamError`, and whatever `pieces` raises: then the upstream has got no whole request."""
+    async def upload(
+        self, name: str, head: bytes, pieces: AsyncIterator[bytes], *, holder: str = "", chunked: bool = True
+    ) -> Response:
+        """Send one request whose body comes piece by piece, in chunks or as long as its head says; await the response's
+        head, which may come before the last piece. Raises `UpstreamError`, and whatever `pieces` raises: then the upstream
+        has got no whole request."""
         connection = await self._pools[name].acquire(holder)
         response = connection.send(head, b"")
         try:
@@ -213,9 +216,10 @@ class UpstreamClient:
                     connection.leave_unfinished()
                     break
                 if piece:
-                    await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             else:
-                await connection.write(b"0\r\n\r\n")
+                if chunked:
+                    await connection.write(b"0\r\n\r\n")
             await response.wait_for_head()
         except BaseException:
             response.abort()

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from proxy.dialects import references
 from tests.attack.houses import OTHERS_KEY, ask, house_of
-from tests.flow.house import House
+from tests.flow.house import Answer, House
 
 
 def _user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -102,8 +103,10 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
             {"container": {"skills": [{"type": "custom", "skill_id": "skill_1"}]}},
             {"container": {"skills": [{"skill_id": "xlsx"}]}},
             {"user_profile_id": "up_1"},
+            {"messages": _user({"type": "document", "source": {"type": "file", "file_id": {"id": "file_1"}}})},
         )
     ),
+    ("messages", {"thread": {"type": "continue", "previous_message_id": "msg_1"}}),
     *(
         (operation, changes)
         for operation in ("generate", "count")
@@ -119,6 +122,8 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
             {"contents": _parts({"file_data": {"file_uri": "gs://bucket/a"}})},
             {"cachedContent": "cachedContents/a"},
             {"cached_content": "cachedContents/a"},
+            {"generationOutputConfig": {"outputUriPrefix": "gs://bucket/a"}},
+            {"generation_output_config": {"output_uri_prefix": "gs://bucket/a"}},
         )
     ),
     ("count", {"contents": None, "generateContentRequest": {"cachedContent": "cachedContents/a"}}),
@@ -184,6 +189,28 @@ async def test_ids_of_the_clients_own_pass(tmp_path: Path, operation: str, field
     told = await ask(house, operation, **fields)
     assert told.status == 200, told.body
     assert len(house.sent) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_thread_is_gone_on_with_by_the_team_that_began_it(tmp_path: Path, streamed: bool) -> None:
+    house = house_of(tmp_path, "messages", "anthropic", models={"m": {"upstream": "up", "context_tokens": 8000}})
+    message = {"id": "msg_9", "type": "message", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}
+    began: dict[str, Any] = {"thread": {"type": "create"}, "stream": streamed}
+    if streamed:
+        events = [{"type": "message_start", "message": message}, {"type": "message_stop"}]
+        pieces = [f"event: {event['type']}\ndata: {orjson.dumps(event).decode()}\n\n".encode() for event in events]
+        answer = Answer(*pieces, kind=b"text/event-stream")
+        first = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, **began}
+        assert (await house.ask(answer, path="/v1/messages", chat=False, **first)).status == 200
+    else:
+        assert (await ask(house, "messages", message, **began)).status == 200
+    goes_on = {"thread": {"type": "continue", "previous_message_id": "msg_9"}}
+    assert (await ask(house, "messages", key=OTHERS_KEY, **goes_on)).status == 404
+
+    assert (await ask(house, "messages", message, **goes_on)).status == 200
+    assert house.sent[-1][1]["thread"] == goes_on["thread"]
+    intents = [record for record in house.records() if record["t"] == "intent"]
+    assert intents[-1]["reserved_nanousd"] >= 8000 * 1000  # what the provider keeps may fill the context
 
 
 _BOOKS = [{"conversation_id": "c"}, {"chat_id": "c", "message_id": "m"}, {"parentMessageId": "m"}, {"thread_id": "t"}, {"parent_run_id": "r"}]  # fmt: skip

@@ -39,6 +39,10 @@ BLOCKS = {"budgets": [{"name": "b", "limit_usd": "100", "window": "day"}]}
         {"preset": "dear"},
         {"plugins": [{"id": "web", "max_results": 10}]},
         {"plugins": [{"id": "auto-router", "allowed_models": ["*"]}]},
+        *({"plugins": [{"id": one}]} for one in (["web"], {"a": 1}, 1, None)),
+        {"plugins": [["web"]]},
+        {"reasoning": {"mode": "pro"}},
+        {"reasoning": {"effort": "low", "mode": ["pro"]}},
         {"provider": {"order": ["dear"]}},
         {"provider": {"sort": "throughput"}},
         {"fallbacks": ["openai/o1-pro"]},
@@ -87,6 +91,7 @@ async def test_no_router_is_told_to_ask_another_model(tmp_path: Path, provider: 
         {"transforms": ["middle-out"], "usage": {"include": True}, "reasoning": {"effort": "low"}},
         {"metadata": {"model": "mine"}, "modalities": ["text"], "image_config": {"size": "1K"}, "trace": {"x": 1}},
         {"fallback": None, "extra": {"a": 1}},
+        {"reasoning": {"mode": "standard", "effort": "low"}},
     ],
 )
 async def test_a_router_is_told_what_the_key_may(tmp_path: Path, fields: dict[str, Any]) -> None:
@@ -119,6 +124,7 @@ ANOTHER: list[dict[str, Any]] = [
     {"preset": "dear"},
     {"plugins": [{"id": "auto-router", "allowed_models": ["*"]}]},
     {"model": "p/a@preset/dear"},
+    {"reasoning": {"mode": "pro"}},
 ]
 
 
@@ -400,3 +406,24 @@ def test_fals_ways_to_others_models_are_routers(model: str, name: str) -> None:
     with pytest.raises(Refused) as refused:
         _at_fal(model, **{name: "openai/o1-pro"})
     assert refused.value.refusal.param == name
+
+
+@pytest.mark.parametrize("provider", ["perplexity", "pplx"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thread_id": "t"},
+        {"use_threads": True},
+        {"_force_new_agent": True},
+        {"_debug_pro_search": True},
+        {"search_tenant": "x"},
+    ],
+)
+async def test_no_conversation_that_a_provider_keeps_is_gone_on_with(
+    tmp_path: Path, provider: str, fields: dict[str, Any]
+) -> None:
+    house = house_of(tmp_path, "chat", provider)
+    told = await ask(house, "chat", **fields)
+    assert told.status == 400, told.body
+    assert next(iter(fields)) in told.body.decode()
+    assert house.sent == []

@@ -27,6 +27,7 @@ class Attack:
     answer: Mapping[str, Any] = field(default_factory=dict)
     route: Mapping[str, Any] = field(default_factory=dict)
     prices: tuple[Mapping[str, Any], ...] = ()
+    raw: tuple[str, str] = ("", "")  # a text of the body, and how it is written there
 
 
 def chat(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
@@ -58,6 +59,27 @@ _BOXES = {"object": "response", "output": [{"type": "code_interpreter_call", "id
                                             for n in range(10)]}  # fmt: skip
 _FOUND = {"object": "response", "output": [{"type": "web_search_call", "id": f"ws_{n}", "status": "completed", "action": {"type": "search"}}
                                             for n in range(10)]}  # fmt: skip
+_GEMINI_PATH = "/v1beta/models/m:generateContent"
+_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def _inline(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool that comes by a message (anthropic SDK 2.14, `beta_tool_change_tool_definition_param.py`)."""
+    added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}}
+    return {"max_tokens": 16, "messages": [*HI, {"role": "system", "content": [added]}, *HI]}
+
+
+def _pictures(tokens: int, texts: int = 0) -> dict[str, Any]:
+    """What OpenAI's image API bills, text among it that was thought before."""
+    details = {"output_tokens_details": {"image_tokens": tokens, "text_tokens": texts}}
+    return {"input_tokens": 5, "output_tokens": tokens + texts, "total_tokens": 5 + tokens + texts, **details}
+
+
+def _picture(**more: Any) -> dict[str, Any]:
+    part = {"inlineData": {"mimeType": "image/png", "data": _PNG}, **more}
+    return {"contents": [{"parts": [part]}], "generationConfig": {"maxOutputTokens": 16}}
+
+
 _LOCAL = ({"provider": "ollama", "model": "*", "input": "1", "output": "2"}, {"provider": "llama.cpp", "model": "*", "input": "1", "output": "2"})  # fmt: skip
 
 ATTACKS = (
@@ -246,4 +268,63 @@ ATTACKS = (
            {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 100, "responseModalities": ["IMAGE"]}},
            {"promptTokenCount": 5, "candidatesTokenCount": 1290, "totalTokenCount": 1295,
             "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}]}, "/v1beta/models/m:generateContent"),
+    Attack("searches of a tool in a message", "anthropic", "claude-sonnet-4-5", _inline({"type": "web_search_20260318", "name": "web_search"}),
+           {"input_tokens": 1_900_000, "output_tokens": 16, "server_tool_use": {"web_search_requests": 10}}, "/v1/messages"),
+    Attack("a tool in a message that asks another model", "anthropic", "claude-sonnet-4-5",
+           _inline({"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"}), _ANTHROPIC_LONG, "/v1/messages",
+           refused="advisor"),
+    Attack("a tool in a message that nobody knows", "anthropic", "claude-sonnet-4-5", _inline({"type": "deep_search_20270101"}),
+           _ANTHROPIC_LONG, "/v1/messages", refused="deep_search_20270101"),
+    Attack("a summary of the conversation", "anthropic", "claude-sonnet-4-5", {**_CAPPED, "compaction": {"type": "summarize"}},
+           {"input_tokens": 20, "output_tokens": 16, "iterations": [{"type": "compaction", "input_tokens": 5000, "output_tokens": 3500}]},
+           "/v1/messages"),
+    Attack("a summary of a whole context", "anthropic", "claude-sonnet-4-5",
+           {**_LONG_CONTEXT, "context_management": {"edits": [{"type": "compact_20260112"}]}},
+           {"input_tokens": 200_000, "output_tokens": 16, "iterations": [
+               {"type": "compaction", "input_tokens": 200_000, "output_tokens": 4000},
+               {"type": "message", "input_tokens": 200_000, "output_tokens": 16}]}, "/v1/messages"),
+    Attack("citations whose name is escaped", "anthropic", "claude-sonnet-4-5",
+           {"max_tokens": 16, "messages": [{"role": "user", "content": [{"type": "document", "citations": {"enabled": True},
+            "source": {"type": "text", "media_type": "text/plain", "data": "hi"}}]}]}, {"input_tokens": 1400, "output_tokens": 16},
+           "/v1/messages", raw=("citations", "\\u0063itations")),
+    Attack("several passes for one answer", "openai", "gpt-5.6", {"input": "hi", "max_output_tokens": 16, "reasoning": {"mode": "pro"}},
+           _TOLD, "/v1/responses", refused="reasoning.mode"),
+    Attack("a context that is compacted on request", "openai", "gpt-5.1",
+           {"input": [{"role": "user", "content": "hi"}, {"type": "compaction_trigger"}], "max_output_tokens": 16},
+           {"input_tokens": 20, "output_tokens": 4000, "total_tokens": 4020}, "/v1/responses"),
+    Attack("pictures in a namespace of a namespace", "openai", "gpt-5",
+           {"input": "hi", "max_output_tokens": 16, "tools": [{"type": "namespace", "name": "a", "tools": [
+               {"type": "namespace", "name": "b", "tools": [{"type": "image_generation"}]}]}]}, _TOLD, "/v1/responses",
+           refused="image_generation"),
+    *(Attack(f"a dearer {field} that has no price: {value}", provider, model, {**_CAPPED, field: value}, chat(20, 16),
+             refused=field,
+             prices=({"provider": "cerebras", "model": "*", "input": "1", "output": "2"},))
+      for provider, model, field, value in (
+          ("openai", "gpt-5.1", "service_tier", "ultrafast"), ("groq", "llama-3.3-70b-versatile", "service_tier", "performance"),
+          ("cerebras", "gpt-oss-120b", "service_tier", "Priority"),
+      )),
+    Attack("a model that screens the call", "together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {**_CAPPED, "safety_model": "meta-llama/x"},
+           chat(20, 16), refused="safety_model"),
+    Attack("a guard that screens the call", "mistral", "mistral-large-latest", {**_CAPPED, "guardrails": [{"moderation_llm_v2": {}}]},
+           chat(20, 16), refused="guardrails"),
+    *(Attack(f"a square picture of {model}", "openai", model, {"prompt": "p", "size": "1024x1024", "quality": quality}, _pictures(7024),
+             "/v1/images/generations") for model, quality in (("gpt-image-2", "high"), ("gpt-image-2.5-sunburst", "max"))),
+    Attack("pictures of a film", "openai", "gpt-image-2.5-flare",
+           {"prompt": "p", "size": "1024x1024", "output_format": "gif", "frame_count": 16}, _pictures(16 * 7024), "/v1/images/generations"),
+    Attack("a picture that is planned first", "openai", "gpt-image-2.5-flare", {"prompt": "p", "size": "1024x1024", "complexity": "high"},
+           _pictures(1756, 12_000), "/v1/images/generations"),
+    *(Attack(f"a picture that another model writes: {name}", "openai", "gpt-image-2.5-flare", {"prompt": "p", name: value}, _pictures(4160),
+             "/v1/images/generations", refused="SVG") for name, value in (("output_format", "svg"), ("svg", {"model": "gpt-6-astra"}))),
+    Attack("an answer that is gone on with", "google", "gemini-2.5-flash",
+           {"contents": [{"parts": [{"text": "hi"}]}], "continuationToken": "x", "generationConfig": {"maxOutputTokens": 16}},
+           {"promptTokenCount": 200_000, "candidatesTokenCount": 16, "totalTokenCount": 200_016}, _GEMINI_PATH),
+    *(Attack(f"a picture {how}", "google", "gemini-2.5-flash", _picture(**more),
+             {"promptTokenCount": 20_000, "candidatesTokenCount": 16, "totalTokenCount": 20_016,
+              "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 20_000}]}, _GEMINI_PATH)
+      for how, more in (
+          ("of as many tokens as are asked for", {"mediaResolution": {"numTokens": 20_000}}),
+          ("that is looked at again and again", {"media_processing": "AGENTIC"}),
+          ("in several layers", {"documentMetadata": {"contentLayers": ["PAGE_IMAGE", "PAGE_TEXT"]}}),
+          ("in layers of a film", {"video_metadata": {"content_layers": ["FRAMES", "AUDIO", "TRANSCRIPT"]}}),
+      )),
 )  # fmt: skip

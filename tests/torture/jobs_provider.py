@@ -233,9 +233,9 @@ class Requests(Handler):
             lines = [
                 {"custom_id": n, "body": {"model": model, "text": one["request"]}} for n, one in enumerate(requests)
             ]
-            orders = _orders_of(lines[0])
+            orders = orders_of(lines[0])
             text = " ".join(f"{name}={value}" for name, value in orders.items())
-            job = self.provider.begin("gbatch", {"lines": lines}, text, _batch_usd(lines, orders))
+            job = self.provider.begin("gbatch", {"lines": lines}, text, batch_usd(lines, orders))
             self.send_json(self.gemini_batch(job))
         elif "/operations/" in path:
             job = self.provider.jobs.get(path.rpartition("/")[2])
@@ -266,7 +266,7 @@ class Requests(Handler):
         state = {"running": "RUNNING", "done": "SUCCEEDED"}.get(status, status.upper())
         told: dict[str, Any] = {"name": f"batches/{job.id}", "metadata": {"state": f"BATCH_STATE_{state}"}}
         if status == "done":
-            answers = [_gemini_answer(line) for line in job.body["lines"]]
+            answers = [gemini_answer(line) for line in job.body["lines"]]
             told |= {"done": True, "response": {"inlinedResponses": {"inlinedResponses": answers}}}
         return told
 
@@ -302,7 +302,7 @@ class Requests(Handler):
                 json.loads(line) for line in self.provider.files[body["input_file_id"]]["data"].splitlines() if line
             ]
             text = " ".join(f"{name}={value}" for name, value in (body.get("metadata") or {}).items())
-            job = self.provider.begin("batch", body | {"lines": lines}, text, _batch_usd(lines, orders_in(text)))
+            job = self.provider.begin("batch", body | {"lines": lines}, text, batch_usd(lines, orders_in(text)))
             self.send_json(self.batch(job))
             return
         if not rest:
@@ -314,7 +314,7 @@ class Requests(Handler):
             return
         if rest[1:] == ["cancel"] and job.status() == "running":
             job.cancelled = True
-            self.provider.write(job, _batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
+            self.provider.write(job, batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
         self.send_json(self.batch(job))
 
     def batch(self, job: Job) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class Requests(Handler):
         if job.ended != status:  # worked out once
             job.ended = status
             job.answered = _answered(job.body["lines"], job.orders | {"end": status})
-            job.good = [line for line in job.answered if _orders_of(line).get("line") != "failed"]
+            job.good = [line for line in job.answered if orders_of(line).get("line") != "failed"]
             job.data = "".join(json.dumps(_output_line(line)) + "\n" for line in job.good)
         answered, good, output = job.answered, job.good, None
         if status != "running" and good:
@@ -346,9 +346,9 @@ class Requests(Handler):
         if self.command == "POST" and not rest:
             requests = json.loads(self.read_body())["requests"]
             lines = [{"custom_id": one["custom_id"], "body": one["params"]} for one in requests]
-            orders = _orders_of(lines[0])
+            orders = orders_of(lines[0])
             text = " ".join(f"{name}={value}" for name, value in orders.items())
-            job = self.provider.begin("msgbatch", {"lines": lines}, text, _batch_usd(lines, orders))
+            job = self.provider.begin("msgbatch", {"lines": lines}, text, batch_usd(lines, orders))
             self.send_json(self.message_batch(job))
             return
         if not rest:
@@ -370,13 +370,13 @@ class Requests(Handler):
         else:
             if rest[1:] == ["cancel"] and job.status() == "running":
                 job.cancelled = True
-                self.provider.write(job, _batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
+                self.provider.write(job, batch_usd(job.body["lines"], job.orders | {"end": "cancelled"}), "cancelled")
             self.send_json(self.message_batch(job))
 
     def message_batch(self, job: Job) -> dict[str, Any]:
         status, lines = job.status(), job.body["lines"]
         answered = _answered(lines, job.orders | {"end": status}) if status != "running" else []
-        failed = [line for line in answered if _orders_of(line).get("line") == "failed"]
+        failed = [line for line in answered if orders_of(line).get("line") == "failed"]
         left = len(lines) - len(answered) if status != "running" else 0
         host = "https://provider.invalid"  # as the real one names its own
         return {
@@ -416,7 +416,7 @@ class Requests(Handler):
         return found
 
 
-def _orders_of(line: dict[str, Any]) -> dict[str, str]:
+def orders_of(line: dict[str, Any]) -> dict[str, str]:
     return orders_in(json.dumps(line["body"]))
 
 
@@ -429,15 +429,15 @@ def _answered(lines: list[dict[str, Any]], orders: dict[str, str]) -> list[dict[
 
 
 def _tokens(line: dict[str, Any]) -> tuple[int, int]:
-    orders = _orders_of(line)
+    orders = orders_of(line)
     return int(orders.get("in", "10")), int(orders.get("out", "5"))
 
 
-def _batch_usd(lines: list[dict[str, Any]], orders: dict[str, str]) -> Decimal:
+def batch_usd(lines: list[dict[str, Any]], orders: dict[str, str]) -> Decimal:
     """What the answered lines come to, to the nano-dollar."""
     total = Decimal(0)
     for line in _answered(lines, orders):
-        if _orders_of(line).get("line") != "failed":
+        if orders_of(line).get("line") != "failed":
             given, taken = _tokens(line)
             in_usd, out_usd = PER_MILLION_USD[line["body"]["model"]]
             total += (given * Decimal(in_usd) + taken * Decimal(out_usd)) / 1_000_000
@@ -452,9 +452,9 @@ def _response_usd(model: str, orders: dict[str, str]) -> Decimal:
     return (given * Decimal(in_usd) + taken * Decimal(out_usd)) / 1_000_000
 
 
-def _gemini_answer(line: dict[str, Any]) -> dict[str, Any]:
+def gemini_answer(line: dict[str, Any]) -> dict[str, Any]:
     given, taken = _tokens(line)
-    if _orders_of(line).get("line") == "failed":
+    if orders_of(line).get("line") == "failed":
         return {"error": {"code": 3, "message": "no"}}
     usage = {"promptTokenCount": given, "candidatesTokenCount": taken, "totalTokenCount": given + taken}
     content = {"role": "model", "parts": [{"text": "ok"}]}
@@ -482,7 +482,7 @@ def _output_line(line: dict[str, Any]) -> dict[str, Any]:
 def _result(line: dict[str, Any], answered: bool) -> dict[str, Any]:
     given, taken = _tokens(line)
     result: dict[str, Any] = {"type": "expired"}
-    if answered and _orders_of(line).get("line") == "failed":
+    if answered and orders_of(line).get("line") == "failed":
         result = {"type": "errored", "error": {"type": "error", "error": {"type": "api_error", "message": "no"}}}
     elif answered:
         message = {"id": "m", "type": "message", "role": "assistant", "model": line["body"]["model"], "content": [],

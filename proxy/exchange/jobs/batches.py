@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.errors import invalid_request, unbounded_cost
+from proxy.access.stored_owners import Holder
+from proxy.errors import dialect_not_supported, invalid_request, unbounded_cost
 from proxy.exchange.configured import Configured
 from proxy.exchange.jobs.asking import find_job
-from proxy.exchange.jobs.lines import Lines
+from proxy.exchange.jobs.lines import Lines, priced_line
 from proxy.exchange.plane import Plane
 from proxy.jobs.api import JobEndpoint
-from proxy.jobs.bounds import bounds_of
+from proxy.jobs.bounds import Bounds, bounds_of
+from proxy.jobs.shapes import shapes_of
 from proxy.times import now_us
 from proxy.types import Call, Identity
 
@@ -22,11 +24,12 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
     if endpoint.placed is not None:
         job = await find_job(plane, identity, endpoint.api, call.held[0]) if endpoint.renews else None
         return endpoint.placed(call, job, now_us())
-    if endpoint.lines is not None:
-        return await _of_its_body(plane, configured, identity, endpoint, call)
-    if endpoint.api.of_file is None:
-        return call
-    holder = plane.stored_owners.find(identity, endpoint.api.of_file(call))
+    file_id = endpoint.api.of_file(call) if endpoint.api.of_file is not None else None
+    if file_id is None:
+        return call if endpoint.lines is None else await _of_its_body(plane, configured, identity, endpoint, call)
+    holder = plane.stored_owners.find(identity, file_id)
+    if endpoint.api.of_shapes:
+        return call._replace(bounds=_of_its_shapes(configured, identity, endpoint, call, holder).record())
     bounds = bounds_of(holder.facts)
     if bounds is None:
         raise unbounded_cost(
@@ -38,6 +41,24 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
     ):  # fmt: skip
         raise invalid_request("`endpoint` must be the path that the file's lines call.", "endpoint")
     return call._replace(bounds=bounds.record(), model=bounds.models[0])
+
+
+def _of_its_shapes(
+    configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call, holder: Holder
+) -> Bounds:
+    """Of a file whose lines were counted when it was uploaded, and whose model is known only now."""
+    shapes, why = shapes_of(holder.facts), (holder.facts or {}).get("missing")
+    if shapes is None or why:
+        why = why or "its lines were not read when it was uploaded: say mime_type='application/jsonl' then"
+        raise unbounded_cost(f"A batch cannot be made of this file: {why}. Upload it again.", "batch")
+    route = configured.router.route(call.model, identity)
+    if configured.destination(route, endpoint).translated:
+        raise dialect_not_supported(route.requested, endpoint.family.name)
+    bounds = Bounds(path="generate", models=(route.requested,))
+    for count, shape in shapes:
+        line = priced_line(configured, identity, shape.call(call.model), route, b"", 0)
+        bounds = bounds.with_lines(count, line.nanousd, line.bound.usage, line.missing, route.requested)
+    return bounds
 
 
 async def _of_its_body(

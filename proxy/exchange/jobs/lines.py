@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -84,10 +84,7 @@ class Lines:
         return route
 
     def _bound(self, endpoint: Endpoint, call: Call, route: Route) -> Mapping[str, Any]:
-        configured, now = self._configured, now_s()
-        facts = configured.facts_of(route.provider, route.model, now, route.answers)
-        if not facts.priced and not call.free and configured.config.on_unpriced == "refuse":
-            raise model_not_priced(route.requested, configured.config.server.budget_status)
+        configured = self._configured
         known = replace(route, provider=configured.book.catalog.canonical(route.provider))
         call = screen(call, route, _no_other, exact=configured.router.is_exact(route.requested))
         sent = dict(call.body) | name_cap(call, known.provider)
@@ -95,20 +92,42 @@ class Lines:
             sent["model"] = route.model
         written = orjson.dumps(sent)
         size = rendered_size(call, written, known.provider)
-        bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens, facts.own_units)
-        if bound.inject:
-            capped = endpoint.cap_output(call.body, bound.output_tokens, known.provider)
-            sent |= {**lowered_caps(call.body, bound.output_tokens), **capped}
-        price = CallPrice(
-            book=configured.book, provider=route.provider, model=route.model, at_s=int(now), until_s=int(now) + _KEPT_S,
-            attributes=attributes_of_key(self._identity, route),
-            fixed={**_BATCH, **call.fixed}, without=ceilings.impossible_units(call, written), media=bound.media,
-            things=call.things, free=call.free, answers=route.answers or (),
-        )  # fmt: skip
-        nanousd = price(bound.usage) if bound.usage and facts.priced else 0 if call.free else None
-        missing = "" if nanousd is not None else bound.missing or f"the model {route.requested} has no price here"
-        self.bounds = self.bounds.with_line(nanousd, bound.usage, missing, route.requested)
+        line = priced_line(configured, self._identity, call, route, written, size)
+        if line.bound.inject:
+            capped = endpoint.cap_output(call.body, line.bound.output_tokens, known.provider)
+            sent |= {**lowered_caps(call.body, line.bound.output_tokens), **capped}
+        self.bounds = self.bounds.with_line(line.nanousd, line.bound.usage, line.missing, route.requested)
         return sent
+
+
+class Line(NamedTuple):
+    """What a line may use and cost; nanousd None where it has no price or no bound, then `missing` says why."""
+
+    bound: ceilings.Ceiling
+    nanousd: int | None
+    missing: str
+
+
+def priced_line(
+    configured: Configured, identity: Identity, call: Call, route: Route, written: bytes, size: int
+) -> Line:
+    """A line's bound at batch prices. written: its body as it is sent, of `size` bytes when it is rendered. Raises `Refused`
+    where its model has no price and such models are refused."""
+    now = now_s()
+    facts = configured.facts_of(route.provider, route.model, now, route.answers)
+    if not facts.priced and not call.free and configured.config.on_unpriced == "refuse":
+        raise model_not_priced(route.requested, configured.config.server.budget_status)
+    known = replace(route, provider=configured.book.catalog.canonical(route.provider))
+    bound = ceilings.estimate(call, known, size, facts.context_tokens, facts.max_output_tokens, facts.own_units)
+    price = CallPrice(
+        book=configured.book, provider=route.provider, model=route.model, at_s=int(now), until_s=int(now) + _KEPT_S,
+        attributes=attributes_of_key(identity, route),
+        fixed={**_BATCH, **call.fixed}, without=ceilings.impossible_units(call, written), media=bound.media,
+        things=call.things, free=call.free, answers=route.answers or (),
+    )  # fmt: skip
+    nanousd = price(bound.usage) if bound.usage and facts.priced else 0 if call.free else None
+    missing = "" if nanousd is not None else bound.missing or f"the model {route.requested} has no price here"
+    return Line(bound, nanousd, missing)
 
 
 def _no_other(model: str) -> str:

@@ -28,6 +28,7 @@ from proxy.exchange.jobs.asking import (
     whole,
     withdraw,
 )
+from proxy.exchange.jobs.resumable import serve_resumable
 from proxy.exchange.jobs.uploads import serve_upload
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
@@ -52,6 +53,9 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
     """Raises `Refused` where there is an error to tell."""
     if matched.route.does == "upload":
         await serve_upload(plane, matched, client)
+        return
+    if matched.route.does == "resumable":
+        await serve_resumable(plane, matched, client)
         return
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
@@ -177,7 +181,8 @@ async def _list(plane: Plane, matched: Matched, client: Client, identity: Identi
         raise not_found()
     root, path = _root(plane, client), matched.target(b"")
     start = _offset(query) if api.by_offset else 0
-    limit = _EVERY if api.envelope is not None else start + _limit(query)
+    whole_pages = api.envelope is not None or bool(api.cursor)
+    limit = _EVERY if whole_pages else start + _limit(query)
     own: list[Any] = []
     first: dict[str, Any] = {}
     last: Mapping[str, Any] = {}
@@ -199,12 +204,15 @@ async def _list(plane: Plane, matched: Matched, client: Client, identity: Identi
             if not cut:
                 own.append(api.shown(item, root, facts) if api.shown is not None else item)
         more = bool(api.next_page(answer.body, items))
-        if not more or len(own) >= limit or (own and api.envelope is not None):
+        if not more or len(own) >= limit or (own and whole_pages):
             break
         target = _with(path, {**query, **api.next_page(answer.body, items)}, matched.route.queries)
     listed = _listed(api, first, own[start:], more=more or cut)
     if api.by_offset:
         listed |= {"limit": limit - start, "offset": start, "count": len(own[start:])}
+    if api.cursor:
+        listed = {name: value for name, value in listed.items() if name != api.cursor}
+        listed |= {api.cursor: last[api.cursor]} if more else {}
     if api.envelope is not None:
         listed |= api.envelope(last, root, more)
     await client.respond(200, [_JSON], orjson.dumps(listed))

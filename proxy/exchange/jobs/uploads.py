@@ -6,30 +6,20 @@ An upload is free and has an entry of its own, which says whose the file is and 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 
 import orjson
 
-from pricing.usage import Reading
-from proxy.access.stored_owners import Holder, digest
-from proxy.ceilings.call_price import CallPrice
-from proxy.ceilings.ceiling import Ceiling
 from proxy.dialects import OPENAI, Endpoint, fields, openai
-from proxy.dialects.outgoing import Outgoing
 from proxy.downstream.client import Client, HungUp
 from proxy.errors import Refused, invalid_request, not_found, unbounded_cost, upstream_timeout, upstream_unreachable
-from proxy.exchange.attempt import Attempt
-from proxy.exchange.attribute import attributed
 from proxy.exchange.configured import Configured
-from proxy.exchange.exchange import Exchange
 from proxy.exchange.jobs.asking import answer_of, destination_of, home_of
 from proxy.exchange.jobs.lines import Lines, blocking
+from proxy.exchange.jobs.upload_entry import UploadEntry, held
 from proxy.exchange.passed_headers import passed_headers
-from proxy.exchange.plan import Plan, attributes_of
 from proxy.exchange.plane import Plane
-from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.jobs.api import JobApi, Matched
 from proxy.times import now_s, now_us
 from proxy.types import Call, Identity, Route
@@ -55,7 +45,8 @@ async def serve_upload(plane: Plane, matched: Matched, client: Client) -> None:
     form = _Form(client, configured.config.jobs.max_file_mb * 1_000_000, matched.api)
     try:
         await form.begin()
-        lines = Lines(plane, configured, identity, most_models=1) if form.fields.get("purpose") == b"batch" else None
+        is_batch = matched.api.of_lines and form.fields.get("purpose") == b"batch"
+        lines = Lines(plane, configured, identity, most_models=1) if is_batch else None
         upload = _Upload(plane, configured, identity, client, form, lines)
         await upload.first_line()
         await upload.run(matched)
@@ -156,10 +147,10 @@ class _Upload:
         destination = destination_of(self._plane, route.upstream, matched.api)
         if destination is None:
             raise not_found()
-        attempt = await self._attempt(route, destination)
-        attempt.intend()
+        entry = UploadEntry(self._plane, self._configured, self._identity, self._client)
+        attempt = await entry.begin(route, destination)
         head = request_head(
-            destination, b"POST", matched.route.target, None, family_headers=matched.api.family.headers,
+            destination, b"POST", matched.target(self._client.query), None, family_headers=matched.api.family.headers,
             client_headers=self._client.headers, attempt_id=attempt.id,
             content_type=b"multipart/form-data; boundary=" + self._form.boundary,
         )  # fmt: skip
@@ -168,25 +159,23 @@ class _Upload:
             response = await self._configured.upstreams.upload(
                 destination.pool, head, self._outgoing(), holder=self._identity.key_id
             )
-            await self._answer(attempt, response, destination)
+            await self._answer(entry, matched.api, response, destination)
         except UpstreamError as error:
-            await self._end(attempt, "upstream_timeout" if error.timed_out else "upstream_unreachable", sent=error.sent)
+            await entry.failed(error)
             raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
         except (Refused, HungUp, FormError):
             await attempt.void("cut")  # the provider has got no whole request
             raise
         finally:
-            if not attempt.closed:
-                await self._end(attempt, "cut", sent=True)
+            await entry.cut()
 
-    async def _end(self, attempt: Attempt, outcome: str, *, sent: bool) -> None:
-        if sent:
-            await attempt.settle(unconfirmed(outcome, None, self._timings()))
-        else:
-            await attempt.void(outcome)
-
-    def _timings(self) -> Timings:
-        return Timings((time.perf_counter() - self._client.began) * 1000, 0.0)
+    async def _answer(self, entry: UploadEntry, api: JobApi, response: Response, destination: Destination) -> None:
+        body = await held(response)
+        answer = answer_of(response, body)
+        file_id = api.job_id(answer.body) if answer is not None and response.status < 300 else None
+        await entry.settle(response.status, file_id, self._lines.bounds.record() if self._lines is not None else None)
+        headers, body = destination.told(response.status, passed_headers(response.headers), body)
+        await self._client.respond(response.status, headers, body)
 
     def _route(self, matched: Matched) -> Route:
         if self._lines is not None and self._lines.route is not None:
@@ -263,64 +252,6 @@ class _Upload:
             budgets = self._configured.budgets.certain(self._identity, self._lines.route)
             self._blocking = blocking(budgets)
         return self._blocking
-
-    # Its entry
-
-    async def _attempt(self, route: Route, destination: Destination) -> Attempt:
-        plane, configured = self._plane, self._configured
-        attribution, _ = await attributed(plane, configured, self._client, _CALL, self._identity)
-        self._client.session_id = attribution.session_id
-        exchange = Exchange(
-            plane, configured, _FILES, self._client, self._identity, _CALL, self._client.request_id, attribution, None
-        )
-        started_at = now_us()
-        attributes = attributes_of(self._identity, route, attribution)
-        price = CallPrice(
-            configured.book,
-            route.provider,
-            route.model,
-            started_at // 10**6,
-            started_at // 10**6,
-            attributes,
-            free=True,
-        )
-        plan = Plan(
-            id=plane.ids.new(started_at), call=_CALL, number=1, requests=1, started_at=started_at,
-            deadline_at=started_at + configured.config.server.max_call_s * 1_000_000, route=route,
-            known_provider=route.provider, destination=destination, attributes=attributes,
-            outgoing=Outgoing(b""), changes={}, usage_each=False, body_bytes=0,
-            bound=Ceiling(0, 0, 1, fees={}), price=price, may_be_ordinary=False, ceiling_nanousd=0, claims=(),
-        )  # fmt: skip
-        return Attempt.of(exchange, plan)
-
-    async def _answer(self, attempt: Attempt, response: Response, destination: Destination) -> None:
-        collected = bytearray()
-        while data := await response.read():
-            collected += data
-            if len(collected) > _MAX_ANSWER_BYTES:
-                response.abort()
-        body = bytes(collected)
-        answer = answer_of(response, body)
-        file_id = answer.body.get("id") if answer is not None and response.status < 300 else None
-        stored = self._note(attempt, file_id) if isinstance(file_id, str) else ()
-        reading = Reading(source="provider")
-        cost = charge(self._configured.book, attempt.route, "/files", attempt.plan.attributes, reading)
-        outcome = "ok" if response.status < 400 else "upstream_error"
-        facts = self._lines.bounds.record() if self._lines is not None else None
-        await attempt.settle(
-            Settlement(
-                outcome, response.status, reading, cost, now_us(), self._timings(), stored=stored, stored_facts=facts
-            )
-        )
-        headers, body = destination.told(response.status, passed_headers(response.headers), body)
-        await self._client.respond(response.status, headers, body)
-
-    def _note(self, attempt: Attempt, file_id: str) -> tuple[str, ...]:
-        """Whose the file is, and what a batch of it may cost."""
-        facts = self._lines.bounds.record() if self._lines is not None else None
-        key, session = digest(self._identity, file_id), attempt.exchange.attribution.session_id
-        self._plane.stored_owners.note((key,), Holder(attempt.route.upstream, attempt.route.requested, session, facts))
-        return (key,)
 
 
 def _head(boundary: bytes, part: Part) -> bytes:

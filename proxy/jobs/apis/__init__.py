@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from proxy.dialects import GEMINI
+from proxy.dialects import OPENAI, Family
 from proxy.errors import Refusal, Refused, method_not_allowed
 from proxy.jobs.api import JobApi, JobEndpoint, Matched
 from proxy.jobs.apis import (
     anthropic_batches,
+    anthropic_files,
     elevenlabs,
     elevenlabs_dubbing,
     fal,
     gemini_caches,
+    gemini_files,
     gemini_operations,
     luma,
     openai_background,
@@ -28,9 +30,10 @@ APIS: tuple[JobApi, ...] = (
     openai_batches.API,
     openai_background.API,
     anthropic_batches.API,
+    anthropic_files.API,
     gemini_operations.VIDEO,
     gemini_operations.BATCHES,
-    gemini_operations.FILES,
+    gemini_files.API,
     gemini_caches.API,
     replicate.PREDICTIONS,
     replicate.FILES,
@@ -45,13 +48,13 @@ APIS: tuple[JobApi, ...] = (
 BY_NAME: dict[str, JobApi] = {api.name: api for api in APIS}
 
 
-def find(method: str, path: str, *, google: bool = False) -> JobEndpoint | Matched | None:
+def find(method: str, path: str, client: Family = OPENAI) -> JobEndpoint | Matched | None:
     """Where a request goes that is about jobs; None where it is about none. Raises `Refused` (405, or what the route says).
 
-    google: the caller's key came as Google's SDKs send it. `/v1/batches` is OpenAI's and Gemini's alike.
+    client: whose SDK it comes from. `/v1/batches` is OpenAI's and Gemini's alike, `/v1/files` Anthropic's too.
     """
     allowed: list[str] = []
-    for api in sorted(APIS, key=lambda api: api.family is not GEMINI) if google else APIS:
+    for api in APIS if client is OPENAI else sorted(APIS, key=lambda api: api.family is not client):
         for route in api.routes:
             match = route.pattern.match(path)
             if match is None:

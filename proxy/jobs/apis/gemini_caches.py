@@ -25,7 +25,7 @@ from proxy.dialects import GEMINI, fields, gemini, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, read_by
-from proxy.jobs.apis.gemini_operations import next_page
+from proxy.jobs.apis.gemini_files import next_page
 from proxy.jobs.job import Job
 from proxy.types import Call
 
@@ -43,7 +43,7 @@ def parse(raw: bytes) -> Call:
     """Of a new cache."""
     body = fields.parse_object(raw)
     held = gemini.read_input(body, _FIELDS)
-    if held:
+    if any(not one.startswith("files/") for one in held):
         raise invalid_request("A cache cannot be made of another.", "cachedContent")
     _refuse_others(body, _FIELDS)
     model = (fields.text(body, "model") or "").removeprefix("models/")
@@ -60,8 +60,8 @@ def parse(raw: bytes) -> Call:
     media = gemini.media_of(body)
     return Call(
         dialect=DIALECT, operation="cache", model=fields.model_name({"model": model}), body=body, stream=False,
-        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, media_items=len(media), media=media,
-        prompts=len(body.get("contents") or ()),
+        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS,
+        media_items=len(media) + len(held), media=media, prompts=len(body.get("contents") or ()), held=held,
     )  # fmt: skip
 
 
@@ -127,8 +127,13 @@ def micros(value: object) -> int | None:
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 
 
+def _renews(call: Call) -> bool:
+    """Whether it goes on with a cache; one that is made may hold files."""
+    return any(map(_NAME.match, call.held))
+
+
 def asked(call: Call) -> Mapping[str, Any]:
-    return {"made": not call.held}
+    return {"made": not _renews(call)}
 
 
 def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,7 +208,7 @@ def _everything(call: Call) -> bool:
 
 
 def _encode(call: Call, model: str) -> Outgoing:
-    return json_body(call.body if call.held else {**call.body, "model": f"models/{model}"})
+    return json_body(call.body if _renews(call) else {**call.body, "model": f"models/{model}"})
 
 
 def _job_id(body: Mapping[str, Any]) -> str | None:
@@ -243,4 +248,5 @@ API = JobApi(
     list_of="cachedContents",
     id_of="name",
     next_page=next_page,
+    cursor="nextPageToken",
 )

@@ -15,7 +15,8 @@ from pricing.usage import Reading
 from proxy.dialects import GEMINI, fields, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.errors import invalid_request
-from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, read_by, seconds
+from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, Results, read_by, seconds
+from proxy.jobs.apis.gemini_files import FILE_NAME, file_ids, next_page
 from proxy.jobs.job import Job
 from proxy.types import Call
 
@@ -73,7 +74,7 @@ def read_video(job: Job, answer: Answer) -> Ended | None:
 
 
 def _files_in(value: Any) -> Iterable[str]:
-    """The ids of files that an answer names by their URIs."""
+    """The ids of files that an answer names by their URIs, as downloads and as everything else names them."""
     stack = [value]
     while stack:
         one = stack.pop()
@@ -82,7 +83,7 @@ def _files_in(value: Any) -> Iterable[str]:
         elif isinstance(one, list):
             stack += one
         elif isinstance(one, str) and (match := _FILE.search(one)):
-            yield match[1]
+            yield from file_ids(match[1])
 
 
 def _named(pattern: re.Pattern[str], body: Mapping[str, Any]) -> str | None:
@@ -95,21 +96,45 @@ def _named(pattern: re.Pattern[str], body: Mapping[str, Any]) -> str | None:
 
 def parse_batch(model: str, raw: bytes) -> Call:
     body = fields.parse_object(raw)
-    for one in _requests(body):
+    for place in (body, _either(body, "batch", "batch")):
+        place.pop("model", None)  # its path says which
+    name = file_of(body)
+    for one in _requests(body) if name is None else ():
         if fields.mapping(one, "request") is None:
             raise invalid_request("`request` of one of the batch's requests is missing.", "batch")
     return Call(
         dialect="gemini.batch", operation="batch", model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS,
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, held=() if name is None else (name,),
     )  # fmt: skip
 
 
 def _requests(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    batch = fields.mapping(body, "batch") or {}
-    config = fields.mapping(batch, "inputConfig") or fields.mapping(batch, "input_config") or {}
-    if config.get("fileName") or config.get("file_name"):
-        raise invalid_request("Send the batch's requests inline: files of this API are not served here.", "batch")
-    return fields.objects(fields.mapping(config, "requests") or {}, "requests")
+    return fields.objects(fields.mapping(_input_of(body), "requests") or {}, "requests")
+
+
+def _input_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    batch = _either(body, "batch", "batch")
+    return _either(batch, "inputConfig", "input_config")
+
+
+def _either(body: Mapping[str, Any], name: str, snake: str) -> dict[str, Any]:
+    """A field that may be spelled in two ways, and must not be in both."""
+    if name != snake and name in body and snake in body:
+        raise invalid_request(f"`{name}` stands beside `{snake}`.", name)
+    return fields.mapping(body, name) or fields.mapping(body, snake) or {}
+
+
+def file_of(body: Mapping[str, Any]) -> str | None:
+    """The file that has a batch's requests; None where they stand in its body."""
+    given = _input_of(body)
+    names = [given[name] for name in ("fileName", "file_name") if given.get(name)]
+    if not names:
+        return None
+    if len(names) > 1 or given.get("requests"):
+        raise invalid_request("A batch has its requests in one file, or in its body.", "batch")
+    if not isinstance(names[0], str) or not FILE_NAME.match(names[0]):
+        raise invalid_request("`fileName` must be the name of a file: files/…", "batch")
+    return names[0]
 
 
 def lines(call: Call) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -132,9 +157,44 @@ def read_batch(job: Job, answer: Answer) -> Ended | None:
         read_by("gemini.batch", job, Answer(200, one)) for one in answers if isinstance(one.get("response"), dict)
     ]
     at_s = seconds(about.get("endTime"))
+    if not answers and (name := _file_in(body.get("response"), about.get("output"), about.get("dest"))) is not None:
+        path = f"/v1beta/{name}:download?alt=media"
+        return Ended(
+            outcome,
+            Reading(),
+            at_s,
+            (Results(path, read_line, _succeeded(about)),),
+            list(file_ids(name.removeprefix("files/"))),
+        )
     if not readings:
         return Ended(outcome, Reading(source="none" if outcome == "ok" else "provider"), at_s)
     return Ended(outcome, Reading(), at_s, lines=readings)
+
+
+def _file_in(*sources: Any) -> str | None:
+    """The file that has a batch's answers."""
+    for source in sources:
+        value = source if isinstance(source, dict) else {}
+        name = value.get("responsesFile") or value.get("fileName")
+        if isinstance(name, str) and FILE_NAME.match(name):
+            return name
+    return None
+
+
+def _succeeded(about: Mapping[str, Any]) -> int | None:
+    """How many requests have an answer, as its state says; proto JSON writes such numbers as texts."""
+    stats = about.get("batchStats")
+    told = stats.get("successfulRequestCount") if isinstance(stats, dict) else None
+    return int(told) if isinstance(told, int | str) and str(told).isascii() and str(told).isdigit() else None
+
+
+def read_line(job: Job, line: Mapping[str, Any]) -> Reading | None:
+    """One line of the answers: `{"key", "response"}`, the response alone, or what went wrong."""
+    if isinstance(line.get("response"), dict):
+        return read_by("gemini.batch", job, Answer(200, line))
+    if "error" in line or "candidates" not in line:
+        return None
+    return read_by("gemini.batch", job, Answer(200, {"response": line}))
 
 
 def _inlined(source: Any) -> list[dict[str, Any]]:
@@ -165,11 +225,6 @@ def _batch_endpoint(api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
 
 def _encode(call: Call, model: str) -> Outgoing:
     return json_body(call.body)
-
-
-def next_page(page: Mapping[str, Any], items: object) -> Mapping[str, str]:
-    token = page.get("nextPageToken")
-    return {"pageToken": token} if isinstance(token, str) and token else {}
 
 
 _MODEL = r"/(?:v1beta|v1)/models/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,199})"
@@ -215,19 +270,7 @@ BATCHES = JobApi(
     list_of="operations",
     id_of="name",
     next_page=next_page,
+    cursor="nextPageToken",
+    of_file=lambda call: call.held[0] if call.held else None,
+    of_shapes=True,
 )
-FILES = JobApi(
-    name="gemini.files",
-    family=GEMINI,
-    operation="files",
-    routes=(
-        JobRoute(
-            "GET", re.compile(r"/(?:v1beta|v1)/files/(?P<id>[A-Za-z0-9_-]{1,100}):download\Z"), "content",
-            "/v1beta/files/{id}:download", queries=frozenset({"alt"}),
-        ),
-    ),
-    poll=lambda job: "",
-    read_end=lambda job, answer: None,
-    providers=_GOOGLE,
-    owned="stored",
-)  # fmt: skip

@@ -33,4 +33,5 @@ API = JobApi(
     poll=lambda job: f"/files/{job.provider_id}",
     read_end=lambda job, answer: None,
     owned="stored",
+    of_lines=True,
 )

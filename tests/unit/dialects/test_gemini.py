@@ -63,7 +63,7 @@ def test_priced_and_bounded_fields_are_read_strictly(changes: dict[str, Any], pa
     [
         {
             "contents": [
-                {"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/1"}}]}
+                {"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/1?a=b"}}]}
             ]
         },
         {"contents": [{"parts": [{"file_data": {"file_uri": "files/1"}}]}]},
@@ -71,6 +71,13 @@ def test_priced_and_bounded_fields_are_read_strictly(changes: dict[str, Any], pa
 )
 def test_what_nobody_made_here_does_not_exist(changes: dict[str, Any]) -> None:
     assert refusal(**changes).status == 404
+
+
+@pytest.mark.parametrize("host", ["https://generativelanguage.googleapis.com/v1beta", "http://127.0.0.1:8080/v1"])
+def test_a_file_has_to_be_the_teams_own(host: str) -> None:
+    call = parse(contents=[{"parts": [{"fileData": {"fileUri": f"{host}/files/ab-1", "mimeType": "video/mp4"}}]}])
+    assert call.held == ("files/ab-1",)
+    assert call.media_items > len(call.media)  # bounded by the context alone
 
 
 @pytest.mark.parametrize("name", ["cachedContent", "cached_content"])
@@ -138,7 +145,7 @@ def test_the_model_stands_in_the_path(action: str, query: bytes, target: str, st
 )  # fmt: skip
 def test_tricks_with_paths_find_nothing(path: str) -> None:
     assert find("POST", f"/v1beta/{path}", b"") is None
-    assert family_of_path(f"/v1beta/{path}").name == "gemini"
+    assert family_of_path(f"/v1beta/{path}", {}).name == "gemini"
 
 
 @pytest.mark.parametrize(

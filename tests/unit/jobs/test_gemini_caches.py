@@ -34,6 +34,14 @@ def time_of(at_us: int) -> str:
     return f"2027-01-15T08:00:{seconds:02}.{micros:06}Z"
 
 
+def test_a_cache_may_hold_the_teams_own_files() -> None:
+    uri = "https://generativelanguage.googleapis.com/v1beta/files/film"
+    body = {"model": "models/gemini-2.5-flash", "contents": [{"parts": [{"fileData": {"fileUri": uri}}]}]}
+    call = caches.parse(orjson.dumps(body))
+    assert (call.held, caches.asked(call)["made"]) == (("files/film",), True)
+    assert call.media_items > len(call.media)
+
+
 def test_the_instants_here_are_what_they_seem() -> None:
     assert caches.micros(time_of(BEGAN)) == BEGAN
 
