@@ -77,10 +77,9 @@ def plainer(plain: Post, client_class: type) -> Post:
             json=body,
             extensions={"timeout": _timeout(options.get("timeout"))},
         )
-        client: Any = self  # mypy takes it for the class above
-        response = await client._client.send(request)
+        response = await getattr(self, "_client").send(request)  # noqa: B009 - mypy takes `self` for the class above
         if response.status_code != 200:
-            raise client._make_status_error_from_response(response)
+            raise getattr(self, "_make_status_error_from_response")(response)  # noqa: B009
         return Answer(
             raw=response, client=self, stream=False, stream_cls=None, options=None, cast_to=how.get("cast_to")
         )
