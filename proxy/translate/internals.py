@@ -44,7 +44,7 @@ def _nothing_later(_: Function) -> Function:
 
 def _undecorated(plain: Function) -> Function:
     """Without the record of how long it took."""
-    bare: Function = plain.__wrapped__  # type: ignore[attr-defined]
+    bare: Function = plain.__wrapped__  # type: ignore[attr-defined]  # of a decorated one
     return bare
 
 
@@ -68,7 +68,7 @@ def _remembered_class(plain: Any) -> Any:
     several times a call, which Python 3.11 needs a tenth of the call for."""
     members = tuple(plain)
 
-    class Quick(type(plain)):  # type: ignore[misc]
+    class Quick(type(plain)):  # type: ignore[misc]  # a base that is known when it runs
         def __iter__(cls) -> Iterator[Any]:
             return iter(members)
 
@@ -77,6 +77,21 @@ def _remembered_class(plain: Any) -> Any:
     plain.value = None  # each member's own comes before it
     plain.__class__ = Quick
     return plain
+
+
+def _streaming_unless_known_not_to(plain: Function) -> Function:
+    """LiteLLM asks a model that is not in its list, as a deployment with a name of its own is not, for a whole answer, and
+    hands that out in pieces: late, and whoever hangs up pays for all of it."""
+
+    def streams(model: str, custom_llm_provider: str | None = None) -> bool:
+        try:
+            importlib.import_module("litellm").get_model_info(model=model, custom_llm_provider=custom_llm_provider)
+        except Exception:  # noqa: BLE001 - it has one of no class of its own for a model that it does not know
+            return True
+        known: bool = plain(model, custom_llm_provider)
+        return known
+
+    return streams
 
 
 def _speaking_lines(plain: Function) -> Function:
@@ -120,6 +135,7 @@ REPLACED: tuple[Replaced, ...] = (
     ),
     Replaced("litellm.llms.anthropic.chat.handler", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini", "aiter_sse_lines", _speaking_lines),
+    Replaced("litellm.utils", "supports_native_streaming", _streaming_unless_known_not_to),
     # Which provider a model's name says, and what the list of models says of it.
     Replaced("litellm.litellm_core_utils.get_llm_provider_logic", "_get_llm_provider", _remembered),
     Replaced("litellm.utils", "get_model_info_helper", _remembered),

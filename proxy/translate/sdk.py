@@ -45,7 +45,7 @@ def plainer(plain: Post, client_class: type) -> Post:
     raw_class: Any = plain.__globals__["LegacyAPIResponse"]  # what it returns
     known: WeakKeyDictionary[Any, dict[frozenset[tuple[str, str]], _Known]] = WeakKeyDictionary()
 
-    class Answer(raw_class):  # type: ignore[misc]
+    class Answer(raw_class):  # type: ignore[misc]  # a base that is known when it runs
         def parse(self, **_: Any) -> Any:
             value = orjson.loads(self.http_response.content)
             return _Fields(value) if isinstance(value, dict) else value
@@ -77,9 +77,10 @@ def plainer(plain: Post, client_class: type) -> Post:
             json=body,
             extensions={"timeout": _timeout(options.get("timeout"))},
         )
-        response = await getattr(self, "_client").send(request)  # noqa: B009 - mypy takes `self` for the class above
+        sdk: Any = self  # mypy takes it for the class above
+        response = await sdk._client.send(request)  # noqa: SLF001 - test_sdk.py says if it is there no more
         if response.status_code != 200:
-            raise getattr(self, "_make_status_error_from_response")(response)  # noqa: B009
+            raise sdk._make_status_error_from_response(response)  # noqa: SLF001 - as above
         return Answer(
             raw=response, client=self, stream=False, stream_cls=None, options=None, cast_to=how.get("cast_to")
         )
@@ -95,4 +96,5 @@ def install() -> None:
     """Once the SDK is imported."""
     import openai  # noqa: PLC0415 - it comes with LiteLLM, and is slow
 
-    setattr(openai.AsyncOpenAI, "post", plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI))  # noqa: B010
+    client: Any = openai.AsyncOpenAI
+    client.post = plainer(client.post, client)
