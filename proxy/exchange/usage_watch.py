@@ -36,8 +36,7 @@ class UsageWatch:
         self._stream = reader.stream(context)
         self._whole: lenient.Answer | None = None
         self._stated_at = 0
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self._kept = bytearray()  # in one piece: thousands of small ones would stay with the process as holes
         self.timed = reader is llama_chat
         self.translated = reader is translated
         self.events = 0
@@ -52,9 +51,8 @@ class UsageWatch:
 
     def keep(self, data: bytes) -> None:
         """Keep the stream's first megabyte."""
-        if self._kept_bytes < _KEPT_BYTES:
-            self._kept.append(data)
-            self._kept_bytes += len(data)
+        if len(self._kept) < _KEPT_BYTES:
+            self._kept += data
 
     def read(self, event: Mapping[str, Any]) -> None:
         """An event in which there may be usage, an end or an error."""
@@ -86,23 +84,23 @@ class UsageWatch:
     @property
     def only_comments(self) -> bool:
         """Whether nothing has come but comments, by which a server keeps its caller waiting."""
-        return all(not line or line.startswith(b":") for line in b"".join(self._kept).splitlines())
+        return all(not line or line.startswith(b":") for line in self._kept.splitlines())
 
     @property
-    def kept(self) -> Sequence[bytes]:
-        return self._kept
+    def kept(self) -> Sequence[bytearray]:
+        """What is kept, for a look at it."""
+        return (self._kept,)
 
     @property
     def share_seen(self) -> float:
         """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
-        return max(1.0, self.bytes_seen / self._kept_bytes) if self._kept_bytes else 1.0
+        return max(1.0, self.bytes_seen / len(self._kept)) if self._kept else 1.0
 
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
-        plain = _plain_events(b"".join(self._kept))
-        if plain is not None:
-            return plain
-        return lenient.answer(b"".join(self._kept)).readable
+        kept = bytes(self._kept)
+        plain = _plain_events(kept)
+        return plain if plain is not None else lenient.answer(kept).readable
 
     def reading(self) -> Reading:
         """What the stream has said so far."""
