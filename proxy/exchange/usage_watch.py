@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from pricing.usage import Reading
-from proxy.dialects.streams import StreamForm
+from proxy.dialects import turns
+from proxy.dialects.stream_text import chat_text
+from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.failures import is_failure
 from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
@@ -102,6 +104,12 @@ class UsageWatch:
         plain = _plain_events(kept)
         return plain if plain is not None else lenient.answer(kept).readable
 
+    def answer_turns(self) -> list[bytes]:
+        """The turns that the answer adds to its conversation; [] where unknown."""
+        payloads = _plain_payloads(bytes(self._kept)) if self._form is CHAT else None
+        text = None if payloads is None else chat_text(payloads[0])
+        return turns.answer_turns(self.events_seen()) if text is None else [turns.text_turn("assistant", text)]
+
     def reading(self) -> Reading:
         """What the stream has said so far."""
         if self._whole is not None:
@@ -122,15 +130,23 @@ class UsageWatch:
         return again.finish(), failed
 
 
-def _plain_events(data: bytes) -> list[Any] | None:
-    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
+def _plain_payloads(data: bytes) -> tuple[bytes, int] | None:
+    """Of a stream in which each event is one line `data: {...}`: their JSON, if it is that, as one list; and their number."""
     if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
         return None
     payloads = data[6:-2].split(b"\n\ndata: ")
     if payloads[-1] == b"[DONE]":
         payloads.pop()
+    return b"[" + b",".join(payloads) + b"]", len(payloads)
+
+
+def _plain_events(data: bytes) -> list[Any] | None:
+    """The events of such a stream, read at once; None of any other."""
+    payloads = _plain_payloads(data)
+    if payloads is None:
+        return None
     try:
-        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
+        events = orjson.loads(payloads[0])
     except orjson.JSONDecodeError:
         return None
-    return events if isinstance(events, list) and len(events) == len(payloads) else None
+    return events if isinstance(events, list) and len(events) == payloads[1] else None
