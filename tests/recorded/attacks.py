@@ -69,6 +69,12 @@ def _inline(tool: dict[str, Any]) -> dict[str, Any]:
     return {"max_tokens": 16, "messages": [*HI, {"role": "system", "content": [added]}, *HI]}
 
 
+def _pictures(tokens: int, texts: int = 0) -> dict[str, Any]:
+    """What OpenAI's image API bills, text among it that was thought before."""
+    details = {"output_tokens_details": {"image_tokens": tokens, "text_tokens": texts}}
+    return {"input_tokens": 5, "output_tokens": tokens + texts, "total_tokens": 5 + tokens + texts, **details}
+
+
 def _picture(**more: Any) -> dict[str, Any]:
     part = {"inlineData": {"mimeType": "image/png", "data": _PNG}, **more}
     return {"contents": [{"parts": [part]}], "generationConfig": {"maxOutputTokens": 16}}
@@ -301,6 +307,14 @@ ATTACKS = (
            chat(20, 16), refused="safety_model"),
     Attack("a guard that screens the call", "mistral", "mistral-large-latest", {**_CAPPED, "guardrails": [{"moderation_llm_v2": {}}]},
            chat(20, 16), refused="guardrails"),
+    *(Attack(f"a square picture of {model}", "openai", model, {"prompt": "p", "size": "1024x1024", "quality": quality}, _pictures(7024),
+             "/v1/images/generations") for model, quality in (("gpt-image-2", "high"), ("gpt-image-2.5-sunburst", "max"))),
+    Attack("pictures of a film", "openai", "gpt-image-2.5-flare",
+           {"prompt": "p", "size": "1024x1024", "output_format": "gif", "frame_count": 16}, _pictures(16 * 7024), "/v1/images/generations"),
+    Attack("a picture that is planned first", "openai", "gpt-image-2.5-flare", {"prompt": "p", "size": "1024x1024", "complexity": "high"},
+           _pictures(1756, 12_000), "/v1/images/generations"),
+    *(Attack(f"a picture that another model writes: {name}", "openai", "gpt-image-2.5-flare", {"prompt": "p", name: value}, _pictures(4160),
+             "/v1/images/generations", refused="SVG") for name, value in (("output_format", "svg"), ("svg", {"model": "gpt-6-astra"}))),
     Attack("an answer that is gone on with", "google", "gemini-2.5-flash",
            {"contents": [{"parts": [{"text": "hi"}]}], "continuationToken": "x", "generationConfig": {"maxOutputTokens": 16}},
            {"promptTokenCount": 200_000, "candidatesTokenCount": 16, "totalTokenCount": 200_016}, _GEMINI_PATH),
