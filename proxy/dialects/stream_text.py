@@ -35,7 +35,7 @@ _UNSAID = (msgspec.UNSET, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 
 def chat_text(events: bytes) -> str | None:
     """What `events` (a JSON list of them) say; None where they say anything else, or cannot be read so."""
-    if events.find(b"\\u") >= 0:  # half a pair is no text for other readers
+    if events.find(b"\\") >= 0 and events.find(b"\\u") >= 0:  # half a pair is no text for other readers
         return None
     try:
         if not events.isascii():
