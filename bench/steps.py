@@ -2,6 +2,7 @@
 
     python -m bench.steps [--calls 4000]
     python -m bench.steps --instructions [--calls 200]
+    python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
     python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,14 +34,20 @@ from bench.peers import ROOT
 from bench.upstream import CHUNK, LAST, SSE_HEAD, framed
 from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
 from pricing.load import load_book
+from proxy.budgets.redis import leased
+from proxy.budgets.redis.leased import LeasedStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import Limits, connection_class
+from proxy.exchange.plane import Plane
 from proxy.upstream import pool
 from proxy.upstream.connection import Connection
+from tests.support.redis import RedisServer
 
 _PARTS = 20
+_REPORT_EVERY_S = 5.0  # under valgrind: a call there takes a hundred times as long, and a second has as many fewer
 _CHUNKS = 250
 _STREAM_BODY = UNARY_BODY[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
 _END = b"0\r\n\r\n"
@@ -162,35 +170,63 @@ async def spooled(config: Config, calls: int) -> Path:
     return Path(config.data_dir) / "spool"
 
 
-async def _measure(calls: int, pid: int | None, *, stream: bool) -> None:
+@contextlib.asynccontextmanager
+async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
+    config = config_of(folder)
+    if not redis:
+        yield build_plane(config, "0", os.environ, load_book())
+        return
+    with RedisServer(folder) as server:
+        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        plane = build_plane(changed, "0", os.environ, load_book())
+        store = plane.store
+        assert isinstance(store, RedisStore)
+        running = asyncio.create_task(store.run())
+        await store.member.joined.wait()
+        await store.member.open(store.epoch)
+        yield plane
+        running.cancel()
+        await store.close()
+        print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
+
+
+async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool) -> None:
     _without_sockets()
+    if pid is not None:
+        leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
-        plane = build_plane(config_of(Path(folder)), "0", os.environ, load_book())
-        plane.ready = True
-        caller, each = _Caller(Application(plane), stream=stream), _CHUNKS if stream else 1
-        for _ in range(50 // each + 3):
+        async with _plane(Path(folder), redis=redis) as plane:
+            await _called(plane, calls, pid, stream=stream)
+
+
+async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool) -> None:
+    plane.ready = True
+    caller, each = _Caller(Application(plane), stream=stream), _CHUNKS if stream else 1
+    for _ in range(50 // each + 3):
+        await caller.call()
+    while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
+        await caller.call()
+    if pid is not None:
+        _count(pid, on=True)
+        for _ in range(calls):
             await caller.call()
-        if pid is not None:
-            _count(pid, on=True)
-            for _ in range(calls):
-                await caller.call()
-            _count(pid, on=False)
-            return
-        parts = []
-        for _ in range(_PARTS):
-            began = time.process_time()
-            for _ in range(calls // _PARTS):
-                await caller.call()
-            parts.append((time.process_time() - began) / (calls // _PARTS * each) * 1e6)
-        what = "chunk" if stream else "call"
-        print(f"CPU a {what}: best {min(parts):.1f} µs, median {statistics.median(parts):.1f} µs")
+        _count(pid, on=False)
+        return
+    parts = []
+    for _ in range(_PARTS):
+        began = time.process_time()
+        for _ in range(calls // _PARTS):
+            await caller.call()
+        parts.append((time.process_time() - began) / (calls // _PARTS * each) * 1e6)
+    what = "chunk" if stream else "call"
+    print(f"CPU a {what}: best {min(parts):.1f} µs, median {statistics.median(parts):.1f} µs")
 
 
 def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int, *, stream: bool) -> None:
+def _instructions(calls: int, *, stream: bool, redis: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -198,9 +234,10 @@ def _instructions(calls: int, *, stream: bool) -> None:
         out = Path(folder) / "counts"
         # Of the main thread alone: the one that syncs the spool wakes 20 times a second, however few calls that are here.
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
+        more = [*(["--stream"] if stream else []), *(["--redis"] if redis else [])]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
-            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *(["--stream"] if stream else [])],
+            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *more],
             check=False, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True,
         )  # fmt: skip
         first = Path(f"{out}-01")
@@ -208,7 +245,7 @@ def _instructions(calls: int, *, stream: bool) -> None:
         if total is None:
             raise SystemExit(f"bench.steps: {done.stderr[-500:]}")
         count, what = (calls * _CHUNKS, "chunk") if stream else (calls, "call")
-        print(f"instructions a {what}: {int(total[1]) // count:,}")
+        print(f"instructions a {what}: {int(total[1]) // count:,}", done.stdout.strip())
 
 
 def main() -> None:
@@ -216,13 +253,14 @@ def main() -> None:
     parser.add_argument("--calls", type=int)
     parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
     parser.add_argument("--stream", action="store_true", help="a stream's chunks in place of whole answers")
+    parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.instructions:
-        _instructions(given.calls or (8 if given.stream else 200), stream=given.stream)
+        _instructions(given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis)
     else:
         calls = given.calls or (200 if given.stream else 4000)
-        uvloop.run(_measure(calls, os.getpid() if given.counted else None, stream=given.stream))
+        uvloop.run(_measure(calls, os.getpid() if given.counted else None, stream=given.stream, redis=given.redis))
 
 
 if __name__ == "__main__":
