@@ -15,8 +15,9 @@ BLOCKS = f"on (job, budget) max by (job, budget) ({q.select('budget_blocks')}) >
 
 def told_apart(series: str) -> tuple[Target, Target]:
     """A line a budget; one that only warns lets calls through beyond its limit, and its name says so."""
-    return Target(f"{series} and {BLOCKS}", "{{budget}}"), Target(f"{series} unless {BLOCKS}", "{{budget}} (only warns)")
-
+    return Target(f"{series} and {BLOCKS}", "{{budget}}"), Target(
+        f"{series} unless {BLOCKS}", "{{budget}} (only warns)"
+    )
 
 
 BOARD = Board(
