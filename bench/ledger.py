@@ -235,6 +235,15 @@ def questions(engine: Engine, days: int, *, slow: bool) -> None:
             print(f"{took}  {name}, {text}; {most:.0f} MiB", flush=True)
 
 
+def rows_of(connection: sa.Connection, name: str) -> int:
+    """PostgreSQL's own estimate, where it has one: to count a hundred million takes minutes."""
+    if connection.dialect.name == "postgresql":
+        known = "SELECT sum(reltuples)::bigint FROM pg_class WHERE relkind = 'r' AND (relname = :name OR relname LIKE :months)"
+        months = f"{name}\\_%" if name == "entries" else name
+        return int(connection.execute(sa.text(known), {"name": name, "months": months}).scalar() or 0)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one())
+
+
 def report(engine: Engine, days: int, *, entries_too: bool) -> None:
     end = START + days * DAY_US
     odd = 12_345_678_901
@@ -248,8 +257,7 @@ def report(engine: Engine, days: int, *, entries_too: bool) -> None:
             "spend_label_days",
             "spend_sessions",
         ):
-            rows = connection.execute(sa.select(sa.func.count()).select_from(schema.metadata.tables[name])).scalar_one()
-            print(f"{rows:>12,} rows in {name}")
+            print(f"{rows_of(connection, name):>12,} rows in {name}")
     for by, since, until in (
         ([], None, None),
         (["team", "model"], None, None),
