@@ -24,12 +24,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from bench.machine import make_urgent, raise_group
 from bench.many_entries import (
     BATCH,
     PRICES,
@@ -100,13 +101,24 @@ def main() -> None:
     parser.add_argument("--reports", action="store_true", help="only the reports, of a ledger that was made before")
     parser.add_argument("--slow", action="store_true", help="FOCUS and reconcile, too: half a minute a million entries")
     parser.add_argument("--retention", action="store_true", help="only drop a month of a ledger that was made before")
+    parser.add_argument("--write", action="store_true", help="only ship a day more to a ledger that was made before")
+    parser.add_argument(
+        "--urgent", action="store_true", help="before other programs of a busy machine, sessions too (root)"
+    )
     parser.add_argument("--verify", action="store_true", help="only audit a ledger that was made before")
     given = parser.parse_args()
     if given.verify:
         audit(given.database)
         return
     engine = open_ledger(given.database)
+    if given.urgent:
+        make_urgent()
+        sa.event.listen(engine, "connect", _make_session_urgent)
+        engine.dispose()  # those that are open
     days = given.days
+    if given.write:
+        write(engine, days, given.batch)
+        return
     if given.retention:
         retain(engine, days)
         return
@@ -119,6 +131,21 @@ def main() -> None:
     if not given.reports:
         retain(engine, days)
     engine.dispose()
+
+
+def _make_session_urgent(connection: Any, _: object) -> None:
+    raise_group(connection.info.backend_pid)
+
+
+def write(engine: Engine, days: int, batch: int) -> None:
+    """60,000 entries of a day behind the others, three times."""
+    made = list(day(60_000))
+    gc.freeze()
+    for number in range(3):
+        print(
+            f"shipped behind the others, {batch} a batch: {ship(engine, moved(made, days + 1 + number), batch)}",
+            flush=True,
+        )
 
 
 def fill(engine: Engine, days: int, day_entries: int, batch: int) -> None:
