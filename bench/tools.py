@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,22 @@ def environment(name: str, requirement: str, program: str) -> Path:
         raise MissingError(f"{requirement} has no program {program}")
     (folder / "complete").touch()
     return found
+
+
+def checkout(repository: Path, commit: str) -> Path:
+    """A working tree of that commit with what it needs installed. Raises MissingError where it cannot be had."""
+    folder = home() / f"commit-{commit}"
+    if (folder / "complete").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    archive = (
+        f"git -C {shlex.quote(str(repository))} archive {shlex.quote(commit)} | tar -x -C {shlex.quote(str(folder))}"
+    )
+    _run(["bash", "-o", "pipefail", "-c", archive], f"commit {commit} cannot be had")
+    _run(["make", "-C", str(folder), f"PYTHON={sys.executable}", "install"], f"commit {commit} cannot be installed")
+    (folder / "complete").touch()
+    return folder
 
 
 def node(name: str, package: str, file: str) -> Path:

@@ -18,13 +18,13 @@ import uvloop
 
 from bench.wire import RACE_PROMPT_TOKENS, UNARY_ANSWER, race_nanousd, race_tokens
 
-_SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_CHUNK = (
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNK = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
     b'"system_fingerprint":"fp_x","choices":[{"index":0,"delta":{"content":"T%d;"},"logprobs":null,'
     b'"finish_reason":null}]}\n\n'
 )
-_LAST = (
+LAST = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini",'
     b'"choices":[],"usage":{"prompt_tokens":19,"completion_tokens":%d,"total_tokens":%d,'
     b'"completion_tokens_details":{"reasoning_tokens":5}}}\n\ndata: [DONE]\n\n'
@@ -38,7 +38,7 @@ _RACE_DELAY_S = 0.1
 _NUMBER = re.compile(rb"Race call #(\d+)")
 
 
-def _framed(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
@@ -96,16 +96,16 @@ class Stream(Connection):
 
     def answer(self, url: bytes, body: bytes) -> None:
         self._sent = 0
-        self.transport.write(_SSE_HEAD)
+        self.transport.write(SSE_HEAD)
         self.active.add(self)
 
     def step(self) -> None:
         if self._sent == self.chunks:
-            self.transport.write(_framed(_LAST % (self.chunks, self.chunks + 19)) + b"0\r\n\r\n")
+            self.transport.write(framed(LAST % (self.chunks, self.chunks + 19)) + b"0\r\n\r\n")
             self.active.discard(self)
             return
         self._sent += 1
-        self.transport.write(_framed(_CHUNK % time.perf_counter_ns()))
+        self.transport.write(framed(CHUNK % time.perf_counter_ns()))
 
 
 class Race(Connection):

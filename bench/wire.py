@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 KEY = "sk-bench-key-0000-abcdefghijklmnop"
@@ -24,6 +25,22 @@ STREAM_BODY = (
     b'{"model":"%s","stream":true,"stream_options":{"include_usage":true},"max_tokens":1000,'
     b'"messages":[{"role":"user","content":"Hello there"}]}' % STREAM_MODEL.encode()
 )
+_TURN = (
+    "The tests of the module pass now; what is left is the case in which the connection ends before its first line. "
+)
+AGENT_BODY = json.dumps({
+    "model": MODEL, "max_tokens": 256,
+    "messages": [
+        {"role": ("user", "assistant")[number % 2], "content": f"{number}: " + _TURN * 40} for number in range(133)
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": f"tool_{number}", "description": _TURN * 6, "parameters": {
+            "type": "object", "properties": {"path": {"type": "string"}, "lines": {"type": "integer"}},
+        }}} for number in range(20)
+    ],
+}).encode()  # fmt: skip
+"""As an agent's late in a session: some 630 KB of texts that it has sent before."""
+
 UNARY_ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"Hello there, how can I help you today with your project? I can do many'

@@ -8,19 +8,21 @@ and tests that share a server are run by one worker.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.support import later
+from tests.support import certificates, later
 from tests.support.hook import Hook, webhook
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
 from tests.support.spools import spools_closed
+from tests.support.warm import WARM
 
 later.install()
+certificates.install()
 
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None)
@@ -29,6 +31,11 @@ settings.load_profile("house")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
+    WARM.wanted = True
+
+
+def pytest_unconfigure() -> None:
+    WARM.close()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -38,10 +45,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-def pytest_collection_finish() -> None:
-    """All tests together are a million objects that stay to the end: the garbage collector need not visit them each time."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All tests together are a million objects that stay to the end: the garbage collector need not visit them each time,
+    neither while they come to be nor later.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -122,5 +122,6 @@ def _tiff(source: Source, head: bytes) -> Size | None:
     for number in range(len(entries) // 12):
         tag, kind, many = struct.unpack_from(order + "HHI", entries, 12 * number)
         if tag in (256, 257) and many == 1 and kind in (3, 4):
-            tags[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), entries, 12 * number + 8)[0]
+            stated = struct.unpack_from(order + ("H" if kind == 3 else "I"), entries, 12 * number + 8)[0]
+            tags[tag] = max(stated, tags.get(tag, 0))  # of one that is there twice readers take either
     return Size(tags[256], tags[257]) if len(tags) == 2 else None

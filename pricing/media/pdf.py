@@ -35,6 +35,16 @@ _SHOWN = re.compile(rb"\((?:[^()\\]++|\\.)*+[()]?|<[0-9A-Fa-f\s]*+>", re.DOTALL)
 _HEX = re.compile(rb"<([0-9A-Fa-f\s]++)>")
 _SHOWS = re.compile(rb"\bT[jJ]\b|'|\"")
 _ENCODED = re.compile(rb"/Differences\b|/Type0\b|/ToUnicode\b|/ActualText\b|/Type3\b")
+# Names that are spelt with escapes, or stand behind a comment; what a name says by way of a reference; kids that are no list
+# here. A viewer reads all of these (ISO 32000-1, 7.2.3, 7.3.5, 7.3.10), and this reader does not.
+_ODD = re.compile(rb"/(?:Type|Subtype|Filter|Kids|Count)\s*+(?:%|\d++\s++\d++\s++R\b)|/Contents\s*+%")
+_ESCAPED = re.compile(rb"/([^\s/<>\[\](){}%#]*+#[^\s/<>\[\](){}%]*+)")
+_ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
+_READ_HERE = frozenset({
+    b"Type", b"Subtype", b"Filter", b"Kids", b"Count", b"Contents", b"Page", b"Pages", b"Form", b"ObjStm", b"Encrypt",
+    b"Predictor", b"Differences", b"Type0", b"ToUnicode", b"ActualText", b"Type3",
+})  # fmt: skip
+_LISTS = re.compile(rb"/Kids\b")
 _BEYOND_ASCII = bytes(range(128, 256))
 _BYTES_A_GLYPH = 3  # of UTF-8: what one byte of a shown string becomes at most, unless a font maps it to more
 
@@ -56,17 +66,19 @@ def most_pages(data: bytes) -> Pages | None:
 
 class _Reader:
     def __init__(self) -> None:
-        self._unpacked = self._armoured = 0
+        self._unpacked = self._armoured = self._seen = 0
         self._plain: list[bytes] = []
         self._streams: list[tuple[int, bytes]] = []  # the number of the object, and what it draws or maps
         self._strange = False
 
     def read(self, data: bytes) -> Pages | None:
         self._objects(data)
-        if self._strange:
+        if self._strange or data.count(b"endstream") != self._seen:  # the end of one may only look like that
             return None
         plain = b"\n".join(self._plain)
-        pages = self._pages(plain)
+        if _ODD.search(plain) or _hides_a_name(plain) or len(_LISTS.findall(plain)) != len(_KIDS.findall(plain)):
+            return None
+        pages = max(self._pages(plain), len(_PAGE.findall(data)))  # also those between what look like objects
         text = self._text(Counter(_REFERENCE.findall(plain)), plain_fonts=_ENCODED.search(plain) is None)
         return Pages(pages, text) if pages and not self._strange else None
 
@@ -77,6 +89,7 @@ class _Reader:
             stream = _STREAM.search(data, head.end(), ends if ends >= 0 else len(data))
             if stream is not None:
                 close = data.find(b"endstream", stream.end())
+                self._seen += close >= 0
                 close = len(data) if close < 0 else close
                 self._stream(int(head[1]), data[head.end() : stream.start()], data[stream.end() : close])
                 at = close
@@ -143,6 +156,14 @@ class _Reader:
             max(references[b"%d" % number], 1) * _shown(body, 1 if plain_fonts else widest)
             for number, body in self._streams
         )
+
+
+def _hides_a_name(plain: bytes) -> bool:
+    """Whether a name that is looked for here is spelt with escapes (fonts' names often are)."""
+    for name in _ESCAPED.findall(plain):
+        if _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), name) in _READ_HERE:
+            return True
+    return False
 
 
 def _shown(body: bytes, widest: int) -> int:

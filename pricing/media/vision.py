@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from pricing.media.images import Size
 
+# What a picture's `detail` says of one that is made larger before it is looked at, as Qwen's `min_pixels` has it
+# (help.aliyun.com/zh/model-studio/vision).
+ENLARGED = "min_pixels"
 _SPARE = 16  # what stands round a picture: marks of its beginning, end and rows
 
 
@@ -155,8 +158,10 @@ _GEMINI_LEVELS = {"low": 280, "medium": 560, "high": 1120, "ultra_high": 2240, "
 
 
 def _gemini(size: Size | None, detail: str) -> int:
-    """Gemini 3 and later, whatever the size."""
+    """Gemini 3 and later, whatever the size. A word of OpenAI's (`low`) makes it no smaller: who knows whether it is read."""
     tokens = _GEMINI_LEVELS.get(detail.removeprefix("media_resolution_"), 2240)
+    if not detail.startswith("media_resolution_"):
+        tokens = max(tokens, _GEMINI_LEVELS[""])
     return tokens + tokens // 16  # the table calls its numbers approximate
 
 
@@ -182,15 +187,19 @@ def _mistral(size: Size | None, detail: str) -> int:
     """Pixtral: patches of 16 in 1,024 pixels, with one more for each row; later ones: 28 in 1,540."""
     if size is None:
         return 64 * 65
-    older, later = _within(size, 1024), _within(size, 1540)
-    return max(
-        _ceil(older.height, 16) * (_ceil(older.width, 16) + 1), _ceil(later.height, 28) * (_ceil(later.width, 28) + 1)
-    )
+    rows = []
+    for one in (size, Size(size.height, size.width)):  # it may be turned as its EXIF says
+        older, later = _within(one, 1024), _within(one, 1540)
+        rows += [
+            _ceil(older.height, 16) * (_ceil(older.width, 16) + 1),
+            _ceil(later.height, 28) * (_ceil(later.width, 28) + 1),
+        ]
+    return max(rows)
 
 
 def _qwen(size: Size | None, detail: str) -> int:
     """A token for 28 x 28 pixels; smaller pictures are made larger."""
-    return 16_384 if size is None else min(max(_grid(size, 28), 256), 16_384)
+    return 16_384 if size is None or detail == ENLARGED else min(max(_grid(size, 28), 256), 16_384)
 
 
 def _llama(size: Size | None, detail: str) -> int:

@@ -22,6 +22,7 @@ from proxy.budgets.store import (
     Expired,
     Granted,
     InProcess,
+    Keep,
     Moved,
     Standing,
     counter_key,
@@ -104,7 +105,13 @@ class MemoryStore(InProcess):
         return None if idle is None else idle.spent.get(digest(group))
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+        self,
+        reservation_id: str,
+        claims: Sequence[Claim],
+        now_s: float,
+        deadline_s: float,
+        record: bytes = b"",
+        keep: Keep | None = None,
     ) -> Granted | Denied | Moved:
         if now_s >= self._earliest_s:
             self._sweep(now_s)

@@ -6,7 +6,7 @@ deadline passes is charged whole, and remembered for a day: what is learned of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -15,6 +15,8 @@ from proxy.budgets.totals import Totals
 from proxy.types import Claim
 
 Ending = Literal["settled", "released", "expired"]
+Keep = Callable[[], None]
+"""Brings a call's record on disk. Raises whatever says that the disk refused it."""
 CounterKey = tuple[str, str, str, int]
 """Budget, group, measure, window start."""
 
@@ -146,12 +148,19 @@ class Store(Protocol):
     def epoch(self) -> str: ...
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+        self,
+        reservation_id: str,
+        claims: Sequence[Claim],
+        now_s: float,
+        deadline_s: float,
+        record: bytes = b"",
+        keep: Keep | None = None,
     ) -> Granted | Denied | Moved:
         """All claims or none; claims in USD that have a `least` may all be granted for one smaller amount.
 
         The same id again gives the same answer and takes nothing more. A store with a clock of its own goes by that, not
-        by `now_s`. record: kept with the reservation, for the ledger entry of one that expires.
+        by `now_s`. record: kept with the reservation, for the ledger entry of one that expires. keep: called before
+        anything is reserved where that outlives this process; where it raises, nothing is.
         """
         ...
 
@@ -179,6 +188,10 @@ class Store(Protocol):
 
     def outlives(self, reservation_id: str) -> None:
         """This reservation is a job's: it stands beyond this process, which need not answer for it any more."""
+        ...
+
+    def ends_here(self, reservation_id: str) -> bool:
+        """Whether its end is nobody's business but this process's, as long as no report tells of it."""
         ...
 
     def lease(self, reservation_id: str) -> Lease | None:
@@ -287,6 +300,9 @@ class InProcess:
 
     def outlives(self, reservation_id: str) -> None:
         """It is put back from the ledger when the process begins again."""
+
+    def ends_here(self, reservation_id: str) -> bool:
+        return True
 
     def lease(self, reservation_id: str) -> Lease | None:
         """Nothing is leased where nothing is shared."""

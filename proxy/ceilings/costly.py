@@ -102,6 +102,12 @@ _MAKE_MEDIA: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("audio_out", re.compile(r"gpt-audio|-audio-preview|lyria"), "sound has a price of its own"),
     ("video_out", re.compile(r"gemini-omni"), "films have a price of their own"),
 )
+# Whose models bill sound at many times the text (Qwen-Omni 9 to 60, Voxtral some 20), where the book may have the text's price
+# alone: a router's (Google's sound has a price wherever it is not the text's), these of makers'.
+_SOUND_APART: Mapping[str, re.Pattern[str]] = {
+    "openrouter": re.compile(r"\A(?!.*gemini)"), "dashscope": re.compile("omni"), "stepfun-ai": re.compile("audio"),
+}  # fmt: skip
+_HEARD_AS, _SPOKEN_AS = frozenset({"audio_in", "audio_second"}), frozenset({"audio_out"})
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)
 
 
@@ -187,6 +193,18 @@ def _by_model(call: Call, route: Route, own_units: frozenset[str]) -> str:
         if isinstance(wished, list) and unit.removesuffix("_out") in wished:
             return f"`modalities` asks for more than text, and {why}; leave it out, or give `prices` its `{unit}`"
     return ""
+
+
+def sound_apart(call: Call, route: Route) -> tuple[frozenset[str], ...]:
+    """Of each kind of sound that goes in or comes out where a text's price does not hold for it: the units, of which one has to
+    have a price."""
+    apart = _SOUND_APART.get(route.provider)
+    if apart is None or not any(apart.search(model.lower()) for model in route.models):
+        return ()
+    hears = any(medium.kind in ("audio", "video") for medium in call.media)
+    wished = call.body.get("modalities")
+    speaks = call.body.get("audio") is not None or (isinstance(wished, list) and "audio" in wished)
+    return (*([_HEARD_AS] if hears else []), *([_SPOKEN_AS] if speaks else []))
 
 
 def goes_by_names(call: Call) -> bool:

@@ -25,6 +25,7 @@ from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 app = new_app(help="Where each budget stands, and raising one for a while.")
 
 _MOST_REASON_CHARS = 300
+_NO_RAISE = "No raise is in force; `taximeter budgets raise` makes one."
 _COLUMNS = ("budget", "group", "measure", "spent", "limit", "percent", "resets_at")
 
 
@@ -58,7 +59,10 @@ def list_budgets(
     rows = [row for row in standing if group is None or row["group"] == group]
     rows.sort(key=lambda row: (-row["percent"], row["budget"], row["group"]))
     shown = rows if every else rows[:limit]
-    show(shown, form, _COLUMNS if remote is None else (*_COLUMNS[:4], "reserved", *_COLUMNS[4:]))
+    columns = _COLUMNS if remote is None else (*_COLUMNS[:4], "reserved", *_COLUMNS[4:])
+    what = "There is no budget with a call in it yet" if budget is None else f"No call has counted in {budget} yet"
+    where = f", or none in the group {group}" if group is not None else ""
+    show(shown, form, columns, f"{what}{where}. Budgets stand under `budgets` in the configuration.")
     if len(shown) < len(rows):
         typer.echo(f"and {len(rows) - len(shown):,} more; --all shows them, --group one of them", err=True)
 
@@ -185,7 +189,10 @@ def list_raises(
     """The raises in force, with the id that ends or lowers each."""
     columns = ("id", "budget", "group", "by", "until", "created_at", "reason")
     if (remote := server_of(server)) is not None:
-        show(remote_budgets.raises(remote, budget), form, columns)
+        there = remote_budgets.raises(remote, budget)
+        if budget is not None and not there:
+            remote_budgets.about(remote, budget)
+        show(there, form, columns, _NO_RAISE)
         return
     now = now_s()
     _, ledger, compiled = _opened(config, now)
@@ -204,7 +211,9 @@ def list_raises(
         for row in raises.in_force(ledger, now)
         if budget in (None, row["budget"])
     ]
-    show(rows, form, columns)
+    if budget is not None and not rows and budget not in measures:
+        raise fail(f"there is no budget {budget!r}")
+    show(rows, form, columns, _NO_RAISE)
 
 
 @app.command("lower")

@@ -41,6 +41,8 @@ def capacity(
     remote = server_of(server)
     if remote is not None:
         shown = _asked(remote, wanted, {"since": since, "until": until, "by": ",".join(groups)})
+        if not shown:
+            raise fail("there is no `capacity` in the server's configuration", 2)
     else:
         now = now_s()
         try:
@@ -53,7 +55,8 @@ def capacity(
     elif groups:
         rows = [{"capacity": one["name"], **group} for one in shown for group in one["groups"]]
         flat = [row | {"usage": " ".join(f"{u}={n}" for u, n in row["usage"].items())} for row in rows]
-        show(flat, form, ("capacity", *groups, "requests", "usage", "capacity_usd", "usd_per_million", "joules"))
+        columns = ("capacity", *groups, "requests", "usage", "capacity_usd", "usd_per_million", "joules")
+        show(flat, form, columns, "There is no call to report in this time.")
     elif form == "csv":
         flat = [dict(_figures(one)) for one in shown]
         show(flat, form, list(dict.fromkeys(name for row in flat for name in row)))

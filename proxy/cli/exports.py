@@ -34,7 +34,7 @@ def status(config: ConfigOption = None, server: ServerOption = None, form: Forma
 
         settings = config_of(config)
         rows = sinks_shown(ledger_of(settings), {row.key: row.type for row in settings.exports}, now_us())
-    show(rows, form, _COLUMNS)
+    show(rows, form, _COLUMNS, "Nothing is exported; sinks stand under `exports` in the configuration.")
 
 
 @app.command("retry")

@@ -26,7 +26,7 @@ def list_jobs(
     if state is not None and state not in STATES:
         raise fail(f"--state must be {', '.join(STATES)}", 2)
     if (remote := server_of(server)) is not None:
-        rows = list(remote.items("/api/jobs", limit, state=state, only={} if team is None else {"team": team}))
+        rows = list(remote.items("/api/jobs", limit, state=state, **({} if team is None else {"filter.team": team})))
     else:
         from proxy.reports import jobs
         from proxy.times import now_us
@@ -37,4 +37,10 @@ def list_jobs(
         )
     columns = ("id", "api", "operation", "state", "overdue", "model", "team", "key", "created_at", "deadline_at", "ended_at",
                "reserved_usd", "cost_usd")  # fmt: skip
-    show(rows, form, columns)
+    asked = " like this" if state is not None or team is not None else ""
+    show(
+        rows,
+        form,
+        columns,
+        f"There are no jobs{asked}: calls such as batches and videos, which are billed when they end.",
+    )

@@ -107,7 +107,7 @@ def list_keys(config: ConfigOption = None, server: ServerOption = None, form: Fo
         shown = [
             row | {"labels": _pairs(row["labels"]), "models": " ".join(row["models"] or ("all",))} for row in shown
         ]
-    show(shown, form, _COLUMNS)
+    show(shown, form, _COLUMNS, "There are no keys yet; `taximeter keys create NAME` makes one.")
 
 
 @app.command("rotate")

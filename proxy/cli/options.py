@@ -44,12 +44,14 @@ def new_app(**settings: Any) -> typer.Typer:
 
 
 def config_of(path: Path | None) -> Config:
-    """The configuration at `path`, or the one that `serve` has without a file (as far as the ledger is concerned)."""
+    """The configuration at `path`, or the one that `serve` has without a file, as far as ledger and prices are concerned."""
     # Only here: the help of a command needs no schema.
     from proxy.config.checks import load_config
     from proxy.config.model import Config
+    from proxy.config.without_file import local_prices
+    from proxy.serve.local_model import MODEL_NAME
 
-    return load_config(path, os.environ)[0] if path else Config()
+    return load_config(path, os.environ)[0] if path else Config.model_validate({"prices": local_prices(MODEL_NAME)})
 
 
 def server_of(url: str | None) -> Server | None:

@@ -22,14 +22,14 @@ def fail(message: str, code: int = 1) -> typer.Exit:
     return typer.Exit(code)
 
 
-def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str]) -> None:
-    """Rows as a table for people, CSV for spreadsheets, or JSON for programs."""
+def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str], empty: str = "") -> None:
+    """Rows as a table for people (`empty` in its place where there are none), CSV for spreadsheets, or JSON for programs."""
     if form == "json":
         print(json.dumps(list(rows), indent=2))
     elif form == "csv":
         sys.stdout.write(csv_text(rows, columns))
     elif form == "table":
-        sys.stdout.write(table_text(rows, columns))
+        sys.stdout.write(table_text(rows, columns) if rows or not empty else f"{empty}\n")
     else:
         raise fail("--format must be table, csv or json", 2)
 

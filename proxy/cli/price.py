@@ -27,7 +27,7 @@ def price_command(
     if file != "-" and not Path(file).is_file():
         typer.echo(f"{file}: no such file", err=True)
         raise typer.Exit(2)
-    book = load_book().with_operator(config_of(config).operator_prices()) if config else load_book()
+    book = load_book().with_operator(config_of(config).operator_prices())
     failed = False
     out = sys.stdout.buffer
     with sys.stdin.buffer if file == "-" else Path(file).open("rb") as lines:

@@ -21,8 +21,6 @@ from proxy.cli.remote import named
 from proxy.times import BadQuestion, now_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from proxy.cli.remote import Server
     from proxy.config.model import Config
 
@@ -57,26 +55,20 @@ def show(
     from proxy.reports.price_rows import PricesShown, lines_of, prices_of
 
     if (remote := server_of(server)) is not None:
-        shown = PricesShown.model_validate(remote.get("/api/prices", model=model, provider=provider, at=at))
+        given = remote.get("/api/prices", model=model, provider=provider, at=at)
+        try:
+            shown = PricesShown.model_validate(given)
+        except ValueError:
+            raise remote.strange("it sent other JSON") from None
     else:
         try:
-            shown = prices_of(load_book().catalog, _own_prices(config), model, provider, at, now_s())
+            shown = prices_of(load_book().catalog, config_of(config).prices, model, provider, at, now_s())
         except BadQuestion as problem:
             raise fail(str(problem), 2) from None
     if shown.missing is not None:
         raise fail(shown.missing)
     for line in lines_of(shown):
         typer.echo(line)
-
-
-def _own_prices(config: Path | None) -> Iterable[object]:
-    """The rows of the file; without one those that `serve` has without one, by the names that they are for."""
-    if config is not None:
-        return config_of(config).prices
-    from proxy.config.without_file import local_prices
-    from proxy.serve.local_model import MODEL_NAME
-
-    return local_prices(MODEL_NAME)
 
 
 @app.command()
@@ -231,6 +223,8 @@ def learned(
     )
     for whose, provider, model, factor in rows:
         typer.echo(f"{whose} {provider}/{model}: {f'{factor:.2f}' if reset is None else 'taken back'}")
+    if reset is None and not rows:
+        typer.echo("Nothing is learned: no bill has exceeded its ceiling of late.")
     if reset is not None and not rows:
         raise fail(f"nothing is learned of {reset!r}: `taximeter prices learned` lists what is")
 

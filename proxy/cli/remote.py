@@ -17,6 +17,7 @@ import typer
 from proxy.cli.output import fail
 
 _KEY, _KEY_FILE = "TAXIMETER_ADMIN_KEY", "TAXIMETER_ADMIN_KEY_FILE"
+_PAGES_PORT = "--server takes the address of the page (port 4101), not that of the calls"
 _TIMEOUT_S = 60
 PAGE = 1000
 """The most items of one answer."""
@@ -28,6 +29,17 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
+
+
+class _Answer(dict[str, Any]):
+    """A JSON object of the API. To ask for what is not in it ends the command: another program answered."""
+
+    def __init__(self, given: Mapping[str, Any], server: Server) -> None:
+        super().__init__(given)
+        self._server = server
+
+    def __missing__(self, name: str) -> Any:
+        raise self._server.strange(f"its answer has no `{name}`")
 
 
 class Server:
@@ -58,7 +70,7 @@ class Server:
     def text(self, path: str, **params: Any) -> str:
         """An answer that is no JSON."""
         asked = urlencode({name: value for name, value in params.items() if value is not None})
-        return self._content("GET", f"{path}?{asked}").decode("utf-8", "replace")
+        return self._content("GET", f"{path}?{asked}", kinds=("text/plain", "text/csv")).decode("utf-8", "replace")
 
     def items(self, path: str, most: int | None = None, **params: Any) -> Iterator[Any]:
         """The items of all pages, or of so many as give `most`."""
@@ -81,12 +93,18 @@ class Server:
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         content = self._content(method, path, body)
+        if not content:
+            return None
         try:
-            return json.loads(content) if content else None
+            given = json.loads(content)
         except ValueError as error:
-            raise self._strange(error) from None
+            raise self.strange(error) from None
+        if not isinstance(given, dict):
+            raise self.strange("it sent other JSON")
+        return _Answer(given, self)
 
-    def _content(self, method: str, path: str, body: Any = None) -> bytes:
+    def _content(self, method: str, path: str, body: Any = None, kinds: tuple[str, ...] = ()) -> bytes:
+        """kinds: what an answer that nothing reads further may be; another server's page is none of them."""
         headers = {"accept": "application/json", "content-type": "application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
@@ -94,13 +112,16 @@ class Server:
         asked = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310 - http(s), checked above
         try:
             with self._opener.open(asked, timeout=_TIMEOUT_S) as answer:
+                if kinds and (kind := answer.headers.get_content_type()) not in kinds:
+                    raise ValueError(f"it sent {kind}")
                 return answer.read(_MOST_BYTES)  # type: ignore[no-any-return]  # bytes, says the library's text
         except urllib.error.HTTPError as error:
             raise _refused(error) from None
         except (OSError, ValueError) as error:
-            raise self._strange(error) from None
+            raise self.strange(error) from None
 
-    def _strange(self, error: Exception) -> typer.Exit:
+    def strange(self, error: Exception | str) -> typer.Exit:
+        """Ends a command whose answer makes no sense: somebody else's server, most likely."""
         return fail(f"{self._url} does not answer as a Taximeter does ({getattr(error, 'reason', None) or error})")
 
 
@@ -123,7 +144,9 @@ def _refused(error: urllib.error.HTTPError) -> typer.Exit:
     try:
         message = str(json.loads(error.read(65_536))["error"]["message"])
     except (ValueError, KeyError, TypeError, OSError):
-        message = f"it answered {error.code}; --server takes the address of the page (port 4101), not that of the calls"
+        message = f"it answered {error.code}; {_PAGES_PORT}"
+    if error.code == 404 and message.startswith("There is nothing at this path"):
+        message = f"it knows no such path; {_PAGES_PORT}"
     if error.code == 401:
         message += f" Put it into {_KEY}, or into a file that {_KEY_FILE} names."
     printable = "".join(character if character.isprintable() else " " for character in message[:2000])

@@ -41,7 +41,7 @@ def top(
     if form != "json":
         rows = [row | {"tokens": sum(row["usage"].values()), "duration": _duration(row["duration_s"])} for row in rows]
         rows = [{name: row[name] for name in _TOP} for row in rows]
-    show(rows, form, _TOP)
+    show(rows, form, _TOP, "There is no session with a call in this time.")
 
 
 def _read_top(

@@ -106,7 +106,8 @@ def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: 
         shown.append(dict(total) | {names[0]: "total", "share_percent": 100.0})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
     of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own
-    show(flat, form, (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests"))
+    columns = (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests")
+    show(flat, form, columns, "There is no call to report in this time.")
 
 
 def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:

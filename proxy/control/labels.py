@@ -1,4 +1,4 @@
-"""Days that are over, added up by the labels that the configuration names (`ledger/label_days.py`)."""
+"""Times that are over, added up by the labels that the configuration names and by all else (`ledger/label_days.py`)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,34 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")
 
 _LOOK_AGAIN_S = 60.0
-_BETWEEN_DAYS_S = 1.0
+_BETWEEN_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
 
 
 async def add_up_labels(
     engine: Engine, config: Callable[[], Config], keys: Callable[[], Iterable[Mapping[str, Any]]]
 ) -> None:
-    """Days that are over, one after the other, the latest first; reports read the others from their entries meanwhile."""
+    """One after the other, the latest first; reports read the others from their entries meanwhile."""
     while True:
         added = False
         try:
             names = label_names(config(), keys())
-            added = await asyncio.to_thread(add_up_a_day, engine, names, now_us())
+            added = await asyncio.to_thread(_add_up, engine, names)
         except SQLAlchemyError as error:
-            log.warning("labels are not added up: %s", type(error).__name__)
-        await asyncio.sleep(_BETWEEN_DAYS_S if added else _LOOK_AGAIN_S)
+            log.warning("the ledger is not added up: %s", type(error).__name__)
+        await asyncio.sleep(_BETWEEN_S if added else _LOOK_AGAIN_S)
+
+
+def _add_up(engine: Engine, names: list[str]) -> bool:
+    now = now_us()
+    both = add_up_a_part(engine, names, now), add_up_a_day(engine, names, now)
+    return any(both)
 
 
 def label_names(config: Config, keys: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import uvicorn
 import uvloop
@@ -26,6 +26,7 @@ from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
+from proxy.control.api.front import Front, require_packages
 from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
@@ -52,9 +53,6 @@ from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
 from proxy.spool.kept import Kept
 from proxy.times import now_s
-
-if TYPE_CHECKING:
-    from proxy.control.pages.live import Live
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -89,7 +87,7 @@ class _Control:
         self._reloaded = asyncio.Event()
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
-        self._live: Live | None = None  # until the API is there
+        self._front: Front | None = None  # until the data planes serve
         self._made = NOTHING_MADE
         self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
@@ -121,10 +119,8 @@ class _Control:
             )
             await link.start()
             ending.push_async_callback(link.stop)
-            await (
-                self._planes_serve()
-            )  # FastAPI is the heaviest import, and on a small machine the data planes need the time
-            server = await asyncio.to_thread(self._api_server, self._engine, loop)
+            await self._planes_serve()  # on a small machine the data planes need the time
+            server = self._api_server(self._engine, loop)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (
@@ -205,8 +201,8 @@ class _Control:
         ending.callback(stopping.set)
 
     async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
-        if self._live is not None:
-            self._live.close()
+        if self._front is not None:
+            self._front.close()
         server.should_exit = True
         await asyncio.wait([serving])
 
@@ -216,8 +212,8 @@ class _Control:
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
-            if self._live is not None:
-                self._live.shipped()
+            if self._front is not None:
+                self._front.shipped()
                 if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
                     loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
 
@@ -241,11 +237,7 @@ class _Control:
         return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
 
     def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
-        from proxy.control.api.app import create_app  # noqa: PLC0415 - see where it is called
-        from proxy.control.pages.live import Live  # noqa: PLC0415 - it comes with FastAPI
-        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
-        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
-
+        require_packages()
         state = ControlState(
             config=lambda: self.config,
             engine=engine,
@@ -262,12 +254,12 @@ class _Control:
             shared=self._shared,
             keeper=self._keeper,
         )
-        self._live, app = Live(looks(state), loop), create_app(state)
-        add_pages(app, self._live)
         settings: dict[str, Any] = {
             "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
             "http": connection_class(self._limits()),
         }  # fmt: skip
+        self._front = Front(state)
+        app: Any = self._front
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
 
     def _limits(self) -> Limits:

@@ -325,7 +325,8 @@ def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
     store: RedisStore
     if config.store_lease_share:
         terms = LeaseTerms(spool.run, config.store_lease_share, config.server.max_call_s)
-        store = LeasedStore(config.store, terms, on_epoch=epoch_begins, on_joined=joined)
+        waiting = spool.write_owed
+        store = LeasedStore(config.store, terms, before_report=waiting, on_epoch=epoch_begins, on_joined=joined)
     else:
         store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined)
     return store

@@ -20,6 +20,7 @@ from proxy.dialects import (
     gemini,
     media,
     openai,
+    pictures,
     responses,
     scoring,
     streams,
@@ -155,7 +156,13 @@ _OPENAI_ENDPOINTS = (
     ),
     Endpoint(OPENAI, "moderations", "/moderations", media.parse_moderations, openai.cap_nothing),
     Endpoint(
-        OPENAI, "images.generations", "/images/generations", media.parse_images, openai.cap_nothing, form=streams.MEDIA
+        OPENAI,
+        "images.generations",
+        "/images/generations",
+        media.parse_images,
+        openai.cap_nothing,
+        form=streams.MEDIA,
+        of_model=pictures.of_model,
     ),
     Endpoint(
         OPENAI,
@@ -165,6 +172,7 @@ _OPENAI_ENDPOINTS = (
         openai.cap_nothing,
         encode=media.encode_form,
         form=streams.MEDIA,
+        of_model=pictures.of_model,
     ),
     *(
         Endpoint(

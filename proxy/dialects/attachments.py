@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pricing.media.bounds import Medium
+from pricing.media.vision import ENLARGED
 from proxy.dialects import fields
 
 _MOST_HEAD = 200  # characters before the comma of a data URL
@@ -42,8 +43,10 @@ def of_chat_part(part: dict[str, Any]) -> Medium:
     if kind == "image_url":
         image = part.get("image_url")
         if isinstance(image, dict):
-            return _as("image", of_url("image", image.get("url"), image.get("detail")))
-        return _as("image", of_url("image", image))
+            detail = image.get("detail")
+            detail = ENLARGED if "min_pixels" in image or "min_pixels" in part else detail
+            return _as("image", of_url("image", image.get("url"), detail))
+        return _as("image", of_url("image", image, ENLARGED if "min_pixels" in part else None))
     if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         data = part["input_audio"].get("data")
         return Medium("audio", data) if isinstance(data, str) else Medium("")

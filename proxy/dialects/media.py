@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from proxy.dialects import fields, references
+from pricing.media import sound
+from pricing.media.source import Plain
+from proxy.dialects import fields, pictures, references
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request
 from proxy.types import Call
@@ -18,6 +20,7 @@ from proxy.wire import multipart
 
 _IMAGE_BOUNDED = frozenset({
     "model", "prompt", "n", "size", "quality", "stream", "partial_images", "image", "image[]", "mask", "response_format",
+    "output_format", "frame_count", "complexity", "svg",
 })  # fmt: skip
 _SPEECH_BOUNDED = frozenset({"model", "input", "voice", "instructions", "speed", "response_format", "stream_format"})
 _TRANSCRIPT_BOUNDED = frozenset({"model", "file", "prompt", "stream", "response_format", "chunking_strategy"})
@@ -25,18 +28,10 @@ _FILES = ("file", "image", "image[]", "mask")
 _MODERATION_BOUNDED = frozenset({"model", "input"})
 _DEFAULT_MODERATION = "omni-moderation-latest"  # the API's own default
 
-_SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})\Z")
 _MAX_IMAGES = 10
-# An image of the best quality is a token for each 16 x 16 pixels, and a few; a partial one costs 100 more (docs: image
-# generation, cost: 4160 for 1024x1024, 6208 for 1024x1536). Where the size is the model's choice: four times the former.
-_PIXELS_PER_TOKEN = 256
-_IMAGE_EXTRA_TOKENS = 256
-_UNKNOWN_IMAGE_TOKENS = 16_640
 _INPUT_IMAGE_TOKENS = 8192  # high input fidelity: at most 6240 more than the tiles of a scaled-down image
 
 _AUDIO_TOKENS_PER_S = 32  # OpenAI: 10
-_LEAST_BYTES_PER_S = 16  # silence in Opus: one small packet for each 120 ms
-_LEAST_MP3_BYTES_PER_S = 1000  # 8 kbit/s is the format's lowest rate
 _SPEECH_TOKENS_PER_CHARACTER = 32
 _SPEECH_EXTRA_TOKENS = 2048
 
@@ -60,7 +55,7 @@ def parse_images(raw: bytes) -> Call:
 
 
 def parse_edits(raw: bytes) -> Call:
-    form, body = form_of(raw, _IMAGE_BOUNDED, ("n", "partial_images"), ("stream",))
+    form, body = form_of(raw, _IMAGE_BOUNDED, ("n", "partial_images", "frame_count"), ("stream",))
     images = [part for part in form.parts if part.name in ("image", "image[]", "mask")]
     if not images:
         raise invalid_request("`image` is missing.", "image")
@@ -75,8 +70,6 @@ def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
     count = fields.integer(body, "n", 1, _MAX_IMAGES) or 1
     partial = fields.integer(body, "partial_images", 0, 10) or 0
     fields.text(body, "quality")
-    size = _SIZE.match(fields.text(body, "size") or "")
-    tokens = _UNKNOWN_IMAGE_TOKENS if size is None else int(size[1]) * int(size[2]) // _PIXELS_PER_TOKEN
     return Call(
         dialect="openai.images",
         operation=operation,
@@ -84,7 +77,8 @@ def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
         body=body,
         stream=fields.boolean(body, "stream"),
         size_bytes=size_bytes,
-        output_caps=(tokens + _IMAGE_EXTRA_TOKENS * (1 + partial),),
+        output_caps=(pictures.output_tokens(body, partial),),
+        unbounded=pictures.unbounded(body),
         sequences=count,
         least_output_tokens=fields.MAX_TOKENS,
         things={"image": count},
@@ -112,7 +106,7 @@ def parse_speech(raw: bytes) -> Call:
 
 
 def parse_transcription(operation: str, raw: bytes) -> Call:
-    """Transcriptions and translations: the file's length in time is bounded by its length in bytes."""
+    """Transcriptions and translations: how long the file lasts is read from it."""
     form, body = form_of(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
     files = [part.data for part in form.parts if part.name == "file"]
     if len(files) != 1:
@@ -134,14 +128,8 @@ def parse_transcription(operation: str, raw: bytes) -> Call:
 
 
 def most_seconds(audio: bytes) -> int:
-    """How long a recording can be at most, by its size: its format's lowest rate, or what a plain WAV's head says."""
-    rate = _LEAST_BYTES_PER_S
-    if audio[:4] == b"RIFF" and audio[8:16] == b"WAVEfmt " and int.from_bytes(audio[20:22], "little") == 1:
-        channels, samples_per_s = (int.from_bytes(audio[at : at + n], "little") for at, n in ((22, 2), (24, 4)))
-        rate = max(rate, channels * samples_per_s * int.from_bytes(audio[34:36], "little") // 8)
-    elif audio[:3] == b"ID3" or audio[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
-        rate = _LEAST_MP3_BYTES_PER_S
-    return -(-len(audio) // rate) + 1
+    """How long a recording can be at most, by what is in it."""
+    return sound.most_seconds(Plain(audio))
 
 
 def form_of(

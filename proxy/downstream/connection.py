@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol):
         if version != "1.1":
             scope["http_version"] = version
         url = self.url
-        plain = len(url) <= _SHORT_TARGET and b"?" not in url  # a query may have a credential
+        plain = len(url) <= _SHORT_TARGET and url.find(b"?") < 0  # a query may have a credential
         look = _target_of if plain else _target_of.__wrapped__
         scope["path"], scope["raw_path"], scope["query_string"] = look(url)
         # What follows a request for another protocol is never read as HTTP.

@@ -29,7 +29,6 @@ from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.pending import Pending
-from proxy.spool.writer import SpoolUnavailable
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
@@ -97,18 +96,12 @@ class Attempt:
     # The beginning: INTENT, then the reservation.
 
     def intend(self, *, with_request: bool = False) -> None:
-        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written just
-        before the request or its end, with those of other calls; not where a reservation outlives this process."""
+        """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
+        those of other calls, before the request, its end, or a reservation that outlives this process."""
         self._intent = orjson.dumps(self.intent_record())
-        spool = self.exchange.plane.spool
-        if with_request and not self.exchange.plane.store.epoch:
-            self.pending = Pending(spool, self._intent)
-            return
-        try:
-            spool.append(self._intent)
-        except SpoolUnavailable:
-            self.closed = True
-            raise ledger_unavailable() from None
+        self.pending = Pending(self.exchange.plane.spool, self._intent)
+        if not with_request:
+            self._keep()
 
     def intent_record(self) -> records.Intent:
         call, plan, route = self.call, self.plan, self.route
@@ -159,7 +152,8 @@ class Attempt:
         if most_nanousd is not None:
             claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
         for _ in range(_MOST_WINDOWS):
-            verdict = await store.reserve(self.id, claims, now_s(), self.plan.deadline_at / 1e6, self._intent)
+            deadline_s = self.plan.deadline_at / 1e6
+            verdict = await store.reserve(self.id, claims, now_s(), deadline_s, self._intent, self._keep)
             if isinstance(verdict, Denied):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
@@ -172,6 +166,12 @@ class Attempt:
             ]
             self._unsettled_terms = True  # the INTENT names windows that are over
         raise StoreUnavailable("the store's clock cannot be followed")
+
+    def _keep(self) -> None:
+        """The INTENT is on disk from here on. Raises `Refused` (503)."""
+        if self.pending is not None and not self.pending.keep():
+            self.closed = True
+            raise ledger_unavailable()
 
     def wait(self) -> None:
         """There is no room yet: until `reserved` or an end, nothing is reserved or was sent. Raises `Refused` (503)."""
@@ -348,7 +348,7 @@ class Attempt:
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool
-        if before_answer and not store.epoch:
+        if before_answer and store.ends_here(self.id):
             spool.owe(payload)
             OUTBOX.first(spool.write_owed)
         else:

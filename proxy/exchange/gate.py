@@ -163,19 +163,20 @@ class StreamGate(Gate):
 
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: some searches of its bytes, no parsing."""
-        return (
-            self._end_mark in data
-            or (b'"error"' in data and _SAYS_ERROR.search(data) is not None)
-            or self.watch.may_be_in(data)
-            or (self._typed and data.endswith(_LAST))
-            or self._holds_secret(data)
-        )
-
-    def _holds_secret(self, data: bytes) -> bool:
+        find = (
+            data.find
+        )  # `x in data` makes up an error first, in case that x is a number, which takes five times as long
+        if find(self._end_mark) >= 0 or (find(b'"error"') >= 0 and _SAYS_ERROR.search(data) is not None):
+            return True
+        if self.watch.may_be_in(data) or (self._typed and data.endswith(_LAST)):
+            return True
         for secret in self._secrets:  # one, nearly always: this runs for every read of a stream
-            if secret in data:
+            if find(secret) >= 0:
                 return True
         return False
+
+    def _holds_secret(self, data: bytes) -> bool:
+        return any(secret in data for secret in self._secrets)
 
     def _pass(self, block: bytes) -> bytes:
         self.watch.events += 1

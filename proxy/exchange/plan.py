@@ -14,6 +14,7 @@ from proxy.ceilings import ceiling as ceilings
 from proxy.ceilings.call_price import CallPrice
 from proxy.ceilings.ceiling import Ceiling
 from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_conditions, may_be_ordinary
+from proxy.ceilings.costly import sound_apart
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
 from proxy.config.model import is_local
@@ -170,8 +171,25 @@ def _bounded(
         bound = _sent_along(bound, call, known, facts)
     if reason := _dearer_unpriced(exchange, call, kind.route, known.provider, int(now_s())):
         bound = Ceiling(None, 0, call.sequences, missing=reason)
+    if (
+        not bound.missing
+        and (apart := sound_apart(call, known))
+        and (reason := _sound_unpriced(exchange, kind.route, apart))
+    ):
+        bound = Ceiling(None, 0, call.sequences, missing=reason)
     without = ceilings.impossible_units(call, body, translated=translated)
     return bound, without | thoughts if (thoughts := thoughts_left_out(call, known)) else without
+
+
+def _sound_unpriced(exchange: Exchange, route: Route, apart: tuple[frozenset[str], ...]) -> str:
+    """Why sound of a call has no bound; "" where each kind of it has a price. apart: units of each, one of which has to."""
+    at_s = int(now_s())
+    for model in route.models:
+        units = exchange.configured.book.units(route.provider, model, at_s)
+        for names in apart:
+            if names.isdisjoint(units):
+                return f"sound costs more than text, and has no price here; give `prices` its `{min(names)}`"
+    return ""
 
 
 def _in_priced_units(exchange: Exchange, call: Call, route: Route, facts: ModelFacts, at_s: int) -> Call:

@@ -40,6 +40,7 @@ class Streamed(Answering):
         self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
         self._first_at = self._last_at = 0.0
         self._pieces = 0
+        self._behind = b""  # what waits for a client that reads slowly
 
     def _framed_gate(self) -> FramedGate:
         destination = self.attempt.plan.destination
@@ -91,19 +92,34 @@ class Streamed(Answering):
         await client.end(rest)
 
     async def _pass_on(self, data: bytes) -> None:
-        client, gate, clock = self.client, self._gate, time.perf_counter
+        body = self.body
         while data:
-            self._last_at = clock()
-            self._pieces += 1
-            if self._pieces == 1:
-                self._first_at = self._last_at
-            out = gate.feed(data)
-            if client.gone:
-                self._drain.took(len(data))
-            elif out and not client.write_now(out):
-                await client.write(out)
-            data = await self.body.read()
-        self.ended = clock()
+            if not self._passed_now(data):
+                await self._write_behind()
+            if isinstance(body, Response):
+                await body.pump(self._passed_now)
+                await self._write_behind()
+            data = await body.read()
+        self.ended = time.perf_counter()
+
+    def _passed_now(self, data: bytes) -> bool:
+        """Pass a piece on; False where the client does not read: then it waits."""
+        self._last_at = time.perf_counter()
+        self._pieces += 1
+        if self._pieces == 1:
+            self._first_at = self._last_at
+        out, client = self._gate.feed(data), self.client
+        if client.gone:
+            self._drain.took(len(data))
+        elif out and not client.write_now(out):
+            self._behind = out
+            return False
+        return True
+
+    async def _write_behind(self) -> None:
+        out, self._behind = self._behind, b""
+        if out:
+            await self.client.write(out)
 
     async def _settle_whole(self) -> None:
         gate = self._gate

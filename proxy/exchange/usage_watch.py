@@ -47,7 +47,8 @@ class UsageWatch:
 
     def may_be_in(self, data: bytes) -> bool:
         """Whether there may be usage in `data`: searches of its bytes, no parsing."""
-        return (self._mark in data or (self._also != b"" and self._also in data)) and self._reader.wants(data)
+        find = data.find  # see `StreamGate._interesting`
+        return (find(self._mark) >= 0 or (self._also != b"" and find(self._also) >= 0)) and self._reader.wants(data)
 
     def keep(self, data: bytes) -> None:
         """Keep the stream's first megabyte."""

@@ -1,10 +1,12 @@
-"""What was spent by label: a day at a time, added up from the entries when the day is over.
+"""What was spent by everything that calls are told apart by, labels too: added up from the entries when a time is over.
 
-Labels are in no other roll-up: a client's may be different for every call. So those that the configuration names (in plans,
-budgets and keys) are added up afterwards, with who called which model, and a day with too many groups is left out. The
-recorder counts how often each day's entries changed, in the transaction of the change; a day whose number is another since it
-was added up (a correction came, or a late call) is read from its entries again until it is added up anew. An earlier version
-beside this one counts nothing, so what the day came to must be the same, too.
+Labels are in no other roll-up: a client's may be different for every call; and users and customers, of whom there may be as
+many as calls, are in none with an agent or a provider, nor by the hour. So days that are over are added up afterwards by all of
+it (of labels, those that the configuration names: in plans, budgets and keys), and so are three hours at a time, for the day
+that is not over and for the ends of a time that is asked for. A stretch with too many groups is left out. The recorder counts
+how often the entries of each changed, in the transaction of the change; one whose number is another since it was added up (a
+correction came, or a late call) is read from its entries again until it is added up anew. An earlier version beside this one
+counts nothing, so what the stretch came to must be the same, too.
 """
 
 from __future__ import annotations
@@ -18,23 +20,32 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import insert_into, reading, writing
+from proxy.ledger.parts_schema import (
+    IMPERSONAL,
+    label_parts,
+    spend_impersonal_days,
+    spend_impersonal_parts,
+    spend_label_parts,
+    spend_part_sources,
+)
 from proxy.ledger.rolling import ENTRY_SUMS
-from proxy.ledger.rollups import DAY_US, Units, digest, units_of
+from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
 from proxy.ledger.schema import (
-    PEOPLE,
+    ALL_NAMES,
     SUMS,
     counted,
     entries,
     horizon,
     label_days,
     spend_days,
+    spend_hours,
     spend_label_days,
     spend_units,
 )
 
 MOST_NAMES = 16
 MOST_GROUPS = 50_000
-"""Of one day: more than that are read from its entries."""
+"""Of one stretch: more than that are read from its entries."""
 _MOST_SPANS = 100
 _AT_ONCE = 5000
 _SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
@@ -42,11 +53,38 @@ _SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
 Values = tuple[str | None, ...]
 
 
-class Cover(NamedTuple):
-    """Spans of time, each from its beginning to before its end: those that are added up, and those of whom entries say more."""
+class Stretch(NamedTuple):
+    """How long a time is added up at once; where its sums are, and those without persons (of what is added up `whole`); where
+    its state is; and a roll-up that comes to the same."""
 
-    days: list[tuple[int, int]]
+    length_us: int
+    sums: sa.Table
+    impersonal: sa.Table
+    state: sa.Table
+    same: sa.Table
+
+
+DAYS = Stretch(DAY_US, spend_label_days, spend_impersonal_days, label_days, spend_days)
+PARTS = Stretch(PART_US, spend_label_parts, spend_impersonal_parts, label_parts, spend_hours)
+
+
+class AddedUp(NamedTuple):
+    """By which labels, and whether by all of `ALL_NAMES`."""
+
+    labels: Sequence[str]
+    whole: bool
+
+    def answers(self, labels: Iterable[str], whole: bool) -> bool:
+        return set(labels) <= set(self.labels) and (self.whole or not whole)
+
+
+class Cover(NamedTuple):
+    """Spans of time, each from its beginning to before its end: those that are added up (all of them `whole`), and those of
+    whom entries say more."""
+
+    known: list[tuple[int, int]]
     rest: list[tuple[int, int]]
+    whole: bool
 
 
 def label_value(connection: Connection, labels: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
@@ -57,73 +95,130 @@ def label_value(connection: Connection, labels: sa.ColumnElement[Any], name: str
     return sa.func.json_extract(labels, f'$."{name}"')
 
 
-def covered(connection: Connection, since: int | None, until: int | None, names: Iterable[str]) -> Cover:
-    """How the days between (whole ones) can be answered by these labels. Days without entries are in neither."""
-    asked, cover = set(names), Cover([], [])
+def covered(
+    connection: Connection, stretch: Stretch, since: int | None, until: int | None, labels: Sequence[str], whole: bool
+) -> Cover:
+    """Which stretches between can be answered by these labels (`whole`: by all names). One without entries is in neither."""
+    cover = Cover([], [], whole=True)
     before: list[tuple[int, int]] | None = None
-    for start_at, built in _days(connection, since, until):
-        spans = cover.days if built is not None and asked <= set(built) else cover.rest
-        if spans is before:
-            spans[-1] = (spans[-1][0], start_at + DAY_US)
+    for start_at, added in _stretches(connection, stretch, since, until):
+        if added is not None and added.answers(labels, whole):
+            spans, cover = cover.known, cover._replace(whole=cover.whole and added.whole)
         else:
-            spans.append((start_at, start_at + DAY_US))
+            spans = cover.rest
+        if spans is before:
+            spans[-1] = (spans[-1][0], start_at + stretch.length_us)
+        else:
+            spans.append((start_at, start_at + stretch.length_us))
         before = spans
     if len(cover.rest) > _MOST_SPANS:
-        whole = [*cover.days, *cover.rest]
-        return Cover([], [(min(whole)[0], max(whole)[1])])
+        every = [*cover.known, *cover.rest]
+        return Cover([], [(min(every)[0], max(every)[1])], whole=True)
     return cover
 
 
-def _days(connection: Connection, since: int | None, until: int | None) -> Iterator[tuple[int, list[str] | None]]:
-    """Every day with entries, and the labels that it is added up by; None where it is not, or no more."""
-    day, built = spend_days.c, label_days.c
-    sums = sa.func.sum(day.requests), sa.func.sum(day.cost_nanousd)
-    query = sa.select(day.start_at, *sums).group_by(day.start_at).order_by(day.start_at)
+def _stretches(
+    connection: Connection, stretch: Stretch, since: int | None, until: int | None
+) -> Iterator[tuple[int, AddedUp | None]]:
+    """Every stretch with entries, and what it is added up by; None where it is not, or no more."""
+    at, state = stretch.same.c.start_at, stretch.state
+    start = at if stretch is DAYS else at - at % stretch.length_us
+    sums = sa.func.sum(stretch.same.c.requests), sa.func.sum(stretch.same.c.cost_nanousd)
+    query = sa.select(start, *sums).group_by(start).order_by(start)
+    states = sa.select(state).where(state.c.names.is_not(None))
     if since is not None:
-        query = query.where(day.start_at >= since)
+        query, states = query.where(at >= since), states.where(state.c.start_at >= since)
     if until is not None:
-        query = query.where(day.start_at < until)
-    known = {row.start_at: row for row in connection.execute(sa.select(label_days).where(built.names.is_not(None)))}
+        query, states = query.where(at < until), states.where(state.c.start_at < until)
+    known = {row.start_at: row for row in connection.execute(states)}
     kept = horizon(connection) or 0
     for start_at, requests, cost in connection.execute(query):
         row = known.get(start_at)
         is_so = row is not None and (
-            start_at < kept  # nothing else knows it any more
-            or (row.built == row.changes and (row.requests, row.cost_nanousd) == (int(requests), int(cost)))
+            stretch is DAYS  # nothing else knows it any more
+            if start_at < kept
+            else row.built == row.changes and (row.requests, row.cost_nanousd) == (int(requests), int(cost))
         )
-        yield int(start_at), orjson.loads(row.names) if row is not None and is_so else None
+        yield int(start_at), _added_up(row) if row is not None and is_so else None
+
+
+def _added_up(row: Any) -> AddedUp:
+    return AddedUp(orjson.loads(row.names), row.whole == _whole(row.built, row.names))
+
+
+def _whole(built: int, names: str) -> str:
+    """What an earlier version that adds the stretch up again does not write."""
+    return f"{built} {names}"
 
 
 # Adding up
 
 
-def add_up_a_day(engine: Engine, names: Sequence[str], now_us: int) -> bool:
+def add_up_a_day(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     """Add up the latest day that is over and is not added up by these labels; False where there is none.
 
     Several instances may do so at once. names: at most `MOST_NAMES`, as reports may ask for them.
     """
     until = (now_us - _SETTLED_US) // DAY_US * DAY_US
-    wanted = sorted(names)[:MOST_NAMES]
-    if not wanted:
-        return False
+    wanted = _wanted(names)
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
-        stale = [
-            start_at
-            for start_at, built in _days(connection, kept, until)
-            if built is None or (built != [] and not set(wanted) <= set(built))
-        ]
-        if not stale:
-            return False
-        start_at = stale[-1]
-        changes = connection.execute(sa.select(label_days.c.changes).where(label_days.c.start_at == start_at)).scalar()
-        sums = (sa.func.sum(spend_days.c.requests), sa.func.sum(spend_days.c.cost_nanousd))
-        requests, cost = connection.execute(sa.select(*sums).where(spend_days.c.start_at == start_at)).one()
-        groups = _groups(connection, start_at, wanted)
-    as_it_is = {"changes": changes or 0, "requests": int(requests), "cost_nanousd": int(cost)}
-    if groups is None:
-        wanted, groups = [], {}
-    _write(engine, start_at, as_it_is, wanted, groups)
+        stale = [at for at, added in _stretches(connection, DAYS, kept, until) if _is_stale(added, wanted)]
+    return bool(stale) and _add_up(engine, DAYS, stale[-1], wanted)
+
+
+def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
+    """As `add_up_a_day`, three hours."""
+    wanted, state = _wanted(names), label_parts.c
+    over = state.start_at <= now_us - _SETTLED_US - PART_US
+    as_wanted = sa.and_(state.built == state.changes, state.names == orjson.dumps(wanted).decode())
+    with reading(engine).connect() as connection:
+        kept = horizon(connection) or 0
+        oldest = connection.execute(sa.select(sa.func.min(state.start_at))).scalar()
+        query = sa.select(label_parts).where(over, state.start_at >= kept, sa.func.coalesce(~as_wanted, True))
+        rows = connection.execute(query.order_by(state.start_at.desc())).all()
+    if oldest is not None and oldest < kept:
+        _drop_parts(engine, kept)
+    for row in rows:
+        is_so = row.names is not None and row.built == row.changes
+        if _is_stale(_added_up(row) if is_so else None, wanted):
+            return _add_up(engine, PARTS, row.start_at, wanted)
+    return False
+
+
+def _wanted(names: Iterable[str]) -> list[str]:
+    return sorted(names)[:MOST_NAMES]
+
+
+def _is_stale(added: AddedUp | None, wanted: Sequence[str]) -> bool:
+    """One that is left out is added up by nothing."""
+    return added is None or (added != AddedUp([], False) and not added.answers(wanted, True))
+
+
+def _drop_parts(engine: Engine, before: int) -> None:
+    """Where entries are deleted, only days are asked for."""
+    with writing(engine).begin() as connection:
+        for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources):
+            connection.execute(sa.delete(table).where(table.c.start_at < before))
+        units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at < before)
+        connection.execute(sa.delete(spend_units).where(*units))
+
+
+def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str]) -> bool:
+    """True."""
+    state, same = stretch.state.c, stretch.same.c
+    within = sa.and_(same.start_at >= start_at, same.start_at < start_at + stretch.length_us)
+    with reading(engine).connect() as connection:
+        changes = connection.execute(sa.select(state.changes).where(state.start_at == start_at)).scalar()
+        sums = sa.select(sa.func.sum(same.requests), sa.func.sum(same.cost_nanousd))
+        requests, cost = connection.execute(sums.where(within)).one()
+        groups = _groups(connection, stretch, start_at, names)
+        sources = _sources(connection, start_at) if stretch is PARTS else []
+    is_left_out = groups is None
+    text = orjson.dumps([] if is_left_out else names).decode()
+    as_it_is = {"built": changes or 0, "names": text, "requests": int(requests or 0), "cost_nanousd": int(cost or 0)}
+    as_it_is["whole"] = None if is_left_out else _whole(changes or 0, text)
+    _write(engine, stretch, start_at, as_it_is, groups or {}, sources)
     return True
 
 
@@ -135,11 +230,17 @@ class _Group:
         self.units: Units = defaultdict(int)
 
 
-def _groups(connection: Connection, start_at: int, names: Sequence[str]) -> dict[Values, _Group] | None:
-    """By people, and their labels as JSON; None where there are too many."""
-    people = [entries.c[name] for name in PEOPLE]
-    columns = [*people, *(label_value(connection, entries.c.labels, name).label(f"l_{name}") for name in names)]
-    where = sa.and_(entries.c.started_at >= start_at, entries.c.started_at < start_at + DAY_US, counted())
+def _within(start_at: int, length_us: int) -> sa.ColumnElement[bool]:
+    return sa.and_(entries.c.started_at >= start_at, entries.c.started_at < start_at + length_us)
+
+
+def _groups(
+    connection: Connection, stretch: Stretch, start_at: int, names: Sequence[str]
+) -> dict[Values, _Group] | None:
+    """By all names, and the labels as JSON; None where there are too many."""
+    columns: list[sa.ColumnElement[Any]] = [entries.c[name] for name in ALL_NAMES]
+    columns += [label_value(connection, entries.c.labels, name).label(f"l_{name}") for name in names]
+    where = sa.and_(_within(start_at, stretch.length_us), counted())
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     query = sa.select(*columns, *sums).where(where).group_by(*columns).limit(MOST_GROUPS + 1)
     groups: dict[Values, _Group] = defaultdict(_Group)
@@ -158,40 +259,92 @@ def _groups(connection: Connection, start_at: int, names: Sequence[str]) -> dict
 
 
 def _values(row: Sequence[Any], names: Sequence[str]) -> Values:
-    labels = {name: str(value) for name, value in zip(names, row[len(PEOPLE) :], strict=False) if value is not None}
-    return (*row[: len(PEOPLE)], orjson.dumps(labels).decode() if labels else None)
+    size = len(ALL_NAMES)
+    labels = {name: str(value) for name, value in zip(names, row[size:], strict=False) if value is not None}
+    return (*row[:size], orjson.dumps(labels).decode() if labels else None)
+
+
+def _sources(connection: Connection, start_at: int) -> list[dict[str, Any]]:
+    """How the calls of three hours came to their costs."""
+    query = sureness_query(_within(start_at, PART_US))
+    names = [column.name for column in spend_part_sources.columns]
+    rows = connection.execute(query).all()
+    return [
+        dict(zip(names, (start_at, status, source or "", *numbers), strict=True)) for status, source, *numbers in rows
+    ]
+
+
+def sureness_query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """status, usage_source (None: none), calls, those without a price, and what the others cost: of the entries."""
+    sums = (ENTRY_SUMS["requests"], ENTRY_SUMS["unpriced_requests"], sa.func.coalesce(entries.c.cost_nanousd, 0))
+    source = sa.func.nullif(entries.c.usage_source, "")
+    query = sa.select(entries.c.status, source, *map(sa.func.sum, sums))
+    return query.where(where, entries.c.kind == "attempt", counted()).group_by(entries.c.status, source)
 
 
 def _write(
-    engine: Engine, start_at: int, as_it_is: Mapping[str, int], names: Sequence[str], groups: dict[Values, _Group]
+    engine: Engine,
+    stretch: Stretch,
+    start_at: int,
+    as_it_is: Mapping[str, Any],
+    groups: Mapping[Values, _Group],
+    sources: Sequence[Mapping[str, Any]],
 ) -> None:
-    """In place of what was added up of the day before; not where somebody else has added up something later meanwhile."""
+    """In place of what was added up before; not where somebody else has added up something later meanwhile."""
+    state = stretch.state
+    written = [
+        (stretch.sums, *_rows_of(stretch.sums, ALL_NAMES, start_at, groups)),
+        (stretch.impersonal, *_rows_of(stretch.impersonal, IMPERSONAL, start_at, _without_persons(groups))),
+    ]
+    mine = state.c.start_at == start_at
+    with writing(engine).begin() as connection:
+        added = insert_into(connection, state).values(start_at=start_at, changes=0, built=0, requests=0, cost_nanousd=0)
+        connection.execute(added.on_conflict_do_nothing())
+        there = connection.execute(sa.select(state).where(mine).with_for_update()).one()
+        if (there.names is not None and there.built > as_it_is["built"]) or start_at < (horizon(connection) or 0):
+            return
+        for table, rows, units in written:
+            connection.execute(sa.delete(table).where(table.c.start_at == start_at))
+            old = (spend_units.c.rollup == table.name, spend_units.c.start_at == start_at)
+            connection.execute(sa.delete(spend_units).where(*old))
+            if rows:
+                connection.execute(sa.insert(table), rows)
+            if units:
+                connection.execute(sa.insert(spend_units), units)
+        if stretch is PARTS:
+            connection.execute(sa.delete(spend_part_sources).where(spend_part_sources.c.start_at == start_at))
+            if sources:
+                connection.execute(sa.insert(spend_part_sources), sources)
+        connection.execute(sa.update(state).where(mine).values(**as_it_is))
+
+
+_Rows = list[dict[str, Any]]
+
+
+def _rows_of(
+    table: sa.Table, names: Sequence[str], start_at: int, groups: Mapping[Values, _Group]
+) -> tuple[_Rows, _Rows]:
+    """The rows of the table, and those of its units."""
     rows, units = [], []
-    columns = ("start_at", "group", *PEOPLE, "labels", *SUMS)
+    columns = ("start_at", "group", *names, "labels", *SUMS)
     for values, group in groups.items():
         key = digest(values)
         rows.append(dict(zip(columns, (start_at, key, *values, *group.numbers), strict=True)))
         units += [
-            {"rollup": spend_label_days.name, "start_at": start_at, "group": key, "unit": unit, "scale": scale,
-             "amount": amount}
+            {"rollup": table.name, "start_at": start_at, "group": key, "unit": unit, "scale": scale, "amount": amount}
             for (unit, scale), amount in group.units.items()
-        ]  # fmt: skip
-    day = label_days.c.start_at == start_at
-    with writing(engine).begin() as connection:
-        added = insert_into(connection, label_days).values(
-            start_at=start_at, changes=0, built=0, requests=0, cost_nanousd=0
-        )
-        connection.execute(added.on_conflict_do_nothing())
-        there = connection.execute(sa.select(label_days).where(day).with_for_update()).one()
-        if (there.names is not None and there.built > as_it_is["changes"]) or start_at < (horizon(connection) or 0):
-            return
-        connection.execute(sa.delete(spend_label_days).where(spend_label_days.c.start_at == start_at))
-        mine = (spend_units.c.rollup == spend_label_days.name, spend_units.c.start_at == start_at)
-        connection.execute(sa.delete(spend_units).where(*mine))
-        if rows:
-            connection.execute(sa.insert(spend_label_days), rows)
-        if units:
-            connection.execute(sa.insert(spend_units), units)
-        built = {"built": as_it_is["changes"], "names": orjson.dumps(names).decode()}
-        sums = {name: as_it_is[name] for name in ("requests", "cost_nanousd")}
-        connection.execute(sa.update(label_days).where(day).values(**built, **sums))
+        ]
+    return rows, units
+
+
+_KEPT = [place for place, name in enumerate((*ALL_NAMES, "labels")) if name in (*IMPERSONAL, "labels")]
+
+
+def _without_persons(groups: Mapping[Values, _Group]) -> dict[Values, _Group]:
+    folded: dict[Values, _Group] = defaultdict(_Group)
+    for values, group in groups.items():
+        into = folded[tuple(values[place] for place in _KEPT)]
+        into.numbers = [mine + more for mine, more in zip(into.numbers, group.numbers, strict=True)]
+        for key, amount in group.units.items():
+            into.units[key] += amount
+    return folded

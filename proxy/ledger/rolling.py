@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.rollups import Counted, roll_up
+from proxy.ledger.parts_schema import label_parts
+from proxy.ledger.rollups import PART_US, Counted, roll_up
 from proxy.ledger.schema import (
     SUMS,
     TOKEN_COLUMNS,
@@ -49,7 +50,7 @@ class Rolling:
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._upserts = {table.name: Upsert(table, dialect, _changes(table, dialect)) for table in _TABLES}
-        self._changed = Upsert(label_days, dialect, _COUNTED)
+        self._changed = {table.name: Upsert(table, dialect, _COUNTED) for table in (label_days, label_parts)}
 
     def add(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
         """Roll up these entries (`Counted`)."""
@@ -58,9 +59,11 @@ class Rolling:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
             if added:
                 self._upserts[table.name].write(connection, added)
-        days = sorted({row[0] for row in rolled.tables[spend_days.name]})
-        if days:
-            self._changed.write(connection, [(day, 1, 0, None, 0, 0) for day in days])
+        hours = {row[0] for row in rolled.tables[spend_hours.name]}
+        days = {row[0] for row in rolled.tables[spend_days.name]}
+        for table, changed in ((label_days, days), (label_parts, {hour - hour % PART_US for hour in hours})):
+            if changed:
+                self._changed[table.name].write(connection, [(at, 1, 0, None, 0, 0, None) for at in sorted(changed)])
 
 
 _counted = itemgetter(*Counted._fields)
@@ -101,7 +104,7 @@ def pages(
         rows = connection.execute(query.where(sa.tuple_(*order) > sa.tuple_(*last))).all()
 
 
-# That the entries of a day have changed.
+# That the entries of a stretch have changed.
 _COUNTED = {column.name: None for column in label_days.columns} | {"changes": "{there} + {new}"}
 
 

@@ -27,6 +27,7 @@ from proxy.ledger.schema import (
 from proxy.ledger.sound import MOST
 
 HOUR_US = 3_600_000_000
+PART_US = 3 * HOUR_US
 DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US  # begins on a Thursday, as the epoch did
 _MAX_SCALE = 15

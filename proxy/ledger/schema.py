@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0018"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0019"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -221,9 +221,11 @@ raises = Table(
 SUMS = ("requests", "unpriced_requests", "cost_nanousd", *TOKEN_COLUMNS.values(), "capacity_nanousd")
 NAMES = ("provider", "upstream", "agent", "key", "team", "model")
 PEOPLE = ("key", "team", "model", "user", "customer")
+ALL_NAMES = (*PEOPLE, "provider", "upstream", "agent")
 
 
-def _sums() -> list[Column[int]]:
+def sums() -> list[Column[int]]:
+    """A column for each of `SUMS`."""
     return [
         Column(name, BigInteger, nullable=False, server_default="0" if name == "capacity_nanousd" else None)
         for name in SUMS
@@ -238,7 +240,7 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
         Column("start_at", BigInteger, primary_key=True),
         Column("group", Text, primary_key=True),
         *[Column(one, Text) for one in names],
-        *_sums(),
+        *sums(),
         sqlite_with_rowid=False,  # rows lie in the order of their times, and are read so
     )
 
@@ -248,22 +250,32 @@ spend_days = _rollup("spend_days", NAMES)
 spend_people_days = _rollup("spend_people_days", PEOPLE)
 spend_people_weeks = _rollup("spend_people_weeks", PEOPLE)
 
-# By label, a day at a time, of days that are over (`label_days.py`). labels: those of the day's `names` that it has, as JSON.
+# By everything that calls are told apart by, a day at a time, of days that are over (`label_days.py`). labels: those of the
+# day's `names` that it has, as JSON. The last three columns: where the day is added up `whole`.
 spend_label_days = _rollup("spend_label_days", (*PEOPLE, "labels"))
+for _name in ALL_NAMES[len(PEOPLE) :]:
+    spend_label_days.append_column(Column(_name, Text))
 
-# changes: how often the entries of a day have changed. built: the number when they were added up by the labels `names` (JSON),
-# with what the day came to then; without `names` never.
-label_days = Table(
-    "label_days",
-    metadata,
-    Column("start_at", BigInteger, primary_key=True),
-    Column("changes", BigInteger, nullable=False),
-    Column("built", BigInteger, nullable=False),
-    Column("names", Text),
-    Column("requests", BigInteger, nullable=False),
-    Column("cost_nanousd", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
+
+def added_up(name: str) -> Table:
+    """What the stretches of a time came to when they were added up. changes: how often the entries of a stretch have changed.
+    built: the number when they were added up by the labels `names` (JSON), with what it came to then; without `names` never.
+    whole: `names` and `built` again, of a version that adds up by all of `ALL_NAMES`."""
+    return Table(
+        name,
+        metadata,
+        Column("start_at", BigInteger, primary_key=True),
+        Column("changes", BigInteger, nullable=False),
+        Column("built", BigInteger, nullable=False),
+        Column("names", Text),
+        Column("requests", BigInteger, nullable=False),
+        Column("cost_nanousd", BigInteger, nullable=False),
+        Column("whole", Text),
+        sqlite_with_rowid=False,
+    )
+
+
+label_days = added_up("label_days")
 
 # first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
 spend_sessions = Table(
@@ -272,7 +284,7 @@ spend_sessions = Table(
     Column("group", Text, primary_key=True),
     Column("session", Text),
     Column("team", Text),
-    *_sums(),
+    *sums(),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),

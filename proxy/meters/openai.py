@@ -37,6 +37,8 @@ _WRITTEN_NAMES = (
     "cache_creation_tokens",
     "cache_write_tokens",
 )
+# How long writes are kept: OpenAI's, Anthropic's, and LiteLLM's name for these.
+_BY_TTL = ("cache_write_tokens_details", "cache_creation", "cache_creation_token_details")
 _CACHED_TEXT = ("text_tokens", "cached_text_tokens")
 
 # `"usage":null` stands in every chunk of a stream that asked for usage; only an object is worth parsing.
@@ -235,9 +237,7 @@ def _cache_writes(stated: _Stated, context: Context, tally: Tally, host: Host) -
     written = tally.count(details, "cache_write_tokens", *_WRITTEN_NAMES) or tally.count(usage, *_WRITTEN_NAMES)
     if not written:
         return {}
-    by_ttl = first_mapping(details, "cache_write_tokens_details", "cache_creation") or first_mapping(
-        usage, "cache_creation"
-    )
+    by_ttl = first_mapping(details, *_BY_TTL) or first_mapping(usage, *_BY_TTL)
     long = tally.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
     if long > written:
         tally.inconsistent()

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pricing.usage import Part
 from proxy.meters.failures import is_failure
 from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
+from proxy.meters.openai_responses import read_svg
 from proxy.meters.reader import Context, Reader, merge_counts, note_asked
 from proxy.meters.tally import Tally, items, mapping, text
 
@@ -40,12 +40,7 @@ def read_images(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     read_envelope(response, tally)
     note_media(response, context, tally, "size", "quality", "resolution")
     read_usage(mapping(response.get("usage")), context, tally, IMAGE_MODEL)
-    svg = mapping(response.get("svg_usage"))
-    if text(svg.get("model")):
-        inner = Tally()
-        read_usage(svg, Context(), inner)
-        if inner.usage:
-            tally.parts.append(Part(svg["model"], inner.usage))
+    read_svg(response, tally)
     made = len(items(response.get("data"))) if "data" in response else tally.maybe(context.selector, "images", "n")
     if not tally.found and made is not None:
         tally.found = True

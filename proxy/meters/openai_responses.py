@@ -30,7 +30,7 @@ _IMAGE_CALL = "image_generation_call"
 _BILLED_CALLS = {"web_search_call", "file_search_call", _IMAGE_CALL, *_CONTAINER_CALLS}
 _LARGEST_CONTAINER = 64
 _SESSIONS = {"1g": 1, "4g": 4, "16g": 16, "64g": _LARGEST_CONTAINER}
-_KEPT = ("status", "action", "container_id", "environment", "size", "quality")
+_KEPT = ("status", "action", "container_id", "environment", "size", "quality", "svg_usage")
 _PASSED = "calls that passed"  # in a stream's state: those of its items that are billed, by their id
 DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
 # Output tokens of a picture whose usage nobody states: pixels to a token, and a few more, by its quality
@@ -80,6 +80,8 @@ def _read_tools(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         tally.condition("web_search", "preview")
     elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
         note_asked(tally, context, "web_search", "preview")
+    for item in output:
+        read_svg(item, tally)
     if not _read_image_tool(mapping(stated.get("image_gen")), tools, tally):
         pictures = [item for item in output if item.get("type") == _IMAGE_CALL and item.get("status") != "failed"]
         _count_pictures(pictures, tools, tally)
@@ -132,6 +134,15 @@ def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], t
     if inner.usage:
         tally.parts.append(Part(_image_model(tools), inner.usage))
     return inner.found
+
+
+def read_svg(made: Mapping[str, Any], tally: Tally) -> None:
+    """What the model that wrote a picture as SVG has used, which is billed beside the picture's own (`svg_usage`)."""
+    svg = mapping(made.get("svg_usage"))
+    inner = Tally()
+    read_usage(svg, Context(), inner)
+    if inner.usage:
+        tally.parts.append(Part(text(svg.get("model")) or "unknown-svg-model", inner.usage))
 
 
 def _image_model(tools: list[Mapping[str, Any]]) -> str:

@@ -5,6 +5,7 @@ Times are integer epoch microseconds, money is integer nano-USD. A call counts w
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,8 +13,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from proxy.ledger.database import reading
+from proxy.ledger.label_days import PARTS, covered, sureness_query
+from proxy.ledger.parts_schema import spend_part_sources
+from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import alerts, counted, entries
 from proxy.reports.sessions import sessions
+from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow, spend
 
 MINUTE_US = 60_000_000
@@ -56,14 +62,24 @@ class Sure(NamedTuple):
 
 def sureness(engine: Engine, since_us: int) -> list[Sure]:
     """The calls since then by how their costs are known, the most frequent first."""
-    query = (
-        sa.select(entries.c.status, entries.c.usage_source, sa.func.count(), _COST, _UNPRICED)
-        .where(entries.c.started_at >= since_us, entries.c.kind == "attempt", entries.c.status != "void")
-        .group_by(entries.c.status, entries.c.usage_source)
-    )
-    with engine.connect() as connection:
-        rows = [Sure(row[0], row[1], int(row[2]), int(row[3]), int(row[4])) for row in connection.execute(query)]
-    return sorted(rows, key=lambda row: -row.calls)
+    sums: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
+    with reading(engine).connect() as connection:
+        whole_since = -(-since_us // PART_US) * PART_US
+        known = covered(connection, PARTS, whole_since, None, [], whole=True).known
+        for row in connection.execute(_sureness(since_us, known)):
+            for position, number in enumerate(row[2:]):
+                sums[row[0], row[1] or None][position] += int(number)
+    rows = [Sure(*key, calls, cost, unpriced) for key, (calls, unpriced, cost) in sums.items()]
+    return sorted(rows, key=lambda row: (-row.calls, row.status, row.source or ""))
+
+
+def _sureness(since_us: int, known: Sequence[tuple[int, int]]) -> sa.CompoundSelect[Any]:
+    """What is added up of the time since then, and the entries of the rest."""
+    since, until = [since_us, *(last for _, last in known)], [*(first for first, _ in known), None]
+    rest = [Span(*ends).holds(entries.c.started_at) for ends in zip(since, until, strict=True)]
+    parts = [Span(*ends).holds(spend_part_sources.c.start_at) for ends in known]
+    added_up = sa.select(*spend_part_sources.columns[1:]).where(sa.or_(sa.false(), *parts))
+    return sa.union_all(sureness_query(sa.or_(*rest)), added_up)
 
 
 def latest_alerts(engine: Engine, since_us: int, limit: int) -> list[Mapping[str, Any]]:

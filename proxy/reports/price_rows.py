@@ -88,7 +88,8 @@ def prices_of(
 def lines_of(shown: PricesShown) -> Iterator[str]:
     """For people, a line each."""
     for row in shown.own:
-        yield f"your own price, before all others: {json.dumps(row)}"
+        place = row.get("provider")
+        yield f"your own price{f' at {place}' if place else ''}, before all others there: {json.dumps(row)}"
     for known in shown.providers:
         whole = f"{known.provider}/{known.model}"
         asked_as = "" if shown.model.lower() in (known.model, whole) else f"  (for {shown.model})"

@@ -24,6 +24,8 @@ _CALLS = 1000
 _MAX_DEPTH = 16
 _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd", "calls": "requests"}
 _MAX_INTEGER = 2**63 - 1
+# Operations in which a provider only says how many tokens an input has.
+_FREE_COUNTS = ("count_tokens", "responses.input_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,18 @@ def sessions(
     since: int | None = None,
     until: int | None = None,
     team: str | None = None,
+    lone_counts: bool = False,
 ) -> list[SessionRow]:
     """Session trees, the latest, the dearest or those of most calls first: what they cost by calls in the span, and how many.
 
-    after: the last item of the page before, as `place_of` has it.
+    after: the last item of the page before, as `place_of` has it. lone_counts: also the free counts of an input that belong to
+    no run, each a session of its own for $0; sums over sessions want them, lists of runs do not.
     """
     span = Span(since, until)
     if span.is_empty:
         return []
     inside, across = within(span)
-    page = _Page(order, limit, after)
+    page = _Page(order, limit, after, lone_counts)
     table = spend_sessions.c
     whole = sa.select(
         table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
@@ -100,18 +104,30 @@ def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.
 class _Page:
     """So many rows in an order, behind a place in it."""
 
-    def __init__(self, order: Order, limit: int, after: str | None) -> None:
-        self._by, self._limit = _BY[order], limit
+    def __init__(self, order: Order, limit: int, after: str | None, lone_counts: bool) -> None:
+        self._by, self._limit, self._lone_counts = _BY[order], limit, lone_counts
         self._after = None if after is None else _place(after)
 
     def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
         rows = query.subquery()
         by, session = rows.c[self._by], sa.func.coalesce(rows.c.session, "")
         page = sa.select(rows).order_by(by.desc(), session).limit(self._limit)
+        if not self._lone_counts:
+            page = page.where(sa.or_(*[rows.c[name] != 0 for name in SUMS if name != "requests"], _is_no_count(rows)))
         if self._after is not None:
             value, name = self._after
             page = page.where(sa.or_(by < value, sa.and_(by == value, session > name)))
         return list(connection.execute(page).mappings())
+
+
+def _is_no_count(rows: sa.Subquery) -> sa.ColumnElement[bool]:
+    """Asked of sessions that came to nothing. One entry is looked up for each: PostgreSQL may not read all entries ahead."""
+    count = sa.select(entries.c.id).where(
+        entries.c.root_session_id == rows.c.session,
+        entries.c.session_source == "none",
+        entries.c.operation.in_(_FREE_COUNTS),
+    )
+    return count.limit(1).scalar_subquery().is_(None)
 
 
 def _place(after: str) -> tuple[int, str]:

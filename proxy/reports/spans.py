@@ -16,22 +16,23 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import covered
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
+from proxy.ledger.label_days import DAYS, PARTS, Stretch, covered
+from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US, WEEK_US
 from proxy.ledger.schema import (
+    ALL_NAMES,
     PEOPLE,
     entries,
     horizon,
     spend_days,
     spend_hours,
-    spend_label_days,
     spend_people_days,
     spend_people_weeks,
 )
 
 LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
-_OF_LABEL_DAYS = {*PEOPLE, "day"}
+_ADDED_UP = {*ALL_NAMES, "day"}
+_PERSONS = {"user", "customer"}
 
 
 class Span(NamedTuple):
@@ -68,7 +69,7 @@ _HOURS = Source(spend_hours, HOUR_US)
 _DAYS = Source(spend_days, DAY_US)
 _PEOPLE_WEEKS = Source(spend_people_weeks, WEEK_US)
 _PEOPLE_DAYS = Source(spend_people_days, DAY_US)
-_LABEL_DAYS = Source(spend_label_days, DAY_US)
+_ADDED_UP_DAYS = Source(DAYS.sums, DAY_US)
 
 
 class Part(NamedTuple):
@@ -86,9 +87,15 @@ def answering(connection: Connection, names: Sequence[str] | None, span: Span) -
     """
     sources, kept = [] if names is None else _sources(names), horizon(connection)
     span = _widened(span, sources, kept)
-    if _LABEL_DAYS in sources:
-        return _of_labels(connection, span, names or (), kept)
-    return _parts(_cut(span, [*sources, ENTRIES], _nearest(kept)))
+    if names is None or not sources:
+        return _parts(_cut(span, [ENTRIES], _nearest(kept)))
+    if _ADDED_UP_DAYS in sources:
+        pieces = _added_up(connection, DAYS, span, names, kept)
+    else:
+        pieces = _cut(span, [*sources, ENTRIES], _nearest(kept))
+    if _is_added_up(names):
+        pieces = _finer(connection, pieces, names, kept)
+    return _parts(pieces)
 
 
 def is_left(numbers: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
@@ -98,17 +105,20 @@ def is_left(numbers: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
 
 def _sources(by: Sequence[str]) -> list[Source]:
     """The roll-ups that know all these names and times, those of the longest time first."""
-    labels = [name for name in by if LABEL.match(name)]
-    if labels:
-        others = set(by) - set(labels)
-        is_rolled = others <= _OF_LABEL_DAYS and all(name.startswith("label.") for name in labels)
-        return [_LABEL_DAYS] if is_rolled else []
+    is_by_label = any(LABEL.match(name) for name in by)
+    if is_by_label or (_PERSONS & set(by) and not set(by) <= {*PEOPLE, *LENGTHS_US}):
+        return [_ADDED_UP_DAYS] if _is_added_up(by) else []
     longest = min([LENGTHS_US[name] for name in by if name in LENGTHS_US], default=WEEK_US)
     return [
         source
-        for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if {"user", "customer"} & set(by) else (_DAYS, _HOURS))
+        for source in ((_PEOPLE_WEEKS, _PEOPLE_DAYS) if _PERSONS & set(by) else (_DAYS, _HOURS))
         if source.length_us <= longest and all(name in source.table.c or name in LENGTHS_US for name in by)
     ]
+
+
+def _is_added_up(by: Sequence[str]) -> bool:
+    labels = {name for name in by if LABEL.match(name)}
+    return set(by) - labels <= _ADDED_UP and all(name.startswith("label.") for name in labels)
 
 
 def _widened(span: Span, sources: Sequence[Source], entries_since_at: int | None) -> Span:
@@ -179,17 +189,36 @@ def _cut(span: Span, sources: Sequence[Source], snap: Snap) -> Pieces:
                 yield finer_source, piece, finer_sign * (sign if at < near else -sign)
 
 
-def _of_labels(connection: Connection, span: Span, names: Sequence[str], kept: int | None) -> list[Part]:
-    """Whole days that are added up by these labels; the entries answer the others."""
+def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Sequence[str], kept: int | None) -> Pieces:
+    """Whole stretches that are added up by these names; the entries answer the others."""
     labels = [match[2] for name in names if (match := LABEL.match(name))]
-    since = None if span.since is None else span.since - span.since % DAY_US
-    cover = covered(connection, since, span.until, labels)
-    snap = _nearest(kept, lambda start_at: any(first <= start_at < last for first, last in cover.days))
-    pieces: list[tuple[Source, Span, int]] = []
-    for source, piece, sign in _cut(span, [_LABEL_DAYS, ENTRIES], snap):
-        if source is ENTRIES:
-            pieces.append((source, piece, sign))
+    length = stretch.length_us
+    since = None if span.since is None else span.since - span.since % length
+    is_whole = not {name for name in names if not LABEL.match(name)} <= {*PEOPLE, *LENGTHS_US}
+    cover = covered(connection, stretch, since, span.until, labels, is_whole)
+    has_persons = bool(_PERSONS & set(names))
+    source = Source(stretch.impersonal if cover.whole and not has_persons else stretch.sums, length)
+    snap = _nearest(kept, lambda start_at: any(first <= start_at < last for first, last in cover.known))
+    for some, piece, sign in _cut(span, [source, ENTRIES], snap):
+        if some is ENTRIES:
+            yield some, piece, sign
             continue
-        for some, spans in ((_LABEL_DAYS, cover.days), (ENTRIES, cover.rest)):
-            pieces += [(some, part, sign) for one in spans if not (part := piece.common(Span(*one))).is_empty]
-    return _parts(pieces)
+        for answering_it, spans in ((source, cover.known), (ENTRIES, cover.rest)):
+            for one in spans:
+                if not (part := piece.common(Span(*one))).is_empty:
+                    yield answering_it, part, sign
+
+
+def _finer(connection: Connection, pieces: Pieces, names: Sequence[str], kept: int | None) -> Pieces:
+    """What would be read from the entries, three hours at a time where those are added up."""
+    for source, piece, sign in pieces:
+        if (
+            source is not ENTRIES
+            or piece.since is None
+            or piece.until is None
+            or piece.until - piece.since <= PART_US // 2
+        ):
+            yield source, piece, sign
+            continue
+        for finer, part, finer_sign in _added_up(connection, PARTS, piece, names, kept):
+            yield finer, part, finer_sign * sign

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 _HIGH_WATER = 256 * 1024
@@ -27,6 +28,10 @@ class UpstreamError(Exception):
         return self.kind in ("connect_timeout", "first_byte_timeout", "idle_timeout")
 
 
+Sink = Callable[[bytes], bool]
+"""Takes what has arrived; whether it wants more at once."""
+
+
 class Source(Protocol):
     """What a response comes from: its connection."""
 
@@ -40,8 +45,8 @@ class Response:
     """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`."""
 
     __slots__ = (
-        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused", "_waiter", "headers",
-        "status",
+        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused", "_sink",
+        "_sink_error", "_waiter", "headers", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Source, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,6 +61,8 @@ class Response:
         self._error: UpstreamError | None = None
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._sink_error: BaseException | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
@@ -92,6 +99,11 @@ class Response:
             if self._complete:
                 return b""
             await self._wait()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        """All that has arrived and was not taken yet, in one piece."""
+        chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered_bytes = 0
@@ -99,6 +111,36 @@ class Response:
             self._paused = False
             self._connection.resume_reading()
         return data
+
+    async def pump(self, sink: Sink) -> None:
+        """Give `sink` what arrives, all of one read of the socket at once, the moment it does: without another turn of the
+        loop, and without waking whoever waits here. Returns once it says False, or at the end. Raises `UpstreamError`, and what
+        `sink` raises."""
+        self._sink = sink
+        try:
+            while self._sink is not None:
+                if self._chunks:
+                    self._pour()
+                elif self._error is not None:
+                    raise self._error
+                elif self._complete:
+                    return
+                else:
+                    await self._wait()
+            if self._sink_error is not None:
+                raise self._sink_error
+        finally:
+            self._sink = self._sink_error = None
+
+    def _pour(self) -> None:
+        """What has arrived, into the sink; it is taken off where it wants no more."""
+        sink = self._sink
+        assert sink is not None
+        try:
+            if not sink(self._taken()):
+                self._sink = None
+        except BaseException as error:  # noqa: BLE001 - it is raised by `pump`, in the task whose it is
+            self._sink, self._sink_error = None, error
 
     def abort(self) -> None:
         """Break it off, unless it is complete: once what has arrived is read, `read` fails."""
@@ -127,6 +169,10 @@ class Response:
             self._waiter = None
 
     def wake(self) -> None:
+        if self._sink is not None and self._chunks:
+            self._pour()
+            if self._sink is not None and not self.over:
+                return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -90,7 +90,7 @@ class Splitter:
 
 def _is_one_block(data: bytes) -> bool:
     """Whether `data` is one whole event as nearly every server sends it: one write, LF line ends."""
-    return data.endswith(b"\n\n") and b"\r" not in data and data.find(b"\n\n") == len(data) - 2
+    return data.endswith(b"\n\n") and data.find(b"\r") < 0 and data.find(b"\n\n") == len(data) - 2
 
 
 def payload(block: bytes) -> bytes | None:

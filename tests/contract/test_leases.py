@@ -266,3 +266,50 @@ def _count(plane: Plane) -> list[str]:
 
     plane.store.member.call = counted  # type: ignore[method-assign]
     return asked
+
+
+async def test_an_intent_is_on_disk_before_redis_is_asked_and_may_wait_where_it_is_not(
+    plane: Plane, control: RedisStore
+) -> None:
+    """What is granted out of a lease is gone with its process; what Redis has reserved is not."""
+    kept: list[tuple[int, int]] = []
+
+    def keep() -> None:
+        kept.append((plane.store.leased_calls, plane.store.asked_calls))
+
+    await plane.store.reserve("leased", [claim(10)], NOW, LATER, b"{}", keep)
+    assert not kept
+    leased, asked = plane.store.leased_calls, plane.store.asked_calls
+    await plane.store.reserve("too much for it", [claim(500)], NOW, LATER, b"{}", keep)
+    assert kept == [(leased, asked)]
+
+
+async def test_nothing_is_reserved_for_a_call_that_the_disk_refused(plane: Plane, control: RedisStore) -> None:
+    before = await standing(control)
+
+    def keep() -> None:
+        raise OSError
+
+    with pytest.raises(OSError):
+        await plane.store.reserve("a", [claim(500)], NOW, LATER, b"{}", keep)
+    assert await standing(control) == before
+
+
+async def test_the_disk_has_an_end_before_redis_is_told(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a crash would leave an INTENT without an end, and a counter that has both."""
+    events: list[str] = []
+    call = plane.store.member.call
+
+    async def noted(verb: str, *arguments: Value) -> Any:
+        events.append(verb)
+        return await call(verb, *arguments)
+
+    monkeypatch.setattr(plane.store.member, "call", noted)
+    monkeypatch.setattr(plane.store, "_before_report", lambda: events.append("disk"))
+    await calls(plane, "a", used=None)
+    assert plane.store.ends_here("a")
+    await plane.store.settle("a", [7])
+    assert not plane.store.ends_here("a")
+    assert events == []
+    await plane.store._tell()
+    assert events == ["disk", "lease"]

@@ -21,8 +21,28 @@ from tests.support.waiting import wait_until
 KEY = "sk-missing-packages-of-the-tests"
 
 
+_FINDER = """import sys
+
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing)
+"""
+
+
 def without(folder: Path, package: str) -> dict[str, str]:
-    """An environment in which `package` is not installed: what stands first on the path says so."""
+    """An environment in which `package` is not installed: whoever looks for it is told so."""
+    hidden = folder / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(_FINDER.format(package=package))
+    return {"PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}"}
+
+
+def broken(folder: Path, package: str) -> dict[str, str]:
+    """An environment in which `package` is there but cannot be imported."""
     hidden = folder / "hidden"
     hidden.mkdir()
     line = f"raise ModuleNotFoundError(\"No module named '{package}'\", name={package!r})\n"
@@ -45,8 +65,8 @@ def config_of(folder: Path, base_url: str, **more: Any) -> dict[str, Any]:
     }
 
 
-# What every command needs, both kinds of process, the control process at once, and the control process late, for its API.
-@pytest.mark.parametrize("package", ["typer", "uvloop", "sqlalchemy", "fastapi"])
+# What every command needs, both kinds of process, the control process, and its API, which is imported when it is asked for.
+@pytest.mark.parametrize("package", ["typer", "uvloop", "sqlalchemy", "fastapi", "jinja2"])
 def test_serve_names_the_package_and_ends(tmp_path: Path, package: str) -> None:
     file = tmp_path / "taximeter.yaml"
     file.write_text(yaml.safe_dump(config_of(tmp_path, "http://127.0.0.1:9/v1")))
@@ -72,7 +92,7 @@ def test_without_a_package_of_the_translator_all_other_calls_go_on(tmp_path: Pat
         other = {"base_url": url, "provider": "openai", "translate": ["anthropic"]}
         gateway = Gateway(tmp_path, config_of(tmp_path, url, other=other), module="taximeter")
         try:
-            gateway.up(env=without(tmp_path, "openai"))  # LiteLLM imports it
+            gateway.up(env=broken(tmp_path, "openai"))  # LiteLLM imports it
             wait_until("it is said", lambda: "translated upstreams fail until" in gateway.log.read_text(), 60)
             body = {"messages": [{"role": "user", "content": "[10, 0, 5, 0]"}], "max_tokens": 10}
             with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {KEY}"}, timeout=20) as client:

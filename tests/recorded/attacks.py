@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support import media
+
 HI = [{"role": "user", "content": "hi"}]
 
 
@@ -67,6 +69,22 @@ def _inline(tool: dict[str, Any]) -> dict[str, Any]:
     """A tool that comes by a message (anthropic SDK 2.14, `beta_tool_change_tool_definition_param.py`)."""
     added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}}
     return {"max_tokens": 16, "messages": [*HI, {"role": "system", "content": [added]}, *HI]}
+
+
+def _pictures(tokens: int, texts: int = 0) -> dict[str, Any]:
+    """What OpenAI's image API bills, text among it that was thought before."""
+    details = {"output_tokens_details": {"image_tokens": tokens, "text_tokens": texts}}
+    return {"input_tokens": 5, "output_tokens": tokens + texts, "total_tokens": 5 + tokens + texts, **details}
+
+
+_HEARD = chat(270, 500, prompt_tokens_details={"audio_tokens": 250}, completion_tokens_details={"audio_tokens": 450})
+
+
+def _spoken() -> dict[str, Any]:
+    """Ten seconds that are heard, and an answer that is spoken."""
+    heard = {"type": "input_audio", "input_audio": {"data": media.base64_of(media.wav(10, 8000)), "format": "wav"}}
+    asked = {"modalities": ["text", "audio"], "audio": {"voice": "Cherry", "format": "wav"}}
+    return {"messages": [{"role": "user", "content": [heard]}], "max_tokens": 500, **asked}
 
 
 def _picture(**more: Any) -> dict[str, Any]:
@@ -301,6 +319,27 @@ ATTACKS = (
            chat(20, 16), refused="safety_model"),
     Attack("a guard that screens the call", "mistral", "mistral-large-latest", {**_CAPPED, "guardrails": [{"moderation_llm_v2": {}}]},
            chat(20, 16), refused="guardrails"),
+    *(Attack(f"sound of {model}", provider, model, _spoken(), _HEARD, refused=refused,
+             prices=({"provider": "stepfun-ai", "model": "*", "input": "1", "output": "2"},))
+      for provider, model, refused in (
+          ("dashscope", "qwen-omni-turbo", ""), ("dashscope", "qwen3-omni-flash-2025-12-01", ""),
+          ("novita", "qwen/qwen3-omni-30b-a3b-instruct", ""), ("dashscope", "qwen3.8-omni-flash", "audio_in"),
+          ("stepfun-ai", "step-1o-audio", "audio_in"),
+      )),
+    *(Attack(f"sound that goes in at {model}", "openrouter", model,
+             {name: value for name, value in _spoken().items() if name not in ("modalities", "audio")},
+             chat(270, 16, prompt_tokens_details={"audio_tokens": 250}), refused=refused)
+      for model, refused in (("google/gemini-2.5-pro", ""), ("mistralai/voxtral-small-24b-2507", "audio_in"))),
+    Attack("sound that the operator has priced", "dashscope", "qwen3.8-omni-flash", _spoken(), _HEARD,
+           prices=({"provider": "dashscope", "model": "qwen3.8-omni-flash", "audio_in": "5", "audio_out": "20"},)),
+    *(Attack(f"a square picture of {model}", "openai", model, {"prompt": "p", "size": "1024x1024", "quality": quality}, _pictures(7024),
+             "/v1/images/generations") for model, quality in (("gpt-image-2", "high"), ("gpt-image-2.5-sunburst", "max"))),
+    Attack("pictures of a film", "openai", "gpt-image-2.5-flare",
+           {"prompt": "p", "size": "1024x1024", "output_format": "gif", "frame_count": 16}, _pictures(16 * 7024), "/v1/images/generations"),
+    Attack("a picture that is planned first", "openai", "gpt-image-2.5-flare", {"prompt": "p", "size": "1024x1024", "complexity": "high"},
+           _pictures(1756, 12_000), "/v1/images/generations"),
+    *(Attack(f"a picture that another model writes: {name}", "openai", "gpt-image-2.5-flare", {"prompt": "p", name: value}, _pictures(4160),
+             "/v1/images/generations", refused="SVG") for name, value in (("output_format", "svg"), ("svg", {"model": "gpt-6-astra"}))),
     Attack("an answer that is gone on with", "google", "gemini-2.5-flash",
            {"contents": [{"parts": [{"text": "hi"}]}], "continuationToken": "x", "generationConfig": {"maxOutputTokens": 16}},
            {"promptTokenCount": 200_000, "candidatesTokenCount": 16, "totalTokenCount": 200_016}, _GEMINI_PATH),

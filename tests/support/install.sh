@@ -4,7 +4,7 @@
 # A test names what it needs with `@pytest.mark.needs("redis-server")`; `programs.py` beside this file looks for it.
 set -eu
 
-programs="redis-server postgres prometheus prometheus-alertmanager chromium node npm openssl pgbouncer"
+programs="redis-server postgres prometheus prometheus-alertmanager chromium-headless-shell node npm openssl pgbouncer"
 
 missing() {
     for program in $programs; do

@@ -15,9 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-_MARK = "TAXIMETER_TEST_TREE"
+from tests.support.warm import MARK, ROOT, WARM, Forked, environment, fits
 
 
 class RigError(Exception):
@@ -66,16 +64,18 @@ class Marked:
     def __init__(self, folder: Path, name: str) -> None:
         self.log = folder / f"{name}.log"
         self._mark = f"{name}-{secrets.token_hex(8)}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self, command: list[str], *, stdout: int | None = None, env: Mapping[str, str] | None = None) -> None:
+        whole = environment() | {MARK: self._mark} | dict(env or {})
         with self.log.open("ab") as log:
+            if WARM.wanted and fits(command, whole):
+                self.process = WARM.fork(command[3:], whole, stdout=stdout, log=log.fileno())
+                return
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ
-                | {_MARK: self._mark, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-                | dict(env or {}),
+                env=whole,
                 stdin=subprocess.DEVNULL,
                 stdout=log if stdout is None else stdout,
                 stderr=log,
@@ -83,7 +83,7 @@ class Marked:
             )
 
     def members(self) -> list[int]:
-        return marked(f"{_MARK}={self._mark}")
+        return marked(f"{MARK}={self._mark}")
 
     def kill(self, pids: list[int] | None = None) -> None:
         """`kill -9`, all members at one moment: they are stopped first, so that none sees another die."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from proxy.budgets.redis.member import Held, Value
 from proxy.budgets.redis.scripts import bucket_of, end_of
 from proxy.budgets.redis.session_costs import SharedSessionCosts
 from proxy.budgets.redis.store import RedisStore, session_name
-from proxy.budgets.store import MOST, Denied, Ending, Granted, Lease, Moved, StoreUnavailable, counter_key
+from proxy.budgets.store import MOST, Denied, Ending, Granted, Keep, Lease, Moved, StoreUnavailable, counter_key
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
@@ -41,10 +41,16 @@ class LeaseTerms:
 
 
 class LeasedStore(RedisStore):
-    """As `RedisStore`, whose verbs it uses for what no lease can answer."""
+    """As `RedisStore`, whose verbs it uses for what no lease can answer.
 
-    def __init__(self, url: str, terms: LeaseTerms, **arguments: Any) -> None:
+    before_report: called before Redis is told of ends, so that the disk has them.
+    """
+
+    def __init__(
+        self, url: str, terms: LeaseTerms, *, before_report: Callable[[], object] = lambda: None, **arguments: Any
+    ) -> None:
         super().__init__(url, **arguments)
+        self._before_report = before_report
         self._terms = terms
         self.leases = Leases(terms.longest_s)
         self._hurry = asyncio.Event()
@@ -57,7 +63,13 @@ class LeasedStore(RedisStore):
     # Verbs
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+        self,
+        reservation_id: str,
+        claims: Sequence[Claim],
+        now_s: float,
+        deadline_s: float,
+        record: bytes = b"",
+        keep: Keep | None = None,
     ) -> Granted | Denied | Moved:
         if self.member.ready.is_set():
             granted = self.leases.grant(reservation_id, claims, now_s, deadline_s, record)
@@ -66,10 +78,13 @@ class LeasedStore(RedisStore):
             if granted is not None:
                 self.leased_calls += 1
                 return granted
-        verdict = await super().reserve(reservation_id, claims, now_s, deadline_s, record)
+        verdict = await super().reserve(reservation_id, claims, now_s, deadline_s, record, keep)
         if isinstance(verdict, Denied) and verdict.busy and await self._make_room(claims):
-            return await super().reserve(reservation_id, claims, now_s, deadline_s, record)
+            return await super().reserve(reservation_id, claims, now_s, deadline_s, record, keep)
         return verdict
+
+    def ends_here(self, reservation_id: str) -> bool:
+        return reservation_id in self.leases
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
         if self.leases.end(reservation_id, [min(amount, MOST) for amount in amounts]):
@@ -195,6 +210,7 @@ class LeasedStore(RedisStore):
         async with self._telling:
             if not self.member.ready.is_set():
                 return False
+            self._before_report()
             report = self.leases.report(anyhow=anyhow)
             if report is None:
                 return False

@@ -21,6 +21,7 @@ from proxy.budgets.store import (
     Expired,
     Granted,
     GuardLimits,
+    Keep,
     Lease,
     Moved,
     Seen,
@@ -82,8 +83,16 @@ class RedisStore:
     # Verbs
 
     async def reserve(
-        self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes = b""
+        self,
+        reservation_id: str,
+        claims: Sequence[Claim],
+        now_s: float,
+        deadline_s: float,
+        record: bytes = b"",
+        keep: Keep | None = None,
     ) -> Granted | Denied | Moved:
+        if keep is not None:
+            keep()
         arguments: list[Value] = [reservation_id, repr(deadline_s), record]
         for claim in claims:
             arguments += (
@@ -151,6 +160,9 @@ class RedisStore:
         self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
     ) -> None:
         await self.member.restore(reservation_id, Held(claims, amounts, None, deadline_s, record))
+
+    def ends_here(self, reservation_id: str) -> bool:
+        return False
 
     def lease(self, reservation_id: str) -> Lease | None:
         """Nothing is leased here."""

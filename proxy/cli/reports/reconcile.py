@@ -101,4 +101,8 @@ def _asked_there(server: Server, apply: bool, text: str, **question: str | None)
     if apply:
         raise fail("--apply works beside the server, not through --server", 2)
     packed = base64.b64encode(gzip.compress(text.encode())).decode()
-    return told(ReconcileShown.model_validate(server.post("/api/reports/reconcile", **question, text_gzip=packed)))
+    given = server.post("/api/reports/reconcile", **question, text_gzip=packed)
+    try:
+        return told(ReconcileShown.model_validate(given))
+    except ValueError:
+        raise server.strange("it sent other JSON") from None

@@ -28,18 +28,13 @@ from proxy.control.api import (
     spend,
     verify,
 )
-from proxy.control.api.auth import Guard, admin, bearer
+from proxy.control.api.auth import Guard, admin
 from proxy.control.api.errors import PROBLEMS, add_errors
+from proxy.control.api.probes import SECURITY_HEADERS
+from proxy.control.api.questions import bearer
 from proxy.control.auditing import Auditor
 from proxy.control.state import ControlState
 
-_SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
 _ADMIN = [Depends(bearer), Depends(admin)]
 
 
@@ -87,7 +82,7 @@ class _Secure:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
         await self._app(scope, receive, secured)

@@ -1,7 +1,8 @@
 """Who may ask the control plane: the admin key, for `/metrics` also its token, and on loopback, without a key, this machine.
 
 A dependency of every router, decided on headers alone. Without a key, requests that a web page could have made the browser
-send (another `Origin`, or a `Host` that is no name of this machine: DNS rebinding) are turned away.
+send (another `Origin`, or a `Host` that is no name of this machine: DNS rebinding) are turned away. Nothing of FastAPI is
+imported here: the front door asks, too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from fastapi import HTTPException, Request
-from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from proxy.config.server import Server
 
@@ -47,10 +48,6 @@ class Guard:
         matches = [hmac.compare_digest(given, secret.encode()) for secret in secrets if secret]
         if not any(matches):
             raise HTTPException(401, "Send the admin key as `Authorization: Bearer …`.", {"www-authenticate": "Bearer"})
-
-
-bearer = HTTPBearer(scheme_name="admin key", auto_error=False)
-"""Says in the schema what `admin` asks for; decides nothing."""
 
 
 async def admin(request: Request) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from proxy.control.api.probes import LEDGER_AWAY, problem
 from proxy.control.state import Unavailable
 from proxy.dialects import find
 from proxy.times import BadQuestion
@@ -41,10 +42,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is nothing of this name."}}
 
 
-def problem(status: int, message: str, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"error": {"message": message}}, status, headers=headers)
-
-
 def add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -71,7 +68,7 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def database(_: Request, __: SQLAlchemyError) -> JSONResponse:
-        return problem(503, "The ledger database does not answer.")
+        return problem(503, LEDGER_AWAY)
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> JSONResponse:

@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
+from proxy.control.api import probes
 from proxy.control.api.questions import Control
 
 router = APIRouter()
@@ -34,10 +35,6 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "What is missing."}})
 async def readyz(state: Control, response: Response) -> Readiness:
     """Calls are served and recorded."""
-    missing = []
-    if state.recorder.database_down_since is not None:
-        missing.append("the ledger database")
-    if len(state.link.workers) < state.expected_workers:
-        missing.append("a data plane")
+    missing = probes.missing(state)
     response.status_code = 503 if missing else 200
     return Readiness(status="not ready" if missing else "ready", missing=missing)

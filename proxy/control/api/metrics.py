@@ -7,11 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from proxy.control.api.auth import bearer, scraper
+from proxy.control.api import probes
+from proxy.control.api.auth import scraper
 from proxy.control.api.errors import PROBLEMS
-from proxy.control.api.questions import Control
-from proxy.control.metrics import exposition
-from proxy.control.metrics.gauges import gauges
+from proxy.control.api.questions import Control, bearer
 
 router = APIRouter()
 _TEXTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}}
@@ -25,6 +24,4 @@ _TEXTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}, "
 )
 def metrics(request: Request, state: Control) -> Response:
     """Prometheus' text format; OpenMetrics, with exemplars, for who accepts it."""
-    openmetrics = exposition.takes_openmetrics(request.headers.get("accept", ""))
-    text = exposition.render(state.metrics, gauges(state), openmetrics=openmetrics)
-    return Response(text, media_type=exposition.OPENMETRICS if openmetrics else exposition.TEXT)
+    return probes.scraped(state, request.headers.get("accept", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.control.state import ControlState
@@ -22,6 +23,9 @@ async def _control(request: Request) -> ControlState:
 
 
 Control = Annotated[ControlState, Depends(_control)]
+
+bearer = HTTPBearer(scheme_name="admin key", auto_error=False)
+"""Says in the schema what `admin` asks for; decides nothing."""
 
 
 class Page(BaseModel, Generic[T]):

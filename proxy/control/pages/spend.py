@@ -177,7 +177,9 @@ def _is_of_sessions(asked: Asked, choice: Choice) -> bool:
 def _sessions(asked: Asked, choice: Choice) -> _Ranked:
     engine, span, team = asked.state.engine, choice.span, asked.address.only.get("team")
     order: Any = choice.ranked_by
-    rows = sessions(engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team)
+    rows = sessions(
+        engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team, lone_counts=True
+    )
     shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
     return _Ranked(shown, None if len(rows) > choice.top else 0, _total(asked, span))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from proxy.ledger.label_days import DAYS, PARTS, Stretch
 from proxy.ledger.rollups import DAY_US, WEEK_US
 from proxy.ledger.schema import (
     SUMS,
-    label_days,
+    horizon,
     spend_days,
     spend_hours,
-    spend_label_days,
     spend_people_days,
     spend_people_weeks,
 )
@@ -28,21 +28,25 @@ def days_problem(connection: Connection) -> tuple[str, str] | None:
                 pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
                     return f"{table.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}"
-    return _label_problem(connection)
+    return _added_up_problem(connection, DAYS) or _added_up_problem(connection, PARTS)
 
 
-def _label_problem(connection: Connection) -> tuple[str, str] | None:
-    """A day that is added up by label comes to what it comes to without."""
-    built = sa.select(label_days.c.start_at).where(
-        label_days.c.built == label_days.c.changes, label_days.c.names != "[]"
-    )
-    days = set(connection.execute(built).scalars())
-    labels, others = (_by_time(connection, table, DAY_US) for table in (spend_label_days, spend_days))
-    nothing = [0] * len(SUMS)
-    for at in sorted(days):
-        for column, mine, theirs in zip(SUMS, labels.get(at, nothing), others.get(at, nothing), strict=True):
-            if mine != theirs:
-                return f"spend_label_days {rfc3339(at)}", f"{column} is {mine}, in spend_days {theirs}"
+def _added_up_problem(connection: Connection, stretch: Stretch) -> tuple[str, str] | None:
+    """What is added up by label comes to what it comes to without."""
+    state, kept = stretch.state.c, horizon(connection) or 0
+    built = sa.select(state.start_at).where(state.built == state.changes, state.names.is_not(None))
+    built = built.where(sa.or_(state.names != "[]", state.whole.is_not(None)))
+    if stretch is PARTS:
+        built = built.where(state.start_at >= kept)
+    starts = sorted(connection.execute(built).scalars())
+    whole = set(connection.execute(built.where(state.whole.is_not(None))).scalars())
+    others, nothing = _by_time(connection, stretch.same, stretch.length_us), [0] * len(SUMS)
+    for table, wanted in ((stretch.sums, starts), (stretch.impersonal, [at for at in starts if at in whole])):
+        labels = _by_time(connection, table, stretch.length_us)
+        for at in wanted:
+            for column, mine, theirs in zip(SUMS, labels.get(at, nothing), others.get(at, nothing), strict=True):
+                if mine != theirs:
+                    return f"{table.name} {rfc3339(at)}", f"{column} is {mine}, in {stretch.same.name} {theirs}"
     return None
 
 

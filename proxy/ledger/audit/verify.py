@@ -27,6 +27,8 @@ from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.entries import budget_amounts
+from proxy.ledger.label_days import DAYS, PARTS
+from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, counted, pages
 from proxy.ledger.schema import (
     SUMS,
@@ -41,7 +43,6 @@ from proxy.ledger.schema import (
     metric_state,
     spend_days,
     spend_hours,
-    spend_label_days,
     spend_people_days,
     spend_people_weeks,
     spend_sessions,
@@ -116,7 +117,7 @@ def verify(
     sa.event.listen(again, "connect", _in_no_hurry_to_disk)
     report = Report()
     try:
-        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend, label_days])
+        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend, label_days, label_parts])
         with reading(engine).connect() as connection:
             report.entries_since_at = horizon(connection)
             try:
@@ -154,7 +155,7 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
         kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
         rows += _compare(connection, again, kept_rows, kept_rows, table)
     kept = [] if since is None else [spend_units.c.rollup != spend_sessions.name, spend_units.c.start_at >= since]
-    units = sa.select(spend_units).where(spend_units.c.rollup != spend_label_days.name, *kept)
+    units = sa.select(spend_units).where(spend_units.c.rollup.not_in(_ADDED_UP), *kept)
     rows += _compare(connection, again, units, units, spend_units)
     report.counted["roll-up rows"] = rows
     if problem := days_problem(connection):
@@ -243,6 +244,7 @@ def _check_jobs(connection: Connection) -> int:
 # Totals
 
 _ROLLED = (spend_hours, spend_days, spend_people_days, spend_people_weeks)
+_ADDED_UP = [table.name for stretch in (DAYS, PARTS) for table in (stretch.sums, stretch.impersonal)]
 
 
 def _compare_budgets(connection: Connection, again: Engine) -> int:

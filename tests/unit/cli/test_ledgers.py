@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
+from proxy.ledger.database import open_ledger
 
 COMMANDS = [["spend"], ["budgets", "list"], ["budgets", "raises"], ["keys", "list"], ["keys", "create", "x"], ["sessions", "top"], ["verify"]]  # fmt: skip
 
@@ -36,3 +37,56 @@ def test_a_ledger_that_does_not_open_is_one_sentence(command: list[str], ledger:
     assert done.exit_code == 1
     assert done.stderr.startswith("error: the ledger cannot be opened: ")
     assert (len(done.stderr.splitlines()), "heim" in done.stderr) == (1, False)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a ledger as `serve` makes it at its first start, and no configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TAXIMETER_CONFIG", raising=False)
+    open_ledger("sqlite:///taximeter.db").dispose()
+    return tmp_path
+
+
+EMPTY = [
+    ["keys", "list"], ["budgets", "list"], ["budgets", "raises"], ["spend", "--by", "team"], ["jobs"], ["jobs", "--state", "running"],
+    ["exports", "status"], ["sessions", "top"], ["prices", "learned"],
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("bare")
+def test_where_there_is_nothing_a_sentence_says_so() -> None:
+    for command in EMPTY:
+        done = CliRunner().invoke(app, command)
+
+        assert (done.exit_code, done.stderr) == (0, ""), command
+        assert done.stdout.startswith(("There ", "No ", "Nothing ")), (command, done.stdout)
+        assert done.stdout.endswith(".\n"), command
+        if command != ["prices", "learned"]:  # the only one that has no forms
+            assert json.loads(CliRunner().invoke(app, [*command, "--format", "json"]).stdout) == []
+            assert len(CliRunner().invoke(app, [*command, "--format", "csv"]).stdout.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_budget_that_is_not_there_has_no_raises() -> None:
+    done = CliRunner().invoke(app, ["budgets", "raises", "nosuch"])
+
+    assert (done.exit_code, done.stderr) == (1, "error: there is no budget 'nosuch'\n")
+
+
+def test_without_a_file_the_local_model_has_its_price(bare: Path) -> None:
+    """As `serve` has it, which bills its first calls so: they are not repriced as unknown, and can be compared."""
+    lines = bare / "calls.jsonl"
+    call = {
+        "id": 1,
+        "provider": "llama.cpp",
+        "model": "smollm2-135m",
+        "dialect": "openai",
+        "usage": {"prompt_tokens": 1_000_000},
+    }
+    lines.write_text(json.dumps(call) + "\n")
+    priced = CliRunner().invoke(app, ["price", str(lines)])
+    swapped = CliRunner().invoke(app, ["report", "what-if", "--swap", "gpt-5-mini=llama.cpp/smollm2-135m"])
+
+    assert json.loads(priced.stdout)["cost_usd"] == "0.1"
+    assert (swapped.exit_code, "What cost $0 would have cost $0." in swapped.stdout) == (0, True), swapped.output

@@ -18,6 +18,8 @@ from pricing.report import Hole
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
 from proxy.control.auditing import AuditStatus
+from proxy.dialects import openai
+from proxy.errors import not_found
 from proxy.ledger.reconciliations import reconciliations_of
 from proxy.times import now_s
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
@@ -87,7 +89,7 @@ def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's
         ["report", "what-if", "--since", "2026-11-23", "--until", "2026-11-26", "--tier", "batch", "--format", "json"],
         ["report", "reprice", "--since", "2026-11-23", "--until", "2026-11-26", "--format", "json"],
         ["prices", "show", "claude-sonnet-4-5", "--at", "2026-11-23"], ["prices", "show", "GPT-5", "--provider", "openai"],
-        ["prices", "show", "own-model"],
+        ["prices", "show", "own-model"], ["jobs"], ["jobs", "--team", "payments", "--state", "running"], ["report", "reprice"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -96,7 +98,7 @@ def test_a_server_says_what_its_ledger_says(ask: Ask, here: Ask, command: list[s
 
     assert (remote.exit_code, remote.output) == (0, local.output), remote.output
     assert local.exit_code == 0
-    assert len(local.output.splitlines()) > (0 if command[-1] in ("raises", "own-model") else 1)
+    assert len(local.output.splitlines()) > (0 if command[0] == "jobs" or command[-1] in ("raises", "own-model") else 1)
 
 
 def test_a_price_that_is_not_there_is_told_as_the_server_has_it(ask: Ask, here: Ask) -> None:
@@ -127,7 +129,8 @@ def test_what_bills_taught_is_listed_and_taken_back_there(
     listed = ask("prices", "learned")
     assert listed.output == here("prices", "learned").output == "a_team vllm/org/model: 3.00\n"
     assert ask("prices", "learned", "--reset", "org/model").output == "a_team vllm/org/model: taken back\n"
-    assert ask("prices", "learned").output == here("prices", "learned").output == ""
+    nothing = "Nothing is learned: no bill has exceeded its ceiling of late.\n"
+    assert ask("prices", "learned").output == here("prices", "learned").output == nothing
     assert "is learned of" in ask("prices", "learned", "--reset", "org/model").output
     assert here("prices", "learned", "--reset", "org/model").exit_code == 1
 
@@ -363,3 +366,70 @@ def test_a_redirect_is_not_followed_with_the_key(monkeypatch: pytest.MonkeyPatch
     thread.join()
 
     assert (done.exit_code, seen) == (1, ["/api/keys"])
+
+
+ASKED = [
+    ["keys", "list"], ["keys", "create", "x"], ["keys", "rotate", "x"], ["budgets", "list"], ["budgets", "raises"],
+    ["budgets", "raise", "x", "--by", "1"], ["budgets", "end", "x"], ["spend"], ["capacity"], ["capacity", "x"], ["jobs"],
+    ["exports", "status"], ["exports", "retry", "x"], ["report", "margin"], ["report", "focus"], ["report", "focus", "--out", "x.csv"],
+    ["report", "what-if", "--tier", "batch", "--format", "csv"], ["sessions", "top"], ["sessions", "show", "x"],
+    ["prices", "show", "gpt-5"], ["prices", "check"], ["prices", "learned"], ["verify"], ["verify", "--json"],
+]  # fmt: skip
+STRANGERS = {
+    "page": (200, "text/html", "<html>hello</html>"),
+    "object": (200, "application/json", "{}"),
+    "list": (200, "application/json", '["a"]'),
+    "number": (200, "application/json", "7"),
+}
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[ThreadingHTTPServer]:
+    """Somebody else's server: it answers whatever it is asked with `said`: status, type and body."""
+
+    class Other(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            status, kind, body = self.server.said  # type: ignore[attr-defined]  # set below
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the library's names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("command", ASKED, ids=" ".join)
+def test_another_program_at_the_address_is_one_sentence(
+    stranger: ThreadingHTTPServer, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"http://127.0.0.1:{stranger.server_port}"
+    for name, said in STRANGERS.items():
+        stranger.said = said  # type: ignore[attr-defined]  # as above
+        done = CliRunner().invoke(app, [*command, "--server", address])
+
+        assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), (name, done.output)
+        assert done.stderr.startswith(f"error: {address} does not answer as a Taximeter does ("), name
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_port_of_the_calls_is_told_apart(stranger: ThreadingHTTPServer) -> None:
+    stranger.said = 404, "application/json", openai.refusal_body(not_found().refusal).decode()  # type: ignore[attr-defined]  # as above
+    done = CliRunner().invoke(app, ["spend", "--server", f"http://127.0.0.1:{stranger.server_port}"])
+
+    assert done.stderr == (
+        "error: the server refused: it knows no such path; --server takes the address of the page (port 4101), not that of the "
+        "calls\n"
+    )

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
+from proxy.ledger.label_days import add_up_a_part
 from proxy.ledger.recorder import Recorder
+from proxy.times import now_us
 
 LEFT = Path(__file__).parents[2] / "fixtures" / "earlier_version"
 
@@ -30,6 +32,7 @@ def test_an_earlier_versions_ledger_and_spool_are_taken_over(tmp_path: Path) -> 
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     recorder = Recorder(engine, spool, instance="i", metrics=MetricState.load(engine, "i"))
 
+    assert add_up_a_part(engine, [], now_us())  # what was there before is known to be there
     while recorder.step() or recorder.has_runs():
         pass
 

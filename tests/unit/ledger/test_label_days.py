@@ -1,4 +1,4 @@
-"""Days that are over, added up by label: whatever is asked and whatever came late, the answer is that of the entries."""
+"""Times that are over, added up by label and all else: whatever is asked and whatever came late, the answer is the entries'."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from proxy.control.labels import label_names
 from proxy.ledger import label_days
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part, sureness_query
+from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
-from proxy.ledger.rollups import DAY_US, HOUR_US
+from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
 from proxy.ledger.schema import entries, spend_days, spend_label_days
+from proxy.reports.overview import sureness
 from proxy.reports.spend import spend
 from tests.support.bought import bought
 from tests.support.made_up import START, fill, made_up
@@ -36,6 +38,8 @@ NAMES = [
     "customer",
     "model",
     "provider",
+    "upstream",
+    "agent",
     "day",
     "hour",
     "label.plan",
@@ -46,21 +50,31 @@ NAMES = [
 moments = st.one_of(
     st.none(),
     st.integers(-2, 16).map(lambda day: START + day * DAY_US),
+    st.integers(0, 100).map(lambda part: START + part * PART_US),
     st.integers(-9 * HOUR_US, 320 * HOUR_US).map(lambda at: START + at),
 )
 
 
 def add_up(engine: Engine, names: list[str], now_us: int = LATER) -> int:
     """How many days were added up."""
+    return count_of(lambda: add_up_a_day(engine, names, now_us))
+
+
+def add_up_parts(engine: Engine, names: list[str], now_us: int = LATER) -> int:
+    """How many times of three hours were added up."""
+    return count_of(lambda: add_up_a_part(engine, names, now_us))
+
+
+def count_of(add: Callable[[], bool]) -> int:
     count = 0
-    while add_up_a_day(engine, names, now_us):
+    while add():
         count += 1
     return count
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """300 hours: added up by one label, then by two, and half of the days have changed again since."""
+    """300 hours: added up by one label, then by two, and half of the days have changed again since; parts of them later yet."""
     if request.param == "sqlite":
         yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
         return
@@ -78,7 +92,10 @@ def _filled(url: str) -> Iterator[Engine]:
     assert add_up(engine, ["plan"]) == 13
     fill(engine, made[800:1000])
     assert add_up(engine, ["plan", "a.b-c"]) == 13
-    fill(engine, [entry for entry in made[1000:] if entry.row.started_at < START + 6 * DAY_US])
+    early, late = START + 4 * DAY_US, START + 6 * DAY_US
+    fill(engine, [entry for entry in made[1000:] if entry.row.started_at < early])
+    assert add_up_parts(engine, ["plan", "a.b-c"]) > 80
+    fill(engine, [entry for entry in made[1000:] if early <= entry.row.started_at < late])
     yield engine
     engine.dispose()
 
@@ -112,6 +129,56 @@ def test_days_that_are_added_up_are_not_read_from_the_entries(filled: Engine) ->
     assert any("FROM entries" in text for text in read_by(filled, lambda: spend(filled, ["label.x"], quiet, None)))
 
 
+def test_whom_agents_served_is_not_read_from_the_entries(filled: Engine) -> None:
+    quiet, noon = START + 7 * DAY_US, START + 7 * DAY_US + 4 * PART_US
+
+    for by in (["customer", "agent"], ["user", "upstream", "day"], ["customer", "provider", "label.plan"]):
+        assert not any("FROM entries" in text for text in read_by(filled, lambda by=by: spend(filled, by, quiet, None)))  # type: ignore[misc]
+    for by in (["customer"], ["customer", "agent"], ["label.plan"]):
+        assert not any("FROM entries" in text for text in read_by(filled, lambda by=by: spend(filled, by, noon, None)))  # type: ignore[misc]
+    assert any("FROM entries" in text for text in read_by(filled, lambda: spend(filled, ["customer"], noon + 1, None)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments.filter(lambda at: at is not None))
+def test_how_sure_it_is_is_what_the_entries_say(filled: Engine, since: int) -> None:
+    with filled.connect() as connection:
+        by_entry = [tuple(row) for row in connection.execute(sureness_query(entries.c.started_at >= since))]
+    said = [(row.status, row.source, row.calls, row.unpriced, row.cost_nanousd) for row in sureness(filled, since)]
+    assert sorted(said, key=repr) == sorted(by_entry, key=repr)
+
+
+def test_parts_of_days_are_added_up_when_they_are_over(ledger: Engine) -> None:
+    fill(ledger, [*calls(3, plan="pro"), *calls(2, START + PART_US, plan="free")])
+
+    first = START // PART_US * PART_US
+    assert add_up_parts(ledger, ["plan"], first + PART_US + HOUR_US // 60) == 0
+    assert add_up_parts(ledger, ["plan"], first + PART_US + HOUR_US) == 1
+    assert add_up_parts(ledger, ["plan"], first + 3 * PART_US) == 1
+    assert add_up_parts(ledger, ["plan", "region"], first + 3 * PART_US) == 2
+    assert add_up_parts(ledger, ["region"], first + 3 * PART_US) == 0
+    assert [(row.status, row.calls) for row in sureness(ledger, first)] == [("settled", 5)]
+    fill(ledger, calls(1, START + PART_US, plan="free"))
+    assert [(row.status, row.calls) for row in sureness(ledger, first)] == [("settled", 6)]
+    assert add_up_parts(ledger, ["region"], first + 3 * PART_US) == 1
+
+
+def test_a_day_that_an_earlier_version_adds_up_again_is_not_whole(ledger: Engine) -> None:
+    """It leaves providers and agents out, and writes its own number and names."""
+    fill(ledger, calls(3, plan="pro"))
+    add_up(ledger, ["plan"])
+    with ledger.begin() as connection:
+        connection.execute(sa.update(spend_label_days).values(provider=None, upstream=None, agent=None))
+        connection.execute(sa.update(label_days.label_days).values(names='["other","plan"]'))
+
+    by = ["customer", "provider"]
+    assert spend(ledger, by, None, None) == spend(ledger, by, None, None, rolled=False)
+    assert not any(
+        "FROM entries" in text for text in read_by(ledger, lambda: spend(ledger, ["label.plan"], None, None))
+    )
+    assert add_up(ledger, ["plan"]) == 1
+
+
 @pytest.fixture
 def ledger(database: str) -> Iterator[Engine]:
     engine = open_ledger(database)
@@ -128,7 +195,7 @@ def test_a_day_is_added_up_when_it_is_over(ledger: Engine) -> None:
 
     day = START // DAY_US * DAY_US + DAY_US
     assert add_up(ledger, ["plan"], day + HOUR_US // 60) == 0
-    assert add_up(ledger, [], day + HOUR_US) == 0
+    assert add_up(ledger, [], day + HOUR_US) == 1
     assert add_up(ledger, ["plan"], day + HOUR_US) == 1
     assert add_up(ledger, ["plan"], day + HOUR_US) == 0
     assert add_up(ledger, ["plan", "region"], day + HOUR_US) == 1
@@ -223,6 +290,7 @@ def test_a_day_with_too_many_groups_is_left_out(ledger: Engine, monkeypatch: pyt
 def test_labels_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path, database: str) -> None:
     fill(ledger, [*calls(3, plan="pro"), *calls(2, START + 9 * DAY_US, plan="free")])
     add_up(ledger, ["plan"])
+    assert add_up_parts(ledger, ["plan"]) == 2
     before = spend(ledger, ["label.plan", "customer"], None, None)
 
     while delete_some(ledger, 5, START + 10 * DAY_US):
@@ -231,6 +299,10 @@ def test_labels_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path, da
     assert spend(ledger, ["label.plan", "customer"], None, None) == before
     assert len(spend(ledger, ["label.plan"], None, None, rolled=False)) == 1
     assert add_up(ledger, ["plan", "region"]) == 1  # the day that is kept
+    assert add_up_parts(ledger, ["plan"]) == 0
+    with ledger.connect() as connection:
+        starts = connection.execute(sa.select(spend_label_parts.c.start_at)).scalars().all()
+    assert min(starts, default=0) > START + 8 * DAY_US
     assert spend(ledger, ["label.plan", "customer"], None, None) == before
     assert verify(database, tmp_path).difference is None
 
@@ -240,13 +312,16 @@ def test_the_audit_compares_them(ledger: Engine, tmp_path: Path, database: str) 
     add_up(ledger, ["plan"])
     (tmp_path / "a").mkdir()
     assert verify(database, tmp_path / "a").difference is None
-    with ledger.begin() as connection:
-        connection.execute(sa.update(spend_label_days).values(cost_nanousd=1))
+    add_up_parts(ledger, ["plan"])
+    for table in (spend_label_parts, spend_label_days):
+        with ledger.begin() as connection:
+            connection.execute(sa.update(table).values(cost_nanousd=1))
+        (tmp_path / table.name).mkdir()
 
-    found = verify(database, tmp_path).difference
+        found = verify(database, tmp_path / table.name).difference
 
-    assert found is not None
-    assert "spend_label_days" in found.where
+        assert found is not None
+        assert table.name in found.where
 
 
 def test_plans_budgets_and_keys_name_the_labels() -> None:

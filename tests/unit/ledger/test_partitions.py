@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from proxy.reports import calls
 from proxy.reports.spend import spend
 from proxy.times import now_us
 from tests.support.made_up import fill, made_up
+from tests.support.pgbouncer import pooled
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import intent, settle
 
@@ -52,6 +54,21 @@ def engine(postgres: PostgresServer) -> Iterator[Engine]:
         made = open_ledger(url)
         yield made
         made.dispose()
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[Engine]:
+    """The ledger itself, or behind PgBouncer: two sessions there, in turns, whatever transaction comes."""
+    with postgres.emptied_database() as direct, contextlib.ExitStack() as stack:
+        url = direct if request.param == "direct" else stack.enter_context(pooled(postgres, direct, sessions=2))
+        made = open_ledger(url)
+        yield made
+        made.dispose()
+
+
+EITHER = pytest.mark.parametrize(
+    "either", ["direct", pytest.param("pooled", marks=pytest.mark.needs("pgbouncer"))], indirect=True
+)
 
 
 @pytest.fixture
@@ -128,24 +145,26 @@ def test_an_id_is_there_once_and_a_correction_lies_beside_it(engine: Engine) -> 
     assert sum(where(engine).values()) == 2
 
 
-def test_months_are_made_before_they_begin(engine: Engine) -> None:
-    assert make_months(engine, NOW) == []
-    assert make_months(engine, start_of(1)) == [name_of(3)]
-    assert make_months(engine, start_of(1)) == []
-    assert make_months(engine, start_of(4)) == [name_of(4), name_of(5), name_of(6)]  # nobody looked for a while
-    assert names(engine)[-1] == name_of(6)
+@EITHER
+def test_months_are_made_before_they_begin(either: Engine) -> None:
+    assert make_months(either, NOW) == []
+    assert make_months(either, start_of(1)) == [name_of(3)]
+    assert make_months(either, start_of(1)) == []
+    assert make_months(either, start_of(4)) == [name_of(4), name_of(5), name_of(6)]  # nobody looked for a while
+    assert names(either)[-1] == name_of(6)
 
 
 def test_a_clock_far_ahead_makes_no_thousands(engine: Engine) -> None:
     assert len(make_months(engine, start_of(900))) == 12
 
 
-def test_what_came_before_its_months_table_moves_there(engine: Engine) -> None:
-    ship(engine, start_of(3), start_of(3) + DAY_US, start_of(5))
-    assert where(engine) == {"entries_other": 3}
-    make_months(engine, start_of(2))
-    assert where(engine) == {"entries_other": 1, name_of(3): 2}
-    assert audited(engine) is None
+@EITHER
+def test_what_came_before_its_months_table_moves_there(either: Engine) -> None:
+    ship(either, start_of(3), start_of(3) + DAY_US, start_of(5))
+    assert where(either) == {"entries_other": 3}
+    make_months(either, start_of(2))
+    assert where(either) == {"entries_other": 1, name_of(3): 2}
+    assert audited(either) is None
 
 
 def test_a_reader_that_holds_the_table_for_long_is_not_waited_for(engine: Engine) -> None:
@@ -240,25 +259,26 @@ def test_an_entry_of_a_month_that_has_not_begun_is_said(undivided: Engine) -> No
 # Retention
 
 
-def test_old_months_go_with_their_tables_and_leave_their_sums(engine: Engine) -> None:
+@EITHER
+def test_old_months_go_with_their_tables_and_leave_their_sums(either: Engine) -> None:
     now = start_of(3) + 5 * DAY_US
-    make_months(engine, now)
-    ship(engine, *(start_of(month) + day * DAY_US for month in range(-2, 4) for day in range(4)))
-    spent = spend(engine, ["day"], None, None)
-    with engine.connect() as connection:
+    make_months(either, now)
+    ship(either, *(start_of(month) + day * DAY_US for month in range(-2, 4) for day in range(4)))
+    spent = spend(either, ["day"], None, None)
+    with either.connect() as connection:
         counters = connection.execute(sa.select(budget_spend)).all()
 
-    assert drop_months(engine, 34, now) == ["entries_before", name_of(0), name_of(1)]
+    assert drop_months(either, 34, now) == ["entries_before", name_of(0), name_of(1)]
 
-    assert audited(engine) is None
-    assert where(engine) == {name_of(2): 4, name_of(3): 4}
-    assert spend(engine, ["day"], None, None) == spent
-    with engine.connect() as connection:
+    assert audited(either) is None
+    assert where(either) == {name_of(2): 4, name_of(3): 4}
+    assert spend(either, ["day"], None, None) == spent
+    with either.connect() as connection:
         assert connection.execute(sa.select(budget_spend)).all() == counters
         assert connection.execute(sa.select(sa.func.sum(budget_retired.c.amount))).scalar() == 16 * 400
-    assert drop_months(engine, 34, now) == []
-    assert delete_some(engine, 34, now) == 2  # of the month that is not over: to the day, as ever
-    assert audited(engine) is None
+    assert drop_months(either, 34, now) == []
+    assert delete_some(either, 34, now) == 2  # of the month that is not over: to the day, as ever
+    assert audited(either) is None
 
 
 def test_a_late_entry_of_a_month_that_is_gone_counts_and_goes(engine: Engine) -> None:

@@ -72,3 +72,17 @@ def test_what_an_embedding_total_has_more_is_input(prompt: int) -> None:
     told = reader("openai.embeddings", "openai").whole({"usage": {"prompt_tokens": prompt, "total_tokens": 37}})
 
     assert (told.usage, told.flags) == ({"input": 37}, ("inconsistent_usage",))
+
+
+@pytest.mark.parametrize("place", ["prompt_tokens_details", ""])
+def test_how_long_writes_are_kept_is_known_by_litellms_name_too(place: str) -> None:
+    kept = {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15}
+    details: dict[str, object] = {
+        "cache_creation_tokens": 20,
+        "cached_tokens": 30,
+        "cache_creation_token_details": kept,
+    }
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
+    read = CHAT.usage_only(usage | ({place: details} if place else {"cache_creation_input_tokens": 20} | details))
+    assert read.usage["cache_write_1h"] == 15
+    assert sum(read.usage.values()) == 150

@@ -95,3 +95,22 @@ def test_a_container_is_billed_by_its_gigabytes(tool: dict[str, Any], sessions: 
     context = Context(provider="openai", request={"tools": [tool]}, from_client=True)
     reading = reader("openai.responses", "openai").whole(response | ({"tools": [tool]} if told else {}), context)
     assert reading.usage["code_session"] == sessions
+
+
+@pytest.mark.parametrize("output", ["all", "none"])
+def test_a_model_that_writes_a_picture_is_billed_beside_it(output: str) -> None:
+    svg = {
+        "model": "gpt-6-astra",
+        "input_tokens": 2000,
+        "output_tokens": 500,
+        "reasoning_tokens": 100,
+        "total_tokens": 2500,
+    }
+    item = {"type": "image_generation_call", "id": "a", "status": "completed", "result": "x", "svg_usage": svg}
+    parts = [("gpt-6-astra", {"input": 2000, "reasoning": 100, "output": 400}), ("gpt-image-2", {"image_out": 6240})]
+    tools = [{"type": "image_generation", "model": "gpt-image-2"}]
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    response = whole(output=[item] if output == "all" else [], tools=tools, model="gpt-5.6")
+    read = streamed(done, {"type": "response.completed", "response": response})
+    assert [(part.model, dict(part.usage)) for part in read.parts] == parts
+    assert reader("openai.responses").whole(whole(output=[item], tools=tools)).parts == read.parts

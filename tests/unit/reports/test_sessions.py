@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ class Book:
         self.ids = Ids()
         self.recorder = Recorder(self.engine, self.spool, instance="i", metrics=MetricState.load(self.engine, "i"))
 
-    def call(self, session: str, at: int = 0, cost: int | None = 400, **told: Any) -> dict[str, Any]:
+    def call(
+        self, session: str, at: int = 0, cost: int | None = 400, usage: Mapping[str, int] | None = None, **told: Any
+    ) -> dict[str, Any]:
         """One call of a session, `at` seconds from the beginning, a second long."""
         started = AT + at * SECOND
         record: dict[str, Any] = {
@@ -51,7 +53,8 @@ class Book:
         } | told  # fmt: skip
         self.end(record, {
             "t": "settle", "ended_at": started + SECOND, "status": "settled", "outcome": "ok", "http_status": 200,
-            "usage": {"input": 7, "output": 3}, "usage_source": "provider", "cost_nanousd": cost, "cost_source": "computed",
+            "usage": {"input": 7, "output": 3} if usage is None else usage, "usage_source": "provider", "cost_nanousd": cost,
+            "cost_source": "computed",
         })  # fmt: skip
         return record
 
@@ -146,6 +149,20 @@ def test_a_span_takes_the_sessions_with_a_call_in_it(book: Book) -> None:
     assert book.names(since=AT + 95 * SECOND) == ["long"]
     assert book.names(team="t", limit=1) == ["long"]
     assert book.names(team="other") == []
+
+
+@pytest.mark.parametrize("operation", ["count_tokens", "responses.input_tokens"])
+def test_a_count_of_tokens_by_itself_is_an_entry_and_no_run(book: Book, operation: str) -> None:
+    book.call("run", 0)
+    book.call("by-itself", 5, 0, {}, operation=operation, session_source="none")
+    book.call("run", 6, 0, {}, operation=operation)
+    book.call("named", 7, 0, {}, operation=operation)
+    book.call("failed", 8, 0, {}, session_source="none")
+    assert book.names() == ["failed", "named", "run"]
+    assert book.names(order="cost")[0] == "run"
+    assert "by-itself" not in book.names(since=AT + 5 * SECOND, until=AT + 7 * SECOND)
+    assert sum(item.requests for item in book.list(lone_counts=True)) == 5
+    assert [len(book.names(limit=2)), len(book.names(limit=2, order="calls"))] == [2, 2]
 
 
 def test_the_dearest_first(book: Book) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pricing.media import vision
 from pricing.media.bounds import Medium, most
 from pricing.media.images import Size
 from pricing.media.vision import most_image_tokens
@@ -63,13 +64,20 @@ def test_how_closely_it_is_looked_at(model: str, detail: str, tokens: int) -> No
 
 @pytest.mark.parametrize(
     ("level", "tokens"),
-    [("MEDIA_RESOLUTION_LOW", 280), ("MEDIA_RESOLUTION_ULTRA_HIGH", 2240), ("what", 2240), ("", 1120)],
+    [("MEDIA_RESOLUTION_LOW", 280), ("MEDIA_RESOLUTION_ULTRA_HIGH", 2240), ("what", 2240), ("", 1120), ("low", 1120)],
 )
 def test_the_resolution_of_geminis_pictures(level: str, tokens: int) -> None:
     bound = most_image_tokens(Size(99, 99), level, "google", "gemini-3-pro-preview")
 
     assert bound is not None
     assert tokens <= bound <= 1.1 * tokens + 16
+
+
+def test_a_picture_may_be_turned_and_made_larger() -> None:
+    assert most_image_tokens(Size(1024, 16), "", "mistral", "pixtral") == most_image_tokens(
+        Size(16, 1024), "", "mistral", "pixtral"
+    )
+    assert most_image_tokens(Size(28, 28), vision.ENLARGED, "dashscope", "qwen-vl-max") == 16_384 + 16
 
 
 def test_a_model_of_no_known_kind_has_a_bound_for_what_can_be_measured() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,3 +206,35 @@ def test_text_that_a_font_maps_to_more_counts_as_that() -> None:
 def test_a_text_that_is_no_base64_cannot_be_read() -> None:
     with pytest.raises(UnreadableError):
         Encoded("not base64!").read(0, 3)
+
+
+_PACKED = zlib.compress(b"60 0 61 9 << /Type /Page >> << /Type /Page >>")
+HIDDEN = {
+    "names with escapes": b"50 0 obj << /Type /P#61ges /K#69ds [ 51 0 R 52 0 R ] /C#6funt 600 >> endobj\n",
+    "kids by reference": b"50 0 obj << /Type /Pages /Kids 51 0 R >> endobj\n51 0 obj [ 3 0 R 3 0 R ] endobj\n",
+    "a list in a comment": b"50 0 obj << /Type /Pages /Kids % here\n[ 51 0 R 52 0 R ] >> endobj\n",
+    "a type behind a comment": b"50 0 obj << /Type % here\n/Page >> endobj\n",
+    "a type by reference": b"50 0 obj << /Type 51 0 R >> endobj\n51 0 obj /Page endobj\n",
+    "a filter by reference": b"50 0 obj << /Filter 51 0 R >> stream\n" + zlib.compress(b"(x) Tj") + b"\nendstream endobj\n",
+    "the end of a stream in its text": b"50 0 obj << /Length 99 >> stream\n(endstream) Tj (" + b"x" * 99 + b") Tj\nendstream endobj\n",
+    "the end of an object in its text": b"50 0 obj << /X (endobj) /Type /ObjStm /Filter /FlateDecode >> stream\n"
+    + _PACKED + b"\nendstream endobj\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_pages_that_a_viewer_finds_and_this_reader_does_not_leave_a_document_unbounded(how: str) -> None:
+    assert pdf.most_pages(media.pdf(["x"], also=HIDDEN[how])) is None
+
+
+def test_a_font_whose_name_is_spelt_with_escapes_is_nothing_odd() -> None:
+    font = b"50 0 obj << /Type /Font /BaseFont /ABCDEF+Times#20New#20Roman,Bold >> endobj\n"
+    assert pdf.most_pages(media.pdf(["x"], also=font)) == pdf.most_pages(media.pdf(["x"]))
+
+
+def test_pages_between_objects_count() -> None:
+    found = pdf.most_pages(
+        media.pdf(["x"], also=b"50 %\n0 obj << /Type /Page >> endobj\n51 %\n0 obj << /Type /Page >> endobj\n")
+    )
+    assert found is not None
+    assert found.pages == 3

@@ -1,0 +1,111 @@
+"""The control port's front door: what machines ask all the time (is it alive, is it ready, its metrics) is answered here.
+
+The API and the pages, 20 MB with FastAPI, are made when somebody first asks for anything else.
+
+The same three paths are routes of the API too, for its schema; both answer with what is in `probes.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.control.api.auth import Guard
+from proxy.control.api.probes import LEDGER_AWAY, SECURITY_HEADERS, missing, problem, scraped
+from proxy.control.state import ControlState, Unavailable
+
+if TYPE_CHECKING:
+    from proxy.control.pages.live import Live
+
+_LATER = ("fastapi", "jinja2")
+
+
+def require_packages() -> None:
+    """Raises ImportError at once where what is imported later is not installed: not at the first question of somebody."""
+    for name in _LATER:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+class Front:
+    """The control plane's ASGI application. All but `shipped` belongs to the loop."""
+
+    def __init__(self, state: ControlState) -> None:
+        self._state = state
+        self._guard = Guard(lambda: state.config().server)
+        self._making: asyncio.Task[ASGIApp] | None = None
+        self._live: Live | None = None  # until the pages are there
+        self._closed = False
+        self._own = {"/healthz": self._alive, "/readyz": self._ready, "/metrics": self._metrics}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._own.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if answer is None:
+            await (await self._whole())(scope, receive, send)
+            return
+        response = await _answered(answer, Request(scope))
+        response.headers.update(SECURITY_HEADERS)
+        await response(scope, receive, send)
+
+    async def _whole(self) -> ASGIApp:
+        """All who ask meanwhile wait for the same; who leaves stops it for nobody. What could not be made is tried again."""
+        making = self._making
+        if making is None or (making.done() and making.exception() is not None):
+            making = self._making = asyncio.create_task(asyncio.to_thread(self._make))
+        return making.result() if making.done() else await asyncio.shield(making)
+
+    def _make(self) -> ASGIApp:
+        """In a thread: it takes half a second."""
+        from proxy.control.api.app import create_app  # noqa: PLC0415 - who is asked for metrics only needs none of it
+        from proxy.control.pages.live import Live  # noqa: PLC0415 - as above
+        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
+
+        live, app = Live(looks(self._state), self._state.loop), create_app(self._state)
+        add_pages(app, live)
+        self._live = live
+        if self._closed:
+            self._state.loop.call_soon_threadsafe(live.close)
+        return app
+
+    def shipped(self) -> None:
+        """The recorder has committed a batch. From any thread."""
+        if self._live is not None:
+            self._live.shipped()
+
+    def close(self) -> None:
+        """End every watch."""
+        self._closed = True
+        if self._live is not None:
+            self._live.close()
+
+    async def _alive(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _ready(self, _: Request) -> Response:
+        wanting = missing(self._state)
+        told: dict[str, Any] = {"status": "not ready" if wanting else "ready", "missing": wanting}
+        return JSONResponse(told, 503 if wanting else 200)
+
+    async def _metrics(self, request: Request) -> Response:
+        self._guard.metrics(request)
+        return await asyncio.to_thread(scraped, self._state, request.headers.get("accept", ""))
+
+
+async def _answered(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    try:
+        return await answer(request)
+    except HTTPException as error:
+        return problem(error.status_code, error.detail, error.headers)
+    except Unavailable as error:
+        return problem(503, str(error))
+    except SQLAlchemyError:
+        return problem(503, LEDGER_AWAY)

@@ -1,0 +1,37 @@
+"""What the front door and the API answer alike: readiness, metrics, errors, headers. Nothing of FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+from proxy.control.metrics import exposition
+from proxy.control.metrics.gauges import gauges
+from proxy.control.state import ControlState
+
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+LEDGER_AWAY = "The ledger database does not answer."
+
+
+def missing(state: ControlState) -> list[str]:
+    """What calls would have to wait for."""
+    away = ["the ledger database"] if state.recorder.database_down_since is not None else []
+    return away + (["a data plane"] if len(state.link.workers) < state.expected_workers else [])
+
+
+def scraped(state: ControlState, accept: str) -> Response:
+    """Prometheus' text format; OpenMetrics, with exemplars, for who accepts it. Blocks; raises SQLAlchemyError, Unavailable."""
+    openmetrics = exposition.takes_openmetrics(accept)
+    text = exposition.render(state.metrics, gauges(state), openmetrics=openmetrics)
+    return Response(text, media_type=exposition.OPENMETRICS if openmetrics else exposition.TEXT)
+
+
+def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message}}, status, headers=headers)

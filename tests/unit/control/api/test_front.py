@@ -1,0 +1,140 @@
+"""The front door says what the API says, whoever asks; and the API is made once, when somebody asks for more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
+
+from proxy.control.api import front, probes
+from proxy.control.api.front import Front, require_packages
+from proxy.control.state import Unavailable
+from tests.unit.control.conftest import ADMIN_KEY, METRICS_TOKEN, Control
+
+PATHS = ["/healthz", "/readyz?x=1", "/metrics", "/metrics?name=a", "/healthz/", "/Metrics"]
+HEADERS = {
+    "nothing": {},
+    "the admin key": {"authorization": f"Bearer {ADMIN_KEY}"},
+    "the metrics token": {"authorization": f"bearer  {METRICS_TOKEN}"},
+    "another key": {"authorization": "Bearer wrong"},
+    "OpenMetrics": {
+        "authorization": f"Bearer {METRICS_TOKEN}", "accept": "application/openmetrics-text;version=1.0.0,text/plain",
+    },
+}  # fmt: skip
+
+
+class Door:
+    """A front door as uvicorn has it, which tells it nothing of a lifespan."""
+
+    def __init__(self, control: Control) -> None:
+        app: Any = control.client.app
+        self.front = Front(app.state.control)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.front(scope, receive, send)
+            return
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+
+
+@pytest.fixture
+def door(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The same control plane, by its front door."""
+    monkeypatch.setattr(Front, "_make", lambda _: control.client.app)
+    with TestClient(Door(control), raise_server_exceptions=False) as client:
+        yield client
+
+
+def told(answer: Any) -> tuple[int, dict[str, str], bytes]:
+    return answer.status_code, dict(answer.headers), answer.content
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("path", PATHS)
+def test_it_says_what_the_api_says(control: Control, door: TestClient, path: str, method: str) -> None:
+    del control.client.headers["authorization"]
+    for away in (False, True):
+        if away:
+            control.link.answers, control.recorder.database_down_since = None, 1.0
+        for headers in HEADERS.values():
+            through_the_api = control.client.request(method, path, headers=headers)
+            assert told(door.request(method, path, headers=headers)) == told(through_the_api)
+
+
+@pytest.mark.parametrize("error", [Unavailable("A data plane does not answer."), OperationalError("", {}, Exception())])
+def test_what_is_away_is_told_alike(
+    control: Control, door: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(probes, "gauges", fails)
+    sent = {"authorization": f"Bearer {ADMIN_KEY}"}
+
+    answer = door.get("/metrics", headers=sent)
+
+    assert answer.status_code == 503
+    assert told(answer) == told(control.client.get("/metrics", headers=sent))
+
+
+def test_the_api_is_made_once_for_all_who_ask_meanwhile(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = control.client.app
+    began, go_on, made = threading.Event(), threading.Event(), []
+
+    def make(_: Front) -> FastAPI:
+        made.append(1)
+        began.set()
+        assert go_on.wait(20)
+        return app
+
+    monkeypatch.setattr(Front, "_make", make)
+    sent = {"authorization": f"Bearer {ADMIN_KEY}"}
+    with TestClient(Door(control)) as client, ThreadPoolExecutor(3) as askers:
+        asked = [askers.submit(client.get, "/api/keys", headers=sent) for _ in range(2)]
+        assert began.wait(20)
+        assert client.get("/healthz").status_code == 200  # who makes it holds up nobody
+        go_on.set()
+        assert [each.result(20).status_code for each in asked] == [200, 200]
+        assert client.get("/api/keys", headers=sent).status_code == 200
+    assert made == [1]
+
+
+def test_an_api_that_could_not_be_made_is_tried_again(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = control.client.app
+    answers: list[Any] = [MemoryError(), app]
+
+    def make(_: Front) -> FastAPI:
+        answer: FastAPI | Exception = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Front, "_make", make)
+    with TestClient(Door(control), raise_server_exceptions=False) as client:
+        assert client.get("/sign-in").status_code == 500
+        assert client.get("/sign-in").status_code == 200
+
+
+def test_the_process_imports_nothing_of_the_api_until_then() -> None:
+    heavy = "{'fastapi', 'jinja2', 'proxy.control.pages.site'} & set(sys.modules)"
+    code = f"import sys, proxy.control.process; sys.exit(str({heavy}) if {heavy} else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_imported_later_has_to_be_installed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_packages()
+    monkeypatch.setattr(front, "find_spec", lambda name: None if name == "jinja2" else name)
+    with pytest.raises(ModuleNotFoundError, match="jinja2") as raised:
+        require_packages()
+    assert raised.value.name == "jinja2"
