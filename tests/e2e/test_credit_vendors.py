@@ -98,7 +98,12 @@ def config(folder: Path, url: str) -> dict[str, Any]:
         | {"runway-speech": {"upstream": "runway", "model": "eleven_multilingual_v2"}},
         "prices": [
             {"provider": "runway", "model": "own_price", "video_second": {"usd": "0.09"} | each},
-            {"provider": "runway", "model": "recipes/product_ad", "request": {"usd": "0.50"} | each},
+            {
+                "provider": "runway",
+                "model": "recipes/product_ad",
+                "request": {"usd": "0.50"} | each,
+                "credit": {"usd": "0.01"} | each,
+            },
             {"provider": "stability", "model": "image-to-video", "request": {"usd": "0.2"} | each},
         ],
         "keys": [
@@ -225,7 +230,7 @@ def test_an_operators_price_by_the_second_is_what_counts(rig: Rig) -> None:
         ("image_to_video", {"promptImage": [{"uri": " RUNWAY://uploads/abc"}]}, 404),
         ("video_to_video", {"model": "aleph2", "duration": None}, 400),  # as long as what is sent
         ("text_to_image", {"outputCount": 999}, 400),
-        ("voice_isolation", {"model": "eleven_voice_isolation", "audioUri": IMAGE}, 402),  # nothing says how long it is
+        ("voice_isolation", {"model": "eleven_voice_isolation", "audioUri": IMAGE}, 400),  # nothing says how long it is
         ("recipes/product_swap", {}, 402),  # no price by the call
         ("text_to_speech", {"model": "runway-speech", "voice": {"type": "custom", "voiceId": "theirs"}}, 404),
         ("avatar_videos", {"model": "own_price", "avatar": {"type": "custom", "avatarId": "theirs"}}, 404),
