@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
 from proxy.money import NANO, is_short
-from proxy.reports.dealing import to_whole
+from proxy.reports.dealing import in_parts
 from proxy.reports.months import Month, after, before
 from proxy.reports.spend import spend
 from proxy.times import BadQuestion
@@ -135,11 +135,11 @@ def in_cents(month: str, by_group: Costs, mark_up: Decimal) -> list[Charge]:
     """The dearest first. The total is rounded once, half to even; the parts add up to it by largest remainder."""
     groups = sorted(by_group, key=lambda values: (-by_group[values], str(values)))
     factor = (1 + Fraction(mark_up)) / CENT
-    exact = [by_group[values] * factor for values in groups]
-    total = round(sum(exact, Fraction(0)))
+    total = round(sum(by_group.values()) * factor)
+    numerators = [by_group[values] * factor.numerator for values in groups]
     return [
         Charge(month, values, by_group[values], cents)
-        for values, cents in zip(groups, to_whole(total, exact), strict=True)
+        for values, cents in zip(groups, in_parts(total, numerators, factor.denominator), strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
-from proxy.reports.spans import ENTRIES, Part, Span, answering, is_left
+from proxy.reports.spans import ENTRIES, LENGTHS_US, Part, Span, answering, is_left
 from proxy.reports.spend import Kept, check_names, column_of
 
 
@@ -39,6 +39,17 @@ def ranking(
         query = query.order_by(value.is_(None), value.desc(), sa.func.sum(both.c.requests).desc(), *places)
         rows = connection.execute(query.limit(most)).all()
     return Ranking([tuple(row[:-1]) for row in rows], rows[0][-1] if rows else 0)
+
+
+def costs_by(engine: Engine, by: Sequence[str], span: Span) -> dict[tuple[Any, ...], int]:
+    """What each group cost (nano-USD), of those that cost anything: no other sum is read. Hours and days are where they begin,
+    in epoch microseconds."""
+    costs: dict[tuple[Any, ...], int] = {}
+    with reading(engine).connect() as connection:
+        for part in _parts(connection, by, span, {}, ("cost_nanousd",)):
+            for *values, cost in connection.execute(part):
+                costs[tuple(values)] = costs.get(tuple(values), 0) + int(cost)
+    return {values: cost for values, cost in costs.items() if cost}
 
 
 def count_groups(engine: Engine, by: Sequence[str], spans: Sequence[Span], *, only: Mapping[str, str]) -> int:
@@ -72,7 +83,8 @@ def _part(connection: Connection, part: Part, by: Sequence[str], kept: Kept, sum
     where = [sa.or_(*[span.holds(time) for span in part.spans])]
     where += [counted()] if is_entries else []
     where += [kept.holds({name: column_of(connection, table, time, name) for name in kept.names})] if kept.names else []
-    groups = [sa.func.nullif(column_of(connection, table, time, name), "") for name in by]
+    columns_of = {name: column_of(connection, table, time, name) for name in by}
+    groups = [column if name in LENGTHS_US else sa.func.nullif(column, "") for name, column in columns_of.items()]
     added = [ENTRY_SUMS[name] if is_entries else table.c[name] for name in sums]
     columns = [
         (part.sign * sa.func.coalesce(sa.func.sum(number), 0)).label(name)

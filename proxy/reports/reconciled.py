@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.reconciliations import Reconciliation, reconciliations_of
-from proxy.reports.calendar import spend_by
+from proxy.reports.ranking import costs_by
+from proxy.reports.spans import Span
 
 
 class ReconciledProvider(NamedTuple):
@@ -26,9 +27,12 @@ class ReconciledProvider(NamedTuple):
 def reconciled(engine: Engine, since: int, until: int, zone: ZoneInfo) -> list[ReconciledProvider]:
     """Of every provider that cost anything in the time, or was compared; the dearest first."""
     days: dict[str, dict[str, int]] = {}
-    for row in spend_by(engine, ["day", "provider"], since, until, zone=zone):
-        if row.group["provider"] and row.cost_nanousd:
-            days.setdefault(row.group["provider"], {})[(row.group["day"] or "")[:10]] = row.cost_nanousd
+    finest = "day" if zone.key == "UTC" else "hour"
+    for (at, provider), cost in costs_by(engine, [finest, "provider"], Span(since, until)).items():
+        if provider:
+            of_provider = days.setdefault(provider, {})
+            day = f"{datetime.fromtimestamp(at / 1e6, zone):%Y-%m-%d}"
+            of_provider[day] = of_provider.get(day, 0) + cost
     runs: dict[str, list[Reconciliation]] = {}
     for run in reconciliations_of(engine, since, until):
         runs.setdefault(run.provider, []).append(run)

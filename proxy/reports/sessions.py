@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -11,16 +12,18 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
-from proxy.ledger.rollups import digest
+from proxy.ledger.rollups import DAY_US, digest
 from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, spend_sessions
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
-from proxy.reports.spans import Span
-from proxy.reports.spend import of_sessions, within
+from proxy.reports.spans import LENGTHS_US, Span
+from proxy.reports.spend import Kept, check_names, column_of, of_sessions, spend, within
 from proxy.times import BadQuestion
 
 Order = Literal["latest", "cost", "calls"]
 _CALLS = 1000
+_LOOK_UP = 500
+_LOOKED_AT, _MOST_LOOKED_AT = 500, 20_000  # sessions at once, for those that have some call
 _MAX_DEPTH = 16
 _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd", "calls": "requests"}
 _MAX_INTEGER = 2**63 - 1
@@ -61,18 +64,76 @@ def sessions(
     since: int | None = None,
     until: int | None = None,
     team: str | None = None,
+    having: Mapping[str, str] = {},
     lone_counts: bool = False,
 ) -> list[SessionRow]:
     """Session trees, the latest, the dearest or those of most calls first: what they cost by calls in the span, and how many.
 
-    after: the last item of the page before, as `place_of` has it. lone_counts: also the free counts of an input that belong to
-    no run, each a session of its own for $0; sums over sessions want them, lists of runs do not.
+    after: the last item of the page before, as `place_of` has it. having: only those with a call in the span that has these
+    values, "" for none; what they come to is that of all their calls. lone_counts: also the free counts of an input that belong
+    to no run, each a session of its own for $0; sums over sessions want them, lists of runs do not. Raises `BadQuestion`.
     """
+    check_having(having)
     span = Span(since, until)
     if span.is_empty:
         return []
+    if not having:
+        return _listed(engine, _Page(order, limit, after, lone_counts), span, team)
+    shown: list[SessionRow] = []
+    days = _days_with(engine, span, having)
+    size = max(limit, _LOOKED_AT) if days is None or days else 0
+    while size:
+        rows = _listed(engine, _Page(order, size, after, lone_counts), span, team)
+        near = [row for row in rows if days is None or any(_touches(row, day) for day in days)]
+        has = _sessions_with(engine, [row.session for row in near], span, having)
+        shown += [row for row in near if row.session in has]
+        if len(rows) < size or len(shown) >= limit:
+            break
+        after, size = place_of(rows[-1], order), min(4 * size, _MOST_LOOKED_AT)
+    return shown[:limit]
+
+
+def check_having(names: Iterable[str]) -> None:
+    """Raises `BadQuestion` for what sessions are not filtered by."""
+    check_names(list(names))
+    if wrong := [name for name in names if name in ("session", *LENGTHS_US)]:
+        raise BadQuestion(f"filter.{wrong[0]}: a session is named in the address, a time by since and until")
+
+
+def _days_with(engine: Engine, span: Span, having: Mapping[str, str]) -> list[int] | None:
+    """On which days (where they begin) there are such calls; None where to know that every call would be read."""
+    if any(name.startswith("claimed.") for name in having):
+        return None
+    rows = spend(engine, ["day"], *span, only=having)
+    return [int(datetime.fromisoformat(row.group["day"] or "").timestamp()) * 1_000_000 for row in rows if row.requests]
+
+
+def _touches(row: SessionRow, day: int) -> bool:
+    return row.started_at < day + DAY_US and day <= row.ended_at
+
+
+def _sessions_with(
+    engine: Engine, names: Sequence[str | None], span: Span, having: Mapping[str, str]
+) -> set[str | None]:
+    """Those of these sessions that have such a call; None is that of calls without one."""
+    has: set[str | None] = set()
+    root = entries.c.root_session_id
+    with reading(engine).connect() as connection:
+        columns = {name: column_of(connection, entries, entries.c.started_at, name) for name in having}
+        of_such = (Kept(having, ()).holds(columns), span.holds(entries.c.started_at), counted())
+        for first in range(0, len(names), _LOOK_UP):
+            some = [name for name in names[first : first + _LOOK_UP] if name is not None]
+            has |= set(connection.execute(sa.select(root).where(root.in_(some), *of_such).distinct()).scalars())
+        if (
+            None in names
+            and connection.execute(sa.select(entries.c.id).where(root.is_(None), *of_such).limit(1)).first()
+        ):
+            has.add(None)
+    return has
+
+
+def _listed(engine: Engine, page: _Page, span: Span, team: str | None) -> list[SessionRow]:
     inside, across = within(span)
-    page = _Page(order, limit, after, lone_counts)
     table = spend_sessions.c
     whole = sa.select(
         table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
@@ -82,7 +143,7 @@ def sessions(
         if across is not None:
             rows += page.read(connection, _partly(span, across, team))
     shown = [_row(row) for row in rows]
-    return sorted(shown, key=lambda row: (-getattr(row, _BY[order]), row.session or ""))[:limit]
+    return sorted(shown, key=lambda row: (-getattr(row, page.by), row.session or ""))[: page.limit]
 
 
 def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
@@ -105,13 +166,13 @@ class _Page:
     """So many rows in an order, behind a place in it."""
 
     def __init__(self, order: Order, limit: int, after: str | None, lone_counts: bool) -> None:
-        self._by, self._limit, self._lone_counts = _BY[order], limit, lone_counts
+        self.by, self.limit, self._lone_counts = _BY[order], limit, lone_counts
         self._after = None if after is None else _place(after)
 
     def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
         rows = query.subquery()
-        by, session = rows.c[self._by], sa.func.coalesce(rows.c.session, "")
-        page = sa.select(rows).order_by(by.desc(), session).limit(self._limit)
+        by, session = rows.c[self.by], sa.func.coalesce(rows.c.session, "")
+        page = sa.select(rows).order_by(by.desc(), session).limit(self.limit)
         if not self._lone_counts:
             page = page.where(sa.or_(*[rows.c[name] != 0 for name in SUMS if name != "requests"], _is_no_count(rows)))
         if self._after is not None:

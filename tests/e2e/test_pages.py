@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -330,6 +331,33 @@ def test_a_stuck_session_is_raised_in_three_clicks(day: Day, page: Page) -> None
     expect(page.get_by_role("rowheader").first).to_be_visible()
     expect(page.get_by_text("by $2.00")).to_be_visible()
     expect(page.get_by_role("cell", name="$5.00")).to_be_visible()
+
+
+def test_the_first_run_sends_a_test_call_that_shows_up(tmp_path: Path, browser: Browser) -> None:
+    with running(tmp_path, history=False) as empty:
+        page = signed_in(empty, browser)
+        page.goto(empty.url)
+        expect(page.get_by_text("client = OpenAI(base_url=")).to_be_visible()
+        expect(page.get_by_role("button", name="Copy")).to_have_count(page.locator("main pre").count())
+        page.get_by_role("button", name=re.compile("Send a test call")).click()
+        expect(page.get_by_text("x-taximeter-cost-usd")).to_be_visible()
+        wait_until("the call is in the ledger", lambda: bool(rows_of(empty, "calls?csv=calls")))
+        page.get_by_role("link", name="See it among the calls").click()
+        expect(page.locator("tr[data-row]")).to_have_count(1)
+        page.goto(empty.url + "keys")
+        expect(page.get_by_text("test call")).to_have_count(0)  # its key is gone
+        page.context.close()
+
+
+def test_on_paper_there_are_tables_and_their_time_alone(day: Day, page: Page) -> None:
+    page.emulate_media(media="print")
+    page.goto(day.url + "spend?since=24h&by=team")
+    expect(page.get_by_text("24h, UTC", exact=True)).to_be_visible()
+    expect(page.get_by_role("table")).to_be_visible()
+    for hidden in (".top", ".range", "form", ".curl", ".csv"):
+        assert not any(part.is_visible() for part in page.locator(hidden).all()), hidden
+    page.set_viewport_size({"width": 680, "height": 900})
+    assert page.locator(".plot canvas").evaluate("canvas => canvas.getBoundingClientRect().right <= innerWidth")
 
 
 def test_without_scripts_every_page_still_works(day: Day, browser: Browser) -> None:

@@ -10,13 +10,13 @@ from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.questions import Control, Filtered, Limit, Page, Span
 from proxy.reports import sessions as reports
 from proxy.reports.shapes import SessionShown, TreeShown, session_shown, tree_shown
-from proxy.times import BadQuestion
 
 router = APIRouter()
 
 
 class SessionsQuestion(Span, Filtered):
-    """Sessions with a call in the span; `order`: the latest or the dearest first. `filter.team=VALUE` is `team=VALUE`."""
+    """Sessions with a call in the span; `order`: the latest or the dearest first. `filter.NAME=VALUE`: with such a call in it;
+    `team=VALUE` is `filter.team=VALUE`."""
 
     limit: Limit = 50
     next: str | None = None
@@ -28,9 +28,6 @@ class SessionsQuestion(Span, Filtered):
 def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> Page[SessionShown]:
     """Session trees and what each came to."""
     since, until = question.moments()
-    only = question.only()
-    if wrong := [name for name in only if name != "team"]:
-        raise BadQuestion(f"filter.{wrong[0][:60]}: sessions are filtered by team")
     rows = reports.sessions(
         state.engine,
         limit=question.limit,
@@ -38,7 +35,8 @@ def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> 
         after=question.next,
         since=since,
         until=until,
-        team=only.get("team", question.team),
+        team=question.team,
+        having=question.only(),
     )
     more = reports.place_of(rows[-1], question.order) if len(rows) == question.limit else None
     return Page(items=[session_shown(row) for row in rows], next=more)

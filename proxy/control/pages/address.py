@@ -1,7 +1,8 @@
 """The address of a page: all that is chosen stands in its query string, so that reload, back and a shared link show the same.
 
-`since` and `until` (not included) are `7d`, RFC 3339 or a local date of `tz`; `by` names groups; `filter.NAME` keeps to one
-value, where an empty one stands for "none". What else a page reads is its own (`sort`, `top`, `next` …). Pure.
+`since` and `until` (not included) are `7d`, RFC 3339 or a local date of `tz`, and `since=all` is all time; `by` names groups;
+`filter.NAME` keeps to one value, where an empty one stands for "none". What else a page reads is its own (`sort`, `top`,
+`next` …). Pure.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from proxy.times import BadQuestion, moment
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILTER = "filter."
+ALL = "all"
 MOST_CHARS = 500
 _MOST_FILTERS = 16
 
@@ -55,7 +57,8 @@ class Address(NamedTuple):
 
     def moments(self, now_s: float) -> tuple[int | None, int | None]:
         """Epoch microseconds, `until` not included. Raises `BadQuestion`."""
-        since, until = _moment(self.since, self.zone, now_s), _moment(self.until, self.zone, now_s)
+        since = None if self.since == ALL else _moment(self.since, self.zone, now_s)
+        until = _moment(self.until, self.zone, now_s)
         if since is not None and until is not None and since >= until:
             raise BadQuestion(f"from {self.since} before {self.until}: the time ends where it begins, or earlier")
         return since, until
@@ -148,6 +151,7 @@ def ranges(zone: ZoneInfo, now_s: float) -> list[Range]:
         Range("today", today.isoformat(), ""),
         Range("this month", month.isoformat(), ""),
         Range("last month", before.isoformat(), month.isoformat()),
+        Range("all", ALL, ""),
     ]
 
 

@@ -20,7 +20,7 @@ def as_api(asked: Asked, path: str, *, timed: bool = True, by: tuple[str, ...] =
     if timed:
         now_s = asked.now_us / 1e6
         pairs += [
-            (name, text if not at or text.endswith(("m", "h", "d", "w", "s")) else rfc3339(at) or "")
+            (name, text if at is not None and text.endswith(("m", "h", "d", "w", "s")) else rfc3339(at) or "")
             for (name, text), at in zip(
                 (("since", address.since), ("until", address.until)), address.moments(now_s), strict=True
             )

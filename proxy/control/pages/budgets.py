@@ -33,21 +33,22 @@ def show(asked: Asked) -> Shown:
     would = _would_refuse(asked)
     columns = [
         Column("name", "Budget", "name"),
-        Column("action", "When spent", "text"),
+        Column("action", "Then it", "text", note="when it is spent"),
         Column("of", "Counts", "name"),
         Column("used", "Used", "percent", note="of a budget with groups: the fullest group"),
-        Column("spent", "Spent", "name"),
-        Column("reserved", "Reserved", "name", note="by calls in flight"),
-        Column("limit", "Limit", "name"),
+        Column("spent", "Spent", "figure"),
+        Column("reserved", "Reserved", "figure", note="by calls in flight"),
+        Column("limit", "Limit", "figure"),
         Column("left", "Lasts", "took", note="at the pace of this window so far"),
         Column("ends", "Resets", "moment"),
         Column("groups", "Groups", "count"),
         Column(
-            "would", "Would have refused", "count", note="calls, of a budget that only warns; since the metrics began"
+            "would",
+            "Would refuse",
+            "count",
+            note="of a budget that only warns; since the metrics began",
         ),
-        Column(
-            "beyond", "Beyond it", "name", note="spent beyond the limit of a budget that only warns, in this window"
-        ),
+        Column("beyond", "Beyond", "figure", note="spent beyond the limit of a budget that only warns, in this window"),
     ]
     lines = [_row(item, budgets[item["name"]], counts, totals, would, now_s) for item in items]
     lines.sort(key=lambda row: -(row.cells["used"] or 0))
@@ -68,11 +69,11 @@ def _row(
     cells = {
         "name": budget.name,
         "action": "refuses" if budget.hard else "warns",
-        "of": _matched(budget),
+        "of": _matched(budget) + _each(budget),
         "used": used,
         "spent": view.amount(spent, unit, limit),
         "reserved": view.amount(reserved, unit, limit) if reserved else "",
-        "limit": view.amount(limit, unit, limit) + _each(budget),
+        "limit": view.amount(limit, unit, limit),
         "left": _lasts_ms(budget, int(spent * (NANO if unit == "usd" else 1)), fullest, now_s),
         "ends": _ends_us(budget, now_s),
         "groups": counts.get(budget.name, len(groups)) if budget.per else None,
@@ -96,8 +97,8 @@ def _beyond(budget: Budget, item: Mapping[str, Any]) -> Decimal:
 
 def _each(budget: Budget) -> str:
     if budget.keys is not None:
-        return ", others their own" if len(budget.keys) > 1 else ""
-    return f" for each {', '.join(budget.per)}" if budget.per else ""
+        return ", each with its own" if len(budget.keys) > 1 else ""
+    return f", for each {', '.join(budget.per)}" if budget.per else ""
 
 
 def _matched(budget: Budget) -> str:
@@ -199,9 +200,9 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
     columns = [
         Column("group", ", ".join(budget.per), "mono"),
         Column("used", "Used", "percent"),
-        Column("spent", "Spent", "text"),
-        Column("reserved", "Reserved", "text"),
-        Column("limit", "Limit", "text"),
+        Column("spent", "Spent", "figure"),
+        Column("reserved", "Reserved", "figure"),
+        Column("limit", "Limit", "figure"),
     ]
     rows = []
     for group in groups:
@@ -224,7 +225,7 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
 
 def _calls_link(attribute: str, group: str) -> str:
     value = "" if group == "(none)" else view.part(group)
-    return f"/sessions/{value}" if attribute == "session" and value else f"/calls?since=&filter.{attribute}={value}"
+    return f"/sessions/{value}" if attribute == "session" and value else f"/calls?since=all&filter.{attribute}={value}"
 
 
 def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> Table:

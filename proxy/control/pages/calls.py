@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from proxy.control.pages import attributes, view
-from proxy.control.pages.address import Address
+from proxy.control.pages.address import ALL, Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
@@ -19,8 +19,6 @@ from proxy.reports.calendar import spend_by, total_of
 _SHOWN = 50
 _FACETS = ("model", "team", "key", "provider")
 _FACET_ROWS = 6
-_PEOPLE, _OF_PEOPLE = {"user", "customer"}, ("model", "team", "key")
-"""Sums with users and customers are kept by these alone: by another every call would be read."""
 
 
 def show(asked: Asked) -> Shown:
@@ -34,7 +32,7 @@ def show(asked: Asked) -> Shown:
     )  # fmt: skip
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
     table = table_of(rows[:_SHOWN], address, more)
-    values = {"facets": _facets(asked, since, until), "sum": _sum(asked, since, until)}
+    values = {"facets": facets(asked, since, until, _FACETS), "sum": _sum(asked, since, until)}
     return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 
@@ -79,14 +77,14 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
     return Row(cells, links, to=here)
 
 
-def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str, Any]]:
+def facets(asked: Asked, since: int | None, until: int | None, names: Sequence[str]) -> list[dict[str, Any]]:
     """For each attribute that no filter fixes: its values with most calls, each a filter. From the sums, so it is quick."""
     filters = dict(asked.address.filters)
     if any(name not in attributes.GROUPS for name in filters):
         return []
-    facets = []
-    for name in _FACETS:
-        if name in filters or (filters.keys() & _PEOPLE and name not in _OF_PEOPLE):
+    made = []
+    for name in names:
+        if name in filters:
             continue
         rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
         rows.sort(key=lambda row: -row.requests)
@@ -100,8 +98,8 @@ def _facets(asked: Asked, since: int | None, until: int | None) -> list[dict[str
             if row.requests
         ]
         if len(values) > 1:
-            facets.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS)})
-    return facets
+            made.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS)})
+    return made
 
 
 def _sum(asked: Asked, since: int | None, until: int | None) -> str:
@@ -155,7 +153,9 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> str:
 def _attempt(item: Mapping[str, Any], decimals: int) -> dict[str, Any]:
     call = view.call(item, decimals)
     reserved, cost = item["reserved_nanousd"], item["cost_nanousd"]
+    prices = Address("/models", ALL).filtered("provider", item["provider"]).filtered("model", item["model"])
     return call | {
+        "prices": str(prices),
         "kind": item["kind"],
         "corrects": item["corrects_id"],
         "status": item["status"],

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.customers import margin_of
 from proxy.control.pages.page import Asked, Page, Shown
@@ -29,7 +30,8 @@ def show(asked: Asked) -> Shown:
     if not margin.items:
         raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
     lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
-    tables = (_payments(lines), _costs(asked, margin, name))
+    plans_page = asked.address.at("/customers").filtered("customer", name)
+    tables = (_payments(lines, plans_page), _costs(asked, margin, name))
     said = [_sentence(item) for item in margin.items] + [f"Mind: {caveat}." for caveat in margin.about.caveats]
     narrowed = asked._replace(address=asked.address.filtered("customer", name))
     api = as_api(narrowed, "/api/reports/margin", by=("customer",))
@@ -56,7 +58,7 @@ def _sentence(item: MarginItem) -> str:
     return said
 
 
-def _payments(lines: Sequence[RevenueLine]) -> Table:
+def _payments(lines: Sequence[RevenueLine], plans: Address) -> Table:
     columns = [
         Column("month", "Month", "text"),
         Column("from", "From", "text"),
@@ -64,10 +66,15 @@ def _payments(lines: Sequence[RevenueLine]) -> Table:
         Column("amount", "Revenue", "usd"),
     ]
     rows = [
-        Row({"month": line.month or "all", "from": _said_by(line), "plan": line.plan, "amount": line.amount})
+        Row(
+            {"month": line.month or "all", "from": _said_by(line), "plan": line.plan, "amount": line.amount},
+            {"plan": link} if line.plan else {},
+            to=link,
+        )
         for line in lines
+        for link in [str(plans.filtered("plan", line.plan))]
     ]
-    total = Row({"month": "total", "from": "", "plan": "", "amount": sum(line.amount for line in lines)})
+    total = Row({"month": "total", "from": "", "plan": "", "amount": sum(line.amount for line in lines)}, to=str(plans))
     empty = "No plan fits, and no revenue row names them."
     return Table("revenue", "What they pay", columns, rows, total if len(rows) > 1 else None, empty=empty)
 
@@ -96,8 +103,9 @@ def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
     calls = calls._replace(since=margin.about.since or "", until=(asked.address.until and margin.about.until) or "")
     sums = spend_by(asked.state.engine, ["model"], since, until, only={"customer": name})
     rows = [
-        Row(_model_cells(row, row.group["model"] or "(none)"), to=str(calls.filtered("model", row.group["model"])))
+        Row(_model_cells(row, row.group["model"] or "(none)"), {"model": link}, to=link)
         for row in sums
+        for link in [str(calls.filtered("model", row.group["model"]))]
     ]
     total = Row(_model_cells(total_of(sums), "total"), to=str(calls))
     return Table("costs", "What their calls cost", columns, rows, total if rows else None)

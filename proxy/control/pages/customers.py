@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from proxy.config.plans import Plan
-from proxy.control.pages import view
+from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
@@ -127,7 +127,7 @@ def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[st
     deeper = here.at(f"/customers/{view.part(customer)}") if customer else narrowed._replace(by=("customer",))
     left = nano(item.margin_usd)
     cells = {
-        **{name: group.get(name) for name in names},
+        **{name: group.get(name) or attributes.NOBODY for name in names},
         "plan": item.plan,
         "revenue": nano(item.revenue_usd),
         "cost": nano(item.cost_usd),
@@ -201,6 +201,7 @@ def _plans(asked: Asked, margin: MarginShown) -> Table:
                 "even_price": nano(plan.break_even_usd_per_month),
                 "even": plan.break_even_calls,
             },
+            bad=("margin",) if (nano(plan.margin_usd) or 0) < 0 else (),
             to=str(asked.address.filtered("plan", plan.plan)),
         )
         for plan in margin.plans

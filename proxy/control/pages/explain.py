@@ -106,4 +106,4 @@ def main_part(parts: dict[str, str]) -> str:
     return TITLES.get(name, name).lower()
 
 
-PAGE = Page("/explain", "", show, since="7d", jump="")
+PAGE = Page("/explain", "", show, since="7d", jump="", whole="7 days")

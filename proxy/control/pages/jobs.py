@@ -45,7 +45,12 @@ def show(asked: Asked) -> Shown:
         Column("cost", "Cost", "usd"),
     ]
     table = Table(
-        "jobs", "Jobs", columns, [_row(row, address) for row in rows[:_SHOWN]], more=more, empty="There is no such job."
+        "jobs",
+        "Jobs",
+        columns,
+        [_row(row, address) for row in rows[:_SHOWN]],
+        more=more,
+        empty="No such job: videos, batches and what else runs on at a provider stand here.",
     )
     states = [("all", str(address.without("state", "next")), not chosen)]
     states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]

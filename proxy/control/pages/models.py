@@ -33,8 +33,8 @@ def show(asked: Asked) -> Shown:
         Column("rate", "$ / M tokens", "rate", note="what a million tokens came to, cached ones too"),
         Column("cached", "Cached", "percent", note="share of the input that a cache had"),
         Column("thought", "Reasoning", "percent", note="share of the output that was reasoning"),
-        Column("input_price", "Input price", "text", note="of a plain call now, USD per million tokens"),
-        Column("output_price", "Output price", "text", note="of a plain call now, USD per million tokens"),
+        Column("input_price", "Input price", "figure", note="of a plain call now, USD per million tokens"),
+        Column("output_price", "Output price", "figure", note="of a plain call now, USD per million tokens"),
         Column("source", "Price from", "name"),
         Column("unpriced", "Unpriced", "count"),
     ]

@@ -42,6 +42,7 @@ def show(asked: Asked) -> Shown:
         "mark_up": asked.address.get("mark_up"),
         "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
         "previous": previous.name,
+        "spend": str(_spend_of(asked, question)),
     }
     tables = (_items(asked, question, month), _adjustments(asked, question, month), _reconciled(asked, question))
     api = as_api(
@@ -90,7 +91,13 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
         link = {names[0]: more} if more else {}
         rest = Rest(Row(cells, link, muted=True, to=more), lambda: [_item(asked, question, item) for item in others])
     total = Row(
-        {names[0]: "total", "cost": nano(month.cost_usd), "charge": nano(month.items_usd)},
+        {
+            names[0]: "total",
+            "cost": nano(month.cost_usd),
+            "charge": nano(month.items_usd),
+            "share": 100.0,
+            "change": sum(nano(item.change_usd) or 0 for item in month.items),
+        },
         to=str(_spend_of(asked, question)),
     )
     rows = [_item(asked, question, item) for item in shown]

@@ -151,6 +151,8 @@ def _day(state: ControlState, now_us: int) -> dict[str, Any]:
         "calls": sum(spent.calls for spent in today),
         "unpriced": sum(spent.unpriced for spent in today),
         "link": str(Address("/spend", _today(now_us), by=("model",))),
+        "calls_link": str(Address("/calls", _today(now_us))),
+        "models_link": str(Address("/models", _today(now_us))),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
     return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}

@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
 from proxy.control.pages.asking import as_api
-from proxy.control.pages.calls import table_of
+from proxy.control.pages.calls import facets, table_of
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
@@ -22,15 +22,13 @@ from proxy.times import BadQuestion
 _SHOWN = 50
 _NODES = 300
 _BARS = 400
-_FILTERS = {"team"}
+_FACETS = ("agent", "model", "team", "key")
 
 
 def show(asked: Asked) -> Shown:
     """The session trees with a call in this time, the latest or the dearest first. Raises `BadQuestion`."""
     address = asked.address
-    filters = dict(address.filters)
-    if wrong := [name for name in filters if name not in _FILTERS]:
-        raise BadQuestion(f"filter.{wrong[0][:60]}: sessions are filtered by team")
+    having = address.only
     sort = address.get("sort", "latest")
     if sort not in ("latest", "cost"):
         raise BadQuestion(f"sort: {sort[:40]!r} is none of latest, cost")
@@ -38,7 +36,7 @@ def show(asked: Asked) -> Shown:
     since, until = asked.moments()
     rows = reports.sessions(
         asked.state.engine, limit=_SHOWN + 1, order=order, after=address.get("next") or None, since=since, until=until,
-        team=filters.get("team"),
+        having=having,
     )  # fmt: skip
     more = str(address.having(next=reports.place_of(rows[_SHOWN - 1], order))) if len(rows) > _SHOWN else ""
     columns = [
@@ -54,7 +52,8 @@ def show(asked: Asked) -> Shown:
         Column("unpriced", "Unpriced", "count"),
     ]
     table = Table("sessions", "Sessions", columns, [_row(row, asked) for row in rows[:_SHOWN]], more=more)
-    return Shown("list", "Sessions", {"order": order}, (table,), api=as_api(asked, "/api/sessions", order=order))
+    values = {"order": order, "facets": facets(asked, since, until, _FACETS)}
+    return Shown("session_list", "Sessions", values, (table,), api=as_api(asked, "/api/sessions", order=order))
 
 
 def _row(row: reports.SessionRow, asked: Asked) -> Row:
@@ -72,7 +71,11 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
         "cost": None if row.requests and row.unpriced_requests == row.requests else row.cost_nanousd,
         "unpriced": row.unpriced_requests,
     }
-    links = {"session": link, "cost": link, "calls": str(asked.address.at("/calls").filtered("session", row.session))}
+    links = {
+        "session": link,
+        "cost": link,
+        "calls": str(asked.address.at("/calls")._replace(filters=(("session", row.session),))),
+    }
     if row.team is not None:
         links["team"] = str(asked.address.filtered("team", row.team))
     return Row(cells, links, to=links["calls"])
@@ -109,7 +112,7 @@ def show_one(asked: Asked) -> Shown:
         "left_out": max(0, len(nodes) - _NODES),
         "calls_shown": len(calls),
         "budgets": _budgets(asked, about.root_session),
-        "all_calls": f"/calls?since=&filter.session={view.part(about.root_session)}",
+        "all_calls": f"/calls?since=all&filter.session={view.part(about.root_session)}",
     }
     api = f"/api/sessions/{view.part(name)}"
     return Shown("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)

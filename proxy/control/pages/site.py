@@ -36,7 +36,7 @@ from proxy.control.pages import (
     views,
     what_if,
 )
-from proxy.control.pages.address import Address, ranges, read
+from proxy.control.pages.address import ALL, Address, ranges, read
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
 from proxy.control.pages.live import Live
 from proxy.control.pages.page import Action, Asked, Page, Shown
@@ -175,6 +175,8 @@ def _shown(page: Page, state: ControlState, door: Door) -> Callable[..., Respons
     def endpoint(request: Request) -> Response:
         def answer(viewer: Viewer) -> Response:
             address = _scoped(read(request.url.path, request.query_params.multi_items(), page.since), viewer)
+            if address.since == ALL and page.whole != ALL:
+                address = address._replace(since=page.since)  # it is always of a time that ends
             asked = Asked(state, viewer, address.without("csv"), now_us(), request.path_params)
             shown = page.show(asked)
             if name := address.get("csv"):
@@ -309,6 +311,7 @@ def _ranges(page: Page, address: Address, now_us: int) -> list[dict[str, Any]]:
             or (range_.title == page.whole and not address.since and not address.until),
         }
         for range_ in ranges(address.zone, now_us / 1e6)
+        if range_.since != ALL or page.whole == ALL
     ]
 
 

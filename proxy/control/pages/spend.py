@@ -192,7 +192,7 @@ def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:
 def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
     shown, total, before = ranked.shown, ranked.total, ranked.before
     columns = [
-        *[Column(name, name.replace(".", " "), "name") for name in choice.by],
+        *[Column(name, name.replace(".", " ").capitalize(), "name") for name in choice.by],
         Column("cost", "Cost", "usd", sort=True),
         Column("share", "Share", "percent"),
         Column("calls", "Calls", "count", sort=True),

@@ -19,6 +19,7 @@ from proxy.reports.sheets import harmless
 from proxy.times import BadQuestion, rfc3339
 
 Kind = Literal["name", "mono", "text", "figure", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
+_LONG = 24  # of a name: what is longer may not fit, and is said when it is pointed at
 _NUMBERS = ("figure", "usd", "rate", "count", "tokens", "percent", "took")
 
 
@@ -147,7 +148,7 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         case "mark":
             return Cell(value[1], f"pill {value[0]}", link)
         case _:
-            return Cell(view.clip(str(value)), css, link, str(value) if len(str(value)) > view.LONGEST else "")
+            return Cell(view.clip(str(value)), css, link, str(value) if len(str(value)) > _LONG else "")
 
 
 def csv_of(table: Table) -> str:

@@ -175,7 +175,10 @@ def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
         "limit": amount(limit, unit, limit),
         "action": item["action"],
         "ends": item["window"]["end"],
-        "bars": bars[:GROUPS_SHOWN],
+        "bars": [
+            one | {"link": f"/budgets/{part(item['name'])}" + (f"?group={part(one['group'])}" if one["group"] else "")}
+            for one in bars[:GROUPS_SHOWN]
+        ],
         "groups": groups if item["per"] else 0,
         "more": max(0, groups - GROUPS_SHOWN) if item["per"] else 0,
     }

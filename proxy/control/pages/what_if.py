@@ -40,6 +40,7 @@ def show(asked: Asked) -> Shown:
     amounts = [nano(shown.cost_usd), nano(shown.what_if_usd), nano(shown.low_usd), nano(shown.high_usd)]
     decimals = view.decimals_for(amounts)
     cost, other, low, high = (view.usd(amount, decimals) for amount in amounts)
+    values["spend"] = str(asked.address.at("/spend", by=("model",)))
     values["result"] = {"cost": cost, "what_if": other, "low": low, "high": high, "caveats": shown.about.caveats}
     return Shown("what_if", "What if", values, (_items(asked, shown), _left_out(shown)), (("Models", "/models"),), api)
 
@@ -78,4 +79,4 @@ def _left_out(shown: WhatIfShown) -> Table:
     return Table("left-out", "Left out, and in none of these numbers", columns, rows, empty="Nothing.")
 
 
-PAGE = Page("/what-if", "", show, since="30d")
+PAGE = Page("/what-if", "", show, since="30d", whole="30 days")

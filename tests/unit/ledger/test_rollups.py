@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from proxy.ledger.database import connect, open_ledger
 from proxy.ledger.rolling import pages
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.sql_view import view_sql
+from proxy.reports import sessions as reports
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
 from tests.support.made_up import START, fill, made_up
@@ -109,6 +111,35 @@ def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, un
         assert (item.requests, item.cost_nanousd) == (of.requests, of.cost_nanousd)
     ends = [item.ended_at for item in shown]
     assert ends == sorted(ends, reverse=True)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["team", "customer", "model", "user", "key", "label.plan"]),
+    since=moments,
+    until=moments,
+    order=st.sampled_from(["latest", "cost", "calls"]),
+    data=st.data(),
+)
+def test_sessions_with_some_call_are_those_whose_calls_say_so(
+    filled: Engine, name: str, since: int | None, until: int | None, order: Any, data: st.DataObject
+) -> None:
+    rows = spend(filled, ["session", name], since, until, rolled=False)
+    value = data.draw(st.sampled_from([*sorted({row.group[name] or "" for row in rows}), "nobody's"]))
+    wanted = {row.group["session"] for row in rows if (row.group[name] or "") == value}
+    shown = sessions(filled, limit=1000, order=order, since=since, until=until, having={name: value}, lone_counts=True)
+    every = sessions(filled, limit=1000, order=order, since=since, until=until, lone_counts=True)
+    assert shown == [row for row in every if row.session in wanted]
+
+
+def test_pages_of_sessions_with_some_call_are_the_whole_list(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_LOOKED_AT", 2)
+    whole, pages, after = sessions(filled, limit=1000, having={"model": "big"}), [], None
+    while page := sessions(filled, limit=3, having={"model": "big"}, after=after):
+        pages += page
+        after = reports.place_of(page[-1], "latest")
+    assert pages == whole
+    assert len(pages) > 6
 
 
 def test_whole_days_and_hours_are_not_read_from_the_entries(filled: Engine) -> None:

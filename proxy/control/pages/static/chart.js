@@ -55,7 +55,7 @@ class SpendChart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [8, 6, 0, 0],
+        padding: [8, 32, 0, 0],  // the last label of the time needs room
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
         scales: {
@@ -126,7 +126,7 @@ class StackedChart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [8, 6, 0, 0],
+        padding: [8, 32, 0, 0],  // the last label of the time needs room
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
         scales: {

@@ -22,6 +22,25 @@
     document.dispatchEvent(new Event('themechange'));
   });
 
+  // What is to be pasted elsewhere is copied by one click; without a clipboard (no TLS, another host) it is selected.
+  for (const block of document.querySelectorAll('main pre')) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'copy';
+    button.textContent = 'Copy';
+    button.addEventListener('click', async () => {
+      const code = block.querySelector('code') || block;
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = 'Copied';
+      } catch {
+        getSelection().selectAllChildren(code);
+        button.textContent = 'Selected';
+      }
+    });
+    block.before(button);
+  }
+
   for (const form of document.querySelectorAll('form[data-confirm]')) {
     form.addEventListener('submit', (event) => {
       if (!confirm(form.dataset.confirm)) event.preventDefault();

@@ -66,6 +66,12 @@ def test_the_default_range_is_only_for_who_says_nothing() -> None:
     assert read("/spend", [("since", "1h")], "7d").since == "1h"
 
 
+def test_all_time_has_a_name_that_survives_a_default() -> None:
+    address = read("/calls", [("since", "all")], "24h")
+    assert again(address).moments(NOW_S) == address.moments(NOW_S) == (None, None)
+    assert "since=all" in str(address.filtered("team", "a").at("/spend"))
+
+
 @pytest.mark.parametrize(
     ("pairs", "named"),
     [

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from proxy.control.pages.site import PAGES
 from tests.unit.control.conftest import Control
 from tests.unit.control.pages.test_site import rows_of
 
@@ -23,6 +24,9 @@ PATHS = [
     f"/calls?{RANGE}&filter.label.tier=gold",
     f"/sessions?{RANGE}&sort=cost",
     f"/sessions?{RANGE}&filter.team=research",
+    f"/sessions?{RANGE}&filter.customer=c1&filter.model=m1",
+    "/calls?since=all&filter.team=",
+    "/spend?since=all&by=team",
     f"/models?{ZONED}&filter.team=research",
     f"/customers?{RANGE}&by=team",
     f"/customers?{ZONED}&by=customer,model&filter.team=research&filter.plan=",
@@ -158,3 +162,11 @@ def test_a_customers_page_has_what_his_numbers_are_made_of(control: Control) -> 
     assert sum(int(row["calls"]) for row in costs) == item["requests"]
     assert "nobody says what they pay" in page.text
     assert control.client.get("/customers/nobody?since=2026-11-01").status_code == 404
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES if "{" not in page.path and page.ranged])
+def test_every_page_of_a_time_answers_for_all_of_it(control: Control, path: str) -> None:
+    page = control.client.get(f"{path}?since=all")
+    assert page.status_code == 200, page.text
+    whole = next(page for page in PAGES if page.path == path).whole
+    assert ("since=all" in page.text) == (whole == "all")

@@ -209,7 +209,7 @@ def test_customers_are_the_margin_reports(control: Control) -> None:
     wanted = control.get("/api/reports/margin", since="2026-11-23T00:00:00Z", until="2026-11-26T00:00:00Z")["items"]
     shown = rows_of(control, f"/customers?{SINCE}&csv=customers")
     assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
-        (item["customer"] or "", Decimal(item["cost_usd"])) for item in wanted
+        (item["customer"] or "(none)", Decimal(item["cost_usd"])) for item in wanted
     ]
 
 
@@ -421,7 +421,7 @@ def test_a_job_leads_to_its_call_and_an_overdue_one_is_marked(control: Control) 
         ("/models?filter.x=1", 400, "filter.x"),
         ("/jobs?filter.x=1", 400, "filter.x"),
         ("/jobs?state=lost", 400, "state"),
-        ("/jobs?state=running", 200, "There is no such job."),
+        ("/jobs?state=running", 200, "No such job"),
     ],
 )
 def test_what_makes_no_sense_is_told_on_a_page(control: Control, path: str, status: int, said: str) -> None:

@@ -171,9 +171,11 @@ def test_a_long_amount_is_set_smaller_where_its_tile_is_narrow() -> None:
 
 def test_a_budgets_bar_shows_spent_and_reserved() -> None:
     (shown,) = view.budgets([budget()], {})["budgets"]
-    assert shown["bars"] == [
-        {"group": None, "spent": "$5.00", "limit": "$10.00", "reserved": "$0.50", "percent": 50, "used": 50.0, "held": 5.0, "state": "calm"}
-    ]  # fmt: skip
+    (bar,) = shown["bars"]
+    assert bar == {
+        "group": None, "spent": "$5.00", "limit": "$10.00", "reserved": "$0.50", "percent": 50, "used": 50.0, "held": 5.0,
+        "state": "calm", "link": f"/budgets/{shown['name']}",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
