@@ -69,7 +69,7 @@ class Process:
                 start_new_session=True,
             )
         if _urgent:
-            _raise_group(self._process.pid)
+            raise_group(self._process.pid)
 
     @property
     def ended(self) -> bool:
@@ -143,11 +143,12 @@ def make_urgent() -> None:
     Each session is a scheduling group of its own, in which `nice` only counts inside. Raises PermissionError unless root.
     """
     global _urgent  # noqa: PLW0603 - a switch of the whole program, set once at its start
-    _raise_group(os.getpid())
+    raise_group(os.getpid())
     _urgent = True
 
 
-def _raise_group(pid: int) -> None:
+def raise_group(pid: int) -> None:
+    """This process's session before those of other programs. Raises OSError."""
     Path(f"/proc/{pid}/autogroup").write_text("-15")
 
 

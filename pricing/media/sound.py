@@ -20,6 +20,9 @@ _UNKNOWN_BYTES_PER_S = 1
 _LEAST_MP3_BYTES_PER_S = 1000  # 8 kbit/s is the format's lowest rate that is stated
 _MOST_FRAMES = 100_000
 _MOST_HEADS = 4096
+# Of an Ogg file, packets that are looked at, and as how many of them a page counts: real ones have some 50 to a page, and a
+# file may have ten million.
+_MOST_PACKETS, _PAGE = 800_000, 8
 _MOST_WHOLE_BYTES = 32 * 1024 * 1024
 
 # Codes of WAVE whose rate is what the head says, and bits of a sample where it does not say those: PCM, float, A-law, mu-law,
@@ -175,12 +178,12 @@ def _frames(source: Source, at: int, frame_of: Callable[[bytes], _Frame | None])
 
 def _ogg(source: Source, at: int) -> int | None:
     """The packets of Opus by what each says of its length, those of Vorbis at their longest."""
-    microseconds = 0
+    microseconds = looked_at = 0
     packet_us = -1  # of Vorbis; 0: Opus; -1: not known yet
     end = len(source)
     while at < end:
         head = source.read(at, 27)
-        if head[:4] != b"OggS" or len(head) < 27:
+        if head[:4] != b"OggS" or len(head) < 27 or looked_at > _MOST_PACKETS:
             return -(-microseconds // 1_000_000) + _at_rate(end - at, LEAST_BYTES_PER_S)
         table = source.read(at + 27, head[26])
         at += 27 + len(table)
@@ -201,6 +204,7 @@ def _ogg(source: Source, at: int) -> int | None:
                 starts.append(first)
                 first = place
         starts += [first] if first < size else []
+        looked_at += _PAGE + len(starts)
         if packet_us:
             microseconds += packet_us * len(starts)
         else:

@@ -323,7 +323,7 @@ class Attempt:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.
 
         before_answer: the client has nothing of the answer yet and gets it by the outbox. Then it is soon enough if the
-        record is on disk by that, together with those of the same turn of the loop; but for budgets that outlive this process.
+        record is on disk by that, with those of the same turn of the loop; but for what outlives this process in Redis.
         """
         if self.closed:
             return

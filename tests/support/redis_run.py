@@ -21,6 +21,12 @@ class PortServer(RedisServer):
         super().__init__(folder, *OPTIONS, "--tls-port" if tls else "--port", str(self.port), *options)
 
 
+class ValkeyServer(RedisServer):
+    """Redis 7.2 as others went on with it."""
+
+    program = "valkey-server"
+
+
 class Sentinel(RedisServer):
     """Watches one server, alone; takes it for dead after `dead_after_ms`."""
 

@@ -137,6 +137,9 @@ class MetricState:
         return [a + b for a, b in zip(known, counts, strict=True)] if known else counts
 
 
+_NAMES_AT_ONCE = 200
+
+
 def _all_labels(name: str, values: list[str]) -> tuple[str, ...]:
     """The labels' values; one that was written before its metric had the label has "" for it."""
     return (*values, *[""] * (len(BY_NAME[name].labels) - len(values)))
@@ -148,7 +151,13 @@ def _calls_since(connection: Connection, instance: str, until: int) -> Iterable[
     lately = sa.select(e.root_session_id).where(
         e.instance == instance, e.started_at > until - _LONGEST_CALL, e.ended_at > until
     )
-    query = sa.select(entries).where(e.instance == instance, e.root_session_id.in_(lately)).order_by(e.ended_at)
-    for row in connection.execute(query):
-        if (call := call_of(Row._make(row))) is not None:
+    # Named one by one, they are found by their index; asked for in one question, a large ledger was read from end to end.
+    names = connection.execute(lately.distinct()).scalars().all()
+    rows: list[Row] = []
+    for first in range(0, len(names), _NAMES_AT_ONCE):
+        some = names[first : first + _NAMES_AT_ONCE]
+        query = sa.select(entries).where(e.root_session_id.in_(some), e.instance == instance)
+        rows += [Row._make(row) for row in connection.execute(query)]
+    for row in sorted(rows, key=lambda row: row.ended_at):
+        if (call := call_of(row)) is not None:
             yield call

@@ -238,3 +238,21 @@ def test_pages_between_objects_count() -> None:
     )
     assert found is not None
     assert found.pages == 3
+
+
+def test_of_a_file_of_packets_without_end_the_rest_counts_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"OggS\0\2" + bytes(20) + b"\1\x08OpusHead"
+    page = b"OggS\0\0" + bytes(20) + b"\xc8" + b"\1" * 200 + b"\xfc" * 200  # of 20 ms each
+    exact = sound.most_seconds(Plain(head + page * 50))
+    assert 200 <= exact <= 201
+    monkeypatch.setattr(sound, "_MOST_PACKETS", 1000)
+    assert sound.most_seconds(Plain(head + page * 50)) >= exact
+    looked_at: list[bytes] = []
+
+    def counted(packet: bytes) -> int:
+        looked_at.append(packet)
+        return 20_000
+
+    monkeypatch.setattr(sound, "opus_us", counted)
+    sound.most_seconds(Plain(head + page * 50))
+    assert len(looked_at) <= 1200
