@@ -96,6 +96,7 @@ async def test_a_turn_that_cannot_be_reserved_ends_the_session_and_what_was_said
     before = len(made.lines())
     talking = asyncio.create_task(turns(made, "cut", KEY, 10_000))
     while len(made.lines()) < before + 3:
+        assert not talking.done(), f"it ended before Redis did: {talking.result()}"
         await asyncio.sleep(0.02)
     redis.down()
     done, why = await talking
