@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import contextlib
 import io
+import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import runwayml
 from elevenlabs.core.api_error import ApiError
 
 from tests.support.gateway import ADMIN_KEY, Gateway, gateway, server
+from tests.support.media import wav
 from tests.support.processes import module_running
 from tests.support.waiting import eventually
 
@@ -65,8 +68,22 @@ class Rig:
 
 def config(folder: Path, url: str) -> dict[str, Any]:
     models = {
-        "runway": ("gen4.5", "gen4_turbo", "veo3.1", "gen4_image", "kling_4", "aleph2", "own_price"),
-        "stability": ("stable-image/*", "sd3*", "image-to-video"),
+        "runway": (
+            "gen4.5",
+            "gen4_turbo",
+            "veo3.1",
+            "gen4_image",
+            "kling_4",
+            "aleph2",
+            "own_price",
+            "recipes/*",
+            "act_two",
+            "eleven_voice_dubbing",
+            "eleven_voice_isolation",
+            "eleven_multilingual_sts_v2",
+            "eleven_text_to_sound_v2",
+        ),
+        "stability": ("stable-image/*", "sd3*", "image-to-video", "3d/*", "audio/*"),
         "elevenlabs": ("eleven_*", "scribe_*", "music_*", "audio-isolation", "dubbing"),
     }
     each = {"per": 1}
@@ -77,9 +94,16 @@ def config(folder: Path, url: str) -> dict[str, Any]:
             "stability": {"base_url": url, "api_key": "sk-real-stability"},
             "elevenlabs": {"base_url": url, "api_key": "sk-real-eleven"},
         },
-        "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names},
+        "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names}
+        | {"runway-speech": {"upstream": "runway", "model": "eleven_multilingual_v2"}},
         "prices": [
             {"provider": "runway", "model": "own_price", "video_second": {"usd": "0.09"} | each},
+            {
+                "provider": "runway",
+                "model": "recipes/product_ad",
+                "request": {"usd": "0.50"} | each,
+                "credit": {"usd": "0.01"} | each,
+            },
             {"provider": "stability", "model": "image-to-video", "request": {"usd": "0.2"} | each},
         ],
         "keys": [
@@ -206,6 +230,11 @@ def test_an_operators_price_by_the_second_is_what_counts(rig: Rig) -> None:
         ("image_to_video", {"promptImage": [{"uri": " RUNWAY://uploads/abc"}]}, 404),
         ("video_to_video", {"model": "aleph2", "duration": None}, 400),  # as long as what is sent
         ("text_to_image", {"outputCount": 999}, 400),
+        ("voice_isolation", {"model": "eleven_voice_isolation", "audioUri": IMAGE}, 400),  # nothing says how long it is
+        ("recipes/product_swap", {}, 402),  # no price by the call
+        ("text_to_speech", {"model": "runway-speech", "voice": {"type": "custom", "voiceId": "theirs"}}, 404),
+        ("avatar_videos", {"model": "own_price", "avatar": {"type": "custom", "avatarId": "theirs"}}, 404),
+        ("generate/video", {"configId": "theirs"}, 404),
         ("organization/usage", {}, 403),
         ("uploads", {}, 403),
         ("voices", {}, 404),
@@ -221,6 +250,43 @@ def test_what_has_no_bound_or_is_not_served_is_refused(
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
     assert rig.entries("rw-hostile") == []
+
+
+SOUND = "data:audio/wav;base64," + base64.b64encode(wav(9)).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "asked"),
+    [
+        ("text_to_speech", 3, {"model": "runway-speech", "prompt_text": "nonce={} " + "x" * 110}),
+        ("sound_effect", 2, {"model": "eleven_text_to_sound_v2", "prompt_text": "nonce={}"}),
+        ("sound_effect", 1, {"model": "eleven_text_to_sound_v2", "prompt_text": "nonce={}", "duration": 4.5}),
+        ("voice_dubbing", 5, {"model": "eleven_voice_dubbing", "audio_uri": SOUND, "target_lang": "nonce={} long=9"}),
+        ("voice_isolation", 2, {"model": "eleven_voice_isolation", "audio_uri": SOUND, "extra_body": {"x": "nonce={} long=9"}}),
+        ("speech_to_speech", 3, {"model": "eleven_multilingual_sts_v2", "media": {"type": "audio", "uri": SOUND},
+                                 "voice": {"type": "runway-preset", "presetId": "nonce={} long=9"}}),
+        ("character_performance", 50, {"model": "act_two", "extra_body": {"x": "nonce={}"},
+                                       "character": {"type": "image", "uri": IMAGE}, "reference": {"type": "video", "uri": IMAGE}}),
+    ],
+)  # fmt: skip
+def test_sound_costs_the_credits_that_its_task_says(rig: Rig, name: str, taken: int, asked: dict[str, Any]) -> None:
+    nonce = f"rw-{name}-{taken}"
+    if name == "text_to_speech":
+        asked = asked | {"voice": {"type": "runway-preset", "presetId": "Maya"}}
+    filled = json.loads(json.dumps(asked).replace("nonce={}", f"nonce={nonce}"))
+    made = getattr(runway(rig, nonce), name).create(**filled)
+    assert made.estimated_cost.credits == taken
+    assert rig.cost(nonce) == taken * CENT
+    (entry,) = rig.settled(nonce)
+    assert entry["operation"] == ("video" if name == "character_performance" else "audio")
+
+
+def test_a_recipe_costs_its_credits_under_a_price_of_its_operators(rig: Rig) -> None:
+    made = runway(rig, "rw-recipe").recipes.product_ad(
+        version="2026-06", product_images=[{"uri": IMAGE}], extra_body={"x": "nonce=rw-recipe"}
+    )
+    assert made.estimated_cost.credits == 33
+    assert rig.cost("rw-recipe") == Decimal("0.33")
 
 
 def test_a_task_is_its_teams_own(rig: Rig) -> None:
@@ -270,6 +336,9 @@ def picture(
         ("stable-image/upscale/fast", {}, "0.02"),
         ("stable-image/edit/erase", {}, "0.05"),
         ("stable-image/control/style", {}, "0.05"),
+        ("3d/stable-fast-3d", {}, "0.1"),
+        ("audio/stable-audio-2/text-to-audio", {"model": "stable-audio-2.5", "duration": "30"}, "0.2"),
+        ("audio/stable-audio-2/audio-to-audio", {}, "0.2"),
     ],
 )
 def test_a_picture_costs_its_services_credits(rig: Rig, path: str, fields: Any, usd: str, accept: str) -> None:

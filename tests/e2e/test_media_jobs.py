@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import luma_agents
 import lumaai
 import pytest
 import replicate
@@ -339,6 +340,35 @@ def assert_its_jobs(own: MediaRig, root: str, done: subprocess.CompletedProcess[
 
 
 # Luma
+
+
+def of_luma_agents(rig: MediaRig, session: str = "", key: str = KEY) -> luma_agents.Luma:
+    headers = {"x-taximeter-session-id": session} if session else {}
+    return luma_agents.Luma(auth_token=key, base_url=f"{rig.url}/luma/v1", default_headers=headers, max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "usd"),
+    [
+        ("plain", {"model": "uni-1"}, "0.0404"),
+        ("references", {"model": "uni-1-max", "image_ref": [{"url": "https://x.invalid/a.png"}] * 2}, "0.106"),
+        ("edit", {"model": "uni-1", "type": "image_edit", "source": {"url": "https://x.invalid/a.png"}}, "0.0434"),
+        ("film", {"model": "ray-3.2", "type": "video", "video": {"duration": "5s", "resolution": "720p"}}, "1.00"),
+        ("failed", {"model": "uni-1"}, "0"),
+    ],
+)
+def test_lumas_newer_api_bills_images_and_seconds(rig: MediaRig, name: str, asked: dict[str, Any], usd: str) -> None:
+    nonce, end = f"la-{name}", "failed" if name == "failed" else "done"
+    client = of_luma_agents(rig, nonce)
+    made = client.generations.create(prompt=f"nonce={nonce} end={end} after=0.1", **asked)
+    eventually(lambda: client.generations.get(made.id), lambda one: one.state in ("completed", "failed"))
+    (entry,) = rig.settled(nonce)
+    assert Decimal(entry["cost_usd"]) == rig.billed()[nonce] == Decimal(usd)
+    others = of_luma_agents(rig, key=OTHER_KEY)
+    with pytest.raises(luma_agents.NotFoundError):
+        others.generations.get(made.id)
+    with pytest.raises(luma_agents.PermissionDeniedError, match="belongs to the account"):
+        client.files.list()
 
 
 def of_luma(rig: MediaRig, session: str = "", key: str = KEY, root: str = "/dream-machine/v1") -> lumaai.LumaAI:

@@ -25,13 +25,16 @@ from urllib.parse import urlsplit
 from tests.support.http_server import Handler, serve_forever
 
 CENT = Decimal("0.01")
-RUNWAY_CREDITS = {"gen4.5": 12, "gen4_turbo": 5, "veo3.1": 40, "kling_4": 14, "own_price": 9}
+RUNWAY_CREDITS = {"act_two": 5, "gen4.5": 12, "gen4_turbo": 5, "veo3.1": 40, "kling_4": 14, "own_price": 9}
+RUNWAY_SECONDS = {"voice_dubbing": 2, "speech_to_speech": 3, "voice_isolation": 6}
+"""Seconds for a credit; how long a recording is, the end of its address says."""
 RUNWAY_SILENT = {"veo3.1": 20}
 RUNWAY_IMAGES = {"gen4_image": {"720": 5, "1080": 8}, "gen4_image_turbo": {"720": 2, "1080": 2}}
 STABILITY_CREDITS = {
     "generate/ultra": Decimal(8), "generate/core": Decimal(3), "sd3.5-large": Decimal("6.5"), "sd3.5-medium": Decimal("3.5"),
     "upscale/creative": Decimal(60), "upscale/fast": Decimal(2), "edit/erase": Decimal(5), "control/style": Decimal(5),
-    "edit/replace-background-and-relight": Decimal(8), "image-to-video": Decimal(20),
+    "edit/replace-background-and-relight": Decimal(8), "image-to-video": Decimal(20), "3d/stable-fast-3d": Decimal(10),
+    "audio/stable-audio-2/text-to-audio": Decimal(20), "audio/stable-audio-2/audio-to-audio": Decimal(20),
 }  # fmt: skip
 ELEVEN_CREDIT = Decimal("0.00008")
 ELEVEN_HALF = ("eleven_flash_v2_5", "eleven_turbo_v2_5")
@@ -52,6 +55,11 @@ GATE = threading.Event()
 
 def orders_in(text: str) -> dict[str, str]:
     return dict(re.findall(r"(\w+)=([\w.-]+)", text))
+
+
+def words_of(body: dict[str, Any]) -> str:
+    """All that is written in a body, without recordings."""
+    return re.sub(r"data:[^'\"]*", "", str(body))
 
 
 def charge(nonce: str, usd: Decimal) -> None:
@@ -103,7 +111,7 @@ class Requests(Handler):
     def runway(self, path: str) -> None:
         if self.command == "POST":
             body = self.read_json()
-            orders = orders_in(str(body.get("promptText", "")))
+            orders = orders_in(words_of(body))
             taken = self.runway_credits(path, body)
             end = orders.get("end", "done")
             charged = {"done": taken - int(orders.get("cheaper", "0")), "moderated": taken}.get(end, 0)
@@ -129,7 +137,15 @@ class Requests(Handler):
 
     @staticmethod
     def runway_credits(path: str, body: dict[str, Any]) -> int:
+        if path.startswith("recipes/"):
+            return 33
         model = body["model"]
+        if path == "text_to_speech":  # a credit for 50 characters that have begun
+            return -(-len(body["promptText"]) // 50)
+        if path in RUNWAY_SECONDS:
+            return -(-int(orders_in(words_of(body))["long"]) // RUNWAY_SECONDS[path])
+        if path == "sound_effect":
+            return 1 if "duration" in body else 2
         if path == "text_to_image":
             sides = [int(side) for side in body["ratio"].split(":")]
             return RUNWAY_IMAGES[model]["1080" if min(sides) > 720 else "720"] * int(body.get("outputCount", 1))

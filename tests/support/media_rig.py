@@ -46,6 +46,7 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
         ),
         "fal": ("fal-ai/flux/schnell", "acme/pixels", "acme/film/pro", "acme/per-call"),
         "luma": ("ray-2", "photon-1", "ray-2/modify", "upscale", "audio"),
+        "luma-agents": ("uni-1", "uni-1-max", "ray-3.2"),
     }  # fmt: skip
     each = {"per": 1}
     hardware = {"acme/by-hardware": {"upstream": "replicate", "hardware": "gpu-t4"}}
@@ -56,6 +57,7 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
             "fal": {"base_url": f"{vendors_url}/fal", "base_urls": {"fal_run": f"{vendors_url}/fal/run"},
                     "api_key": "fal-real-0001:secret"},
             "luma": {"base_url": f"{vendors_url}/luma/dream-machine/v1", "api_key": "luma-real-0001"},
+            "luma-agents": {"provider": "luma", "base_url": f"{vendors_url}/luma", "api_key": "luma-real-0001"},
         },
         "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names} | hardware,
         "prices": [
@@ -66,6 +68,7 @@ def config(folder: Path, vendors_url: str, **changes: Any) -> dict[str, Any]:
             {"provider": "fal", "model": "acme/pixels", "megapixel": {"usd": "0.025"} | each},
             {"provider": "fal", "model": "acme/film/pro", "video_second": {"usd": "0.5"} | each},
             {"provider": "fal", "model": "acme/per-call", "request": {"usd": "0.2"} | each},
+            {"provider": "luma", "model": "ray-3.2", "video_second": {"usd": "0.20"} | each},
             *({"provider": "luma", "model": name, "request": {"usd": "0.25"} | each}
               for name in ("ray-2/modify", "upscale", "audio")),
         ],

@@ -326,6 +326,9 @@ class Requests(Handler):
     # Luma
 
     def luma(self, rest: list[str]) -> None:
+        if rest[0] == "v1":
+            self.luma_agents(rest[1:])
+            return
         assert rest[:2] == ["dream-machine", "v1"], rest
         rest = rest[2:]
         if self.command == "POST":
@@ -355,6 +358,28 @@ class Requests(Handler):
                 self.send_json(self.generation(self.vendors.jobs[rest[1]]))
         else:
             self.missing()
+
+    def luma_agents(self, rest: list[str]) -> None:
+        """The newer API: images by what is sent along, films by the second."""
+        if self.command == "POST":
+            body = json.loads(self.read_body())
+            job = self.vendors.begin("lumaagents", body["model"], body, self.luma_agents_usd)
+        else:
+            job = self.vendors.jobs[rest[1]]
+        done = not job.running and job.end == "done"
+        self.send_json({
+            "id": job.id, "model": job.model, "type": job.body.get("type", "image"), "created_at": "2026-11-29T06:00:00Z",
+            "state": "processing" if job.running else "completed" if done else "failed",
+            "output": [{"type": "image", "url": f"https://storage.luma.invalid/{job.id}"}] if done else None,
+        })  # fmt: skip
+
+    def luma_agents_usd(self, job: Job) -> Decimal:
+        if job.end != "done":
+            return Decimal(0)
+        if "video" in job.body:
+            return Decimal("0.20") * int(job.body["video"]["duration"].rstrip("s"))
+        sent = len(job.body.get("image_ref", [])) + ("source" in job.body)
+        return {"uni-1": Decimal("0.0404"), "uni-1-max": Decimal("0.1")}[job.model] + sent * Decimal("0.003")
 
     def luma_usd(self, job: Job) -> Decimal:
         if job.end != "done":

@@ -313,6 +313,16 @@ SOUND = JobApi(
             "GET", re.compile(_PREFIX + r"/v1/(?:user(?:/subscription)?|usage/[a-z-]{1,60})\Z"), "refused",
             why="It tells who the account is and what it pays, and is of no team; ask /v1/key what is left of your budgets.",
         ),
+        *[
+            JobRoute(
+                method, re.compile(_PREFIX + path + r"\Z"), "refused",
+                why="A client with such a token or address goes to the vendor past this proxy; call through it instead.",
+            )
+            for method, path in (
+                ("POST", r"/v1/single-use-token/[A-Za-z0-9_-]{1,60}"),
+                ("GET", r"/v1/convai/conversation/(?:get[-_]signed[-_]url|token)"),
+            )
+        ],
     ),
     poll=lambda job: "",
     read_end=read_end,

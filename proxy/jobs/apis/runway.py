@@ -1,9 +1,11 @@
-"""Runway's tasks: video and images in credits of a cent, taken when they are asked for and given back where they fail.
+"""Runway's tasks: video, images and sound in credits of a cent, taken when they are asked for and given back where they fail.
 
 A task says itself what it costs: the answer to its creation the most (`estimatedCost`), its end what was charged (`cost`:
 "Fully refunded tasks report 0; tasks that later returned unused prepaid credits report what remains charged"), so that
 moderated ones are charged as Runway does. Before it is made its model's price by the second or the image bounds it, and what
-`outputFormat` adds. Types: runwayml SDK 5.24.0 (`TaskRetrieveResponse`, `ImageToVideoCreateParams`, …).
+`outputFormat` adds; sound by its characters or seconds (`runway_sound.py`). What is made with things of the account's own
+(voices, avatars, documents, saved routers, workflows) is nobody's here. Types: runwayml SDK 5.24.0 (`TaskRetrieveResponse`,
+`ImageToVideoCreateParams`, …).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.vendors import RUNWAY
 from proxy.errors import invalid_request, stored_not_found
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds
+from proxy.jobs.apis import runway_sound
 from proxy.jobs.job import Job
 from proxy.meters.tally import number
 from proxy.types import Call
@@ -27,32 +30,61 @@ _BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "qual
 _MOST_SECONDS = 60
 # Of models that take no duration, or where the request leaves it out: the longest that any of them makes by itself.
 _SECONDS_BY_DEFAULT, _SECONDS_OF_AUTO = 15, 30
-_LONGEST_S = {"gen4_aleph": 5, "gen4_turbo": 10, "gen3a_turbo": 10, "veo3": 8, "veo3.1": 8, "veo3.1_fast": 8}
+_TAKES_NO_LENGTH = frozenset({"video_upscale", "video_to_hdr", "avatar_videos", "character_performance"})
+# `act_two`: "The video must be between 3 and 30 seconds in duration" (SDK, `CharacterPerformanceCreateParams`).
+_LONGEST_S = {
+    "act_two": 30,
+    "gen4_aleph": 5,
+    "gen4_turbo": 10,
+    "gen3a_turbo": 10,
+    "veo3": 8,
+    "veo3.1": 8,
+    "veo3.1_fast": 8,
+}
 _MOST_IMAGES, _IMAGES_BY_DEFAULT = 16, 4
 _ONE_IMAGE = frozenset({"gen4_image", "gen4_image_turbo", "gemini_2.5_flash"})  # which take no `outputCount`
 # "Non-mp4 formats incur an additional per-second credit surcharge: 5 … for prores and png_sequence, and 20 … for every HDR
 # format (increasing to 40 … when the output is larger than 4 megapixels)" (SDK, `ImageToVideoCreateParams`).
 _SURCHARGES = {"mp4": 0, "prores": 5, "png_sequence": 5}
 _DEAREST_SURCHARGE = 40
-_WITHOUT_LENGTH = frozenset({"video_to_video", "video_upscale"})  # as long as what was sent
+_WITHOUT_LENGTH = frozenset(
+    {"video_to_video", "video_upscale", "video_to_hdr", "avatar_videos"}
+)  # as long as what was sent
 _IMAGES = frozenset({"text_to_image", "image_upscale"})
+_VIDEOS = (
+    "image_to_video", "text_to_video", "video_to_video", "video_upscale", "video_to_hdr", "character_performance",
+    "avatar_videos",
+)  # fmt: skip
+# Workflows of several models, without one of their own: they go by their paths.
+_RECIPES = (
+    "ad_localization", "marketing_stock_image", "multi_shot_video", "product_ad", "product_campaign_image", "product_swap",
+    "product_ugc",
+)  # fmt: skip
 _ENDS = {"SUCCEEDED": "ok", "FAILED": "upstream_error", "CANCELLED": "upstream_error"}
 _UPLOADED = re.compile(r"[\s\x00-\x20]*runway:", re.IGNORECASE)
+_OF_THE_ACCOUNTS = re.compile(r"(?!presetId\Z).*(?:[a-z]I[dD]|_[iI][dD])s?\Z")
 _ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}"
 
 
 def parse(kind: str, raw: bytes) -> Call:
-    """kind: the last word of the path."""
+    """kind: the path behind the version."""
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     _refuse_uploads(body)
-    model = fields.model_name(body)
+    if kind in runway_sound.KINDS:
+        return runway_sound.parse(kind, body, len(raw))
+    recipe = kind.startswith("recipes/")
+    if recipe:
+        fields.refuse_names({"model": None} if "model" in body else {}, frozenset())
+    model = kind if recipe else fields.model_name(body)
     conditions = _conditions(body)
     video = kind not in _IMAGES
     count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or (1 if model in _ONE_IMAGE else _IMAGES_BY_DEFAULT)
     things: dict[str, int] = {"image": count}
     unbounded = ""
-    if video:
+    if recipe:
+        things = {}
+    elif video:
         length = _seconds(body, kind, model)
         surcharge = _SURCHARGES.get(fields.text(body, "outputFormat") or "mp4", _DEAREST_SURCHARGE)
         things = {"video_second": length or 0} | ({"credit": surcharge * (length or 0)} if surcharge else {})
@@ -72,7 +104,7 @@ def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
     if body.get("duration") == "auto":
         return _SECONDS_OF_AUTO
     length = fields.integer(body, "duration", 1, _MOST_SECONDS)
-    if length is not None and not (kind in _WITHOUT_LENGTH and (model in _LONGEST_S or kind == "video_upscale")):
+    if length is not None and kind not in _TAKES_NO_LENGTH and not (kind in _WITHOUT_LENGTH and model in _LONGEST_S):
         return length
     return _LONGEST_S.get(model, None if kind in _WITHOUT_LENGTH else _SECONDS_BY_DEFAULT)
 
@@ -103,11 +135,14 @@ def _lines(shorter: int) -> str:
 
 
 def _refuse_uploads(body: Any) -> None:
-    """What was uploaded to the account is nobody's here."""
+    """What was uploaded to the account, or is kept in it, is nobody's here."""
     stack = [body]
     while stack:
         value = stack.pop()
         if isinstance(value, dict):
+            for name, inner in value.items():
+                if inner and _OF_THE_ACCOUNTS.match(name):
+                    raise stored_not_found(name[:40])
             stack += value.values()
         elif isinstance(value, list):
             stack += value
@@ -116,12 +151,17 @@ def _refuse_uploads(body: Any) -> None:
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
-    why = ""
-    if not units.isdisjoint(("video_second", "image")) and units.isdisjoint(call.things):
-        why = f"the model is priced by the {min(units)}, and makes something else on this path"
-    elif units <= {"credit"}:
-        why = f"nobody knows how many credits {call.model!r} takes: give it a price by the second or the image"
-    return call._replace(units=units, unbounded=call.unbounded or why)
+    """In those of its units that its model is priced in; what `outputFormat` adds stands in credits."""
+    things = {**call.things, "request": 1}
+    known = {unit: count for unit, count in things.items() if unit in units or unit == "credit"}
+    measured = units - {"credit"}
+    why = "" if measured == {"request"} else call.unbounded  # by the call it is bounded whatever it makes
+    if measured and measured.isdisjoint(known):
+        why = f"the model is priced by the {min(measured)}, and makes something else on this path"
+    elif not measured:
+        unit = next((unit for unit in call.things if unit != "credit"), "call")
+        why = f"nobody knows how many credits {call.model!r} takes: give it a price by `{unit}`, or by `request`"
+    return call._replace(units=units, things=known, unbounded=why)
 
 
 def asked(call: Call) -> Mapping[str, Any]:
@@ -189,13 +229,17 @@ def _reading(job: Job, charged: Quantity, made: int | None) -> Reading:
 
 def _endpoint(kind: str, api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
     return JobEndpoint(
-        RUNWAY, "image" if kind in _IMAGES else "video", f"/v1/{kind}", partial(parse, kind),
+        RUNWAY, _operation(kind), f"/v1/{kind}", partial(parse, kind),
         openai.cap_nothing, encode=_encode, api=api,
     )  # fmt: skip
 
 
+def _operation(kind: str) -> str:
+    return "audio" if kind in runway_sound.KINDS else "image" if kind in _IMAGES else "video"
+
+
 def _encode(call: Call, model: str) -> Outgoing:
-    return json_body({**call.body, "model": model})
+    return json_body(call.body if call.model.startswith("recipes/") else {**call.body, "model": model})
 
 
 def _creations(kinds: Iterable[str]) -> Iterable[JobRoute]:
@@ -209,9 +253,7 @@ API = JobApi(
     family=RUNWAY,
     operation="video",
     routes=(
-        *_creations(
-            ("image_to_video", "text_to_video", "video_to_video", "text_to_image", "image_upscale", "video_upscale")
-        ),
+        *_creations((*_VIDEOS, *sorted(_IMAGES), *runway_sound.KINDS, *[f"recipes/{name}" for name in _RECIPES])),
         JobRoute("GET", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "read", "/v1/tasks/{id}"),
         JobRoute("DELETE", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "forget", "/v1/tasks/{id}"),
         JobRoute("GET", re.compile(r"/runway/v1/organization\Z"), "refused", why=_OF_THE_ACCOUNT),

@@ -1,4 +1,4 @@
-"""Stability's v2beta: images by the call, answered at once or, for some, as a generation that is asked for.
+"""Stability's v2beta: images, 3D and sound by the call, answered at once or, for some, as a generation that is asked for.
 
 "Flat rate of … credits per successful generation. You will not be charged for failed generations." A request or an image that
 moderation stops is a 403, and failed; `CONTENT_FILTERED` is a "successful generation, however the output violated our content
@@ -25,7 +25,16 @@ from proxy.jobs.job import Job
 from proxy.types import Call
 from proxy.wire import multipart
 
-_FILES = ("image", "mask", "init_image", "style_image", "subject_image", "background_reference", "light_reference")
+_FILES = (
+    "image",
+    "audio",
+    "mask",
+    "init_image",
+    "style_image",
+    "subject_image",
+    "background_reference",
+    "light_reference",
+)
 _BOUNDED = frozenset({"model", *_FILES})
 _DEFAULT_SD3 = "sd3.5-large"
 _RESULTS = "/v2beta/results/{id}"
@@ -39,7 +48,12 @@ _IMAGES = {
     ),
     "control": ("sketch", "structure", "style", "style-transfer"),
 }  # fmt: skip
-_UNIT = {"image": "image", "video": "request"}
+# stability.ai/api-pricing-update-25 has a price of the first of each; what stands in no table of theirs has none in the book.
+_OTHERS = {
+    "3d": ("stable-fast-3d", "stable-point-aware-3d"),
+    "audio": ("stable-audio-2/text-to-audio", "stable-audio-2/audio-to-audio", "stable-audio-2/inpaint"),
+}
+_UNIT = {"image": "image", "video": "request", "3d": "request", "audio": "request"}
 
 
 def parse(name: str, raw: bytes) -> Call:
@@ -47,10 +61,10 @@ def parse(name: str, raw: bytes) -> Call:
     form, body = media.form_of(raw, _BOUNDED, (), (), files=_FILES)
     if name == "stable-image/generate/sd3":
         body.setdefault("model", _DEFAULT_SD3)
-    elif "model" in body:
+    elif "model" in body and not name.startswith("audio/"):  # whose price is the same whichever makes it
         fields.refuse_names({"model": None}, frozenset())
         name = f"{name}/{fields.model_name(body)}"
-    operation = "video" if name.startswith(_VIDEO) else "image"
+    operation = _operation(name)
     files = [part for part in form.parts if part.filename is not None or part.name in _FILES]
     return Call(
         dialect="stability.image", operation=operation,
@@ -86,9 +100,13 @@ def gone(job: Job, answer: Answer, now_us: int) -> Ended | None:
     )
 
 
+def _operation(name: str) -> str:
+    return "video" if name == _VIDEO else next((kind for kind in _OTHERS if name.startswith(f"{kind}/")), "image")
+
+
 def _endpoint(name: str, target: str, results: str, api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
     return JobEndpoint(
-        STABILITY, "video" if name == _VIDEO else "image", target, partial(parse, name), openai.cap_nothing, encode=_encode,
+        STABILITY, _operation(name), target, partial(parse, name), openai.cap_nothing, encode=_encode,
         api=api, facts={"results": results}, at_once=True,
     )  # fmt: skip
 
@@ -97,19 +115,20 @@ def _encode(call: Call, model: str) -> Outgoing:
     """The form as it came; where its field names the model, that is the one that it was routed to."""
     assert call.form is not None
     parts = call.form.parts
-    if "model" in call.body and not any(part.name == "model" for part in parts):
+    if call.operation == "audio":
+        model = str(call.body.get("model", ""))
+    elif "model" in call.body and not any(part.name == "model" for part in parts):
         parts = (*parts, multipart.Part("model", model.encode()))
     return media.encode_form(call._replace(form=call.form._replace(parts=parts)), model)
 
 
 def _creations() -> Iterable[JobRoute]:
-    for group, names in _IMAGES.items():
-        for name in names:
-            path = f"stable-image/{group}/{name}"
-            yield JobRoute(
-                "POST", re.compile(rf"/stability/v2beta/{path}\Z"), "create",
-                endpoint=partial(_endpoint, path, f"/v2beta/{path}", _RESULTS),
-            )  # fmt: skip
+    images = [f"stable-image/{group}/{name}" for group, names in _IMAGES.items() for name in names]
+    for path in (*images, *[f"{kind}/{name}" for kind, names in _OTHERS.items() for name in names]):
+        yield JobRoute(
+            "POST", re.compile(rf"/stability/v2beta/{path}\Z"), "create",
+            endpoint=partial(_endpoint, path, f"/v2beta/{path}", _RESULTS),
+        )  # fmt: skip
     yield JobRoute(
         "POST", re.compile(rf"/stability/v2beta/{_VIDEO}\Z"), "create",
         endpoint=partial(_endpoint, _VIDEO, f"/v2beta/{_VIDEO}", _VIDEO_RESULTS),

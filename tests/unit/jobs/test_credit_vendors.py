@@ -35,6 +35,26 @@ _OF_AN_ACCOUNT = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "things", "bounded"),
+    [
+        ("character_performance", {"model": "act_two", "duration": 1}, {"video_second": 30}, True),
+        ("video_to_hdr", {"model": "ruby", "duration": 1}, {"video_second": 0}, False),
+        ("sound_effect", {"model": "seed_audio", "duration": 1}, {}, False),
+        ("sound_effect", {"model": "mirelo_sfx_2_0", "duration": 2.5, "numVariants": 3}, {"audio_second": 9}, True),
+        ("sound_effect", {"model": "eleven_text_to_sound_v2"}, {"audio_second": 30}, True),
+        ("voice_isolation", {"model": "eleven_voice_isolation", "audioUri": "https://x.test/a.wav"}, {}, False),
+        ("voice_isolation", {"model": "eleven_voice_isolation", "audioUri": "data:audio/wav;base64,!"}, {}, False),
+        ("recipes/product_ad", {"version": "2026-06"}, {}, True),
+    ],
+)
+def test_what_runway_makes_is_bounded_by_what_it_reads(kind: str, body: Any, things: Any, bounded: bool) -> None:
+    call = runway.parse(kind, orjson.dumps(body))
+    assert (dict(call.things), not call.unbounded) == (things, bounded)
+    assert runway.bounded(call, frozenset({"credit"})).unbounded  # nobody knows how many credits that is
+    assert not runway.bounded(call, frozenset({"credit", "request"})).unbounded  # its operator says what it costs
+
+
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 def test_no_vendors_account_is_open_to_every_team(api: JobApi) -> None:
     opened = [route.pattern.pattern for route in api.routes if route.does == "open"]
@@ -244,7 +264,7 @@ def test_music_is_bounded_by_its_length(body: dict[str, Any], seconds: int) -> N
 
 def test_a_transcript_of_several_channels_and_of_an_address() -> None:
     raw = form(model_id="scribe_v2", use_multi_channel="true", file="ID3" + "y" * 997)
-    assert elevenlabs.parse_transcript(raw).things == {"audio_second": 5 * 2}
+    assert elevenlabs.parse_transcript(raw).things == {"audio_second": 5 * 1000}  # no recording: a second for each byte
     assert elevenlabs.parse_transcript(form(model_id="scribe_v2", source_url="https://a.invalid/b")).unbounded
     with pytest.raises(Refused):
         elevenlabs.parse_transcript(form(model_id="scribe_v2", webhook="true", file="a"))
@@ -252,7 +272,7 @@ def test_a_transcript_of_several_channels_and_of_an_address() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "things", "unbounded"),
-    [({"file": "ID3" + "y" * 9_997, "target_lang": "es"}, {"audio_second": 11}, False),
+    [({"file": "ID3" + "y" * 9_997, "target_lang": "es"}, {"audio_second": 10_000}, False),
      ({"file": "ID3" + "y" * 9_997, "start_time": "2", "end_time": "5"}, {"audio_second": 3}, False),
      ({"source_url": "https://a.invalid/b"}, {}, True),
      ({"source_url": "https://a.invalid/b", "end_time": "30"}, {"audio_second": 30}, False)],
@@ -279,7 +299,7 @@ def test_a_dubbing_costs_its_length_in_each_language(body: dict[str, Any], used:
     ("method", "path"),
     [
         ("POST", "/runway/v1/image_to_video/"), ("POST", "/runway/image_to_video"), ("GET", "/runway/v1/tasks/a/b"),
-        ("POST", "/runway/v1/text_to_speech"), ("GET", "/stability/v2beta/results/"), ("POST", "/stability/v1/generation"),
+        ("POST", "/runway/v1/voices"), ("GET", "/stability/v2beta/results/"), ("POST", "/stability/v1/generation"),
         ("POST", "/elevenlabs/v1/text-to-speech/a-b"), ("GET", "/elevenlabs/v1/history"), ("POST", "/elevenlabs/v1/voices/add"),
         ("POST", "/elevenlabs/v1/convai/conversation"), ("POST", "/elevenlabs/v1/dubbing/resource/a/dub"),
     ],
