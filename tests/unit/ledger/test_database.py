@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.database import current_version, open_ledger
+from proxy.ledger.database import current_version, open_ledger, reading
 from proxy.ledger.schema import HEAD
 from proxy.reports.spend import spend
 from proxy.spool.writer import SpoolWriter
@@ -70,3 +70,14 @@ def test_batches_and_questions_take_turns_in_a_few_sessions(url: str, tmp_path: 
     writer.close()
     for engine in (*others, ledger.engine):
         engine.dispose()
+
+
+def test_reports_are_not_compiled(url: str) -> None:
+    engine = open_ledger(url)
+    with engine.connect() as connection:
+        before = connection.execute(sa.text("SHOW jit")).scalar_one()
+    with reading(engine).connect() as connection:
+        assert connection.execute(sa.text("SHOW jit")).scalar_one() == "off"
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SHOW jit")).scalar_one() == before
+    engine.dispose()
