@@ -77,9 +77,9 @@ litellm: .venv/installed ## Move from a database that the newest LiteLLM's own m
 
 agents: .venv/installed ## Install agent programs and frameworks, run each before it, print how each fares (NAMES="aider pi": only these); all: 5 GB, half an hour
 	@$(BIN)/python -m tests.agents.install $(NAMES)
-	@$(BIN)/python -m tests.agents.table $(NAMES)
-	$(if $(NAMES),,$(BIN)/python -m tests.agents.restart)
-	$(if $(NAMES),,$(BIN)/python -m pytest -m agents tests/agents)
+	@failed=; $(BIN)/python -m tests.agents.table $(NAMES) || failed=yes; \
+	test -n '$(NAMES)' || { $(BIN)/python -m tests.agents.restart || failed=yes; \
+	$(BIN)/python -m pytest -m agents tests/agents || failed=yes; }; test -z "$$failed"
 
 vllm: .venv/installed .vllm/installed ## Run the tests of local servers and their price against a real vLLM on this machine's CPU
 	$(BIN)/python -m pytest -m vllm -s --timeout 1800 tests/e2e/test_local_matrix.py

@@ -42,7 +42,7 @@ _SERVER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search_tool"
 
 _CLEARS = ("clear_tool_uses", "clear_thinking")  # edits of the context that nothing reads once more
 # A summary of the context is billed beside the answer (`usage.iterations`), and is no part of its cap.
-_SUMMARY_TOKENS = 16_384
+SUMMARY_TOKENS = 16_384
 
 VERSION = b"2023-06-01"
 
@@ -86,7 +86,7 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
         media_items=len(media) + len(continued),
         media=media,
         prompts=len(body["messages"]),
-        beside_tokens=_SUMMARY_TOKENS if summarizes(body) else 0,
+        beside_tokens=SUMMARY_TOKENS if summarizes(body) else 0,
         least_output_tokens=max(1024, least),
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
         held=(*continued, *referred.held),

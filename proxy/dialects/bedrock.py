@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from pricing.media.bounds import Medium
-from proxy.dialects import anthropic, attachments, fields
+from proxy.dialects import anthropic, attachments, fields, references
 from proxy.dialects.bedrock_turns import CONVERSE, INVOKE
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.tool_bounds import ToolBounds
-from proxy.errors import Refusal, invalid_request
+from proxy.errors import Refusal, invalid_request, stored_not_found
 from proxy.types import Call
 from proxy.wire import aws_event_stream
 
@@ -60,6 +60,13 @@ _ASKS_FOR_TEXT = frozenset({"messages", "message", "prompt"})
 _PICTURES = frozenset(
     {"text_prompts", "textToImageParams", "inPaintingParams", "outPaintingParams", "imageVariationParams"}
 )
+_ANTHROPICS = (
+    "tools",
+    "context_management",
+    "compaction",
+    "mcp_servers",
+    "messages",
+)  # fields of Anthropic's that add work
 _VECTORS_BY_NAME = re.compile(r"embed|rerank|marengo")
 
 # Headers that only InvokeModel has; by `Converse` the same is a field of the body.
@@ -96,6 +103,7 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
     _refuse_misspelt(config, frozenset({"maxTokens"}))
     more = fields.mapping(body, "additionalModelRequestFields") or {}
     _refuse_caps(more)
+    _refuse_stored(more)
     media = tuple(_media(body))
     bounds = _converse_tools(body, more)
     return Call(
@@ -112,8 +120,17 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
         sequences=_sequences(more),
         least_output_tokens=max(1024, anthropic.thinking_budget(more) + 1),
         betas=_betas(more),
+        beside_tokens=anthropic.SUMMARY_TOKENS if anthropic.summarizes(more) else 0,
         **bounds._asdict(),
     )
+
+
+def _refuse_stored(more: dict[str, Any]) -> None:
+    """What stands, in fields that are passed on to the maker, for something that a provider keeps, is nobody's here."""
+    if more.get("thread"):
+        raise stored_not_found("thread")
+    if more and references.of(more, references.ANTHROPIC).held:
+        raise stored_not_found("additionalModelRequestFields")
 
 
 def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
@@ -286,7 +303,9 @@ def _media_of_any(body: Mapping[str, Any]) -> Iterator[Medium]:
 
 def _converse_tools(body: Mapping[str, Any], more: Mapping[str, Any]) -> ToolBounds:
     """What tools may add: hidden prompts; those of the provider's own have no bound that is known here."""
-    bounds = anthropic.tool_bounds(more) if more.get("tools") or more.get("context_management") else ToolBounds()
+    bounds = anthropic.tool_bounds(more) if any(map(more.get, _ANTHROPICS)) else ToolBounds()
+    if more.get("fallbacks"):
+        bounds = bounds._replace(unbounded="`fallbacks` may answer with a model of another price; leave it out")
     config = fields.mapping(body, "toolConfig") or {}
     tools = fields.optional_objects(config, "tools")
     if tools:

@@ -101,13 +101,14 @@ def turns_of(call: Call) -> list[bytes]:
             continue
         if role is not None and "type" not in message and type(content := message.get("content")) is str:
             calls = "tool_calls" in message or "function_call" in message
-            spoken.append(turn_of(message) if calls else _text_turn(role, content))
+            spoken.append(turn_of(message) if calls else text_turn(role, content))
         elif not _is_thought(message):
             spoken.append(turn_of(message))
     return spoken
 
 
-def _text_turn(role: Any, content: str) -> bytes:
+def text_turn(role: Any, content: str) -> bytes:
+    """Of a message that is one text."""
     return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
 
 
@@ -136,7 +137,7 @@ def turn_of(message: Any) -> bytes:
     content = message.get("content")
     legacy = message.get("function_call")  # before there were tool_calls
     if isinstance(content, str) and role is not None and "tool_calls" not in message and legacy is None:
-        return _text_turn(role, content)
+        return text_turn(role, content)
     if content is None:
         content = message.get("parts")
     texts, others = _content(content)
@@ -221,9 +222,9 @@ def answer_turns(events: Iterable[Any]) -> list[bytes]:
     """The turns that an answer adds to its conversation; `events` are a stream's, or one whole body. [] where unknown."""
     events = list(events)
     if (text := _chat_text(events)) is not None:
-        return [_text_turn("assistant", text)]
+        return [text_turn("assistant", text)]
     if (text := bedrock_turns.text_of(events)) is not None:
-        return [_text_turn("assistant", text)]
+        return [text_turn("assistant", text)]
     message: dict[str, Any] = {"role": "assistant", "content": [], "tool_calls": []}
     spoke = False
     for event in events:

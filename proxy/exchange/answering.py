@@ -77,7 +77,7 @@ class Answering:
         """Whether the upstream stops, and stops billing, when the client hangs up."""
         return not self.attempt.plan.destination.bills_after_disconnect
 
-    def is_doubtful(self, reading: Reading, pieces: Sequence[bytes]) -> bool:
+    def is_doubtful(self, reading: Reading, pieces: Sequence[bytes | bytearray]) -> bool:
         if reading.source == "none":
             return True
         return self.exchange.endpoint.operation in _GENERATING and doubtful(reading, pieces)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from pricing.cost import Cost
 from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Reading
 from proxy.ceilings.prompt_cache import cached_by
-from proxy.dialects.turns import answer_turns
 from proxy.exchange.attempt import Attempt
 from proxy.times import now_s
 
@@ -18,13 +16,13 @@ _FAR_CALLS = 100
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
 
-def note_conversation(attempt: Attempt, reading: Reading, events: Callable[[], list[Any]]) -> None:
+def note_conversation(attempt: Attempt, reading: Reading, answered: Callable[[], list[bytes]]) -> None:
     """The conversation with its answer, where only that tells its session; and how many tokens it took so far."""
     exchange = attempt.exchange
     plane = exchange.plane
     if exchange.conversation is not None:
         session_id = exchange.attribution.session_id
-        names = plane.chains.answered(exchange.conversation, answer_turns(events()), session_id)
+        names = plane.chains.answered(exchange.conversation, answered(), session_id)
         plane.store.note_session(names, session_id)
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES or _is_far(attempt):
         return

@@ -128,7 +128,7 @@ class Streamed(Answering):
             "client_disconnected" if self.client.gone else "upstream_error" if gate.fault is not Fault.NONE else "ok"
         )
         if gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
-            note_conversation(self.attempt, reading, gate.watch.events_seen)
+            note_conversation(self.attempt, reading, gate.watch.answer_turns)
             if self.stops_when_left and not self.client.gone:
                 note_pace(self.attempt, reading)
         await self.settle(reading, outcome)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from pricing.cost import Cost
 from pricing.usage import Reading
+from proxy.dialects.turns import answer_turns
 from proxy.downstream.client import Header
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
@@ -121,7 +123,7 @@ class Unary(Answering):
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
         if not failed:
-            note_conversation(self.attempt, reading, lambda: values)
+            note_conversation(self.attempt, reading, partial(answer_turns, values))
             if self.stops_when_left:
                 note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)

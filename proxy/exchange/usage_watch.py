@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from pricing.usage import Reading
-from proxy.dialects.streams import StreamForm
+from proxy.dialects import turns
+from proxy.dialects.stream_text import chat_text
+from proxy.dialects.streams import CHAT, StreamForm
 from proxy.meters.failures import is_failure
 from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
@@ -36,8 +38,7 @@ class UsageWatch:
         self._stream = reader.stream(context)
         self._whole: lenient.Answer | None = None
         self._stated_at = 0
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self._kept = bytearray()  # in one piece: thousands of small ones would stay with the process as holes
         self.timed = reader is llama_chat
         self.translated = reader is translated
         self.events = 0
@@ -52,9 +53,8 @@ class UsageWatch:
 
     def keep(self, data: bytes) -> None:
         """Keep the stream's first megabyte."""
-        if self._kept_bytes < _KEPT_BYTES:
-            self._kept.append(data)
-            self._kept_bytes += len(data)
+        if len(self._kept) < _KEPT_BYTES:
+            self._kept += data
 
     def read(self, event: Mapping[str, Any]) -> None:
         """An event in which there may be usage, an end or an error."""
@@ -86,23 +86,29 @@ class UsageWatch:
     @property
     def only_comments(self) -> bool:
         """Whether nothing has come but comments, by which a server keeps its caller waiting."""
-        return all(not line or line.startswith(b":") for line in b"".join(self._kept).splitlines())
+        return all(not line or line.startswith(b":") for line in self._kept.splitlines())
 
     @property
-    def kept(self) -> Sequence[bytes]:
-        return self._kept
+    def kept(self) -> Sequence[bytearray]:
+        """What is kept, for a look at it."""
+        return (self._kept,)
 
     @property
     def share_seen(self) -> float:
         """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
-        return max(1.0, self.bytes_seen / self._kept_bytes) if self._kept_bytes else 1.0
+        return max(1.0, self.bytes_seen / len(self._kept)) if self._kept else 1.0
 
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
-        plain = _plain_events(b"".join(self._kept))
-        if plain is not None:
-            return plain
-        return lenient.answer(b"".join(self._kept)).readable
+        kept = bytes(self._kept)
+        plain = _plain_events(kept)
+        return plain if plain is not None else lenient.answer(kept).readable
+
+    def answer_turns(self) -> list[bytes]:
+        """The turns that the answer adds to its conversation; [] where unknown."""
+        payloads = _plain_payloads(bytes(self._kept)) if self._form is CHAT else None
+        text = None if payloads is None else chat_text(payloads[0])
+        return turns.answer_turns(self.events_seen()) if text is None else [turns.text_turn("assistant", text)]
 
     def reading(self) -> Reading:
         """What the stream has said so far."""
@@ -124,15 +130,23 @@ class UsageWatch:
         return again.finish(), failed
 
 
-def _plain_events(data: bytes) -> list[Any] | None:
-    """The events of a stream in which each is one line `data: {...}`, read at once; None where one is anything else."""
+def _plain_payloads(data: bytes) -> tuple[bytes, int] | None:
+    """Of a stream in which each event is one line `data: {...}`: their JSON, if it is that, as one list; and their number."""
     if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
         return None
     payloads = data[6:-2].split(b"\n\ndata: ")
     if payloads[-1] == b"[DONE]":
         payloads.pop()
+    return b"[" + b",".join(payloads) + b"]", len(payloads)
+
+
+def _plain_events(data: bytes) -> list[Any] | None:
+    """The events of such a stream, read at once; None of any other."""
+    payloads = _plain_payloads(data)
+    if payloads is None:
+        return None
     try:
-        events = orjson.loads(b"[" + b",".join(payloads) + b"]")
+        events = orjson.loads(payloads[0])
     except orjson.JSONDecodeError:
         return None
-    return events if isinstance(events, list) and len(events) == len(payloads) else None
+    return events if isinstance(events, list) and len(events) == payloads[1] else None

@@ -139,7 +139,7 @@ def text_of(raw: Raw) -> str | None:
 
 def _read(decoder: msgspec.json.Decoder[_R], payload: bytes) -> _R | None:
     """What is taken as it stands is looked at for text that no other reader takes: half a pair, bytes that are no UTF-8."""
-    if payload.find(b"\\u") >= 0:
+    if payload.find(b"\\") >= 0 and payload.find(b"\\u") >= 0:  # one byte is found ten times as fast as two
         return None
     try:
         if not payload.isascii():

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from typing import Any
 
-from proxy.translate import hook, internals, stand_ins
+from proxy.translate import hook, internals, sdk, stand_ins
 from proxy.translate.accepted import without_unsupported
 from proxy.translate.providers import Target
 
@@ -59,6 +59,7 @@ class Adapter:
         for name, value in _SETTINGS.items():
             setattr(litellm, name, value)
         internals.install()
+        sdk.install()
         for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai", "botocore", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._litellm: Any = litellm

@@ -22,7 +22,7 @@ from proxy.translate.expressed import Wish, missing
 from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
 from proxy.translate.runs import Pieces, Run
-from proxy.translate.transport import quicker
+from proxy.translate.transport import leaner, quicker, quicker_build
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
 _CAPS = (
@@ -118,7 +118,7 @@ class Tap:
             raise unbounded_cost(
                 "The translated request is much larger than what was sent, so its ceiling would not hold."
             )
-        url = str(request.url.copy_with(query=None))
+        url = str(request.url).partition("?")[0]
         if self._location and (sent_to := _LOCATION.search(url)) and sent_to[1] != self._location:
             raise _elsewhere(sent_to[1], self._location)
         return Observed(self._provider, url, self._model, value)
@@ -230,6 +230,8 @@ def install() -> None:
             tap.begin(request, b"" if request.method == "GET" else request.read())
         return send_sync(self, request)
 
+    _replace(httpx.AsyncClient, "send", leaner(httpx.AsyncClient.send))
+    _replace(httpx.AsyncClient, "build_request", quicker_build(httpx.AsyncClient.build_request))
     _replace(httpx.AsyncHTTPTransport, "handle_async_request", observed_send)
     _replace(httpx.HTTPTransport, "handle_request", no_sync_send)
 

@@ -10,8 +10,12 @@ version has no more, tests/e2e/test_translation_unchanged.py compares requests a
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+import inspect
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from copy import copy
 from functools import lru_cache, wraps
+from types import ModuleType
 from typing import Any, NamedTuple
 
 _REMEMBERED = 4096  # models times features; an installation has a few hundred
@@ -38,6 +42,12 @@ def _nothing_later(_: Function) -> Function:
     return nothing
 
 
+def _undecorated(plain: Function) -> Function:
+    """Without the record of how long it took."""
+    bare: Function = plain.__wrapped__  # type: ignore[attr-defined]  # of a decorated one
+    return bare
+
+
 def _remembered(plain: Function) -> Function:
     """The same answer for the same arguments, where these are all values; answers that are books are copied."""
     remembering = lru_cache(_REMEMBERED)(plain)
@@ -48,9 +58,40 @@ def _remembered(plain: Function) -> Function:
             found = remembering(*args, **kwargs)
         except TypeError:  # something that cannot be remembered; or what the function itself says
             return plain(*args, **kwargs)
-        return dict(found) if isinstance(found, dict) else found
+        return copy(found) if isinstance(found, dict | list) else found
 
     return answer
+
+
+def _remembered_class(plain: Any) -> Any:
+    """An enumeration whose members are gone through, and asked for their values, in C: LiteLLM does that with its 130 providers
+    several times a call, which Python 3.11 needs a tenth of the call for."""
+    members = tuple(plain)
+
+    class Quick(type(plain)):  # type: ignore[misc]  # a base that is known when it runs
+        def __iter__(cls) -> Iterator[Any]:
+            return iter(members)
+
+    for member in members:
+        member.__dict__["value"] = member._value_
+    plain.value = None  # each member's own comes before it
+    plain.__class__ = Quick
+    return plain
+
+
+def _streaming_unless_known_not_to(plain: Function) -> Function:
+    """LiteLLM asks a model that is not in its list, as a deployment with a name of its own is not, for a whole answer, and
+    hands that out in pieces: late, and whoever hangs up pays for all of it."""
+
+    def streams(model: str, custom_llm_provider: str | None = None) -> bool:
+        try:
+            importlib.import_module("litellm").get_model_info(model=model, custom_llm_provider=custom_llm_provider)
+        except Exception:  # noqa: BLE001 - it has one of no class of its own for a model that it does not know
+            return True
+        known: bool = plain(model, custom_llm_provider)
+        return known
+
+    return streams
 
 
 def _speaking_lines(plain: Function) -> Function:
@@ -65,6 +106,7 @@ def _speaking_lines(plain: Function) -> Function:
     return lines
 
 
+_OF_CLAUDE = "litellm.llms.anthropic.common_utils:AnthropicModelInfo"
 _LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
 REPLACED: tuple[Replaced, ...] = (
     # Records and prices of an answer, and of a request.
@@ -84,6 +126,8 @@ REPLACED: tuple[Replaced, ...] = (
         for name in ("async_success_handler", "async_failure_handler", "dispatch_success_handlers")
     ),
     Replaced("litellm.utils", "dispatch_success_logging", _nothing),
+    Replaced("litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler", "post", _undecorated),
+    Replaced("litellm.llms.openai.openai:OpenAIChatCompletion", "make_openai_chat_completion_request", _undecorated),
     Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
     # Of a stream: what it has said by now, kept for a second try that is never made; lines that say nothing.
     Replaced(
@@ -91,18 +135,37 @@ REPLACED: tuple[Replaced, ...] = (
     ),
     Replaced("litellm.llms.anthropic.chat.handler", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini", "aiter_sse_lines", _speaking_lines),
+    Replaced("litellm.utils", "supports_native_streaming", _streaming_unless_known_not_to),
     # Which provider a model's name says, and what the list of models says of it.
     Replaced("litellm.litellm_core_utils.get_llm_provider_logic", "_get_llm_provider", _remembered),
     Replaced("litellm.utils", "get_model_info_helper", _remembered),
     Replaced("litellm.utils", "supports_factory", _remembered),
+    Replaced("litellm.utils", "get_potential_model_names", _remembered),
+    Replaced("litellm.litellm_core_utils.get_supported_openai_params", "get_supported_openai_params", _remembered),
+    Replaced("litellm.responses.utils", "get_type_hints", _remembered),
+    Replaced(_OF_CLAUDE, "_get_model_capability", _remembered),
+    Replaced(_OF_CLAUDE, "_get_provider_resolved_capability", _remembered),
+    Replaced(_OF_CLAUDE, "_supports_model_capability", _remembered),
+    Replaced("litellm.types.utils", "LlmProviders", _remembered_class),
 )
 
 
 def install() -> None:
-    """Once LiteLLM is imported. Raises AttributeError where this version has a name no more."""
+    """Once LiteLLM is imported, wherever it has them by now. Raises AttributeError where this version has a name no more."""
+    # For the modules that have a function under a name of their own; with the function, so that no other gets its number.
+    by_plain: dict[int, tuple[Any, Any]] = {}
     for owner, name, by in REPLACED:
         place = owner_of(owner)
-        setattr(place, name, by(getattr(place, name)))
+        plain = getattr(place, name)
+        replaced = by(plain)
+        if isinstance(place, ModuleType):
+            by_plain[id(plain)] = plain, replaced
+        static = isinstance(inspect.getattr_static(place, name), staticmethod)
+        setattr(place, name, staticmethod(replaced) if static else replaced)
+    for module in [module for name, module in sys.modules.items() if name.startswith("litellm") and module]:
+        for name, value in list(vars(module).items()):
+            if id(value) in by_plain:
+                setattr(module, name, by_plain[id(value)][1])
 
 
 def owner_of(path: str) -> Any:

@@ -25,6 +25,7 @@ from proxy.config.model import Config
 from proxy.processes.http_server import Server
 from proxy.processes.orders import Orders
 from proxy.translate.adapter import Adapter
+from proxy.translate.inline import Executor
 from proxy.translate.server import Translation
 
 log = logging.getLogger("taximeter.translate")
@@ -122,6 +123,7 @@ class Nursery:
 
 
 async def _serve(application: Translation, listener: socket.socket, parent: int) -> None:
+    asyncio.get_running_loop().set_default_executor(Executor())
     server = Server(
         uvicorn.Config(
             application,

@@ -35,6 +35,11 @@ _LITELLM = {
 _OPENAI_LIKE = "custom_openai"
 _EMBEDS_AS = {"cohere_chat": "cohere", "sagemaker_chat": "sagemaker"}
 _OURS = ("deployments", "route", *PLACES)
+# A key that is written down is all that LiteLLM needs for these; for AWS where none of the others is given.
+_KEY_ENOUGH = frozenset(
+    {"anthropic", "openai", "custom_openai", "gemini", "azure", "azure_ai", "mistral", "cohere_chat"}
+)
+_AWS_ASKS = frozenset({"aws_profile_name", "aws_role_name", "aws_web_identity_token", "aws_sts_endpoint"})
 # LiteLLM knows what an Azure deployment is by its name, or by a prefix (`o_series/`, `gpt5_series/`).
 _SERIES = (
     (re.compile(r"o\d(?!\d)"), "o_series"),
@@ -74,6 +79,14 @@ class Target:
     model: str
     provider: str
     options: Mapping[str, Any]
+
+    @property
+    def waits_for_nothing(self) -> bool:
+        """Whether a request to it can be made without asking anybody for credentials first."""
+        if self.provider in _KEY_ENOUGH:
+            return bool(self.options.get("api_key"))
+        written = self.options.keys() & {"aws_access_key_id", "aws_secret_access_key"}
+        return self.provider == "bedrock" and len(written) == 2 and not self.options.keys() & _AWS_ASKS
 
 
 def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:

@@ -22,6 +22,7 @@ from proxy.translate.accepted import accepted
 from proxy.translate.expressed import asks_for_a_form, prepared, wishes
 from proxy.translate.files import NO_URLS, require_data
 from proxy.translate.hook import TAP, Tap
+from proxy.translate.inline import HERE
 from proxy.translate.providers import is_plain, target_of
 from proxy.translate.runs import Run
 from proxy.wire import sse
@@ -140,6 +141,7 @@ class _Call:
         if body.get("stream") and not asks_for_a_form(asked):
             self._tap.run, self._tap.write = self._run_of, self._write
         TAP.set(self._tap)
+        HERE.set(target.waits_for_nothing)
         answer, unknown = await litellm.call(self._operation, target, passed)
         self._dropped += unknown
         if body.get("stream"):

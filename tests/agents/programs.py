@@ -234,7 +234,7 @@ PROGRAMS = (
     Program("pi", ("@earendil-works/pi-coding-agent@1.6.0",), _pi("openai-responses", RESPONSES), dialect="responses"),
     Program("pi", ("@earendil-works/pi-coding-agent@1.6.0",), _pi("anthropic-messages", CLAUDE), dialect="messages"),
     Program("Cline", ("cline@3.0.65",), cline),
-    Program("Kilo", ("@kilocode/cli@7.7.7",), kilo),
+    Program("Kilo", ("@kilocode/cli@7.7.7",), kilo, seconds=300),
     Program("Continue", ("@continuedev/cli@1.5.47",), continue_cn),
     Program("Copilot", ("@github/copilot@1.0.102",), _copilot("openai", "completions", CHAT)),
     Program("Copilot", ("@github/copilot@1.0.102",), _copilot("openai", "responses", RESPONSES), dialect="responses"),

@@ -35,7 +35,7 @@ def restarted_run(rig: Rig, program: Program, number: int) -> list[str]:
             return
         if not done.is_set():
             rig.gateway.stop(30)
-            rig.gateway.up("--workers", "2")
+            rig.gateway.up("--workers", "2", timeout_s=120)
             pause.unlink(missing_ok=True)
 
     thread = threading.Thread(target=restart)

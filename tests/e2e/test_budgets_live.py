@@ -3,10 +3,8 @@ defines anew, restarts. Both stores where both can."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -19,7 +17,7 @@ import yaml
 
 from tests.support.gateway import ADMIN_KEY
 from tests.support.hook import Hook
-from tests.support.processes import ROOT
+from tests.support.processes import taximeter
 from tests.support.waiting import wait_until
 from tests.torture.harness import CALLERS, Rig
 
@@ -55,10 +53,7 @@ def until_refused(rig: Rig, **who: Any) -> int:
 
 
 def command(rig: Rig, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments, "--config", str(rig.gateway.config_file)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return taximeter(*arguments, "--config", str(rig.gateway.config_file))
 
 
 def reload(rig: Rig, budgets: list[dict[str, Any]]) -> None:

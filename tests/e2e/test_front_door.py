@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ import pytest
 import yaml
 
 from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import taximeter
 from tests.support.waiting import wait_until
 from tests.torture.harness import CALLERS, Rig
 
@@ -133,13 +132,12 @@ def test_keys_are_effective_and_revoked_within_a_second(rig: Rig) -> None:
 
 
 def test_the_command_line_makes_and_revokes_keys_of_a_running_server(rig: Rig) -> None:
-    command = [sys.executable, "-m", "proxy", "keys"]
     config = ["--config", str(rig.gateway.config_file)]
-    key = subprocess.run(
-        [*command, "create", "by-hand", *config], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    made = taximeter("keys", "create", "by-hand", *config)
+    made.check_returncode()
+    key = made.stdout.strip()
     assert wait_until("the key works", lambda: ask(rig, key).status_code == 200, 1) < 1
-    subprocess.run([*command, "revoke", "by-hand", *config], capture_output=True, check=True)
+    taximeter("keys", "revoke", "by-hand", *config).check_returncode()
     assert wait_until("the key is revoked", lambda: ask(rig, key).status_code == 401, 1) < 1
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import yaml
 
 from tests.support.day import Day, running
 from tests.support.gateway import ADMIN_KEY
+from tests.support.processes import taximeter
 from tests.support.waiting import wait_until
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -23,10 +22,8 @@ def spent(day: Day) -> Decimal:
     return Decimal(answer.json()["spent_usd"])
 
 
-def taximeter(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", *words], capture_output=True, text=True, check=False, timeout=120
-    )
+def printed(*words: str) -> str:
+    done = taximeter(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -40,12 +37,12 @@ def test_a_running_server_takes_the_corrections(tmp_path: Path) -> None:
         before = spent(day)
 
         asking = ["report", "reprice", "--since", "2d", "--apply", "--format", "json", "--config", str(priced)]
-        shown = json.loads(taximeter(*asking))
+        shown = json.loads(printed(*asking))
         more = Decimal(shown["difference_usd"])
         wait_until("the budget has the corrections", lambda: spent(day) == before + more)
 
         metrics = httpx.get(f"{day.gateway.admin_url}/metrics", headers=ADMIN, timeout=30).text
         assert more > 0
         assert f"taximeter_cost_corrections_usd {shown['difference_usd']}\n" in metrics
-        assert "The ledger adds up" in taximeter("verify", "--config", str(day.gateway.config_file))
-        assert json.loads(taximeter(*asking))["items"] == []
+        assert "The ledger adds up" in printed("verify", "--config", str(day.gateway.config_file))
+        assert json.loads(printed(*asking))["items"] == []

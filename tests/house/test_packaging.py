@@ -85,6 +85,7 @@ def test_the_readme_reads_without_its_repository(wheel: Path) -> None:
     for field in ("Author", "License-Expression", "Requires-Python", "Summary", "Keywords", "Classifier"):
         assert f"{field}: " in head
     assert "# Taximeter" in text
+    assert "`taximeter serve` does the same" in text, "whoever reads it there has no Makefile"
     assert "<picture" not in text
     assert re.findall(r"\]\((?!https?://|#)[^)]*\)", text) == []
 

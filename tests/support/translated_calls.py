@@ -20,7 +20,7 @@ import httpx
 import uvloop
 
 from proxy.config.model import Config
-from proxy.translate import internals
+from proxy.translate import internals, sdk
 from proxy.translate.adapter import Adapter
 from proxy.translate.runs import Run
 from proxy.translate.server import Translation
@@ -160,6 +160,7 @@ async def _main(port: int, *, every: bool) -> None:
 
 if __name__ == "__main__":
     if "plain" in sys.argv:
-        internals.install = lambda: None
+        internals.REPLACED = tuple(row for row in internals.REPLACED if row.name == "supports_native_streaming")
+        sdk.install = lambda: None
         Run.event = lambda *_: None  # type: ignore[method-assign]
     uvloop.run(_main(int(sys.argv[1]), every=os.environ.get("TRANSLATION") == "all"))

@@ -34,6 +34,8 @@ _IMPORTED = (
     "proxy.control.process",
     "proxy.control.api.app",
     "proxy.control.pages.site",
+    "proxy.cli.main",
+    "proxy.cli.verify",
 )
 _READ_AT_A_START = ("PYTHON", "LD_", "MALLOC", "TZ", "LC_", "LANG", "OPENSSL", "SSL_")
 _MARK_BYTES = 100
@@ -216,7 +218,7 @@ class _Parent:
         os.closerange(3, 4096)
         os.environ.clear()
         os.environ.update(env)
-        mark = env[MARK].encode()[: _MARK_BYTES - 1] + b"\0"
+        mark = env.get(MARK, "").encode()[: _MARK_BYTES - 1] + b"\0"
         ctypes.memmove(self._mark_at, mark, len(mark))
         sys.argv = [sys.argv[0], *arguments]
 

@@ -257,3 +257,34 @@ def test_a_header_that_changes_the_answer_or_its_price_is_refused_by_name(header
     with pytest.raises(Refused) as refused:
         bedrock.with_headers(call, {header: b"priority"})
     assert refused.value.refusal.param == header.decode()
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"thread": {"type": "continue", "previous_message_id": "msg_1"}}, 404),
+        ({"container": "container_1"}, 404),
+        ({"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "file_1"}]}]}, 404),
+        ({"tools": [{"type": "advisor_20260301", "name": "a"}]}, 0),
+        ({"fallbacks": [{"model": "x"}]}, 0),
+    ],
+)
+def test_what_is_passed_on_to_the_maker_is_looked_at(more: dict[str, Any], status: int) -> None:
+    if status:
+        with pytest.raises(Refused) as refused:
+            converse([{"text": "x"}], additionalModelRequestFields=more)
+        assert refused.value.refusal.status == status
+    else:
+        assert converse([{"text": "x"}], additionalModelRequestFields=more).unbounded
+
+
+@pytest.mark.parametrize(
+    "more", [{"compaction": {"type": "summarize"}}, {"context_management": {"edits": [{"type": "compact_1"}]}}]
+)
+def test_a_summary_that_is_passed_on_reads_the_context_once_more(more: dict[str, Any]) -> None:
+    call = converse([{"text": "x"}], additionalModelRequestFields=more)
+    assert (call.passes, call.beside_tokens) == (2, 16_384)
+    assert (
+        converse([{"text": "x"}], additionalModelRequestFields={"mcp_servers": [{"type": "url", "name": "x"}]}).passes
+        > 2
+    )

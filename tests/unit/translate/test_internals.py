@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from enum import Enum
 
-from proxy.translate.internals import _remembered
+from proxy.translate.internals import _remembered, _remembered_class
 from tests.support.processes import ROOT
 
 _LOST = """
@@ -16,8 +17,9 @@ names = [(f"{row.owner}.{row.name}", getattr(owner_of(row.owner), row.name, None
 by = {name: row.by.__name__ for (name, _), row in zip(names, REPLACED)}
 print(json.dumps({
     "lost": [name for name, value in names if not callable(value)],
+    "bare": [name for name, value in names if by[name] == "_undecorated" and not hasattr(value, "__wrapped__")],
     "not awaited": [name for name, value in names if by[name] == "_nothing_later" and not inspect.iscoroutinefunction(value)],
-    "awaited": [name for name, value in names if by[name] != "_nothing_later" and inspect.iscoroutinefunction(value)],
+    "awaited": [name for name, value in names if by[name] not in ("_nothing_later", "_undecorated") and inspect.iscoroutinefunction(value)],
 }))
 """
 
@@ -27,7 +29,7 @@ def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> 
     done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"lost": [], "not awaited": [], "awaited": []}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"lost": [], "bare": [], "not awaited": [], "awaited": []}
 
 
 def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() -> None:
@@ -45,3 +47,25 @@ def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() 
     assert asked == ["a", "b"]
     assert remembered("a", options={"not": "hashable"}) == {"model": "a"}
     assert asked == ["a", "b", "a"]
+
+
+def test_an_enumeration_stays_what_it_is() -> None:
+    class Colour(str, Enum):  # noqa: UP042 - as LiteLLM's are
+        RED = "red"
+        BLUE = "blue"
+        ALSO_RED = "red"  # noqa: PIE796 - as some of LiteLLM's
+
+    quick = _remembered_class(Colour)
+
+    assert quick is Colour
+    assert [colour.value for colour in Colour] == ["red", "blue"]
+    assert (Colour("red"), Colour.BLUE, Colour["ALSO_RED"]) == (Colour.RED, "blue", Colour.RED)
+    assert (Colour.RED.value, Colour.RED.name, len(Colour), Colour.BLUE in Colour) == ("red", "RED", 2, True)
+    assert isinstance(Colour.RED, Colour)
+
+
+def test_what_is_a_list_is_copied_too() -> None:
+    remembered = _remembered(lambda: ["a"])
+    remembered().append("b")
+
+    assert remembered() == ["a"]

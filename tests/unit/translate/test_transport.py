@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpcore
 import httpx
 import pytest
 
-from proxy.translate.transport import OTHERWISE, close, quicker
+from proxy.translate.transport import OTHERWISE, close, leaner, quicker, quicker_build
 
 
 class _Server:
@@ -147,3 +148,78 @@ def test_httpcore_has_what_is_asked_of_it() -> None:
     assert type(pool) is httpcore.AsyncConnectionPool
     assert isinstance(pool._ssl_context, ssl.SSLContext)
     assert [name for name in OTHERWISE if not hasattr(pool, name)] == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {
+            "json": {"a": "é"},
+            "headers": {"X-Key": "k", "Accept": "application/json", "content-type": "application/json"},
+        },
+        {"content": b"{}", "headers": {"Authorization": "Bearer k"}, "timeout": 5.0},
+        {"content": "text", "headers": {}, "timeout": httpx.Timeout(3, connect=1)},
+        {"json": {}, "headers": {"User-Agent": "other"}, "timeout": None},
+        {"data": {"grant_type": "x"}, "headers": {"a": "b"}},
+        {"json": {}, "headers": None},
+        {"content": b"", "headers": {"a": "b"}, "params": {"q": "1"}},
+    ],
+)
+async def test_a_request_is_built_as_httpx_builds_it(parts: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(headers={"x-own": "1"}, timeout=7) as client:
+        plain = client.build_request("POST", "https://example.com/a%2Fb?c=d", **parts)
+        quick = quicker_build(httpx.AsyncClient.build_request)(client, "POST", "https://example.com/a%2Fb?c=d", **parts)
+
+    assert (quick.method, quick.url, quick.content) == (plain.method, plain.url, plain.content)
+    assert sorted(quick.headers.items()) == sorted(plain.headers.items())
+    assert quick.extensions == plain.extensions
+
+
+class _Answers(httpx.AsyncBaseTransport):
+    def __init__(self, **answer: Any) -> None:
+        self._answer = answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(**self._answer)
+
+
+async def _never(*_: object, **__: object) -> httpx.Response:
+    raise AssertionError("by httpx's own way")
+
+
+async def test_an_answer_is_read_and_knows_its_request_and_leaves_nothing_behind() -> None:
+    headers = {"set-cookie": "a=b", "content-type": "application/json"}
+    async with httpx.AsyncClient(transport=_Answers(status_code=200, headers=headers, json={"a": 1})) as client:
+        request = client.build_request("POST", "https://example.com/", json={})
+        answer = await leaner(_never)(client, request)
+
+        assert (answer.json(), answer.request, answer.is_closed) == ({"a": 1}, request, True)
+        assert answer.raise_for_status() is answer
+        assert not client.cookies
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    elsewhere = {"location": "https://elsewhere.example/"}
+    transport = _Answers(status_code=307, headers=elsewhere)
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
+        answer = await leaner(_never)(client, client.build_request("POST", "https://example.com/", json={}))
+
+        with pytest.raises(httpx.HTTPStatusError):
+            answer.raise_for_status()
+
+
+async def test_what_needs_more_goes_by_httpx_own() -> None:
+    seen = []
+
+    async def plain(*_: object, **how: Any) -> httpx.Response:
+        seen.append(how["stream"])
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(auth=("a", "b")) as client:
+        await leaner(plain)(client, client.build_request("POST", "https://example.com/"), stream=True)
+    async with httpx.AsyncClient() as client:
+        await leaner(plain)(client, client.build_request("POST", "https://a:b@example.com/"))
+        await leaner(plain)(client, client.build_request("POST", "https://example.com/"), auth=("a", "b"))
+        await leaner(plain)(client, httpx.Request("POST", "https://example.com/"))
+
+    assert seen == [True, False, False, False]

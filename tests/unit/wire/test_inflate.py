@@ -15,7 +15,22 @@ from proxy.wire.inflate import InflateError, Inflater
 TEXT = b"data: {}\n\n" * 1000
 
 
-@given(st.sampled_from([(b"gzip", gzip.compress(TEXT)), (b"deflate", zlib.compress(TEXT))]), st.integers(1, 200))
+def _raw(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED = [
+    (b"gzip", gzip.compress(TEXT)),
+    (b"deflate", zlib.compress(TEXT)),
+    (b"deflate", _raw(TEXT)),
+    (b"gzip", b"".join(gzip.compress(TEXT[at : at + 999]) for at in range(0, len(TEXT), 999))),
+    (b"x-gzip", gzip.compress(TEXT) + bytes(9)),  # padding
+    (b"gzip", TEXT),  # made plain on the way
+]
+
+
+@given(st.sampled_from(PACKED), st.integers(1, 200))
 def test_any_split_gives_the_plain_bytes(case: tuple[bytes, bytes], size: int) -> None:
     encoding, data = case
     one = Inflater(encoding)
@@ -28,11 +43,14 @@ def test_a_body_that_ends_too_early_is_not_complete() -> None:
     one = Inflater(b"gzip")
     list(one.feed(gzip.compress(TEXT)[:-9]))
     assert not one.complete
+    assert not Inflater(b"gzip").complete
 
 
 def test_damage_is_said() -> None:
     with pytest.raises(InflateError):
-        list(Inflater(b"gzip").feed(b"not gzip at all"))
+        list(Inflater(b"gzip").feed(b"\x1f\x8bnot gzip at all"))
+    with pytest.raises(InflateError):
+        list(Inflater(b"gzip").feed(gzip.compress(b"") * 5000))
 
 
 def test_a_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,109 @@
+"""OpenAI's SDK asked plainly: the same request and the same answer as through its objects, and its own errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from proxy.translate.sdk import plainer
+
+POST = plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI)
+ANSWER = {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"content": "x"}}], "extra": 1}
+RAW = {"X-Stainless-Raw-Response": "true"}
+BODY = {"model": "m", "messages": [{"role": "user", "content": "é"}]}
+
+
+class Provider(httpx.AsyncBaseTransport):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, str], Any]] = []
+        self.status, self.answer = 200, json.dumps(ANSWER).encode()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: value for name, value in request.headers.items() if name not in IN_ONE_REQUEST}
+        self.seen.append((str(request.url), headers, json.loads(await request.aread())))
+        kind = {"content-type": "application/json"}
+        return httpx.Response(self.status, headers=kind, content=self.answer, request=request)
+
+
+IN_ONE_REQUEST = {"x-stainless-retry-count", "x-stainless-read-timeout", "content-length"}
+
+
+@pytest.fixture
+async def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture
+async def client(provider: Provider) -> AsyncIterator[openai.AsyncOpenAI]:
+    http = httpx.AsyncClient(transport=provider)
+    more: dict[str, Any] = {"http_client": http}
+    yield openai.AsyncOpenAI(api_key="k", base_url="https://example.com/v1", max_retries=0, **more)
+    await http.aclose()
+
+
+async def ask(client: openai.AsyncOpenAI, **more: Any) -> Any:
+    options = {"headers": RAW | more.pop("headers", {}), "timeout": 60.0} | more
+    return await POST(client, "/chat/completions", body=BODY, cast_to=openai.types.chat.ChatCompletion, options=options)
+
+
+def plainly(answer: Any) -> bool:
+    """Whether it came without the SDK's objects."""
+    return type(answer).__name__ == "Answer"
+
+
+async def test_the_second_request_is_as_the_first_and_its_answer_too(
+    client: openai.AsyncOpenAI, provider: Provider
+) -> None:
+    first, second = await ask(client), await ask(client)
+
+    assert provider.seen[0] == provider.seen[1]
+    assert provider.seen[0][0] == "https://example.com/v1/chat/completions"
+    assert provider.seen[1][1]["authorization"] == "Bearer k"
+    assert first.parse().model_dump(exclude_unset=True) == second.parse().model_dump(exclude_unset=True) == ANSWER
+    assert dict(first.headers) == dict(second.headers)
+    assert (plainly(first), plainly(second)) == (False, True)
+
+
+async def test_headers_of_another_upstream_are_its_own(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    for team in ("a", "b", "a", "b"):
+        await ask(client, headers={"x-team": team})
+
+    assert [headers["x-team"] for _, headers, _ in provider.seen] == ["a", "b", "a", "b"]
+
+
+async def test_an_error_is_the_sdks_own(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    await ask(client)
+    provider.status, provider.answer = 429, b'{"error": {"message": "slowly"}}'
+
+    with pytest.raises(openai.RateLimitError, match="slowly") as raised:
+        await ask(client)
+
+    assert raised.value.response.status_code == 429
+
+
+async def test_whatever_else_is_asked_goes_through_the_sdk(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    await ask(client)
+    for more in ({"extra_json": {"seed": 1}}, {"params": {"a": "b"}}):
+        assert not plainly(await ask(client, **more))
+    other = client.with_options(default_headers={"x-a": "b"})
+    assert not plainly(await ask(other))
+    assert provider.seen[-1][1]["x-a"] == "b"
+
+
+async def test_an_answer_that_is_no_object_is_no_objects(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    await ask(client)
+    provider.answer = b'["x"]'
+
+    assert not hasattr((await ask(client)).parse(), "model_dump")
+
+
+def test_the_names_that_are_used_are_there() -> None:
+    for name in ("_make_status_error_from_response", "post", "_process_response_data"):
+        assert callable(getattr(openai.AsyncOpenAI, name))
+    assert asyncio.iscoroutinefunction(openai.AsyncOpenAI.post)
