@@ -33,8 +33,6 @@ def show(asked: Asked) -> Shown:
     would = _would_refuse(asked)
     columns = [
         Column("name", "Budget", "name"),
-        Column("action", "Then it", "text", note="when it is spent"),
-        Column("of", "Counts", "name"),
         Column("used", "Used", "percent", note="of a budget with groups: the fullest group"),
         Column("spent", "Spent", "figure"),
         Column("reserved", "Reserved", "figure", note="by calls in flight"),
@@ -42,6 +40,8 @@ def show(asked: Asked) -> Shown:
         Column("left", "Lasts", "took", note="at the pace of this window so far"),
         Column("ends", "Resets", "moment"),
         Column("groups", "Groups", "count"),
+        Column("action", "Then it", "text", note="when it is spent"),
+        Column("of", "Counts", "name"),
         Column(
             "would",
             "Would refuse",

@@ -97,7 +97,8 @@ def _call(url: str, secret: str, model: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)  # noqa: S310 - our own data plane
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
-            status, told, text = answer.status, dict(answer.headers.lower_items()), answer.read(_MOST_ANSWER_BYTES)
+            told = {name.lower(): value for name, value in answer.headers.items()}
+            status, text = answer.status, answer.read(_MOST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
         return {"problem": f"It was answered {error.code}: {_message(error.read(_MOST_ANSWER_BYTES))}"}
     except (OSError, http.client.HTTPException) as error:
