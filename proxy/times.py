@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
+_LAST_US = 16_725_225_600_000_000  # 2500-01-01
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -63,19 +64,25 @@ def moment(text: str, now_s: float) -> int:
     """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. Raises `BadQuestion`."""
     span = _SPAN.match(text)
     if span:
-        return int((now_s - int(span[1]) * _SECONDS[span[2]]) * 1_000_000)
+        return within_calendar(int((now_s - int(span[1]) * _SECONDS[span[2]]) * 1_000_000))
     try:
         parsed = datetime.fromisoformat(f"{text}-01" if _MONTH.match(text) else text)
     except ValueError:
         raise BadQuestion(f"{text!r} is no time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000))
+
+
+def within_calendar(at: int) -> int:
+    """The moment, or the nearest of 1970 to 2500: nothing is recorded outside of that, and any time zone, and the stretch
+    of the same length before, are still dates."""
+    return max(0, min(at, _LAST_US))
 
 
 def moment_ahead(text: str, now_s: float) -> int:
     """As `moment`, but `2h` is two hours from now: where something ends. Raises `BadQuestion`."""
     span = _SPAN.match(text)
     if span:
-        return int((now_s + int(span[1]) * _SECONDS[span[2]]) * 1_000_000)
+        return within_calendar(int((now_s + int(span[1]) * _SECONDS[span[2]]) * 1_000_000))
     return moment(text, now_s)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from proxy.times import BadQuestion, moment
+from proxy.times import BadQuestion, moment, within_calendar
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _FILTER = "filter."
@@ -134,7 +134,7 @@ def _moment(text: str, zone: ZoneInfo, now_s: float) -> int | None:
             at = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
         except (ValueError, OverflowError):
             raise BadQuestion(f"{text} is not a date of this calendar") from None
-        return int(at.timestamp()) * 1_000_000
+        return within_calendar(int(at.timestamp()) * 1_000_000)
     return moment(text, now_s)
 
 

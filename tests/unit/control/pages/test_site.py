@@ -559,3 +559,13 @@ def test_what_the_data_plane_does_not_answer_is_told(control: Control) -> None:
 def test_a_form_of_more_fields_than_any_of_ours_is_refused(control: Control, form: bytes) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"}
     assert control.client.post("/sign-in", content=form, headers=headers).status_code in (401, 413)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/capacity", "/api/reports/explain", "/api/reports/margin", "/api/reports/month", "/calls", "/jobs"]
+)
+@pytest.mark.parametrize(
+    "since", ["999999w", "0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_time_outside_of_all_calendars_is_no_error_of_ours(control: Control, path: str, since: str) -> None:
+    assert control.client.get(path, params={"since": since}).status_code in (200, 400)
