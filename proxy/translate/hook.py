@@ -47,9 +47,10 @@ _DRAINED_S = 2.0  # at most: how long the usage behind an end is waited for
 class Tap:
     """What one call had sent, and what came back of it.
 
-    model: as it is priced. most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked for that a provider
-    may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was sent. lost: the
-    names of what was asked for and left out. run: of a stream whose words may pass LiteLLM by; `write` has them go out.
+    model: as it is priced. most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked
+    for that a provider may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was
+    sent. lost: the names of what was asked for and left out. run: of a stream whose words may pass LiteLLM by; `write` has
+    them go out.
     """
 
     def __init__(
