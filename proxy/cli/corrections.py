@@ -38,7 +38,7 @@ def write_corrections(settings: Config, engine: Engine, corrections: Sequence[En
         _ship(engine, by, corrections)
         return
     try:
-        lock = lock_data_dir(folder)
+        lock = lock_data_dir(folder, patience_s=0)
     except ConfigError:
         _hand_over(folder, engine, corrections, by)
         return

@@ -149,9 +149,9 @@ def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tup
     if not (facts.priced or call.free) and configured.config.on_unpriced == "refuse":
         raise model_not_priced(route.requested, configured.config.server.budget_status)
     longest_s = configured.longest_s(endpoint, call)
-    call = _in_priced_units(exchange, call, route, facts, at_s)
     if endpoint.of_model is not None:
         call = endpoint.of_model(call, route.model)
+    call = _in_priced_units(exchange, call, route, facts, at_s)
     another = partial(other_model, exchange, route)
     guarded = partial(_guarded, exchange, route)
     call = screen(call, route, another, exact=configured.router.is_exact(route.requested), guarded=guarded)

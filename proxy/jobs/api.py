@@ -104,7 +104,8 @@ class JobApi:
     lead here begin with, and whether there is more; its pages are passed on whole. by_offset: lists count from their start.
     cursor: the field of a page that names the one behind it; its pages are passed on whole too.
     things: what a call comes to at most in the units that its model is priced in (`Call.things`, or why nothing bounds it).
-    of_lines: a file of the purpose `batch` is one. of_shapes: a batch names its model, and not its file's lines do.
+    of_lines: a file of the purpose `batch` is one. of_shapes: a batch names its model, and not its file's lines do;
+    files_at: before a file's id, the path of what says which it is.
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
     told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
     there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
@@ -142,6 +143,7 @@ class JobApi:
     first_field: str = "purpose"
     of_file: Callable[[Call], str | None] | None = None
     of_shapes: bool = False
+    files_at: str = ""
     next_page: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Mapping[str, str]] = after_last
 
     def listed_id(self, item: Mapping[str, Any]) -> str:

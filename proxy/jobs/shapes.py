@@ -33,10 +33,13 @@ class Shape(NamedTuple):
     unknown: bool
 
     def rounded(self, digits: int) -> Shape:
+        """Text and media each for themselves: either may be the dearer."""
+        heard = tuple((unit, rounded_up(tokens, digits)) for unit, tokens in self.heard)
+        text = max(0, self.tokens - sum(tokens for _, tokens in self.heard))
         return self._replace(
-            tokens=rounded_up(self.tokens, digits),
+            tokens=rounded_up(text, digits) + sum(tokens for _, tokens in heard),
             cap=None if self.cap is None else rounded_up(self.cap, digits),
-            heard=tuple((unit, rounded_up(tokens, digits)) for unit, tokens in self.heard),
+            heard=heard,
         )
 
     def call(self, model: str) -> Call:

@@ -38,7 +38,8 @@ stored = Table(
 
 
 def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
-    """Note what these attempts left at their providers. Repeated, it is noted once."""
+    """Note what these attempts left at their providers. Repeated, it is noted once; but a file whose name its client chose may
+    be replaced by another, of which other facts hold."""
     rows = [
         {
             "digest": digest, "upstream": entry.row.upstream, "model": entry.end.get("stored_model") or "",
@@ -50,7 +51,18 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
         for digest in _digests(entry)
     ]  # fmt: skip
     if rows:
-        connection.execute(insert_into(connection, stored).on_conflict_do_nothing(), rows)
+        insert = insert_into(connection, stored)
+        new = insert.excluded
+        has_facts = sa.or_(stored.c.facts.is_not(None), new.facts.is_not(None))
+        replaced = {name: new[name] for name in ("upstream", "model", "session_id", "stored_at", "facts")}
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=[stored.c.digest],
+                set_=replaced,
+                where=sa.and_(has_facts, new.stored_at >= stored.c.stored_at),
+            ),
+            rows,
+        )
 
 
 def _digests(entry: Entry) -> Sequence[str]:

@@ -9,12 +9,15 @@ import fcntl
 import logging
 import os
 import stat
+import time
 from pathlib import Path
 
 from proxy.config.file import ConfigError, Problem
 
 log = logging.getLogger("taximeter.supervisor")
 
+# How long processes of an instance that was killed take to notice, at most; they hold its lock until then.
+_ENDING_S = 3.0
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -53,26 +56,38 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
     return children
 
 
-def lock_data_dir(path: Path, *, wait: bool = False) -> int:
+def lock_data_dir(path: Path, *, wait: bool = False, patience_s: float = _ENDING_S) -> int:
     """Hold `path` for this instance; the descriptor keeps the lock. Where another has it: wait, or raise ConfigError.
 
-    Children inherit the lock: it is free when the last process of an instance is gone, however that ended.
+    Children inherit the lock: it is free when the last process of an instance is gone, however that ended. Who starts right
+    behind a kill meets them still ending: `patience_s` is for those, and only for who does not wait anyway.
     """
     make_data_dir(path)
     try:
         fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise ConfigError([Problem("data_dir", f"{path}/lock cannot be opened: {error.strerror}")]) from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _locked_within(fd, 0.0 if wait else patience_s):
         if not wait:
             os.close(fd)
-            raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")]) from None
+            raise ConfigError([Problem("data_dir", f"{path} is in use by another running instance")])
         log.info("data_dir %s is in use by another running instance: standing by to take over", path)
         fcntl.flock(fd, fcntl.LOCK_EX)
         log.warning("data_dir %s is free: taking over", path)
     return fd
+
+
+def _locked_within(fd: int, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def check_ledger_folder(url: str) -> None:

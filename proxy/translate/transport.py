@@ -143,7 +143,7 @@ def quicker_build(plain: Build) -> Build:
 
     def build(self: httpx.AsyncClient, method: str, url: Any, **parts: Any) -> httpx.Request:
         named = {name for name, part in parts.items() if part is not None}
-        headers, timeout = parts.get("headers"), parts.get("timeout")
+        headers, timeout = parts.get("headers"), parts.get("timeout", _DEFAULT)
         if (
             method != "POST" or not isinstance(url, str) or not url.startswith("http") or not named <= _PARTS
             or not isinstance(headers, dict) or self.cookies or self.params
@@ -155,7 +155,7 @@ def quicker_build(plain: Build) -> Build:
             headers=_own(self) | {name.lower(): value for name, value in headers.items()},
             content=parts.get("content"),
             json=parts.get("json"),
-            extensions={"timeout": httpx.Timeout(timeout).as_dict() if timeout is not _DEFAULT else _NO_TIMEOUT},
+            extensions={"timeout": httpx.Timeout(self.timeout if timeout is _DEFAULT else timeout).as_dict()},
         )
 
     return build
@@ -168,7 +168,6 @@ def _url(url: str) -> httpx.URL:
 
 _DEFAULT = httpx.USE_CLIENT_DEFAULT
 _PARTS = frozenset({"headers", "timeout", "content", "json"})
-_NO_TIMEOUT = httpx.Timeout(None).as_dict()
 _OWN: WeakKeyDictionary[httpx.AsyncClient, dict[str, str]] = WeakKeyDictionary()
 
 

@@ -365,6 +365,8 @@ _BOUNDED = {
     ("passed_batches.py", "collected"): "a bytearray",
     ("json_items.py", "_kept"): "a bytearray",
     ("websocket.py", "_body"): "a bytearray",
+    ("upload_entry.py", "collected"): "a bytearray",
+    ("usage_watch.py", "_kept"): "a bytearray",
     ("connection.py", "body"): "reading is paused above HIGH_WATER_LIMIT",
     ("uploads.py", "head"): "of one field, from parts that are bounded",
     ("multipart_stream.py", "_rest"): "what one piece leaves: a head, or a boundary that may have begun",

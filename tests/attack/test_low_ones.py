@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
-from fastapi import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from proxy import seldom

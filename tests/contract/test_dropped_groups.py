@@ -146,6 +146,50 @@ async def test_what_is_owed_and_charged_late_is_added_too(store: RedisStore, led
     assert await fields(store) == {"s": 17}
 
 
+async def test_a_refund_that_was_owed_and_is_in_what_the_ledger_said_is_not_counted_again(
+    store: RedisStore, ledger: Ledger
+) -> None:
+    await spend(store, "1", 900)
+    ledger.sums["s"] = 900
+    await drop(store, s=900)
+    store.member.owe(store.epoch, "charge", "refund", BUCKET, "s", "", -400)  # while the store was away
+    ledger.sums["s"] = 500
+    await spend(store, "2", 1)  # another process, which has it loaded before the refund is delivered
+    await store.member.deliver()
+    assert await fields(store) == {"s": 501}
+    assert isinstance(await store.reserve("3", [claim(600)], NOW, LATER), Denied)
+
+
+async def test_a_refund_that_is_in_what_the_ledger_says_is_not_counted_again(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 900)
+    ledger.sums["s"] = 500  # it is in the spool before it is told to Redis
+    assert await drop(store, s=900) == 1
+    assert await store.charge("refund", [claim(0)], [-400]) == "settled"
+    (standing,) = await store.standings_of([claim(0)])
+    assert standing.spent == 500
+
+
+async def test_the_late_end_of_an_expired_call_that_the_ledger_had_is_not_counted_again(
+    store: RedisStore, ledger: Ledger
+) -> None:
+    assert isinstance(await store.reserve("1", [claim(500)], NOW, NOW - 10, b"{}"), Granted)
+    await store.sweep(NOW)
+    await store.written([one.reservation_id for one in await store.expired()])
+    assert await drop(store, s=500) == 1
+    store.member.owe(store.epoch, "settle", "1", 400)
+    ledger.sums["s"] = 400
+    await spend(store, "2", 1)
+    await store.member.deliver()
+    assert await fields(store) == {"s": 401}
+
+
+async def test_a_refund_to_a_budget_of_which_nothing_was_dropped_is_counted_however_late(store: RedisStore) -> None:
+    await spend(store, "1", 900)
+    store.member.owe(store.epoch, "charge", "refund", BUCKET, "s", "", -400)
+    await store.member.deliver()
+    assert await fields(store) == {"s": 500}
+
+
 async def test_the_late_end_of_an_expired_call_makes_no_group_of_its_own(store: RedisStore, ledger: Ledger) -> None:
     """Half a sum would pass for the whole one."""
     assert isinstance(await store.reserve("1", [claim(500)], NOW, NOW - 10, b"{}"), Granted)

@@ -81,7 +81,6 @@ def config(folder: Path, url: str) -> dict[str, Any]:
             "eleven_voice_dubbing",
             "eleven_voice_isolation",
             "eleven_multilingual_sts_v2",
-            "eleven_text_to_sound_v2",
         ),
         "stability": ("stable-image/*", "sd3*", "image-to-video", "3d/*", "audio/*"),
         "elevenlabs": ("eleven_*", "scribe_*", "music_*", "audio-isolation", "dubbing"),
@@ -95,7 +94,10 @@ def config(folder: Path, url: str) -> dict[str, Any]:
             "elevenlabs": {"base_url": url, "api_key": "sk-real-eleven"},
         },
         "models": {name: {"upstream": upstream} for upstream, names in models.items() for name in names}
-        | {"runway-speech": {"upstream": "runway", "model": "eleven_multilingual_v2"}},
+        | {
+            "runway-speech": {"upstream": "runway", "model": "eleven_multilingual_v2"},
+            "runway-effects": {"upstream": "runway", "model": "eleven_text_to_sound_v2"},
+        },
         "prices": [
             {"provider": "runway", "model": "own_price", "video_second": {"usd": "0.09"} | each},
             {
@@ -259,8 +261,8 @@ SOUND = "data:audio/wav;base64," + base64.b64encode(wav(9)).decode()
     ("name", "taken", "asked"),
     [
         ("text_to_speech", 3, {"model": "runway-speech", "prompt_text": "nonce={} " + "x" * 110}),
-        ("sound_effect", 2, {"model": "eleven_text_to_sound_v2", "prompt_text": "nonce={}"}),
-        ("sound_effect", 1, {"model": "eleven_text_to_sound_v2", "prompt_text": "nonce={}", "duration": 4.5}),
+        ("sound_effect", 2, {"model": "runway-effects", "prompt_text": "nonce={}"}),
+        ("sound_effect", 1, {"model": "runway-effects", "prompt_text": "nonce={}", "duration": 4.5}),
         ("voice_dubbing", 5, {"model": "eleven_voice_dubbing", "audio_uri": SOUND, "target_lang": "nonce={} long=9"}),
         ("voice_isolation", 2, {"model": "eleven_voice_isolation", "audio_uri": SOUND, "extra_body": {"x": "nonce={} long=9"}}),
         ("speech_to_speech", 3, {"model": "eleven_multilingual_sts_v2", "media": {"type": "audio", "uri": SOUND},
@@ -400,7 +402,7 @@ def test_video_from_images_has_no_price_but_the_operators(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("stable-image/generate/sdxl", 404), ("stable-image/generate/core/x", 404), ("3d/stable-fast-3d", 404)],
+    [("stable-image/generate/sdxl", 404), ("stable-image/generate/core/x", 404), ("3d/stable-fast-4d", 404)],
 )  # fmt: skip
 def test_other_services_are_not_there(rig: Rig, path: str, status: int) -> None:
     assert picture(rig, path, "st-hostile").status_code == status

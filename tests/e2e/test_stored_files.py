@@ -144,11 +144,66 @@ def test_an_upload_of_another_is_nobodys(rig: JobsRig) -> None:
     assert httpx.post(url, content=b"text", headers=part).json()["file"]["sizeBytes"] == "4"
 
 
+def begun(url: str, size: int, key: str = KEY, name: str = "") -> str:
+    """The URL of an upload of lines."""
+    answer = httpx.post(
+        f"{url}/upload/v1beta/files", json={"file": {"name": name} if name else {}},
+        headers={"x-goog-api-key": key, "x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start",
+                 "x-goog-upload-header-content-length": str(size),
+                 "x-goog-upload-header-content-type": "application/jsonl"},
+    )  # fmt: skip
+    return str(answer.headers["x-goog-upload-url"])
+
+
+def sent(url: str, data: bytes, offset: str = "0") -> httpx.Response:
+    return httpx.post(
+        url, content=data, headers={"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": offset}
+    )
+
+
+def test_a_last_part_that_is_said_again_with_other_bytes_says_nothing_of_the_file(rig: JobsRig) -> None:
+    dear = requests("again", 1, generation_config={"max_output_tokens": 60_000})
+    cheap = requests("again", 1, generation_config={"max_output_tokens": 1})
+    cheap += b" " * (len(dear) - len(cheap))
+    url = begun(rig.url, len(dear))
+    name = sent(url, dear).json()["file"]["name"]
+    assert sent(url, cheap).json()["file"]["name"] == name
+    client = gemini(rig)
+    with pytest.raises(errors.ClientError) as refused:
+        client.batches.create(model="gemini-2.5-flash", src=name)
+    assert "Upload it again" in str(refused.value)
+    assert "again" not in rig.billed()
+
+
+def test_a_file_that_another_has_replaced_under_its_name_is_no_batchs(rig: JobsRig) -> None:
+    """As by way of another process, which has noted the new one's lines; this one knows the old one's."""
+    lines = requests("replaced", 1)
+    name = sent(begun(rig.url, len(lines), name="files/replaced"), lines).json()["file"]["name"]
+    dear = requests("replaced", 50)
+    there = begun(rig.provider_url, len(dear), "sk-real-google", name).replace(
+        "https://generativelanguage.googleapis.com", rig.provider_url
+    )
+    assert sent(there, dear).json()["file"]["name"] == name
+    client = gemini(rig)
+    with pytest.raises(errors.ClientError) as refused:
+        client.batches.create(model="gemini-2.5-flash", src=name)
+    assert "Another file has this one's name" in str(refused.value)
+    assert "replaced" not in rig.billed()
+
+
+def test_numbers_of_an_upload_that_are_none_are_refused(rig: JobsRig) -> None:
+    url = begun(rig.url, 4)
+    for offset in ("9" * 5000, "-1", "1e3", "0x1"):
+        assert sent(url, b"text", offset).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
         (requests("bad", 2) + b'{"key":"x"}\n', "line 3: it must be an object with a `request`"),
         (b"no json\n", "line 1"),
+        (b'{"request":' + b"[" * 1010 + b"]" * 1010 + b"}\n", "line 1"),
+        (b'{"key":' + b"[" * 1010 + b"]" * 1010 + b',"request":{"contents":[]}}\n', "line 1"),
         (b"", "no lines"),
         (requests("bad", 1) + requests("bad", 1, model="models/gemini-3-pro"), "names a model"),
         (requests("bad", 1).replace(b'"max_output_tokens": 50', b'"max_output_tokens": 50, "max_output_tokens": 50000'), "twice"),

@@ -8,6 +8,8 @@ the rest in its first line. It shares no code with the product.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import json
 import secrets
 import threading
@@ -63,6 +65,9 @@ class Files(Requests):
             self.missing()
             return
         final = command == "upload, finalize"
+        if final and (file := upload.get("made")) is not None:  # said again, it is answered again
+            self.send(json.dumps({"file": told(file)}).encode(), x_goog_upload_status="final")
+            return
         if int(self.headers["x-goog-upload-offset"]) != len(upload["data"]) or (not final and len(data) % GRANULARITY):
             self.send_json({"error": {"code": 400, "message": "not where the last part ended"}}, status=400)
             return
@@ -77,7 +82,10 @@ class Files(Requests):
                 "name": name, "displayName": upload["file"].get("displayName") or upload["file"].get("display_name", ""),
                 "mimeType": upload["type"], "sizeBytes": str(len(upload["data"])), "state": "ACTIVE", "source": "UPLOADED",
                 "uri": f"https://generativelanguage.googleapis.com/v1beta/{name}", "data": upload["data"],
+                "sha256Hash": base64.b64encode(hashlib.sha256(upload["data"]).hexdigest().encode()).decode(),
+                "createTime": f"2026-11-29T12:00:00.{len(self.uploads):06d}Z",
             }  # fmt: skip
+            upload["made"] = self.stored[name]
         self.send(json.dumps({"file": told(self.stored[name])}).encode(), x_goog_upload_status="final")
 
     def gemini_files(self, rest: str) -> None:

@@ -257,7 +257,7 @@ class Member:
         while self._owed:
             message = self._owed[0]
             if message.epoch == self.epoch:
-                await self.call(message.verb, message.epoch, *message.arguments)
+                await self.call(message.verb, message.epoch, *message.arguments, late=True)
             if self._owed and self._owed[0] is message:
                 self._owed.popleft()
 
@@ -282,15 +282,15 @@ class Member:
         """A name of an epoch, of ours where none is given."""
         return f"{ROOT}:{epoch or self.epoch}:{what}"
 
-    async def call(self, verb: str, *arguments: Value) -> Any:
-        """Run a script; where it needs counters that were dropped, have them loaded, and run it again.
+    async def call(self, verb: str, *arguments: Value, late: bool = False) -> Any:
+        """Run a script; where it needs counters that were dropped, have them loaded, and run it again. late: it was owed.
 
         Raises `StoreUnavailable` where there is no answer, or none of the epoch that we are in.
         """
         for _ in range(_TRIES):
             if self._link is None:
                 raise StoreUnavailable("the budget store is away")
-            answer = await self._call_on(self._link, verb, *arguments)
+            answer = await self._call_on(self._link, verb, (ROOT, "late") if late else (ROOT,), *arguments)
             if not answer or answer[0] != "unknown":
                 return answer
             await self._load(str(arguments[0]), answer[1:])
@@ -305,16 +305,16 @@ class Member:
             arguments += (name, group, times, spent)
         await self.call("load", epoch, *arguments)
 
-    async def _call_on(self, link: Link, verb: str, *arguments: Value) -> Any:
+    async def _call_on(self, link: Link, verb: str, keys: Sequence[str], *arguments: Value) -> Any:
         sha, text = scripts()[verb]
         try:
             try:
-                answer = await link.call("EVALSHA", sha, 1, ROOT, *arguments)
+                answer = await link.call("EVALSHA", sha, len(keys), *keys, *arguments)
             except CommandError as error:
                 if not str(error).startswith("NOSCRIPT"):
                     raise
                 await link.call("SCRIPT", "LOAD", text)
-                answer = await link.call("EVALSHA", sha, 1, ROOT, *arguments)
+                answer = await link.call("EVALSHA", sha, len(keys), *keys, *arguments)
         except CommandError as error:
             _refusals.note(f"the budget store refuses {verb}: {error}")
             link.close()

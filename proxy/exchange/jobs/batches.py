@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 
 from proxy.access.stored_owners import Holder
-from proxy.errors import dialect_not_supported, invalid_request, unbounded_cost
+from proxy.errors import (
+    dialect_not_supported,
+    invalid_request,
+    stored_not_found,
+    unbounded_cost,
+    upstream_timeout,
+    upstream_unreachable,
+)
 from proxy.exchange.configured import Configured
-from proxy.exchange.jobs.asking import find_job
+from proxy.exchange.jobs.asking import destination_of, find_job, send, whole
 from proxy.exchange.jobs.lines import Lines, priced_line
 from proxy.exchange.plane import Plane
-from proxy.jobs.api import JobEndpoint
+from proxy.jobs.api import JobApi, JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.jobs.shapes import shapes_of
 from proxy.times import now_us
 from proxy.types import Call, Identity
+from proxy.upstream.response import UpstreamError
 
 _LINES_AT_ONCE = 20
 
@@ -29,6 +37,7 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
         return call if endpoint.lines is None else await _of_its_body(plane, configured, identity, endpoint, call)
     holder = plane.stored_owners.find(identity, file_id)
     if endpoint.api.of_shapes:
+        await _is_what_was_uploaded(plane, identity, endpoint.api, file_id, holder)
         return call._replace(bounds=_of_its_shapes(configured, identity, endpoint, call, holder).record())
     bounds = bounds_of(holder.facts)
     if bounds is None:
@@ -41,6 +50,25 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
     ):  # fmt: skip
         raise invalid_request("`endpoint` must be the path that the file's lines call.", "endpoint")
     return call._replace(bounds=bounds.record(), model=bounds.models[0])
+
+
+async def _is_what_was_uploaded(plane: Plane, identity: Identity, api: JobApi, file_id: str, holder: Holder) -> None:
+    """A client may name its files, so that one of the same name may have taken its place, by way of another process. Raises
+    `Refused`."""
+    known = (holder.facts or {}).get("file")
+    destination = destination_of(plane, holder.upstream, api)
+    if not known or destination is None:
+        return
+    path, attempt_id = f"{api.files_at}{file_id}", plane.ids.new(now_us())
+    try:
+        response = await send(plane, destination, api, "GET", path, attempt_id=attempt_id, holder=identity.key_id)
+        answer = await whole(response)
+    except UpstreamError as error:
+        raise (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.") from None
+    if answer is None or answer.status >= 300:
+        raise stored_not_found("batch")
+    if any(answer.body.get(name) != value for name, value in known.items()):
+        raise unbounded_cost("Another file has this one's name by now. Upload it again.", "batch")
 
 
 def _of_its_shapes(
@@ -57,6 +85,9 @@ def _of_its_shapes(
     bounds = Bounds(path="generate", models=(route.requested,))
     for count, shape in shapes:
         line = priced_line(configured, identity, shape.call(call.model), route, b"", 0)
+        if line.bound.inject:  # which nobody can, in a file that is there already
+            missing = f"set models.{route.requested}.max_output_tokens: a line of the file has no output cap"
+            line = line._replace(nanousd=None, missing=missing)
         bounds = bounds.with_lines(count, line.nanousd, line.bound.usage, line.missing, route.requested)
     return bounds
 

@@ -13,6 +13,7 @@ from proxy.latest import Latest
 
 _MOST = 20_000
 _MOST_UPLOADS, _MOST_WAITING_BYTES = 1000, 64 * 1024 * 1024
+_TAKEN, _SPOILT = -1, -2  # in place of where the next part begins
 
 # Digests in, the fields of jobs out; None where nobody answers.
 Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
@@ -30,21 +31,39 @@ U = TypeVar("U", bound=Waiting)
 
 class Uploads(Generic[U]):
     """What is known of uploads between two of their parts, by a name of theirs. Bounded, in number and in bytes; the oldest
-    go."""
+    go. Parts that do not follow one another are not one file: of an upload that had one nothing is known any more."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[U, int]] = {}
+        self._known: dict[str, tuple[U | None, int]] = {}
 
-    def take(self, name: str, start: int) -> U | None:
-        """What is known up to the byte `start`; None where nothing is, or up to another. It is gone from here then."""
-        known, end = self._known.pop(name, (None, 0))
-        return known if end == start else None
+    def take(self, name: str, start: int, begin: Callable[[], U]) -> U | None:
+        """What is known up to the byte `start`, until `keep` gives it back; None where that is not the next one."""
+        if name not in self._known:
+            known = begin() if start == 0 else None
+        else:
+            known, end = self._known[name]
+            known = known if end == start else None
+        self._known[name] = (None, _TAKEN if known is not None else _SPOILT)
+        self._bound()
+        return known
 
     def keep(self, name: str, known: U, end: int) -> None:
         table = self._known
-        table[name] = (known, end)
-        while len(table) > _MOST_UPLOADS or sum(one.waiting_bytes for one, _ in table.values()) > _MOST_WAITING_BYTES:
+        if table.get(name, (None, _TAKEN))[1] == _TAKEN:
+            table[name] = (known, end)
+        self._bound()
+
+    def forget(self, name: str) -> None:
+        """Nothing of the part that was taken has been sent."""
+        self._known.pop(name, None)
+
+    def _bound(self) -> None:
+        table = self._known
+        while len(table) > _MOST_UPLOADS or self._waiting_bytes() > _MOST_WAITING_BYTES:
             del table[next(iter(table))]
+
+    def _waiting_bytes(self) -> int:
+        return sum(known.waiting_bytes for known, _ in self._known.values() if known is not None)
 
 
 @dataclass(slots=True)

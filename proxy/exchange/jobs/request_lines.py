@@ -7,8 +7,11 @@ made of it later.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,6 +27,7 @@ from proxy.jobs.shapes import Shapes, shape_of
 from proxy.types import Identity, Route
 
 _LINES_AT_ONCE = 20
+_SAYS_WHICH = ("createTime", "sizeBytes", "sha256Hash")  # of two files of the same name
 _REFERENCE = "gemini-2.5-flash"  # for what depends on a provider alone
 
 
@@ -42,6 +46,8 @@ class RequestLines:
         self._route = Route("", upstream, known, _REFERENCE)
         self._shapes = Shapes()
         self._rest: list[bytes] = []  # of a line that has not ended
+        self._passed = hashlib.sha256()
+        self._bytes = 0
         self._most_bytes = int(plane.configured.config.server.max_body_mb * 1_000_000)
         self.upstream = upstream
 
@@ -57,6 +63,8 @@ class RequestLines:
     async def read(self, piece: bytes) -> None:
         if self._shapes.missing:
             return
+        self._passed.update(piece)
+        self._bytes += len(piece)
         *whole, last = piece.split(b"\n")
         if whole:
             whole[0] = b"".join([*self._rest, whole[0]])
@@ -77,8 +85,22 @@ class RequestLines:
         if not self._shapes.lines:
             self.give_up("it has no lines")
 
-    def record(self) -> dict[str, Any]:
-        return self._shapes.record()
+    def record(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        """What a batch of it may cost. file: what its provider says of it, which has to be what passed here."""
+        size, stated = file.get("sizeBytes"), file.get("sha256Hash")
+        if size is not None and str(size) != str(self._bytes):
+            self.give_up("its provider has another size of it than what passed here")
+        if stated is not None and not self._is_digest(stated):
+            self.give_up("its provider has other bytes of it than what passed here")
+        return {**self._shapes.record(), "file": {name: file[name] for name in _SAYS_WHICH if name in file}}
+
+    def _is_digest(self, stated: object) -> bool:
+        """In base64, of the digest or of its digits: Gemini sends the latter."""
+        try:
+            digest = base64.b64decode(stated) if isinstance(stated, str) else b""
+        except binascii.Error:
+            return False
+        return digest in (self._passed.digest(), self._passed.hexdigest().encode())
 
     async def _line(self, line: bytes) -> None:
         if not line.strip() or self._shapes.missing:
@@ -90,6 +112,8 @@ class RequestLines:
             self.give_up(f"line {number}: {refused.refusal.message}")
         except _NotABatchError as error:
             self.give_up(f"line {number}: {error}")
+        except RecursionError:
+            self.give_up(f"line {number}: it is nested too deeply")
 
     async def _add(self, line: bytes) -> None:
         value = fields.parse_object(line)

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -54,6 +55,7 @@ _OF_LINES = ("jsonl", "ndjson", "json-lines", "jsonlines", "json-seq")
 _LIVES_S = 48 * 3600
 _MAX_TOKEN_BYTES = 8192
 _MAX_LABELS_BYTES = 2048
+_MOST_DIGITS = 18
 _OURS = b"x-taximeter-"
 
 
@@ -87,15 +89,21 @@ async def _begin(plane: Plane, matched: Matched, client: Client) -> None:
     command = headers.get(b"x-goog-upload-command", b"").strip().lower()
     if headers.get(b"x-goog-upload-protocol", b"").strip().lower() != b"resumable" or command != b"start":
         raise invalid_request("Uploads are resumable here: send X-Goog-Upload-Protocol: resumable, and start.")
-    stated, limit = headers.get(b"x-goog-upload-header-content-length", b""), _limit(plane)
-    if stated.isdigit() and int(stated) > limit:
+    stated, limit = _number(headers.get(b"x-goog-upload-header-content-length", b"")), _limit(plane)
+    if stated is not None and stated > limit:
         raise too_large(limit)
     upstream = home_of(plane.configured.config, matched.api)
     destination = destination_of(plane, upstream, matched.api)
     if destination is None:
         raise not_found()
-    response = await _sent(plane, matched, client, destination, matched.route.target, identity, _whole(body), len(body))
-    answer = await held(response)
+    if not destination.secrets:
+        raise invalid_request(f"Uploads need an `api_key` of the upstream {upstream!r}, which signs their URLs.")
+    pieces = _whole(body)
+    try:
+        response = await _sent(plane, matched, client, destination, matched.route.target, identity, pieces, len(body))
+        answer = await held(response)
+    except UpstreamError as error:
+        raise _fault(error) from None
     passed = passed_headers(response.headers, _TOLD)
     if response.status < 300 and (url := response.header(b"x-goog-upload-url")):
         begun = _Begun(
@@ -115,14 +123,14 @@ async def _part(plane: Plane, matched: Matched, client: Client, token: str) -> N
     client.admit(identity.key_id)
     client.request_id = plane.ids.new(now_us())
     destination = destination_of(plane, begun.upstream, matched.api)
-    length = client.headers.get(b"content-length", b"")
+    size = _number(client.headers.get(b"content-length", b""))
     command = client.headers.get(b"x-goog-upload-command", b"").decode("latin-1").strip().lower()
-    offset = client.headers.get(b"x-goog-upload-offset", b"0")
+    start = _number(client.headers.get(b"x-goog-upload-offset", b"0"))
     if destination is None or command not in _COMMANDS:
         raise invalid_request("X-Goog-Upload-Command must be upload, finalize, query or cancel.")
-    if not length.isdigit() or not offset.isdigit():
+    if size is None or start is None:
         raise invalid_request("A part says its Content-Length and its X-Goog-Upload-Offset.")
-    start, size, limit = int(offset), int(length), _limit(plane)
+    limit = _limit(plane)
     if start + size > limit:
         raise too_large(limit)
     lines = _lines_at(plane, identity, begun, token, start) if command.startswith(("upload", "finalize")) else None
@@ -145,21 +153,18 @@ async def _part(plane: Plane, matched: Matched, client: Client, token: str) -> N
         if lines is not None and not (took and response.status < 300):
             lines.give_up("its provider did not take its parts as they came")
         if final:
-            file = answer_of(response, body)
-            told = file.body.get("file") if file is not None and response.status < 300 else None
-            name = matched.api.job_id(told) if isinstance(told, dict) else None
-            if (
-                lines is not None
-                and isinstance(told, dict)
-                and str(told.get("sizeBytes", start + size)) != str(start + size)
-            ):
-                lines.give_up("its provider has another size of it than what passed here")
-            await entry.settle(response.status, name, lines.record() if lines is not None else None)
+            answer = answer_of(response, body)
+            file = answer.body.get("file") if answer is not None and response.status < 300 else None
+            file = file if isinstance(file, dict) else {}
+            facts = lines.record(file) if lines is not None else None
+            await entry.settle(response.status, matched.api.job_id(file), facts)
         elif lines is not None:
             plane.jobs.uploads.keep(token, lines, start + size)
     except UpstreamError as error:
         if final:
             await entry.failed(error)
+        if not error.sent:
+            plane.jobs.uploads.forget(token)
         raise _fault(error) from None
     finally:
         await entry.cut()
@@ -171,11 +176,11 @@ def _lines_at(plane: Plane, identity: Identity, begun: _Begun, token: str, start
     """What was read of its lines up to here; None where it has none."""
     if not begun.has_lines:
         return None
-    lines: RequestLines | None = plane.jobs.uploads.take(token, start)
+    begin = partial(RequestLines, plane, identity, begun.upstream)
+    lines: RequestLines | None = plane.jobs.uploads.take(token, start, begin)
     if lines is None:
-        lines = RequestLines(plane, identity, begun.upstream)
-        if start:
-            lines.give_up("its parts came to more than one process, or not one behind the other")
+        lines = begin()
+        lines.give_up("its parts came to more than one process, or not one behind the other")
     return lines
 
 
@@ -204,14 +209,16 @@ async def _sent(
         attempt_id=client.request_id, passed_too=_SENT,
     )  # fmt: skip
     upstreams = plane.configured.upstreams
-    try:
-        return await upstreams.upload(destination.pool, head, pieces, holder=identity.key_id, chunked=False)
-    except UpstreamError as error:
-        raise _fault(error) from None
+    return await upstreams.upload(destination.pool, head, pieces, holder=identity.key_id, chunked=False)
 
 
 def _fault(error: UpstreamError) -> Refused:
     return (upstream_timeout if error.timed_out else upstream_unreachable)(f"{error}.")
+
+
+def _number(text: bytes) -> int | None:
+    """A number of bytes."""
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _limit(plane: Plane) -> int:
@@ -240,6 +247,8 @@ def _target_of(destination: Destination, url: bytes) -> str:
     """The provider's own URL for its parts, as a path below its base URL: whatever host it names, it is asked where it is."""
     parts = urlsplit(url.decode("latin-1"))
     path = parts.path.removeprefix(destination.origin.path)
+    if not path.startswith("/upload/"):
+        raise upstream_unreachable("The upstream's URL for an upload is none.")
     return f"{path}?{parts.query}" if parts.query else path
 
 
@@ -263,7 +272,11 @@ def _read(plane: Plane, matched: Matched, token: str) -> _Begun:
     except (ValueError, TypeError):
         raise stored_not_found("upload_id") from None
     destination = destination_of(plane, begun.upstream, matched.api) if isinstance(begun.upstream, str) else None
-    if destination is None or not hmac.compare_digest(_signature(destination, told.encode()), signature.encode()):
+    if (
+        destination is None
+        or not destination.secrets
+        or not hmac.compare_digest(_signature(destination, told.encode()), signature.encode())
+    ):
         raise stored_not_found("upload_id")
     if begun.until < now_s():
         raise stored_not_found("upload_id")

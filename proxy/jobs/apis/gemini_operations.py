@@ -273,4 +273,5 @@ BATCHES = JobApi(
     cursor="nextPageToken",
     of_file=lambda call: call.held[0] if call.held else None,
     of_shapes=True,
+    files_at="/v1beta/",
 )

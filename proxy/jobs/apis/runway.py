@@ -77,14 +77,30 @@ def parse(kind: str, raw: bytes) -> Call:
     if recipe:
         fields.refuse_names({"model": None} if "model" in body else {}, frozenset())
     model = kind if recipe else fields.model_name(body)
-    conditions = _conditions(body)
-    video = kind not in _IMAGES
+    things, unbounded = _things(kind, body, model)
+    return Call(
+        dialect="runway.task", operation=_operation(kind), model=model, body=body, stream=False, size_bytes=len(raw),
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things, fixed=_conditions(body), unbounded=unbounded,
+    )  # fmt: skip
+
+
+def of_model(kind: str, call: Call, model: str) -> Call:
+    """What the provider's model makes at most: clients may know it by another name."""
+    if model == call.model or kind.startswith("recipes/"):
+        return call
+    known = runway_sound.things if kind in runway_sound.KINDS else _things
+    things, unbounded = known(kind, call.body, model)
+    return call._replace(things=things, unbounded=unbounded)
+
+
+def _things(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
+    """What it comes to at most, and why nothing bounds that."""
+    if kind.startswith("recipes/"):
+        return {}, ""
     count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or (1 if model in _ONE_IMAGE else _IMAGES_BY_DEFAULT)
     things: dict[str, int] = {"image": count}
     unbounded = ""
-    if recipe:
-        things = {}
-    elif video:
+    if kind not in _IMAGES:
         length = _seconds(body, kind, model)
         surcharge = _SURCHARGES.get(fields.text(body, "outputFormat") or "mp4", _DEAREST_SURCHARGE)
         things = {"video_second": length or 0} | ({"credit": surcharge * (length or 0)} if surcharge else {})
@@ -92,11 +108,7 @@ def parse(kind: str, raw: bytes) -> Call:
             unbounded = "its video is as long as the one that is sent, of which nothing is known here"
     elif kind == "image_upscale":
         unbounded = "an enlarged image costs by its size, of which nothing is known here"
-    return Call(
-        dialect="runway.task", operation="video" if video else "image", model=model, body=body, stream=False,
-        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things, fixed=conditions,
-        unbounded=unbounded,
-    )  # fmt: skip
+    return things, unbounded
 
 
 def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
@@ -230,7 +242,7 @@ def _reading(job: Job, charged: Quantity, made: int | None) -> Reading:
 def _endpoint(kind: str, api: JobApi, groups: Mapping[str, str]) -> JobEndpoint:
     return JobEndpoint(
         RUNWAY, _operation(kind), f"/v1/{kind}", partial(parse, kind),
-        openai.cap_nothing, encode=_encode, api=api,
+        openai.cap_nothing, encode=_encode, of_model=partial(of_model, kind), api=api,
     )  # fmt: skip
 
 

@@ -29,21 +29,23 @@ _LONGEST_S: Mapping[str, int | None] = {"eleven_text_to_sound_v2": 30, "mirelo_s
 def parse(kind: str, body: dict[str, Any], size: int) -> Call:
     """kind: the last word of the path."""
     model = fields.model_name(body)
-    things: dict[str, int] = {}
-    unbounded = ""
+    bounded, unbounded = things(kind, body, model)
+    return Call(
+        dialect="runway.task", operation="audio", model=model, body=body, stream=False, size_bytes=size, output_caps=(0,),
+        least_output_tokens=fields.MAX_TOKENS, things=bounded, unbounded=unbounded,
+    )  # fmt: skip
+
+
+def things(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
+    """What it comes to at most, and why nothing bounds that."""
     if kind == "text_to_speech":
         text = fields.text(body, "promptText")
         if text is None:
             raise invalid_request("`promptText` is missing.", "promptText")
-        things = {"character": len(text)}
-    elif (length := _seconds(kind, body, model)) is not None:
-        things = {"audio_second": length}
-    else:
-        unbounded = "its sound is as long as what is sent, or as its model likes, of which nothing is known here"
-    return Call(
-        dialect="runway.task", operation="audio", model=model, body=body, stream=False, size_bytes=size, output_caps=(0,),
-        least_output_tokens=fields.MAX_TOKENS, things=things, unbounded=unbounded,
-    )  # fmt: skip
+        return {"character": len(text)}, ""
+    if (length := _seconds(kind, body, model)) is not None:
+        return {"audio_second": length}, ""
+    return {}, "its sound is as long as what is sent, or as its model likes, of which nothing is known here"
 
 
 def _seconds(kind: str, body: Mapping[str, Any], model: str) -> int | None:

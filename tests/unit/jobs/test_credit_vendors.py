@@ -55,6 +55,25 @@ def test_what_runway_makes_is_bounded_by_what_it_reads(kind: str, body: Any, thi
     assert not runway.bounded(call, frozenset({"credit", "request"})).unbounded  # its operator says what it costs
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "model", "things"),
+    [
+        ("character_performance", {}, "act_two", {"video_second": 30}),
+        ("image_to_video", {}, "veo3.1", {"video_second": 8}),
+        ("text_to_image", {}, "gen4_image", {"image": 1}),
+        ("sound_effect", {"promptText": "a"}, "eleven_text_to_sound_v2", {"audio_second": 30}),
+        ("sound_effect", {"promptText": "a", "duration": 4.5}, "mirelo_sfx_2_0", {"audio_second": 5}),
+    ],
+)
+def test_a_model_under_another_name_is_bounded_as_what_it_is(
+    kind: str, body: dict[str, Any], model: str, things: dict[str, int]
+) -> None:
+    known = dict(runway.parse(kind, orjson.dumps({"model": model, **body})).things)
+    for name in ("ours", "gen4_turbo", "gen4_image", "mirelo_sfx_2_0"):
+        call = runway.of_model(kind, runway.parse(kind, orjson.dumps({"model": name, **body})), model)
+        assert (dict(call.things), call.unbounded, known) == (things, "", things)
+
+
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 def test_no_vendors_account_is_open_to_every_team(api: JobApi) -> None:
     opened = [route.pattern.pattern for route in api.routes if route.does == "open"]

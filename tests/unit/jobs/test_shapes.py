@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.ceilings import ceiling as ceilings
 from proxy.dialects import gemini
-from proxy.jobs.shapes import Shapes, rounded_up, shape_of, shapes_of
+from proxy.jobs.shapes import Shape, Shapes, rounded_up, shape_of, shapes_of
 from proxy.types import Call, Route
 from tests.support.media import png
 
@@ -86,3 +86,12 @@ def test_numbers_are_rounded_up_by_little(number: int, digits: int) -> None:
 @pytest.mark.parametrize("record", [None, {}, {"lines": 3, "nanousd": 5}])
 def test_what_is_no_files_has_no_shapes(record: Any) -> None:
     assert shapes_of(record) is None
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 6))
+def test_neither_text_nor_media_become_less(text: int, heard: int, digits: int) -> None:
+    """Either may be the dearer."""
+    shape = Shape(text + heard, None, 1, 1, (), (("audio_in", heard),), unknown=False).rounded(digits)
+    ((_, rounded),) = shape.heard
+    assert rounded >= heard
+    assert shape.tokens - rounded >= text

@@ -214,6 +214,19 @@ def test_what_is_stored_at_providers_is_known_for_as_long_as_they_keep_it(ledger
     assert [row["digest"] for row in find_stored(ledger.engine, [one, two, three])] == [three]
 
 
+@pytest.mark.parametrize("facts", [{"shapes": [[2]]}, None])
+def test_a_file_that_takes_anothers_name_has_its_own_facts(
+    ledger: Ledger, writer: SpoolWriter, facts: dict[str, Any] | None
+) -> None:
+    name = f"{1:032x}"
+    for at, known in ((AT, {"shapes": [[1]]}), (AT + 60_000_000, facts)):
+        attempt = intent(started_at=at)
+        more = {} if known is None else {"stored_facts": known}
+        append(writer, attempt, settle(attempt, stored=[name], stored_model="gpt", **more))
+        ledger.ship()
+    assert [row["facts"] for row in find_stored(ledger.engine, [name])] == [facts]
+
+
 def test_the_view_shows_exact_dollars(ledger: Ledger, writer: SpoolWriter) -> None:
     one = intent()
     append(writer, one, settle(one, cost=1_000_000_001))

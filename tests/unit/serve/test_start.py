@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,5 +63,20 @@ def test_who_stands_by_holds_the_folder_that_the_file_names_in_the_end(
     assert config.data_dir == str(second)
     os.close(lock_data_dir(first))
     with pytest.raises(ConfigError):
-        lock_data_dir(second)
+        lock_data_dir(second, patience_s=0)
+    os.close(held)
+
+
+def test_who_starts_behind_a_kill_waits_for_what_is_still_ending(tmp_path: Path) -> None:
+    held = lock_data_dir(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        starting = pool.submit(lock_data_dir, tmp_path, patience_s=30)
+        os.close(held)
+        os.close(starting.result())
+    assert time.monotonic() - began < 20
+
+    held = lock_data_dir(tmp_path)
+    with pytest.raises(ConfigError, match="in use by another running instance"):
+        lock_data_dir(tmp_path, patience_s=0.1)
     os.close(held)

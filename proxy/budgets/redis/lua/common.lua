@@ -17,7 +17,10 @@
 -- Lua's numbers are doubles, exact to 2^53, and amounts and limits stay below that; a sum may not. Counters are therefore only
 -- ever changed by HINCRBY, with the caller's own digits. A sum that is compared with a limit is rounded above 2^53 only, where
 -- it is above every limit, and rounding keeps order: decisions are exact.
+--
+-- KEYS[2], where it is there: this end was owed, and may have been in the ledger for long.
 local root, epoch = KEYS[1], ARGV[1]
+local late = KEYS[2] ~= nil
 local base = root .. ':' .. epoch .. ':'
 local REMEMBERED_S = 86400
 local ENDED_KEPT_S = 3600 -- a clock that is set back finds what was spent in a window
@@ -55,11 +58,12 @@ local function gone(bucket, group)
 end
 
 -- Of some counters (a step apart in ARGV, from `first` on) those of which only the ledger knows, as the answer that has them
--- loaded: {"unknown", then for each: bucket, group, how often it was dropped}; nil where all are known.
-local function unknown(first, step)
+-- loaded: {"unknown", then for each: bucket, group, how often it was dropped}; nil where all are known. amount: how far behind a
+-- bucket that of its change stands; a refund (see `left_out`) needs no counter.
+local function unknown(first, step, amount)
   local answer = {'unknown'}
   for at = first, #ARGV, step do
-    if gone(ARGV[at], ARGV[at + 1]) then
+    if gone(ARGV[at], ARGV[at + 1]) and not (amount and ARGV[at + amount]:sub(1, 1) == '-') then
       for _, word in ipairs({ARGV[at], ARGV[at + 1], redis.call('HGET', base .. 'gone', ARGV[at])}) do answer[#answer + 1] = word end
     end
   end
@@ -73,6 +77,12 @@ local function add(kind, bucket, group, amount)
     return tonumber(redis.call('HGET', base .. kind .. bucket, group) or '0')
   end
   return redis.call('HINCRBY', base .. kind .. bucket, group, amount)
+end
+
+-- Whether a change may be in a counter already that was loaded from the ledger: each change is in the spool before it is told here.
+-- One that takes something away is left out then, for rather too much is counted than too little.
+local function left_out(bucket, group)
+  return gone(bucket, group) or (late and redis.call('HEXISTS', base .. 'gone', bucket) == 1)
 end
 
 local function give_back(bucket, group, amount)
@@ -143,8 +153,12 @@ local function resolve(id, amounts)
   local figures = {}
   for i, bucket in ipairs(reservation[4]) do
     local group, amount = reservation[5][i], reservation[6][i]
-    add('s:', bucket, group, amounts and amounts[i] or '0')
-    local spent = amount == '0' and add('s:', bucket, group, '0') or add('s:', bucket, group, '-' .. amount)
+    local used = amounts and amounts[i] or '0'
+    local spent = add('s:', bucket, group, '0')
+    if tonumber(used) >= tonumber(amount) or not left_out(bucket, group) then
+      add('s:', bucket, group, used)
+      spent = add('s:', bucket, group, amount == '0' and '0' or '-' .. amount)
+    end
     figures[#figures + 1] = digits(spent)
     figures[#figures + 1] = redis.call('HGET', base .. 'r:' .. bucket, group) or '0'
     tell(bucket, group)
