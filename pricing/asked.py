@@ -6,26 +6,35 @@ never cheaper: that is for a response, a selector or the configuration to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import combinations
 
 from pricing.cost import Cost
 from pricing.facts import facts_of
+from pricing.price import Multiplier, Row
+from pricing.resolve import closest
 from pricing.usage import Reading
 
 _NO_PRICE = Decimal(-1)
 
 
 def that_count(
-    asked: Mapping[str, str], provider: str, model: str, whens: Iterable[Mapping[str, tuple[str, ...]]]
+    asked: Mapping[str, str],
+    provider: str,
+    names: Sequence[str],
+    rows: Iterable[Row],
+    factors: Iterable[Multiplier],
 ) -> dict[str, str]:
-    """Those of the asked conditions that one of `whens` names. `provider` canonical, `model` in lower case."""
-    words = {(name, value) for when in whens for name, values in when.items() for value in values}
+    """Those of the asked conditions that a price depends on. `provider` canonical; names: all that the model goes by, and may
+    answer by, in lower case. rows: those of the model; factors: the provider's, of which only the model's count."""
+    entries: list[Row | Multiplier] = [*rows]
+    entries += [factor for factor in factors if closest(names, factor.model) is not None]
+    words = {(name, value) for entry in entries for name, values in entry.when.items() for value in values}
     return {
         name: value
         for name, value in asked.items()
-        if not words.isdisjoint(facts_of(provider, model, {name: value}, None).items())
+        if not words.isdisjoint(facts_of(provider, names[0], {name: value}, None).items())
     }
 
 

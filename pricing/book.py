@@ -20,7 +20,7 @@ from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
 from pricing.operator import OperatorPrice, rows_for, rows_of_snapshots
 from pricing.price import Price, Row
-from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan
+from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan, serves_unpriced
 from pricing.units import TOKENS, default_per
 from pricing.usage import Reading
 
@@ -80,7 +80,8 @@ class Book:
         """The cost of a reading that completed at `at_s` (epoch seconds).
 
         `model` is the name that the call was routed to; what the response says it was served by wins where it has a
-        price, else the flag `fallback_price` is raised. `attributes`: the caller's (`team`, …), for multipliers.
+        price, else the flag `fallback_price` is raised, as where the ordinary price stands in for a tier's. `attributes`: the
+        caller's (`team`, …), for multipliers.
         Of what was only asked for (`reading.asked`) nothing, all or some counts, whatever is dearest.
         """
         if reading.asked:
@@ -112,6 +113,7 @@ class Book:
             other = self._plan(provider, part.model, None, reading.conditions, endpoint, attributes, at_s)
             assumed = assumed or other.assumed
             missing = price_usage(other, part.usage, part.model, lines) or missing
+        fell_back = fell_back or plan.serves_unpriced
         if reading.provider_cost_usd is not None or fell_back or assumed or missing or not reading.usage:
             return self._unusual(reading, plan, lines, served, missing=missing, fell_back=fell_back, assumed=assumed)
         total = _ZERO
@@ -135,10 +137,12 @@ class Book:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
         canonical, name = self.catalog.canonical(provider), model.lower()
         names, listed = self._names(canonical, name, None, at_s)
+        snapshots = self.catalog.snapshots(canonical, name, at_s)
         rows = [*(listed.rows if listed else ()), *self.catalog.common_rows(canonical)]
+        rows += [row for snapshot in snapshots.values() for row in snapshot.rows]
         rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
-        whens = [one.when for one in (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)]
-        return that_count(asked, canonical, name, [row.when for row in rows] + whens)
+        factors = (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)
+        return that_count(asked, canonical, (*names, *snapshots), rows, factors)
 
     def _unusual(
         self,
@@ -323,7 +327,9 @@ class Book:
             plan = make_plan((), (*tools, self._assumed), multipliers, span, priced=True)
             plan.assumed = True
             return plan
-        return make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
+        plan = make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
+        plan.serves_unpriced = bool(own) and not mine and serves_unpriced(facts, canonical, (*own, *multipliers))
+        return plan
 
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
         """All names that the model goes by, and what the book has of it.

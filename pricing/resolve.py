@@ -49,8 +49,9 @@ class Call:
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 
-    `priced`: the model itself has a price. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of calls
-    that reached n of them, filled as asked.
+    `priced`: the model itself has a price. `serves_unpriced`: the ordinary price stands in for that of a tier or speed which
+    may be dearer, and of which the book knows none. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of
+    calls that reached n of them, filled as asked.
     """
 
     operator_rows: tuple[Row, ...]
@@ -62,6 +63,7 @@ class Plan:
     tables: tuple[dict[str, Rate | None], ...]
     priced: bool
     assumed: bool = False
+    serves_unpriced: bool = False
 
     def table(self, input_tokens: int | Decimal) -> dict[str, Rate | None]:
         """The rates that were found by now for a call of that many input tokens."""
@@ -135,6 +137,22 @@ def holds(when: Mapping[str, tuple[str, ...]], facts: Mapping[str, str]) -> bool
         if name != "clock" and facts.get(name, "") not in wanted:
             return False
     return True
+
+
+# Tiers that are no dearer than the ordinary one, or paid for by themselves.
+_NO_DEARER_TIERS = {"flex", "batch", "scale", "reserved", "standard_only", "slow", "provisioned", "free"}
+# Anthropic's is capacity that was bought beforehand (docs: service tiers, Priority Tier).
+_BOUGHT_BEFORE = {("anthropic", "priority")}
+
+
+def serves_unpriced(facts: Mapping[str, str], provider: str, known: Iterable[Row | Multiplier]) -> bool:
+    """Whether the tier or the speed that was served may cost more than the ordinary one, and nothing of `known` (what holds
+    for the call) is its price."""
+    served = [name for name in ("service_tier", "speed") if facts.get(name, "flex") not in _NO_DEARER_TIERS]
+    if not served or (provider, facts.get("service_tier", "")) in _BOUGHT_BEFORE:
+        return False
+    conditions = {name for entry in known for name in entry.when}
+    return not conditions.issuperset(served)
 
 
 def matched(match: Mapping[str, tuple[str, ...]], attributes: Mapping[str, str | None]) -> bool:

@@ -165,6 +165,8 @@ def _estimate(
             most_output = _needed(context, call, route, "its output caps are not trusted")
         elif call.output_caps and not ignores_cap(call, route):
             most_output = max(call.output_caps)
+        elif call.output_caps and call.dialect != "openai.completions":
+            most_output = _needed(model_output, call, route, "a cap of 0 may be none where it goes")
         else:
             inject = model_output is None
             most_output = _DEFAULT_OUTPUT_TOKENS if model_output is None else model_output

@@ -14,10 +14,11 @@ _NO_DEARER = frozenset({"default", "standard", "standard_only", "on_demand", "fl
 _CHEAP = frozenset({"free", "provisioned", "slow"})
 _DEARER_WORDS = ("service_tier", "speed")
 # Words by which only some models are served, at a price that the book has or has not (openai SDK 3.57
-# `types/responses/service_tier.py`; groq 1.7, cerebras-cloud-sdk 1.91 `types/chat/completion_create_params.py`).
+# `types/responses/service_tier.py`; groq 1.7, cerebras-cloud-sdk 1.91 `types/chat/completion_create_params.py`;
+# Anthropic's docs: fast mode).
 _SERVE_DEARER: Mapping[str, frozenset[str]] = {
     "openai": frozenset({"ultrafast"}), "azure": frozenset({"ultrafast"}), "groq": frozenset({"performance"}),
-    "cerebras": frozenset({"priority"}),
+    "cerebras": frozenset({"priority"}), "anthropic": frozenset({"fast"}),
 }  # fmt: skip
 # Where a request that names no tier, or `auto`, is served as the account's project says
 # (platform.openai.com/docs/guides/priority-processing: "set at the project level"), or as the deployment does

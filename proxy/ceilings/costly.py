@@ -107,6 +107,9 @@ _MAKE_MEDIA: tuple[tuple[str, re.Pattern[str], str], ...] = (
 _SOUND_APART: Mapping[str, re.Pattern[str]] = {
     "openrouter": re.compile(r"\A(?!.*gemini)"), "dashscope": re.compile("omni"), "stepfun-ai": re.compile("audio"),
 }  # fmt: skip
+# To whom a film has no sound (help.aliyun.com/zh/model-studio/vision: "cannot understand the audio of a video"; docs.z.ai,
+# GLM-V).
+_SEE_ONLY = re.compile(r"-vl(?![a-z])|glm-[0-9.]+v(?![a-z])")
 _HEARD_AS, _SPOKEN_AS = frozenset({"audio_in", "audio_second"}), frozenset({"audio_out"})
 _WITH_SUCH_MODELS = frozenset(provider for providers, _, _ in _MODELS for provider in providers)
 
@@ -201,7 +204,8 @@ def sound_apart(call: Call, route: Route) -> tuple[frozenset[str], ...]:
     apart = _SOUND_APART.get(route.provider)
     if apart is None or not any(apart.search(model.lower()) for model in route.models):
         return ()
-    hears = any(medium.kind in ("audio", "video") for medium in call.media)
+    sees_only = all(_SEE_ONLY.search(model.lower()) for model in route.models)
+    hears = any(medium.kind == "audio" or (medium.kind == "video" and not sees_only) for medium in call.media)
     wished = call.body.get("modalities")
     speaks = call.body.get("audio") is not None or (isinstance(wished, list) and "audio" in wished)
     return (*([_HEARD_AS] if hears else []), *([_SPOKEN_AS] if speaks else []))

@@ -133,9 +133,22 @@ def _thoughts_at_openrouter(call: Call) -> int:
     return most if type(most) is int and call.output_caps and most > max(call.output_caps) else 0
 
 
+# anthropic SDK 2.12, `MessageCreateParams.max_tokens`: "Set to `0` to populate the prompt cache without generating a response";
+# where the same models answer by the same API.
+_WARMS_CACHES = frozenset({"anthropic", "google-vertex", "azure"})
+
+
 def ignores_cap(call: Call, route: Route) -> bool:
-    """Whether the output cap of a call is none where it goes: Ollama takes 0 for "as much as it likes" (0.33, run)."""
-    return call.output_caps == (0,) and route.provider == "ollama" and call.dialect == "openai.completions"
+    """Whether the output cap of a call is none where it goes: Ollama takes 0 for "as much as it likes" (0.33, run). At
+    Anthropic's API it fills the cache and writes nothing; others that speak it, or are spoken to by a translator, may drop it.
+    """
+    if call.output_caps != (0,):
+        return False
+    if call.dialect == "openai.completions":
+        return route.provider == "ollama"
+    if call.dialect == "bedrock.invoke":
+        return "anthropic_version" in call.body and "anthropic." not in route.model
+    return call.dialect == "anthropic.messages" and route.provider not in _WARMS_CACHES
 
 
 def name_cap(call: Call, provider: str) -> dict[str, Any]:

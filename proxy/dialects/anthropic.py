@@ -62,6 +62,9 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
     """The call that a parsed body is, wherever its model stands."""
     fields.refuse_names(body, _BOUNDED)
     least = thinking_budget(body) + 1
+    caps = fields.integers(
+        body, ("max_tokens",), 0, fields.MAX_TOKENS
+    )  # 0: the prompt is cached, and nothing is written
     media = _media(body)
     continued = _continued(body) if "thread" in body else ()
     thread = body.pop("thread", None)  # its id is to be the team's own, and not to be forgotten
@@ -82,12 +85,12 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
         body=body,
         stream=stream,
         size_bytes=len(raw),
-        output_caps=fields.integers(body, ("max_tokens",), 1, fields.MAX_TOKENS),
+        output_caps=caps,
         media_items=len(media) + len(continued),
         media=media,
         prompts=len(body["messages"]),
         beside_tokens=SUMMARY_TOKENS if summarizes(body) else 0,
-        least_output_tokens=max(1024, least),
+        least_output_tokens=fields.MAX_TOKENS if caps == (0,) else max(1024, least),
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
         held=(*continued, *referred.held),
         urls=referred.urls,

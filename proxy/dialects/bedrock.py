@@ -232,7 +232,8 @@ def _caps_in(body: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
             inner = inner.get(name)
             if not isinstance(inner, dict):
                 inner = {}
-        if (cap := fields.integer(inner, path[-1], 1, fields.MAX_TOKENS)) is not None:
+        least = 0 if path == ("max_tokens",) and "anthropic_version" in body else 1  # as Anthropic has it
+        if (cap := fields.integer(inner, path[-1], least, fields.MAX_TOKENS)) is not None:
             yield path, cap
 
 

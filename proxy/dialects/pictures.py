@@ -2,9 +2,7 @@
 
 A picture is as many tokens as its size and the best quality say: whatever quality is asked for, a server may take no notice.
 Sources, read November 2026: developers.openai.com/api/docs/guides/image-generation (cost: 4160 tokens for 1024x1024 of
-gpt-image-1, 6208 for 1024x1536); its calculator for GPT Image 2 and later, as taken apart in
-community.openai.com/t/gpt-image-2-output-pricing-calculator-online-and-in-your-code/1382699 (7024, 5488, 13,342 for 3840x2160),
-which is what Azure's and fal's price lists come to; openai SDK 3.57 `types/image_generate_params.py` for frames and SVG.
+gpt-image-1, 6208 for 1024x1536); openai SDK 3.57 `types/image_generate_params.py` for frames and SVG.
 """
 
 from __future__ import annotations
@@ -13,12 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pricing.media.made import later_tokens
 from proxy.dialects import fields
 from proxy.types import Call
 
 _SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})\Z")
 _PIXELS_PER_TOKEN = 256  # of the first models
-_AXIS, _OFFSET_PIXELS, _SCALE = 96, 2_000_000, 4_000_000  # of GPT Image 2 and later, at the best quality
 _MOST_PIXELS = 8_294_400
 _EXTRA_TOKENS = 256  # round a picture, and once more for each that is shown on the way
 # Where the size is the model's choice: four times a square of the first models, the largest square of the later ones.
@@ -32,22 +30,16 @@ def output_tokens(body: Mapping[str, Any], partial: int, *, first: bool = False)
     """What one picture can come to. first: of the first models, which are smaller."""
     size = _SIZE.match(fields.text(body, "size") or "")
     if size is None:
-        tokens = _UNKNOWN_FIRST if first else _of_later(1, 1, _MOST_PIXELS)
+        tokens = _UNKNOWN_FIRST if first else later_tokens(1, 1, _MOST_PIXELS)
     else:
         width, height = int(size[1]), int(size[2])
         tokens = width * height // _PIXELS_PER_TOKEN
         if not first:
-            tokens = max(tokens, _of_later(width, height, width * height))
+            tokens = max(tokens, later_tokens(width, height, width * height))
     tokens += _EXTRA_TOKENS * (1 + partial)
     if body.get("complexity") is not None:
         tokens += _PLANNING_TOKENS
     return tokens * _frames(body)
-
-
-def _of_later(width: int, height: int, pixels: int) -> int:
-    longest, shortest = max(width, height), min(width, height)
-    other = -(-_AXIS * shortest // longest)
-    return -(-_AXIS * other * (_OFFSET_PIXELS + pixels) // _SCALE)
 
 
 def _frames(body: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pricing.media.made import later_tokens
 from pricing.usage import Part
 from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.reader import Context, Reader, first_mapping, note_asked
@@ -32,13 +33,16 @@ _LARGEST_CONTAINER = 64
 _SESSIONS = {"1g": 1, "4g": 4, "16g": 16, "64g": _LARGEST_CONTAINER}
 _KEPT = ("status", "action", "container_id", "environment", "size", "quality", "svg_usage")
 _PASSED = "calls that passed"  # in a stream's state: those of its items that are billed, by their id
-DEFAULT_IMAGE_MODEL = "gpt-image-1"  # the image_generation tool's default, by its documentation
+# Of a picture whose model nobody states: the dearest of those that were the image_generation tool's default.
+DEFAULT_IMAGE_MODEL = "gpt-image-1"
 # Output tokens of a picture whose usage nobody states: pixels to a token, and a few more, by its quality
 # (platform.openai.com/docs/guides/image-generation, cost: 272, 1056, 4160 for 1024x1024; 400 to 408, 1568 to 1584, 6208 to 6240
-# for the longer ones).
+# for the longer ones); of GPT Image 2 and later, the tool's default (openai SDK 3.54, `types/responses/tool.py`), as the
+# calculator says.
 _PIXELS_A_TOKEN = {"low": (4096, 24), "medium": (1024, 48), "high": (256, 96)}
-_LONGER_PICTURE = 1024 * 1536
-_LARGEST_PICTURE = 4096 * 4096
+_LONGER_PICTURE = (1024, 1536)
+_LARGEST_SIDE = 4096
+_FIRST_IMAGES = re.compile(r"gpt-image-1|dall-e-")
 _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})", re.ASCII)
 
 
@@ -152,15 +156,27 @@ def _image_model(tools: list[Mapping[str, Any]]) -> str:
 
 def _count_pictures(pictures: list[Mapping[str, Any]], tools: list[Mapping[str, Any]], tally: Tally) -> None:
     """Pictures of which nobody says what they took: by their size and quality, the most where these are not known."""
-    tokens = 0
-    for picture in pictures:
-        size = _SIZE.fullmatch(text(picture.get("size")) or "")
-        pixels = min(int(size[1]) * int(size[2]), _LARGEST_PICTURE) if size else _LONGER_PICTURE
-        per, more = _PIXELS_A_TOKEN.get(text(picture.get("quality")) or "", _PIXELS_A_TOKEN["high"])
-        tokens += pixels // per + more
+    tool = next((tool for tool in tools if tool.get("type") == "image_generation"), mapping(None))
+    first = _FIRST_IMAGES.match(text(tool.get("model")) or "") is not None
+    tokens = sum(_picture_tokens(picture, first=first) for picture in pictures)
     if tokens:
         tally.flag("estimated")
         tally.parts.append(Part(_image_model(tools), {"image_out": tokens}))
+
+
+def _picture_tokens(picture: Mapping[str, Any], *, first: bool) -> int:
+    """first: it is of the first models. Of a model that is not known it is the most of both."""
+    quality = text(picture.get("quality")) or ""
+    size = _SIZE.fullmatch(text(picture.get("size")) or "")
+    if size is None:
+        sizes = [_LONGER_PICTURE] if first else [_LONGER_PICTURE, (1024, 1024)]
+    else:
+        sizes = [(max(1, min(int(size[1]), _LARGEST_SIDE)), max(1, min(int(size[2]), _LARGEST_SIDE)))]
+    per, more = _PIXELS_A_TOKEN.get(quality, _PIXELS_A_TOKEN["high"])
+    tokens = [width * height // per + more for width, height in sizes]
+    if not first:
+        tokens += [later_tokens(width, height, width * height, quality) for width, height in sizes]
+    return max(tokens)
 
 
 def read_delegated(response: Mapping[str, Any], context: Context, tally: Tally) -> Part | None:

@@ -51,7 +51,10 @@ def _done(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "response.output_item.done", "output_index": 0, "item": item}
 
 
-BEGUN = {"type": "response.created", "response": {"object": "response", "model": "gpt-5", "usage": None}}
+BEGUN: dict[str, Any] = {
+    "type": "response.created",
+    "response": {"object": "response", "model": "gpt-5", "usage": None},
+}
 WORDS = {"type": "response.output_text.delta", "delta": TEXT}
 SEARCH = _item("web_search_call", 1, status="completed", action={"type": "search", "query": "q"})
 OPENED = _item("web_search_call", 2, status="completed", action={"type": "open_page", "url": "u"})
@@ -106,7 +109,8 @@ async def test_a_picture_made_on_the_way_is_in_the_bill_of_a_cut_stream(
     item = _item("image_generation_call", 5, status="completed", **picture)
     tools = [{"type": "image_generation", "model": "gpt-image-1"}]
     body = {"model": "m", "input": "hi", "stream": True, "tools": tools}
-    await house.ask(_events(BEGUN, _done(item), WORDS), path="/v1/responses", chat=False, **body)
+    begun = {"type": "response.created", "response": {**BEGUN["response"], "tools": tools}}
+    await house.ask(_events(begun, _done(item), WORDS), path="/v1/responses", chat=False, **body)
     quantity, usd = _lines(house)["image_out"]
     assert tokens <= int(quantity) <= tokens + 32
     assert float(usd) == pytest.approx(int(quantity) * 40 / 1e6)

@@ -29,6 +29,7 @@ class Attack:
     answer: Mapping[str, Any] = field(default_factory=dict)
     route: Mapping[str, Any] = field(default_factory=dict)
     prices: tuple[Mapping[str, Any], ...] = ()
+    dialect: str = ""
     raw: tuple[str, str] = ("", "")  # a text of the body, and how it is written there
 
 
@@ -53,6 +54,12 @@ def _thought(tokens: int, **more: Any) -> dict[str, Any]:
 
 
 _CAPPED = {"messages": HI, "max_tokens": 16}
+_WARM = {
+    "messages": HI,
+    "system": [{"type": "text", "text": "word " * 4000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
+}
+_WARMED = {"input_tokens": 3, "output_tokens": 0, "cache_creation_input_tokens": 4100,
+           "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 4100}}  # fmt: skip
 _LONG = "word " * 320_000
 _LONG_CONTEXT = {"max_tokens": 16, "messages": [{"role": "user", "content": _LONG}]}
 _ANTHROPIC_LONG = {"input_tokens": 800_000, "output_tokens": 16}
@@ -315,6 +322,13 @@ ATTACKS = (
           ("openai", "gpt-5.1", "service_tier", "ultrafast"), ("groq", "llama-3.3-70b-versatile", "service_tier", "performance"),
           ("cerebras", "gpt-oss-120b", "service_tier", "Priority"),
       )),
+    Attack("a speed that a model has no price for", "anthropic", "claude-sonnet-4-5", {"messages": HI, "max_tokens": 16, "speed": "fast"},
+           {"input_tokens": 20, "output_tokens": 16, "speed": "fast"}, "/v1/messages", refused="speed"),
+    Attack("a speed that a model has a price for", "anthropic", "claude-opus-4-8", {"messages": HI, "max_tokens": 1000, "speed": "fast"},
+           {"input_tokens": 20, "output_tokens": 1000, "speed": "fast"}, "/v1/messages"),
+    Attack("a cache that is filled before it is needed", "anthropic", "claude-sonnet-4-5", {**_WARM, "max_tokens": 0}, _WARMED, "/v1/messages"),
+    Attack("a cap of 0 where it may be none", "minimax", "MiniMax-M2", {"messages": HI, "max_tokens": 0},
+           {"input_tokens": 20, "output_tokens": 3000}, "/v1/messages", dialect="anthropic"),
     Attack("a model that screens the call", "together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {**_CAPPED, "safety_model": "meta-llama/x"},
            chat(20, 16), refused="safety_model"),
     Attack("a guard that screens the call", "mistral", "mistral-large-latest", {**_CAPPED, "guardrails": [{"moderation_llm_v2": {}}]},
@@ -330,6 +344,10 @@ ATTACKS = (
              {name: value for name, value in _spoken().items() if name not in ("modalities", "audio")},
              chat(270, 16, prompt_tokens_details={"audio_tokens": 250}), refused=refused)
       for model, refused in (("google/gemini-2.5-pro", ""), ("mistralai/voxtral-small-24b-2507", "audio_in"))),
+    Attack("a film that a model only sees", "openrouter", "qwen/qwen3-vl-235b-a22b-instruct",
+           {"max_tokens": 16, "messages": [{"role": "user", "content": [
+               {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}]}]}, chat(20_000, 16),
+           route={"context_tokens": 262_144}),
     Attack("sound that the operator has priced", "dashscope", "qwen3.8-omni-flash", _spoken(), _HEARD,
            prices=({"provider": "dashscope", "model": "qwen3.8-omni-flash", "audio_in": "5", "audio_out": "20"},)),
     *(Attack(f"a square picture of {model}", "openai", model, {"prompt": "p", "size": "1024x1024", "quality": quality}, _pictures(7024),

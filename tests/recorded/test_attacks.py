@@ -16,7 +16,7 @@ _HARD = {"name": "b", "limit_usd": 1000, "window": "total", "clamp": False}
 
 
 def _house(folder: Path, attack: Attack) -> House:
-    dialect = _DIALECTS.get(attack.provider, "openai")
+    dialect = attack.dialect or _DIALECTS.get(attack.provider, "openai")
     return House(
         folder,
         upstreams={"up": {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": attack.provider, "dialect": dialect}},
@@ -28,7 +28,9 @@ def _house(folder: Path, attack: Attack) -> House:
 
 def _answer(attack: Attack) -> Answer:
     usage = {"usageMetadata": attack.usage} if attack.provider == "google" else {"usage": attack.usage}
-    envelope = {"type": "message", "content": []} if attack.provider == "anthropic" else {"choices": []}
+    envelope = (
+        {"type": "message", "content": []} if "anthropic" in (attack.provider, attack.dialect) else {"choices": []}
+    )
     return Answer(orjson.dumps({"model": attack.model, **envelope, **usage, **attack.answer}))
 
 

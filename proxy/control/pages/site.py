@@ -73,6 +73,7 @@ ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, 
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
+_MOST_FIELDS = 100
 
 
 def add_pages(app: FastAPI, live: Live) -> None:
@@ -124,7 +125,10 @@ async def _form(request: Request) -> Mapping[str, str]:
         body += piece
         if len(body) > _MOST_FORM_BYTES:
             raise HTTPException(413, "The form is too large.")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise HTTPException(413, f"The form has more than {_MOST_FIELDS} fields.") from None
 
 
 Form = Annotated[Mapping[str, str], Depends(_form)]

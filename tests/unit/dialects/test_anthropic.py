@@ -24,7 +24,7 @@ def refused_field(**changes: Any) -> str | None:
     return refused.value.refusal.param
 
 
-@pytest.mark.parametrize("value", [True, 0, -1, 1.5, "7", [], 2**31])
+@pytest.mark.parametrize("value", [True, -1, 1.5, "7", [], 2**31])
 def test_the_cap_must_be_a_whole_number(value: Any) -> None:
     assert refused_field(max_tokens=value) == "max_tokens"
 
@@ -41,6 +41,11 @@ def test_the_thinking_budget_must_be_a_whole_number(value: Any) -> None:
 )  # fmt: skip
 def test_priced_and_bounded_fields_are_read_strictly(name: str, value: Any) -> None:
     assert refused_field(**{name: value}) == name.lower()
+
+
+def test_a_call_that_only_fills_the_cache_is_not_made_to_write_anything() -> None:
+    call = parse(max_tokens=0)
+    assert (call.output_caps, call.least_output_tokens) == ((0,), 2**31 - 1)
 
 
 def test_a_call_is_never_made_smaller_than_its_thinking() -> None:

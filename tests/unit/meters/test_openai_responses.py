@@ -107,10 +107,35 @@ def test_a_model_that_writes_a_picture_is_billed_beside_it(output: str) -> None:
         "total_tokens": 2500,
     }
     item = {"type": "image_generation_call", "id": "a", "status": "completed", "result": "x", "svg_usage": svg}
-    parts = [("gpt-6-astra", {"input": 2000, "reasoning": 100, "output": 400}), ("gpt-image-2", {"image_out": 6240})]
+    parts = [("gpt-6-astra", {"input": 2000, "reasoning": 100, "output": 400}), ("gpt-image-2", {"image_out": 7024})]
     tools = [{"type": "image_generation", "model": "gpt-image-2"}]
     done = {"type": "response.output_item.done", "output_index": 0, "item": item}
     response = whole(output=[item] if output == "all" else [], tools=tools, model="gpt-5.6")
     read = streamed(done, {"type": "response.completed", "response": response})
     assert [(part.model, dict(part.usage)) for part in read.parts] == parts
     assert reader("openai.responses").whole(whole(output=[item], tools=tools)).parts == read.parts
+
+
+@pytest.mark.parametrize(
+    ("tool", "made", "tokens"),
+    [
+        ({}, {"size": "1024x1024", "quality": "high"}, 7024),
+        ({"model": "gpt-image-2.6-sunburst"}, {"size": "1024x1024", "quality": "medium"}, 1756),
+        ({"model": "gpt-image-2"}, {"size": "1024x1536", "quality": "high"}, 6240),
+        ({"model": "gpt-image-1"}, {"size": "1024x1024", "quality": "high"}, 4192),
+        ({"model": "gpt-image-1.5"}, {}, 6240),
+    ],
+)
+def test_pictures_that_nobody_counted_are_estimated_at_no_less_than_their_model_bills(
+    tool: dict[str, str], made: dict[str, str], tokens: int
+) -> None:
+    item = {"type": "image_generation_call", "id": "a", "status": "completed", "result": "x", **made}
+    read = reader("openai.responses").whole(whole(output=[item], tools=[{"type": "image_generation", **tool}]))
+
+    assert "estimated" in read.flags
+    assert [part.usage["image_out"] for part in read.parts] == [pytest.approx(tokens, abs=64)]
+
+
+def test_a_picture_of_no_size_is_estimated_without_an_error() -> None:
+    item = {"type": "image_generation_call", "id": "a", "status": "completed", "size": "00x99999"}
+    assert reader("openai.responses").whole(whole(output=[item])).parts[0].usage["image_out"] > 0

@@ -132,6 +132,38 @@ def test_the_served_model_is_priced_and_the_routed_one_where_it_has_no_price() -
     assert (neither.cost_usd, neither.model, neither.flags) == (None, "unknown", ())
 
 
+@pytest.mark.parametrize("served", [{"service_tier": "ultrafast"}, {"service_tier": "priority"}, {"speed": "fast"}])
+def test_what_was_served_dearer_and_has_no_price_is_flagged(served: dict[str, str]) -> None:
+    cost = price(book(PLAIN), MILLION, **served)
+    assert (cost.cost_usd, cost.status, cost.flags) == (2, "priced", ("fallback_price",))
+    own = {"provider": "acme", "model": "m", "input": "3"}
+    assert price(with_rows(book(PLAIN), own), MILLION, **served).flags == ()
+    dearer = {"when": served, "prices": {"input": "5", "output": "16"}}
+    assert price(book(PLAIN, dearer), MILLION, **served).cost_usd == 5
+    assert price(book(PLAIN, dearer), MILLION, **served).flags == ()
+    factor = Multiplier("acme", "m*", Decimal(2), when={name: (value,) for name, value in served.items()}, group="tier")
+    assert price(book(PLAIN, multipliers=(factor,)), MILLION, **served).flags == ()
+
+
+@pytest.mark.parametrize("tier", ["default", "standard", "auto", "on_demand", "flex", "scale", "reserved", "batch"])
+def test_a_tier_that_is_no_dearer_needs_no_price_of_its_own(tier: str) -> None:
+    assert price(book(PLAIN), MILLION, service_tier=tier).flags == ()
+
+
+def test_capacity_of_anthropics_that_was_bought_beforehand_is_no_dearer_tier() -> None:
+    reading = Reading(MILLION, conditions={"service_tier": "priority"})
+    cost = BOOK.cost(reading, provider="anthropic", model="claude-sonnet-4-5", at_s=at("2026-11-23T00:00:00Z"))
+    assert cost.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "counts"), [("claude-opus-5", True), ("claude-opus-5-latest", True), ("claude-sonnet-4-5", False)]
+)
+def test_what_is_asked_for_counts_only_where_a_price_of_that_model_depends_on_it(model: str, counts: bool) -> None:
+    asked = BOOK.asked_that_count({"speed": "fast"}, provider="anthropic", model=model, at_s=at("2026-11-23T00:00:00Z"))
+    assert asked == ({"speed": "fast"} if counts else {})
+
+
 def test_parts_are_billed_at_their_own_models_prices() -> None:
     prices = book(PLAIN, {"model": "advisor", "prices": {"input": "20"}})
     cost = price(prices, MILLION, parts=(Part("advisor", MILLION),))

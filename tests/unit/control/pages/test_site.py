@@ -553,3 +553,9 @@ def test_what_the_data_plane_does_not_answer_is_told(control: Control) -> None:
     answer: Any = control.client.get("/budgets")
     assert answer.status_code == 503
     assert "No data plane answers" in answer.text
+
+
+@pytest.mark.parametrize("form", [b"a=b&" * 101, b"&" * 60_000, b"=" * 60_000])
+def test_a_form_of_more_fields_than_any_of_ours_is_refused(control: Control, form: bytes) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert control.client.post("/sign-in", content=form, headers=headers).status_code in (401, 413)
