@@ -23,6 +23,7 @@ _MOST_HEADS = 4096
 # Of an Ogg file, packets that are looked at, and as how many of them a page counts: real ones have some 50 to a page, and a
 # file may have ten million.
 _MOST_PACKETS, _PAGE = 800_000, 8
+_LONGEST_OPUS_US = 120_000
 _MOST_WHOLE_BYTES = 32 * 1024 * 1024
 
 # Codes of WAVE whose rate is what the head says, and bits of a sample where it does not say those: PCM, float, A-law, mu-law,
@@ -184,7 +185,9 @@ def _ogg(source: Source, at: int) -> int | None:
     while at < end:
         head = source.read(at, 27)
         if head[:4] != b"OggS" or len(head) < 27 or looked_at > _MOST_PACKETS:
-            return -(-microseconds // 1_000_000) + _at_rate(end - at, LEAST_BYTES_PER_S)
+            # Every byte of the rest may be an empty packet. Of Vorbis a stream with longer packets may follow.
+            longest_us = max(packet_us, 1_000_000 // _UNKNOWN_BYTES_PER_S) if packet_us else _LONGEST_OPUS_US
+            return -(-(microseconds + (end - at) * longest_us) // 1_000_000) + 1
         table = source.read(at + 27, head[26])
         at += 27 + len(table)
         size = sum(table)
@@ -226,7 +229,7 @@ def _ogg_kind(page: bytes) -> int | None:
 def opus_us(packet: bytes) -> int:
     """Microseconds of an Opus packet, by its first bytes (RFC 6716, sections 3.1 and 3.2)."""
     if not packet:
-        return 120_000
+        return _LONGEST_OPUS_US
     config, count = packet[0] >> 3, packet[0] & 3
     if config < 12:
         frame = (10_000, 20_000, 40_000, 60_000)[config & 3]
@@ -235,7 +238,7 @@ def opus_us(packet: bytes) -> int:
     else:
         frame = (2_500, 5_000, 10_000, 20_000)[config & 3]
     frames = 1 if count == 0 else 2 if count < 3 else packet[1] & 0x3F if len(packet) > 1 else 48
-    return min(frame * frames, 120_000)
+    return min(frame * frames, _LONGEST_OPUS_US)
 
 
 def _flac_samples(head: bytes) -> int:

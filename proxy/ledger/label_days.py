@@ -129,6 +129,7 @@ def _stretches(
     if since is not None:
         query, states = query.where(at >= since), states.where(state.c.start_at >= since)
     if until is not None:
+        until += -until % stretch.length_us  # of a stretch in which the time ends, all of it
         query, states = query.where(at < until), states.where(state.c.start_at < until)
     known = {row.start_at: row for row in connection.execute(states)}
     kept = horizon(connection) or 0
@@ -151,6 +152,11 @@ def _whole(built: int, names: str) -> str:
     return f"{built} {names}"
 
 
+def _text(names: Sequence[str]) -> str:
+    """As no earlier version writes them: of one that adds up the same at the same time, number and names are the same."""
+    return f"{orjson.dumps(names).decode()} "
+
+
 # Adding up
 
 
@@ -171,7 +177,7 @@ def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     """As `add_up_a_day`, three hours."""
     wanted, state = _wanted(names), label_parts.c
     over = state.start_at <= now_us - _SETTLED_US - PART_US
-    as_wanted = sa.and_(state.built == state.changes, state.names == orjson.dumps(wanted).decode())
+    as_wanted = sa.and_(state.built == state.changes, state.names == _text(wanted))
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
         oldest = connection.execute(sa.select(sa.func.min(state.start_at))).scalar()
@@ -196,12 +202,16 @@ def _is_stale(added: AddedUp | None, wanted: Sequence[str]) -> bool:
 
 
 def _drop_parts(engine: Engine, before: int) -> None:
-    """Where entries are deleted, only days are asked for."""
-    with writing(engine).begin() as connection:
-        for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources):
-            connection.execute(sa.delete(table).where(table.c.start_at < before))
-        units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at < before)
-        connection.execute(sa.delete(spend_units).where(*units))
+    """Where entries are deleted, only days are asked for. One at a time: the recorder waits for no more than that."""
+    with reading(engine).connect() as connection:
+        old = sa.select(label_parts.c.start_at).where(label_parts.c.start_at < before)
+        starts = connection.execute(old.order_by(label_parts.c.start_at)).scalars().all()
+    for at in starts:
+        with writing(engine).begin() as connection:
+            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources):
+                connection.execute(sa.delete(table).where(table.c.start_at == at))
+            units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at == at)
+            connection.execute(sa.delete(spend_units).where(*units))
 
 
 def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str]) -> bool:
@@ -215,7 +225,7 @@ def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str
         groups = _groups(connection, stretch, start_at, names)
         sources = _sources(connection, start_at) if stretch is PARTS else []
     is_left_out = groups is None
-    text = orjson.dumps([] if is_left_out else names).decode()
+    text = "[]" if is_left_out else _text(names)
     as_it_is = {"built": changes or 0, "names": text, "requests": int(requests or 0), "cost_nanousd": int(cost or 0)}
     as_it_is["whole"] = None if is_left_out else _whole(changes or 0, text)
     _write(engine, stretch, start_at, as_it_is, groups or {}, sources)

@@ -31,7 +31,7 @@ def reconciled(engine: Engine, since: int, until: int, zone: ZoneInfo) -> list[R
     for (at, provider), cost in costs_by(engine, [finest, "provider"], Span(since, until)).items():
         if provider:
             of_provider = days.setdefault(provider, {})
-            day = f"{datetime.fromtimestamp(at / 1e6, zone):%Y-%m-%d}"
+            day = f"{datetime.fromtimestamp(max(at, since) / 1e6, zone):%Y-%m-%d}"  # an hour may begin before it
             of_provider[day] = of_provider.get(day, 0) + cost
     runs: dict[str, list[Reconciliation]] = {}
     for run in reconciliations_of(engine, since, until):

@@ -29,6 +29,7 @@ from proxy.processes.descriptors import take_all
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
+from proxy.serve.at_start import as_started, needs_restart
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.upstream.destinations import translate_socket
 
@@ -245,7 +246,7 @@ class Supervisor:
             log.warning(
                 "%s is changed in the file, but is read at the start only: start Taximeter again for it", setting
             )
-        self.config = config
+        config = self.config = as_started(self.config, config)
         for child in self._children:
             if child.pid:  # one that is not there yet is forked with the new configuration
                 child.orders.send(config)
@@ -266,17 +267,6 @@ def _say_why(name: str, error: BaseException) -> int:
     else:
         log.error("%s", sentence)
     return _CANNOT_IMPORT if missing else 1
-
-
-_READ_AT_START = ("store", "store_lease_share", "ledger", "data_dir")
-_READ_AT_START_OF_SERVER = ("host", "port", "admin_host", "admin_port")
-
-
-def needs_restart(old: Config, new: Config) -> list[str]:
-    """The settings that differ and that a reload does not bring into force."""
-    changed = [name for name in _READ_AT_START if getattr(old, name) != getattr(new, name)]
-    server = [name for name in _READ_AT_START_OF_SERVER if getattr(old.server, name) != getattr(new.server, name)]
-    return changed + [f"server.{name}" for name in server]
 
 
 def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:

@@ -51,6 +51,7 @@ class Adapter:
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         """environ: the process's own, for LiteLLM reads it."""
+        self.environ = environ
         environ.update(_ENVIRONMENT)
         hook.install()
         stand_ins.install()

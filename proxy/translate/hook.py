@@ -47,9 +47,10 @@ _DRAINED_S = 2.0  # at most: how long the usage behind an end is waited for
 class Tap:
     """What one call had sent, and what came back of it.
 
-    most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked for that a provider
-    may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was sent. lost: the
-    names of what was asked for and left out. run: of a stream whose words may pass LiteLLM by; `write` has them go out.
+    model: as it is priced. most_output: tokens that the ceiling allows. body_bytes: what the caller sent. asked: what it asked
+    for that a provider may not know. location: where Google must serve it, "" where anywhere will do. refusal: why nothing was
+    sent. lost: the names of what was asked for and left out. run: of a stream whose words may pass LiteLLM by; `write` has
+    them go out.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Tap:
         asked: Sequence[Wish] = (),
         location: str = "",
     ) -> None:
-        self._provider, self._model = provider, model
+        self._provider, self.model = provider, model
         self._most_output, self._body_bytes = most_output, body_bytes
         self._asked, self._location = asked, location
         self.lost: list[str] = []
@@ -121,7 +122,7 @@ class Tap:
         url = str(request.url).partition("?")[0]
         if self._location and (sent_to := _LOCATION.search(url)) and sent_to[1] != self._location:
             raise _elsewhere(sent_to[1], self._location)
-        return Observed(self._provider, url, self._model, value)
+        return Observed(self._provider, url, self.model, value)
 
 
 async def _nowhere(_: bytes) -> None:

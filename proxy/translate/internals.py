@@ -18,6 +18,8 @@ from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from proxy.translate.hook import TAP
+
 _REMEMBERED = 4096  # models times features; an installation has a few hundred
 
 Function = Callable[..., Any]
@@ -81,17 +83,29 @@ def _remembered_class(plain: Any) -> Any:
 
 def _streaming_unless_known_not_to(plain: Function) -> Function:
     """LiteLLM asks a model that is not in its list, as a deployment with a name of its own is not, for a whole answer, and
-    hands that out in pieces: late, and whoever hangs up pays for all of it."""
+    hands that out in pieces: late, and whoever hangs up pays for all of it. Here such a one streams, if the model does that it
+    is a deployment of (o1-pro does not)."""
 
     def streams(model: str, custom_llm_provider: str | None = None) -> bool:
-        try:
-            importlib.import_module("litellm").get_model_info(model=model, custom_llm_provider=custom_llm_provider)
-        except Exception:  # noqa: BLE001 - it has one of no class of its own for a model that it does not know
-            return True
-        known: bool = plain(model, custom_llm_provider)
-        return known
+        tap = TAP.get()
+        names = [(model, custom_llm_provider)]
+        if tap is not None:
+            names += [(tap.model, custom_llm_provider), (tap.model, "openai")]
+        for name, provider in names:
+            if _is_listed(name, provider):
+                known: bool = plain(name, provider)
+                return known
+        return True
 
     return streams
+
+
+def _is_listed(model: str, provider: str | None) -> bool:
+    try:
+        importlib.import_module("litellm").get_model_info(model=model, custom_llm_provider=provider)
+    except Exception:  # noqa: BLE001 - it has one of no class of its own for a model that it does not know
+        return False
+    return True
 
 
 def _speaking_lines(plain: Function) -> Function:

@@ -80,13 +80,14 @@ class Target:
     provider: str
     options: Mapping[str, Any]
 
-    @property
-    def waits_for_nothing(self) -> bool:
-        """Whether a request to it can be made without asking anybody for credentials first."""
+    def waits_for_nothing(self, environ: Mapping[str, str]) -> bool:
+        """Whether a request to it can be made without asking anybody for credentials first. environ: where LiteLLM looks for
+        what is not written down, a role beside keys that are, too."""
         if self.provider in _KEY_ENOUGH:
             return bool(self.options.get("api_key"))
-        written = self.options.keys() & {"aws_access_key_id", "aws_secret_access_key"}
-        return self.provider == "bedrock" and len(written) == 2 and not self.options.keys() & _AWS_ASKS
+        written = all(self.options.get(name) for name in ("aws_access_key_id", "aws_secret_access_key"))
+        asks = any(self.options.get(name) or environ.get(name.upper()) for name in _AWS_ASKS)
+        return self.provider == "bedrock" and written and not asks
 
 
 def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:

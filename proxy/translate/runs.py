@@ -33,6 +33,7 @@ _USAGE = re.compile(rb'\{(?:[^{}"\[\]]|"\w*"|\[(?:[^{}"\[\]]|"\w*"|\{(?:[^{}"\[\
 _MARKS = (b"[DONE]", b"data:")  # ends and beginnings of events, to some of LiteLLM's readers
 _NUMBER = re.compile(rb',"sequence_number":\d+\}\n\n\Z')
 _MOST_HELD_BYTES = 64 * 1024
+_LONGEST_MARK = max(map(len, _MARKS))
 
 
 class Piece(NamedTuple):
@@ -95,7 +96,9 @@ def _is_plain(words: bytes) -> bool:
 
 
 def shape_of(text: bytes) -> Shape | None:
-    """The shape of a piece; None where it has not one piece of text in it."""
+    """The shape of a piece; None where it has not one piece of text in it, or is so large that looking would take long."""
+    if len(text) > _MOST_HELD_BYTES:
+        return None
     between, kinds, end = [], [], 0
     for slot in _SLOT.finditer(text):
         if slot["usage"] is not None:
@@ -144,6 +147,7 @@ class Run:
         self._proven = False
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._held_end = b""  # as much as a mark may have begun in
         self._last: Piece | None = None
         self.dropping = False  # what LiteLLM makes now has been sent
 
@@ -186,9 +190,12 @@ class Run:
         """What goes out for this piece; None where LiteLLM is to be given it, behind what is `held`."""
         if not self._proven or self._shape is None or self._held_bytes > _MOST_HELD_BYTES:
             return None
-        words = self._shape.words_in(piece.text)
-        if words is None:
+        if len(piece.text) > _MOST_HELD_BYTES or (words := self._shape.words_in(piece.text)) is None:
             return None
+        together = self._held_end + words
+        if any(mark in together for mark in _MARKS):
+            return None
+        self._held_end = together[1 - _LONGEST_MARK :]
         self._held.append(words)
         self._held_bytes += len(words)
         self._last = piece
@@ -204,7 +211,7 @@ class Run:
             return b""
         self._words = b"".join(self._held)
         self._held.clear()
-        self._held_bytes, self.dropping, self._made = 0, True, []
+        self._held_bytes, self._held_end, self.dropping, self._made = 0, b"", True, []
         return self._last.filled(self._shape.filled(self._words, self._last.text))
 
 

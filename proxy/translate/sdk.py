@@ -24,6 +24,8 @@ _OF_ONE_REQUEST = frozenset(
     {"content-length", "x-stainless-retry-count", "x-stainless-read-timeout", "idempotency-key"}
 )
 _MOST_KINDS = 64  # of headers with one client
+# What of a client makes the headers of each request anew: tokens that are fetched, and end.
+FETCHED = ("_api_key_provider", "_provider_runtime", "workload_identity")
 
 
 class _Known(NamedTuple):
@@ -47,7 +49,10 @@ def plainer(plain: Post, client_class: type) -> Post:
 
     class Answer(raw_class):  # type: ignore[misc]  # a base that is known when it runs
         def parse(self, **_: Any) -> Any:
-            value = orjson.loads(self.http_response.content)
+            try:
+                value = orjson.loads(self.http_response.content)
+            except orjson.JSONDecodeError:
+                value = self.http_response.json()  # as the SDK reads it: NaN, UTF-16
             return _Fields(value) if isinstance(value, dict) else value
 
     async def post(
@@ -59,6 +64,7 @@ def plainer(plain: Post, client_class: type) -> Post:
             stream or path != _PATH or type(self) is not client_class or not isinstance(body, Mapping)
             or not options.keys() <= _OPTIONS or how.get("files") is not None or how.get("content") is not None
             or not all(isinstance(value, str) for value in headers.values())
+            or any(getattr(self, name) is not None for name in FETCHED)
         ):  # fmt: skip
             return await plain(self, path, body=body, options=options, stream=stream, **how)
         kinds = known.setdefault(self, {})

@@ -141,7 +141,7 @@ class _Call:
         if body.get("stream") and not asks_for_a_form(asked):
             self._tap.run, self._tap.write = self._run_of, self._write
         TAP.set(self._tap)
-        HERE.set(target.waits_for_nothing)
+        HERE.set(target.waits_for_nothing(litellm.environ))
         answer, unknown = await litellm.call(self._operation, target, passed)
         self._dropped += unknown
         if body.get("stream"):

@@ -40,4 +40,6 @@ def plain(response: Response) -> Response | Inflated:
     if not stated or not can_inflate(encoding := stated.strip().lower()):
         return response
     response.take_off(b"content-encoding")
+    if response.status in (204, 304) or response.header(b"content-length") == b"0":
+        return response  # nothing, which some servers call compressed all the same
     return Inflated(response, encoding)

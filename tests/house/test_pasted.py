@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -111,6 +112,26 @@ def test_a_block_parses(block: Block) -> None:
             ast.parse(block.text)
         case language:
             assert language in ("", "yaml")
+
+
+def comments_in(text: str) -> list[str]:
+    """Words that begin with `#`, outside quotes."""
+    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    return [word for word in lexer if word.startswith("#")]
+
+
+@pytest.mark.parametrize("block", [one for one in blocks() if one.language == "sh"], ids=lambda block: block.place)
+def test_a_block_to_paste_has_no_comments(block: Block) -> None:
+    """macOS's shell knows none at its prompt: it hands them to the program, or waits for the other half of an apostrophe."""
+    assert comments_in(block.text) == []
+
+
+def test_a_comment_is_seen() -> None:
+    assert comments_in("claude   # Claude Code\n") == ["#"]
+    assert comments_in("a 'b # c' \\\n d#e\n") == []
+    with pytest.raises(ValueError, match="No closing quotation"):
+        comments_in("activate  # this terminal's path\n")
 
 
 def test_every_command_and_option_that_documents_name_is_there() -> None:

@@ -196,7 +196,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/upstream/aws/login.py:main": "a process's last word: told to the one that asked",
         "proxy/exchange/realtime/session.py:Lane._work": "a session's last word: it is closed as our fault, and logged; others go on",
         "proxy/translate/inline.py:Executor.submit": "what the work raises is handed to who waits for it, as a thread would",
-        "proxy/translate/internals.py:_streaming_unless_known_not_to.streams": "LiteLLM raises a bare Exception for a model it does not know",
+        "proxy/translate/internals.py:_is_listed": "LiteLLM raises a bare Exception for a model it does not know",
         "proxy/translate/native.py:Observed.feed": "the observer must not break the observed",
         "proxy/translate/process.py:Nursery._fork": "a worker's last word: whatever it was, it is logged and the process ends",
         "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",

@@ -193,6 +193,17 @@ def another_cost_told_in_a_stream(books: Books) -> dict[str, int]:
     return {"told_cost_difference": 1}
 
 
+def told_what_the_ledger_does_not_say(books: Books) -> dict[str, int]:
+    _expire(books, 17)
+    return {"told_cost_difference": 1, "unconfirmed": 1, "over_estimated": 1}
+
+
+def corrected_to_another_cost_than_told(books: Books) -> dict[str, int]:
+    _expire(books, 17)
+    books.correct(books.entries[17], -4999)
+    return {"told_cost_difference": 1, "unconfirmed": 1, "over_estimated": 1}
+
+
 def usage_changed_on_the_way(books: Books) -> dict[str, int]:
     row = next(row for row in books.client if row["usage"])
     row["usage"]["completion_tokens"] += 1
@@ -234,7 +245,7 @@ PLANTS: list[Plant] = [
     reasoning_counted_as_output, a_line_that_does_not_multiply, refunded_by_a_correction, estimated_too_low,
     estimated_too_high, estimated_though_told, charged_at_the_ceiling, never_sent_but_charged, above_its_ceiling, without_a_price,
     a_lie_taken_as_truth, two_requests_swapped, one_entry_for_two_requests, refused_but_sent, another_cost_told,
-    another_cost_told_in_a_stream, usage_changed_on_the_way, usage_withheld, usage_unasked,
+    another_cost_told_in_a_stream, told_what_the_ledger_does_not_say, corrected_to_another_cost_than_told, usage_changed_on_the_way, usage_withheld, usage_unasked,
     answered_from_nowhere, a_virtual_key_upstream, not_counted_in_its_team,
 ]  # fmt: skip
 
@@ -250,6 +261,26 @@ def test_a_planted_error_is_found_exactly(plant: Plant, tmp_path: Path) -> None:
 def _tell_nothing(books: Books, number: int) -> None:
     """The client of a call was told no cost, so that a planted error stands alone."""
     books.client[number]["headers"].pop("x-taximeter-cost-usd", None)
+
+
+def _expire(books: Books, number: int) -> int:
+    """A call took longer than `max_call_s`: it is charged at its ceiling. How much too much that is."""
+    entry = books.entries[number]
+    cost: int = entry["cost_nanousd"]
+    entry |= {
+        "status": "unconfirmed", "outcome": "expired", "cost_nanousd": entry["reserved_nanousd"], "cost_lines": "[]",
+        "usage_source": "none", **dict.fromkeys(("input", "cache_read", "output", "reasoning"), 0),
+    }  # fmt: skip
+    books.client[number]["headers"]["x-taximeter-cost-usd"] = usd(cost)
+    return int(entry["reserved_nanousd"]) - cost
+
+
+def test_a_call_that_expired_and_was_corrected_was_told_its_cost(tmp_path: Path) -> None:
+    books = made_up(60)
+    too_much = _expire(books, 17)
+    books.correct(books.entries[17], -too_much)
+
+    assert judged(books.write(tmp_path)) == {"unconfirmed": 1}
 
 
 def _interrupt(books: Books, number: int) -> None:

@@ -18,6 +18,7 @@ from .joining import join
 def judge(evidence: Evidence) -> Verdict:
     verdict = Verdict()
     client = {row["nonce"]: row for row in evidence.client or ()}
+    costs: Mapping[str, int | None] = {}
     verdict.numbers["requests"] = len(evidence.invoice)
     verdict.numbers["invoice_nano"] = sum(line.billed_nano for line in evidence.invoice)
     pairs: dict[str, Entry] = {}
@@ -45,7 +46,7 @@ def judge(evidence: Evidence) -> Verdict:
                 verdict.add("leaked_keys", f"{line.line} nonce {line.nonce}")
     if evidence.client is not None:
         judge_overshoot(verdict, evidence, client)
-        judge_client(verdict, evidence, client, pairs)
+        judge_client(verdict, evidence, client, pairs, costs)
     return verdict
 
 
@@ -53,7 +54,11 @@ _REFUSALS = ("budget_exceeded", "budget_busy", "model_not_priced", "unbounded_co
 
 
 def judge_client(
-    verdict: Verdict, evidence: Evidence, client: Mapping[str, Mapping[str, Any]], pairs: Mapping[str, Entry]
+    verdict: Verdict,
+    evidence: Evidence,
+    client: Mapping[str, Mapping[str, Any]],
+    pairs: Mapping[str, Entry],
+    costs: Mapping[str, int | None],
 ) -> None:
     verdict.start("refused_but_sent", "told_cost_difference", "client_usage_difference", "usage_withheld")
     verdict.start("usage_unasked", "failed", "conjured")
@@ -75,7 +80,8 @@ def judge_client(
         entry = pairs.get(sent[-1].line) if sent else None
         if told is None or entry is None:
             continue
-        cost = entry.cost_nano
+        # One that took longer than `max_call_s` was charged at its ceiling by then, and corrected when it ended.
+        cost = costs[entry.id] if entry.status == "unconfirmed" else entry.cost_nano
         if told == "unknown" and (entry.usage_source != "provider" or entry.status == "unconfirmed"):
             continue  # what is estimated afterwards, or charged at its ceiling, was unknown then
         if (told == "unknown") != (cost is None) or (cost is not None and Decimal(told) * NANO != cost):

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -97,7 +98,8 @@ class Front:
 
     async def _metrics(self, request: Request) -> Response:
         self._guard.metrics(request)
-        return await asyncio.to_thread(scraped, self._state, request.headers.get("accept", ""))
+        # In a thread of the API's: scrapes that wait for a ledger must not keep the control process from its own work.
+        return await run_in_threadpool(scraped, self._state, request.headers.get("accept", ""))
 
 
 async def _answered(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:

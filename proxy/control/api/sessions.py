@@ -15,8 +15,8 @@ router = APIRouter()
 
 
 class SessionsQuestion(Span, Filtered):
-    """Sessions with a call in the span; `order`: the latest or the dearest first. `filter.NAME=VALUE`: with such a call in it;
-    `team=VALUE` is `filter.team=VALUE`."""
+    """Sessions with a call in the span; `order`: the latest or the dearest first. `filter.NAME=VALUE`: with such a call in it,
+    of those whose entries are kept. `team=VALUE`: of that team, of several the last by name; also where entries are deleted."""
 
     limit: Limit = 50
     next: str | None = None

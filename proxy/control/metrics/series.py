@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
@@ -153,11 +154,9 @@ def _calls_since(connection: Connection, instance: str, until: int) -> Iterable[
     )
     # Named one by one, they are found by their index; asked for in one question, a large ledger was read from end to end.
     names = connection.execute(lately.distinct()).scalars().all()
-    rows: list[Row] = []
+    calls: list[Call] = []
     for first in range(0, len(names), _NAMES_AT_ONCE):
         some = names[first : first + _NAMES_AT_ONCE]
         query = sa.select(entries).where(e.root_session_id.in_(some), e.instance == instance)
-        rows += [Row._make(row) for row in connection.execute(query)]
-    for row in sorted(rows, key=lambda row: row.ended_at):
-        if (call := call_of(row)) is not None:
-            yield call
+        calls += [call for row in connection.execute(query) if (call := call_of(Row._make(row))) is not None]
+    return sorted(calls, key=attrgetter("ended_at"))

@@ -180,7 +180,8 @@ def _shown(page: Page, state: ControlState, door: Door) -> Callable[..., Respons
         def answer(viewer: Viewer) -> Response:
             address = _scoped(read(request.url.path, request.query_params.multi_items(), page.since), viewer)
             if address.since == ALL and page.whole != ALL:
-                address = address._replace(since=page.since)  # it is always of a time that ends
+                since = "" if address.until else page.since  # as where none is given
+                address = address._replace(since=since)
             asked = Asked(state, viewer, address.without("csv"), now_us(), request.path_params)
             shown = page.show(asked)
             if name := address.get("csv"):

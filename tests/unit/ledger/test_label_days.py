@@ -25,6 +25,7 @@ from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
 from proxy.ledger.schema import entries, spend_days, spend_label_days
 from proxy.reports.overview import sureness
+from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend
 from tests.support.bought import bought
 from tests.support.made_up import START, fill, made_up
@@ -177,6 +178,51 @@ def test_a_day_that_an_earlier_version_adds_up_again_is_not_whole(ledger: Engine
         "FROM entries" in text for text in read_by(ledger, lambda: spend(ledger, ["label.plan"], None, None))
     )
     assert add_up(ledger, ["plan"]) == 1
+
+
+def test_a_day_that_an_earlier_version_adds_up_at_the_same_time_is_not_whole(ledger: Engine) -> None:
+    """Both read the day when it had changed as often, by the same labels, and the earlier version writes last."""
+    fill(ledger, calls(3, plan="pro"))
+    add_up(ledger, ["plan"])
+    with ledger.begin() as connection:
+        connection.execute(sa.update(spend_label_days).values(provider=None, upstream=None, agent=None))
+        connection.execute(sa.update(label_days.label_days).values(names='["plan"]'))
+
+    by = ["customer", "provider"]
+    assert spend(ledger, by, None, None) == spend(ledger, by, None, None, rolled=False)
+    assert add_up(ledger, ["plan"]) == 1
+    assert add_up(ledger, ["plan"]) == 0
+
+
+def test_of_three_hours_in_which_a_time_ends_at_most_half_is_read_by_entry(ledger: Engine) -> None:
+    fill(ledger, [*calls(2), *calls(1, START + PART_US - 1)])
+    assert add_up_parts(ledger, []) == 1
+    until = START + PART_US - HOUR_US * 4 // 3  # within the second hour
+
+    with ledger.connect() as connection:
+        parts = answering(connection, ["customer"], Span(START, until))
+    assert [(part.spans, part.sign) for part in parts if part.source is ENTRIES] == [
+        ([Span(until, START + PART_US)], -1)
+    ]
+    (row,) = spend(ledger, ["customer"], START, until)
+    assert row.requests == 2
+
+
+def test_parts_whose_entries_are_deleted_go_one_at_a_time(ledger: Engine) -> None:
+    """The recorder waits for what is deleted at once."""
+    fill(ledger, [*calls(1), *calls(1, START + PART_US), *calls(1, START + 9 * DAY_US)])
+    assert add_up_parts(ledger, []) == 3
+    while delete_some(ledger, 5, START + 10 * DAY_US):
+        pass
+
+    began: list[object] = []
+    sa.event.listen(ledger, "begin", began.append)
+    read = read_by(ledger, lambda: add_up_parts(ledger, []))
+    deleted = [text for text in read if text.startswith("DELETE FROM spend_label_parts")]
+    assert len(deleted) == 2
+    assert len(began) > 2
+    with ledger.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(spend_label_parts)).scalar_one() == 1
 
 
 @pytest.fixture

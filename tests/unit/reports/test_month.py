@@ -18,6 +18,7 @@ from proxy.ledger.database import open_ledger
 from proxy.reports.month import Mapped, MonthQuestion, in_cents, mapping_of, mark_up_of
 from proxy.reports.month_answer import MonthShown, close_month, month_answer
 from proxy.reports.months import month_named
+from proxy.reports.reconciled import reconciled
 from proxy.times import BadQuestion
 from tests.support.bought import bought
 from tests.support.made_up import fill
@@ -51,6 +52,17 @@ def month(engine: Engine, name: str, **more: Any) -> MonthShown:
 
 def charges(shown: MonthShown) -> dict[str | None, str]:
     return {item.model_dump()["team"]: item.charge_usd for item in shown.items}
+
+
+def test_the_first_minutes_of_a_month_are_compared_as_its_own(ledger: Engine) -> None:
+    """In Kathmandu it begins a quarter past an hour of UTC; sums are of whole hours."""
+    zone = ZoneInfo("Asia/Kathmandu")
+    begins, ends = (int(datetime(2026, number, 1, tzinfo=zone).timestamp() * 1_000_000) for number in (11, 12))
+    fill(ledger, [bought(begins - 60_000_000, "7"), bought(begins + 60_000_000, "2"), bought(ends - 60_000_000, "1")])
+
+    (compared,) = reconciled(ledger, begins, ends, zone)
+    assert compared.cost_nanousd == 3_000_000_000
+    assert compared.missing == [("2026-11-01", "2026-11-01"), ("2026-11-30", "2026-11-30")]
 
 
 def test_cents_add_up_to_the_total(ledger: Engine) -> None:

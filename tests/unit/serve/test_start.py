@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config.file import ConfigError
-from proxy.config.model import Config
 from proxy.serve import supervisor
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir, make_data_dir
-from proxy.serve.supervisor import needs_restart
 
 
 @pytest.mark.parametrize("path", ["/proc/none/x.db", "/proc/x/y/z.db", "/etc"])
@@ -34,14 +32,6 @@ def test_a_data_folder_that_cannot_be_made_is_one_sentence() -> None:
         make_data_dir(Path("/proc/foo"))
 
     assert str(refused.value).startswith("data_dir: /proc/foo cannot be made: ")
-
-
-def test_a_reload_names_what_only_a_start_brings() -> None:
-    old = Config()
-    new = Config.model_validate({"server": {"port": 4860, "max_body_mb": 5}, "ledger": "sqlite:///other.db"})
-
-    assert needs_restart(old, new) == ["ledger", "server.port"]
-    assert needs_restart(old, old) == []
 
 
 def test_who_stands_by_holds_the_folder_that_the_file_names_in_the_end(

@@ -6,8 +6,12 @@ import json
 import subprocess
 import sys
 from enum import Enum
+from types import SimpleNamespace
 
-from proxy.translate.internals import _remembered, _remembered_class
+import pytest
+
+from proxy.translate.hook import TAP, Tap
+from proxy.translate.internals import _remembered, _remembered_class, _streaming_unless_known_not_to
 from tests.support.processes import ROOT
 
 _LOST = """
@@ -69,3 +73,36 @@ def test_what_is_a_list_is_copied_too() -> None:
     remembered().append("b")
 
     assert remembered() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("deployed", "model", "expected"),
+    [
+        ("ours", "gpt-4.1-mini", True),
+        ("ours", "o1-pro", False),
+        ("o1-pro", "o1-pro", False),
+        ("ours", "gpt-5-pro", True),
+        ("ours", "of-nobody", True),
+    ],
+)
+def test_a_deployment_streams_as_the_model_does_that_it_is(
+    monkeypatch: pytest.MonkeyPatch, deployed: str, model: str, expected: bool
+) -> None:
+    listed = {
+        ("gpt-4.1-mini", "azure"): True,
+        ("gpt-5-pro", "azure"): True,
+        ("gpt-5-pro", "openai"): False,
+        ("o1-pro", "openai"): False,
+    }
+
+    def get_model_info(model: str, custom_llm_provider: str) -> None:
+        if (model, custom_llm_provider) not in listed:
+            raise ValueError
+
+    monkeypatch.setitem(sys.modules, "litellm", SimpleNamespace(get_model_info=get_model_info))
+    streams = _streaming_unless_known_not_to(lambda model, provider: listed.get((model, provider), False))
+    token = TAP.set(Tap("azure", model, most_output=None, body_bytes=0))
+
+    assert streams(deployed, "azure") is expected
+    TAP.reset(token)
+    assert streams("ours", "azure")

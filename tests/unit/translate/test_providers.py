@@ -105,3 +105,30 @@ def test_a_name_that_a_client_chose_names_a_model_and_nothing_else(provider: str
     made = Upstream(via="litellm", provider=provider, base_url="https://x.example.com")
 
     assert is_plain(made, "x", model) == plain
+
+
+KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "0123456789abcdef"}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "environ", "expected"),
+    [
+        (AZURE, {}, True),
+        ({k: v for k, v in AZURE.items() if k != "api_key"}, {}, False),
+        ({"provider": "vllm", "base_url": "http://127.0.0.1:1"}, {}, True),
+        ({"provider": "google-vertex", "api_key": "0123456789abcdef"}, {}, False),
+        ({"provider": "aws", "params": KEYS}, {}, True),
+        ({"provider": "aws"}, {}, False),
+        ({"provider": "aws", "params": KEYS | {"aws_role_name": "arn:aws:iam::123456789012:role/x"}}, {}, False),
+        ({"provider": "aws", "params": KEYS}, {"AWS_ROLE_NAME": "arn:aws:iam::123456789012:role/x"}, False),
+        ({"provider": "aws", "params": KEYS}, {"AWS_PROFILE_NAME": "x"}, False),
+        ({"provider": "aws", "params": KEYS}, {"AWS_ROLE_NAME": "", "AWS_REGION": "eu-central-1"}, True),
+    ],
+)
+def test_credentials_that_somebody_is_asked_for_are_waited_for(
+    upstream: dict[str, Any], environ: dict[str, str], expected: bool
+) -> None:
+    """LiteLLM takes a role or a profile of the environment before keys that are written down."""
+    target = target_of("u", row({}, **upstream), "m", "chat")
+
+    assert target.waits_for_nothing(environ) is expected

@@ -120,6 +120,26 @@ async def test_odd_words_come_as_they_are(odd: str) -> None:
     assert (odd in [event["delta"]["text"] for event in passed_by.seen if event != STOP]) == (odd in LEFT)
 
 
+@pytest.mark.parametrize("parts", [("[", "DONE", "]"), ("data", ":", " x"), ("see [DO", "NE] there")])
+async def test_words_that_are_odd_only_when_they_stand_together_do_not_reach_litellm_together(
+    parts: tuple[str, ...],
+) -> None:
+    words = ["a", "b", "c", *parts, "d", "e"]
+    plain = Plain()
+
+    out = parsed(await translated([sse(delta(word)) for word in words] + [sse(STOP)], plain))
+
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in out[:-1]] == words
+    assert out[-1] == {"end": "".join(words)}
+    assert [word for event in plain.seen[:-1] if "[DONE]" in (word := event["delta"]["text"]) or "data:" in word] == []
+
+
+def test_a_piece_that_is_large_is_not_searched_for_words() -> None:
+    """It would take the loop's time for little: an event may have 64 MB."""
+    assert shape_of(sse(delta("x" * 60_000))) is not None
+    assert shape_of(sse(delta("x" * 70_000))) is None
+
+
 async def test_bytes_that_are_no_text_are_left_to_litellm() -> None:
     parts = [sse(delta(word)) for word in "abcd"]
     broken = parts[0].replace(b'"a"', b'"\xff"')
@@ -261,11 +281,13 @@ def test_words_that_are_held_are_told_before_they_are_many() -> None:
         run.given(Piece(sse(delta(word)), sse(delta(word))))
         run.made(sse({"content": word}))
         run.asks()
-    long = sse(delta("x" * 70_000))
+    long, larger = sse(delta("x" * 40_000)), sse(delta("x" * 70_000))
 
+    assert run.event(Piece(larger, larger)) is None
+    assert run.event(Piece(long, long)) is not None
     assert run.event(Piece(long, long)) is not None
     assert run.event(Piece(long, long)) is None
-    assert len(run.held()) > 70_000
+    assert len(run.held()) > 80_000
 
 
 async def test_counts_that_come_with_every_piece_are_told_as_the_last_one_has_them() -> None:

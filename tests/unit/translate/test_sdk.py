@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from proxy.translate.sdk import plainer
+from proxy.translate.sdk import FETCHED, plainer
 
 POST = plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI)
 ANSWER = {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"content": "x"}}], "extra": 1}
@@ -103,7 +103,41 @@ async def test_an_answer_that_is_no_object_is_no_objects(client: openai.AsyncOpe
     assert not hasattr((await ask(client)).parse(), "model_dump")
 
 
+async def test_a_token_that_is_fetched_anew_is_fetched_for_each_request(provider: Provider) -> None:
+    """Azure's v1 API by Entra ID: its tokens end after an hour, the client does not."""
+    tokens = iter(["first", "second", "third"])
+
+    async def token() -> str:
+        return next(tokens)
+
+    async with httpx.AsyncClient(transport=provider) as http:
+        more: dict[str, Any] = {"http_client": http}
+        client = openai.AsyncOpenAI(api_key=token, base_url="https://example.com/openai/v1", max_retries=0, **more)
+        for _ in range(3):
+            await ask(client)
+
+    assert [headers["authorization"] for _, headers, _ in provider.seen] == [
+        "Bearer first",
+        "Bearer second",
+        "Bearer third",
+    ]
+
+
+async def test_numbers_that_are_none_in_json_are_read_as_the_sdk_reads_them(
+    client: openai.AsyncOpenAI, provider: Provider
+) -> None:
+    """Servers in Python write log probabilities of nothing like that."""
+    provider.answer = json.dumps(ANSWER | {"logprob": float("-inf")}).encode()
+
+    first, second = await ask(client), await ask(client)
+
+    assert plainly(second)
+    assert second.parse().model_dump()["logprob"] == first.parse().model_dump()["logprob"] == float("-inf")
+
+
 def test_the_names_that_are_used_are_there() -> None:
     for name in ("_make_status_error_from_response", "post", "_process_response_data"):
         assert callable(getattr(openai.AsyncOpenAI, name))
     assert asyncio.iscoroutinefunction(openai.AsyncOpenAI.post)
+    client = openai.AsyncOpenAI(api_key="k")
+    assert [getattr(client, name) for name in FETCHED] == [None] * len(FETCHED)

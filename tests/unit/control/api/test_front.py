@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx import ASGITransport, AsyncClient
 from sqlalchemy.exc import OperationalError
+from starlette.responses import Response
 
 from proxy.control.api import front, probes
 from proxy.control.api.front import Front, require_packages
@@ -85,6 +88,35 @@ def test_what_is_away_is_told_alike(
 
     assert answer.status_code == 503
     assert told(answer) == told(control.client.get("/metrics", headers=sent))
+
+
+def test_scrapes_that_wait_leave_the_control_process_its_threads(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state: Any = control.client.app.state.control  # type: ignore[attr-defined]
+    go_on = threading.Event()
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        waits = asyncio.Event()
+
+        def scraped(*_: object) -> Response:
+            loop.call_soon_threadsafe(waits.set)
+            assert go_on.wait(20)
+            return Response()
+
+        monkeypatch.setattr(front, "scraped", scraped)
+        async with AsyncClient(transport=ASGITransport(Front(state)), base_url="http://127.0.0.1") as client:
+            scrape = asyncio.create_task(client.get("/metrics", headers={"authorization": f"Bearer {ADMIN_KEY}"}))
+            try:
+                await asyncio.wait_for(waits.wait(), 20)
+                await asyncio.wait_for(asyncio.to_thread(int), 5)  # as a data plane's question to the ledger
+            finally:
+                go_on.set()
+            assert (await scrape).status_code == 200
+
+    asyncio.run(serve())
 
 
 def test_the_api_is_made_once_for_all_who_ask_meanwhile(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,20 @@ def test_a_session_is_in_the_histograms_once_whatever_dies(url: str, clock: Cloc
     assert life.measured() == {"cost_usd_sum": "2.5", "cost_usd_count": "1", "requests_sum": "3"}
 
 
+def test_many_sessions_go_on_in_the_order_in_which_they_fell_silent(
+    url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "_NAMES_AT_ONCE", 2)
+    life = Life(url)
+    life.ship(*[entry(name, at_s) for at_s, name in enumerate("ecadbace")])
+    clock.now += 30 * S
+    before, life = life, Life(url)
+    assert list(life.metrics.sessions._open.values()) == list(before.metrics.sessions._open.values())
+    clock.now += 100 * S
+    life.ship()
+    assert life.measured() == {"cost_usd_sum": "8", "cost_usd_count": "5", "requests_sum": "8"}
+
+
 def test_a_batch_that_is_not_committed_measures_nothing(url: str, clock: Clock) -> None:
     life = Life(url)
     life.ship(entry("s", 0))

@@ -170,3 +170,5 @@ def test_every_page_of_a_time_answers_for_all_of_it(control: Control, path: str)
     assert page.status_code == 200, page.text
     whole = next(page for page in PAGES if page.path == path).whole
     assert ("since=all" in page.text) == (whole == "all")
+    until, all_until = (control.client.get(f"{path}?{since}until=2026-11-10") for since in ("", "since=all&"))
+    assert all_until.status_code == until.status_code, all_until.text

@@ -256,3 +256,27 @@ def test_of_a_file_of_packets_without_end_the_rest_counts_by_its_bytes(monkeypat
     monkeypatch.setattr(sound, "opus_us", counted)
     sound.most_seconds(Plain(head + page * 50))
     assert len(looked_at) <= 1200
+
+
+def _ogg_page(begins: bool, packets: list[bytes]) -> bytes:
+    return b"OggS\0" + bytes([2 * begins]) + bytes(20) + bytes([len(packets), *map(len, packets)]) + b"".join(packets)
+
+
+# 1.024 s a packet
+_SLOW_VORBIS = b"\x01vorbis" + bytes(4) + b"\1" + (8000).to_bytes(4, "little") + bytes(12) + b"\xdd\1"
+
+
+@pytest.mark.parametrize(
+    ("head", "packets"),
+    [(_SLOW_VORBIS, [b"\0"] * 255), (b"OpusHead", [b"\x19"] * 255), (b"OpusHead", [b""] * 255)],
+    ids=["silence in Vorbis", "silence in Opus", "nothing in Opus"],
+)
+def test_the_rest_of_an_ogg_file_is_never_taken_for_shorter_than_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, packets: list[bytes]
+) -> None:
+    head, page = _ogg_page(True, [head]), _ogg_page(False, packets)
+    exact = sound.most_seconds(Plain(head + page * 50))
+    assert exact > 50 * 255 * 0.12 - 1
+    assert sound.most_seconds(Plain(head + page + b"\0" + page * 49)) >= exact  # decoders look for the next page
+    monkeypatch.setattr(sound, "_MOST_PACKETS", 1000)
+    assert sound.most_seconds(Plain(head + page * 50)) >= exact
