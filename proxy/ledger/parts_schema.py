@@ -7,29 +7,16 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
-from proxy.ledger.schema import ALL_NAMES, added_up, metadata, sums
+from proxy.ledger.schema import ALL_NAMES, added_up, metadata, rollup
 
 IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"))
 """Most questions of labels ask for no persons, of whom there may be as many as calls."""
 
 label_parts = added_up("label_parts")
 
-
-def _sums_of(name: str, names: tuple[str, ...]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("start_at", BigInteger, primary_key=True),
-        Column("group", Text, primary_key=True),
-        *[Column(one, Text) for one in (*names, "labels")],
-        *sums(),
-        sqlite_with_rowid=False,
-    )
-
-
-spend_label_parts = _sums_of("spend_label_parts", ALL_NAMES)
-spend_impersonal_days = _sums_of("spend_impersonal_days", IMPERSONAL)
-spend_impersonal_parts = _sums_of("spend_impersonal_parts", IMPERSONAL)
+spend_label_parts = rollup("spend_label_parts", (*ALL_NAMES, "labels"))
+spend_impersonal_days = rollup("spend_impersonal_days", (*IMPERSONAL, "labels"))
+spend_impersonal_parts = rollup("spend_impersonal_parts", (*IMPERSONAL, "labels"))
 
 # status and usage_source as in `entries`, "" for none; calls, and what those of them cost that have a price.
 spend_part_sources = Table(

@@ -232,7 +232,7 @@ def sums() -> list[Column[int]]:
     ]
 
 
-def _rollup(name: str, names: tuple[str, ...]) -> Table:
+def rollup(name: str, names: tuple[str, ...]) -> Table:
     """start_at: where the hour, the day or the seven days begin, counted from the epoch in UTC."""
     return Table(
         name,
@@ -245,14 +245,14 @@ def _rollup(name: str, names: tuple[str, ...]) -> Table:
     )
 
 
-spend_hours = _rollup("spend_hours", NAMES)
-spend_days = _rollup("spend_days", NAMES)
-spend_people_days = _rollup("spend_people_days", PEOPLE)
-spend_people_weeks = _rollup("spend_people_weeks", PEOPLE)
+spend_hours = rollup("spend_hours", NAMES)
+spend_days = rollup("spend_days", NAMES)
+spend_people_days = rollup("spend_people_days", PEOPLE)
+spend_people_weeks = rollup("spend_people_weeks", PEOPLE)
 
 # By everything that calls are told apart by, a day at a time, of days that are over (`label_days.py`). labels: those of the
 # day's `names` that it has, as JSON. The last three columns: where the day is added up `whole`.
-spend_label_days = _rollup("spend_label_days", (*PEOPLE, "labels"))
+spend_label_days = rollup("spend_label_days", (*PEOPLE, "labels"))
 for _name in ALL_NAMES[len(PEOPLE) :]:
     spend_label_days.append_column(Column(_name, Text))
 
