@@ -21,6 +21,7 @@ from proxy.exchange.configured import Configured
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.forward import abandon
 from proxy.exchange.jobs.lines import Lines
+from proxy.exchange.jobs.upload_entry import held
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plan import plan
 from proxy.exchange.plane import Plane
@@ -34,7 +35,6 @@ from proxy.upstream.response import Response, UpstreamError
 from proxy.wire.json_items import ItemReader, ItemsError
 
 _LINES_AT_ONCE = 20
-_MOST_TOLD_BYTES = 1024 * 1024
 
 
 async def serve_passed(plane: Plane, endpoint: JobEndpoint, client: Client) -> None:
@@ -164,11 +164,5 @@ class _Passed:
         return item if sent == body else orjson.dumps({**value, form.body: sent})
 
     async def _refused(self, destination: Destination, response: Response) -> None:
-        collected = bytearray()
-        while data := await response.read():
-            collected += data
-            if len(collected) > _MOST_TOLD_BYTES:
-                response.abort()
-                break
-        headers, body = destination.told(response.status, passed_headers(response.headers), bytes(collected))
+        headers, body = destination.told(response.status, passed_headers(response.headers), await held(response))
         await self._client.respond(response.status, headers, body)

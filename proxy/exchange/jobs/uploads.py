@@ -30,7 +30,6 @@ from proxy.wire.multipart import FormError, Part
 from proxy.wire.multipart_stream import FormReader
 
 _MAX_FIELDS_BYTES = 64 * 1024
-_MAX_ANSWER_BYTES = 1024 * 1024
 _LINES_AT_ONCE = 20
 _CALL = Call(dialect="openai.count_tokens", operation="files", model="", body={}, stream=False, size_bytes=0, free=True)
 _FILES = Endpoint(OPENAI, "files", "/files", lambda raw: _CALL, openai.cap_nothing, encode=fields.encode_nothing)
