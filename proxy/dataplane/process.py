@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 
 from pricing.book import Book
-from pricing.load import load_book
+from pricing.load import packaged_book
 from proxy.access.keys import KeyRing, identity_of
 from proxy.budgets.budget import Raise
 from proxy.budgets.guards import Guards
@@ -77,7 +77,7 @@ class _DataPlane:
         self._listener = listener
         self._orders = orders
         self._stopping = asyncio.Event()
-        self._book = load_book()
+        self._book = packaged_book()
         self._raises: list[Raise] = []
         self._limits: list[KeyLimits] = []
         self._readying: asyncio.Task[None] | None = None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pricing.load import packaged_book
 from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
@@ -45,7 +46,7 @@ _TRANSLATE = "translate"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _BOTH_CHILDREN = (
-    "uvloop", "pricing.load", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
+    "uvloop", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
     "proxy.processes.link", "proxy.spool.kept",
 )  # fmt: skip
 """What the control process and the data planes import alike: once, before they are forked, at the cost of one."""
@@ -104,6 +105,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
         for module in _BOTH_CHILDREN:
             importlib.import_module(module)
+        packaged_book()  # a megabyte and a half, read once for all
         seldom()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
             self._fork(child)

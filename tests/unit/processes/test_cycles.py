@@ -46,7 +46,7 @@ def test_both_ways_to_start_begin_so(program: str) -> None:
     code = (
         "import gc, runpy, sys; sys.argv = ['taximeter', '--version']\n"
         "looks = []; gc.callbacks.append(lambda phase, _: looks.append(phase))\n"
-        "import proxy.processes.cycles; looks.clear()\n"
+        "import proxy.cli.start; looks.clear()\n"
         f"import contextlib\nwith contextlib.suppress(SystemExit): runpy.run_module({program!r}, run_name='__main__')\n"
         "print(len(looks))"
     )
