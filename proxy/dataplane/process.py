@@ -31,6 +31,7 @@ from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.member import Recall
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Expired, Standing, StoreUnavailable
+from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
@@ -252,6 +253,8 @@ class _DataPlane:
 
     async def _tick(self) -> None:
         loop, rest = asyncio.get_running_loop(), Rest()
+        await asyncio.sleep(_TICK_S)
+        rendered.get_ready()
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
