@@ -8,7 +8,7 @@ import typer
 
 from proxy.cli.lazy import LazyGroup
 from proxy.cli.options import new_app
-from proxy.cli.start import telling_problems
+from proxy.cli.problems import telling_problems
 
 COMMANDS = {
     "serve": ("serve", "Run the proxy, its ledger and its API."),

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from proxy.cli.problems import telling_problems
 from proxy.processes import cycles
 
 MOST_WORKERS = 64
@@ -68,15 +69,3 @@ def _serve(asked: Serve) -> None:
         sys.exit(serve(asked.config, asked.workers, standby=asked.standby))
     except KeyboardInterrupt:  # before there was anything to stop
         sys.exit("Aborted!")
-
-
-def telling_problems(command: Callable[[], None]) -> None:
-    """Problems of the configuration are told one a line, never as a traceback; exit 2."""
-    from proxy.config.file import ConfigError
-
-    try:
-        command()
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)

@@ -210,6 +210,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/serve/supervisor.py": "the composition root of the supervisor",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
         "proxy/cli/check_config.py": "TAXIMETER_CONFIG",
+        "proxy/cli/start.py": "TAXIMETER_CONFIG",
         "proxy/serve/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli/options.py": "the composition root of the commands beside serve",
         "proxy/dataplane/process.py": "the composition root of a data plane",
