@@ -54,7 +54,7 @@ def upgrade(
     if connection is None or connection.gone or connection.transport.is_closing():
         return None
     client.started = True
-    connection.cycle.response_started = True
+    client.cycle.response_started = True
     upgraded = Upgraded(connection)
     transport = connection.transport
     upgraded.peer = peer = Peer(transport, Side.SERVER, max_message_bytes, _holding(client))
@@ -69,9 +69,7 @@ def upgrade(
 
 def done(client: Client) -> None:
     """The session is over: nobody is to answer the request that began it."""
-    connection: Connection | None = client.connection
-    if connection is not None:
-        connection.cycle.response_complete = True
+    client.cycle.response_complete = True
 
 
 def _holding(client: Client) -> Callable[[int], bool]:
