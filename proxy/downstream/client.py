@@ -8,16 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
 
 from proxy.dialects.family import Family
+from proxy.downstream.cycle import Cycle
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.json_weight import parsed_bytes
-
-if TYPE_CHECKING:
-    from proxy.downstream.cycle import Cycle
 
 Header = tuple[bytes, bytes]
 

@@ -11,22 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
 import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
 
 from proxy.errors import Refusal
 from proxy.seldom import seldom_tracebacks
 from proxy.upstream.outbox import OUTBOX
-
-if TYPE_CHECKING:
-    from proxy.downstream.connection import Connection
 
 log = logging.getLogger("taximeter.connections")
 log.addFilter(seldom_tracebacks)
@@ -40,6 +39,24 @@ _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATC
 # What a header may not have: a name's separators and controls, a value's controls but tab (RFC 9110, 5.1 and 5.5).
 _NO_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\\[\]={} \t"]')
 _NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Carrier(Protocol):
+    """The connection, as its cycles see it."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+    tasks: set[asyncio.Task[None]]
+    server: tuple[str, int | None] | None
+    client: tuple[str, int] | None
+    gone: bool
+    on_gone: Callable[[], None] | None
+    cycle: Cycle | None
+
+    def answered(self) -> None: ...
+    def leave_unanswered(self, cycle: Cycle) -> None: ...
+    def drop(self) -> None: ...
 
 
 class Cycle:
@@ -59,7 +76,7 @@ class Cycle:
     _waiting: asyncio.Event | None = None
 
     def __init__(
-        self, connection: Connection, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
+        self, connection: Carrier, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
         keep_alive: bool,
     ) -> None:  # fmt: skip
         self.connection = connection

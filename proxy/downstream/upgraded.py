@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.protocol import Side
 
@@ -50,8 +50,8 @@ def upgrade(
     client: Client, opening: Opening, protocol: str | None, max_message_bytes: int
 ) -> tuple[Upgraded, Peer] | None:
     """Open the WebSocket that the client asked for; None where it has left. Whoever calls ends with `done`."""
-    connection: Connection | None = client.connection
-    if connection is None or connection.gone or connection.transport.is_closing():
+    connection = cast("Connection", client.connection)
+    if connection.gone or connection.transport.is_closing():
         return None
     client.started = True
     client.cycle.response_started = True
