@@ -6,7 +6,10 @@ import sys
 def main() -> None:
     """`taximeter`, from wherever it is installed. A package that is missing is told in one sentence; exit 1."""
     try:
-        from proxy.cli.main import main as command  # noqa: PLC0415 - only now is it ours that is found
+        from proxy.processes import cycles  # noqa: PLC0415 - only now is it ours that is found
+
+        cycles.later()
+        from proxy.cli.main import main as command  # noqa: PLC0415 - as above
 
         command()
     except ImportError as error:
