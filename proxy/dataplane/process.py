@@ -133,10 +133,10 @@ class _DataPlane:
             write_timeout_s=server.write_timeout_s,
             keep_alive_s=_KEEP_ALIVE_S,
         )
-        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None))
+        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
         return Server(
             uvicorn.Config(
-                app,
+                _no_asgi,
                 http=protocol,
                 ws="none",
                 lifespan="off",
@@ -307,6 +307,10 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )
+
+
+async def _no_asgi(*_: object) -> None:
+    """In the place of uvicorn's application: our connections serve by themselves."""
 
 
 def _soon(write: Callable[[], None]) -> None:
