@@ -52,4 +52,10 @@ def test_where_there_is_nothing_at_rest_nothing_is_opened(tmp_path: Path) -> Non
 
 
 def test_another_database_keeps_its_own_memory() -> None:
-    let_go(sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    asked: list[object] = []
+    sa.event.listen(engine, "do_connect", lambda *arguments: asked.append(arguments))
+
+    let_go(engine)
+
+    assert asked == []
