@@ -330,7 +330,9 @@ class Book:
             plan.assumed = True
             return plan
         plan = make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
-        plan.serves_unpriced = bool(own) and not mine and serves_unpriced(facts, canonical, (*own, *multipliers))
+        if own and not mine and listed:
+            place_known = self.catalog.knows_place(canonical, facts, names, listed)
+            plan.serves_unpriced = not place_known or serves_unpriced(facts, canonical, (*own, *multipliers))
         return plan
 
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
