@@ -310,8 +310,8 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     )
 
 
-async def _no_asgi(*_: object) -> None:
-    """In the place of uvicorn's application: our connections serve by themselves."""
+async def _no_asgi(scope: object, receive: object, send: object) -> None:
+    """In the place of uvicorn's application: our connections serve by themselves. By its arguments it is no factory of one."""
 
 
 def _soon(write: Callable[[], None]) -> None:
