@@ -255,10 +255,9 @@ class _DataPlane:
 
     async def _tick(self) -> None:
         loop, rest = asyncio.get_running_loop(), Rest()
-        await asyncio.sleep(_TICK_S)
-        rendered.get_ready()
         while True:
             await asyncio.sleep(_TICK_S)
+            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.server_state.connections, loop.time())
             for session in [*self._plane.sessions]:
