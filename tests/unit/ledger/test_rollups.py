@@ -171,9 +171,9 @@ def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> None:
+def test_a_ledger_without_roll_ups_gets_them(filled: Engine, empty_database: str) -> None:
     """The migration of a ledger from before there were any."""
-    old = connect(database)
+    old = connect(empty_database)
     with old.begin() as connection:
         schema.metadata.create_all(connection)
         connection.execute(sa.text(view_sql(old.dialect.name)))
@@ -185,7 +185,7 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> N
             rows = [dict(row) for row in there.execute(sa.select(schema.entries)).mappings()]
         connection.execute(sa.insert(schema.entries), rows)
     old.dispose()
-    migrated = open_ledger(database)
+    migrated = open_ledger(empty_database)
     assert rolled(migrated) == rolled(filled)
     assert all(rolled(migrated).values())
     migrated.dispose()
@@ -193,7 +193,7 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> N
 
 @pytest.mark.needs("postgres")
 def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
-    with postgres.new_database() as url:
+    with postgres.ledger() as url:
         engine = open_ledger(url)
         shares = [made_up(400, seed=seed, hours=2) for seed in range(4)]
         problems: list[Exception] = []
