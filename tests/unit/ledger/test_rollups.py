@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -235,8 +235,12 @@ def test_scaled_quantities_add_up_exactly() -> None:
     assert quantity([(15, 1), (0, 2**53)]) == "9007199254740992.000000000000001"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(since=moments, until=moments, size=st.sampled_from([1, 7, 5000]))
+# Pages of one entry only where few are: each is a query.
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments, until=moments, size=st.sampled_from([40, 250, 5000]))
+@example(since=START + 20 * HOUR_US, until=START + 40 * HOUR_US, size=1)
+@example(since=None, until=START + 10 * HOUR_US, size=1)
+@example(since=START + 2 * DAY_US, until=None, size=7)
 def test_pages_have_each_entry_of_their_span_once(
     filled: Engine, since: int | None, until: int | None, size: int
 ) -> None:
