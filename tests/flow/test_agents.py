@@ -94,11 +94,8 @@ class Run:
 
 
 def text(rng: random.Random, tokens: int) -> str:
-    size, words = int(tokens * CHARS_PER_TOKEN), []
-    while size > 0:
-        words.append(rng.choice(WORDS))
-        size -= len(words[-1]) + 1
-    return " ".join(words)
+    size = int(tokens * CHARS_PER_TOKEN)
+    return " ".join(rng.choices(WORDS, k=size // 3 + 1))[:size]
 
 
 def tokens_of(value: Any) -> int:
