@@ -154,12 +154,19 @@ def test_a_hang_up_reaches_the_provider(rig: Rig, caller: str, provider: str) ->
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("caller", "provider"),
-    [("chat", "anthropic"), ("responses", "bedrock"), ("messages", "openai"), ("chat", "gemini"), ("chat", "mistral")],
+    [
+        ("chat", "anthropic"),
+        ("responses", "bedrock"),
+        ("messages", "openai"),
+        ("chat", "azure-v1"),
+        ("chat", "mistral"),
+    ],
 )
 def test_halves_of_characters_neither_end_an_answer_nor_change_its_bill(
     rig: Rig, caller: str, provider: str, stream: bool
 ) -> None:
-    """A provider's pieces end where its tokens do; some servers write what stands there as half of a pair."""
+    """A provider's pieces end where its tokens do; some servers write what stands there as half of a pair. Google's cannot:
+    protocol buffers have none, and LiteLLM's reader of Gemini's answers ends at one."""
     billed = rig.bill().get(provider, {"nanousd": 0})
 
     told = ASK[caller](rig, provider, "HALVES", stream)
