@@ -84,8 +84,11 @@ class Shape(NamedTuple):
 
 
 def _is_plain(words: bytes) -> bool:
-    if not words or any(mark in words for mark in _MARKS):
+    if not words:
         return False
+    for mark in _MARKS:  # no generator: this is asked for each piece
+        if mark in words:
+            return False
     if words.isascii():
         return True
     try:
@@ -193,8 +196,9 @@ class Run:
         if len(piece.text) > _MOST_HELD_BYTES or (words := self._shape.words_in(piece.text)) is None:
             return None
         together = self._held_end + words
-        if any(mark in together for mark in _MARKS):
-            return None
+        for mark in _MARKS:
+            if mark in together:
+                return None
         self._held_end = together[1 - _LONGEST_MARK :]
         self._held.append(words)
         self._held_bytes += len(words)

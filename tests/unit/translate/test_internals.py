@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from enum import Enum
 from types import SimpleNamespace
 
 import pytest
 
 from proxy.translate.hook import TAP, Tap
-from proxy.translate.internals import _remembered, _remembered_class, _streaming_unless_known_not_to
+from proxy.translate.inline import HERE
+from proxy.translate.internals import (
+    _built_once,
+    _none_without_tools,
+    _remembered,
+    _remembered_class,
+    _signed_at_once,
+    _streaming_unless_known_not_to,
+)
 from tests.support.processes import ROOT
 
 _LOST = """
@@ -23,7 +34,10 @@ print(json.dumps({
     "lost": [name for name, value in names if not callable(value)],
     "bare": [name for name, value in names if by[name] == "_undecorated" and not hasattr(value, "__wrapped__")],
     "not awaited": [name for name, value in names if by[name] == "_nothing_later" and not inspect.iscoroutinefunction(value)],
-    "awaited": [name for name, value in names if by[name] not in ("_nothing_later", "_undecorated") and inspect.iscoroutinefunction(value)],
+    "awaited": [
+        name for name, value in names
+        if by[name] not in ("_nothing_later", "_undecorated", "_signed_at_once", "_built_once") and inspect.iscoroutinefunction(value)
+    ],
 }))
 """
 
@@ -106,3 +120,66 @@ def test_a_deployment_streams_as_the_model_does_that_it_is(
     assert streams(deployed, "azure") is expected
     TAP.reset(token)
     assert streams("ours", "azure")
+
+
+async def test_a_request_is_signed_here_where_nothing_has_to_be_fetched_for_it_and_in_a_thread_elsewhere() -> None:
+    async def in_a_thread(sign: Callable[..., int], *args: object, **kwargs: object) -> int:
+        return await asyncio.to_thread(sign, *args, **kwargs)
+
+    def sign(*_: object, **__: object) -> int:
+        return threading.get_ident()
+
+    signed = _signed_at_once(in_a_thread)
+    assert await signed(sign, 1, credentials=None) != threading.get_ident()
+
+    async def call() -> int:
+        HERE.set(True)
+        thread: int = await signed(sign, 1, credentials=None)
+        return thread
+
+    assert await asyncio.create_task(call()) == threading.get_ident()
+
+
+def piece(usage: object = None, thought: str | None = None) -> SimpleNamespace:
+    delta = (
+        SimpleNamespace(content="x") if thought is None else SimpleNamespace(content=None, reasoning_content=thought)
+    )
+    return SimpleNamespace(usage=usage, choices=[SimpleNamespace(delta=delta)])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sent", "expected"),
+    [
+        ([piece(), piece({"prompt_tokens": 1})], False, "here"),
+        ([SimpleNamespace(choices=[]), piece({"prompt_tokens": 1})], False, "here"),
+        ([piece(), piece()], False, "elsewhere"),
+        ([piece(thought="Hm."), piece({"prompt_tokens": 1})], False, "elsewhere"),
+        ([piece({"prompt_tokens": 1})], True, None),
+    ],
+)
+async def test_a_whole_answer_is_made_of_a_stream_once_and_here_where_no_words_have_to_be_counted(
+    pieces: list[SimpleNamespace],
+    sent: bool,
+    expected: str | None,
+) -> None:
+    async def plain(_: object) -> object:
+        return SimpleNamespace(made="elsewhere")
+
+    stream = SimpleNamespace(
+        chunks=pieces,
+        sent_stream_usage=sent,
+        _build_complete_streaming_response=lambda: SimpleNamespace(made="here"),
+    )
+
+    whole = await _built_once(plain)(stream)
+
+    assert expected == (None if whole is None else whole.made)
+    assert whole is None or whole.model_copy(deep=True) is whole
+
+
+def test_the_tools_are_counted_where_there_are_some() -> None:
+    count = _none_without_tools(lambda _, model, deployed, options, *more: (model, deployed, options["tools"], more))
+
+    assert count(None, "m", "d", {"tools": []}, {}, None) == 0
+    assert count(None, "m", "d", {}, {}, None) == 0
+    assert count(None, "m", "d", {"tools": ["t"]}, {}, None) == ("m", "d", ["t"], ({}, None))
