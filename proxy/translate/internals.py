@@ -22,6 +22,7 @@ from proxy.translate import signing
 from proxy.translate.hook import TAP
 from proxy.translate.inline import HERE
 
+_MANY_PIECES = 256  # of a stream, above which a thread is worth its while: the event loop has other calls
 _REMEMBERED = 4096  # models times features; an installation has a few hundred
 
 Function = Callable[..., Any]
@@ -122,29 +123,18 @@ def _speaking_lines(plain: Function) -> Function:
     return lines
 
 
-def _signed_at_once(plain: Function) -> Function:
-    """AWS's signatures are made in threads, for credentials may have to be fetched first; here they need not be."""
+def _put_together_at_once(plain: Function) -> Function:
+    """A stream's answer, whole, for its usage: LiteLLM has a thread put it together, for some hundred times what that takes. It
+    needs one where the stream is long, and where words are counted: no usage was told, or thoughts have none of their own."""
 
-    async def signed(sign: Function, /, *args: Any, **kwargs: Any) -> Any:
-        return sign(*args, **kwargs) if HERE.get() else await plain(sign, *args, **kwargs)
-
-    return signed
-
-
-def _built_once(plain: Function) -> Function:
-    """At the end of a stream LiteLLM makes a whole answer of its pieces, in a thread, for their usage, and once more for
-    loggers. It needs no thread where no words are counted: the provider has told its usage, and nothing was thought."""
-
-    async def built(self: Any) -> Any:
-        if self.sent_stream_usage:
-            return None
-        if _counts_no_words(self.chunks):
-            whole = self._build_complete_streaming_response()
-        else:
+    async def put_together(self: Any) -> Any:
+        if len(self.chunks) > _MANY_PIECES or not _counts_no_words(self.chunks):
             whole = await plain(self)
+        else:
+            whole = self._build_complete_streaming_response()
         return None if whole is None else _Uncopied(whole)
 
-    return built
+    return put_together
 
 
 def _counts_no_words(pieces: Iterable[Any]) -> bool:
@@ -169,6 +159,28 @@ class _Uncopied:
         return self
 
 
+def _ended_once(plain: Function) -> Function:
+    """The end of a stream whose usage has been handed out: LiteLLM puts the answer together once more, for its records."""
+
+    async def finalize(self: Any, cache_hit: bool) -> Any:
+        told = self.sent_stream_usage or not self.send_stream_usage
+        if self.sent_last_chunk and told and self.stream_options is not None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return await plain(self, cache_hit=cache_hit)
+
+    return finalize
+
+
+def _signed_at_once(plain: Function) -> Function:
+    """AWS's signatures are made in threads, for credentials may have to be fetched first; here they need not be."""
+
+    async def signed(sign: Function, /, *args: Any, **kwargs: Any) -> Any:
+        return sign(*args, **kwargs) if HERE.get() else await plain(sign, *args, **kwargs)
+
+    return signed
+
+
 def _none_without_tools(plain: Function) -> Function:
     """How many marks of a cache the tools have: LiteLLM prepares them for the count, and looks their model up for none too."""
 
@@ -178,8 +190,10 @@ def _none_without_tools(plain: Function) -> Function:
     return count
 
 
+_AWS = "litellm.llms.bedrock.base_aws_llm"
 _BEDROCK = "litellm.llms.bedrock.common_utils"
 _OF_CLAUDE = "litellm.llms.anthropic.common_utils:AnthropicModelInfo"
+_STREAM = "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper"
 _LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
 REPLACED: tuple[Replaced, ...] = (
     # Records and prices of an answer, and of a request.
@@ -204,14 +218,9 @@ REPLACED: tuple[Replaced, ...] = (
     Replaced("litellm.llms.openai.openai:OpenAIChatCompletion", "make_openai_chat_completion_request", _undecorated),
     Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
     # Of a stream: what it has said by now, kept for a second try that is never made; lines that say nothing.
-    Replaced(
-        "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "_accumulate_streamed_delta", _nothing
-    ),
-    Replaced(
-        "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper",
-        "_async_build_complete_streaming_response",
-        _built_once,
-    ),
+    Replaced(_STREAM, "_accumulate_streamed_delta", _nothing),
+    Replaced(_STREAM, "_async_build_complete_streaming_response", _put_together_at_once),
+    Replaced(_STREAM, "_finalize_completed_stream", _ended_once),
     Replaced("litellm.llms.anthropic.chat.handler", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.utils", "supports_native_streaming", _streaming_unless_known_not_to),
@@ -240,14 +249,14 @@ REPLACED: tuple[Replaced, ...] = (
         )
     ),
     Replaced(f"{_BEDROCK}:BedrockModelInfo", "named_bedrock_route", _remembered),
-    Replaced("litellm.llms.bedrock.base_aws_llm:BaseAWSLLM", "get_bedrock_invoke_provider", _remembered),
-    Replaced("litellm.llms.bedrock.base_aws_llm:BaseAWSLLM", "encode_model_id", _remembered),
+    Replaced(f"{_AWS}:BaseAWSLLM", "get_bedrock_invoke_provider", _remembered),
+    Replaced(f"{_AWS}:BaseAWSLLM", "encode_model_id", _remembered),
     Replaced(
         "litellm.llms.bedrock.chat.converse_transformation:AmazonConverseConfig",
         "_tool_cache_points_on_the_wire",
         _none_without_tools,
     ),
-    Replaced("litellm.llms.bedrock.base_aws_llm", "run_aws_signing", _signed_at_once),
+    Replaced(_AWS, "run_aws_signing", _signed_at_once),
     Replaced("botocore.auth:SigV4Auth", "add_auth", signing.quicker),
 )
 

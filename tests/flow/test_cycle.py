@@ -261,6 +261,20 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_its_client_is_told() 
     assert b"".join(transport.writes).startswith(b"HTTP/1.1 500 ")
 
 
+@pytest.mark.parametrize("target", [b"http://h:99999999/", b"http://", b"http://h", b"/\xc3\xa4"])
+async def test_a_target_that_is_none_is_no_answer_to_the_request_before_it(target: bytes) -> None:
+    async def serve(cycle: Cycle) -> None:
+        await asyncio.Event().wait()
+
+    transport = Transport()
+    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection.data_received(POST % b"" + b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+    await asyncio.sleep(0)
+    assert (transport.writes, transport.closing) == ([], True)
+    for task in connection.tasks:
+        task.cancel()
+
+
 async def test_a_body_in_many_pieces_is_whole() -> None:
     cycle = cycle_of(Transport())
     for number in range(1000):

@@ -16,8 +16,9 @@ import pytest
 from proxy.translate.hook import TAP, Tap
 from proxy.translate.inline import HERE
 from proxy.translate.internals import (
-    _built_once,
+    _ended_once,
     _none_without_tools,
+    _put_together_at_once,
     _remembered,
     _remembered_class,
     _signed_at_once,
@@ -28,16 +29,19 @@ from tests.support.processes import ROOT
 _LOST = """
 import inspect, json, litellm
 from proxy.translate.internals import REPLACED, owner_of
+AWAITED = ("_nothing_later", "_put_together_at_once", "_ended_once", "_signed_at_once")
+Stream = owner_of("litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper")
+started = inspect.getsource(Stream.__init__)
+used = ("chunks", "sent_last_chunk", "sent_stream_usage", "send_stream_usage", "stream_options")
 names = [(f"{row.owner}.{row.name}", getattr(owner_of(row.owner), row.name, None)) for row in REPLACED]
 by = {name: row.by.__name__ for (name, _), row in zip(names, REPLACED)}
 print(json.dumps({
     "lost": [name for name, value in names if not callable(value)],
     "bare": [name for name, value in names if by[name] == "_undecorated" and not hasattr(value, "__wrapped__")],
-    "not awaited": [name for name, value in names if by[name] == "_nothing_later" and not inspect.iscoroutinefunction(value)],
-    "awaited": [
-        name for name, value in names
-        if by[name] not in ("_nothing_later", "_undecorated", "_signed_at_once", "_built_once") and inspect.iscoroutinefunction(value)
-    ],
+    "not awaited": [name for name, value in names if by[name] in AWAITED and not inspect.iscoroutinefunction(value)],
+    "awaited": [name for name, value in names if by[name] not in (*AWAITED, "_undecorated") and inspect.iscoroutinefunction(value)],
+    "not of a stream": [name for name in used if f"self.{name}" not in started]
+    + [name for name in ("_build_complete_streaming_response", "aclose") if not hasattr(Stream, name)],
 }))
 """
 
@@ -47,7 +51,8 @@ def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> 
     done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"lost": [], "bare": [], "not awaited": [], "awaited": []}
+    missing = json.loads(done.stdout.splitlines()[-1])
+    assert missing == {"lost": [], "bare": [], "not awaited": [], "awaited": [], "not of a stream": []}
 
 
 def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() -> None:
@@ -80,6 +85,78 @@ def test_an_enumeration_stays_what_it_is() -> None:
     assert (Colour("red"), Colour.BLUE, Colour["ALSO_RED"]) == (Colour.RED, "blue", Colour.RED)
     assert (Colour.RED.value, Colour.RED.name, len(Colour), Colour.BLUE in Colour) == ("red", "RED", 2, True)
     assert isinstance(Colour.RED, Colour)
+
+
+def piece(usage: object = None, thought: str | None = None) -> SimpleNamespace:
+    delta = (
+        SimpleNamespace(content="x") if thought is None else SimpleNamespace(content=None, reasoning_content=thought)
+    )
+    return SimpleNamespace(usage=usage, choices=[SimpleNamespace(delta=delta)])
+
+
+TOLD = piece({"prompt_tokens": 1})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([piece(), TOLD], "at once"),
+        ([SimpleNamespace(choices=[]), TOLD], "at once"),
+        ([piece()] * 255 + [TOLD], "at once"),
+        ([piece()] * 256 + [TOLD], "in a thread"),
+        ([piece(), piece()], "in a thread"),
+        ([piece(thought="Hm."), TOLD], "in a thread"),
+    ],
+)
+async def test_a_stream_is_put_together_at_once_unless_it_is_long_or_its_words_are_counted(
+    pieces: list[SimpleNamespace], expected: str
+) -> None:
+    async def in_a_thread(_: object) -> object:
+        return SimpleNamespace(made="in a thread")
+
+    stream = SimpleNamespace(chunks=pieces, _build_complete_streaming_response=lambda: SimpleNamespace(made="at once"))
+
+    whole = await _put_together_at_once(in_a_thread)(stream)
+
+    assert whole.made == expected
+    assert whole.model_copy(deep=True) is whole
+
+
+async def test_a_stream_of_nothing_is_put_together_to_nothing() -> None:
+    async def nothing(_: object) -> None:
+        return None
+
+    assert await _put_together_at_once(nothing)(SimpleNamespace(chunks=[])) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "ends"),
+    [
+        ({}, True),
+        ({"sent_last_chunk": False}, False),
+        ({"sent_stream_usage": False}, False),
+        ({"sent_stream_usage": False, "send_stream_usage": False}, True),
+        ({"stream_options": None}, False),
+    ],
+)
+async def test_a_stream_ends_at_once_when_all_has_been_handed_out(changed: dict[str, object], *, ends: bool) -> None:
+    closed = []
+
+    class Stream(SimpleNamespace):
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    async def plain(_: object, *, cache_hit: bool) -> str:
+        return f"more {cache_hit}"
+
+    sent = {"sent_last_chunk": True, "sent_stream_usage": True, "send_stream_usage": True, "stream_options": {"a": 1}}
+    stream = Stream(**sent | changed)
+    if ends:
+        with pytest.raises(StopAsyncIteration):
+            await _ended_once(plain)(stream, cache_hit=False)
+    else:
+        assert await _ended_once(plain)(stream, cache_hit=False) == "more False"
+    assert closed == [True] * ends
 
 
 def test_what_is_a_list_is_copied_too() -> None:
@@ -138,43 +215,6 @@ async def test_a_request_is_signed_here_where_nothing_has_to_be_fetched_for_it_a
         return thread
 
     assert await asyncio.create_task(call()) == threading.get_ident()
-
-
-def piece(usage: object = None, thought: str | None = None) -> SimpleNamespace:
-    delta = (
-        SimpleNamespace(content="x") if thought is None else SimpleNamespace(content=None, reasoning_content=thought)
-    )
-    return SimpleNamespace(usage=usage, choices=[SimpleNamespace(delta=delta)])
-
-
-@pytest.mark.parametrize(
-    ("pieces", "sent", "expected"),
-    [
-        ([piece(), piece({"prompt_tokens": 1})], False, "here"),
-        ([SimpleNamespace(choices=[]), piece({"prompt_tokens": 1})], False, "here"),
-        ([piece(), piece()], False, "elsewhere"),
-        ([piece(thought="Hm."), piece({"prompt_tokens": 1})], False, "elsewhere"),
-        ([piece({"prompt_tokens": 1})], True, None),
-    ],
-)
-async def test_a_whole_answer_is_made_of_a_stream_once_and_here_where_no_words_have_to_be_counted(
-    pieces: list[SimpleNamespace],
-    sent: bool,
-    expected: str | None,
-) -> None:
-    async def plain(_: object) -> object:
-        return SimpleNamespace(made="elsewhere")
-
-    stream = SimpleNamespace(
-        chunks=pieces,
-        sent_stream_usage=sent,
-        _build_complete_streaming_response=lambda: SimpleNamespace(made="here"),
-    )
-
-    whole = await _built_once(plain)(stream)
-
-    assert expected == (None if whole is None else whole.made)
-    assert whole is None or whole.model_copy(deep=True) is whole
 
 
 def test_the_tools_are_counted_where_there_are_some() -> None:
