@@ -24,7 +24,7 @@ from proxy.translate.internals import (
     _signed_at_once,
     _streaming_unless_known_not_to,
 )
-from tests.support.processes import ROOT
+from tests.support.warm import ROOT, environment
 
 _LOST = """
 import inspect, json, litellm
@@ -47,7 +47,9 @@ print(json.dumps({
 
 
 def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> None:
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": "", "PYTHONPATH": str(ROOT)}
+    env = environment() | {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True"
+    }  # with Python's own: what is compiled already is found
     done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
 
     assert done.returncode == 0, done.stderr
