@@ -141,7 +141,7 @@ def _counts_no_words(pieces: Iterable[Any]) -> bool:
     told = False
     for piece in pieces:
         told = told or getattr(piece, "usage", None) is not None
-        if any(getattr(choice.delta, "reasoning_content", None) for choice in piece.choices):
+        if any(getattr(getattr(choice, "delta", None), "reasoning_content", None) for choice in piece.choices):
             return False
     return told
 
