@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +21,13 @@ from proxy.ids import Ids, first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.label_weeks import add_up_a_week
 from proxy.ledger.rollups import DAY_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
-START = 1_795_392_000_000_000 - 400 * DAY_US
+# A ledger for pages, which ask for the days before now, ends today: `BENCH_SINCE=2026-08-22 python -m bench.ledger …`.
+START = int(datetime.fromisoformat(os.environ.get("BENCH_SINCE", "2025-10-19") + "T00:00Z").timestamp()) * 1_000_000
 ROLLUPS = (
     "spend_hours",
     "spend_days",
@@ -146,6 +149,8 @@ def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
     _make_weeks(engine)
+    while add_up_a_week(engine, START + (days + 8) * DAY_US):
+        pass
     _multiply(engine, days)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))

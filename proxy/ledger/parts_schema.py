@@ -1,6 +1,7 @@
-"""Three hours at a time of the ledger: by everything that calls are told apart by, and by how their costs are known.
+"""Three hours of the ledger at a time, and seven days: by all that calls are told apart by, and by how their costs are known.
 
-They are for the ends of a time that is asked for, and for the day that is not over. All this is filled by `label_days.py`.
+Hours are for the ends of a time that is asked for, and for the day that is not over; seven days are for long times. They are
+filled by `label_days.py` and `label_weeks.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ label_parts = added_up("label_parts")
 spend_label_parts = rollup("spend_label_parts", (*ALL_NAMES, "labels"))
 spend_impersonal_days = rollup("spend_impersonal_days", (*IMPERSONAL, "labels"))
 spend_impersonal_parts = rollup("spend_impersonal_parts", (*IMPERSONAL, "labels"))
+
+# What the days of seven were added up to: `built`, `requests` and `cost_nanousd` are sums of theirs, `changes` is not counted.
+label_weeks = added_up("label_weeks")
+spend_label_weeks = rollup("spend_label_weeks", (*ALL_NAMES, "labels"))
+spend_impersonal_weeks = rollup("spend_impersonal_weeks", (*IMPERSONAL, "labels"))
 
 # status and usage_source as in `entries`, "" for none; calls, and what those of them cost that have a price.
 spend_part_sources = Table(
