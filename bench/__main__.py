@@ -1,4 +1,4 @@
-"""`python -m bench [--peers envoy,taximeter,…] [--runs N] [--quick]`: measure, print a table, write JSON."""
+"""`python -m bench [--peers envoy,taximeter,…] [--runs N] [--python PATH] [--quick]`: measure, print a table, write JSON."""
 
 from __future__ import annotations
 
@@ -84,9 +84,18 @@ def main() -> int:
     parser.add_argument(
         "--against", metavar="COMMIT", action="append", default=[], help="Taximeter at that commit, too"
     )
+    parser.add_argument(
+        "--python", metavar="PATH", help="the interpreter that the peers written in Python run on, Taximeter too"
+    )
     parser.add_argument("--quick", action="store_true", help="short and once: to try, not to quote")
     parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
     given = parser.parse_args()
+    if given.python:
+        os.environ["TAXIMETER_BENCH_PYTHON"] = os.path.abspath(given.python)  # noqa: PTH100 - a link stays the name it is
+    try:
+        python = tools.python_version()
+    except tools.MissingError as error:
+        parser.error(str(error))
     if given.urgent:
         try:
             make_urgent()
@@ -107,7 +116,7 @@ def main() -> int:
     progress("")
     middle = report.medians(found)
     result: dict[str, Any] = {
-        "at": began, "machine": describe(), "cores": asdict(cores), "load_average_before": load_before, "runs": runs,
+        "at": began, "machine": describe(), "python": python, "cores": asdict(cores), "load_average_before": load_before, "runs": runs,
         "lengths": asdict(lengths), "set_up": set_up, "notes": notes, "left_out": left_out,
         "versions": {name: peers[name].version() for name in found},
         "has_on": {name: peers[name].has_on for name in found},
@@ -121,6 +130,7 @@ def main() -> int:
         notes.append(
             f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy"
         )
+    print(f"peers written in Python run on {python}")
     print(report.table(middle))
     for peer in middle:
         print(f"{peer} has on: {peers[peer].has_on}")

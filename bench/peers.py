@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,8 +218,8 @@ def _taximeter(folder: Path, ports: Ports, race_nanousd: int) -> Started:
     return Started(_serve(file), ports.peer, ports.peer, {"PYTHONPATH": str(ROOT)})
 
 
-def _serve(file: Path, python: str = sys.executable) -> list[str]:
-    return [python, "-m", "proxy", "serve", "--config", str(file)]
+def _serve(file: Path, python: Path | None = None) -> list[str]:
+    return [str(python or tools.of_the_project(ROOT)), "-m", "proxy", "serve", "--config", str(file)]
 
 
 def _taximeter_redis(folder: Path, ports: Ports, race_nanousd: int) -> Started:
@@ -241,7 +240,7 @@ def at_commit(commit: str) -> Peer:
     def prepare(folder: Path, ports: Ports, race_nanousd: int) -> Started:
         tree = tools.checkout(ROOT, commit)
         file = _write(folder / "taximeter.yaml", _taximeter_config(folder, ports, race_nanousd))
-        return Started(_serve(file, str(tree / ".venv/bin/python")), ports.peer, ports.peer, {"PYTHONPATH": str(tree)})
+        return Started(_serve(file, tree / ".venv/bin/python"), ports.peer, ports.peer, {"PYTHONPATH": str(tree)})
 
     name = f"taximeter-{commit}"
     return Peer(

@@ -127,7 +127,7 @@ class _Caller:
         self._stream = stream
         self._head = b""
         self._answered: asyncio.Future[bytes] = self._loop.create_future()
-        protocol: Any = connection_class(Limits())
+        protocol: Any = connection_class(Limits(), serve=app.serve)
         config = uvicorn.Config(
             cast(Any, app), http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, date_header=False, proxy_headers=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shlex
@@ -27,44 +28,74 @@ def home() -> Path:
     return folder
 
 
+def python() -> str:
+    """The interpreter that peers written in Python run on: `$TAXIMETER_BENCH_PYTHON`, else the one that runs the bench."""
+    return os.environ.get("TAXIMETER_BENCH_PYTHON") or sys.executable
+
+
+def python_version() -> str:
+    """Of `python()`, with its path. Raises MissingError where it is none."""
+    try:
+        done = subprocess.run(
+            [python(), "-c", "import platform; print(platform.python_version())"],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        raise MissingError(f"{python()} is no Python that runs here") from None
+    return f"{done.stdout.strip()} ({python()})"
+
+
+def _home_of(name: str) -> Path:
+    """Where an environment is kept: apart for each interpreter that was named."""
+    chosen = os.environ.get("TAXIMETER_BENCH_PYTHON")
+    return home() / (f"{name}-on-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}" if chosen else name)
+
+
 def environment(name: str, requirement: str, program: str) -> Path:
     """The path of `program` in an environment that holds `requirement`. Raises MissingError where it cannot be installed."""
-    folder = home() / name
+    folder = _home_of(name)
     found = folder / "bin" / program
-    if (folder / "complete").exists() and found.exists():
-        return found
+    if not ((folder / "complete").exists() and found.exists()):
+        _install(folder, [requirement], requirement)
+        if not found.exists():
+            raise MissingError(f"{requirement} has no program {program}")
+        (folder / "complete").touch()
+    return found
+
+
+def of_the_project(repository: Path) -> Path:
+    """An interpreter that has what the working tree needs: the bench's own, or where another was named, an environment of that.
+    Raises MissingError where it cannot be installed."""
+    if python() == sys.executable:
+        return Path(sys.executable)
+    locks = [repository / "requirements.lock", repository / "requirements-nodeps.lock"]
+    state = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:8]
+    folder = _home_of(f"taximeter-{state}")
+    if not (folder / "complete").exists():
+        _install(folder, ["--no-deps", *[part for lock in locks for part in ("-r", str(lock))]], "the project")
+        (folder / "complete").touch()
+    return folder / "bin/python"
+
+
+def _install(folder: Path, what: list[str], name: str) -> None:
+    """A new environment in `folder`. what: as pip is told it."""
     shutil.rmtree(folder, ignore_errors=True)
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
+        into = ["--compile-bytecode", "--python", str(folder / "bin/python")]
         steps = [
-            [str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)],
-            [
-                str(uv),
-                "pip",
-                "install",
-                "--quiet",
-                "--compile-bytecode",
-                "--python",
-                str(folder / "bin/python"),
-                requirement,
-            ],
+            [str(uv), "venv", "--quiet", "--python", python(), str(folder)],
+            [str(uv), "pip", "install", "--quiet", *into, *what],
         ]
     else:
-        steps = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(folder / "bin/pip"), "install", "--quiet", requirement],
-        ]
+        steps = [[python(), "-m", "venv", str(folder)], [str(folder / "bin/pip"), "install", "--quiet", *what]]
     for step in steps:
-        _run(step, f"{requirement} cannot be installed")
-    if not found.exists():
-        raise MissingError(f"{requirement} has no program {program}")
-    (folder / "complete").touch()
-    return found
+        _run(step, f"{name} cannot be installed")
 
 
 def checkout(repository: Path, commit: str) -> Path:
     """A working tree of that commit with what it needs installed. Raises MissingError where it cannot be had."""
-    folder = home() / f"commit-{commit}"
+    folder = _home_of(f"commit-{commit}")
     if (folder / "complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,7 +104,7 @@ def checkout(repository: Path, commit: str) -> Path:
         f"git -C {shlex.quote(str(repository))} archive {shlex.quote(commit)} | tar -x -C {shlex.quote(str(folder))}"
     )
     _run(["bash", "-o", "pipefail", "-c", archive], f"commit {commit} cannot be had")
-    _run(["make", "-C", str(folder), f"PYTHON={sys.executable}", "install"], f"commit {commit} cannot be installed")
+    _run(["make", "-C", str(folder), f"PYTHON={python()}", "install"], f"commit {commit} cannot be installed")
     (folder / "complete").touch()
     return folder
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from docs.descriptions import described
 from pricing.units import UNITS
 from proxy.config.model import Config
 from proxy.control.metrics.exposition import PREFIX
@@ -75,7 +76,7 @@ class Setting(NamedTuple):
 
 def settings(model: type[BaseModel] = Config, above: str = "") -> Iterator[Setting]:
     """Every setting, in the model's order; a section before what is in it."""
-    for name, field in model.model_fields.items():
+    for name, field in described(model).model_fields.items():
         path = above + (field.alias or name)
         unit = next((unit for ending, unit in _UNITS if path.endswith(ending)), "")
         yield Setting(f"`{path}`", type_of(field), unit, default_of(field), " ".join((field.description or "").split()))
@@ -153,7 +154,7 @@ def configuration() -> str:
 
 def schema() -> str:
     """What editors check a configuration against."""
-    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **described(Config).model_json_schema()}
     return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
 

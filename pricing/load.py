@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from pricing.price import ALWAYS_S, NEVER_S, Multiplier
 from pricing.times import epoch_s
 
 DATA = Path(__file__).parent / "data"
-_PREFIX = b'{"provider":"'
+_OF_A_PROVIDER = re.compile(rb'^\{"provider":"([^"]*)".*\n?(?:\{"provider":"\1".*\n?)*', re.MULTILINE)
+
+
+@cache
+def packaged_book() -> Book:
+    """The packaged book, read once: processes that are forked afterwards share it."""
+    return load_book()
 
 
 def load_book(path: Path | None = None) -> Book:
@@ -38,7 +45,7 @@ def load_book(path: Path | None = None) -> Book:
     return Book(
         Catalog(
             version=digest.hexdigest()[:12],
-            lines=_by_provider(prices),
+            lines=_Lines(prices),
             names={other: name for name, others in aliases.get("providers", {}).items() for other in others},
             aliases=_aliases(aliases.get("alias", [])),
             fallbacks={name: tuple(others) for name, others in aliases.get("fallbacks", {}).items()},
@@ -56,14 +63,33 @@ def checked_at(path: Path | None = None) -> int:
     return epoch_s(max(days).decode(), 0) if days else 0
 
 
-def _by_provider(prices: bytes) -> dict[str, list[bytes]]:
-    """Lines, unparsed, by the provider that each begins with."""
-    lines: dict[str, list[bytes]] = {}
-    for line in prices.splitlines():
-        if line:
-            end = line.index(b'"', len(_PREFIX))
-            lines.setdefault(line[len(_PREFIX) : end].decode(), []).append(line)
-    return lines
+class _Lines(Mapping[str, list[bytes]]):
+    """Lines, unparsed, by the provider that each begins with: cut out of the file's content when they are asked for."""
+
+    def __init__(self, prices: bytes) -> None:
+        self._prices = prices
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        read = 0
+        for lines in _OF_A_PROVIDER.finditer(prices):
+            if prices[read : lines.start()].strip():
+                break
+            self._spans.setdefault(lines[1].decode(), []).append(lines.span())
+            read = lines.end()
+        if prices[read:].strip():
+            begun = prices[:read].count(b"\n")
+            raise ValueError(f"prices.jsonl: behind line {begun} something does not begin with a provider")
+
+    def __getitem__(self, provider: str) -> list[bytes]:
+        return [line for start, end in self._spans[provider] for line in self._prices[start:end].splitlines()]
+
+    def __contains__(self, provider: object) -> bool:
+        return provider in self._spans
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
 
 
 def _aliases(raw: list[dict[str, Any]]) -> dict[str, tuple[Alias, ...]]:

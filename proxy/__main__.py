@@ -1,5 +1,5 @@
 """`python -m proxy` is `taximeter`."""
 
-from proxy.cli.main import main
+from proxy.cli.start import main
 
 main()

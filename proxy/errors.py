@@ -152,6 +152,10 @@ def upstream_timeout(message: str) -> Refused:
     return Refused(Refusal(504, "upstream_timeout", message, kind=UPSTREAM_ERROR))
 
 
+def unanswered() -> Refused:
+    return Refused(Refusal(500, "internal_error", "The proxy gave this request up.", kind="server_error"))
+
+
 def internal(request_id: str) -> Refused:
     message = f"The proxy failed on this call. Its log has the reason under request {request_id}."
     return Refused(Refusal(500, "internal_error", message, kind="server_error"))

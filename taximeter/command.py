@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """`taximeter`, from wherever it is installed. A package that is missing is told in one sentence; exit 1."""
     try:
-        from proxy.cli.main import main as command  # noqa: PLC0415 - only now is it ours that is found
+        from proxy.cli.start import main as command  # noqa: PLC0415 - only now is it ours that is found
 
         command()
     except ImportError as error:

@@ -8,6 +8,8 @@ and tests that share a server are run by one worker.
 from __future__ import annotations
 
 import gc
+import os
+import secrets
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypothesis import settings
 
 from tests.support import certificates, later
 from tests.support.hook import Hook, webhook
+from tests.support.marks import WORKER
 from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import ByFile
 from tests.support.spools import spools_closed
@@ -32,6 +35,8 @@ settings.load_profile("house")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
     WARM.wanted = True
+    if not config.getoption("numprocesses", None):  # not where the workers are started: they would be marked too
+        os.environ[WORKER] = secrets.token_hex(8)
 
 
 def pytest_unconfigure() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 
 from proxy.types import Call
 
@@ -58,17 +59,29 @@ def _class(characters: Iterable[str], *, beyond: bool) -> str:
     return "[" + "".join(re.escape(one) for one in sorted(characters) if (one > "\uffff") == beyond) + "]"
 
 
-_TABLE = _Table()
-_MOST = max(*_TABLE.grows.values(), *_TABLE.apart.values())
-_SUSPECTS = re.compile(_class({*_TABLE.grows, *_TABLE.marks}, beyond=False) + "+")
+class _Known:
+    """What there is to know of characters, once: it takes some 10 ms, and most texts of most processes are ASCII."""
+
+    def __init__(self) -> None:
+        table = _Table()
+        self.grows, self.apart, self.marks = table.grows, table.apart, table.marks
+        self.most = max(*table.grows.values(), *table.apart.values())
+        marks = f"{_class(table.marks, beyond=False)}|[\U00010000-\U0010ffff]"
+        self.suspects = re.compile(_class({*table.grows, *table.marks}, beyond=False) + "+")
+        self.growing = re.compile(_class(table.grows, beyond=False) + "+")
+        self.coming_apart = re.compile(_class(table.apart, beyond=False) + f"(?={marks})")
+        # First bytes of characters, and all that follow a first one, of which nothing has to be feared.
+        self.harmless = bytes({*range(128, 256)} - {one.encode()[0] for one in (*table.grows, *table.marks)})
+
+
+_known = cache(_Known)
 _BEYOND = re.compile("[\U00010000-\U0010ffff]+")
-_GROWING = re.compile(_class(_TABLE.grows, beyond=False) + "+")
-_COMING_APART = re.compile(
-    _class(_TABLE.apart, beyond=False) + f"(?={_class(_TABLE.marks, beyond=False)}|[\U00010000-\U0010ffff])"
-)
 _ASCII = bytes(range(128))
-# First bytes of characters, and all that follow a first one, of which nothing has to be feared.
-_HARMLESS = bytes({*range(128, 256)} - {one.encode()[0] for one in (*_TABLE.grows, *_TABLE.marks)})
+
+
+def get_ready() -> None:
+    """Make the tables now, not when the first text needs them."""
+    _known()
 
 
 def rendered_bytes(body: bytes, provider: str) -> int:
@@ -88,16 +101,17 @@ def rendered_size(call: Call, body: bytes, provider: str) -> int:
 
 def growth_bytes(body: bytes) -> int:
     """By how many bytes a text in UTF-8 may become longer when it is normalised. O(bytes)."""
+    known = _known()
     beyond_ascii = body.translate(None, _ASCII)
-    if not beyond_ascii.translate(None, _HARMLESS):
+    if not beyond_ascii.translate(None, known.harmless):
         return 0
     text = beyond_ascii.decode("utf-8", "replace")
     total = 0
     if b"\xf0" in beyond_ascii:
-        total = _sum(_BEYOND, text, _TABLE.grows) + _sum(_BEYOND, text, _TABLE.apart)
-    elif _SUSPECTS.search(text) is None:
+        total = _sum(_BEYOND, text, known.grows) + _sum(_BEYOND, text, known.apart)
+    elif known.suspects.search(text) is None:
         return 0
-    return total + _sum(_GROWING, text, _TABLE.grows) + _sum(_COMING_APART, text, _TABLE.apart)
+    return total + _sum(known.growing, text, known.grows) + _sum(known.coming_apart, text, known.apart)
 
 
 def _sum(pattern: re.Pattern[str], text: str, extra: dict[str, int]) -> int:
@@ -108,5 +122,5 @@ def _sum(pattern: re.Pattern[str], text: str, extra: dict[str, int]) -> int:
         total += sum([extra.get(character, 0) for character in run])
         seen += len(run)
         if seen == _EXACT_CHARACTERS:
-            return total + _MOST * (len(text) - match.start() - len(run))
+            return total + _known().most * (len(text) - match.start() - len(run))
     return total

@@ -10,6 +10,8 @@ import typer
 from typer._click import Command, Context, HelpFormatter  # Typer shows no other way to name them
 from typer.core import TyperGroup
 
+from proxy.processes.cycles import started
+
 
 class LazyGroup(TyperGroup):
     """`modules`: a command's name -> the module of `package` whose `app` it is, and its line in the help, which needs none
@@ -26,6 +28,7 @@ class LazyGroup(TyperGroup):
             return None
         module = import_module(f"{self.package}.{self.modules[cmd_name][0]}")
         command: Command = typer.main.get_command(module.app)
+        started()
         return command
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:

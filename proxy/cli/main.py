@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from proxy.cli.lazy import LazyGroup
 from proxy.cli.options import new_app
-from proxy.config.file import ConfigError
+from proxy.cli.problems import telling_problems
 
 COMMANDS = {
     "serve": ("serve", "Run the proxy, its ledger and its API."),
@@ -61,13 +60,8 @@ def _options(
 
 
 def main() -> None:
-    """The entry point: configuration problems are told one a line, never as a traceback; exit 2."""
-    try:
-        app()
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
+    """The command line, read whole."""
+    telling_problems(app)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`taximeter serve`: the proxy, its ledger and its API."""
+"""`taximeter serve`: the proxy, its ledger and its API. As most people write it, it begins in `start.py` without this."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from proxy.cli.options import ConfigOption, new_app
+from proxy.cli.start import MOST_WORKERS
 from proxy.processes import log
 from proxy.serve.supervisor import serve as run
 
@@ -18,7 +19,7 @@ def serve(
     config: ConfigOption = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, max=64, help="Data-plane processes; more than one needs `store: redis://…`."),
+        typer.Option(min=1, max=MOST_WORKERS, help="Data-plane processes; more than one needs `store: redis://…`."),
     ] = 1,
     standby: Annotated[
         bool,

@@ -72,4 +72,5 @@ def fits_a_header(value: str) -> bool:
     return value.isprintable() and value == value.strip() and all(ord(character) < 256 for character in value)
 
 
-SECTION = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+SECTION = ConfigDict(extra="forbid", frozen=True)
+"""What a name means stands below it, for `docs/descriptions.py`: pydantic would take 12 ms of each start to read it."""

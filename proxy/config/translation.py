@@ -6,7 +6,9 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from proxy.config.fields import SECTION
 
 Translated = Literal["openai", "responses", "anthropic"]
 ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
@@ -31,7 +33,7 @@ def _has(package: str) -> bool:
 class TranslatedUpstream(BaseModel):
     """The part of an upstream's row that is about translation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SECTION
 
     via: Literal["litellm"] | None = None
     """`litellm`: calls go through the translator, which speaks the provider's own API. Needs
@@ -85,7 +87,7 @@ class TranslatedUpstream(BaseModel):
 class Translator(BaseModel):
     """The process that translates."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SECTION
 
     workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Processes that translate; each takes a core when it is busy and 300 MB of memory. Started only where an upstream has

@@ -7,16 +7,11 @@ a count in the metrics, and a POST to the webhook: in order, tried again until i
 
 from __future__ import annotations
 
-import json
 import logging
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -33,7 +28,6 @@ from proxy.times import now_s, now_us, rfc3339
 
 log = logging.getLogger("taximeter.alerts")
 
-_TIMEOUT_S = 10.0
 _PAUSES_S = (0.5, 60.0)  # first and longest
 _HOUR_S = 3600
 _GIVEN_UP_S = 86_400  # an event that nobody took for a day is old news
@@ -276,25 +270,7 @@ def payload(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """An event goes where the configuration says, and nowhere else."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
 def _post(url: str, body: dict[str, Any]) -> bool:
-    """Whether it was taken. Never raises, and never shows the address: webhooks hold secrets."""
-    handlers = [_NoRedirects(), urllib.request.HTTPSHandler(context=ssl.create_default_context())]
-    request = urllib.request.Request(  # noqa: S310 - http(s) only, checked by the configuration
-        url, json.dumps(body).encode(), {"Content-Type": "application/json", "User-Agent": "taximeter"}
-    )
-    host = urlsplit(url).hostname
-    try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_S):
-            return True
-    except urllib.error.HTTPError as error:
-        log.warning("the webhook at %s answers %d; it is tried again", host, error.code)
-    except (OSError, ValueError) as error:
-        log.warning("the webhook at %s cannot be reached (%s); it is tried again", host, type(error).__name__)
-    return False
+    from proxy.control.webhook import post  # noqa: PLC0415 - a megabyte, and most have no webhook
+
+    return post(url, body)

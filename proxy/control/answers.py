@@ -13,7 +13,6 @@ from proxy.config.model import Config
 from proxy.control.dropping import recalled as dropped_groups
 from proxy.ledger.jobs import find_jobs, take_due
 from proxy.ledger.stored import find_stored
-from proxy.reports.sessions import recalled
 from proxy.times import now_us
 
 Question = Mapping[str, Any]
@@ -24,7 +23,7 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
     """By the question's name: sessions (where they stand, what their trees cost), stored (where what is stored at providers
     is), groups (what budgets' groups have spent), jobs (by their digests), jobs_due (whose providers are to be asked now)."""
     return {
-        "sessions": _asking(lambda question: recalled(engine, question["names"])),
+        "sessions": _asking(lambda question: _sessions(engine, question["names"])),
         "groups": _asking(lambda question: dropped_groups(engine, question["groups"])),
         "stored": _asking(lambda question: find_stored(engine, question["digests"])),
         "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
@@ -39,6 +38,12 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
             )
         ),
     }
+
+
+def _sessions(engine: Engine, names: Any) -> Any:
+    from proxy.reports.sessions import recalled  # noqa: PLC0415 - nobody asks before calls are served
+
+    return recalled(engine, names)
 
 
 def _asking(look: Callable[[Question], Any]) -> Answer:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 import uvloop
@@ -26,18 +26,10 @@ from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
-from proxy.control.api.front import Front, require_packages
 from proxy.control.banner import banner, first_dialect, host_in_url, running
-from proxy.control.capacity.keeper import Keeper
-from proxy.control.labels import add_up_labels
 from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
-from proxy.control.old_entries import look_after_entries
-from proxy.control.plan_watch import PlanWatch
-from proxy.control.rebuilding import SharedBudgets
-from proxy.control.state import ControlState
 from proxy.downstream.connection import Limits, check_times, connection_class
-from proxy.exports.running import Exports
 from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
@@ -53,6 +45,10 @@ from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
 from proxy.spool.kept import Kept
 from proxy.times import now_s
+
+if TYPE_CHECKING:
+    from proxy.control.beside import Beside
+    from proxy.control.rebuilding import SharedBudgets
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -87,7 +83,7 @@ class _Control:
         self._reloaded = asyncio.Event()
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
-        self._front: Front | None = None  # until the data planes serve
+        self._beside: Beside | None = None  # until the data planes serve
         self._made = NOTHING_MADE
         self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
@@ -117,21 +113,17 @@ class _Control:
                 self._first_snapshot,
                 answers(self._engine, lambda: self.config),
             )
+            if self.config.capacity or self.config.exports:  # their books and places begin before the first call
+                self._begin_beside(loop)
             await link.start()
             ending.push_async_callback(link.stop)
             await self._planes_serve()  # on a small machine the data planes need the time
-            server = self._api_server(self._engine, loop)
+            beside = self._beside or self._begin_beside(loop)
+            server = self._api_server(beside)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
-            for work in (
-                self._look_after(server),
-                self._poll_keys(),
-                look_after_entries(self._engine, lambda: self.config),
-                add_up_labels(self._engine, lambda: self.config, lambda: self._made.keys),
-                self._seed_when_reloaded(),
-            ):
+            for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *beside.works()):
                 ending.callback(tasks.create_task(work).cancel)
-            ending.callback(tasks.create_task(self._plans.watch()).cancel)
             self._say_where(first_key)
             await self._stop.wait()
 
@@ -170,7 +162,6 @@ class _Control:
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
-        self._plans = PlanWatch(engine, lambda: self.config, self._alerts)
         recorder = self._recorder = self._make_recorder(engine)
         if shared is not None:
             shared.recorder = recorder
@@ -184,14 +175,9 @@ class _Control:
         return take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, the exports', the capacities', and the recorder's, which ends once everything in the spool is
-        shipped."""
-        exports = Exports(self._engine, self._instance, lambda: self.config.exports)
-        exports.start()
-        ending.push_async_callback(asyncio.to_thread, exports.stop)
-        self._keeper = Keeper(self._engine, self._instance, lambda: self.config, self._recorder, self._data_dir)
-        self._keeper.start()
-        ending.push_async_callback(asyncio.to_thread, self._keeper.stop)
+        """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; what begins beside it
+        later ends after it."""
+        ending.push_async_callback(self._end_beside)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
@@ -200,9 +186,34 @@ class _Control:
         ending.push_async_callback(asyncio.to_thread, thread.join)
         ending.callback(stopping.set)
 
+    def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+        from proxy.control.beside import Beside  # noqa: PLC0415 - no call waits for what only this needs
+
+        self._beside = Beside(
+            engine=self._engine,
+            instance=self._instance,
+            data_dir=self._data_dir,
+            config=lambda: self.config,
+            made=lambda: self._made,
+            budgets=self.budgets,
+            link=self._link,
+            metrics=self._metrics,
+            recorder=self._recorder,
+            alerts=self._alerts,
+            shared=self._shared,
+            workers=self._workers,
+            refresh=self._refresh,
+            loop=loop,
+        )
+        return self._beside
+
+    async def _end_beside(self) -> None:
+        if self._beside is not None:
+            await asyncio.to_thread(self._beside.stop)
+
     async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
-        if self._front is not None:
-            self._front.close()
+        if self._beside is not None:
+            self._beside.front.close()
         server.should_exit = True
         await asyncio.wait([serving])
 
@@ -212,8 +223,8 @@ class _Control:
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
-            if self._front is not None:
-                self._front.shipped()
+            if self._beside is not None:
+                self._beside.front.shipped()
                 if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
                     loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
 
@@ -234,32 +245,16 @@ class _Control:
             os._exit(1)
 
     def _share(self, engine: Engine) -> SharedBudgets:
+        from proxy.control.rebuilding import SharedBudgets  # noqa: PLC0415 - most have their budgets in memory
+
         return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
 
-    def _api_server(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> Server:
-        require_packages()
-        state = ControlState(
-            config=lambda: self.config,
-            engine=engine,
-            link=self._link,
-            metrics=self._metrics,
-            recorder=self._recorder,
-            loop=loop,
-            refresh=self._refresh,
-            budgets=self.budgets,
-            alerts=self._alerts,
-            plans=self._plans,
-            book=self._keeper.book,
-            expected_workers=self._workers,
-            shared=self._shared,
-            keeper=self._keeper,
-        )
+    def _api_server(self, beside: Beside) -> Server:
         settings: dict[str, Any] = {
             "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
             "http": connection_class(self._limits()),
         }  # fmt: skip
-        self._front = Front(state)
-        app: Any = self._front
+        app: Any = beside.front
         return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
 
     def _limits(self) -> Limits:

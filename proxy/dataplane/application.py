@@ -1,4 +1,4 @@
-"""The data plane's front door, as plain ASGI: each path is sent to where it is served, refusals are turned into answers."""
+"""The data plane's front door: each path is sent to where it is served, refusals are turned into answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import orjson
 
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
-from proxy.downstream.client import Client, HungUp, Receive, Scope, Send
+from proxy.downstream.client import Client, HungUp
+from proxy.downstream.cycle import Cycle
 from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
 from proxy.exchange import run as exchange
 from proxy.exchange.jobs.reads import serve as serve_job
@@ -35,7 +36,7 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Application:
-    """The ASGI application of one data plane."""
+    """What one data plane serves."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
@@ -43,34 +44,35 @@ class Application:
         self._own |= dict.fromkeys(MODELS_PATHS, self._models)
         self._sessions = dict.fromkeys(REALTIME_PATHS, serve_realtime) | dict.fromkeys(LIVE, serve_live)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        plane = self._plane
-        client = Client(plane.load, scope, receive, send)
+    async def serve(self, cycle: Cycle) -> None:
+        """One request, from its head to the last of its answer."""
+        plane, method = self._plane, cycle.method
+        client = Client(plane.load, cycle)
         plane.calls_in_flight += 1
         try:
-            method = scope["method"]
-            endpoint = find(method, client.path, client.query) or find_job_path(
-                method, client.path, family_of_client(client.headers)
-            )
-            if endpoint is None:
-                await self._serve_own(method, client)
-            elif not plane.ready:
-                raise starting()
-            elif isinstance(endpoint, Matched):
-                await serve_job(plane, endpoint, client)
-            else:
-                await exchange.run(plane, endpoint, client)
-        except Refused as refused:
-            if not refused.recorded:
-                plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
-            await client.refuse(family_of_path(client.path, client.headers), refused.refusal)
-        except HungUp:
-            pass
-        except Exception:  # the outermost boundary: a fault of ours, told without its text
-            log.exception("call %s failed", client.request_id or "before it had an id")
-            await client.refuse(family_of_path(client.path, client.headers), internal(client.request_id).refusal)
+            try:
+                endpoint = find(method, client.path, client.query) or find_job_path(
+                    method, client.path, family_of_client(client.headers)
+                )
+                if endpoint is None:
+                    await self._serve_own(method, client)
+                elif not plane.ready:
+                    raise starting()
+                elif isinstance(endpoint, Matched):
+                    await serve_job(plane, endpoint, client)
+                else:
+                    await exchange.run(plane, endpoint, client)
+            except Refused as refused:
+                if not refused.recorded:
+                    plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
+                await client.refuse(family_of_path(client.path, client.headers), refused.refusal)
+            except HungUp:
+                pass
+            except Exception:  # the outermost boundary: a fault of ours, told without its text
+                log.exception("call %s failed", client.request_id or "before it had an id")
+                await client.refuse(family_of_path(client.path, client.headers), internal(client.request_id).refusal)
+        except Exception:  # `refuse` itself: the client learns of it by its connection's end
+            log.exception("call %s could not be answered", client.request_id or "before it had an id")
         finally:
             plane.calls_in_flight -= 1
             client.release()

@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 
 from pricing.book import Book
-from pricing.load import load_book
+from pricing.load import packaged_book
 from proxy.access.keys import KeyRing, identity_of
 from proxy.budgets.budget import Raise
 from proxy.budgets.guards import Guards
@@ -31,6 +31,7 @@ from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.member import Recall
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Expired, Standing, StoreUnavailable
+from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.config.model import Config
@@ -77,7 +78,7 @@ class _DataPlane:
         self._listener = listener
         self._orders = orders
         self._stopping = asyncio.Event()
-        self._book = load_book()
+        self._book = packaged_book()
         self._raises: list[Raise] = []
         self._limits: list[KeyLimits] = []
         self._readying: asyncio.Task[None] | None = None
@@ -132,10 +133,10 @@ class _DataPlane:
             write_timeout_s=server.write_timeout_s,
             keep_alive_s=_KEEP_ALIVE_S,
         )
-        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None))
+        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
         return Server(
             uvicorn.Config(
-                app,
+                _no_asgi,
                 http=protocol,
                 ws="none",
                 lifespan="off",
@@ -252,6 +253,8 @@ class _DataPlane:
 
     async def _tick(self) -> None:
         loop, rest = asyncio.get_running_loop(), Rest()
+        await asyncio.sleep(_TICK_S)
+        rendered.get_ready()
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
@@ -304,6 +307,10 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )
+
+
+async def _no_asgi(*_: object) -> None:
+    """In the place of uvicorn's application: our connections serve by themselves."""
 
 
 def _soon(write: Callable[[], None]) -> None:

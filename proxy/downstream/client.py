@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
 
 from proxy.dialects.family import Family
-from proxy.downstream import direct
+from proxy.downstream.cycle import Cycle
 from proxy.downstream.load import Load
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.json_weight import parsed_bytes
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _JSON: Header = (b"content-type", b"application/json")
@@ -35,58 +28,30 @@ class HungUp(Exception):  # noqa: N818 - what the client did
 class Client:
     """One request and its response. `began` is its arrival (perf_counter seconds)."""
 
-    __slots__ = (
-        "_cycle",
-        "_receive",
-        "_send",
-        "attempts",
-        "began",
-        "clamped_tokens",
-        "connection",
-        "counted",
-        "headers",
-        "held_bytes",
-        "holder",
-        "load",
-        "path",
-        "query",
-        "request_id",
-        "session_id",
-        "started",
-    )  # fmt: skip
+    request_id = ""
+    session_id = ""
+    clamped_tokens: int | None = None
+    attempts = 1
+    started = False
+    held_bytes = 0
+    holder = ""
 
-    def __init__(self, load: Load, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, load: Load, cycle: Cycle) -> None:
         self.load = load
         self.began = time.perf_counter()
-        self.path: str = scope["path"]
-        self.query: bytes = scope["query_string"]
-        extensions = scope.get("extensions") or {}
-        headers: dict[bytes, bytes] | None = extensions.get("taximeter.headers")
-        self.headers = dict(scope["headers"]) if headers is None else headers
-        self.connection = extensions.get("taximeter.connection")
-        # Taken out: a cycle of references would be work for the collector after every call.
-        self._cycle: RequestResponseCycle | None = extensions.pop("taximeter.cycle", None)
-        self.request_id = ""
-        self.session_id = ""
-        self.clamped_tokens: int | None = None
-        self.attempts = 1
-        self.counted = False
-        self.started = False
-        self.held_bytes = 0
-        self.holder = ""
-        self._receive = receive
-        self._send = send
+        self.cycle = cycle
+        self.path, self.query, self.headers = cycle.path, cycle.query, cycle.named
+        self.connection = cycle.connection
 
     @property
     def gone(self) -> bool:
-        return self.connection is not None and self.connection.gone
+        return self.connection.gone
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """Call back as soon as the client hangs up, at once where it has (None: no more)."""
-        if self.connection is not None:
-            self.connection.on_gone = callback
-            if callback is not None and self.connection.gone:
-                callback()
+        self.connection.on_gone = callback
+        if callback is not None and self.connection.gone:
+            callback()
 
     async def leaves_within(self, seconds: float) -> bool:
         """Wait, but not for a client that hangs up: whether it did."""
@@ -118,11 +83,11 @@ class Client:
         chunks: list[bytes] = []
         more = True
         while more:
-            chunk = direct.body(self._cycle) if self._cycle is not None else None
+            chunk = self.cycle.take()
             if chunk is not None:
                 more = False
             else:
-                message = await self._receive()
+                message = await self.cycle.receive()
                 if message["type"] == "http.disconnect":
                     raise HungUp
                 chunk, more = message.get("body", b""), message.get("more_body", False)
@@ -144,7 +109,7 @@ class Client:
             raise too_large(limit)
         total, more = 0, True
         while more:
-            message = await self._receive()
+            message = await self.cycle.receive()
             if message["type"] == "http.disconnect":
                 raise HungUp
             chunk: bytes = message.get("body", b"")
@@ -198,27 +163,27 @@ class Client:
         """The response's head, with our own ids added."""
         self.started = True
         headers = headers + self.own_headers()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.cycle.send({"type": "http.response.start", "status": status, "headers": headers})
 
     def write_now(self, data: bytes) -> bool:
         """Write a piece of the body, if that needs no waiting; whether it did not."""
-        return self._cycle is not None and len(data) > 0 and direct.write(self._cycle, data)
+        return len(data) > 0 and self.cycle.write(data)
 
     async def write(self, data: bytes) -> None:
         """A piece of the body; waits while the client reads slowly."""
         if not self.write_now(data):
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self.cycle.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self.cycle.send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
         headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
         self.started = True
-        if self._cycle is None or not direct.respond(self._cycle, status, headers, body):
+        if not self.cycle.respond(status, headers, body):
             OUTBOX.flush()
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self.cycle.send({"type": "http.response.start", "status": status, "headers": headers})
             await self.end(body)
 
     async def refuse(self, family: Family, refusal: Refusal) -> None:
@@ -235,11 +200,10 @@ class Client:
 
     async def drop(self) -> None:
         """Break the connection off: the body that was promised cannot be completed."""
-        if self.connection is not None:
-            self.connection.drop()
+        self.connection.drop()
 
     def release(self) -> None:
-        """The exchange is over: it and its bytes no longer count as in flight."""
+        """The exchange is over: it and its bytes no longer count as in flight, and whoever was not answered will not be."""
         if self.held_bytes:
             self.load.bytes.give(self.holder, self.held_bytes)
             self.held_bytes = 0
@@ -247,6 +211,7 @@ class Client:
             self.load.calls.give(self.holder)
             self.holder = ""
         self.when_gone(None)
+        self.cycle.over()
 
 
 def stream_cost_wish(headers: dict[bytes, bytes]) -> str:

@@ -1,32 +1,32 @@
-"""One client connection: uvicorn's HTTP protocol with the limits that it does not have by itself, for both planes.
+"""One client connection: HTTP/1.1 as llhttp parses it, in one task for each request, and the limits, for both planes.
 
 What comes without a key is bounded here: how many connections, how large a request's head, how long a request may take to
 come, how long an answer may wait for its reader. A refusal of this layer is one JSON error that every dialect's clients
-can read.
+can read. uvicorn listens, and asks what is open to end when it stops (`shutdown`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
-from urllib.parse import unquote
 
 import httptools
-import orjson
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
 
-from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large
+from proxy.downstream.cycle import Cycle, answer_of, serve_asgi
+from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
-_SHORT_TARGET = 200  # bytes: of these it is remembered what they say
 
 log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
@@ -51,12 +51,24 @@ class Limits:
     max_body_bytes: int | None = None
 
 
-class Connection(HttpToolsProtocol):
-    """One client connection. `limits` and `on_refusal` are class attributes of a subclass made by `connection_class`."""
+Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
+"""Serves one request. Never raises, and ends with `Cycle.over`."""
+
+
+class Connection(asyncio.Protocol):
+    """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
+    made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
 
     limits = Limits()
     on_refusal: Callable[[str], None] | None = None
+    serve: Serve | None = None
 
+    transport: asyncio.Transport
+    flow: FlowControl
+    cycle: Cycle | None = None  # of the latest request
+    url = b""
+    server: tuple[str, int | None] | None = None
+    client: tuple[str, int] | None = None
     gone = False
     on_gone: Callable[[], None] | None = None
     # Which part of a request is coming, and since when it is waited for (or for its end).
@@ -72,9 +84,31 @@ class Connection(HttpToolsProtocol):
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn annotates a subclass
-        super().connection_made(transport)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # a lifespan's, which nobody here has
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.app: Any = config.loaded_app
+        self.server_state = server_state
+        self.connections: set[Any] = server_state.connections
+        self.tasks = server_state.tasks
+        self.pipeline: deque[Cycle] = deque()
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.parser = httptools.HttpRequestParser(self)
+        # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio annotates its base
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.connections.add(self)
         self.since = self.loop.time()
+        if self.serve is None:
+            self.server, self.client = get_local_addr(transport), get_remote_addr(transport)
         if len(self.connections) > self.limits.max_connections:
             transport.write(
                 b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -83,7 +117,18 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
-        super().connection_lost(exc)
+        self.connections.discard(self)
+        cycle = self.cycle
+        if cycle is not None:
+            if cycle.response_complete:
+                self.cycle = None
+            else:
+                cycle.disconnected = True
+            cycle.wake()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        del self.parser  # which refers to this
         if self.on_gone is not None:
             self.on_gone()
 
@@ -119,13 +164,15 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             self.refuse(bad_http("Too many requests wait on one connection.").refusal)
             raise ValueError("too many pipelined requests")  # so that the parser stops
-        super().on_message_begin()
+        self.url, self.headers = b"", []
         self.part, self.since = "head", self.loop.time()
         self.had_request = True
         self.body_bytes = 0
 
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As uvicorn's; `Expect` is looked for once, when all are there."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -134,46 +181,36 @@ class Connection(HttpToolsProtocol):
             raise ValueError("the head is too large")
         if self.limits.max_body_bytes is not None:
             self._check_stated_length(self.limits.max_body_bytes)
-        if self.parser.should_upgrade() and (head := self._head_without_wish()):
+        upgrades = self.parser.should_upgrade()
+        if upgrades and (head := self._head_without_wish()):
             self.asked_again = head
             return
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
-        self._begin_cycle()
-        self.headers = []  # what comes after the head (trailers) is none of what the application was given
+        self._begin(upgrades)
 
-    def _begin_cycle(self) -> None:
-        """As uvicorn's `on_headers_complete`, at half the cost: web sockets, a limit of concurrency and a root path are
-        none of ours, and what a target says is remembered."""
-        parser = self.parser
-        scope: Any = self.scope
+    def _begin(self, upgrades: bool) -> None:
+        """The request whose head is complete gets its turn. upgrades: to another protocol, if it can."""
+        parser, headers = self.parser, self.headers
         version = parser.get_http_version()
-        scope["method"] = parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
-        url = self.url
-        plain = len(url) <= _SHORT_TARGET and url.find(b"?") < 0  # a query may have a credential
-        look = _target_of if plain else _target_of.__wrapped__
-        scope["path"], scope["raw_path"], scope["query_string"] = look(url)
         # What follows a request for another protocol is never read as HTTP.
-        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade() and not self.wished
-        named = dict(self.headers)
-        if b"expect" in named:
-            self.expect_100_continue = any(
-                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
-            )
+        keep_alive = not (upgrades or self.wished) and parser.should_keep_alive() and version != "1.0"
+        named = dict(headers)
         earlier = self.cycle
-        cycle = self.cycle = RequestResponseCycle(
-            scope, self.transport, self.flow, self.logger, self.access_logger, self.access_log,
-            self.server_state.default_headers, asyncio.Event(), self.expect_100_continue, keep_alive,
-            self.on_response_complete,
-        )  # fmt: skip
-        scope["extensions"] = {"taximeter.connection": self, "taximeter.cycle": cycle, "taximeter.headers": named}
+        cycle = self.cycle = Cycle(self, parser.get_method(), version, self.url, headers, named, keep_alive)
+        self.headers = []  # what comes after the head (trailers) is none of what the application was given
+        if b"expect" in named:
+            cycle.expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
         if earlier is None or earlier.response_complete:
-            self._start_asgi_task(cycle, self.app)
+            self._start(cycle)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self.pipeline.append(cycle)
+
+    def _start(self, cycle: Cycle) -> None:
+        serving = self.serve(cycle) if self.serve is not None else serve_asgi(self.app, cycle)
+        cycle.task = task = self.loop.create_task(serving)
+        self.tasks.add(task)
 
     def _head_without_wish(self) -> bytes:
         """RFC 9110, 7.8: who does not offer the protocol goes on as if nobody had asked. b"" where there is no body, or a
@@ -195,12 +232,12 @@ class Connection(HttpToolsProtocol):
             self.refuse(too_large(limit).refusal)
             raise ValueError("the body is too large")
         cycle = self.cycle
-        if cycle.response_complete:
+        if cycle is None or cycle.response_complete:
             return
-        cycle.body += body
+        cycle.add(body)
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
         if self.asked_again:
@@ -208,18 +245,29 @@ class Connection(HttpToolsProtocol):
         self.part, self.since = "nothing", self.loop.time()
         self.unframed_bytes = 0
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
-            cycle.message_event.set()
+            cycle.wake()
 
-    def on_response_complete(self) -> None:
-        """As uvicorn's, but without a timer for each call: `check_time` closes what is idle for too long."""
+    # What becomes of a request
+
+    def answered(self) -> None:
+        """The answer to the request whose turn it was is complete."""
         self.since = self.loop.time()  # what was sent behind the request is waited for from here on
-        self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
+                self._start(self.pipeline.popleft())
+
+    def leave_unanswered(self, cycle: Cycle) -> None:
+        """The application gave a request up: its client is told, or where an answer has begun, sees that it is not whole."""
+        if self.transport.is_closing():
+            return
+        log.error("a request was left without its answer")
+        OUTBOX.flush()
+        if not cycle.response_started:
+            self.transport.write(answer_of(unanswered().refusal))
+        self._close()
 
     def _head_too_large(self) -> bool:
         """Whether the head that is complete is beyond a limit; looked at closely only where what came could be."""
@@ -239,25 +287,25 @@ class Connection(HttpToolsProtocol):
     # What goes out
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.flow.pause_writing()
         self.stalled_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.flow.resume_writing()
         self.stalled_since = 0.0
 
-    # Each of these ends what uvicorn could still write: an answer that is complete may wait for its turn's end.
+    # Before each of these ends a connection: an answer that is complete may wait for its turn's end.
 
     def shutdown(self) -> None:
+        """The server stops: the answer to a request that is being served is this connection's last."""
         OUTBOX.flush()
-        super().shutdown()
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
 
     def eof_received(self) -> None:
         OUTBOX.flush()
-
-    def timeout_keep_alive_handler(self) -> None:
-        if not self.transport.is_closing():
-            self._close()
 
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""
@@ -279,8 +327,8 @@ class Connection(HttpToolsProtocol):
                 self.drop()  # the answer to an earlier request is on its way
                 return
             cycle.disconnected = True  # nobody waits for the application's answer any more
-            cycle.message_event.set()
-        self.transport.write(_answer(refusal))
+            cycle.wake()
+        self.transport.write(answer_of(refusal))
         self._close()
 
     def _close(self) -> None:
@@ -316,29 +364,25 @@ class Connection(HttpToolsProtocol):
         limits, waited = self.limits, now - self.since
         if self.part == "body":
             cycle = self.cycle
-            if self.flow.read_paused and not cycle.response_complete:
+            answered = cycle is None or cycle.response_complete
+            if self.flow.read_paused and not answered:
                 return False  # it is we who do not read
-            earned = 0.0 if cycle.response_complete else self.body_bytes / limits.min_body_rate
+            earned = 0.0 if answered else self.body_bytes / limits.min_body_rate
             return waited > limits.body_timeout_s + earned
         if self.cycle is not None and not self.cycle.response_complete:
             return False  # it may wait for its answer as long as that takes
         if self.part == "head" or not self.had_request:
             return waited > limits.header_timeout_s
-        return waited > limits.keep_alive_s  # uvicorn's own timer ends with any byte, a blank line's too
+        return waited > limits.keep_alive_s
 
 
-@lru_cache(maxsize=1024)
-def _target_of(url: bytes) -> tuple[str, bytes, bytes]:
-    """What a request's target says: its path, as it came too, and its query. Raises what `httptools.parse_url` does."""
-    parsed = httptools.parse_url(url)
-    path = parsed.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
-
-
-def connection_class(limits: Limits, on_refusal: Callable[[str], None] | None = None) -> type[Connection]:
+def connection_class(
+    limits: Limits, on_refusal: Callable[[str], None] | None = None, serve: Serve | None = None
+) -> type[Connection]:
     """`Connection` with a configuration's limits. on_refusal: told the code of what is refused here."""
-    bound = staticmethod(on_refusal) if on_refusal is not None else None
-    return type("LimitedConnection", (Connection,), {"limits": limits, "on_refusal": bound})
+    given = {"on_refusal": on_refusal, "serve": serve}
+    bound = {name: staticmethod(one) for name, one in given.items() if one is not None}
+    return type("LimitedConnection", (Connection,), {"limits": limits, **bound})
 
 
 def check_times(connections: Iterable[Any], now: float) -> None:
@@ -347,10 +391,3 @@ def check_times(connections: Iterable[Any], now: float) -> None:
         connection.check_time(now)
     _strange.tell()
     FAULTS.tell()
-
-
-def _answer(refusal: Refusal) -> bytes:
-    error = {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
-    body = orjson.dumps({"type": "error", "error": error})
-    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    return STATUS_LINE[refusal.status] + head + body

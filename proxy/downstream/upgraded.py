@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.protocol import Side
 
@@ -50,11 +50,11 @@ def upgrade(
     client: Client, opening: Opening, protocol: str | None, max_message_bytes: int
 ) -> tuple[Upgraded, Peer] | None:
     """Open the WebSocket that the client asked for; None where it has left. Whoever calls ends with `done`."""
-    connection: Connection | None = client.connection
-    if connection is None or connection.gone or connection.transport.is_closing():
+    connection = cast("Connection", client.connection)
+    if connection.gone or connection.transport.is_closing():
         return None
     client.started = True
-    connection.cycle.response_started = True
+    client.cycle.response_started = True
     upgraded = Upgraded(connection)
     transport = connection.transport
     upgraded.peer = peer = Peer(transport, Side.SERVER, max_message_bytes, _holding(client))
@@ -69,9 +69,7 @@ def upgrade(
 
 def done(client: Client) -> None:
     """The session is over: nobody is to answer the request that began it."""
-    connection: Connection | None = client.connection
-    if connection is not None:
-        connection.cycle.response_complete = True
+    client.cycle.response_complete = True
 
 
 def _holding(client: Client) -> Callable[[int], bool]:

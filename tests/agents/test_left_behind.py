@@ -9,7 +9,7 @@ import pytest
 from tests.agents.programs import At, Command, Program
 from tests.agents.table import Rig, config_of
 from tests.support.gateway import Gateway
-from tests.support.processes import marked
+from tests.support.marks import marked
 
 pytestmark = pytest.mark.agents
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from proxy.dataplane.application import Application
 from tests.attack.doors import calling, door
-from tests.flow.house import CHAT, KEY, Build, Told
+from tests.flow.house import CHAT, KEY, Asking, Build, Line, Told
 
 
 async def _told(scope: Any, receive: Any, send: Any) -> None:
@@ -41,21 +41,16 @@ async def test_a_key_must_still_be_one_when_the_body_is_there(build: Build, ends
     house = build()
     plane = house.plane
     identity = plane.keys.identify({b"authorization": f"Bearer {KEY}".encode()}, 0)
-    messages: list[dict[str, Any]] = []
 
-    async def receive() -> dict[str, Any]:
-        late = [] if ends == "revoked" else [replace(identity, expires_at=1.0)]
-        plane.keys.replace_configured_keys(late)
-        return {"type": "http.request", "body": orjson.dumps(CHAT), "more_body": False}
+    class Late(Asking):
+        async def receive(self) -> dict[str, Any]:
+            late = [] if ends == "revoked" else [replace(identity, expires_at=1.0)]
+            plane.keys.replace_configured_keys(late)
+            return await super().receive()
 
-    async def send(message: dict[str, Any]) -> None:
-        messages.append(message)
-
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions",
-        "query_string": b"", "headers": [(b"authorization", f"Bearer {KEY}".encode())], "extensions": {},
-    }  # fmt: skip
-    await Application(plane)(scope, receive, send)  # type: ignore[arg-type]
-    assert Told(messages).status == 401
+    named = {b"authorization": f"Bearer {KEY}".encode()}
+    asking = Late(Line(), "/v1/chat/completions", b"", named, orjson.dumps(CHAT))
+    await Application(plane).serve(cast(Any, asking))
+    assert Told(asking.messages).status == 401
     assert house.sent == []
     assert house.records() == []

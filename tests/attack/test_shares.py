@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -14,7 +14,7 @@ from proxy.shares import Shares
 from proxy.upstream.pool import UpstreamClient
 from proxy.upstream.response import UpstreamError
 from proxy.upstream.turns import Turns
-from tests.flow.house import CHAT, KEY, USAGE, Answer, Build, House, Line, whole
+from tests.flow.house import CHAT, KEY, USAGE, Answer, Asking, Build, House, Line, whole
 from tests.flow.test_hangups import event, talk
 
 OTHER = "sk-other-0123456789abcdef"
@@ -70,18 +70,14 @@ class Slow:
     async def _run(self, house: House, key: str) -> None:
         from proxy.dataplane.application import Application  # noqa: PLC0415
 
-        async def receive() -> dict[str, Any]:
-            piece, more = await self.pieces.get()
-            return {"type": "http.request", "body": piece, "more_body": more}
+        class Piecemeal(Asking):
+            async def receive(_) -> dict[str, Any]:  # noqa: N805 - `self` is the whole of it
+                piece, more = await self.pieces.get()
+                return {"type": "http.request", "body": piece, "more_body": more}
 
-        async def send(message: dict[str, Any]) -> None:
-            self.sent.append(message)
-
-        scope: dict[str, Any] = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
-            "headers": [(b"authorization", f"Bearer {key}".encode())], "extensions": {},
-        }  # fmt: skip
-        await Application(house.plane)(scope, receive, send)  # type: ignore[arg-type]
+        asking = Piecemeal(Line(), "/v1/chat/completions", b"", {b"authorization": f"Bearer {key}".encode()}, b"")
+        self.sent = asking.messages
+        await Application(house.plane).serve(cast(Any, asking))
 
     async def part(self, size: int) -> None:
         """Let so much of the body arrive, and be taken."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import yaml
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pricing.load import load_book
 from proxy.config.checks import load_config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
+from proxy.downstream.cycle import Cycle
 from proxy.exchange.plane import Plane
 from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
@@ -75,16 +75,47 @@ class Told:
 
 
 class Line:
-    """The client's connection, as far as it can hang up."""
+    """The client's connection, as far as it can hang up or be broken off."""
 
     def __init__(self) -> None:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
 
+    def drop(self) -> None: ...
+
     def hang_up(self) -> None:
         self.gone = True
         if self.on_gone is not None:
             self.on_gone()
+
+
+class Asking:
+    """A request that is all here, in the place of a connection's `Cycle`: answers come as messages, one by one."""
+
+    def __init__(self, line: Line, path: str, query: bytes, named: dict[bytes, bytes], body: bytes) -> None:
+        self.connection = line
+        self.method, self.path, self.query, self.named = "POST", path, query, named
+        self.body = body
+        self.messages: list[dict[str, Any]] = []
+        self.watch: Callable[[dict[str, Any]], None] = lambda message: None
+
+    def take(self) -> bytes | None:
+        return None  # so that `receive` is asked
+
+    def respond(self, status: int, headers: Any, body: bytes) -> bool:
+        return False
+
+    def write(self, data: bytes) -> bool:
+        return False
+
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        self.watch(message)
+
+    def over(self) -> None: ...
 
 
 BOOK = load_book()
@@ -146,7 +177,7 @@ class House:
         path: str = "/v1/chat/completions",
         chat: bool = True,
         line: Line | None = None,
-        cycle: RequestResponseCycle | None = None,
+        cycle: Cycle | None = None,
         raw: bytes | None = None,
         query_string: bytes = b"",
         **fields: Any,
@@ -154,22 +185,14 @@ class House:
         self.answers.append(answer if answer is not None else whole())
         body = raw if raw is not None else orjson.dumps(CHAT | fields if chat else fields)
         sent = {"authorization": f"Bearer {key}"} | (headers or {})
-        messages: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: dict[str, Any]) -> None:
-            messages.append(message)
-            self.watch(message)
-
-        scope = {
-            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query_string,
-            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "extensions": {f"taximeter.{name}": one for name, one in (("connection", line), ("cycle", cycle)) if one is not None},
-        }  # fmt: skip
-        await Application(self.plane)(scope, receive, send)  # type: ignore[arg-type]
-        return Told(messages)
+        named = {name.encode(): value.encode() for name, value in sent.items()}
+        asking = Asking(line or Line(), path, query_string, named, body)
+        asking.watch = self.watch
+        if cycle is not None:
+            cycle.path, cycle.query, cycle.named = path, query_string, named
+            cycle.body, cycle.more_body = body, False
+        await Application(self.plane).serve(cycle or cast(Any, asking))
+        return Told(asking.messages)
 
     def records(self) -> list[dict[str, Any]]:
         reader = SpoolReader(self.spool, runs(self.spool)[0])

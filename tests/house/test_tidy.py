@@ -201,7 +201,8 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/translate/process.py:Nursery._fork": "a worker's last word: whatever it was, it is logged and the process ends",
         "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",
         "proxy/upstream/response.py:Response._pour": "a fault of who takes is raised in that task, not in the connection's callback",
-        "proxy/dataplane/application.py:Application.__call__": "the outermost boundary of a call: answered as our fault, without its text",
+        "proxy/dataplane/application.py:Application.serve": "the outermost boundary of a call: answered as our fault, without its text",
+        "proxy/downstream/cycle.py:serve_asgi": "the outermost boundary of an ASGI application: its client is told that it failed",
     },
     secret_shown: {
         "proxy/cli/keys.py:create_key": "the one time that a new key is shown",
@@ -210,6 +211,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/serve/supervisor.py": "the composition root of the supervisor",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
         "proxy/cli/check_config.py": "TAXIMETER_CONFIG",
+        "proxy/cli/start.py": "TAXIMETER_CONFIG",
         "proxy/serve/local_model.py": "the model's process gets ours, and a folder more",
         "proxy/cli/options.py": "the composition root of the commands beside serve",
         "proxy/dataplane/process.py": "the composition root of a data plane",

@@ -54,7 +54,7 @@ GATE = threading.Event()
 
 
 def orders_in(text: str) -> dict[str, str]:
-    return dict(re.findall(r"(\w+)=([\w.-]+)", text))
+    return dict(re.findall(r"\b(\w+)=([\w.-]+)", text))
 
 
 def words_of(body: dict[str, Any]) -> str:

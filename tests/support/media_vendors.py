@@ -51,7 +51,7 @@ _LOCK = threading.Lock()
 
 def orders_in(value: Any) -> dict[str, str]:
     """`name=value` pairs in the texts of a request."""
-    return dict(re.findall(r"(\w+)=([\w.-]+)", json.dumps(value)))
+    return dict(re.findall(r"\b(\w+)=([\w.-]+)", json.dumps(value)))
 
 
 class Job:

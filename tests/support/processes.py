@@ -15,8 +15,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.support.marks import MARK, marked
 from tests.support.waiting import wait_until
-from tests.support.warm import MARK, ROOT, WARM, Forked, environment, fits
+from tests.support.warm import ROOT, WARM, Forked, environment, fits
 
 
 class RigError(Exception):
@@ -35,30 +36,6 @@ def get(url: str, key: str | None = None) -> tuple[int, str]:
         return 0, ""
 
 
-def marked(variable: str) -> list[int]:
-    """The processes that were started with this in their environment (`NAME=value`), whoever is their parent by now."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return sorted(found)
-
-
-def kill_marked(variable: str) -> None:
-    """End them all, and those that they start meanwhile."""
-
-    def gone() -> bool:
-        pids = marked(variable)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return not pids
-
-    wait_until(f"the processes with {variable} are gone", gone, 10)
-
-
 class Marked:
     """A process tree that can be found and killed whole, whatever its members did to their parents and groups."""
 
@@ -71,7 +48,7 @@ class Marked:
         whole = environment() | {MARK: self._mark} | dict(env or {})
         with self.log.open("ab") as log:
             if WARM.wanted and fits(command, whole):
-                self.process = WARM.fork(command[3:], whole, stdout=stdout, log=log.fileno())
+                self.process = WARM.fork(command, whole, stdout=stdout, log=log.fileno())
                 return
             self.process = subprocess.Popen(
                 command,
@@ -131,7 +108,7 @@ def taximeter(*words: str, env: Mapping[str, str] | None = None) -> subprocess.C
     if not (WARM.wanted and fits(command, whole)):
         return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True, timeout=300, check=False)
     with tempfile.TemporaryFile() as stderr:
-        ran = WARM.fork(list(words), whole, stdout=subprocess.PIPE, log=stderr.fileno())
+        ran = WARM.fork(command, whole, stdout=subprocess.PIPE, log=stderr.fileno())
         assert ran.stdout is not None
         with ran.stdout:
             stdout = ran.stdout.read().decode()

@@ -1,9 +1,9 @@
 """Processes of the product that are forked from one that has its imports done: those take nine tenths of a start's CPU.
 
-Each worker of the tests has one such process, from its first gateway on. What is forked from it runs `python -m MODULE` with
-its own arguments, environment, files and session, as if it were started anew; only its modules were imported by then. What
-looks at the imports themselves, or at what the interpreter reads as it starts (see `fits`), is started for real; so is
-everything without pytest, and `make run`, the wheel and the command line in their own tests.
+Each worker of the tests has one such process, from its first gateway on. What is forked from it runs `python -m MODULE`, one
+of MODULES, with its own arguments, environment, files and session, as if it were started anew; only what it imports was
+imported by then. What looks at the imports themselves, or at what the interpreter reads as it starts (see `fits`), is
+started for real; so is everything without pytest, and `make run`, the wheel and the command line in their own tests.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-ROOT = Path(__file__).resolve().parents[2]
-MARK = "TAXIMETER_TEST_TREE"
-"""The variable by which `processes.Marked` finds what it started."""
+from tests.support.marks import MARK, WORKER, kill_marked
 
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("proxy", "tests.torture.crashing")
 _IMPORTED = (
     "proxy.cli.serve",
     "proxy.dataplane.process",
@@ -50,8 +50,10 @@ def fits(command: list[str], env: Mapping[str, str]) -> bool:
     """Whether this is the product in an environment that needs no interpreter of its own."""
     usual = environment()
     changed = {name for name in env.keys() | usual.keys() if env.get(name) != usual.get(name)}
-    return command[:3] == [sys.executable, "-m", "proxy"] and not any(
-        name.startswith(_READ_AT_A_START) for name in changed
+    return (
+        command[:2] == [sys.executable, "-m"]
+        and command[2] in MODULES
+        and not any(name.startswith(_READ_AT_A_START) for name in changed)
     )
 
 
@@ -91,7 +93,8 @@ class Forked:
 
 
 class Warm:
-    """The process with the imports, started by the first that is forked from it. It ends with the worker."""
+    """The process with the imports, started by the first that is forked from it. It ends with the worker, and then ends all
+    that a killed worker left."""
 
     def __init__(self) -> None:
         self.wanted = False  # until a worker of the tests says so
@@ -99,15 +102,15 @@ class Warm:
         self._process: subprocess.Popen[bytes] | None = None
         self._asking = threading.Lock()
 
-    def fork(self, arguments: list[str], env: Mapping[str, str], *, stdout: int | None, log: int) -> Forked:
-        """`python -m proxy` with these arguments. stdout: a descriptor, or subprocess.PIPE."""
+    def fork(self, command: list[str], env: Mapping[str, str], *, stdout: int | None, log: int) -> Forked:
+        """Run a command that `fits`. stdout: a descriptor, or subprocess.PIPE."""
         ended, says_end = os.pipe()
         reads, writes = os.pipe() if stdout == subprocess.PIPE else (None, None)
         out = log if stdout is None else stdout if writes is None else writes
         try:
             with self._asking:
                 asked = self._running()
-                what = json.dumps({"arguments": arguments, "env": dict(env)}).encode()
+                what = json.dumps({"command": command[2:], "env": dict(env)}).encode()
                 asked.sendall(len(what).to_bytes(4, "little"))
                 socket.send_fds(asked, [what[:1]], [says_end, out, log])
                 asked.sendall(what[1:])
@@ -188,20 +191,21 @@ class _Parent:
             os.write(told, status.to_bytes(4, "little"))
             os.close(told)
 
-    def serve(self) -> bool:
-        """False at the end of the worker; true in what was forked."""
+    def serve(self) -> str:
+        """In what was forked the module that it is to run; "" at the end of the worker."""
         while True:
             try:
                 size = int.from_bytes(_exactly(self._asked, 4), "little")
             except EOFError:
-                return False
+                return ""
             first, (told, out, log), *_ = socket.recv_fds(self._asked, 1, 3)
             what = json.loads(first + _exactly(self._asked, size - 1))
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
             pid = os.fork()
             if not pid:
-                self._become(what["arguments"], what["env"], out, log)
-                return True
+                module, *arguments = what["command"]
+                self._become(arguments, what["env"], out, log)
+                return str(module)
             self._told[pid] = told
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
             os.close(out)
@@ -223,5 +227,8 @@ class _Parent:
         sys.argv = [sys.argv[0], *arguments]
 
 
-if __name__ == "__main__" and _Parent(socket.socket(fileno=int(sys.argv[1]))).serve():
-    runpy.run_module("proxy", run_name="__main__", alter_sys=True)
+if __name__ == "__main__":
+    if module := _Parent(socket.socket(fileno=int(sys.argv[1]))).serve():
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    elif WORKER in os.environ:
+        kill_marked(f"{WORKER}={os.environ[WORKER]}")

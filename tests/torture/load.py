@@ -21,6 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ from .traffic import Traffic, Wish, draw
 
 _COST_COMMENT = re.compile(rb"^: taximeter .*?\bcost_usd=(\S+)", re.MULTILINE)
 _BUSY_TRIES = 10_000
+_AWAY_S = 0.1  # how long a caller lets a gateway be that cannot serve it now
 
 
 def look(seen: Seen) -> dict[str, Any]:
@@ -161,15 +163,19 @@ class Load:
                 due += rng.expovariate(self.traffic.rate)
 
     async def _persist(self, number: int) -> str | None:
-        """Make a call, again where it was only busy and the traffic says so. Gives the last error code."""
+        """Make a call, again where it was only busy, or could not be served, and the traffic says so. Gives the last error code."""
         code = None
         for attempt in range(_BUSY_TRIES):
-            code = await self._call(draw(self.traffic, number, attempt), first=f"{self.traffic.seed}-{number}-0")
-            if code != "budget_busy" or not self.traffic.retry_busy:
+            status, code = await self._call(
+                draw(self.traffic, number, attempt), first=f"{self.traffic.seed}-{number}-0"
+            )
+            if status == HTTPStatus.SERVICE_UNAVAILABLE and self.traffic.retry_away:
+                await asyncio.sleep(_AWAY_S)
+            elif code != "budget_busy" or not self.traffic.retry_busy:
                 break
         return code
 
-    async def _call(self, wish: Wish, first: str) -> str | None:
+    async def _call(self, wish: Wish, first: str) -> tuple[int, str | None]:
         t0_us, t0_ns = time.time_ns() // 1000, time.monotonic_ns()
         seen = await self._client.call(self._request(wish), wish.leave, self.traffic.timeout_s)
         told = look(seen)
@@ -197,8 +203,7 @@ class Load:
         } | told
         self._log.write(orjson.dumps(record) + b"\n")
         self.ends[f"{seen.end} {seen.status} {told['code'] or ''}".strip()] += 1
-        code: str | None = told["code"]
-        return code
+        return seen.status, told["code"]
 
     def _request(self, wish: Wish) -> bytes:
         extra = "".join(f"{name}: {value}\r\n" for name, value in wish.headers)

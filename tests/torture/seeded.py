@@ -207,7 +207,7 @@ BUGS: tuple[Bug, ...] = (
          "        self._owed.append(payload)\n        self.write_owed()\n",
          "        self._owed.append(payload)\n        self.write_owed()\n        self._owed.clear()\n", _SPOOL),
     _bug("answers go out before their records", "proxy/upstream/outbox.py", "            for act in acts:\n                act()\n", "",
-         f"{_FLOW}test_direct.py"),
+         f"{_FLOW}test_cycle.py"),
     _bug("of what does not fit nothing is written", "proxy/spool/writer.py", "if len(some) == 1:", "if some:", _SPOOL),
     _bug("half a record stays where the disk was full", "proxy/spool/writer.py", "            self._take_back()\n", "",
          f"{_SPOOL}::test_a_record_that_was_refused_is_not_there"),

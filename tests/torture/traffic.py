@@ -62,6 +62,7 @@ class Traffic:
     leave_after: Range | None = None  # bytes; None: anywhere in the answer
     sessions: int = 0  # so many session ids are sent; 0: none
     retry_busy: bool = False  # call again at once after 429 `budget_busy`
+    retry_away: bool = False  # the same, a moment later, after 503: what no call was made for is no call
     until_402: bool = False  # a caller goes on until it is refused for its budget; `calls` is then the most
     timeout_s: float = 60.0
     headers: Mapping[str, str] = field(default_factory=dict)

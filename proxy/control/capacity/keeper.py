@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -22,12 +22,11 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.book import Book
-from pricing.load import load_book
+from pricing.load import packaged_book
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.server_metrics import Passed, Reading, passed
 from proxy.config.capacity import Capacity
 from proxy.config.model import Config
-from proxy.control.capacity.asking import Answer, ask
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books
 from proxy.ledger.capacity_prices import records_of, share_prices
 from proxy.ledger.capacity_schema import capacities, capacity_samples
@@ -38,6 +37,9 @@ from proxy.reports.elsewhere import prices_of
 from proxy.seldom import Seldom
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_us
+
+if TYPE_CHECKING:
+    from proxy.control.capacity.asking import Answer
 
 log = logging.getLogger("taximeter.capacity")
 
@@ -97,7 +99,7 @@ class Keeper:
     @cached_property
     def book(self) -> Book:
         """The price book, without anything of the operator's."""
-        return load_book()
+        return packaged_book()
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -180,6 +182,8 @@ class Keeper:
                 due.append((row, kept, kept.meter, row.power.metrics_url, None))
         if not due:
             return
+        from proxy.control.capacity.asking import ask  # noqa: PLC0415 - only where there is somebody to ask
+
         with ThreadPoolExecutor(min(8, len(due))) as pool:
             answers = list(pool.map(lambda item: ask(item[3], item[4]), due))
         touched = {}

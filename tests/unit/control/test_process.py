@@ -65,7 +65,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ended: list[str]) -> None:
     serving = asyncio.create_task(control.serve())
-    while control._front is None:  # the last part to be there
+    while control._beside is None:  # the last part to be there
         await asyncio.sleep(0.01)
     control._stop.set()
     await serving

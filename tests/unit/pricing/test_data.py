@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import orjson
 import pytest
 
+from pricing.book import Book
 from pricing.catalog import parse_price, price_text, row_of
-from pricing.load import DATA, load_book
+from pricing.load import DATA, load_book, packaged_book
 from pricing.merge import Merger
 from pricing.sources.offer import Offer
 from pricing.units import UNITS
@@ -18,6 +20,37 @@ from tests.support.prices import at, price
 
 BOOK = load_book()
 LINES = [orjson.loads(line) for line in (DATA / "prices.jsonl").read_bytes().splitlines()]
+
+
+def _book_of(folder: Path, prices: bytes) -> Book:
+    for part in ("schedules", "multipliers", "aliases"):
+        (folder / f"{part}.toml").write_bytes((DATA / f"{part}.toml").read_bytes())
+    (folder / "prices.jsonl").write_bytes(prices)
+    return load_book(folder)
+
+
+def test_a_providers_lines_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    lines = [b'{"provider":"%s","n":%d}' % row for row in ((b"a", 1), (b"ab", 2), (b"ab", 3), (b"a", 4), (b"b", 5))]
+    book = _book_of(tmp_path, b"\n".join([*lines[:2], b"", *lines[2:]]))
+
+    assert {name: [orjson.loads(line)["n"] for line in of] for name, of in book.catalog.lines.items()} == {
+        "a": [1, 4], "ab": [2, 3], "b": [5],
+    }  # fmt: skip
+    assert "c" not in book.catalog.lines
+    assert _book_of(tmp_path, b"").catalog.lines == {}
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"model":"x"}\n', b'{"provider":"a"}\nnoise\n', b'noise\n{"provider":"a"}\n', b"\x00"]
+)
+def test_what_belongs_to_no_provider_is_an_error(tmp_path: Path, broken: bytes) -> None:
+    with pytest.raises(ValueError, match="does not begin with a provider"):
+        _book_of(tmp_path, broken)
+
+
+def test_the_book_is_read_once_for_all_processes() -> None:
+    assert packaged_book() is packaged_book()
+    assert packaged_book().version == BOOK.version
 
 
 def test_every_row_can_be_read_and_says_where_it_is_from_and_when_it_was_checked() -> None:

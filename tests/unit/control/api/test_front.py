@@ -157,9 +157,16 @@ def test_an_api_that_could_not_be_made_is_tried_again(control: Control, monkeypa
         assert client.get("/sign-in").status_code == 200
 
 
-def test_the_process_imports_nothing_of_the_api_until_then() -> None:
-    heavy = "{'fastapi', 'jinja2', 'proxy.control.pages.site'} & set(sys.modules)"
-    code = f"import sys, proxy.control.process; sys.exit(str({heavy}) if {heavy} else 0)"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("proxy.control.beside", {"fastapi", "jinja2", "proxy.control.pages.site"}),
+        ("proxy.control.process", {"proxy.control.beside", "starlette", "proxy.reports", "proxy.exports"}),
+    ],
+)
+def test_a_process_imports_what_it_needs_when_it_needs_it(module: str, heavy: set[str]) -> None:
+    """The API and the pages once somebody asks, and what is beside the recorder once calls are served."""
+    code = f"import sys, {module}; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

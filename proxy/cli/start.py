@@ -1,0 +1,71 @@
+"""Where every command begins. `serve`, as everybody writes it, goes without the library that reads command lines: its processes
+would carry four megabytes of it for as long as they run, and start 25 ms later. All else, and every mistake, is for `main.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from proxy.cli.problems import telling_problems
+from proxy.processes import cycles
+
+MOST_WORKERS = 64
+
+
+class Serve(NamedTuple):
+    """What `serve` was asked for."""
+
+    config: Path | None = None
+    workers: int = 1
+    standby: bool = False
+
+
+def main() -> None:
+    """The command line that this program was started with."""
+    cycles.later()
+    asked = plainly(sys.argv[1:], os.environ)
+    if asked is None:
+        from proxy.cli.main import main as command
+
+        command()
+        return
+    telling_problems(lambda: _serve(asked))
+
+
+def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | None:
+    """What is asked of `serve`, each option at most once; None for anything that needs more of an answer."""
+    if not arguments or arguments[0] != "serve":
+        return None
+    named: dict[str, str] = {}
+    rest = list(arguments[1:])
+    while rest:
+        name, given, value = rest.pop(0).partition("=")
+        if name == "--standby" and not given:
+            value = "yes"
+        elif name not in ("--config", "--workers"):
+            return None
+        elif not given:
+            value = rest.pop(0) if rest else ""
+        if name in named or not value or value.startswith("-"):
+            return None
+        named[name] = value
+    workers = named.get("--workers", "1")
+    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:9]) <= MOST_WORKERS):
+        return None
+    config = named.get("--config") or environ.get("TAXIMETER_CONFIG")
+    return Serve(Path(config) if config else None, int(workers), "--standby" in named)
+
+
+def _serve(asked: Serve) -> None:
+    from proxy.processes import log
+    from proxy.serve.supervisor import serve
+
+    log.set_up()
+    try:
+        sys.exit(serve(asked.config, asked.workers, standby=asked.standby))
+    except KeyboardInterrupt:  # before there was anything to stop
+        sys.exit("Aborted!")

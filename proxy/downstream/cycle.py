@@ -1,0 +1,284 @@
+"""One request and its answer on a client's connection, as an application sees it.
+
+A body that is there is taken whole and an answer that is ready goes out in one piece, without waiting (`take`, `respond`,
+`write`: None or False where that is not possible). Whatever has to be waited for, or is out of the ordinary (a slow reader,
+HEAD, an answer after which the connection ends), goes by `receive` and `send`. Their messages are ASGI's, so that any
+ASGI application is served by the same code (`serve_asgi`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import httptools
+import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
+
+from proxy.errors import Refusal
+from proxy.seldom import seldom_tracebacks
+from proxy.upstream.outbox import OUTBOX
+
+log = logging.getLogger("taximeter.connections")
+log.addFilter(seldom_tracebacks)
+
+Header = tuple[bytes, bytes]
+Message = MutableMapping[str, Any]
+
+_SHORT_TARGET = 200  # bytes: of these it is remembered what they say
+_NO_BODY = (204, 304)
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+# What a header may not have: a name's separators and controls, a value's controls but tab (RFC 9110, 5.1 and 5.5).
+_NO_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\\[\]={} \t"]')
+_NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Carrier(Protocol):
+    """The connection, as its cycles see it."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+    tasks: set[asyncio.Task[None]]
+    server: tuple[str, int | None] | None
+    client: tuple[str, int] | None
+    gone: bool
+    on_gone: Callable[[], None] | None
+    cycle: Cycle | None
+
+    def answered(self) -> None: ...
+    def leave_unanswered(self, cycle: Cycle) -> None: ...
+    def drop(self) -> None: ...
+
+
+class Cycle:
+    """headers: as they came, names in lower case. named: the same by their names, of several the last. keep_alive: whether
+    another request may follow; `expects`: the client waits to be told to send its body (100-continue)."""
+
+    expects = False
+    disconnected = False
+    more_body = True
+    body: bytes | bytearray = b""  # that came and was not taken
+    response_started = False
+    response_complete = False
+    task: asyncio.Task[None] | None = None
+    _chunked: bool | None = None
+    _left = 0  # bytes of the answer that its content-length promises
+    _news = False  # something came since `receive` looked
+    _waiting: asyncio.Event | None = None
+
+    def __init__(
+        self, connection: Carrier, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
+        keep_alive: bool,
+    ) -> None:  # fmt: skip
+        self.connection = connection
+        self.method = _METHODS.get(method) or method.decode("ascii")
+        self.version = version
+        plain = len(url) <= _SHORT_TARGET and url.find(b"?") < 0  # a query may have a credential
+        self.path, self.raw_path, self.query = (_target_of if plain else _target_of.__wrapped__)(url)
+        self.headers = headers
+        self.named = named
+        self.keep_alive = keep_alive
+
+    # From the connection
+
+    def wake(self) -> None:
+        """Something came, or nothing more will."""
+        self._news = True
+        if self._waiting is not None:
+            self._waiting.set()
+
+    def add(self, data: bytes) -> None:
+        """A piece of the body."""
+        body = self.body
+        if not body:
+            self.body = data
+        elif isinstance(body, bytearray):
+            body.extend(data)
+        else:
+            self.body = bytearray().join((body, data))
+
+    # To the application
+
+    def scope(self) -> dict[str, Any]:
+        """The request as ASGI says it."""
+        connection = self.connection
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self.version,
+            "server": connection.server,
+            "client": connection.client,
+            "scheme": "http",
+            "method": self.method,
+            "root_path": "",
+            "path": self.path,
+            "raw_path": self.raw_path,
+            "query_string": self.query,
+            "headers": self.headers,
+            "state": {},
+            "extensions": {"taximeter.connection": connection},
+        }
+
+    def take(self) -> bytes | None:
+        """The request's whole body, where all of it is here; None where it has to be waited for."""
+        if self.more_body or self.disconnected or self.response_complete or self.expects:
+            return None
+        self.connection.flow.resume_reading()
+        self._news = False
+        taken, self.body = bytes(self.body), b""
+        return taken
+
+    async def receive(self) -> Message:
+        """The next ASGI message: what came of the body by now, or that there is nobody to answer."""
+        connection = self.connection
+        if self.expects and not connection.transport.is_closing():
+            connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.expects = False
+        if not self.disconnected and not self.response_complete:
+            connection.flow.resume_reading()
+            if not self._news:
+                self._waiting = self._waiting or asyncio.Event()
+                self._waiting.clear()
+                await self._waiting.wait()
+            self._news = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        taken, self.body = bytes(self.body), b""
+        return {"type": "http.request", "body": taken, "more_body": self.more_body}
+
+    # From the application
+
+    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Write a whole response; `headers` are lower-case and hold its content-length."""
+        if self.response_started or self.disconnected or not self.keep_alive or status in _NO_BODY:
+            return False
+        connection = self.connection
+        if self.method == "HEAD" or connection.flow.write_paused:
+            return False
+        said = b"".join(chain.from_iterable(headers))
+        if said.find(b"\n") >= 0 or said.find(b"\r") >= 0:
+            return False  # a header that would become two
+        lines = b"\r\n".join([*map(b": ".join, headers), b"\r\n"])
+        OUTBOX.write(connection.transport, b"".join((_status_line(status), lines, body)))
+        self.expects = False
+        self.response_started = self.response_complete = True
+        self.wake()
+        connection.answered()
+        return True
+
+    def write(self, data: bytes) -> bool:
+        """Write a piece of a chunked body that has begun."""
+        connection = self.connection
+        if not self._chunked or self.response_complete or self.disconnected or connection.flow.write_paused:
+            return False
+        connection.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+        return True
+
+    async def send(self, message: Message) -> None:
+        """Write an ASGI message; waits while the client reads slowly. Raises RuntimeError where it does not make a response."""
+        connection = self.connection
+        if connection.flow.write_paused and not self.disconnected:
+            await connection.flow.drain()
+        if self.disconnected:
+            return
+        wanted = "http.response.body" if self.response_started else "http.response.start"
+        if message["type"] != wanted or self.response_complete:
+            raise RuntimeError(f"{message['type']} cannot be sent at this point of a response")
+        if self.response_started:
+            self._write_piece(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            self._write_head(message["status"], message.get("headers", ()))
+
+    def over(self) -> None:
+        """The application is done with it: where the answer is not complete by now, there will be none."""
+        connection = self.connection
+        if self.task is not None:
+            connection.tasks.discard(self.task)
+            self.task = None
+        if not (self.response_complete or self.disconnected):
+            connection.leave_unanswered(self)
+        if connection.gone and connection.cycle is self:
+            connection.cycle = None  # no circle of references is left behind
+
+    def _write_head(self, status: int, headers: Iterable[Header]) -> None:
+        lines = [_status_line(status)]
+        said_close = False
+        for name, value in chain(self.connection.server_state.default_headers, headers):
+            if _NO_NAME.search(name) or _NO_VALUE.search(value):
+                raise RuntimeError("no HTTP header is like that")
+            lower = name.lower()
+            if lower == b"content-length" and self._chunked is None:
+                self._chunked, self._left = False, int(value)
+            elif lower == b"transfer-encoding" and value.lower() == b"chunked":
+                self._chunked, self._left = True, 0
+            elif lower == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")]:
+                self.keep_alive, said_close = False, True
+            lines += (lower, b": ", value, b"\r\n")
+        if not self.keep_alive and not said_close:
+            lines.append(b"connection: close\r\n")
+        if self._chunked is None and self.method != "HEAD" and status not in _NO_BODY:
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        self.response_started, self.expects = True, False
+        self.connection.transport.write(b"".join([*lines, b"\r\n"]))
+
+    def _write_piece(self, body: bytes, *, more: bool) -> None:
+        connection = self.connection
+        if self.method == "HEAD":
+            self._left = 0
+        elif self._chunked:
+            framed = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+            connection.transport.write(framed if more else framed + b"0\r\n\r\n")
+        else:
+            if len(body) > self._left:
+                raise RuntimeError("the response's body is longer than its content-length")
+            self._left -= len(body)
+            connection.transport.write(body)
+        if more:
+            return
+        if self._left:
+            raise RuntimeError("the response's body is shorter than its content-length")
+        self.response_complete = True
+        self.wake()
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.answered()
+
+
+async def serve_asgi(app: Any, cycle: Cycle) -> None:
+    """Serve one request by an ASGI application."""
+    try:
+        await app(cycle.scope(), cycle.receive, cycle.send)
+    except Exception:
+        log.exception("the application failed")
+    finally:
+        cycle.over()
+
+
+def answer_of(refusal: Refusal) -> bytes:
+    """A whole response that every dialect's clients can read, after which the connection ends."""
+    error = {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
+    body = orjson.dumps({"type": "error", "error": error})
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return STATUS_LINE[refusal.status] + head + body
+
+
+def _status_line(status: int) -> bytes:
+    return STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+@lru_cache(maxsize=1024)
+def _target_of(url: bytes) -> tuple[str, bytes, bytes]:
+    """What a request's target says: its path, as it came too, and its query. Raises what `httptools.parse_url` does."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""

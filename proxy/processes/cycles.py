@@ -1,0 +1,25 @@
+"""Python's search for cycles: what a start imports stays, and a call leaves none behind, so it is mostly for nothing."""
+
+from __future__ import annotations
+
+import gc
+
+_SELDOM = (50_000, 20, 50)  # with Python's own 700, 10, 10 it took 6 % of a call's time
+
+
+def later() -> None:
+    """Not at all while a program starts: a hundred looks at what has just been imported were a fifth of the time that took."""
+    gc.disable()
+
+
+def started() -> None:
+    """The start is over, if it began with `later`."""
+    if not gc.isenabled():
+        seldom()
+
+
+def seldom() -> None:
+    """From now on; what is there is not looked at any more."""
+    gc.freeze()
+    gc.set_threshold(*_SELDOM)
+    gc.enable()

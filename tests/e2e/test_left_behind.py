@@ -1,0 +1,45 @@
+"""What a worker of the tests starts ends with it, however it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import credit_vendors, media_vendors
+from tests.support.marks import WORKER, marked
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from tests.support.warm import environment
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+from tests.support.processes import module_running, taximeter
+from tests.support.warm import WARM
+
+WARM.wanted = True
+with module_running(Path(sys.argv[1]), "tests.support.credit_vendors"):
+    print(taximeter("--version").stdout, flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_killed_worker_leaves_nothing_running(tmp_path: Path) -> None:
+    mark = f"killed-{tmp_path.name}"
+    command = [sys.executable, "-c", _WORKER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment() | {WORKER: mark}, cwd=ROOT) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline().startswith(b"taximeter ")
+        assert len(marked(f"{WORKER}={mark}")) == 3  # itself, the process with the imports, the vendors
+        worker.kill()
+
+    wait_until("all of it is gone", lambda: not marked(f"{WORKER}={mark}"), 60)
+
+
+def test_a_long_text_is_read_once() -> None:
+    """Its square took a processor for hours, on behalf of a caller that had left."""
+    text = "x" * 2_000_000
+
+    assert credit_vendors.orders_in(f"nonce=7 {text} end=done") == {"nonce": "7", "end": "done"}
+    assert media_vendors.orders_in({"prompt": f"nonce=7 {text} end=done"}) == {"nonce": "7", "end": "done"}
