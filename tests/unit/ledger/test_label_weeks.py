@@ -17,7 +17,7 @@ from proxy.control import labels
 from proxy.ledger import label_weeks
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import add_up_a_day, add_up_a_part
+from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.label_weeks import add_up_a_week
 from proxy.ledger.parts_schema import spend_impersonal_weeks, spend_label_weeks
 from proxy.ledger.retention import delete_some
@@ -53,8 +53,8 @@ moments = st.one_of(
 
 
 def add_up(engine: Engine, names: list[str], now_us: int = NOW) -> int:
-    """All that can be; how many weeks."""
-    while add_up_a_part(engine, names, now_us) or add_up_a_day(engine, names, now_us):
+    """All days and weeks that can be; how many weeks."""
+    while add_up_a_day(engine, names, now_us):
         pass
     count = 0
     while add_up_a_week(engine, now_us):
