@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 _OURS = ("proxy", "pricing", "taximeter")
 
 
@@ -29,3 +31,10 @@ def what_to_install(error: ImportError, extra: str = "") -> str | None:
     return (
         f"{wrong}: run `make {extra or 'install'}` in a clone, else pip install --upgrade {whole}, and start it again"
     )
+
+
+def require(*packages: str) -> None:
+    """Raises ImportError at once where what is imported later is not installed: not when somebody first needs it."""
+    for name in packages:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

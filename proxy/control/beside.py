@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
-from proxy.control.api.front import Front, require_packages
+from proxy.control.api.front import Front
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
 from proxy.control.made_here import MadeHere
@@ -26,6 +26,7 @@ from proxy.control.rebuilding import SharedBudgets
 from proxy.control.state import ControlState
 from proxy.exports.running import Exports
 from proxy.ledger.recorder import Recorder
+from proxy.not_installed import require
 from proxy.processes.link import ControlServer
 
 
@@ -51,7 +52,7 @@ class Beside:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Raises ImportError where a package is missing that the API will need."""
-        require_packages()
+        require("fastapi", "jinja2")  # imported when somebody asks for the API or a page
         self._engine, self._config, self._made = engine, config, made
         self._plans = PlanWatch(engine, config, alerts)
         self._exports = Exports(engine, instance, lambda: config().exports)

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,12 +34,12 @@ from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
-from proxy.ledger.database import open_ledger, why_not_opened
+from proxy.ledger.database import let_go, open_ledger, why_not_opened
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.descriptors import connections_at_most
-from proxy.processes.heaps import Rest
+from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger, log_refused
@@ -272,12 +273,18 @@ class _Control:
 
     async def _look_after(self, server: Server) -> None:
         """The server's connections, once a second, the memory that a burst leaves, and a word on what was refused."""
-        rest = Rest()
+        rest = Rest(give=lambda: asyncio.get_running_loop().run_in_executor(None, self._give_back))
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
             log_refused(self._metrics.take_refused())
             check_times(server.server_state.connections, asyncio.get_running_loop().time())
+
+    def _give_back(self) -> None:
+        """In a thread."""
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):  # it keeps what it remembers
+            let_go(self._engine)
+        give_back()
 
     # Snapshots for the data planes
 

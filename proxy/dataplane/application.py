@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
 import orjson
 
@@ -11,18 +10,19 @@ from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
 from proxy.downstream.client import Client, HungUp
 from proxy.downstream.cycle import Cycle
-from proxy.errors import Refused, budget_store_unavailable, internal, method_not_allowed, not_found, starting
+from proxy.errors import (
+    Refused,
+    budget_store_unavailable,
+    internal,
+    method_not_allowed,
+    not_found,
+    not_metered,
+    starting,
+)
 from proxy.exchange import run as exchange
 from proxy.exchange.jobs.reads import serve as serve_job
 from proxy.exchange.plane import Plane
-from proxy.exchange.realtime.serve import (
-    LIVE,
-    REALTIME_PATHS,
-    UNMETERED_PREFIXES,
-    refuse_unmetered,
-    serve_live,
-    serve_realtime,
-)
+from proxy.exchange.realtime.paths import LIVE_PATHS, REALTIME_PATHS, UNMETERED_PREFIXES
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
@@ -42,7 +42,6 @@ class Application:
         self._plane = plane
         self._own = {"/healthz": self._health, "/readyz": self._ready, "/v1/key": self._key}
         self._own |= dict.fromkeys(MODELS_PATHS, self._models)
-        self._sessions = dict.fromkeys(REALTIME_PATHS, serve_realtime) | dict.fromkeys(LIVE, serve_live)
 
     async def serve(self, cycle: Cycle) -> None:
         """One request, from its head to the last of its answer."""
@@ -78,11 +77,12 @@ class Application:
             client.release()
 
     async def _serve_own(self, method: str, client: Client) -> None:
-        if (session := self._sessions.get(client.path)) is not None:
-            await self._serve_session(method, session, client)
+        if client.path in REALTIME_PATHS or client.path in LIVE_PATHS:
+            await self._serve_session(method, client)
             return
         if client.path.startswith(UNMETERED_PREFIXES):
-            await refuse_unmetered(self._plane, client)
+            self._plane.keys.identify(client.headers, now_s())
+            raise not_metered()
         serve = self._own.get(client.path)
         if serve is None:
             raise not_found()
@@ -90,14 +90,15 @@ class Application:
             raise method_not_allowed("GET")
         await serve(client)
 
-    async def _serve_session(
-        self, method: str, serve: Callable[[Plane, Client], Awaitable[None]], client: Client
-    ) -> None:
+    async def _serve_session(self, method: str, client: Client) -> None:
         if method != "GET":
             raise method_not_allowed("GET")
         if not self._plane.ready:
             raise starting()
-        await serve(self._plane, client)
+        from proxy.exchange.realtime import serve  # noqa: PLC0415 - `websockets`, and most speak to nobody
+
+        session = serve.serve_live if client.path in LIVE_PATHS else serve.serve_realtime
+        await session(self._plane, client)
 
     async def _health(self, client: Client) -> None:
         await client.respond(200, [_JSON], b'{"status":"ok"}')

@@ -44,6 +44,7 @@ from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
+from proxy.not_installed import require
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
@@ -68,6 +69,7 @@ _JOBS_S = 5.0
 
 def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
     """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
+    require("websockets")  # imported with the first spoken session
     uvloop.run(_DataPlane(config, worker, listener, orders).serve())
 
 

@@ -66,7 +66,7 @@ def config_of(folder: Path, base_url: str, **more: Any) -> dict[str, Any]:
 
 
 # What the supervisor needs, both kinds of process, the control process, and its API, which is imported when it is asked for.
-@pytest.mark.parametrize("package", ["pydantic", "uvloop", "sqlalchemy", "fastapi", "jinja2"])
+@pytest.mark.parametrize("package", ["pydantic", "uvloop", "websockets", "sqlalchemy", "fastapi", "jinja2"])
 def test_serve_names_the_package_and_ends(tmp_path: Path, package: str) -> None:
     file = tmp_path / "taximeter.yaml"
     file.write_text(yaml.safe_dump(config_of(tmp_path, "http://127.0.0.1:9/v1")))

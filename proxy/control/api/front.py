@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,15 +24,6 @@ from proxy.control.state import ControlState, Unavailable
 
 if TYPE_CHECKING:
     from proxy.control.pages.live import Live
-
-_LATER = ("fastapi", "jinja2")
-
-
-def require_packages() -> None:
-    """Raises ImportError at once where what is imported later is not installed: not at the first question of somebody."""
-    for name in _LATER:
-        if find_spec(name) is None:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 class Front:

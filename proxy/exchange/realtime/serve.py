@@ -20,7 +20,6 @@ from proxy.errors import (
     Refused,
     invalid_request,
     not_found,
-    not_metered,
     request_timeout,
     upgrade_required,
     upstream_timeout,
@@ -30,6 +29,7 @@ from proxy.exchange.attribute import attributed
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
+from proxy.exchange.realtime.paths import LIVE_PATHS
 from proxy.exchange.realtime.session import Session
 from proxy.exchange.realtime.slices import Slices
 from proxy.times import now_s, now_us
@@ -42,10 +42,6 @@ from proxy.wire.websocket import Opening, opening_of
 
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # OpenAI takes 15 MiB of sound in one message
 _KEY_PROTOCOL = "openai-insecure-api-key."  # how browsers send a key: they can set no header
-_PREFIXES = ("/v1/realtime", "/realtime", "/openai/v1/realtime", "/openai/realtime")
-REALTIME_PATHS = frozenset(_PREFIXES)
-UNMETERED_PREFIXES = (*(f"{prefix}/" for prefix in _PREFIXES), "/v1alpha/auth_tokens", "/v1beta/auth_tokens")
-"""Ephemeral secrets, calls by WebRTC and SIP: a client that has them needs us no more."""
 _PROTOCOLS = ("realtime", "openai-beta.realtime-v1")
 
 
@@ -62,14 +58,7 @@ def _endpoint(family: Family, operation: str, target: str) -> Endpoint:
 REALTIME = _endpoint(OPENAI, "realtime", "/realtime")
 TRANSCRIPTION = _endpoint(OPENAI, "realtime.transcription", "/realtime/transcriptions")
 
-LIVE = {
-    slash + path: _endpoint(GEMINI, "realtime", path)
-    for path in (
-        f"/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
-        for version in ("v1", "v1beta", "v1alpha")
-    )
-    for slash in ("", "/")  # google-genai writes two, behind a base URL that ends with one
-}
+LIVE = {path: _endpoint(GEMINI, "realtime", target) for path, target in LIVE_PATHS.items()}
 
 KeyIn = Callable[[Client, Opening], bytes | None]
 """A key that stands elsewhere than in a header."""
@@ -166,12 +155,6 @@ async def _refuse_the_broke(plane: Plane, identity: Identity) -> None:
         if standing.budget in hard and standing.spent >= standing.limit:
             status = plane.configured.config.server.budget_status
             raise Refused(exceeded(standing, 0, now_s(), client="other", status=status))
-
-
-async def refuse_unmetered(plane: Plane, client: Client) -> None:
-    """What would let a client go to the provider without us. Raises `Refused`."""
-    plane.keys.identify(client.headers, now_s())
-    raise not_metered()
 
 
 async def run(

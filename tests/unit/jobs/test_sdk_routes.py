@@ -13,7 +13,7 @@ import pytest
 from proxy.dialects import ANTHROPIC, MODELS_PATHS, OPENAI, Family
 from proxy.dialects import find as find_endpoint
 from proxy.errors import Refused
-from proxy.exchange.realtime.serve import REALTIME_PATHS, UNMETERED_PREFIXES
+from proxy.exchange.realtime.paths import REALTIME_PATHS, UNMETERED_PREFIXES
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find
 from tests.support.sdk_routes import SdkRoute, routes_of

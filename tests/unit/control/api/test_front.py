@@ -18,8 +18,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.responses import Response
 
 from proxy.control.api import front, probes
-from proxy.control.api.front import Front, require_packages
+from proxy.control.api.front import Front
 from proxy.control.state import Unavailable
+from proxy.not_installed import require
 from tests.unit.control.conftest import ADMIN_KEY, METRICS_TOKEN, Control
 
 PATHS = ["/healthz", "/readyz?x=1", "/metrics", "/metrics?name=a", "/healthz/", "/Metrics"]
@@ -171,9 +172,8 @@ def test_a_process_imports_what_it_needs_when_it_needs_it(module: str, heavy: se
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_imported_later_has_to_be_installed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_packages()
-    monkeypatch.setattr(front, "find_spec", lambda name: None if name == "jinja2" else name)
-    with pytest.raises(ModuleNotFoundError, match="jinja2") as raised:
-        require_packages()
-    assert raised.value.name == "jinja2"
+def test_what_is_imported_later_has_to_be_installed_at_once() -> None:
+    require("jinja2", "fastapi")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found") as raised:
+        require("jinja2", "nowhere_to_be_found")
+    assert raised.value.name == "nowhere_to_be_found"
