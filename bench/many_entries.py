@@ -18,11 +18,12 @@ from sqlalchemy.engine import Connection, Engine
 from pricing.money import to_nanousd
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
-from proxy.ledger import partitions, schema
+from proxy.ledger import partitions, parts_schema, schema
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.label_weeks import add_up_a_week
-from proxy.ledger.rollups import DAY_US, WEEK_US, digest
+from proxy.ledger.person_calls import calls_of_persons
+from proxy.ledger.rollups import DAY_US, PART_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
@@ -151,9 +152,30 @@ def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
     _make_weeks(engine)
     while add_up_a_week(engine, START + (days + 8) * DAY_US):
         pass
+    list_calls(engine)
     _multiply(engine, days)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))
+
+
+def list_calls(engine: Engine) -> None:
+    """Ids are no copies of a day's."""
+    parts = parts_schema.label_parts.c
+    with engine.connect() as connection:
+        starts = (
+            connection.execute(sa.select(parts.start_at).where(parts.persons.is_distinct_from(parts.whole)))
+            .scalars()
+            .all()
+        )
+    for at in starts:
+        with writing(engine).begin() as connection:
+            rows = calls_of_persons(connection, at, PART_US)
+            connection.execute(sa.delete(parts_schema.person_calls).where(parts_schema.person_calls.c.start_at == at))
+            if rows:
+                connection.execute(sa.insert(parts_schema.person_calls), rows)
+            connection.execute(
+                sa.update(parts_schema.label_parts).where(parts.start_at == at).values(persons=parts.whole)
+            )
 
 
 def _make_weeks(engine: Engine) -> None:

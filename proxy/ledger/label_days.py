@@ -22,12 +22,15 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.parts_schema import (
     IMPERSONAL,
+    TOO_MANY,
     label_parts,
+    person_calls,
     spend_impersonal_days,
     spend_impersonal_parts,
     spend_label_parts,
     spend_part_sources,
 )
+from proxy.ledger.person_calls import calls_of_persons
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
 from proxy.ledger.schema import (
@@ -193,7 +196,8 @@ def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     """As `add_up_a_day`, three hours."""
     wanted, state = _wanted(names), label_parts.c
     over = state.start_at <= now_us - SETTLED_US - PART_US
-    as_wanted = sa.and_(state.built == state.changes, state.names == names_text(wanted))
+    is_now = sa.and_(state.built == state.changes, state.persons.in_([state.whole, TOO_MANY]))
+    as_wanted = sa.and_(is_now, state.names == names_text(wanted))
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
         oldest = connection.execute(sa.select(sa.func.min(state.start_at))).scalar()
@@ -202,7 +206,7 @@ def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     if oldest is not None and oldest < kept:
         _drop_parts(engine, kept)
     for row in rows:
-        is_so = row.names is not None and row.built == row.changes
+        is_so = row.names is not None and row.built == row.changes and row.persons in (row.whole, TOO_MANY)
         if _is_stale(added_up_by(row) if is_so else None, wanted):
             return _add_up(engine, PARTS, row.start_at, wanted)
     return False
@@ -224,7 +228,7 @@ def _drop_parts(engine: Engine, before: int) -> None:
         starts = connection.execute(old.order_by(label_parts.c.start_at)).scalars().all()
     for at in starts:
         with writing(engine).begin() as connection:
-            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources):
+            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources, person_calls):
                 connection.execute(sa.delete(table).where(table.c.start_at == at))
             units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at == at)
             connection.execute(sa.delete(spend_units).where(*units))
@@ -239,12 +243,18 @@ def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str
         sums = sa.select(sa.func.sum(same.requests), sa.func.sum(same.cost_nanousd))
         requests, cost = connection.execute(sums.where(within)).one()
         groups = _groups(connection, stretch, start_at, names)
-        sources = _sources(connection, start_at) if stretch is PARTS else []
+        beside: dict[sa.Table, list[dict[str, Any]]] = {}
+        if stretch is PARTS:
+            beside = {spend_part_sources: _sources(connection, start_at), person_calls: []}
+            persons = calls_of_persons(connection, start_at, PART_US)
+            beside[person_calls] = persons or []
     is_left_out = groups is None
     text = "[]" if is_left_out else names_text(names)
     as_it_is = {"built": changes or 0, "names": text, "requests": int(requests or 0), "cost_nanousd": int(cost or 0)}
     as_it_is["whole"] = None if is_left_out else whole_text(changes or 0, text)
-    write(engine, stretch, start_at, as_it_is, groups or {}, sources)
+    if stretch is PARTS:
+        as_it_is["persons"] = TOO_MANY if persons is None else as_it_is["whole"]
+    write(engine, stretch, start_at, as_it_is, groups or {}, beside)
     return True
 
 
@@ -316,7 +326,7 @@ def write(
     start_at: int,
     as_it_is: Mapping[str, Any],
     groups: Mapping[Values, Group],
-    sources: Sequence[Mapping[str, Any]],
+    beside: Mapping[sa.Table, Sequence[Mapping[str, Any]]],
 ) -> None:
     """In place of what was added up before; not where somebody else has added up something later meanwhile."""
     state = stretch.state
@@ -340,10 +350,10 @@ def write(
                 connection.execute(sa.insert(table), rows)
             if units:
                 connection.execute(sa.insert(spend_units), units)
-        if stretch is PARTS:
-            connection.execute(sa.delete(spend_part_sources).where(spend_part_sources.c.start_at == start_at))
-            if sources:
-                connection.execute(sa.insert(spend_part_sources), sources)
+        for table, more in beside.items():
+            connection.execute(sa.delete(table).where(table.c.start_at == start_at))
+            if more:
+                connection.execute(sa.insert(table), list(more))
         connection.execute(sa.update(state).where(mine).values(**as_it_is))
 
 

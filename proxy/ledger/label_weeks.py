@@ -63,7 +63,7 @@ def add_up_a_week(engine: Engine, now_us: int) -> bool:
     text = "[]" if groups is None else names_text(days.labels)
     as_it_is = days._asdict() | {"names": text, "whole": None if groups is None else whole_text(days.built, text)}
     del as_it_is["labels"]
-    write(engine, WEEKS, start_at, as_it_is, groups or {}, ())
+    write(engine, WEEKS, start_at, as_it_is, groups or {}, {})
     return True
 
 

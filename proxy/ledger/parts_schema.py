@@ -14,6 +14,20 @@ IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"
 """Most questions of labels ask for no persons, of whom there may be as many as calls."""
 
 label_parts = added_up("label_parts")
+label_parts.append_column(Column("persons", Text))  # as `whole`, of a version that knows `person_calls`; or `TOO_MANY`
+TOO_MANY = "too many"
+
+# Whose calls lie in the three hours: the ids of a user's or a customer's entries, joined by commas in their order, so that a
+# list of them reads nobody else's. person: of a digest of (name, value), so that it is short; who else has the same is told
+# apart by the entries.
+person_calls = Table(
+    "person_calls",
+    metadata,
+    Column("start_at", BigInteger, primary_key=True),
+    Column("person", BigInteger, primary_key=True),
+    Column("ids", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 spend_label_parts = rollup("spend_label_parts", (*ALL_NAMES, "labels"))
 spend_impersonal_days = rollup("spend_impersonal_days", (*IMPERSONAL, "labels"))

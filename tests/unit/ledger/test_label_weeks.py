@@ -80,7 +80,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(by=st.lists(st.sampled_from(NAMES), max_size=4, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
