@@ -27,7 +27,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
-.PHONY: help install translate run test quick check bench torture fuzz wheel focus exports litellm agents vllm clean
+.PHONY: help install translate run test quick check bench torture fuzz wheel compiled focus exports litellm agents vllm clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ torture: .venv/installed ## Crash it under load and compare its ledger with an i
 
 wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
+
+compiled: .venv/installed .venv/translate ## Build a wheel with machine code in its hottest modules, and run the tests of units and flows against it
+	@PYTHON=$(BIN)/python tests/support/try_compiled.sh
 
 focus: .venv/installed ## Have a public validator check the FOCUS export (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_focus.sh

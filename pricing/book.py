@@ -23,6 +23,7 @@ from pricing.price import Price, Row
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan, serves_unpriced
 from pricing.units import TOKENS, default_per
 from pricing.usage import Reading
+from pricing.values import maker
 
 _CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
 _PLANS_A_KIND = 16  # periods (dates, clock windows) that one kind of call keeps
@@ -30,6 +31,7 @@ _HOUR_S = 3600
 _ZERO = Decimal(0)
 _TOLERANCE = Decimal("0.01")
 _Key = tuple[object, ...]
+_priced = maker(Cost)
 
 # Capacity that is paid for already, and what is given away: its tokens cost nothing.
 PROVISIONED = Row(
@@ -119,7 +121,7 @@ class Book:
         total = _ZERO
         for line in lines:
             total += line.cost_usd
-        return Cost(
+        return _priced(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
 
@@ -328,7 +330,9 @@ class Book:
             plan.assumed = True
             return plan
         plan = make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
-        plan.serves_unpriced = bool(own) and not mine and serves_unpriced(facts, canonical, (*own, *multipliers))
+        if own and not mine and listed:
+            place_known = self.catalog.knows_place(canonical, facts, names, listed)
+            plan.serves_unpriced = not place_known or serves_unpriced(facts, canonical, (*own, *multipliers))
         return plan
 
     def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pricing.clock import Schedule
-from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier
+from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier, specificity
 from pricing.times import epoch_s
 from pricing.units import default_per
 
@@ -27,6 +27,7 @@ class Limits(NamedTuple):
 
 
 NO_LIMITS = Limits(None, None)
+PLACES = ("region", "bedrock_region")  # conditions that say where a call was served
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Provider:
         self._patterns = tuple((other, model) for other, model in names if "*" in other)
         self._fallbacks = fallbacks
         self._snapshots: dict[str, list[str]] | None = None
+        self._places: frozenset[tuple[str, str]] | None = None
 
     def snapshots(self, name: str) -> list[str]:
         """Every name under which a model may answer that is asked for by `name` (lower case): its own snapshots.
@@ -116,6 +118,21 @@ class Provider:
         """By the pattern that fixes most of the name."""
         closest = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
         return self.models.get(closest[1]) if closest[0] else None
+
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Every place that some price is for, as the condition and its value."""
+        if self._places is None:
+            rows = (row for model in self.models.values() for row in model.rows)
+            self._places = frozenset(places_in(rows)).union(*(other.places() for other in self._fallbacks))
+        return self._places
+
+
+def places_in(entries: Iterable[Row | Multiplier]) -> Iterator[tuple[str, str]]:
+    """The places that rows and factors are for."""
+    for entry in entries:
+        for name in PLACES:
+            for value in entry.when.get(name, ()):
+                yield name, value
 
 
 def _closeness(pattern: str, name: str) -> int:
@@ -318,6 +335,16 @@ class Catalog:
         return model is not None and (
             (other is not None and other.name == model.name) or model in self.snapshots(canonical, asked, at_s).values()
         )
+
+    def knows_place(self, provider: str, facts: Mapping[str, str], names: Iterable[str], model: Model) -> bool:
+        """Whether the prices of a model of a provider (canonical) are the same everywhere, as far as is known, or some price of
+        the provider is for the place where a call was served. names: all that the model goes by."""
+        factors = self.multipliers.get(provider, ())
+        own = [one for one in factors if any(specificity(one.model, name) is not None for name in names)]
+        depends_on = {name for name, _ in places_in((*model.rows, *own))}
+        if not (served := [(name, facts[name]) for name in depends_on if name in facts]):
+            return True
+        return self.provider(provider).places().union(places_in(factors)).issuperset(served)
 
     def common_rows(self, provider: str) -> tuple[Row, ...]:
         """Rows that hold for all models of a provider: its tools, its hardware."""

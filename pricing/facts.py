@@ -18,8 +18,12 @@ RELEVANT = frozenset({
 
 _TIERS = {"fast": "priority", "on_demand_priority": "priority", "on_demand_flex": "flex"}
 _ORDINARY = {"default", "standard", "auto", "on_demand", "global", "not_available", "none", ""}
-_VERTEX_HOST = re.compile(r"//[a-z0-9-]+-aiplatform\.|/locations/(?!global)[a-z0-9-]+/")
-_HOST_REGION = re.compile(r"(?:^|//|\.)(eu|us)\.(?:api\.)?|api\.(eu|us)\.|//(eu|us)-")
+_VERTEX_HOST = re.compile(
+    r"//[a-z0-9-]+-aiplatform\.|//aiplatform\.(?!eu\.|us\.)[a-z0-9-]+\.rep\.|/locations/(?!global/)[a-z0-9-]+/"
+)
+_HOST_REGION = re.compile(
+    r"(?:^|//|\.)(eu|us)\.(?:api\.)?|api\.(eu|us)\.|//(eu|us)-|//([a-z]{2,})\.api\.openai\.com|//api\.([a-z]{2,})\.mistral\.ai"
+)
 
 
 def facts_of(provider: str, model: str, conditions: Mapping[str, str], endpoint: str | None) -> dict[str, str]:

@@ -49,9 +49,9 @@ class Call:
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 
-    `priced`: the model itself has a price. `serves_unpriced`: the ordinary price stands in for that of a tier or speed which
-    may be dearer, and of which the book knows none. `cuts`: where long-context tiers begin; `tables[n]` holds the rates of
-    calls that reached n of them, filled as asked.
+    `priced`: the model itself has a price. `serves_unpriced`: the ordinary price stands in for that of a tier, speed or
+    place which may be dearer, and of which the book knows none. `cuts`: where long-context tiers begin; `tables[n]`
+    holds the rates of calls that reached n of them, filled as asked.
     """
 
     operator_rows: tuple[Row, ...]

@@ -40,7 +40,7 @@ class KeyedHash:
 
     def chain(self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes]) -> Chain:
         """The digests of `parts`, one after another, behind `begin`."""
-        running = self.begun(begin) if isinstance(begin, Sequence) else begin.copy()
+        running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
         digests = []
         update, digest = running.update, running.digest
         for part in parts:

@@ -46,6 +46,9 @@ class CallPrice(Value):
     answers: Sequence[str] = ()
 
     def __call__(self, usage: Mapping[str, int]) -> int | None:
+        return self.nanousd(usage)
+
+    def nanousd(self, usage: Mapping[str, int]) -> int | None:
         if not (self.free or self.cached_tokens or self.media or self.things) and self.factor == 1:
             return self._dearest(usage, self.without)  # what most are
         if self.free:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pricing.book import Book
 from pricing.operator import OperatorPrice
 from proxy.config.model import AssumedPrice, Config
+from proxy.config.typed_price import before_others
 
 
-def priced_by(config: Config, book: Book) -> Book:
-    """`book` (without anything of the operator's) with the configuration's prices before it."""
+def priced_by(config: Config, book: Book, typed: OperatorPrice | None = None) -> Book:
+    """`book` (without anything of the operator's) with the configuration's prices before it, and one that was typed first."""
     own = config.operator_prices()
-    book = book.with_operator([*own, *_by_hardware(config, book, own)])
+    rows = [*own, *_by_hardware(config, book, own)]
+    book = book.with_operator(rows if typed is None else before_others(typed, rows))
     assumed = config.on_unpriced
     return book.with_assumed(assumed.input, assumed.output) if isinstance(assumed, AssumedPrice) else book
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -95,3 +96,8 @@ class Translator(BaseModel):
     """
     max_calls: Annotated[int, Field(gt=0, strict=True)] = 500
     """Calls in flight of one of them; more get 503 with `Retry-After`."""
+
+
+def translate_socket(data_dir: str) -> str:
+    """Where the translator listens."""
+    return str(Path(data_dir) / "translate.sock")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
@@ -17,8 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts, Event
 from proxy.money import usd_text
-from proxy.reports.margin import Economy, Margins, Question, at_loss, margins
 from proxy.times import BadQuestion, now_us
+
+if TYPE_CHECKING:
+    from proxy.reports.margin import Economy, Margins
 
 log = logging.getLogger("taximeter.plans")
 
@@ -47,6 +50,8 @@ class PlanWatch:
         if not plans:
             self.at_loss = {}
             return
+        from proxy.reports.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
+
         try:
             found = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
             losers = at_loss(found)

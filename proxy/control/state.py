@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
+from pricing.operator import OperatorPrice
 from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
@@ -51,9 +52,9 @@ class ControlState:
     keeper: Keeper | None = None
     plans: PlanWatch | None = None
 
-    def own_book(self) -> Book:
-        """The price book with what the configuration says of prices."""
-        return priced_by(self.config(), self.book)
+    def own_book(self, typed: OperatorPrice | None = None) -> Book:
+        """The price book with what the configuration says of prices, and one that was typed before all of them."""
+        return priced_by(self.config(), self.book, typed)
 
     def capacity_problem(self, name: str) -> str | None:
         """Why a capacity's server or meter cannot be asked, if this instance keeps its books."""

@@ -255,10 +255,9 @@ class _DataPlane:
 
     async def _tick(self) -> None:
         loop, rest = asyncio.get_running_loop(), Rest()
-        await asyncio.sleep(_TICK_S)
-        rendered.get_ready()
         while True:
             await asyncio.sleep(_TICK_S)
+            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.server_state.connections, loop.time())
             for session in [*self._plane.sessions]:
@@ -311,8 +310,8 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     )
 
 
-async def _no_asgi(*_: object) -> None:
-    """In the place of uvicorn's application: our connections serve by themselves."""
+async def _no_asgi(scope: object, receive: object, send: object) -> None:
+    """In the place of uvicorn's application: our connections serve by themselves. By its arguments it is no factory of one."""
 
 
 def _soon(write: Callable[[], None]) -> None:

@@ -109,7 +109,7 @@ class PlainNames:
 
     def cover(self, body: Mapping[str, Any]) -> bool:
         """Whether every field of the body is known to be plain."""
-        return body.keys() <= self._names
+        return self._names.issuperset(body)
 
     def add(self, name: str) -> None:
         if len(self._names) < _MAX_NAMES and len(name) <= _MAX_NAME:

@@ -87,7 +87,7 @@ def parse_chat(raw: bytes) -> Call:
 
 def _shape(body: Mapping[str, Any]) -> tuple[object, ...] | None:
     """`Call.shape` of a chat without media and references."""
-    if not body.keys() <= _SHAPED:
+    if not _SHAPED.issuperset(body):
         return None
     effort = body.get("reasoning_effort")
     if effort is not None and (type(effort) is not str or len(effort) > _MAX_EFFORT):

@@ -224,7 +224,7 @@ def _walk(body: Any, names: Names) -> _Found:
         value = stack.pop()
         if type(value) is list:
             stack += [inner for inner in value if type(inner) in _CONTAINERS]
-        elif type(value) is dict and value.keys() <= plain:
+        elif type(value) is dict and plain.issuperset(value):
             for inner in value.values():
                 if type(inner) in _CONTAINERS:
                     stack.append(inner)

@@ -6,6 +6,7 @@ is what clients add, move or drop (cache marks, ids, thinking). The bytes of a t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -274,8 +275,8 @@ def _chat_text(events: Iterable[Any]) -> str | None:
     return "".join(texts) if spoke else None
 
 
-class _Pieces(list[str]):
-    """A text as it comes: to add each piece to the text so far would copy that every time."""
+_Pieces = deque
+"""A text as it comes, by a type that no JSON has: to add each piece to the text so far would copy that every time."""
 
 
 def _joined(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -185,9 +185,9 @@ class Connection(asyncio.Protocol):
         if upgrades and (head := self._head_without_wish()):
             self.asked_again = head
             return
+        self._begin(upgrades)
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
-        self._begin(upgrades)
 
     def _begin(self, upgrades: bool) -> None:
         """The request whose head is complete gets its turn. upgrades: to another protocol, if it can."""

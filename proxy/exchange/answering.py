@@ -29,7 +29,7 @@ from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
-_context, _settled = maker(Context), maker(Settlement)
+_context, _settled, _timed = maker(Context), maker(Settlement), maker(Timings)
 
 
 class Answering:
@@ -165,7 +165,10 @@ class Answering:
         at_us: int | None = None,
     ) -> Settlement:
         response = self.response
-        upstream_id = next((value for name in _REQUEST_IDS if (value := response.header(name))), None)
+        upstream_id = None
+        for name in _REQUEST_IDS:
+            if upstream_id := response.header(name):
+                break
         return _settled(
             outcome=outcome,
             http_status=response.status,
@@ -181,7 +184,7 @@ class Answering:
     def timings(self) -> Timings:
         now, began = time.perf_counter(), self.client.began
         overhead = self.attempt.dispatched - began - self.attempt.waited_s + now - (self.ended or now)
-        return Timings((now - began) * 1000, overhead * 1000)
+        return _timed((now - began) * 1000, overhead * 1000)
 
 
 def fault(error: UpstreamError) -> Refused:

@@ -67,7 +67,7 @@ class Plan(Value):
     claims: Sequence[tuple[Budget, Claim]]
 
 
-_planned = maker(Plan)
+_planned, _priced, _takes = maker(Plan), maker(CallPrice), maker(Amounts)
 
 
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
@@ -97,17 +97,17 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
     limits = facts.context_tokens, facts.max_output_tokens
-    price = CallPrice(
+    price = _priced(
         configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
         factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.things, call.free,
         answers=route.answers or (),
     )  # fmt: skip
     usage = bound.usage
-    ceiling_nanousd = price(usage) if usage and (facts.priced or call.free) else None
+    ceiling_nanousd = price.nanousd(usage) if usage and (facts.priced or call.free) else None
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
-    amounts = Amounts(ceiling_nanousd, usage, requests)
+    amounts = _takes(ceiling_nanousd, usage, requests)
     claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)

@@ -25,6 +25,7 @@ from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.seldom import Seldom
 from proxy.spool.frames import Record
 from proxy.spool.kept import Kept
+from proxy.spool.records import Intent
 from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")
@@ -252,6 +253,10 @@ class Recorder:
     def intents_overdue(self) -> int:
         """Attempts of runs that live, whose reservations' deadlines are over and which have no end."""
         return sum(run.pairing.overdue(now_us()) for run in self._runs if not run.over)
+
+    def in_flight(self) -> list[Intent]:
+        """The attempts of runs that live which hold a reservation, as far as the spool is read. From any thread."""
+        return [intent for run in self._runs if not run.over for intent in run.pairing.in_flight()]
 
     @property
     def spool_bytes(self) -> int:

@@ -33,7 +33,7 @@ _CHATS = frozenset({"id", "object", "created", "model", "choices", "usage", "sys
 
 def is_failure(event: Mapping[str, Any]) -> bool:
     """Whether one event, or a whole response, says that the call failed."""
-    if event.keys() <= _CHATS and event.get("object") != "error" and (choices := event.get("choices")):
+    if _CHATS.issuperset(event) and event.get("object") != "error" and (choices := event.get("choices")):
         return any(map(_failed, items(choices)))
     if (
         (event.get("error") and not event.get("images"))

@@ -116,7 +116,7 @@ def read_plainly(usage: Mapping[str, Any], tally: Tally, host: Host) -> bool:
     if not (
         0 <= cached <= given < IMPLAUSIBLE_COUNT
         and 0 <= reasoning <= taken < IMPLAUSIBLE_COUNT
-        and usage.keys() <= _PLAIN
+        and _PLAIN.issuperset(usage)
     ):
         return False
     tally.found = True

@@ -26,7 +26,7 @@ _LONGEST_CONDITION = 64  # no price row has a longer word
 _ZERO = Decimal(0)
 _reading = maker(Reading)
 _NOTHING: Mapping[str, Any] = {}
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
 
 

@@ -16,6 +16,7 @@ from pricing.book import Book
 from pricing.cost import Cost
 from pricing.units import TOKENS
 from pricing.usage import Reading
+from proxy.config.typed_price import TYPED
 from proxy.times import BadQuestion
 
 TIERS: Mapping[str, Mapping[str, str]] = {
@@ -53,16 +54,23 @@ class Swap(NamedTuple):
 
 class Change(NamedTuple):
     """What is otherwise. cache: the share of the input side that is read from a cache. file: a book with the other prices and
-    without the operator's own."""
+    without the operator's own. own: the operator's book with a price that was typed before all others."""
 
     swaps: Sequence[Swap] = ()
     tier: str | None = None
     cache: Decimal | None = None
     file: Book | None = None
+    own: Book | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it concerns the models alone that it names."""
+        return self.tier is None and self.cache is None and self.file is None
 
 
 class Kind(NamedTuple):
-    """Calls that are alike: their usage a call, their conditions; `cost` is what all of them cost, in nano-USD."""
+    """Calls that are alike: their usage a call, their conditions; `cost` is what all of them cost, in nano-USD;
+    unpriced: nobody knows that."""
 
     provider: str
     model: str
@@ -70,6 +78,7 @@ class Kind(NamedTuple):
     usage: Usage
     calls: int
     cost: int
+    unpriced: bool = False
 
 
 class Band(NamedTuple):
@@ -139,8 +148,13 @@ def _beside_o200k(name: str, factor: float, learned: Mapping[str, float]) -> tup
     return Fraction(1), likely, most
 
 
+def is_typed(cost: Cost) -> bool:
+    """Whether a row that was typed says what something of it costs."""
+    return any(line.source == TYPED for line in cost.lines)
+
+
 def alternative(kind: Kind, change: Change, book: Book, learned: Mapping[str, float], at_s: int) -> Alternative | str:
-    """The calls as they would be; or why that cannot be said."""
+    """The calls as they would be; or why that cannot be said ("": nobody knows what they cost, and nothing says it now)."""
     swap = next((one for one in change.swaps if names(one, book, kind, at_s)), None)
     provider, model = (swap.provider, swap.to) if swap else (kind.provider, kind.model)
     conditions = dict(kind.conditions)
@@ -155,8 +169,13 @@ def alternative(kind: Kind, change: Change, book: Book, learned: Mapping[str, fl
         caveats.append(
             f"{change.cache:f} of the input is taken to be read from a cache; writes to it stay, where there is room"
         )
-    prices = change.file or book
+    prices = change.file or change.own or book
     cost = _cost(prices, provider, model, conditions, usage, at_s)
+    if kind.unpriced and not is_typed(cost):
+        return ""
+    if swap is None and change.is_local and not is_typed(cost):
+        same = Fraction(kind.cost)
+        return Alternative(kind.model, same, same, same, ["not changed: as it was"])
     missing = _why_not(cost, change, kind, model)
     if missing is None and change.tier:
         missing = _no_tier(prices, provider, model, conditions, usage, cost, change.tier, at_s)
@@ -164,7 +183,7 @@ def alternative(kind: Kind, change: Change, book: Book, learned: Mapping[str, fl
         missing = _no_cache_price(cost, model)
     if missing is not None or cost.cost_usd is None:
         return missing or "its usage has no price there"
-    if swap is None and change.file is None:
+    if swap is None and change.file is None and not is_typed(cost):
         return _scaled(kind, book, cost, caveats, at_s)
     return _direct(kind, swap, cost, learned, caveats)
 
@@ -192,6 +211,8 @@ def _direct(
             f"its tokenizer is another: {float(width.low):.2f} to {float(width.high):.2f} tokens for one of {kind.model}, "
             f"{float(width.likely):.2f} taken (families' factors beside o200k, and this installation's own bills)"
         )
+    if is_typed(cost):
+        said.append("at " + TYPED)
     if swap:
         said.append("it is taken to write as long answers, and to reason as much")
     to = f"{swap.provider}/{swap.to}" if swap else kind.model

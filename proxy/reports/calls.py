@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ids import began_at
 from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
-from proxy.ledger.schema import TOKEN_COLUMNS, entries
+from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.times import BadQuestion, now_us
 
 GROUPS = {
@@ -38,6 +38,12 @@ _FILTERS = {
     "request_id": entries.c.request_id,
     "operation": entries.c.operation,
     "client": entries.c.client,
+    "usage_source": entries.c.usage_source,
+    "priced": sa.case(
+        (entries.c.cost_nanousd.is_not(None), "yes"),
+        (sa.and_(entries.c.kind == "attempt", counted()), "no"),
+        else_=None,
+    ),
 }
 FILTERS = tuple(_FILTERS)
 _LOOK_UP = 200
@@ -59,6 +65,7 @@ def requests(
     """Ledger entries, the latest first; `before` is the id of the last one of the page before.
 
     filters: of `FILTERS`, `label.NAME` or `claimed.NAME`; None is what has no such value.
+    `priced` is yes or no, and nothing of a job that runs.
     """
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
     person = next(((name, value) for name in PERSONS if (value := filters.get(name))), None)

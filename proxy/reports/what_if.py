@@ -34,7 +34,8 @@ _MEAN = "priced as so many mean calls: tiers by the length of a single call are 
 
 
 class WhatIfItem(BaseModel):
-    """The calls of one model. low_usd to high_usd: the band where tokenizers differ."""
+    """The calls of one model. low_usd to high_usd: the band where tokenizers differ. unpriced: so many of its calls have no
+    price, and are nothing in cost_usd."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +46,7 @@ class WhatIfItem(BaseModel):
     low_usd: str
     high_usd: str
     caveats: list[str]
+    unpriced: int = 0
 
 
 class WhatIfShown(BaseModel):
@@ -63,6 +65,7 @@ class WhatIfShown(BaseModel):
 
 class _Sum(NamedTuple):
     cost: int
+    unpriced: int
     alternative: Alternative
 
 
@@ -91,8 +94,8 @@ def cache_share(text: str | None) -> Decimal | None:
 
 def check_change(change: Change) -> None:
     """Raises `BadQuestion`."""
-    if not change.swaps and change.tier is None and change.cache is None and change.file is None:
-        raise BadQuestion("say what would be otherwise: swap (FROM=TO), tier, cache or prices")
+    if not change.swaps and change.own is None and change.is_local:
+        raise BadQuestion("say what would be otherwise: swap (FROM=TO), tier, cache or a price")
     if change.tier is not None and change.tier not in TIERS:
         raise BadQuestion(f"{change.tier!r} is no tier; there are {', '.join(TIERS)}")
 
@@ -106,50 +109,49 @@ def what_if_answer(
     calls = sum(row.requests for row in rows)
     at_s = min(until, now_us) // 1_000_000 - 1
     each = calls <= EACH_UP_TO
-    kinds = list(_single(engine, since, until) if each else map(_mean, rows))
+    typed = change.own is not None
+    kinds = _single(engine, since, until, typed) if each else (kind for row in rows for kind in _mean(row, typed))
     sums: dict[tuple[str, str], list[_Sum]] = defaultdict(list)
     left_out: dict[tuple[str, str], int] = defaultdict(int)
+    unpriced: dict[str, int] = defaultdict(int)
     for row in rows:
-        if row.unpriced_requests:
-            why = f"{row.unpriced_requests} calls have no price of their own"
-            left_out[row.group["model"] or "(none)", why] += 0
-    untouched = _untouched(change)
+        unpriced[row.group["model"] or ""] += row.unpriced_requests
     for kind in kinds:
         if not kind.usage:
             left_out[kind.model, "corrections, and calls of which nothing is known"] += kind.cost
             continue
         found = alternative(kind, change, book, learned, at_s)
-        if isinstance(found, Alternative) and untouched and found.to == kind.model:
-            same = Fraction(kind.cost)
-            found = Alternative(kind.model, same, same, same, ["not swapped: as it was"])
-        if isinstance(found, str):
+        if isinstance(found, Alternative):
+            calls = kind.calls if kind.unpriced else 0
+            unpriced[kind.model] -= calls
+            sums[kind.model, found.to].append(_Sum(kind.cost, calls, found))
+        elif found:
             left_out[kind.model, found] += kind.cost
-        else:
-            sums[kind.model, found.to].append(_Sum(kind.cost, found))
+    for model, calls in unpriced.items():
+        if calls:
+            left_out[model, f"{calls} calls have no price of their own"] += 0
     return _answer(sums, left_out, [] if each else [_MEAN], (since, until), at_s)
 
 
-def _untouched(change: Change) -> bool:
-    """Whether only swaps change anything, so that all other models stay as they are."""
-    return change.tier is None and change.cache is None and change.file is None
-
-
-def _mean(row: SpendRow) -> Kind:
-    priced = max(0, row.requests - row.unpriced_requests)
+def _mean(row: SpendRow, typed: bool) -> Iterator[Kind]:
+    """typed: those without a price, too."""
+    provider, model = row.group["provider"] or "", row.group["model"] or ""
     calls = row.requests or 1
     usage = {unit: Decimal(amount) / calls for unit, amount in row.usage.items() if Decimal(amount) > 0}
-    return Kind(
-        row.group["provider"] or "", row.group["model"] or "", {}, usage if priced else {}, priced, row.cost_nanousd
-    )
+    priced = max(0, row.requests - row.unpriced_requests)
+    if priced or row.cost_nanousd:
+        yield Kind(provider, model, {}, usage if priced else {}, priced, row.cost_nanousd)
+    if typed and row.unpriced_requests and usage:
+        yield Kind(provider, model, {}, usage, row.unpriced_requests, 0, unpriced=True)
 
 
-def _single(engine: Engine, since: int, until: int) -> Iterator[Kind]:
-    """Every priced call; corrections belong to the model's calls that say nothing of what they used."""
+def _single(engine: Engine, since: int, until: int, typed: bool) -> Iterator[Kind]:
+    """Every priced call; typed: the others, too. Corrections belong to the model's calls that say nothing of what they used."""
     columns = [entries.c[name] for name in ("provider", "model", "service_tier", "usage", "cost_nanousd", "kind")]
     columns += [entries.c[column] for column in TOKEN_COLUMNS.values()]
-    query = sa.select(*columns).where(
-        entries.c.started_at >= since, entries.c.started_at < until, counted(), entries.c.cost_nanousd.is_not(None)
-    )
+    query = sa.select(*columns).where(entries.c.started_at >= since, entries.c.started_at < until, counted())
+    if not typed:
+        query = query.where(entries.c.cost_nanousd.is_not(None))
     with engine.connect() as connection:
         for row in connection.execute(query).mappings():
             usage: dict[str, Decimal] = {
@@ -157,10 +159,11 @@ def _single(engine: Engine, since: int, until: int) -> Iterator[Kind]:
             }
             usage |= _others(row["usage"])
             tier = {"service_tier": row["service_tier"]} if row["service_tier"] else {}
-            is_call = row["kind"] == "attempt"
-            yield Kind(
-                row["provider"] or "", row["model"] or "", tier, usage if is_call else {}, 1, int(row["cost_nanousd"])
-            )
+            is_call, cost = row["kind"] == "attempt", row["cost_nanousd"]
+            if cost is None and not (is_call and usage):
+                continue
+            names = row["provider"] or "", row["model"] or ""
+            yield Kind(*names, tier, usage if is_call else {}, 1, int(cost or 0), unpriced=cost is None)
 
 
 def _others(text: str | None) -> dict[str, Decimal]:
@@ -189,6 +192,9 @@ def _answer(
             for name in ("likely", "low", "high")
         ]
         said = dict.fromkeys(caveat for part in parts for caveat in part.alternative.caveats)
+        unpriced = sum(part.unpriced for part in parts)
+        if unpriced:
+            said[f"{unpriced} of its calls have no price, and are nothing in its cost"] = None
         for place, amount in enumerate((cost, *whole)):
             totals[place] += amount
         items.append(
@@ -200,6 +206,7 @@ def _answer(
                 low_usd=usd_text(whole[1]),
                 high_usd=usd_text(whole[2]),
                 caveats=[*said, *caveats, priced_at],
+                unpriced=unpriced,
             )
         )
     named = [f"{model or '(none)'} ({usd_text(cost)} USD): {why}" for (model, why), cost in sorted(left_out.items())]
@@ -213,7 +220,7 @@ def _answer(
         left_out=named,
         about=about(*span, "UTC", sources, caveats),
     )
-    rows = [item.model_dump() | {"caveats": "; ".join(item.caveats)} for item in items]
+    rows = [item.model_dump(exclude={"unpriced"}) | {"caveats": "; ".join(item.caveats)} for item in items]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
     return Answer(shown, rows, _COLUMNS, _said(shown))
 

@@ -19,20 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pricing.load import packaged_book
 from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
+from proxy.config.translation import translate_socket
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.not_installed import import_error_in, what_to_install
 from proxy.processes.cycles import seldom
 from proxy.processes.descriptors import take_all
-from proxy.processes.heaps import one_heap
+from proxy.processes.heaps import give_back, one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.at_start import as_started, needs_restart
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
-from proxy.upstream.destinations import translate_socket
+from proxy.serve.prices import read_prices
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -49,7 +49,8 @@ _BOTH_CHILDREN = (
     "uvloop", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
     "proxy.processes.link", "proxy.spool.kept",
 )  # fmt: skip
-"""What the control process and the data planes import alike: once, before they are forked, at the cost of one."""
+"""What the control process and the data planes import alike: once, before they are forked. What one of them needs alone is not
+imported here: of what it writes to (half of it, as objects are counted in place) there would be two copies."""
 
 
 @dataclass(slots=True)
@@ -105,7 +106,8 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
         for module in _BOTH_CHILDREN:
             importlib.import_module(module)
-        packaged_book()  # a megabyte and a half, read once for all
+        read_prices()
+        give_back()  # else each child has what is free in its own way
         seldom()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
             self._fork(child)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from proxy.translate.hook import TAP
 
+_MANY_PIECES = 256  # of a stream, above which a thread is worth its while: the event loop has other calls
 _REMEMBERED = 4096  # models times features; an installation has a few hundred
 
 Function = Callable[..., Any]
@@ -120,7 +121,32 @@ def _speaking_lines(plain: Function) -> Function:
     return lines
 
 
+def _put_together_at_once(plain: Function) -> Function:
+    """A stream's answer, whole, for its usage: LiteLLM has a thread put it together, for some hundred times what that takes."""
+
+    async def whole(self: Any) -> Any:
+        if len(self.chunks) > _MANY_PIECES:
+            return await plain(self)
+        return self._build_complete_streaming_response()
+
+    return whole
+
+
+def _ended_once(plain: Function) -> Function:
+    """The end of a stream whose usage has been handed out: LiteLLM puts the answer together once more, for its records."""
+
+    async def finalize(self: Any, cache_hit: bool) -> Any:
+        told = self.sent_stream_usage or not self.send_stream_usage
+        if self.sent_last_chunk and told and self.stream_options is not None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return await plain(self, cache_hit=cache_hit)
+
+    return finalize
+
+
 _OF_CLAUDE = "litellm.llms.anthropic.common_utils:AnthropicModelInfo"
+_STREAM = "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper"
 _LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
 REPLACED: tuple[Replaced, ...] = (
     # Records and prices of an answer, and of a request.
@@ -144,9 +170,9 @@ REPLACED: tuple[Replaced, ...] = (
     Replaced("litellm.llms.openai.openai:OpenAIChatCompletion", "make_openai_chat_completion_request", _undecorated),
     Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
     # Of a stream: what it has said by now, kept for a second try that is never made; lines that say nothing.
-    Replaced(
-        "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper", "_accumulate_streamed_delta", _nothing
-    ),
+    Replaced(_STREAM, "_accumulate_streamed_delta", _nothing),
+    Replaced(_STREAM, "_async_build_complete_streaming_response", _put_together_at_once),
+    Replaced(_STREAM, "_finalize_completed_stream", _ended_once),
     Replaced("litellm.llms.anthropic.chat.handler", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini", "aiter_sse_lines", _speaking_lines),
     Replaced("litellm.utils", "supports_native_streaming", _streaming_unless_known_not_to),

@@ -104,6 +104,8 @@ def target_of(name: str, row: Upstream, model: str, operation: str) -> Target:
         options["api_base"] = row.base_url
     if row.headers:
         options["extra_headers"] = dict(row.headers)
+    if provider == "azure" and row.base_url.rstrip("/").endswith("/openai/v1"):
+        options.setdefault("api_version", "v1")  # which takes none; LiteLLM would send a version of its own
     deployed = row.params.get("deployments", {}).get(model, model)
     route = row.params.get("route")
     if provider == "azure" and operation in ("chat", "messages"):

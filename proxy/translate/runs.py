@@ -30,10 +30,10 @@ _SLOT = re.compile(
 )
 # Gemini's, of which the last one counts: counts, and lists of them.
 _USAGE = re.compile(rb'\{(?:[^{}"\[\]]|"\w*"|\[(?:[^{}"\[\]]|"\w*"|\{(?:[^{}"\[\]]|"\w*")*\})*\])*\}')
-_MARKS = (b"[DONE]", b"data:")  # ends and beginnings of events, to some of LiteLLM's readers
+_MARK = re.compile(rb"\[DONE\]|data:")  # ends and beginnings of events, to some of LiteLLM's readers
 _NUMBER = re.compile(rb',"sequence_number":\d+\}\n\n\Z')
 _MOST_HELD_BYTES = 64 * 1024
-_LONGEST_MARK = max(map(len, _MARKS))
+_LONGEST_MARK = len(b"[DONE]")
 
 
 class Piece(NamedTuple):
@@ -84,7 +84,7 @@ class Shape(NamedTuple):
 
 
 def _is_plain(words: bytes) -> bool:
-    if not words or any(mark in words for mark in _MARKS):
+    if not words or _MARK.search(words):
         return False
     if words.isascii():
         return True
@@ -192,10 +192,9 @@ class Run:
             return None
         if len(piece.text) > _MOST_HELD_BYTES or (words := self._shape.words_in(piece.text)) is None:
             return None
-        together = self._held_end + words
-        if any(mark in together for mark in _MARKS):
+        if self._held_end and _MARK.search(self._held_end + words[:_LONGEST_MARK]):
             return None
-        self._held_end = together[1 - _LONGEST_MARK :]
+        self._held_end = (self._held_end + words)[1 - _LONGEST_MARK :]
         self._held.append(words)
         self._held_bytes += len(words)
         self._last = piece

@@ -5,23 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote
 
 from proxy.ceilings.ceiling import TRANSLATED_TOKENS
 from proxy.config.model import Config, Upstream, is_aws, is_local
+from proxy.config.translation import translate_socket
 from proxy.upstream.aws.signer import Signer
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient
 
 USER_AGENT = b"taximeter/0.1"
 TRANSLATION = "translated:"
-_TRANSLATE_SOCKET = "translate.sock"
-
-
-def translate_socket(data_dir: str) -> str:
-    """Where the translator listens."""
-    return str(Path(data_dir) / _TRANSLATE_SOCKET)
 
 
 @dataclass(frozen=True, slots=True)

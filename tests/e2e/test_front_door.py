@@ -77,6 +77,15 @@ def raw(rig: Rig, data: bytes, *, wait_s: float = 5) -> bytes:
         return answer
 
 
+def test_a_start_says_that_it_runs_and_complains_of_nothing(rig: Rig) -> None:
+    wait_until("it says where it is", lambda: "Taximeter is running" in rig.gateway.log.read_text(), 10)
+    said = [
+        json.loads(line) for line in rig.gateway.log.read_text().partition("Taximeter is running")[0].splitlines()[:-1]
+    ]
+
+    assert [line for line in said if line["level"] != "info"] == []
+
+
 # Who is let in
 
 

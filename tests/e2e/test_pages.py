@@ -35,9 +35,20 @@ BEYOND = """
 PATHS = [
     "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
     "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team", "month", "views",
-    "customers/acme", "what-if?tier=batch", "capacity", "jobs",
+    "customers/acme", "what-if?tier=batch", "capacity", "jobs", "in-flight",
     "customers?since=24h&plan=pro&plan_match=team%3Dplatform&usd=20&fee=0.03",
 ]  # fmt: skip
+
+
+# The numbers that stand in no link: rows that are themselves what a sum is made of, or of which there are no rows.
+BARE = """
+[...document.querySelectorAll('main td.num, main .big, main .amount, main .percent, main .tile p, main .sum, main .shares li')]
+  .filter((e) => /[0-9]/.test(e.textContent) && e.checkVisibility() && !e.closest('a, summary, form, [aria-labelledby=table-refused]')
+    && !e.closest('[aria-labelledby=table-in-flight]'))
+  .filter((e) => { const rest = e.cloneNode(true); rest.querySelectorAll('a, time, .hidden').forEach((a) => a.remove());
+    return /[0-9]/.test(rest.textContent.replace(/00:00 UTC|last [0-9]+ \\w+/g, '')); })
+  .map((e) => (e.closest('section')?.querySelector('h2')?.textContent || '') + ': ' + e.textContent.trim().slice(0, 60))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +193,73 @@ def test_the_tables_csv_is_the_apis_and_the_ledgers(day: Day, page: Page) -> Non
     assert sum(shown.values()) == pytest.approx(
         sum(wanted.values()), abs=Decimal("0.2")
     )  # the day moves on between the two
+
+
+def test_every_number_is_a_link(day: Day, page: Page) -> None:
+    session, call, *_ = some_of(day)
+    bare = {}
+    for path in [
+        *PATHS,
+        f"sessions/{session}",
+        f"calls/{call}",
+        "budgets/research-today",
+        "what-if?swap=gpt-5.4=gpt-5.4-mini",
+    ]:
+        page.goto(day.url + path)
+        if path == "":
+            expect(page.locator("#part-sessions li").first).to_be_visible()
+            page.locator("#part-calls summary").first.click()
+        if found := page.evaluate(BARE):
+            bare[path] = found
+    assert bare == {}
+
+
+def some_of(day: Day) -> tuple[str, str]:
+    """The dearest session, and the last call that has a price."""
+    sessions = httpx.get(day.url + "api/sessions?order=cost", headers=ADMIN).json()["items"]
+    calls = httpx.get(day.url + "api/requests?limit=20&filter.priced=yes", headers=ADMIN).json()["items"]
+    return sessions[0]["session"], next(call["id"] for call in calls if call["cost_lines"])
+
+
+LED = """
+[...document.querySelectorAll('main table.data')].flatMap((table) => {
+  const titles = [...table.querySelectorAll('thead th')].map((e) => e.textContent.trim().replace(' ↓', ''));
+  return [...table.querySelectorAll('tbody tr')].flatMap((row) => [...row.cells].flatMap((cell, at) =>
+    ['Calls', 'Own calls', 'Cost', 'Unpriced', 'Spent', 'Reserved'].includes(titles[at]) && cell.querySelector('a')
+      ? [[titles[at], cell.textContent.trim(), cell.querySelector('a').getAttribute('href')]] : []));
+})
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "spend?by=team&since=2d&top=5", "spend?by=customer,model&since=2d&compare=1&top=5", "models", "customers?by=team", "budgets",
+        "month?by=model&filter.team=research", "health", "sessions?sort=cost&filter.agent=codex", "customers/acme",
+    ],
+)  # fmt: skip
+def test_what_a_number_leads_to_comes_to_that_number(day: Day, page: Page, path: str) -> None:
+    page.goto(day.url + path)
+    led = [row for row in page.evaluate(LED) if row[2].startswith("/") and "–" not in row[1]]
+    assert led
+    for kind, text, link in led[:6] + led[-3:]:
+        wanted = Decimal(re.sub(r"[^0-9.]", "", text) or "0")
+        shown = comes_to(day, kind, link.removeprefix("/"))
+        fine = Decimal(1).scaleb(int(wanted.as_tuple().exponent))
+        assert not shown or any(abs(one - wanted) <= fine for one in shown), (kind, text, link, shown)
+
+
+def comes_to(day: Day, kind: str, path: str) -> list[Decimal]:
+    """What a page says that it shows; of a list of which no sums are kept, how many there are. Nothing: nobody says."""
+    shown = httpx.get(day.url + path, headers=ADMIN, timeout=60).text
+    named = {"calls": r'<p class="sum">(.*?)</p>', "in-flight": r'<tr class="[^"]*total"(.*?)</tr>'}.get(
+        path.partition("?")[0]
+    )
+    words = re.findall(named or r'<p class="big[^"]*">(.*?)</p>', shown, re.DOTALL)
+    if not words:
+        return [] if 'rel="next"' in shown or kind == "Cost" else [Decimal(shown.count("data-row"))]
+    text = re.sub(r"<[^>]*>", "", " ".join(words)).replace(",", "")
+    return [Decimal(number) for number in re.findall(r"[0-9]+(?:[.][0-9]+)?", text)]
 
 
 def test_a_bar_opens_exactly_its_calls(day: Day, page: Page) -> None:

@@ -23,7 +23,7 @@ import yaml
 
 from tests.support import clouds
 from tests.support.gateway import ADMIN_KEY
-from tests.support.translation_rig import ASK, KEY, MODELS, Rig, chat, translating
+from tests.support.translation_rig import ASK, AZURE, FOUNDRY, KEY, MODELS, Rig, chat, translating
 from tests.support.waiting import eventually, wait_until
 
 # What each caller's dialect is translated for; the rest is passed on as it is.
@@ -46,20 +46,24 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield made
 
 
+# Azure's newer APIs, all of them: 42 calls of some milliseconds.
+AZURES = [(caller, name, stream) for caller in CALLERS for name in AZURE for stream in (False, True)]
+BILLED = {name: FOUNDRY for name in AZURE if name.startswith("foundry")}
 STOPS = {"chat": ("stop", "tool_calls"), "responses": ("completed", "completed"), "messages": ("end_turn", "tool_use")}
 
 
-@pytest.mark.parametrize(("caller", "provider", "stream"), CASES)
+@pytest.mark.parametrize(("caller", "provider", "stream"), [*CASES, *AZURES])
 def test_an_answer_comes_in_the_callers_dialect_and_costs_what_the_provider_bills(
     rig: Rig, caller: str, provider: str, stream: bool
 ) -> None:
-    billed = rig.bill().get(provider, {"calls": 0, "nanousd": 0})
+    biller = BILLED.get(provider, provider)
+    billed = rig.bill().get(biller, {"calls": 0, "nanousd": 0})
 
     told = ASK[caller](rig, provider, "Name an animal with stripes.", stream)
 
     assert told.text == clouds.TEXT
     assert told.stop == STOPS[caller][0]
-    entry, now = rig.entry(told.request_id), rig.bill()[provider]
+    entry, now = rig.entry(told.request_id), rig.bill()[biller]
     assert now["calls"] - billed["calls"] == 1
     assert round(float(entry["cost_usd"]) * 1e9) == now["nanousd"] - billed["nanousd"]
     assert entry["outcome"] == "ok"
@@ -97,8 +101,13 @@ def test_tools_are_called_side_by_side(rig: Rig, caller: str, provider: str, str
 
 
 @pytest.mark.parametrize(
-    ("caller", "provider"), [("chat", "anthropic"), ("responses", "bedrock"), ("messages", "openai")]
-)
+    ("caller", "provider"),
+    [
+        ("chat", "anthropic"), ("responses", "bedrock"), ("messages", "openai"), ("chat", "azure-entra"),
+        ("responses", "azure-v1"), ("messages", "azure-own"), ("messages", "foundry"), ("responses", "foundry-claude"),
+        ("chat", "foundry-deployed"),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_providers_no_is_told_in_the_callers_dialect(rig: Rig, caller: str, provider: str, stream: bool) -> None:
     """With its status, its own words, and when to try again; and it costs nothing."""
@@ -119,17 +128,21 @@ def test_a_providers_no_is_told_in_the_callers_dialect(rig: Rig, caller: str, pr
 
 # One of three pairs; TRANSLATION=all has all of them.
 HANG_UPS = [
+    ("chat", "azure-v1"), ("responses", "azure-entra"), ("messages", "azure-own"), ("responses", "foundry"),
+    ("messages", "foundry-claude"), ("chat", "foundry-deployed"),
+] + [
     (caller, provider)
     for row, caller in enumerate(CALLERS)
     for column, provider in enumerate(MODELS)
     if (caller, provider) not in NATIVE and (os.environ.get("TRANSLATION") == "all" or (row + column) % 3 == 0)
-]
+]  # fmt: skip
 PATHS = {"chat": "chat/completions", "responses": "responses", "messages": "messages"}
 
 
 @pytest.mark.parametrize(("caller", "provider"), HANG_UPS)
 def test_a_hang_up_reaches_the_provider(rig: Rig, caller: str, provider: str) -> None:
-    before = rig.bill().get(provider, {}).get("hung_up", 0)
+    biller = BILLED.get(provider, provider)
+    before = rig.bill().get(biller, {}).get("hung_up", 0)
     said: dict[str, Any] = {"messages": [{"role": "user", "content": "ENDLESS"}], "max_tokens": 100}
     if caller == "responses":
         said = {"input": "ENDLESS", "max_output_tokens": 100, "store": False}
@@ -141,7 +154,7 @@ def test_a_hang_up_reaches_the_provider(rig: Rig, caller: str, provider: str) ->
         next(answer.iter_lines())
         request_id = answer.headers["x-taximeter-request-id"]
 
-    wait_until("the provider sees it", lambda: rig.bill().get(provider, {}).get("hung_up", 0) > before, 60)
+    wait_until("the provider sees it", lambda: rig.bill().get(biller, {}).get("hung_up", 0) > before, 60)
     assert rig.entry(request_id)["outcome"] == "client_disconnected"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -157,6 +158,60 @@ async def test_an_application_is_served_as_uvicorn_serves_it(request_bytes: byte
     assert ours[0].startswith(b"HTTP/1.1 ")
 
 
+def _random_request(chance: random.Random) -> bytes:
+    method = chance.choice((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE"))
+    paths = (
+        b"",
+        b"sized",
+        b"pieces",
+        b"pieces-sized",
+        b"204",
+        b"304-sized",
+        b"404sized",
+        b"close",
+        b"a%2Fb",
+        b"x?y=%20&z",
+    )
+    version = b"1.0" if chance.random() < 0.1 else b"1.1"
+    names = (
+        b"X-A: 1",
+        b"x-a: 2",
+        b"COOKIE: a=b",
+        b"x-empty:",
+        b"Connection: keep-alive",
+        b"Expect: 100-continue",
+        b"x: " + b"l" * 300,
+    )
+    head = [
+        b"Host: x",
+        *chance.sample(names, chance.randrange(4)),
+        *([b"Connection: close"] if chance.random() < 0.05 else []),
+    ]
+    body = chance.randbytes(chance.randrange(60)) if method in (b"POST", b"PUT") or chance.random() < 0.2 else None
+    if body is not None and (version == b"1.0" or chance.random() < 0.5):
+        head.append(b"Content-Length: %d" % len(body))
+    elif body is not None:
+        head.append(b"Transfer-Encoding: chunked")
+        size = chance.randrange(1, 20)
+        chunks = [body[at : at + size] for at in range(0, len(body), size)]
+        body = b"".join([*(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks), b"0\r\n\r\n"])
+    target = b"/" + chance.choice(paths)
+    return b"%s %s HTTP/%s\r\n%s\r\n\r\n%s" % (method, target, version, b"\r\n".join(head), body or b"")
+
+
+@pytest.mark.parametrize("seed", range(100))
+async def test_random_requests_are_served_as_uvicorn_serves_them(seed: int) -> None:
+    chance = random.Random(seed)
+    asked = b"".join(_random_request(chance) for _ in range(chance.choice((1, 1, 2, 3, 5))))
+    pieces, at = [], 0
+    while at < len(asked):
+        size = chance.choice((1, 3, 17, 60, 500, 5000))
+        pieces.append(asked[at : at + size])
+        at += size
+    ours, theirs = [await _written(kind, pieces, echo) for kind in (Connection, HttpToolsProtocol)]
+    assert ours == theirs
+
+
 async def fails_first(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("a fault")
 
@@ -259,6 +314,20 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_its_client_is_told() 
     await asyncio.wait([task])
     assert (connection.tasks, transport.closing) == (set(), True)
     assert b"".join(transport.writes).startswith(b"HTTP/1.1 500 ")
+
+
+@pytest.mark.parametrize("target", [b"http://h:99999999/", b"http://", b"http://h", b"/\xc3\xa4"])
+async def test_a_target_that_is_none_is_no_answer_to_the_request_before_it(target: bytes) -> None:
+    async def serve(cycle: Cycle) -> None:
+        await asyncio.Event().wait()
+
+    transport = Transport()
+    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection.data_received(POST % b"" + b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+    await asyncio.sleep(0)
+    assert (transport.writes, transport.closing) == ([], True)
+    for task in connection.tasks:
+        task.cancel()
 
 
 async def test_a_body_in_many_pieces_is_whole() -> None:

@@ -3,7 +3,8 @@ bill of its own. As a command: `python -m tests.support.clouds` prints its port;
 `GET /_fetched` what else was fetched, `GET /_asked` the last request to each.
 
 Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's description of it), Vertex a token that it gave for a
-service account's signed assertion, Azure a key and an API version, Gemini a key. What the last message says is what happens:
+service account's signed assertion, Azure a key and an API version or, by its v1 API, one of Entra ID's tokens, Foundry a key,
+Gemini a key. What the last message says is what happens:
 TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, FAILURE in a failure, BUSY is a
 429, WRONG a 400, ENDLESS a stream that only a hang-up ends, PATIENT a stream of many words.
 
@@ -25,15 +26,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.aws_frames import frame
 from tests.support.aws_signatures import wrong_signature
-from tests.support.aws_sts import ROLE_SECRETS, give_role
+from tests.support.aws_sts import ROLE_SECRETS, WEB_TOKEN, give_role
 from tests.support.http_server import Handler, serve_forever
 
 TEXT, THOUGHT = "Zebras have stripes.", "Which animals have stripes?"
 KEY = "sk-of-the-provider-0123456789"
 AWS_KEY, AWS_SECRET, AWS_REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1"
-VERTEX_TOKEN, WATSONX_TOKEN = "ya29.of-the-tests", "iam.of-the-tests"
+VERTEX_TOKEN, WATSONX_TOKEN, ENTRA_TOKEN = "ya29.of-the-tests", "iam.of-the-tests", "entra.of-the-tests"
+ENTRA_TENANT, ENTRA_CLIENT = "tenant-of-the-tests", "client-of-the-tests"
 ACCOUNT = "tests@project.iam.gserviceaccount.com"
-API_VERSION = "2024-10-21"
+API_VERSION, FOUNDRY_VERSION = "2024-10-21", "2024-05-01-preview"
 PUBLIC_KEY = "CLOUDS_PUBLIC_KEY"  # environment: the service account's modulus and exponent
 
 # Nano-dollars a token; a provider's own arithmetic.
@@ -139,6 +141,9 @@ class Clouds(Handler):
         if self.provider == "sts":
             give_role(self, data, AWS_KEY, AWS_SECRET, AWS_REGION)
             return
+        if self.provider == "entra":
+            self._give_entra_token(path, parse_qs(data.decode()))
+            return
         if self.provider == "iam":  # IBM's: a key buys a token
             known = parse_qs(data.decode()).get("apikey") == [KEY]
             token = {"access_token": WATSONX_TOKEN, "expires_in": 3600} if known else {"errorMessage": "unknown key"}
@@ -149,7 +154,7 @@ class Clouds(Handler):
         problem = getattr(self, f"_check_{self.provider.partition('-')[0]}")(data)
         if problem:
             self._error(401, problem)
-        elif self.provider in ("openai", "azure") and (unknown := unknown_to_openai(body)):
+        elif self._is_openais and (unknown := unknown_to_openai(body)):
             self._error(400, f"Unknown parameter: '{unknown}'.")
         elif "BUSY" in said(body):
             self._error(429, "Too many requests, said the provider.")
@@ -158,9 +163,13 @@ class Clouds(Handler):
         else:
             self._answer(unquote(path), body)
 
+    @property
+    def _is_openais(self) -> bool:
+        return self.provider == "openai" or self.provider.startswith("azure")
+
     def _error(self, status: int, message: str) -> None:
         value: Any = {"error": {"message": message, "type": "error", "code": status, "status": "ERROR"}}
-        if self.provider == "anthropic":
+        if self.provider == "anthropic" or "/anthropic/" in self.path:
             value = {
                 "type": "error",
                 "error": {"type": "rate_limit_error" if status == 429 else "invalid_request_error", "message": message},
@@ -188,7 +197,46 @@ class Clouds(Handler):
 
     _check_mistral = _check_cohere = _check_databricks = _check_openai
 
+    def _has_azures_key(self) -> bool:
+        return KEY in (self.headers.get("api-key"), (self.headers.get("authorization") or "").removeprefix("Bearer "))
+
+    def _check_foundry(self, _: bytes) -> str:
+        """Models of many makers by one API, Claude by Anthropic's."""
+        address = urlsplit(self.path)
+        if address.path.endswith("/anthropic/v1/messages"):
+            known = self.headers.get("x-api-key") == KEY or self._has_azures_key()
+            return "" if known and self.headers.get("anthropic-version") else "invalid key, or no anthropic-version"
+        if not address.path.endswith("/models/chat/completions"):
+            return f"there is no {address.path}"
+        if parse_qs(address.query).get("api-version") != [FOUNDRY_VERSION]:
+            return "wrong api-version"
+        return "" if self._has_azures_key() else "invalid api-key"
+
+    def _check_azures_v1(self) -> str:
+        """No API version, or a preview's name; a key or a token of Entra ID's."""
+        address = urlsplit(self.path)
+        if not address.path.startswith(f"/{self.provider}/openai/v1/"):
+            return f"there is no {address.path}"
+        if parse_qs(address.query).get("api-version", ["v1"]) not in (["v1"], ["preview"]):
+            return "wrong api-version"
+        if self.provider == "azure-entra":
+            return "" if self.headers.get("authorization") == f"Bearer {ENTRA_TOKEN}" else "invalid token"
+        return "" if self._has_azures_key() else "invalid key"
+
+    def _give_entra_token(self, path: str, asked: dict[str, list[str]]) -> None:
+        """A workload's own token buys one (client credentials with a federated credential)."""
+        wanted = {
+            "client_id": [ENTRA_CLIENT], "client_assertion": [WEB_TOKEN], "grant_type": ["client_credentials"],
+            "scope": ["https://cognitiveservices.azure.com/.default"],
+        }  # fmt: skip
+        if path != f"{ENTRA_TENANT}/oauth2/v2.0/token" or {name: asked.get(name) for name in wanted} != wanted:
+            self.send_json({"error": "invalid_client"}, status=401)
+        else:
+            self.send_json({"access_token": ENTRA_TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+
     def _check_azure(self, _: bytes) -> str:
+        if self.provider != "azure":
+            return self._check_azures_v1()
         asked = parse_qs(urlsplit(self.path).query)
         own = "preview" if "/responses" in self.path else API_VERSION  # Responses: only the preview has them
         if asked.get("api-version") != [own]:
@@ -417,7 +465,7 @@ class Clouds(Handler):
         deltas += [{"tool_calls": [call]} for call in made] or [{"content": word} for word in pieces_of(body)]
         chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]}, {"choices": [], "usage": usage}]
-        if self.provider in ("openai", "azure"):
+        if self._is_openais:
             chunks = [chunk | {"obfuscation": "AbCdEfGh"[: number % 9]} for number, chunk in enumerate(chunks)]
         pieces = [
             f"data: {json.dumps(head | {'object': 'chat.completion.chunk'} | chunk)}\n\n".encode() for chunk in chunks

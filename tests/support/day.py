@@ -10,12 +10,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from pricing.book import Book
 from pricing.load import load_book
@@ -25,7 +26,8 @@ from proxy.budgets.budget import Budget, compile_budgets, window_at
 from proxy.config.checks import load_config
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger.database import open_ledger
+from proxy.ledger import schema
+from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Batch, Entry, entry_of
 from proxy.ledger.instances import name_of
 from proxy.ledger.shipping import Positions, Shipper
@@ -176,6 +178,68 @@ def _entry(
     return entry_of(intent, end, instance)
 
 
+_JOBS: Sequence[tuple[str, str, str, str, float, float | None, float, float | None]] = (
+    # operation, api, key, model, began hours ago, ended hours ago, reserved USD, cost USD; none and ended: never heard of again
+    ("video", "openai_videos", "ida", "sora-2", 0.05, None, 0.8, None),
+    ("video", "openai_videos", "ida", "sora-2-pro", 30, None, 4.5, None),
+    ("batch", "openai_batches", "ci", "gpt-5.4", 3.2, None, 12.25, None),
+    ("batch", "openai_batches", "summaries", "Llama-3.3-70B-Instruct", 20, 8.5, 3.1, 1.2145),
+    ("batch", "anthropic_batches", "triage", "claude-haiku-4-5", 26, 25, 9.0, 0.000418),
+    ("video", "openai_videos", "fraud-review", "sora-2", 7, 6.9, 1.6, 0),
+    ("prediction", "replicate_predictions", "try-out", "a-model-without-a-price", 5, 4.9, 0.5, None),
+    ("video", "openai_videos", "tomas", "sora-2", 49, 25, 2.4, 2.4),
+)
+_UNCONFIRMED = 7  # of these, by its place
+
+
+def jobs(now_us: int, budgets: list[Budget], instance: str) -> list[Entry]:
+    """Those that run, one long beyond its time, those that ended, and one that nobody heard of again: begun, then ended."""
+    ids, made = Ids(), []
+    for place, (operation, api, key, model, began_h, ended_h, reserved, cost) in enumerate(_JOBS):
+        began, ended = (None if hours is None else now_us - int(hours * 3_600_000_000) for hours in (began_h, ended_h))
+        assert began is not None
+        name, team, provider = ids.new(began), KEYS[key][0], KEYS[key][3]
+        nano = None if cost is None else int(cost * 10**9)
+        intent = {
+            "t": "intent", "id": name, "request_id": f"req_{name}", "attempt": 1, "started_at": began, "dialect": "openai",
+            "operation": operation, "stream": False, "upstream": provider, "provider": provider, "model_requested": model,
+            "model": model, "key": key, "key_id": "0" * 64, "team": team, "user": None, "customer": None, "labels": {},
+            "untrusted_labels": {}, "session_id": name, "session_source": "none", "parent_session_id": None,
+            "root_session_id": name, "agent": None, "client": "openai-python", "reserved_nanousd": int(reserved * 10**9),
+            "budgets": _counted(budgets, team, key, name, began, int(reserved * 10**9)), "price_version": "v",
+        }  # fmt: skip
+        job = {
+            "id": name, "digest": name, "api": api, "provider_id": "at-the-provider", "created_at": began,
+            "deadline_at": began + 86_400_000_000, "asked": {}, "attributes": {}, "intent": intent,
+        }  # fmt: skip
+        begun = {
+            "t": "settle", "id": name, "ended_at": began, "status": "running", "outcome": "running", "cost_nanousd": None,
+            "cost_source": "computed", "usage_source": "none", "budgets": (), "job": job,
+        }  # fmt: skip
+        made.append(entry_of(intent, begun, instance))
+        if ended is not None:
+            how = {"status": "unconfirmed" if place == _UNCONFIRMED else "settled", "outcome": "ok", "ended_at": ended}
+            how |= {"budgets": _counted(budgets, team, key, name, began, nano or 0), "cost_nanousd": nano}
+            made.append(entry_of(intent, begun | how | {"usage_source": "provider"}, instance))
+    return made
+
+
+def _counted(budgets: list[Budget], team: str | None, key: str, job: str, at: int, nano: int) -> list[list[Any]]:
+    """What a job counts in budgets."""
+    named = {"key": key, "team": team, "session": job}
+    return [
+        [
+            one.name,
+            one.group(named),
+            window_at(one.window, at / 1e6, one.zone)[0],
+            one.measure,
+            1 if one.measure == "requests" else nano,
+        ]
+        for one in budgets
+        if one.matches(named)
+    ]
+
+
 @contextlib.contextmanager
 def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
     """The gateway on its ledger, until the end of the block."""
@@ -202,5 +266,10 @@ def _fill(gateway: Gateway, folder: Path) -> None:
     instance = name_of(folder / "data")
     budgets = list(compile_budgets(config.budgets))
     entries = list(history(time.time_ns() // 1000, budgets, instance))
-    Shipper(engine, instance, MetricState.load(engine, instance)).ship(Batch(entries=entries), Positions([], []))
+    shipper = Shipper(engine, instance, MetricState.load(engine, instance))
+    shipper.ship(Batch(entries=entries), Positions([], []))
+    for entry in jobs(time.time_ns() // 1000, budgets, instance):
+        shipper.ship(Batch(entries=[entry]), Positions([], []))
+    with writing(engine).begin() as connection:  # no provider is asked for them
+        connection.execute(sa.update(schema.jobs).values(ask_at=None))
     engine.dispose()

@@ -47,6 +47,18 @@ MORE = {
     "bedrock-role": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
     "bedrock-web-identity": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
 }
+# Azure's v1 API by a key, by Entra ID, and without LiteLLM; Foundry's API for all its models, and Claude there, called so or not.
+AZURE = {
+    "azure-v1": "gpt-4.1-mini",
+    "azure-preview": "gpt-4.1-mini",
+    "azure-entra": "gpt-4.1-mini",
+    "azure-own": "gpt-4.1-mini",
+    "foundry": "mistral-medium-2505",
+    "foundry-claude": "claude-sonnet-4-5",
+    "foundry-deployed": "claude-sonnet-4-5",
+}
+# As the fake calls it: LiteLLM knows Foundry by its host, for which a part of the path stands.
+FOUNDRY = "foundry-services.ai.azure.com"
 PROFILE = f"[work]\naws_access_key_id = {clouds.AWS_KEY}\naws_secret_access_key = {clouds.AWS_SECRET}\n"
 
 
@@ -72,6 +84,28 @@ def more_upstreams(port: int) -> dict[str, Any]:
         "bedrock-role": bedrock | {"params": keys | role | endpoint},
         "bedrock-web-identity": bedrock | {"params": aws | role | endpoint | {"aws_web_identity_token": "oidc/env/CLOUDS_WEB_TOKEN"}},
     }  # fmt: skip
+
+
+def azure_upstreams(port: int) -> dict[str, Any]:
+    base = f"http://127.0.0.1:{port}"
+    azure = {"via": "litellm", "provider": "azure"}
+    key, mini = {"api_key": clouds.KEY}, {"deployments": {"gpt-4.1-mini": "our-mini"}}
+    entra = {
+        "tenant_id": clouds.ENTRA_TENANT,
+        "client_id": clouds.ENTRA_CLIENT,
+        "azure_ad_token": "oidc/env/CLOUDS_WEB_TOKEN",
+    }
+    foundry = key | {"via": "litellm", "provider": "azure-ai-foundry", "base_url": f"{base}/{FOUNDRY}"}
+    rows: dict[str, dict[str, Any]] = {
+        "azure-v1": azure | key | {"base_url": f"{base}/azure-v1/openai/v1", "params": mini | {"api_version": "v1"}},
+        "azure-preview": azure | key | {"base_url": f"{base}/azure-preview", "params": mini | {"api_version": "preview"}},
+        "azure-entra": azure | {"base_url": f"{base}/azure-entra", "params": mini | entra | {"api_version": "v1"}},
+        "azure-own": key | {"provider": "azure", "base_url": f"{base}/azure-own/openai/v1", "translate": ["anthropic"]},
+        "foundry": foundry | {"params": {"api_version": clouds.FOUNDRY_VERSION}},
+        "foundry-claude": foundry,
+        "foundry-deployed": foundry | {"params": {"deployments": {"claude-sonnet-4-5": "our-best"}}},
+    }  # fmt: skip
+    return {name: row | {"bills_after_disconnect": False} for name, row in rows.items()}
 
 
 def upstreams(port: int, account: str) -> dict[str, Any]:
@@ -124,7 +158,7 @@ def config_fields(rows: dict[str, Any]) -> dict[str, Any]:
     providers = {row.get("provider", name) for name, row in rows.items()}
     return {
         "upstreams": rows,
-        "models": {name: {"upstream": name, "model": (MODELS | MORE)[name], **limits} for name in rows}
+        "models": {name: {"upstream": name, "model": (MODELS | MORE | AZURE)[name], **limits} for name in rows}
         | {f"any-{name}-*": {"upstream": name, "model": "*", **limits} for name in ("bedrock", "azure", "vertex")},
         "prices": [{"provider": provider, "model": "*", **price} for provider in sorted(providers)],
         "keys": [{"name": "tests", "key": KEY, "team": "tests"}],
@@ -192,7 +226,8 @@ def translating(folder: Path) -> Iterator[Rig]:
         with module_running(folder, "tests.support.clouds") as port:
             patch.setenv("WATSONX_IAM_URL", f"http://127.0.0.1:{port}/iam/token")
             account = account.replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
-            rows = upstreams(port, account) | more_upstreams(port)
+            patch.setenv("AZURE_AUTHORITY_HOST", f"http://127.0.0.1:{port}/entra")
+            rows = upstreams(port, account) | more_upstreams(port) | azure_upstreams(port)
             with (
                 gateway(folder, config(folder, rows), timeout_s=90) as running,
                 contextlib.ExitStack() as clients,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxy.config.typed_price import typed_price
 from proxy.control.api.questions import Control, Filtered, Span
 from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.ledger.rollups import DAY_US
@@ -33,6 +34,7 @@ from proxy.times import BadQuestion, moment, now_s, now_us
 
 router = APIRouter(prefix="/reports")
 _MOST_TEXT_BYTES = 32 * 1024 * 1024
+_PRICE = "price."
 _FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, "text/plain": {}}}}
 
 
@@ -196,11 +198,24 @@ def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any
 
 class WhatIfAsked(ReportQuestion):
     """`swap`: FROM=TO, several with commas between. `tier`: batch, flex or priority. `cache`: the share of the input that is
-    read from a cache. Without a time: the last 30 days."""
+    read from a cache. `price.UNIT=USD`: what a unit of `model` (at `provider`, or at any) would cost, per million tokens or per
+    thing, before what the configuration and the book say. Without a time: the last 30 days."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
 
     swap: Annotated[str, Field(max_length=4000)] = ""
     tier: Annotated[str, Field(max_length=40)] | None = None
     cache: Annotated[str, Field(max_length=40)] | None = None
+    provider: Annotated[str, Field(max_length=200)] = ""
+    model: Annotated[str, Field(max_length=500)] = ""
+
+    def prices(self) -> dict[str, str]:
+        """Unit -> USD. Raises `BadQuestion` where a parameter is none."""
+        extra = self.__pydantic_extra__ or {}
+        if unknown := [name for name in extra if not name.startswith(_PRICE)]:
+            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a price is written price.UNIT=USD")
+        return {name.removeprefix(_PRICE): value for name, value in extra.items()}
 
 
 @router.get("/what-if", response_model=WhatIfShown, responses=_FORMS)
@@ -208,11 +223,13 @@ def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
     """What the period's calls would have cost otherwise. (`taximeter report what-if --prices FILE` takes a price list.)"""
     zone_named(question.tz)  # as above
     now, book = now_us(), state.own_book()
+    typed = typed_price(question.provider, question.model, question.prices())
+    own = None if typed is None else state.own_book(typed)
     since, until = question.moments()
     ends = now if until is None else until
     begins = ends - 30 * DAY_US if since is None else since
-    swaps = tuple(swap_of(text, book, min(ends, now) // 1_000_000) for text in _names(question.swap))
-    change = Change(swaps, question.tier, cache_share(question.cache))
+    swaps = tuple(swap_of(text, own or book, min(ends, now) // 1_000_000) for text in _names(question.swap))
+    change = Change(swaps, question.tier, cache_share(question.cache), own=own)
     learned = learned_ratios(Path(state.config().data_dir))
     return _formed(what_if_answer(state.engine, book, change, begins, ends, learned, now), question)
 

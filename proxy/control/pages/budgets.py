@@ -13,11 +13,12 @@ from proxy.budgets.budget import Budget
 from proxy.control.api import budgets as api
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
+from proxy.control.pages.address import ALL, Address
 from proxy.control.pages.page import Action, Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import NANO
 from proxy.reports import journal
-from proxy.times import BadQuestion
+from proxy.times import BadQuestion, rfc3339
 
 _GROUPS_SHOWN = 100
 _NO_LIMIT_S = 10 * 365 * 86_400
@@ -80,8 +81,9 @@ def _row(
         "would": None if budget.hard else would.get(budget.name, 0),
         "beyond": view.amount(beyond, unit, limit) if (beyond := _beyond(budget, item)) else None,
     }
-    spend = _spend_link(budget)
-    return Row(cells, {"name": link, "spent": spend, "reserved": link, "limit": link}, bar=min(100.0, used), to=link)
+    group = fullest["group"] if fullest is not item else None
+    links = {"spent": _spend_link(budget, now_s, group), "reserved": view.in_flight(budget.name, group)}
+    return Row(cells, {"name": link} | links, bar=min(100.0, used), to=link)
 
 
 def _beyond(budget: Budget, item: Mapping[str, Any]) -> Decimal:
@@ -143,7 +145,7 @@ def show_one(asked: Asked) -> Shown:
     groups = [group for group in item["groups"] if not wanted or wanted.lower() in group["group"].lower()]
     exact = next((group["group"] for group in groups if group["group"] == wanted), None)
     tables = (
-        _groups_table(budget, groups[:_GROUPS_SHOWN], len(groups)) if budget.per else _no_groups(),
+        _groups_table(budget, groups[:_GROUPS_SHOWN], len(groups), now_s) if budget.per else _no_groups(),
         _journal_table(budget, journal.of_budget(asked.state.engine, budget.name, exact)),
     )
     unit = budget.measure
@@ -169,19 +171,27 @@ def show_one(asked: Asked) -> Shown:
         "exact": exact or "",
         "groups": len(groups),
         "problem": asked.form.get("problem", ""),
-        "spend": _spend_link(budget),
+        "spend": _spend_link(budget, now_s),
+        "flight": view.in_flight(budget.name, exact),
     }
     api_path = f"/api/budgets/{view.part(budget.name)}"
     return Shown("budget", f"Budget {budget.name}", values, tables, (("Budgets", "/budgets"),), api_path)
 
 
-def _spend_link(budget: Budget) -> str:
-    filters = "".join(
-        f"&filter.{name}={view.part(values[0])}"
-        for name, values in budget.match
-        if len(values) == 1 and not values[0].endswith("*")
-    )
-    return f"/spend?by={','.join(budget.per) or 'model'}&since=7d{filters}"
+def _spend_link(budget: Budget, now_s: float, group: str | None = None) -> str:
+    """What was spent in this window, as far as filters can say what a budget counts; or of one group by one attribute."""
+    start = budget.window_now(now_s)[0]
+    since = (rfc3339(int(start * 1e6)) or "") if start else ALL
+    address = Address("/spend", since, tz=str(budget.zone), by=budget.per or ("model",))
+    for name, values in budget.match:
+        if len(values) == 1 and not values[0].endswith("*"):
+            address = address.filtered(name, values[0])
+    if group is not None and len(budget.per) == 1:
+        address = address.filtered(budget.per[0], None if group == "(none)" else group)._replace(by=("model",))
+    return str(address.having(metric="" if budget.measure == "usd" else _METRICS[budget.measure]))
+
+
+_METRICS = {"tokens": "tokens", "requests": "calls"}
 
 
 def _named(asked: Asked) -> Budget:
@@ -195,7 +205,7 @@ def _no_groups() -> Table:
     return Table("groups", "Groups", (), ())
 
 
-def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: int) -> Table:
+def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: int, now_s: float) -> Table:
     unit = budget.measure
     columns = [
         Column("group", ", ".join(budget.per), "mono"),
@@ -216,16 +226,11 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
             "limit": view.amount(limit, unit, limit),
         }
         links = {"group": f"/budgets/{view.part(budget.name)}?group={view.part(group['group'])}"}
-        if len(budget.per) == 1:
-            links["spent"] = _calls_link(budget.per[0], group["group"])
+        links |= {"reserved": view.in_flight(budget.name, group["group"])}
+        links |= {"spent": _spend_link(budget, now_s, group["group"])} if len(budget.per) == 1 else {}
         rows.append(Row(cells, links, bar=min(100.0, used), to=links["group"]))
     title = f"Groups: {count:,}" + (f", the fullest {len(groups)}" if count > len(groups) else "")
     return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
-
-
-def _calls_link(attribute: str, group: str) -> str:
-    value = "" if group == "(none)" else view.part(group)
-    return f"/sessions/{value}" if attribute == "session" and value else f"/calls?since=all&filter.{attribute}={value}"
 
 
 def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> Table:

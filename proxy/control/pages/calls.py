@@ -98,18 +98,28 @@ def facets(asked: Asked, since: int | None, until: int | None, names: Sequence[s
             if row.requests
         ]
         if len(values) > 1:
-            made.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS)})
+            everyone = str(asked.address.at("/spend", by=(name,)).having(metric="calls"))
+            made.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS), "all": everyone})
     return made
 
 
-def _sum(asked: Asked, since: int | None, until: int | None) -> str:
-    """What the calls of these filters come to, where sums are kept by them."""
-    filters = dict(asked.address.filters)
-    if any(name not in attributes.GROUPS for name in filters):
-        return ""
-    total = total_of(spend_by(asked.state.engine, [], since, until, only=asked.address.only))
+def _sum(asked: Asked, since: int | None, until: int | None) -> dict[str, str]:
+    """What the calls of these filters come to, where sums are kept by them: in words, and where they are parted."""
+    spend = asked.address.unfiltered("priced").at("/spend", by=("model",))
+    if any(name not in attributes.GROUPS for name in spend.only):
+        return {}
+    total = total_of(spend_by(asked.state.engine, [], since, until, only=spend.only))
     cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
-    return f"{view.count(total.requests)} call{'' if total.requests == 1 else 's'}, {cost}"
+    priced = dict(asked.address.filters).get("priced", "")
+    if priced == "no":
+        models = spend.at("/models")
+        return {"words": f"{_calls(total.unpriced_requests)} without a price", "link": str(models)}
+    calls = total.requests - (total.unpriced_requests if priced else 0)
+    return {"words": f"{_calls(calls)}, {cost}", "link": str(spend)}
+
+
+def _calls(number: int) -> str:
+    return f"{view.count(number)} call{'' if number == 1 else 's'}"
 
 
 # One call

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
-from proxy.control.pages.customers import margin_of
+from proxy.control.pages.customers import calls_of, margin_of
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.money import usd_text
@@ -32,11 +32,15 @@ def show(asked: Asked) -> Shown:
     lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
     plans_page = asked.address.at("/customers").filtered("customer", name)
     tables = (_payments(lines, plans_page), _costs(asked, margin, name))
-    said = [_sentence(item) for item in margin.items] + [f"Mind: {caveat}." for caveat in margin.about.caveats]
+    values = {
+        "said": [_sentence(item) for item in margin.items],
+        "caveats": margin.about.caveats,
+        "unpriced": str(calls_of(asked, margin, "/calls").filtered("customer", name).filtered("priced", "no")),
+    }
     narrowed = asked._replace(address=asked.address.filtered("customer", name))
     api = as_api(narrowed, "/api/reports/margin", by=("customer",))
     crumbs = (("Customers", str(asked.address.at("/customers"))),)
-    return Shown("customer", f"Customer {name}", {"said": said}, tables, crumbs, api)
+    return Shown("customer", f"Customer {name}", values, tables, crumbs, api)
 
 
 def _sentence(item: MarginItem) -> str:
@@ -103,11 +107,16 @@ def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
     calls = calls._replace(since=margin.about.since or "", until=(asked.address.until and margin.about.until) or "")
     sums = spend_by(asked.state.engine, ["model"], since, until, only={"customer": name})
     rows = [
-        Row(_model_cells(row, row.group["model"] or "(none)"), {"model": link}, to=link)
+        Row(
+            _model_cells(row, row.group["model"] or "(none)"),
+            {"model": str(link), "unpriced": str(link.filtered("priced", "no"))},
+            to=str(link),
+        )
         for row in sums
-        for link in [str(calls.filtered("model", row.group["model"]))]
+        for link in [calls.filtered("model", row.group["model"])]
     ]
-    total = Row(_model_cells(total_of(sums), "total"), to=str(calls))
+    unpriced = {"unpriced": str(calls.filtered("priced", "no"))}
+    total = Row(_model_cells(total_of(sums), "total"), unpriced, to=str(calls))
     return Table("costs", "What their calls cost", columns, rows, total if rows else None)
 
 

@@ -26,7 +26,9 @@ def show(asked: Asked) -> Shown:
     margin = margin_of(asked, plans, question)
     before = margin_of(asked, configured, question) if changed else None
     values = {
-        "said": [f"Projection: {margin.projection.basis}.", *(f"Mind: {caveat}." for caveat in margin.about.caveats)],
+        "said": [f"Projection: {margin.projection.basis}."],
+        "caveats": margin.about.caveats,
+        "unpriced": str(calls_of(asked, margin, "/calls").filtered("priced", "no")),
         "sources": margin.about.sources,
         "by": ",".join(by),
         "choices": ("customer", "team", "key", "user", "plan", "model"),
@@ -111,14 +113,14 @@ def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
         )
     rows = [_row(asked, margin, item, names) for item in shown]
     total = Row(
-        _sums(margin.items) | {"plan": "", (names or ["plan"])[0]: "total"}, to=str(_calls_of(asked, margin, "/calls"))
+        _sums(margin.items) | {"plan": "", (names or ["plan"])[0]: "total"}, to=str(calls_of(asked, margin, "/calls"))
     )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 
 
 def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[str]) -> Row:
     group = item.__pydantic_extra__ or {}
-    here, sessions = asked.address, _calls_of(asked, margin, "/spend")._replace(by=("session",))
+    here, sessions = asked.address, calls_of(asked, margin, "/spend")._replace(by=("session",))
     narrowed = here
     for name in names:
         narrowed, sessions = narrowed.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
@@ -147,7 +149,7 @@ def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[st
     return Row(cells, links, bad=("margin", "rate") if (left or 0) < 0 else (), to=str(deeper))
 
 
-def _calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
+def calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
     """Where the calls of these customers are. A plan is no attribute of a call."""
     here = asked.address.at(path).unfiltered("plan")
     return here._replace(since=here.since or margin.about.since or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.control.pages import view
+from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table, nano
@@ -38,6 +39,8 @@ def show(asked: Asked) -> Shown:
         "now": _usd(explained.cost_usd),
         "difference": ("+" if difference and difference > 0 else "") + _usd(explained.difference_usd),
         "previous": explained.previous,
+        "spend": str(_spend(asked)),
+        "spend_before": _spend_before(asked, explained),
         "by": ",".join(by),
         "choices": ("model", "customer", "team", "key", "user", "provider", "agent"),
     }
@@ -59,15 +62,23 @@ def _usd(text: str) -> str:
     return view.usd(amount, view.decimals_for([amount]))
 
 
+def _spend(asked: Asked) -> Address:
+    return asked.address.at("/spend", by=("model",))
+
+
+def _spend_before(asked: Asked, explained: ExplainShown) -> str:
+    since, until = explained.previous
+    return str(_spend(asked)._replace(since=since or "", until=until or ""))
+
+
 def _bridge(asked: Asked, explained: ExplainShown) -> Table:
     parts = explained.parts.model_dump()
-    spend = asked.address.at("/spend", by=("model",))
-    since, until = explained.previous
+    spend = _spend(asked)
     rows = [
         Row(
             {"part": "The time before", "amount": nano(explained.previous_usd)},
             muted=True,
-            to=str(spend._replace(since=since or "", until=until or "")),
+            to=_spend_before(asked, explained),
         ),
         *[
             Row({"part": TITLES.get(name, name), "amount": nano(parts[name])}, to="#table-movers")

@@ -53,7 +53,7 @@ def _parts(asked: Asked) -> Table:
             if recorder.intents_overdue
             else "none",
         ),
-        _part("budget store", *_store(asked)),
+        _part("budget store", *_store(asked), "/in-flight"),
         *_exports(asked),
         _part("price book", asked.now_us / 1e6 - checked_at() < _STALE_BOOK_S, _book(asked)),
         _part("version", True, f"Taximeter {version('taximeter')}, {state.expected_workers} data plane(s)"),
@@ -62,8 +62,9 @@ def _parts(asked: Asked) -> Table:
     return Table("parts", "Parts", columns, rows)
 
 
-def _part(name: str, is_well: bool, detail: str) -> Row:
-    return Row({"part": name, "state": ("good", "well") if is_well else ("bad", "look here"), "detail": detail})
+def _part(name: str, is_well: bool, detail: str, link: str = "") -> Row:
+    state = ("good", "well") if is_well else ("bad", "look here")
+    return Row({"part": name, "state": state, "detail": detail}, {"detail": link})
 
 
 def _planes(asked: Asked) -> tuple[bool, str]:
@@ -111,9 +112,13 @@ def _sources(asked: Asked) -> Table:
                 "cost": row.cost_nanousd,
                 "unpriced": row.unpriced,
             },
-            to=f"/calls?since=24h&filter.status={view.part(row.status)}",
+            {"unpriced": f"{link}&filter.priced=no"},
+            to=link,
         )
         for row in rows_of
+        for link in [
+            f"/calls?since=24h&filter.status={view.part(row.status)}&filter.usage_source={view.part(row.source or '')}"
+        ]
     ]
     columns = [
         Column("status", "Settled as", "text"),
@@ -137,13 +142,19 @@ def _refused(asked: Asked) -> Table:
         Row(
             {"reason": reason, "budget": budget or None, "calls": count},
             {"budget": f"/budgets/{view.part(budget)}"} if budget else {},
+            to=f"/budgets/{view.part(budget)}#table-journal" if budget else "",
         )
         for (reason, budget), count in sorted(counters, key=lambda counter: -counter[1])[:_REFUSED_SHOWN]
     ]
     columns = [
         Column("reason", "Refused for", "text", note="the `code` that the caller was told"),
         Column("budget", "By budget", "name"),
-        Column("calls", "Calls", "count"),
+        Column(
+            "calls",
+            "Calls",
+            "count",
+            note="they are in no ledger; the log has a line a second for each reason and budget",
+        ),
     ]
     return Table("refused", "Calls refused, since the metrics began", columns, rows, empty="No call was refused yet.")
 

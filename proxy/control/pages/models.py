@@ -42,7 +42,7 @@ def show(asked: Asked) -> Shown:
     rest = _rest(asked, rows[_MOST:])
     unpriced = [row for row in rows if row.unpriced_requests]
     tables = (Table("models", "Models and prices", columns, lines, rest=rest), _next_changes(asked, rows))
-    values = {"unpriced": [_own_price(row) for row in unpriced[:5]], "version": asked.state.book.version}
+    values = {"unpriced": [_own_price(asked, row) for row in unpriced[:5]], "version": asked.state.book.version}
     api = as_api(asked, "/api/spend", by=("provider", "model"))
     return Shown("models", "Models", values, tables, api=api)
 
@@ -68,6 +68,7 @@ def _row(asked: Asked, row: SpendRow) -> Row:
     links = {
         "model": str(address.at("/spend", by=("key",))),
         "provider": str(asked.address.filtered("provider", provider)),
+        "unpriced": str(address.filtered("priced", "no")),
     }
     return Row(cells, links, to=str(address))
 
@@ -112,11 +113,19 @@ def _is_of(row: object, provider: str, model: str) -> bool:
     return all(fnmatchcase(name.lower(), str(pattern).lower()) for pattern, name in pairs)
 
 
-def _own_price(row: SpendRow) -> dict[str, Any]:
+def _own_price(asked: Asked, row: SpendRow) -> dict[str, Any]:
     """A line for the configuration, for a model that has none."""
     provider, model = row.group["provider"] or "", row.group["model"] or ""
     line = {"provider": provider, "model": model, "input": "?", "output": "?"}
-    return {"model": view.clip(model), "calls": row.unpriced_requests, "line": json.dumps(line, ensure_ascii=False)}
+    calls = asked.address.at("/calls").filtered("provider", row.group["provider"]).filtered("model", row.group["model"])
+    what_if = asked.address.at("/what-if")._replace(filters=())
+    return {
+        "model": view.clip(model),
+        "calls": row.unpriced_requests,
+        "line": json.dumps(line, ensure_ascii=False),
+        "link": str(calls.filtered("priced", "no")),
+        "try": str(what_if.having(model=f"{provider}/{model}")),
+    }
 
 
 def _next_changes(asked: Asked, rows: list[SpendRow]) -> Table:

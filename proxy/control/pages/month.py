@@ -43,6 +43,7 @@ def show(asked: Asked) -> Shown:
         "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
         "previous": previous.name,
         "spend": str(_spend_of(asked, question)),
+        "unpriced": str(_spend_of(asked, question).at("/calls").filtered("priced", "no")),
     }
     tables = (_items(asked, question, month), _adjustments(asked, question, month), _reconciled(asked, question))
     api = as_api(

@@ -82,6 +82,7 @@ def _month(asked: Asked) -> dict[str, Any]:
         "spent": _big(spent),
         "forecast": _big(forecast),
         "link": f"/spend?by=model&since={first:%Y-%m-%d}&tz={asked.address.tz}",
+        "week": f"/spend?by=model&since=7d&step=day&tz={asked.address.tz}",
     }
 
 
@@ -152,7 +153,7 @@ def _day(state: ControlState, now_us: int) -> dict[str, Any]:
         "unpriced": sum(spent.unpriced for spent in today),
         "link": str(Address("/spend", _today(now_us), by=("model",))),
         "calls_link": str(Address("/calls", _today(now_us))),
-        "models_link": str(Address("/models", _today(now_us))),
+        "unpriced_link": str(Address("/calls", _today(now_us)).filtered("priced", "no")),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
     return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
@@ -199,24 +200,14 @@ def _trust(state: ControlState, now_us: int) -> str:
     said = sum(row.calls for row in rows if row.status == "settled" and row.source == "provider")
     unconfirmed = sum(row.calls for row in rows if row.status == "unconfirmed")
     shares = {
-        "as providers said": said,
-        "counted here": calls - said - unconfirmed,
-        "unconfirmed, at their ceilings": unconfirmed,
+        "as providers said": (said, "/calls?since=24h&filter.status=settled&filter.usage_source=provider"),
+        "counted here": (calls - said - unconfirmed, "/health#table-sources"),
+        "unconfirmed, at their ceilings": (unconfirmed, "/calls?since=24h&filter.status=unconfirmed"),
     }
     told = overview.latest_alerts(state.engine, now_us - _WEEK_US, _ALERTS_SHOWN + 1)
     values = {
         "calls": calls,
-        "shares": [
-            (
-                name,
-                view.share(count, calls),
-                count,
-                "/calls?since=24h" + ("&filter.status=unconfirmed" if "un" in name[:2] else ""),
-            )
-            for name, count in shares.items()
-        ]
-        if calls
-        else [],
+        "shares": [(name, view.share(count, calls), count, link) for name, (count, link) in shares.items()],
         "unpriced": sum(row.unpriced for row in rows),
         "alerts": [
             {

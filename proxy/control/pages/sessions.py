@@ -71,10 +71,12 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
         "cost": None if row.requests and row.unpriced_requests == row.requests else row.cost_nanousd,
         "unpriced": row.unpriced_requests,
     }
+    calls = asked.address.at("/calls")._replace(filters=(("session", row.session),))
     links = {
         "session": link,
         "cost": link,
-        "calls": str(asked.address.at("/calls")._replace(filters=(("session", row.session),))),
+        "calls": str(calls),
+        "unpriced": str(calls.filtered("priced", "no")),
     }
     if row.team is not None:
         links["team"] = str(asked.address.filtered("team", row.team))
@@ -107,7 +109,7 @@ def show_one(asked: Asked) -> Shown:
     values = {
         "about": about,
         "tree": tree,
-        "tiles": _tiles(tree),
+        "tiles": _tiles(tree, about.root_session),
         "lanes": _waterfall(nodes, tree),
         "left_out": max(0, len(nodes) - _NODES),
         "calls_shown": len(calls),
@@ -118,7 +120,7 @@ def show_one(asked: Asked) -> Shown:
     return Shown("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)
 
 
-def _tiles(tree: Node) -> list[dict[str, str]]:
+def _tiles(tree: Node, root: str) -> list[dict[str, str]]:
     cached, read, written = _tokens(tree.usage)
     lasted = (tree.ended_at - tree.started_at) / 1000 if tree.started_at is not None and tree.ended_at else None
     cost = tree.cost_nanousd
@@ -128,20 +130,29 @@ def _tiles(tree: Node) -> list[dict[str, str]]:
             "title": "Cost",
             "big": view.usd(cost, view.decimals_for([cost])),
             "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
+            "small_link": f"/calls?since=all&filter.session={view.part(root)}&filter.priced=no",
         },
         {
             "link": "#table-calls",
             "title": "Calls",
             "big": view.count(tree.requests),
             "small": f"of {view.count(agents)} agents or sessions" if (agents := _agents(tree)) > 1 else "of one agent",
+            "small_link": "#table-tree",
         },
         {
             "link": "#table-calls",
             "title": "Input",
             "big": view.short(cached + read),
             "small": f"{100 * cached / (cached + read):.1f} % from a cache" if cached + read else "",
+            "small_link": "#table-calls",
         },
-        {"link": "#table-calls", "title": "Output", "big": view.short(written), "small": f"in {view.took(lasted)}"},
+        {
+            "link": "#table-calls",
+            "title": "Output",
+            "big": view.short(written),
+            "small": f"in {view.took(lasted)}",
+            "small_link": "#table-calls",
+        },
     ]
 
 

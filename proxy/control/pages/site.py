@@ -25,6 +25,7 @@ from proxy.control.pages import (
     explain,
     first,
     health,
+    in_flight,
     jobs,
     keys,
     models,
@@ -53,6 +54,7 @@ PAGES: tuple[Page, ...] = (
     spend.PAGE,
     calls.PAGE,
     calls.ONE,
+    in_flight.PAGE,
     sessions.PAGE,
     sessions.ONE,
     budgets.PAGE,
@@ -70,6 +72,9 @@ PAGES: tuple[Page, ...] = (
     views.PAGE,
 )
 ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS, *views.ACTIONS)
+
+_OF_KEYS = frozenset(page.path.split("/")[1] for page in PAGES if page.for_keys)
+"""What the holder of a virtual key may open: the first parts of paths."""
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
@@ -260,10 +265,11 @@ def _csv(shown: Shown, name: str) -> Response:
 
 def _html(page: Page, asked: Asked, shown: Shown) -> Response:
     address = asked.address
+    may_open = _OF_KEYS if asked.viewer.role == "key" else None
     tables = {
         table.name: {
             "table": table,
-            "lines": lines(table),
+            "lines": lines(table, may_open),
             "csv": str(address.having(csv=table.name)),
             "sorts": {
                 column.name: str(address.without("next").having(sort=column.name))

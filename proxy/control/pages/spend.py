@@ -65,7 +65,7 @@ def show(asked: Asked) -> Shown:
         "groups": attributes.GROUPS,
         "tops": _TOPS,
         "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
-        "tiles": _tiles(ranked, choice, str(asked.address.at("/calls"))),
+        "tiles": _tiles(ranked, choice, asked.address.at("/calls")),
         "compare": str(asked.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
     }
@@ -227,10 +227,14 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
     before_link = _before_link(address.at("/calls"), choice)
     last = Row(
         _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, ranked.total_before),
-        {} if before_link is None else {"before": before_link},
+        {"unpriced": _unpriced(address)} | ({} if before_link is None else {"before": before_link}),
         to=str(address.at("/calls")),
     )
     return Table("spend", "Spend", columns, rows, last if rows else None)
+
+
+def _unpriced(address: Address) -> str:
+    return str(address.at("/calls").filtered("priced", "no"))
 
 
 def _before_link(calls: Address, choice: Choice) -> str | None:
@@ -257,7 +261,8 @@ def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> d
     }
 
 
-def _tiles(ranked: _Ranked, choice: Choice, calls: str) -> list[dict[str, str]]:
+def _tiles(ranked: _Ranked, choice: Choice, at_calls: Address) -> list[dict[str, str]]:
+    calls, unpriced = str(at_calls), _unpriced(at_calls)
     total, earlier = ranked.total, ranked.total_before.cost
     read = total.read + total.cached
     change = (
@@ -272,10 +277,12 @@ def _tiles(ranked: _Ranked, choice: Choice, calls: str) -> list[dict[str, str]]:
             "big": view.usd(cost, view.decimals_for([cost])),
             "small": change if choice.compared else "",
             "link": calls,
+            "small_link": _before_link(at_calls, choice) or "",
         },
         {
             "title": "Calls",
             "link": calls,
+            "small_link": unpriced if total.unpriced else "",
             "big": view.count(total.calls),
             "small": f"{view.count(total.unpriced)} unpriced"
             if total.unpriced
@@ -286,6 +293,7 @@ def _tiles(ranked: _Ranked, choice: Choice, calls: str) -> list[dict[str, str]]:
         {
             "title": "Tokens",
             "link": calls,
+            "small_link": calls,
             "big": view.short(total.tokens),
             "small": f"{100 * total.cached / read:.1f} % of the input from a cache" if read else "",
         },

@@ -109,7 +109,8 @@ def links_of(address: Address, choice: Choice, key: Key) -> dict[str, str]:
     for name, value in zip(choice.by, key, strict=True):
         narrowed = narrowed.filtered(name, value)
         links[name] = _deeper(narrowed, name, value)
-    return links | {"cost": str(narrowed.at("/calls"))}
+    calls = narrowed.at("/calls")
+    return links | {"cost": str(calls), "unpriced": str(calls.filtered("priced", "no"))}
 
 
 _DEEPER = {

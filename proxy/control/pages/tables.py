@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -110,8 +110,9 @@ class Line(NamedTuple):
     bar: float | None
 
 
-def lines(table: Table) -> list[Line]:
-    """The rows as the template draws them, the total last."""
+def lines(table: Table, may_open: Collection[str] | None = None) -> list[Line]:
+    """The rows as the template draws them, the total last. may_open: the first parts of the paths that links may lead to, if
+    not all."""
     rows = [*table.rows, *([table.rest.row] if table.rest else []), *([table.total] if table.total else [])]
     decimals = {
         column.name: view.decimals_for(row.cells.get(column.name) for row in rows)
@@ -119,8 +120,18 @@ def lines(table: Table) -> list[Line]:
         if column.kind in ("usd", "rate")
     }
     return [
-        Line([_cell(column, row, decimals) for column in table.columns], row.depth, row.muted, row.bar) for row in rows
+        Line(
+            [_opened(_cell(column, row, decimals), may_open) for column in table.columns], row.depth, row.muted, row.bar
+        )
+        for row in rows
     ]
+
+
+def _opened(cell: Cell, may_open: Collection[str] | None) -> Cell:
+    """Without a link that its viewer may not follow."""
+    if may_open is None or not cell.link.startswith("/"):
+        return cell
+    return cell if cell.link[1:].partition("?")[0].partition("/")[0] in may_open else cell._replace(link="")
 
 
 def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:

@@ -131,6 +131,7 @@ def ranking(
                 "named": bool(name),
                 "link": str(_narrowed(today, by, name)),
                 "calls_link": str(_narrowed(today, by, name).at("/calls")),
+                "unpriced_link": str(_narrowed(today, by, name).at("/calls").filtered("priced", "no")),
                 "cost": usd(cost if cost or unpriced < calls else None, decimals),
                 "share": share(cost, dearest),
                 "calls": calls,
@@ -176,12 +177,21 @@ def _budget(item: Mapping[str, Any], groups: int) -> dict[str, Any]:
         "action": item["action"],
         "ends": item["window"]["end"],
         "bars": [
-            one | {"link": f"/budgets/{part(item['name'])}" + (f"?group={part(one['group'])}" if one["group"] else "")}
+            one
+            | {
+                "link": f"/budgets/{part(item['name'])}" + (f"?group={part(one['group'])}" if one["group"] else ""),
+                "flight": in_flight(item["name"], one["group"]),
+            }
             for one in bars[:GROUPS_SHOWN]
         ],
         "groups": groups if item["per"] else 0,
         "more": max(0, groups - GROUPS_SHOWN) if item["per"] else 0,
     }
+
+
+def in_flight(budget: str, group: str | None = None) -> str:
+    """Where what is reserved in a budget, or in one group of it, is listed."""
+    return str(Address("/in-flight").having(budget=budget, group=group or ""))
 
 
 def bar(item: Mapping[str, Any], unit: str, group: str | None) -> dict[str, Any]:

@@ -113,7 +113,12 @@ def control(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control
     config = Config.model_validate(CONFIG)
     link, refreshed = Link(), []
     recorder = SimpleNamespace(
-        database_down_since=None, lag_s=0.25, unreadable_records=0, intents_overdue=0, spool_bytes=123
+        database_down_since=None,
+        lag_s=0.25,
+        unreadable_records=0,
+        intents_overdue=0,
+        spool_bytes=123,
+        in_flight=list,
     )
 
     async def refresh() -> None:

@@ -39,3 +39,20 @@ def test_an_intent_that_says_no_deadline_is_not_overdue() -> None:
     pairing.take([record(1, t="intent", id="a1")], Batch())
 
     assert pairing.overdue(10**18) == 0
+
+
+def test_in_flight_is_what_holds_a_reservation_as_it_stands() -> None:
+    pairing, budgets = Pairing("i", Position(0, 0)), [["day", "", 0, "usd", 9]]
+    held = [record(number, t="intent", id=f"a{number}", reserved_nanousd=9, budgets=budgets) for number in range(1, 6)]
+    pairing.take(held, Batch())
+    less = {"reserved_nanousd": 4, "budgets": [["day", "", 0, "usd", 4]]}
+    told = [
+        record(6, t="waiting", id="a1"),
+        record(7, t="void", id="a2", ended_at=1, outcome="cut"),
+        record(8, t="waiting", id="a3"),
+        record(9, t="reserved", id="a3", **less),
+        record(10, t="expired", id="a4", at=1),
+    ]
+    pairing.take(told, Batch())
+
+    assert {intent["id"]: intent["reserved_nanousd"] for intent in pairing.in_flight()} == {"a3": 4, "a5": 9}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,49 @@ def test_the_served_model_is_priced_and_the_routed_one_where_it_has_no_price() -
     assert (fallen.cost_usd, fallen.model, fallen.flags) == (2, "m", ("fallback_price",))
     neither = price(prices, MILLION, model="x", served="unknown")
     assert (neither.cost_usd, neither.model, neither.flags) == (None, "unknown", ())
+
+
+EUROPE = {"when": {"region": "eu"}, "prices": {"input": "3"}}
+IRELAND = {"model": "other", "when": {"bedrock_region": "eu-west-1"}, "prices": {"input": "3"}}
+OREGON = {"when": {"bedrock_region": "us-west-2"}, "prices": {"input": "3"}}
+JAPAN = Multiplier("acme", "m*", Decimal(2), when={"region": ("jp",)}, group="residency")
+
+
+@pytest.mark.parametrize(
+    ("rows", "served", "usd"),
+    [
+        ((PLAIN, EUROPE), {"zone": "asia"}, "2"),
+        ((PLAIN, EUROPE), {"inference_geo": "mars"}, "2"),
+        ((PLAIN, OREGON), {"bedrock_region": "mx-central-1"}, "2"),
+    ],
+)
+def test_a_place_of_which_no_price_is_known_is_flagged(
+    rows: tuple[dict[str, Any], ...], served: dict[str, str], usd: str
+) -> None:
+    cost = price(book(*rows), MILLION, **served)
+
+    assert (cost.cost_usd, cost.status, cost.flags) == (Decimal(usd), "priced", ("fallback_price",))
+    own = {"provider": "acme", "model": "m", "input": "3"}
+    assert price(with_rows(book(*rows), own), MILLION, **served).flags == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "served", "usd"),
+    [
+        ((PLAIN,), {"zone": "asia"}, "2"),  # nothing says that it depends on the place
+        ((PLAIN, EUROPE), {"zone": "eu"}, "3"),
+        ((PLAIN, EUROPE), {"zone": "global"}, "2"),
+        ((PLAIN, EUROPE), {}, "2"),
+        ((PLAIN, EUROPE), {"region": "jp"}, "4"),
+        ((PLAIN, OREGON, IRELAND), {"bedrock_region": "eu-west-1"}, "2"),  # a place that has no price of its own for it
+    ],
+)
+def test_a_place_that_is_known_is_not_flagged(
+    rows: tuple[dict[str, Any], ...], served: dict[str, str], usd: str
+) -> None:
+    cost = price(book(*rows, multipliers=(JAPAN,) if EUROPE in rows else ()), MILLION, **served)
+
+    assert (cost.cost_usd, cost.flags) == (Decimal(usd), ())
 
 
 @pytest.mark.parametrize("served", [{"service_tier": "ultrafast"}, {"service_tier": "priority"}, {"speed": "fast"}])

@@ -15,6 +15,7 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
+from proxy.config.typed_price import before_others, typed_price
 from proxy.ledger.database import open_ledger
 from proxy.reports import what_if
 from proxy.reports.alternatives import SAME, Change, band, swap_of
@@ -110,6 +111,53 @@ def test_a_price_file_prices_what_it_names(ledger: Engine) -> None:
 
     assert (shown.cost_usd, shown.what_if_usd) == ("0.03", "0.04")
     assert shown.left_out == ["gpt-plain (1 USD): the file has no price for it"]
+
+
+def typed(model: str, **prices: str) -> Any:
+    """The operator's book with a typed price before it."""
+    price = typed_price("", model, prices)
+    assert price is not None
+    return load_book().with_operator(before_others(price, parse_rows(PRICES)[0]))
+
+
+def test_a_price_that_is_typed_is_this_models_and_no_other_ones(ledger: Engine) -> None:
+    """Ten calls of 1,000 in and 100 out: at $4 and the configuration's $10, 0.004 + 0.001 each; all else stays as it was."""
+    fill(ledger, [bought(START, "1", model="gpt-plain"), bought(START, "2", model="nobody-prices-it-now")])
+
+    shown = asked(ledger, own=typed("gpt-small", input="4"))
+
+    assert (shown.cost_usd, shown.what_if_usd, shown.low_usd, shown.high_usd) == ("3.03", *["3.05"] * 3)
+    what = {item.model: (item.cost_usd, item.what_if_usd, item.unpriced) for item in shown.items}
+    assert what == {"gpt-plain": ("1", "1", 0), "gpt-small": ("0.03", "0.05", 0), "nobody-prices-it-now": ("2", "2", 0)}
+    assert "at the price that was typed" in next(item for item in shown.items if item.model == "gpt-small").caveats
+    assert shown.left_out == []
+    assert asked(ledger, own=typed("gpt-small", input="0", output="0")).what_if_usd == "3"
+
+
+def test_calls_without_a_price_come_to_what_is_typed(ledger: Engine) -> None:
+    """Two calls of 1,000 in and 100 out at $5 and $50: 0.005 + 0.005 each; with the input's price alone nobody knows."""
+    fill(ledger, [bought(START + number, None, model="gpt-new", customer="c") for number in (1, 2)])
+
+    shown = asked(ledger, own=typed("gpt-new", input="5", output="50"))
+    half = asked(ledger, own=typed("gpt-new", input="5"))
+
+    (new,) = [item for item in shown.items if item.model == "gpt-new"]
+    assert (new.cost_usd, new.what_if_usd, new.unpriced) == ("0", "0.02", 2)
+    assert "2 of its calls have no price, and are nothing in its cost" in new.caveats
+    assert (shown.cost_usd, shown.what_if_usd, shown.left_out) == ("0.03", "0.05", [])
+    assert (half.what_if_usd, [item.model for item in half.items]) == ("0.03", ["gpt-small"])
+    assert "gpt-new (0 USD): gpt-new has no price for output" in half.left_out
+    assert "gpt-new (0 USD): 2 calls have no price of their own" in half.left_out
+
+
+def test_a_swap_to_a_model_that_only_the_typed_price_knows(ledger: Engine) -> None:
+    own = typed("gpt-tomorrow", input="1", output="5")
+    with pytest.raises(BadQuestion, match="has no price"):
+        swap("gpt-small=gpt-tomorrow")
+
+    shown = asked(ledger, own=own, swaps=(swap_of("gpt-small=gpt-tomorrow", own, AT_S),))
+
+    assert (shown.cost_usd, shown.what_if_usd) == ("0.03", "0.015")
 
 
 def test_what_makes_no_sense_is_refused(ledger: Engine) -> None:

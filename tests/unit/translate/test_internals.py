@@ -11,19 +11,31 @@ from types import SimpleNamespace
 import pytest
 
 from proxy.translate.hook import TAP, Tap
-from proxy.translate.internals import _remembered, _remembered_class, _streaming_unless_known_not_to
+from proxy.translate.internals import (
+    _ended_once,
+    _put_together_at_once,
+    _remembered,
+    _remembered_class,
+    _streaming_unless_known_not_to,
+)
 from tests.support.processes import ROOT
 
 _LOST = """
 import inspect, json, litellm
 from proxy.translate.internals import REPLACED, owner_of
+AWAITED = ("_nothing_later", "_put_together_at_once", "_ended_once")
+Stream = owner_of("litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper")
+started = inspect.getsource(Stream.__init__)
+used = ("chunks", "sent_last_chunk", "sent_stream_usage", "send_stream_usage", "stream_options")
 names = [(f"{row.owner}.{row.name}", getattr(owner_of(row.owner), row.name, None)) for row in REPLACED]
 by = {name: row.by.__name__ for (name, _), row in zip(names, REPLACED)}
 print(json.dumps({
     "lost": [name for name, value in names if not callable(value)],
     "bare": [name for name, value in names if by[name] == "_undecorated" and not hasattr(value, "__wrapped__")],
-    "not awaited": [name for name, value in names if by[name] == "_nothing_later" and not inspect.iscoroutinefunction(value)],
-    "awaited": [name for name, value in names if by[name] not in ("_nothing_later", "_undecorated") and inspect.iscoroutinefunction(value)],
+    "not awaited": [name for name, value in names if by[name] in AWAITED and not inspect.iscoroutinefunction(value)],
+    "awaited": [name for name, value in names if by[name] not in (*AWAITED, "_undecorated") and inspect.iscoroutinefunction(value)],
+    "not of a stream": [name for name in used if f"self.{name}" not in started]
+    + [name for name in ("_build_complete_streaming_response", "aclose") if not hasattr(Stream, name)],
 }))
 """
 
@@ -33,7 +45,8 @@ def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> 
     done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"lost": [], "bare": [], "not awaited": [], "awaited": []}
+    missing = json.loads(done.stdout.splitlines()[-1])
+    assert missing == {"lost": [], "bare": [], "not awaited": [], "awaited": [], "not of a stream": []}
 
 
 def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() -> None:
@@ -66,6 +79,46 @@ def test_an_enumeration_stays_what_it_is() -> None:
     assert (Colour("red"), Colour.BLUE, Colour["ALSO_RED"]) == (Colour.RED, "blue", Colour.RED)
     assert (Colour.RED.value, Colour.RED.name, len(Colour), Colour.BLUE in Colour) == ("red", "RED", 2, True)
     assert isinstance(Colour.RED, Colour)
+
+
+@pytest.mark.parametrize(("pieces", "expected"), [(256, "at once"), (257, "in a thread")])
+async def test_a_stream_is_put_together_at_once_unless_it_is_long(pieces: int, expected: str) -> None:
+    async def in_a_thread(_: object) -> str:
+        return "in a thread"
+
+    stream = SimpleNamespace(chunks=[None] * pieces, _build_complete_streaming_response=lambda: "at once")
+
+    assert await _put_together_at_once(in_a_thread)(stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "ends"),
+    [
+        ({}, True),
+        ({"sent_last_chunk": False}, False),
+        ({"sent_stream_usage": False}, False),
+        ({"sent_stream_usage": False, "send_stream_usage": False}, True),
+        ({"stream_options": None}, False),
+    ],
+)
+async def test_a_stream_ends_at_once_when_all_has_been_handed_out(changed: dict[str, object], *, ends: bool) -> None:
+    closed = []
+
+    class Stream(SimpleNamespace):
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    async def plain(_: object, *, cache_hit: bool) -> str:
+        return f"more {cache_hit}"
+
+    sent = {"sent_last_chunk": True, "sent_stream_usage": True, "send_stream_usage": True, "stream_options": {"a": 1}}
+    stream = Stream(**sent | changed)
+    if ends:
+        with pytest.raises(StopAsyncIteration):
+            await _ended_once(plain)(stream, cache_hit=False)
+    else:
+        assert await _ended_once(plain)(stream, cache_hit=False) == "more False"
+    assert closed == [True] * ends
 
 
 def test_what_is_a_list_is_copied_too() -> None:

@@ -49,6 +49,21 @@ def test_claude_on_foundry_is_asked_as_claude_whatever_it_is_called() -> None:
     assert target.options["api_key"] == FOUNDRY["api_key"]
 
 
+@pytest.mark.parametrize(
+    ("base_url", "params", "version"),
+    [
+        ("https://x.openai.azure.com/openai/v1", {}, "v1"),
+        ("https://x.services.ai.azure.com/openai/v1/", {}, "v1"),
+        ("https://x.openai.azure.com/openai/v1", {"api_version": "preview"}, "preview"),
+        ("https://x.openai.azure.com", {}, None),
+    ],
+)
+def test_azures_v1_api_needs_no_version(base_url: str, params: dict[str, str], version: str | None) -> None:
+    made = row({}, **AZURE | {"base_url": base_url}, params=params)
+
+    assert target_of("a", made, "gpt-4.1", "messages").options.get("api_version") == version
+
+
 def test_other_models_of_foundry_have_their_own_names_and_api() -> None:
     target = target_of("f", row({"deepseek-r1": "our-r1"}, **FOUNDRY), "deepseek-r1", "chat")
 

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from proxy.translate.sdk import FETCHED, plainer
+from proxy.translate.sdk import FETCHED, plainer, quicker_pieces
 
 POST = plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI)
 ANSWER = {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"content": "x"}}], "extra": 1}
@@ -22,13 +23,12 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "é"}]}
 class Provider(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str], Any]] = []
-        self.status, self.answer = 200, json.dumps(ANSWER).encode()
+        self.status, self.answer, self.kind = 200, json.dumps(ANSWER).encode(), "application/json"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         headers = {name: value for name, value in request.headers.items() if name not in IN_ONE_REQUEST}
         self.seen.append((str(request.url), headers, json.loads(await request.aread())))
-        kind = {"content-type": "application/json"}
-        return httpx.Response(self.status, headers=kind, content=self.answer, request=request)
+        return httpx.Response(self.status, headers={"content-type": self.kind}, content=self.answer, request=request)
 
 
 IN_ONE_REQUEST = {"x-stainless-retry-count", "x-stainless-read-timeout", "content-length"}
@@ -47,9 +47,10 @@ async def client(provider: Provider) -> AsyncIterator[openai.AsyncOpenAI]:
     await http.aclose()
 
 
-async def ask(client: openai.AsyncOpenAI, **more: Any) -> Any:
+async def ask(client: openai.AsyncOpenAI, *, stream: bool = False, **more: Any) -> Any:
     options = {"headers": RAW | more.pop("headers", {}), "timeout": 60.0} | more
-    return await POST(client, "/chat/completions", body=BODY, cast_to=openai.types.chat.ChatCompletion, options=options)
+    how = {"stream": stream, "stream_cls": openai.AsyncStream[ChatCompletionChunk], "options": options}
+    return await POST(client, "/chat/completions", body=BODY, cast_to=ChatCompletion, **how)
 
 
 def plainly(answer: Any) -> bool:
@@ -68,6 +69,79 @@ async def test_the_second_request_is_as_the_first_and_its_answer_too(
     assert first.parse().model_dump(exclude_unset=True) == second.parse().model_dump(exclude_unset=True) == ANSWER
     assert dict(first.headers) == dict(second.headers)
     assert (plainly(first), plainly(second)) == (False, True)
+
+
+CHUNK = ChatCompletionChunk
+PIECES: list[dict[str, Any]] = [
+    {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "obfuscation": "ab", "choices": choices} | more
+    for choices, more in (
+        ([{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}], {}),
+        ([{"index": 0, "delta": {"content": "é", "reasoning": "x"}, "finish_reason": None, "native": {"a": [1]}}], {}),
+        ([{"index": 0, "delta": {}, "finish_reason": "stop"}], {"service_tier": "default", "provider": "other"}),
+        ([], {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "cost": 0.1, "more": {"a": 1}}}),
+    )
+]  # fmt: skip
+STRANGE: list[Any] = [
+    PIECES[0] | {"created": 1.5},
+    PIECES[0] | {"service_tier": "unheard of", "choices": None},
+    PIECES[0] | {"choices": [{"index": 0, "delta": {}, "finish_reason": "", "logprobs": None}]},
+    PIECES[0] | {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "a", "logprob": -1}]}}]},
+    {"choices": ["x"]},
+    ["x"],
+]
+
+
+def _pieces(*values: Any) -> bytes:
+    return b"".join(b"data: %s\n\n" % json.dumps(value).encode() for value in values) + b"data: [DONE]\n\n"
+
+
+async def _streamed(client: openai.AsyncOpenAI) -> tuple[bool, list[Any]]:
+    answer = await ask(client, stream=True)
+    return plainly(answer), [piece async for piece in answer.parse()]
+
+
+async def test_a_stream_is_asked_for_as_the_first_was(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    provider.answer, provider.kind = _pieces(*PIECES), "text/event-stream"
+
+    first, second = await _streamed(client), await _streamed(client)
+
+    assert provider.seen[0] == provider.seen[1]
+    assert (first[0], second[0]) == (False, True)
+    assert first[1] == second[1]
+    assert [piece.model_dump(exclude_unset=True) for piece in second[1]] == PIECES
+
+
+async def test_an_error_of_a_stream_is_the_sdks_own(client: openai.AsyncOpenAI, provider: Provider) -> None:
+    provider.answer, provider.kind = _pieces(*PIECES), "text/event-stream"
+    await _streamed(client)
+    provider.status, provider.answer = 429, b'{"error": {"message": "slowly"}}'
+
+    with pytest.raises(openai.RateLimitError, match="slowly") as raised:
+        await ask(client, stream=True)
+
+    assert raised.value.response.status_code == 429
+
+
+def test_a_piece_of_a_stream_is_the_object_that_the_sdk_makes(client: openai.AsyncOpenAI) -> None:
+    plain = openai.AsyncOpenAI._process_response_data
+    quick = quicker_pieces(plain, CHUNK)
+    known = []
+
+    def noted(self: Any, **how: Any) -> Any:
+        known.append(how["data"])
+        return plain(self, **how)
+
+    for value in [*PIECES, *STRANGE]:
+        try:
+            expected = plain(client, data=value, cast_to=CHUNK, response=None)
+        except Exception as error:
+            with pytest.raises(type(error)):
+                quick(client, data=value, cast_to=CHUNK, response=None)
+        else:
+            piece = quick(client, data=value, cast_to=CHUNK, response=None)
+            assert repr(piece) == repr(expected)
+        quicker_pieces(noted, CHUNK)(client, data=value, cast_to=CHUNK, response=None)
+    assert known == STRANGE
 
 
 async def test_headers_of_another_upstream_are_its_own(client: openai.AsyncOpenAI, provider: Provider) -> None:

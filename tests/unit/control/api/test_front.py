@@ -161,7 +161,8 @@ def test_an_api_that_could_not_be_made_is_tried_again(control: Control, monkeypa
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("proxy.control.beside", {"fastapi", "jinja2", "proxy.control.pages.site"}),
+        ("proxy.control.api.front", {"fastapi", "jinja2", "proxy.control.pages.site"}),
+        ("proxy.control.beside", {"starlette", "proxy.control.api.front", "proxy.control.metrics.gauges"}),
         ("proxy.control.process", {"proxy.control.beside", "starlette", "proxy.reports", "proxy.exports"}),
     ],
 )

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import yaml
 from fastapi.testclient import TestClient
 
+from pricing.units import UNITS
 from proxy.config.plans import Plan
 from proxy.control.pages import tables
 from proxy.control.pages.door import COOKIE
@@ -199,8 +200,8 @@ def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> N
         }  # fmt: skip
         connection.execute(sa.insert(schema.alerts), told)
     trust = look.take()["trust"]
-    assert re.search(r"75\.0 %</span> as providers said", trust)
-    assert re.search(r"25\.0 %</span> unconfirmed", trust)
+    assert re.search(r"75\.0 %</a> as providers said", trust)
+    assert re.search(r"25\.0 %</a> unconfirmed", trust)
     assert '<a href="/budgets/day">&lt;b&gt;full</a>' in trust
     engine.dispose()
 
@@ -359,6 +360,69 @@ def test_what_if_says_what_it_would_cost_and_how_sure_it_is(control: Control) ->
     assert len(left_out) == len(report["left_out"])
     for caveat in report["about"]["caveats"]:
         assert caveat.split("`")[0].split("'")[0][:40] in control.client.get(path).text
+
+
+def test_a_price_typed_by_hand_is_worked_out_and_changes_nothing(control: Control) -> None:
+    """Input at $3, all else free: by hand from what `/spend` says of the model's tokens; the API is asked as the page says."""
+    free = "&".join(f"price.{unit}=0" for unit in UNITS if unit != "input")
+    path = f"/what-if?{SINCE}&model=big&price.input=3&{free}"
+    span = {"since": "2026-11-23T00:00:00Z", "until": "2026-11-26T00:00:00Z"}
+    before = control.get("/api/spend", by="model", **span)
+
+    page = control.client.get(path).text
+    shown = {row["model"]: row for row in rows_of(control, f"{path}&csv=what-if")}
+    api = html.unescape(re.search(r'TAXIMETER_URL(/api[^"]+)"', page)[1])  # type: ignore[index]
+    answer = control.client.get(api).json()
+
+    first, last = 1_795_392_000_000_000, 1_795_651_200_000_000
+    entries = schema.entries.c
+    of_calls = (entries.model == "big", entries.kind == "attempt", entries.started_at.between(first, last - 1))
+    with control.engine.connect() as connection:
+        tokens = connection.execute(
+            sa.select(sa.func.sum(entries.input_tokens)).where(*of_calls, schema.counted())
+        ).scalar_one()
+    assert Decimal(shown["big"]["what_if_usd"]) == Decimal(3) * int(tokens) / 1_000_000
+    assert all(row["cost_usd"] == row["what_if_usd"] for name, row in shown.items() if name != "big")
+    assert [item["what_if_usd"] for item in answer["items"]] == [row["what_if_usd"] for row in shown.values()]
+    assert "not in force" in page
+    assert control.get("/api/spend", by="model", **span) == before
+    by_unit = control.client.get(f"/what-if?{SINCE}&model=big&unit=input&usd=3&{free}&csv=what-if").text
+    assert by_unit == control.client.get(f"{path}&csv=what-if").text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("price.input=1", "model: name the one"),
+        ("model=big&price.inptu=1", "price.inptu: is no unit"),
+        ("model=big&price.input=-1", "price.input: must be a decimal"),
+        ("model=big&price.input=%3Cb%3E", "price.input: must be a decimal"),
+        ("model=big&unit=input", "usd: say what the unit costs"),
+        ("model=big&usd=1", "unit: say what costs that"),
+        ("model=big&unit=%3Cb%3E&usd=1", "price.<b>: is no unit"),
+    ],
+)
+def test_a_typed_price_that_makes_no_sense_is_named(control: Control, asked: str, said: str) -> None:
+    for path in ("/what-if", "/api/reports/what-if"):
+        answer = control.client.get(
+            f"{path}?{SINCE.replace('-23', '-23T00:00:00Z').replace('-26', '-26T00:00:00Z')}&{asked}"
+        )
+        assert answer.status_code == 400, answer.text
+        assert "<b>" not in answer.text or path.startswith("/api")
+        if path == "/what-if":
+            assert said in html.unescape(answer.text)
+
+
+def test_a_model_of_which_a_price_is_to_be_typed_offers_the_units_that_it_used(control: Control) -> None:
+    page = control.client.get(f"/what-if?{SINCE}&model=big").text
+    used = next(
+        item
+        for item in control.get("/api/spend", by="model", since="2026-11-23T00:00:00Z")["items"]
+        if item["model"] == "big"
+    )
+    for unit in used["usage"]:
+        assert f'name="price.{unit}"' in page
+    assert "Name a model" in page
 
 
 def test_a_capacitys_numbers_are_the_apis(control: Control) -> None:
@@ -536,6 +600,27 @@ def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Contro
     finally:
         keys.revoke_key(control.engine, row["id"])
     assert browser.get("/").status_code == 303
+
+
+def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> None:
+    row, secret = keys.create_key(control.engine, "checkout")
+    browser = signed_in(control, secret)
+    mine = next(item for item in control.get("/api/requests", key="checkout", limit=200)["items"] if item["cost_lines"])
+    try:
+        for path in (
+            "/",
+            f"/spend?{SINCE}&by=session",
+            f"/spend?{SINCE}&by=model",
+            f"/calls?{SINCE}",
+            f"/calls/{mine['id']}",
+        ):
+            links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {"/page/icon.svg"}
+            assert len(links) > 3
+            for link in links:
+                answer = browser.get(html.unescape(link))
+                assert answer.status_code == 200, (path, link)
+    finally:
+        keys.revoke_key(control.engine, row["id"])
 
 
 @pytest.mark.parametrize("name", ["..%2findex.html", "layout.html", "uPlot.LICENSE"])

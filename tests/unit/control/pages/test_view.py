@@ -174,7 +174,7 @@ def test_a_budgets_bar_shows_spent_and_reserved() -> None:
     (bar,) = shown["bars"]
     assert bar == {
         "group": None, "spent": "$5.00", "limit": "$10.00", "reserved": "$0.50", "percent": 50, "used": 50.0, "held": 5.0,
-        "state": "calm", "link": f"/budgets/{shown['name']}",
+        "state": "calm", "link": f"/budgets/{shown['name']}", "flight": "/in-flight?budget=b",
     }  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""`/in-flight`: the calls and jobs that run now, with what each has reserved: the rows of every reserved amount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.control.pages import attributes, view
+from proxy.control.pages.address import Address
+from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.tables import Column, Rest, Row, Table
+from proxy.ledger.jobs import running_jobs
+from proxy.times import BadQuestion
+
+_SHOWN = 200
+_GROUPS = {name: name for name in attributes.GROUPS} | {"session": "root_session_id"}
+
+_BLANK = dict.fromkeys(("model", "key", "team", "session"), "")
+
+Intent = Mapping[str, Any]
+
+
+def show(asked: Asked) -> Shown:
+    """Those of this instance; `?budget=` and `?group=`: what is reserved there. Raises `BadQuestion`."""
+    for name, _ in asked.address.filters:
+        if name not in _GROUPS:
+            raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_GROUPS)}")
+    budget = _budget(asked)
+    running = [*asked.state.recorder.in_flight(), *(job["intent"] for job in running_jobs(asked.state.engine))]
+    running = [intent for intent in running if _fits(intent, asked.address)]
+    reserved = [(intent, _reserved(intent, budget, asked.address.get("group"))) for intent in running]
+    reserved = [pair for pair in reserved if not budget or pair[1] is not None]
+    reserved.sort(key=lambda pair: -(pair[1] or 0))
+    columns = [
+        Column("what", "What", "text"),
+        Column("began", "Began", "moment"),
+        Column("model", "Model", "name"),
+        Column("key", "Key", "name"),
+        Column("team", "Team", "name"),
+        Column("session", "Session", "mono"),
+        Column("until", "Ends by", "moment"),
+        Column("reserved", "Reserved", "usd", note="what it may cost at most"),
+    ]
+    measure = _measure(asked, budget)
+    if measure != "usd":
+        columns[-1] = Column("reserved", "Reserved", "count", note=f"{measure} at most")
+    rows = [_row(asked, *pair) for pair in reserved[:_SHOWN]]
+    rest, total = None, Row({**_BLANK, "what": f"{len(reserved):,} in all", "reserved": _sum(reserved)}, muted=True)
+    if others := reserved[_SHOWN:]:
+        other = Row({**_BLANK, "what": f"other ({len(others):,})", "reserved": _sum(others)}, muted=True)
+        rest = Rest(other, lambda: [_row(asked, *pair) for pair in others])
+    table = Table(
+        "in-flight", "Calls and jobs", columns, rows, total if rows else None, rest, empty="Nothing is in flight here."
+    )
+    crumbs = [("Calls", "/calls")] + (
+        [(f"budget {view.clip(budget)}", f"/budgets/{view.part(budget)}")] if budget else []
+    )
+    group = asked.address.get("group")
+    title = "In flight" + (f": budget {budget}" if budget else "") + (f", group {group}" if group else "")
+    return Shown("list", title, {"order": ""}, (table,), tuple(crumbs))
+
+
+def _sum(reserved: list[tuple[Intent, int | None]]) -> int:
+    return sum(amount or 0 for _, amount in reserved)
+
+
+def _budget(asked: Asked) -> str:
+    name = asked.address.get("budget")
+    if name and all(budget.name != name for budget in asked.state.budgets()):
+        raise BadQuestion(f"budget: there is none with the name {name[:60]!r}")
+    return name
+
+
+def _measure(asked: Asked, name: str) -> str:
+    return next((budget.measure for budget in asked.state.budgets() if budget.name == name), "usd")
+
+
+def _fits(intent: Intent, address: Address) -> bool:
+    return all((intent.get(_GROUPS[name]) or None) == value for name, value in address.filters)
+
+
+def _reserved(intent: Intent, budget: str, group: str) -> int | None:
+    """What it has reserved, in nano-USD; of a budget in its measure. None: nothing there."""
+    if not budget:
+        amount: int | None = intent.get("reserved_nanousd")
+        return amount
+    amounts = [
+        amount
+        for name, of_group, _, _, amount in intent.get("budgets") or ()
+        if name == budget and (not group or of_group == group)
+    ]
+    return sum(amounts) if amounts else None
+
+
+def _row(asked: Asked, intent: Intent, reserved: int | None) -> Row:
+    session = intent.get("root_session_id") if intent.get("session_source") != "none" else None
+    cells = {
+        "began": intent["started_at"],
+        "what": intent.get("operation"),
+        "model": intent.get("model"),
+        "key": intent.get("key"),
+        "team": intent.get("team"),
+        "session": session,
+        "until": intent.get("deadline_at"),
+        "reserved": reserved,
+    }
+    links = {name: str(asked.address.filtered(name, cells[name])) for name in ("model", "key", "team") if cells[name]}
+    if session:
+        links["session"] = f"/sessions/{view.part(session)}"
+    return Row(cells, links)
+
+
+PAGE = Page("/in-flight", "", show, ranged=False)
