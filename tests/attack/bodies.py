@@ -150,11 +150,9 @@ def paths(value: Any, before: Path = ()) -> Iterator[Path]:
         yield from paths(inner, (*before, name))
 
 
-def with_value(body: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """A copy of the body with another value in one place."""
-    made = copy.deepcopy(body)
-    inside: Any = made
-    for name in path[:-1]:
-        inside = inside[name]
-    inside[path[-1]] = value
+def with_value(body: Any, path: Path, value: Any) -> Any:
+    """The body with another value in one place; what lies beside the path there is shared, not copied."""
+    name, *inner = path
+    made = copy.copy(body)
+    made[name] = with_value(body[name], tuple(inner), value) if inner else value
     return made

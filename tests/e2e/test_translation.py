@@ -158,6 +158,30 @@ def test_a_hang_up_reaches_the_provider(rig: Rig, caller: str, provider: str) ->
     assert rig.entry(request_id)["outcome"] == "client_disconnected"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("caller", "provider"),
+    [("chat", "anthropic"), ("responses", "bedrock"), ("messages", "openai"), ("chat", "gemini"), ("chat", "mistral")],
+)
+def test_halves_of_characters_neither_end_an_answer_nor_change_its_bill(
+    rig: Rig, caller: str, provider: str, stream: bool
+) -> None:
+    """A provider's pieces end where its tokens do; some servers write what stands there as half of a pair."""
+    billed = rig.bill().get(provider, {"nanousd": 0})
+
+    told = ASK[caller](rig, provider, "HALVES", stream)
+
+    assert _joined(told.text) == _joined("".join(clouds.HALVES))
+    entry = rig.entry(told.request_id)
+    assert round(float(entry["cost_usd"]) * 1e9) == rig.bill()[provider]["nanousd"] - billed["nanousd"]
+    assert (entry["outcome"], entry["flags"]) == ("ok", [])
+
+
+def _joined(text: str) -> str:
+    """A text with its halves put together, and those that stay alone replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 HELLO = [{"role": "user", "content": "Hello."}]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import orjson
-import yaml
 
 from pricing.load import load_book
-from proxy.config.checks import load_config
+from proxy.config.checks import build
+from proxy.config.file import expand
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.cycle import Cycle
@@ -136,9 +136,9 @@ class House:
             "data_dir": str(folder / "data"),
             "ledger": f"sqlite:///{folder}/l.db",
         } | changes
-        file = folder / "c.yaml"
-        file.write_text(yaml.safe_dump(config))
-        self.plane: Plane = build_plane(load_config(file, {})[0], "data-0", {}, BOOK)
+        # As read from a file, but for YAML: that takes seven times as long as all the rest.
+        as_read = expand(orjson.loads(orjson.dumps(config)), {}, folder)
+        self.plane: Plane = build_plane(build(as_read)[0], "data-0", {}, BOOK)
         self.plane.ready = True
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body

@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 
 import psycopg
 
+from proxy.ledger.database import open_ledger
 from tests.support.programs import find_program
 from tests.support.waiting import wait_until
 
@@ -31,6 +32,27 @@ _FAST = {
     "max_connections": "60",
 }
 """Tests kill clients and the server's processes, not the machine."""
+
+_OTHERS_LEAVE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_WITHOUT_ROWS = """
+    DO $$ DECLARE name text; has_rows boolean; filled text[]; BEGIN
+        FOR name IN SELECT oid::regclass FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version' LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO has_rows;
+            IF has_rows THEN filled := filled || name; END IF;
+        END LOOP;
+        IF filled <> '{}' THEN
+            EXECUTE format('TRUNCATE %s RESTART IDENTITY CASCADE', array_to_string(filled, ', '));
+        END IF;
+    END $$
+"""
+_SCHEMA = """
+    SELECT version_num, array_agg(row(c.oid, relname, attname, atttypid, attnotnull) ORDER BY c.oid, attnum)::text
+    FROM alembic_version, pg_class c JOIN pg_attribute ON attrelid = c.oid
+    WHERE relnamespace = 'public'::regnamespace GROUP BY version_num
+"""
 
 
 def _account() -> pwd.struct_passwd | None:
@@ -55,7 +77,8 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._account = _account()
         self._made = 0
-        self._has_emptied = False
+        self._kept: set[str] = set()
+        self._schema: object = None
         self.folder = Path()
 
     def __enter__(self) -> Self:
@@ -125,13 +148,34 @@ class PostgresServer:
     def emptied_database(self) -> Iterator[str]:
         """The URL of a database that is empty again when the context ends. To make one costs twenty times as much, so all
         share it, one after the other."""
-        name = "emptied"
-        if not self._has_emptied:
+        try:
+            yield self._kept_database("emptied")
+        finally:
+            self.execute(f"{_OTHERS_LEAVE}; DROP SCHEMA public CASCADE; CREATE SCHEMA public", "emptied")
+
+    @contextlib.contextmanager
+    def ledger(self) -> Iterator[str]:
+        """The URL of a ledger in which is nothing, as `open_ledger` makes it. To make its tables costs five times as much as
+        to empty them, so all share it, one after the other; who changes a table leaves the next a new one."""
+        url = self._kept_database("ledger")
+        if self._schema is None:
+            open_ledger(url).dispose()
+            self._schema = self._read(_SCHEMA, "ledger")
+        try:
+            yield url
+        finally:
+            self.execute(_OTHERS_LEAVE, "ledger")
+            if self._read(_SCHEMA, "ledger") == self._schema:
+                self.execute(_WITHOUT_ROWS, "ledger")
+            else:
+                self._schema = None
+                self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public", "ledger")
+
+    def _kept_database(self, name: str) -> str:
+        if name not in self._kept:
             self.execute(f"CREATE DATABASE {name}")
-            self._has_emptied = True
-        yield self.url(name)
-        others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        self.execute(f"{others}; DROP SCHEMA public CASCADE; CREATE SCHEMA public", name)
+            self._kept.add(name)
+        return self.url(name)
 
     def copy_database(self, url: str) -> None:
         """Remember the database as it is; nobody may be connected to it."""
@@ -148,6 +192,10 @@ class PostgresServer:
     def execute(self, statements: str, database: str = "postgres") -> None:
         with self._connect(10, database) as connection:
             connection.execute(statements)
+
+    def _read(self, query: str, database: str) -> list[Any]:
+        with self._connect(10, database) as connection:
+            return connection.execute(query).fetchall()
 
     def dump(self, database: str, *options: str) -> str:
         """What `pg_dump` writes."""

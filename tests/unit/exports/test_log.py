@@ -60,7 +60,7 @@ def test_an_entry_that_is_gone_is_told_by_its_name(engine: Engine) -> None:
 @pytest.mark.needs("postgres")
 def test_on_postgresql_a_number_never_appears_behind_the_cursor(postgres: PostgresServer) -> None:
     """Who has noted something and not committed makes the others wait, so that who reads sees either both or neither first."""
-    with postgres.emptied_database() as url:
+    with postgres.ledger() as url:
         engine, other = open_ledger(url), open_ledger(url)
         take_place(engine, "s", "file", None, now_us())
         done = threading.Event()
@@ -90,7 +90,7 @@ def test_on_postgresql_a_number_never_appears_behind_the_cursor(postgres: Postgr
 @pytest.mark.needs("postgres")
 def test_on_postgresql_a_new_sink_gives_way_to_who_reads_for_long(postgres: PostgresServer) -> None:
     """A backup, say: a lock that waits for it would hold up the recorder as long."""
-    with postgres.emptied_database() as url:
+    with postgres.ledger() as url:
         engine, backup = open_ledger(url), open_ledger(url)
         with backup.connect() as reading:
             reading.execute(sa.text("LOCK TABLE export_sinks IN ACCESS SHARE MODE"))

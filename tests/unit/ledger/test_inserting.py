@@ -67,7 +67,7 @@ def test_a_number_beyond_its_column_is_never_cut_to_its_last_bits(engine: Engine
 @pytest.mark.needs("postgres")
 def test_a_lost_connection_is_an_error_of_the_database(postgres: PostgresServer) -> None:
     """Not one of the driver's own, which nobody above knows."""
-    with postgres.emptied_database() as url:
+    with postgres.ledger() as url:
         engine = open_ledger(url)
         rows = [entry.row for entry in made_up(5)]
         with contextlib.suppress(sa.exc.DBAPIError), writing(engine).begin() as connection:

@@ -252,7 +252,7 @@ def test_a_day_is_added_up_when_it_is_over(ledger: Engine) -> None:
 
 @pytest.mark.needs("postgres")
 def test_on_postgresql_the_calls_of_a_day_are_never_in_memory_at_once(postgres: PostgresServer) -> None:
-    with postgres.emptied_database() as url:
+    with postgres.ledger() as url:
         engine = open_ledger(url)
         fill(engine, calls(20, plan="pro"))
         cursors: list[object] = []

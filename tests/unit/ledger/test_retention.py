@@ -121,7 +121,7 @@ def test_a_longer_retention_brings_nothing_back(ledger: Engine) -> None:
 
 @pytest.mark.needs("postgres")
 def test_instances_that_delete_at_once_retire_each_entry_once(postgres: PostgresServer) -> None:
-    with postgres.new_database() as url:
+    with postgres.ledger() as url:
         engine = open_ledger(url)
         fill(engine, made_up(600, hours=84))
         old = count(engine, entries.c.started_at < KEPT)

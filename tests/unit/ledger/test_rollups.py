@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -171,9 +171,9 @@ def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> None:
+def test_a_ledger_without_roll_ups_gets_them(filled: Engine, empty_database: str) -> None:
     """The migration of a ledger from before there were any."""
-    old = connect(database)
+    old = connect(empty_database)
     with old.begin() as connection:
         schema.metadata.create_all(connection)
         connection.execute(sa.text(view_sql(old.dialect.name)))
@@ -185,7 +185,7 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> N
             rows = [dict(row) for row in there.execute(sa.select(schema.entries)).mappings()]
         connection.execute(sa.insert(schema.entries), rows)
     old.dispose()
-    migrated = open_ledger(database)
+    migrated = open_ledger(empty_database)
     assert rolled(migrated) == rolled(filled)
     assert all(rolled(migrated).values())
     migrated.dispose()
@@ -193,7 +193,7 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, database: str) -> N
 
 @pytest.mark.needs("postgres")
 def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
-    with postgres.new_database() as url:
+    with postgres.ledger() as url:
         engine = open_ledger(url)
         shares = [made_up(400, seed=seed, hours=2) for seed in range(4)]
         problems: list[Exception] = []
@@ -235,8 +235,12 @@ def test_scaled_quantities_add_up_exactly() -> None:
     assert quantity([(15, 1), (0, 2**53)]) == "9007199254740992.000000000000001"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(since=moments, until=moments, size=st.sampled_from([1, 7, 5000]))
+# Pages of one entry only where few are: each is a query.
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(since=moments, until=moments, size=st.sampled_from([40, 250, 5000]))
+@example(since=START + 20 * HOUR_US, until=START + 40 * HOUR_US, size=1)
+@example(since=None, until=START + 10 * HOUR_US, size=1)
+@example(since=START + 2 * DAY_US, until=None, size=7)
 def test_pages_have_each_entry_of_their_span_once(
     filled: Engine, since: int | None, until: int | None, size: int
 ) -> None:

@@ -38,8 +38,8 @@ def described(engine: sa.Engine) -> dict[str, object]:
     return tables | {"views": inspector.get_view_names()}
 
 
-def test_migrations_come_to_what_an_empty_database_gets(database: str, opened: list[sa.Engine]) -> None:
-    opened.append(connect(database))
+def test_migrations_come_to_what_an_empty_database_gets(empty_database: str, opened: list[sa.Engine]) -> None:
+    opened.append(connect(empty_database))
     with opened[0].connect() as connection:
         opening._upgrade(connection)
     migrated = described(opened[0])
@@ -48,7 +48,7 @@ def test_migrations_come_to_what_an_empty_database_gets(database: str, opened: l
         connection.execute(sa.text("DROP VIEW ledger"))
         connection.execute(sa.text("DROP TABLE alembic_version"))
         schema.metadata.drop_all(connection)
-    opened.append(open_ledger(database))
+    opened.append(open_ledger(empty_database))
     assert described(opened[1]) == migrated
     assert current_version(opened[1]) == HEAD
 
@@ -58,29 +58,31 @@ def test_the_newest_migration_is_the_one_that_the_code_expects() -> None:
     assert max(path.name[:4] for path in versions.glob("[0-9]*.py")) == HEAD
 
 
-def test_opening_twice_changes_nothing(database: str, opened: list[sa.Engine]) -> None:
-    opened.append(open_ledger(database))
+def test_opening_twice_changes_nothing(empty_database: str, opened: list[sa.Engine]) -> None:
+    opened.append(open_ledger(empty_database))
     first = described(opened[0])
-    opened.append(open_ledger(database))
+    opened.append(open_ledger(empty_database))
     assert described(opened[1]) == first
 
 
-def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(database: str, opened: list[sa.Engine]) -> None:
+def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(
+    empty_database: str, opened: list[sa.Engine]
+) -> None:
     """While replicas are replaced one by one, an old one may start again after a new one."""
-    opened.append(open_ledger(database))
+    opened.append(open_ledger(empty_database))
     with opened[0].begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    opened.append(open_ledger(database))
+    opened.append(open_ledger(empty_database))
     assert current_version(opened[1]) == "9999"
 
 
-def test_many_may_open_an_empty_ledger_at_once(database: str, opened: list[sa.Engine]) -> None:
+def test_many_may_open_an_empty_ledger_at_once(empty_database: str, opened: list[sa.Engine]) -> None:
     """Several instances start on one new database: one makes the schema, the others wait for it."""
     problems: list[Exception] = []
 
     def open_one() -> None:
         try:
-            opened.append(open_ledger(database))
+            opened.append(open_ledger(empty_database))
         except Exception as error:
             problems.append(error)
 
