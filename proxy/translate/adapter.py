@@ -2,7 +2,7 @@
 
 Public calls: `acompletion`, `aresponses`, `anthropic_messages`, `aembedding`, `get_supported_openai_params`, its settings and
 its exceptions. What it does on its own and is not promised: it asks through httpx (`hook.py`), and imports two modules of its
-proxy (`stand_ins.py`); tests/e2e/test_translation.py says what a new version broke.
+proxy (`stand_ins.py`); tests/e2e/translation/test_translation.py says what a new version broke.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ _LITELLMS = ("_", "vertex_ai_", "provider_specific_fields")  # beginnings of fie
 
 def whole(operation: str, fields: dict[str, Any]) -> bytes:
     """One whole answer."""
-    return orjson.dumps(_tidy(operation, fields), default=str)
+    return _json(_tidy(operation, fields))
 
 
 def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: bool) -> bytes:
@@ -27,17 +28,17 @@ def event(operation: str, fields: dict[str, Any], number: int, *, wants_usage: b
             if isinstance(inner := fields.get(name), dict):
                 fields[name] = _tidy(operation, inner)
         fields["sequence_number"] = number
-        return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
+        return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), _json(fields))
     if not fields.get("choices") and not wants_usage:
         return b""
     if fields.get("choices") and not wants_usage:
         fields.pop("usage", None)
-    return b"data: %b\n\n" % orjson.dumps(_tidy(operation, fields), default=str)
+    return b"data: %b\n\n" % _json(_tidy(operation, fields))
 
 
 def anthropic_event(fields: Mapping[str, Any]) -> bytes:
     """One event of a stream of Anthropic's messages."""
-    return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), orjson.dumps(fields, default=str))
+    return b"event: %b\ndata: %b\n\n" % (str(fields.get("type")).encode(), _json(fields))
 
 
 _LAST_RESPONSES = (b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
@@ -53,6 +54,13 @@ def ends(operation: str, block: bytes) -> bool:
 def stream_end(operation: str) -> bytes:
     """What follows the last event."""
     return _DONE if operation == "chat" else b""
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields, default=str)
+    except TypeError:  # half of a character that stands in two pieces, or a number of more than 64 bits
+        return json.dumps(fields, default=str, separators=(",", ":")).encode()
 
 
 def _tidy(operation: str, fields: dict[str, Any]) -> dict[str, Any]:

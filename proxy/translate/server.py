@@ -25,7 +25,7 @@ from proxy.translate.hook import TAP, Tap
 from proxy.translate.inline import HERE
 from proxy.translate.providers import is_plain, target_of
 from proxy.translate.runs import Run
-from proxy.wire import sse
+from proxy.wire import lenient, sse
 
 log = logging.getLogger("taximeter.translate")
 
@@ -287,10 +287,7 @@ class _Call:
 def _payload(block: bytes) -> dict[str, Any]:
     """The data of an event that is one line of JSON."""
     _, _, data = block.partition(b"data: ")
-    try:
-        value = orjson.loads(data.strip())
-    except orjson.JSONDecodeError:
-        return {}
+    value = lenient.loads(data.strip())
     return value if isinstance(value, dict) else {}
 
 

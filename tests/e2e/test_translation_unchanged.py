@@ -24,11 +24,6 @@ def test_requests_and_answers_are_those_of_litellm_as_it_is(tmp_path: Path, monk
     monkeypatch.setenv(clouds.PUBLIC_KEY, public)
     monkeypatch.setenv("TRANSLATED_ACCOUNT", str(tmp_path / "account.json"))
 
-    def started(port: int, file: Path, *how: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.support.translated_calls", str(port), *how]
-        with file.open("wb") as out:
-            return subprocess.Popen(command, stdout=out, cwd=ROOT)
-
     def answers(file: Path) -> dict[str, Any]:
         return {name: rest for name, *rest in map(json.loads, file.read_text().splitlines())}
 
@@ -37,10 +32,9 @@ def test_requests_and_answers_are_those_of_litellm_as_it_is(tmp_path: Path, monk
     with (
         module_running(tmp_path, "tests.support.clouds") as port,
         module_running(tmp_path / "other", "tests.support.clouds") as other,
-        started(port, files[0]) as first,
-        started(other, files[1], "plain") as second,
     ):
-        assert (first.wait(), second.wait()) == (0, 0)
+        each = [f"{port}:{files[0]}", f"{other}:{files[1]}"]
+        subprocess.run([sys.executable, "-m", "tests.support.translated_calls", *each], cwd=ROOT, check=True)
     ours, plain = map(answers, files)
 
     assert len(ours) > 60

@@ -6,7 +6,7 @@ Anthropic and OpenAI check a key, Bedrock a signature (SigV4, from AWS's descrip
 service account's signed assertion, Azure a key and an API version or, by its v1 API, one of Entra ID's tokens, Foundry a key,
 Gemini a key. What the last message says is what happens:
 TOOL calls the first tool twice, THINK thinks first, LENGTH ends at the cap, REFUSE in a refusal, FAILURE in a failure, BUSY is a
-429, WRONG a 400, ENDLESS a stream that only a hang-up ends, PATIENT a stream of many words.
+429, WRONG a 400, HALVES words with halves of characters, ENDLESS a stream that only a hang-up ends, PATIENT a stream of many words.
 
 Standard library only: it shares no code with the product.
 """
@@ -30,6 +30,15 @@ from tests.support.aws_sts import ROLE_SECRETS, WEB_TOKEN, give_role
 from tests.support.http_server import Handler, serve_forever
 
 TEXT, THOUGHT = "Zebras have stripes.", "Which animals have stripes?"
+HALVES = [
+    "Zebras ",
+    "are ",
+    "\ud83e",
+    "\udd93",
+    " or ",
+    "\ud800",
+    " not.",
+]  # as models write bytes, and some servers cut them
 KEY = "sk-of-the-provider-0123456789"
 AWS_KEY, AWS_SECRET, AWS_REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1"
 VERTEX_TOKEN, WATSONX_TOKEN, ENTRA_TOKEN = "ya29.of-the-tests", "iam.of-the-tests", "entra.of-the-tests"
@@ -104,7 +113,14 @@ def unknown_to_openai(body: Any) -> str:
 
 def pieces_of(body: Any) -> list[str]:
     """The text in the pieces that a stream has it in."""
+    if "HALVES" in said(body):
+        return HALVES
     return re.findall(r"\S+\s*", " ".join([TEXT] * (8 if "PATIENT" in said(body) else 1)))
+
+
+def text_of(body: Any) -> str:
+    """All that is said, whole."""
+    return "".join(HALVES) if "HALVES" in said(body) else TEXT
 
 
 def thinks(body: Any) -> bool:
@@ -309,7 +325,7 @@ class Clouds(Handler):
         blocks: list[Any] = [
             {"type": "tool_use", "id": f"toolu_{i}", "name": name, "input": {"n": i}} for i, name in enumerate(calls)
         ]
-        blocks = blocks or [{"type": "text", "text": TEXT}]
+        blocks = blocks or [{"type": "text", "text": text_of(body)}]
         if thinks(body):
             blocks.insert(0, {"type": "thinking", "thinking": THOUGHT, "signature": "c2lnbmVk"})
         stop = stop_of("messages", body, calls)
@@ -389,7 +405,7 @@ class Clouds(Handler):
                 for i, name in enumerate(calls)
             ]
             charge(self.provider, CONVERSE)
-            content = ([{"reasoningContent": thought}] if thinks(body) else []) + (content or [{"text": TEXT}])
+            content = ([{"reasoningContent": thought}] if thinks(body) else []) + (content or [{"text": text_of(body)}])
             message = {"role": "assistant", "content": content}
             self.send_json(
                 {"output": {"message": message}, "stopReason": stop, "usage": usage, "metrics": {"latencyMs": 1}}
@@ -450,7 +466,7 @@ class Clouds(Handler):
             message: Any = (
                 {"role": "assistant", "content": None, "tool_calls": made}
                 if calls
-                else {"role": "assistant", "content": TEXT}
+                else {"role": "assistant", "content": text_of(body)}
             )
             self.send_json(
                 head
@@ -495,7 +511,7 @@ class Clouds(Handler):
         if not stream:
             charge(self.provider, GEMINI)
             self.send_json(
-                answer([*thoughts, *(parts or [{"text": TEXT}])], finishReason=stop) | {"usageMetadata": usage}
+                answer([*thoughts, *(parts or [{"text": text_of(body)}])], finishReason=stop) | {"usageMetadata": usage}
             )
             return
         words = [
@@ -517,7 +533,7 @@ class Clouds(Handler):
         used = {"input": 20, "output": 13}
         if not body.get("stream"):
             charge(self.provider, used)
-            message = {"role": "assistant", "content": [{"type": "text", "text": TEXT}]}
+            message = {"role": "assistant", "content": [{"type": "text", "text": text_of(body)}]}
             self.send_json(
                 {"id": "1", "finish_reason": stop_of("cohere", body, []), "message": message, "usage": usage}
             )
@@ -561,7 +577,7 @@ class Clouds(Handler):
             }
             for i, name in enumerate(calls)
         ]
-        text = {"type": "output_text", "text": TEXT, "annotations": []}
+        text = {"type": "output_text", "text": text_of(body), "annotations": []}
         output = output or [
             {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]}
         ]

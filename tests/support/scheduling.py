@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Files that share what only one can have at a time: the default ports, and all cores for the local model.
+# Files that share what only one can have at a time (the default ports, and all cores for the local model), or what is dear:
+# LiteLLM is compiled by the first that imports it, and by all who do so at that time.
 TOGETHER = {
+    "tests/e2e/test_translation_unchanged.py": "translation",
+    "tests/e2e/translation/test_translation.py": "translation",
+    "tests/e2e/translation/test_translation_semantics.py": "translation",
+    "tests/unit/translate/test_internals.py": "translation",
     "tests/e2e/test_make_run.py": "local-model",
     "tests/e2e/test_local_model.py": "local-model",
 }

@@ -155,7 +155,7 @@ def raced(
         if trouble:
             for gateway in gateways:
                 wait_until("an instance is ready", gateway.ready, _READY_S)
-            last = rig.begin_load(replace(wanted, seed=seed * 1000 + 99, calls=calls))
+            last = rig.begin_load(replace(wanted, seed=seed * 1000 + 99, calls=calls, retry_away=True))
             rig.end_load(last)
         rig.quiet(_READY_S)
         wait_until("leases are given back", lambda: _reserved(rig) == 0, _READY_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,23 @@ import pytest
 from pricing.usage import Part, Reading
 from proxy.meters.reader import Context
 from proxy.meters.translated import HEADER, encode, event, translated
+from proxy.translate import answers
 from proxy.translate.answers import settled
+
+HALVES = {"id": "c", "choices": [{"index": 0, "delta": {"content": "\ud83e \udd93 \ud800"}}], "n": 2**70}
+
+
+@pytest.mark.parametrize("operation", ["chat", "responses", "messages"])
+def test_half_a_character_and_a_large_number_are_json_too(operation: str) -> None:
+    """Pieces of a stream end where tokens do, in the middle of a pair of surrogates as anywhere."""
+    for written in (
+        answers.whole(operation, dict(HALVES)),
+        answers.event(operation, HALVES | {"type": "x"}, 0, wants_usage=True).partition(b"data: ")[2],
+        answers.anthropic_event(HALVES).partition(b"data: ")[2],
+    ):
+        assert json.loads(written)["choices"][0]["delta"] == {"content": "\ud83e \udd93 \ud800"}
+        assert json.loads(written)["n"] == 2**70
+
 
 NATIVE = Reading(
     usage={"input": 20, "cache_read": 10, "cache_write_1h": 4, "output": 9, "reasoning": 4}, source="provider"

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from tests.support import clouds
-from tests.support.translation_rig import CHAT_TOOL, KEY, MESSAGES_TOOL, MODELS, RESPONSES_TOOL, Rig, translating
+from tests.support.translation_rig import CHAT_TOOL, KEY, MESSAGES_TOOL, MODELS, RESPONSES_TOOL, Rig
 
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 CLAUDES = ("anthropic", "bedrock", "bedrock-invoke", "vertex-claude")
@@ -29,12 +29,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 LONG = "Zebras. " * 1500  # long enough for a prompt cache anywhere
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with translating(tmp_path_factory.mktemp("semantics")) as made:
-        yield made
 
 
 def body_of(caller: str, provider: str, said: str, **more: Any) -> dict[str, Any]:
