@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +18,17 @@ from sqlalchemy.engine import Connection, Engine
 from pricing.money import to_nanousd
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
-from proxy.ledger import partitions, schema
+from proxy.ledger import partitions, parts_schema, schema
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Batch, Entry, entry_of
-from proxy.ledger.rollups import DAY_US, WEEK_US, digest
+from proxy.ledger.label_weeks import add_up_a_week
+from proxy.ledger.person_calls import calls_of_persons
+from proxy.ledger.rollups import DAY_US, PART_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
-START = 1_795_392_000_000_000 - 400 * DAY_US
+# A ledger for pages, which ask for the days before now, ends today: `BENCH_SINCE=2026-08-22 python -m bench.ledger …`.
+START = int(datetime.fromisoformat(os.environ.get("BENCH_SINCE", "2025-10-19") + "T00:00Z").timestamp()) * 1_000_000
 ROLLUPS = (
     "spend_hours",
     "spend_days",
@@ -146,9 +150,32 @@ def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
     _make_weeks(engine)
+    while add_up_a_week(engine, START + (days + 8) * DAY_US):
+        pass
+    list_calls(engine)
     _multiply(engine, days)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))
+
+
+def list_calls(engine: Engine) -> None:
+    """Ids are no copies of a day's."""
+    parts = parts_schema.label_parts.c
+    with engine.connect() as connection:
+        starts = (
+            connection.execute(sa.select(parts.start_at).where(parts.persons.is_distinct_from(parts.whole)))
+            .scalars()
+            .all()
+        )
+    for at in starts:
+        with writing(engine).begin() as connection:
+            rows = calls_of_persons(connection, at, PART_US)
+            connection.execute(sa.delete(parts_schema.person_calls).where(parts_schema.person_calls.c.start_at == at))
+            if rows:
+                connection.execute(sa.insert(parts_schema.person_calls), rows)
+            connection.execute(
+                sa.update(parts_schema.label_parts).where(parts.start_at == at).values(persons=parts.whole)
+            )
 
 
 def _make_weeks(engine: Engine) -> None:

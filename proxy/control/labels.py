@@ -1,4 +1,4 @@
-"""Times that are over, added up by the labels that the configuration names and by all else (`ledger/label_days.py`)."""
+"""Times that are over, added up by the labels that the configuration names and by all else (`ledger/label_*.py`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
 from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part
+from proxy.ledger.label_weeks import add_up_a_week
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")
@@ -38,8 +39,8 @@ async def add_up_labels(
 
 def _add_up(engine: Engine, names: list[str]) -> bool:
     now = now_us()
-    both = add_up_a_part(engine, names, now), add_up_a_day(engine, names, now)
-    return any(both)
+    part, day = add_up_a_part(engine, names, now), add_up_a_day(engine, names, now)
+    return part or day or add_up_a_week(engine, now)
 
 
 def label_names(config: Config, keys: Iterable[Mapping[str, Any]]) -> list[str]:

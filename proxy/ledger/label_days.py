@@ -22,12 +22,15 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.parts_schema import (
     IMPERSONAL,
+    TOO_MANY,
     label_parts,
+    person_calls,
     spend_impersonal_days,
     spend_impersonal_parts,
     spend_label_parts,
     spend_part_sources,
 )
+from proxy.ledger.person_calls import calls_of_persons
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
 from proxy.ledger.schema import (
@@ -48,7 +51,7 @@ MOST_GROUPS = 50_000
 """Of one stretch: more than that are read from its entries."""
 _MOST_SPANS = 100
 _AT_ONCE = 5000
-_SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
+SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
 
 Values = tuple[str | None, ...]
 
@@ -69,10 +72,18 @@ PARTS = Stretch(PART_US, spend_label_parts, spend_impersonal_parts, label_parts,
 
 
 class AddedUp(NamedTuple):
-    """By which labels, and whether by all of `ALL_NAMES`."""
+    """By which labels, and whether by all of `ALL_NAMES`; after how many changes, and what it came to."""
 
     labels: Sequence[str]
     whole: bool
+    built: int
+    requests: int
+    cost_nanousd: int
+
+    @property
+    def is_left_out(self) -> bool:
+        """Added up by nothing: there are too many groups."""
+        return not self.labels and not self.whole
 
     def answers(self, labels: Iterable[str], whole: bool) -> bool:
         return set(labels) <= set(self.labels) and (self.whole or not whole)
@@ -99,9 +110,16 @@ def covered(
     connection: Connection, stretch: Stretch, since: int | None, until: int | None, labels: Sequence[str], whole: bool
 ) -> Cover:
     """Which stretches between can be answered by these labels (`whole`: by all names). One without entries is in neither."""
+    return cover_of(stretches(connection, stretch, since, until), stretch, labels, whole)
+
+
+def cover_of(
+    states: Iterable[tuple[int, AddedUp | None]], stretch: Stretch, labels: Sequence[str], whole: bool
+) -> Cover:
+    """states: where each stretch with entries begins, in their order, and what it is added up by."""
     cover = Cover([], [], whole=True)
     before: list[tuple[int, int]] | None = None
-    for start_at, added in _stretches(connection, stretch, since, until):
+    for start_at, added in states:
         if added is not None and added.answers(labels, whole):
             spans, cover = cover.known, cover._replace(whole=cover.whole and added.whole)
         else:
@@ -117,7 +135,7 @@ def covered(
     return cover
 
 
-def _stretches(
+def stretches(
     connection: Connection, stretch: Stretch, since: int | None, until: int | None
 ) -> Iterator[tuple[int, AddedUp | None]]:
     """Every stretch with entries, and what it is added up by; None where it is not, or no more."""
@@ -140,19 +158,20 @@ def _stretches(
             if start_at < kept
             else row.built == row.changes and (row.requests, row.cost_nanousd) == (int(requests), int(cost))
         )
-        yield int(start_at), _added_up(row) if row is not None and is_so else None
+        yield int(start_at), added_up_by(row) if row is not None and is_so else None
 
 
-def _added_up(row: Any) -> AddedUp:
-    return AddedUp(orjson.loads(row.names), row.whole == _whole(row.built, row.names))
+def added_up_by(row: Any) -> AddedUp:
+    is_whole = row.whole == whole_text(row.built, row.names)
+    return AddedUp(orjson.loads(row.names), is_whole, row.built, row.requests, row.cost_nanousd)
 
 
-def _whole(built: int, names: str) -> str:
+def whole_text(built: int, names: str) -> str:
     """What an earlier version that adds the stretch up again does not write."""
     return f"{built} {names}"
 
 
-def _text(names: Sequence[str]) -> str:
+def names_text(names: Sequence[str]) -> str:
     """As no earlier version writes them: of one that adds up the same at the same time, number and names are the same."""
     return f"{orjson.dumps(names).decode()} "
 
@@ -165,19 +184,20 @@ def add_up_a_day(engine: Engine, names: Iterable[str], now_us: int) -> bool:
 
     Several instances may do so at once. names: at most `MOST_NAMES`, as reports may ask for them.
     """
-    until = (now_us - _SETTLED_US) // DAY_US * DAY_US
+    until = (now_us - SETTLED_US) // DAY_US * DAY_US
     wanted = _wanted(names)
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
-        stale = [at for at, added in _stretches(connection, DAYS, kept, until) if _is_stale(added, wanted)]
+        stale = [at for at, added in stretches(connection, DAYS, kept, until) if _is_stale(added, wanted)]
     return bool(stale) and _add_up(engine, DAYS, stale[-1], wanted)
 
 
 def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     """As `add_up_a_day`, three hours."""
     wanted, state = _wanted(names), label_parts.c
-    over = state.start_at <= now_us - _SETTLED_US - PART_US
-    as_wanted = sa.and_(state.built == state.changes, state.names == _text(wanted))
+    over = state.start_at <= now_us - SETTLED_US - PART_US
+    is_now = sa.and_(state.built == state.changes, state.persons.in_([state.whole, TOO_MANY]))
+    as_wanted = sa.and_(is_now, state.names == names_text(wanted))
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
         oldest = connection.execute(sa.select(sa.func.min(state.start_at))).scalar()
@@ -186,8 +206,8 @@ def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     if oldest is not None and oldest < kept:
         _drop_parts(engine, kept)
     for row in rows:
-        is_so = row.names is not None and row.built == row.changes
-        if _is_stale(_added_up(row) if is_so else None, wanted):
+        is_so = row.names is not None and row.built == row.changes and row.persons in (row.whole, TOO_MANY)
+        if _is_stale(added_up_by(row) if is_so else None, wanted):
             return _add_up(engine, PARTS, row.start_at, wanted)
     return False
 
@@ -198,7 +218,7 @@ def _wanted(names: Iterable[str]) -> list[str]:
 
 def _is_stale(added: AddedUp | None, wanted: Sequence[str]) -> bool:
     """One that is left out is added up by nothing."""
-    return added is None or (added != AddedUp([], False) and not added.answers(wanted, True))
+    return added is None or (not added.is_left_out and not added.answers(wanted, True))
 
 
 def _drop_parts(engine: Engine, before: int) -> None:
@@ -208,7 +228,7 @@ def _drop_parts(engine: Engine, before: int) -> None:
         starts = connection.execute(old.order_by(label_parts.c.start_at)).scalars().all()
     for at in starts:
         with writing(engine).begin() as connection:
-            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources):
+            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources, person_calls):
                 connection.execute(sa.delete(table).where(table.c.start_at == at))
             units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at == at)
             connection.execute(sa.delete(spend_units).where(*units))
@@ -223,16 +243,24 @@ def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str
         sums = sa.select(sa.func.sum(same.requests), sa.func.sum(same.cost_nanousd))
         requests, cost = connection.execute(sums.where(within)).one()
         groups = _groups(connection, stretch, start_at, names)
-        sources = _sources(connection, start_at) if stretch is PARTS else []
+        beside: dict[sa.Table, list[dict[str, Any]]] = {}
+        if stretch is PARTS:
+            beside = {spend_part_sources: _sources(connection, start_at), person_calls: []}
+            persons = calls_of_persons(connection, start_at, PART_US)
+            beside[person_calls] = persons or []
     is_left_out = groups is None
-    text = "[]" if is_left_out else _text(names)
+    text = "[]" if is_left_out else names_text(names)
     as_it_is = {"built": changes or 0, "names": text, "requests": int(requests or 0), "cost_nanousd": int(cost or 0)}
-    as_it_is["whole"] = None if is_left_out else _whole(changes or 0, text)
-    _write(engine, stretch, start_at, as_it_is, groups or {}, sources)
+    as_it_is["whole"] = None if is_left_out else whole_text(changes or 0, text)
+    if stretch is PARTS:
+        as_it_is["persons"] = TOO_MANY if persons is None else as_it_is["whole"]
+    write(engine, stretch, start_at, as_it_is, groups or {}, beside)
     return True
 
 
-class _Group:
+class Group:
+    """What a stretch's entries of one group come to: `numbers` are in the order of `SUMS`."""
+
     __slots__ = ("numbers", "units")
 
     def __init__(self) -> None:
@@ -246,14 +274,14 @@ def _within(start_at: int, length_us: int) -> sa.ColumnElement[bool]:
 
 def _groups(
     connection: Connection, stretch: Stretch, start_at: int, names: Sequence[str]
-) -> dict[Values, _Group] | None:
+) -> dict[Values, Group] | None:
     """By all names, and the labels as JSON; None where there are too many."""
     columns: list[sa.ColumnElement[Any]] = [entries.c[name] for name in ALL_NAMES]
     columns += [label_value(connection, entries.c.labels, name).label(f"l_{name}") for name in names]
     where = sa.and_(_within(start_at, stretch.length_us), counted())
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     query = sa.select(*columns, *sums).where(where).group_by(*columns).limit(MOST_GROUPS + 1)
-    groups: dict[Values, _Group] = defaultdict(_Group)
+    groups: dict[Values, Group] = defaultdict(Group)
     for row in connection.execute(query):
         numbers = groups[_values(row, names)].numbers
         for position, number in enumerate(row[len(columns) :]):
@@ -292,13 +320,13 @@ def sureness_query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return query.where(where, entries.c.kind == "attempt", counted()).group_by(entries.c.status, source)
 
 
-def _write(
+def write(
     engine: Engine,
     stretch: Stretch,
     start_at: int,
     as_it_is: Mapping[str, Any],
-    groups: Mapping[Values, _Group],
-    sources: Sequence[Mapping[str, Any]],
+    groups: Mapping[Values, Group],
+    beside: Mapping[sa.Table, Sequence[Mapping[str, Any]]],
 ) -> None:
     """In place of what was added up before; not where somebody else has added up something later meanwhile."""
     state = stretch.state
@@ -311,7 +339,8 @@ def _write(
         added = insert_into(connection, state).values(start_at=start_at, changes=0, built=0, requests=0, cost_nanousd=0)
         connection.execute(added.on_conflict_do_nothing())
         there = connection.execute(sa.select(state).where(mine).with_for_update()).one()
-        if (there.names is not None and there.built > as_it_is["built"]) or start_at < (horizon(connection) or 0):
+        entries_are_gone = stretch in (DAYS, PARTS) and start_at < (horizon(connection) or 0)
+        if (there.names is not None and there.built > as_it_is["built"]) or entries_are_gone:
             return
         for table, rows, units in written:
             connection.execute(sa.delete(table).where(table.c.start_at == start_at))
@@ -321,10 +350,10 @@ def _write(
                 connection.execute(sa.insert(table), rows)
             if units:
                 connection.execute(sa.insert(spend_units), units)
-        if stretch is PARTS:
-            connection.execute(sa.delete(spend_part_sources).where(spend_part_sources.c.start_at == start_at))
-            if sources:
-                connection.execute(sa.insert(spend_part_sources), sources)
+        for table, more in beside.items():
+            connection.execute(sa.delete(table).where(table.c.start_at == start_at))
+            if more:
+                connection.execute(sa.insert(table), list(more))
         connection.execute(sa.update(state).where(mine).values(**as_it_is))
 
 
@@ -332,7 +361,7 @@ _Rows = list[dict[str, Any]]
 
 
 def _rows_of(
-    table: sa.Table, names: Sequence[str], start_at: int, groups: Mapping[Values, _Group]
+    table: sa.Table, names: Sequence[str], start_at: int, groups: Mapping[Values, Group]
 ) -> tuple[_Rows, _Rows]:
     """The rows of the table, and those of its units."""
     rows, units = [], []
@@ -350,8 +379,8 @@ def _rows_of(
 _KEPT = [place for place, name in enumerate((*ALL_NAMES, "labels")) if name in (*IMPERSONAL, "labels")]
 
 
-def _without_persons(groups: Mapping[Values, _Group]) -> dict[Values, _Group]:
-    folded: dict[Values, _Group] = defaultdict(_Group)
+def _without_persons(groups: Mapping[Values, Group]) -> dict[Values, Group]:
+    folded: dict[Values, Group] = defaultdict(Group)
     for values, group in groups.items():
         into = folded[tuple(values[place] for place in _KEPT)]
         into.numbers = [mine + more for mine, more in zip(into.numbers, group.numbers, strict=True)]

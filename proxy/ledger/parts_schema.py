@@ -1,6 +1,7 @@
-"""Three hours at a time of the ledger: by everything that calls are told apart by, and by how their costs are known.
+"""Three hours of the ledger at a time, and seven days: by all that calls are told apart by, and by how their costs are known.
 
-They are for the ends of a time that is asked for, and for the day that is not over. All this is filled by `label_days.py`.
+Hours are for the ends of a time that is asked for, and for the day that is not over; seven days are for long times. They are
+filled by `label_days.py` and `label_weeks.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,29 @@ IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"
 """Most questions of labels ask for no persons, of whom there may be as many as calls."""
 
 label_parts = added_up("label_parts")
+label_parts.append_column(Column("persons", Text))  # as `whole`, of a version that knows `person_calls`; or `TOO_MANY`
+TOO_MANY = "too many"
+
+# Whose calls lie in the three hours: the ids of a user's or a customer's entries, joined by commas in their order, so that a
+# list of them reads nobody else's. person: of a digest of (name, value), so that it is short; who else has the same is told
+# apart by the entries.
+person_calls = Table(
+    "person_calls",
+    metadata,
+    Column("start_at", BigInteger, primary_key=True),
+    Column("person", BigInteger, primary_key=True),
+    Column("ids", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 spend_label_parts = rollup("spend_label_parts", (*ALL_NAMES, "labels"))
 spend_impersonal_days = rollup("spend_impersonal_days", (*IMPERSONAL, "labels"))
 spend_impersonal_parts = rollup("spend_impersonal_parts", (*IMPERSONAL, "labels"))
+
+# What the days of seven were added up to: `built`, `requests` and `cost_nanousd` are sums of theirs, `changes` is not counted.
+label_weeks = added_up("label_weeks")
+spend_label_weeks = rollup("spend_label_weeks", (*ALL_NAMES, "labels"))
+spend_impersonal_weeks = rollup("spend_impersonal_weeks", (*IMPERSONAL, "labels"))
 
 # status and usage_source as in `entries`, "" for none; calls, and what those of them cost that have a price.
 spend_part_sources = Table(

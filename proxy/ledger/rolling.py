@@ -61,9 +61,11 @@ class Rolling:
                 self._upserts[table.name].write(connection, added)
         hours = {row[0] for row in rolled.tables[spend_hours.name]}
         days = {row[0] for row in rolled.tables[spend_days.name]}
-        for table, changed in ((label_days, days), (label_parts, {hour - hour % PART_US for hour in hours})):
+        parts = {at - at % PART_US for at in (*hours, *rolled.uncounted)}  # lists of calls have those, too
+        for table, changed in ((label_days, days), (label_parts, parts)):
             if changed:
-                self._changed[table.name].write(connection, [(at, 1, 0, None, 0, 0, None) for at in sorted(changed)])
+                rest = (0, None, 0, 0, *[None] * (len(table.columns) - 6))
+                self._changed[table.name].write(connection, [(at, 1, *rest) for at in sorted(changed)])
 
 
 _counted = itemgetter(*Counted._fields)

@@ -81,6 +81,7 @@ class Rolled(NamedTuple):
 
     tables: Mapping[str, list[tuple[Any, ...]]]
     units: list[tuple[Any, ...]]
+    uncounted: set[int]  # when entries began that count nowhere
 
 
 class _Group:
@@ -121,11 +122,13 @@ def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, list[_Call]] = defaultdict(list)
     units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
+    uncounted: set[int] = set()
     for (
         kind, status, started_at, ended_at, root, usage, cost, capacity_cost, input_tokens, read, write_5m, write_30m,
         write_1h, output, reasoning, provider, upstream, agent, key, team, model, user, customer,
     ) in rows:  # fmt: skip
         if status in NOT_COUNTED:
+            uncounted.add(started_at)
             continue
         request = kind == "attempt"
         numbers = (
@@ -141,11 +144,14 @@ def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
         if usage and (units := units_of(usage)):
             group.add_units(units)
             units_of_sessions[root].add_units(units)
-    return _rolled(by_hour, sessions, units_of_sessions)
+    return _rolled(by_hour, sessions, units_of_sessions, uncounted)
 
 
 def _rolled(
-    by_hour: Groups, sessions: Mapping[str | None, Sequence[_Call]], units_of_sessions: Mapping[str | None, _Group]
+    by_hour: Groups,
+    sessions: Mapping[str | None, Sequence[_Call]],
+    units_of_sessions: Mapping[str | None, _Group],
+    uncounted: set[int],
 ) -> Rolled:
     hours = _merged(by_hour, HOUR_US, _NAMES)
     days = _merged(by_hour, DAY_US, _PEOPLE)
@@ -169,7 +175,7 @@ def _rolled(
         group = digest((name,))
         units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in (session.units or {}).items()]
     tables[spend_sessions.name] = sorted(of_sessions, key=itemgetter(0))
-    return Rolled(tables, sorted(units))
+    return Rolled(tables, sorted(units), uncounted)
 
 
 def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:

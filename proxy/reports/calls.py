@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, RowMapping
+from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ids import began_at
+from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.times import BadQuestion, now_us
 
@@ -45,6 +46,7 @@ _FILTERS = {
     ),
 }
 FILTERS = tuple(_FILTERS)
+_LOOK_UP = 200
 
 
 _LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
@@ -66,10 +68,11 @@ def requests(
     `priced` is yes or no, and nothing of a job that runs.
     """
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
+    person = next(((name, value) for name in PERSONS if (value := filters.get(name))), None)
     if before is not None:
         statement = statement.where(entries.c.id < before)
     started_at: Any = entries.c.started_at
-    if until is None or until >= now_us():
+    if until is None or until >= now_us() or person is not None:
         # The latest are the first by id: as an expression, so that the time's index is not walked through and sorted.
         started_at = sa.func.coalesce(started_at, 0)
     if since is not None:
@@ -80,7 +83,30 @@ def requests(
         for name, value in filters.items():
             column = attribute(name, connection.dialect.name)
             statement = statement.where(column.is_(None) if value is None else column == value)
-        return [entry(row) for row in connection.execute(statement).mappings()]
+        if person is None:
+            return [entry(row) for row in connection.execute(statement).mappings()]
+        began = None if before is None else began_at(before)
+        end = until if began is None else min(began + 1000, until or began + 1000)
+        return [
+            entry(row)
+            for row in _of_person(connection, statement, limit, runs_of_calls(connection, person, since, end))
+        ]
+
+
+def _of_person(connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run]) -> list[RowMapping]:
+    """The first rows of a list that only these runs have."""
+    rows: list[RowMapping] = []
+    for run in runs:
+        if len(rows) >= limit:
+            break
+        if run.ids is None:
+            rows += connection.execute(statement.where(run.holds)).mappings()
+            continue
+        ids = run.ids[::-1]
+        for first in range(0, len(ids), _LOOK_UP):
+            if len(rows) < limit:
+                rows += connection.execute(statement.where(entries.c.id.in_(ids[first : first + _LOOK_UP]))).mappings()
+    return rows[:limit]
 
 
 def check_filters(names: Iterable[str]) -> None:

@@ -114,7 +114,7 @@ _Payers = dict[tuple[str | None, str, str | None], _Payer]
 def margins(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Margins:
     """Revenue is dealt out among all calls of who pays; then what is filtered for is kept. Raises `BadQuestion`."""
     since, until, running, covered = _period(question, now_us)
-    payers, has_rows = _payers_of(engine, plans, question, now_us)
+    payers, has_rows = _payers_of(engine, plans, question, now_us, _alone(plans, question.only))
     each = [(payer, _settled(payer, covered)) for payer in payers]
     items = _grouped(payers, question)
     kept = [economy for payer, economy in each if any(map(question.holds, payer.cells))]
@@ -139,7 +139,7 @@ def revenue_lines(
     asked = question._replace(by=("customer",), only={})
     *_, covered = _period(asked, now_us)
     lines: list[RevenueLine] = []
-    for payer in _payers_of(engine, plans, asked, now_us)[0]:
+    for payer in _payers_of(engine, plans, asked, now_us, _alone(plans, {"customer": customer or ""}))[0]:
         name = payer.plan.name if payer.plan else None
         _settled(payer, covered)
         mine = payer.cells.get((customer,))
@@ -162,16 +162,25 @@ def _period(question: Question, now_us: int) -> tuple[int, int, Month, list[Mont
     return since, until, running, list(months(since, until, question.zone))
 
 
-def _payers_of(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> tuple[list[_Payer], bool]:
-    """Everybody who pays, with what is paid by revenue rows; and whether there are any."""
+def _alone(plans: Sequence[Plan], only: Mapping[str, str]) -> str | None:
+    """The customer who is asked for and who shares what he pays with nobody, so that nobody else need be read."""
+    return (only.get("customer") or None) if all(plan.per == "customer" for plan in plans) else None
+
+
+def _payers_of(
+    engine: Engine, plans: Sequence[Plan], question: Question, now_us: int, alone: str | None
+) -> tuple[list[_Payer], bool]:
+    """Everybody who pays (or he alone), with what is paid by revenue rows; and whether there are any, of anybody."""
     since, until, running, covered = _period(question, now_us)
     payers: _Payers = {}
     has_rows = False
     for month in covered:
-        rows = spend(engine, _attributes(plans, question.names), max(since, month.start), min(until, month.end))
+        span, only = (max(since, month.start), min(until, month.end)), {} if alone is None else {"customer": alone}
+        rows = spend(engine, _attributes(plans, question.names), *span, only=only, with_tokens=False)
         with reading(engine).connect() as connection:
             paid = revenue_in(connection, month.start, month.end)
         has_rows = has_rows or bool(paid)
+        paid = [one for one in paid if alone in (None, one.customer)]
         _add_month(payers, month, plans, question.names, rows, paid, running.name)
     return list(payers.values()), has_rows
 

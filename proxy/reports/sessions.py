@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
+from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollups import DAY_US, digest
-from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, spend_sessions
+from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, horizon, spend_sessions
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spans import LENGTHS_US, Span
@@ -24,6 +25,8 @@ Order = Literal["latest", "cost", "calls"]
 _CALLS = 1000
 _LOOK_UP = 500
 _LOOKED_AT, _MOST_LOOKED_AT = 500, 20_000  # sessions at once, for those that have some call
+_MOST_UNKNOWN_US = 2 * DAY_US  # of a person's calls, of which all entries are read
+_MOST_CALLS_OF_PERSON = 20_000
 _MAX_DEPTH = 16
 _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd", "calls": "requests"}
 _MAX_INTEGER = 2**63 - 1
@@ -77,8 +80,11 @@ def sessions(
     span = Span(since, until)
     if span.is_empty:
         return []
+    page = _Page(order, limit, after, lone_counts)
     if not having:
-        return _listed(engine, _Page(order, limit, after, lone_counts), span, team)
+        return _listed(engine, page, span, team)
+    if (among := _sessions_of_person(engine, span, having)) is not None:
+        return _listed(engine, page, span, team, among)
     shown: list[SessionRow] = []
     days = _days_with(engine, span, having)
     size = max(limit, _LOOKED_AT) if days is None or days else 0
@@ -132,16 +138,53 @@ def _sessions_with(
     return has
 
 
-def _listed(engine: Engine, page: _Page, span: Span, team: str | None) -> list[SessionRow]:
+def _sessions_of_person(engine: Engine, span: Span, having: Mapping[str, str]) -> list[str | None] | None:
+    """Those with such a call, where it is a user's or a customer's; None where to go through sessions is quicker, or nobody's
+    calls are known."""
+    person = next(((name, value) for name in PERSONS if (value := having.get(name))), None)
+    if person is None:
+        return None
+    with reading(engine).connect() as connection:
+        ids: list[str] = []
+        rest: list[Run] = []
+        unknown, kept = 0, horizon(connection) or 0
+        for run in runs_of_calls(connection, person, *span, counted_alone=True):
+            ids += run.ids or ()
+            if run.ids is None:
+                rest.append(run)
+                unknown += 0 if run.until is None else max(0, run.until - max(run.since, kept))
+            if unknown > _MOST_UNKNOWN_US or len(ids) > _MOST_CALLS_OF_PERSON:
+                return None
+        columns = {name: column_of(connection, entries, entries.c.started_at, name) for name in having}
+        in_time = span.holds(
+            sa.func.coalesce(entries.c.started_at, 0)
+        )  # an expression: ids are quicker than the time's index
+        of_such = sa.select(entries.c.root_session_id).where(Kept(having, ()).holds(columns), in_time, counted())
+        has: set[str | None] = set()
+        for run in rest:
+            has |= set(connection.execute(of_such.where(run.holds)).scalars())
+        for first in range(0, len(ids), _LOOK_UP):
+            has |= set(connection.execute(of_such.where(entries.c.id.in_(ids[first : first + _LOOK_UP]))).scalars())
+    return sorted(has, key=lambda name: name or "")
+
+
+def _listed(
+    engine: Engine, page: _Page, span: Span, team: str | None, among: Sequence[str | None] | None = None
+) -> list[SessionRow]:
+    """among: of these sessions alone."""
     inside, across = within(span)
+    groups = None if among is None else [digest((name,)) for name in among]
     table = spend_sessions.c
     whole = sa.select(
         table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
     ).where(inside, *([] if team is None else [table.team == team]))
     with reading(engine).connect() as connection:
-        rows = page.read(connection, whole)
-        if across is not None:
-            rows += page.read(connection, _partly(span, across, team))
+        rows: list[RowMapping] = []
+        for first in range(0, 1 if groups is None else len(groups), _LOOK_UP):
+            these = sa.true() if groups is None else table.group.in_(groups[first : first + _LOOK_UP])
+            rows += page.read(connection, whole.where(these))
+            if across is not None:
+                rows += page.read(connection, _partly(span, sa.and_(across, these), team))
     shown = [_row(row) for row in rows]
     return sorted(shown, key=lambda row: (-getattr(row, page.by), row.session or ""))[: page.limit]
 

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from proxy.ledger.label_days import DAYS, PARTS, Stretch, covered
-from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US, WEEK_US
+from proxy.ledger.label_weeks import WEEKS, covered_weeks
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
 from proxy.ledger.schema import (
     ALL_NAMES,
     PEOPLE,
@@ -45,6 +46,10 @@ class Span(NamedTuple):
     def is_empty(self) -> bool:
         return self.since is not None and self.until is not None and self.since >= self.until
 
+    @property
+    def length(self) -> int | None:
+        return None if self.since is None or self.until is None else self.until - self.since
+
     def common(self, other: Span) -> Span:
         """What lies in both."""
         sinces = [since for since in (self.since, other.since) if since is not None]
@@ -69,7 +74,7 @@ _HOURS = Source(spend_hours, HOUR_US)
 _DAYS = Source(spend_days, DAY_US)
 _PEOPLE_WEEKS = Source(spend_people_weeks, WEEK_US)
 _PEOPLE_DAYS = Source(spend_people_days, DAY_US)
-_ADDED_UP_DAYS = Source(DAYS.sums, DAY_US)
+_ADDED_UP_DAYS = Source(DAYS.sums, DAY_US)  # by weeks, too, and by parts
 
 
 class Part(NamedTuple):
@@ -90,11 +95,14 @@ def answering(connection: Connection, names: Sequence[str] | None, span: Span) -
     if names is None or not sources:
         return _parts(_cut(span, [ENTRIES], _nearest(kept)))
     if _ADDED_UP_DAYS in sources:
-        pieces = _added_up(connection, DAYS, span, names, kept)
+        pieces: Pieces = iter([(ENTRIES, span, 1)])
+        if "day" not in names and (span.length is None or span.length >= WEEK_US):
+            pieces = _finer(connection, WEEKS, pieces, names, kept)
+        pieces = _finer(connection, DAYS, pieces, names, kept)
     else:
         pieces = _cut(span, [*sources, ENTRIES], _nearest(kept))
     if _is_added_up(names):
-        pieces = _finer(connection, pieces, names, kept)
+        pieces = _finer(connection, PARTS, pieces, names, kept)
     return _parts(pieces)
 
 
@@ -178,8 +186,7 @@ def _cut(span: Span, sources: Sequence[Source], snap: Snap) -> Pieces:
     until = None if span.until is None else snap(source, span.until, False)
     edges = [(span.since, since, 1), (span.until, until, -1)]
     left = sum(abs(at - near) for at, near, _ in edges if at is not None and near is not None)
-    length = None if span.since is None or span.until is None else span.until - span.since
-    if Span(since, until).is_empty or (length is not None and left >= length):
+    if Span(since, until).is_empty or (span.length is not None and left >= span.length):
         yield from _cut(span, finer, snap)
         return
     yield source, Span(since, until), 1
@@ -194,8 +201,11 @@ def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Seque
     labels = [match[2] for name in names if (match := LABEL.match(name))]
     length = stretch.length_us
     since = None if span.since is None else span.since - span.since % length
-    is_whole = not {name for name in names if not LABEL.match(name)} <= {*PEOPLE, *LENGTHS_US}
-    cover = covered(connection, stretch, since, span.until, labels, is_whole)
+    if stretch is WEEKS:
+        cover = covered_weeks(connection, since, span.until, labels)
+    else:
+        is_whole = not {name for name in names if not LABEL.match(name)} <= {*PEOPLE, *LENGTHS_US}
+        cover = covered(connection, stretch, since, span.until, labels, is_whole)
     has_persons = bool(_PERSONS & set(names))
     source = Source(stretch.impersonal if cover.whole and not has_persons else stretch.sums, length)
     snap = _nearest(kept, lambda start_at: any(first <= start_at < last for first, last in cover.known))
@@ -209,16 +219,12 @@ def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Seque
                     yield answering_it, part, sign
 
 
-def _finer(connection: Connection, pieces: Pieces, names: Sequence[str], kept: int | None) -> Pieces:
-    """What would be read from the entries, three hours at a time where those are added up."""
+def _finer(connection: Connection, stretch: Stretch, pieces: Pieces, names: Sequence[str], kept: int | None) -> Pieces:
+    """What would be read from the entries, whole stretches at a time where those are added up."""
     for source, piece, sign in pieces:
-        if (
-            source is not ENTRIES
-            or piece.since is None
-            or piece.until is None
-            or piece.until - piece.since <= PART_US // 2
-        ):
+        is_short = piece.length is not None and piece.length <= stretch.length_us // 2
+        if source is not ENTRIES or is_short or (stretch is PARTS and piece.length is None):
             yield source, piece, sign
             continue
-        for finer, part, finer_sign in _added_up(connection, PARTS, piece, names, kept):
+        for finer, part, finer_sign in _added_up(connection, stretch, piece, names, kept):
             yield finer, part, finer_sign * sign

@@ -34,6 +34,8 @@ from proxy.times import BadQuestion, rfc3339
 
 _LOOK_UP = 500
 _MAX_NAMES = 16
+_NO_TOKENS = tuple(name for name in SUMS if name not in TOKEN_COLUMNS.values())
+_PLACES = {name: place for place, name in enumerate(SUMS)}
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
 
@@ -97,12 +99,14 @@ def spend(
     only: Mapping[str, str] | None = None,
     among: Sequence[Mapping[str, str]] = (),
     rolled: bool = True,
+    with_tokens: bool = True,
 ) -> list[SpendRow]:
     """What was spent, a row a group, the dearest first.
 
     Requests are attempts that may have reached an upstream: void ones do not count, corrections change only cost and usage.
     only: of what has these values; "" is none. among: of what has all values of one of these, which all name the same.
-    rolled: use the roll-ups. Raises `BadQuestion`.
+    rolled: use the roll-ups. with_tokens: else the rows' `usage` lacks what has a column of its own, which is quicker.
+    Raises `BadQuestion`.
     """
     kept = Kept(only or {}, among)
     check_names(by)
@@ -114,8 +118,9 @@ def spend(
             _add_sessions(connection, span, totals)
         else:
             names = [*by, *kept.names]
+            sums = SUMS if with_tokens else _NO_TOKENS
             for part in answering(connection, names if rolled else None, span):
-                _add(connection, part, by, kept, totals)
+                _add(connection, part, by, kept, totals, sums)
     totals = {values: total for values, total in totals.items() if total.is_left}
     if not by:
         totals.setdefault((), _Total())  # a total without groups is there in any case
@@ -168,7 +173,9 @@ def check_names(by: Sequence[str]) -> None:
 # Reading
 
 
-def _add(connection: Connection, part: Part, by: Sequence[str], kept: Kept, totals: Totals) -> None:
+def _add(
+    connection: Connection, part: Part, by: Sequence[str], kept: Kept, totals: Totals, sums: Sequence[str] = SUMS
+) -> None:
     source, table = part.source, part.source.table
     time = entries.c.started_at if source is ENTRIES else table.c.start_at
     where = sa.or_(*[span.holds(time) for span in part.spans])
@@ -178,9 +185,9 @@ def _add(connection: Connection, part: Part, by: Sequence[str], kept: Kept, tota
     groups = [column_of(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
     if source is ENTRIES:
         where = sa.and_(where, counted())
-        _add_entries(connection, groups, where, totals, part.sign)
+        _add_entries(connection, groups, where, totals, part.sign, sums)
     else:
-        _add_rolled(connection, table, groups, where, totals, part.sign)
+        _add_rolled(connection, table, groups, where, totals, part.sign, sums)
 
 
 def column_of(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
@@ -199,13 +206,14 @@ def _add_entries(
     where: sa.ColumnElement[bool],
     totals: Totals,
     sign: int = 1,
+    sums: Sequence[str] = SUMS,
 ) -> None:
-    sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
+    added = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in sums]
     with_others = 0
     rest = sa.func.count(entries.c.usage)
-    for row in connection.execute(sa.select(*groups, *sums, rest).where(where).group_by(*groups)):
+    for row in connection.execute(sa.select(*groups, *added, rest).where(where).group_by(*groups)):
         with_others += row[-1]
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1], sign)
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1], sign, sums)
     if not with_others:
         return  # to read the entries a second time is half of the work
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
@@ -222,10 +230,11 @@ def _add_rolled(
     where: sa.ColumnElement[bool],
     totals: Totals,
     sign: int = 1,
+    sums: Sequence[str] = SUMS,
 ) -> None:
-    sums = [sa.func.sum(table.c[name]).label(name) for name in SUMS]
-    for row in connection.execute(sa.select(*groups, *sums).where(where).group_by(*groups)):
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) :], sign)
+    added = [sa.func.sum(table.c[name]).label(name) for name in sums]
+    for row in connection.execute(sa.select(*groups, *added).where(where).group_by(*groups)):
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) :], sign, sums)
     if not connection.execute(sa.select(sa.exists().where(spend_units.c.rollup == table.name))).scalar():
         return  # most ledgers have none, and each row would be looked up there
     same = [spend_units.c.rollup == table.name, spend_units.c.group == table.c.group]
@@ -238,12 +247,13 @@ def _add_rolled(
         totals[tuple(values)].units[unit, scale] += sign * int(total)
 
 
-def _count(totals: Totals, values: tuple[Any, ...], sums: Sequence[Any], sign: int) -> None:
-    if all(number is None for number in sums):
+def _count(totals: Totals, values: tuple[Any, ...], added: Sequence[Any], sign: int, sums: Sequence[str]) -> None:
+    if all(number is None for number in added):
         return  # the sum of nothing
     numbers = totals[values].numbers
-    for position, number in enumerate(sums):
-        numbers[position] += sign * int(number or 0)
+    for name, number in zip(sums, added, strict=True):
+        if number:
+            numbers[_PLACES[name]] += sign * int(number)
 
 
 # Sessions

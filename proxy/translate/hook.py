@@ -21,7 +21,7 @@ from proxy.translate.accepted import refused
 from proxy.translate.expressed import Wish, missing
 from proxy.translate.files import NO_URLS
 from proxy.translate.native import Observed
-from proxy.translate.runs import Pieces, Run
+from proxy.translate.runs import Piece, Pieces, Run
 from proxy.translate.transport import leaner, quicker, quicker_build
 
 # Where an API has its output cap, whatever the provider: OpenAI's, Anthropic's, Gemini's, Converse's, and vendors' on Bedrock.
@@ -160,6 +160,7 @@ class Read(httpx.AsyncByteStream):
         self._stream, self._observed = stream, observed
         self._parts = aiter(stream)  # one for all who read: whoever stops reading does not end it
         self._tap = tap if tap is not None and tap.run is not None and observed.status < 300 else None
+        self._pieces = None if self._tap is None else Pieces(observed.headers.get("content-type", ""))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._tap is not None and (run := self._tap.run) is not None:
@@ -167,16 +168,24 @@ class Read(httpx.AsyncByteStream):
                 yield data
             return
         async for data in self._parts:
-            self._observed.feed(data)
+            self._noted(data)
             yield data
+
+    def _noted(self, data: bytes) -> list[Piece]:
+        """Read along. The events that `data` completes, where they are cut for the run."""
+        if self._pieces is None:
+            self._observed.feed(data)
+            return []
+        cut = self._pieces.feed(data)
+        self._observed.feed(data, cut)
+        return cut
 
     async def _in_pieces(self, run: Run, write: Callable[[bytes], Awaitable[None]]) -> AsyncIterator[bytes]:
         """Event by event; those that need no translation go out from here."""
-        pieces = Pieces(self._observed.headers.get("content-type", ""))
+        assert self._pieces is not None
         async for data in self._parts:
-            self._observed.feed(data)
             events: list[bytes] = []
-            for piece in pieces.feed(data):
+            for piece in self._noted(data):
                 if (event := run.event(piece)) is not None:
                     events.append(event)
                     continue
@@ -194,7 +203,7 @@ class Read(httpx.AsyncByteStream):
         if held := run.held():
             yield held
             run.asks()
-        if rest := pieces.rest():
+        if rest := self._pieces.rest():
             yield rest
 
     async def aclose(self) -> None:
@@ -203,7 +212,7 @@ class Read(httpx.AsyncByteStream):
             with contextlib.suppress(TimeoutError, httpx.HTTPError):
                 async with asyncio.timeout(_DRAINED_S):
                     async for data in self._parts:
-                        self._observed.feed(data)
+                        self._noted(data)
         await self._stream.aclose()
 
 

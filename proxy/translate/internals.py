@@ -12,13 +12,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from proxy.translate import signing
 from proxy.translate.hook import TAP
+from proxy.translate.inline import HERE
 
 _MANY_PIECES = 256  # of a stream, above which a thread is worth its while: the event loop has other calls
 _REMEMBERED = 4096  # models times features; an installation has a few hundred
@@ -122,14 +124,39 @@ def _speaking_lines(plain: Function) -> Function:
 
 
 def _put_together_at_once(plain: Function) -> Function:
-    """A stream's answer, whole, for its usage: LiteLLM has a thread put it together, for some hundred times what that takes."""
+    """A stream's answer, whole, for its usage: LiteLLM has a thread put it together, for some hundred times what that takes. It
+    needs one where the stream is long, and where words are counted: no usage was told, or thoughts have none of their own."""
 
-    async def whole(self: Any) -> Any:
-        if len(self.chunks) > _MANY_PIECES:
-            return await plain(self)
-        return self._build_complete_streaming_response()
+    async def put_together(self: Any) -> Any:
+        if len(self.chunks) > _MANY_PIECES or not _counts_no_words(self.chunks):
+            whole = await plain(self)
+        else:
+            whole = self._build_complete_streaming_response()
+        return None if whole is None else _Uncopied(whole)
 
-    return whole
+    return put_together
+
+
+def _counts_no_words(pieces: Iterable[Any]) -> bool:
+    told = False
+    for piece in pieces:
+        told = told or getattr(piece, "usage", None) is not None
+        if any(getattr(getattr(choice, "delta", None), "reasoning_content", None) for choice in piece.choices):
+            return False
+    return told
+
+
+class _Uncopied:
+    """A whole answer that is only read: LiteLLM would copy it, deeply, for a cache that nobody has."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def model_copy(self, **_: object) -> _Uncopied:
+        return self
 
 
 def _ended_once(plain: Function) -> Function:
@@ -145,6 +172,26 @@ def _ended_once(plain: Function) -> Function:
     return finalize
 
 
+def _signed_at_once(plain: Function) -> Function:
+    """AWS's signatures are made in threads, for credentials may have to be fetched first; here they need not be."""
+
+    async def signed(sign: Function, /, *args: Any, **kwargs: Any) -> Any:
+        return sign(*args, **kwargs) if HERE.get() else await plain(sign, *args, **kwargs)
+
+    return signed
+
+
+def _none_without_tools(plain: Function) -> Function:
+    """How many marks of a cache the tools have: LiteLLM prepares them for the count, and looks their model up for none too."""
+
+    def count(self: Any, model: str, deployed: str, options: Mapping[str, Any], *more: Any) -> Any:
+        return plain(self, model, deployed, options, *more) if options.get("tools") else 0
+
+    return count
+
+
+_AWS = "litellm.llms.bedrock.base_aws_llm"
+_BEDROCK = "litellm.llms.bedrock.common_utils"
 _OF_CLAUDE = "litellm.llms.anthropic.common_utils:AnthropicModelInfo"
 _STREAM = "litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper"
 _LOGGING = "litellm.litellm_core_utils.litellm_logging:Logging"
@@ -166,6 +213,7 @@ REPLACED: tuple[Replaced, ...] = (
         for name in ("async_success_handler", "async_failure_handler", "dispatch_success_handlers")
     ),
     Replaced("litellm.utils", "dispatch_success_logging", _nothing),
+    Replaced("litellm.litellm_core_utils.per_call_pricing", "per_call_model_info", _nothing),
     Replaced("litellm.llms.custom_httpx.http_handler:AsyncHTTPHandler", "post", _undecorated),
     Replaced("litellm.llms.openai.openai:OpenAIChatCompletion", "make_openai_chat_completion_request", _undecorated),
     Replaced("litellm.litellm_core_utils.llm_response_utils.response_metadata", "update_response_metadata", _nothing),
@@ -187,6 +235,29 @@ REPLACED: tuple[Replaced, ...] = (
     Replaced(_OF_CLAUDE, "_get_provider_resolved_capability", _remembered),
     Replaced(_OF_CLAUDE, "_supports_model_capability", _remembered),
     Replaced("litellm.types.utils", "LlmProviders", _remembered_class),
+    # The same of Bedrock's, whose names are taken apart some thirty times a call, and its signatures.
+    *(
+        Replaced(_BEDROCK, name, _remembered)
+        for name in (
+            "strip_bedrock_routing_prefix",
+            "get_bedrock_base_model",
+            "bedrock_model_is_unknown",
+            "bedrock_declared_cache_point_support",
+            "_declared_marker_support",
+            "_bedrock_converse_model_flag",
+            "_bedrock_runtime_chat_completions_default_family",
+        )
+    ),
+    Replaced(f"{_BEDROCK}:BedrockModelInfo", "named_bedrock_route", _remembered),
+    Replaced(f"{_AWS}:BaseAWSLLM", "get_bedrock_invoke_provider", _remembered),
+    Replaced(f"{_AWS}:BaseAWSLLM", "encode_model_id", _remembered),
+    Replaced(
+        "litellm.llms.bedrock.chat.converse_transformation:AmazonConverseConfig",
+        "_tool_cache_points_on_the_wire",
+        _none_without_tools,
+    ),
+    Replaced(_AWS, "run_aws_signing", _signed_at_once),
+    Replaced("botocore.auth:SigV4Auth", "add_auth", signing.quicker),
 )
 
 

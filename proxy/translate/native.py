@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from proxy.meters import registry
 from proxy.meters.bedrock import unwrapped
 from proxy.meters.reader import Context, Reader, StreamReader
 from proxy.translate import ends
+from proxy.translate.runs import Piece
 from proxy.wire import aws_event_stream, lenient, sse
 
 # What of a path says whose format is spoken there; the first that fits. None: as the upstream's provider speaks it there.
@@ -30,6 +32,7 @@ _FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
 _KEPT_BYTES = 64 * 1024 * 1024
 
 
+@lru_cache(1024)
 def meter_of(provider: str, path: str) -> Reader | None:
     """Whose format the answer of `path` is in; None where no meter knows it."""
     for pattern, dialect in _FORMATS:
@@ -82,12 +85,23 @@ class Observed:
             response_headers=self.headers, selector=self._place,
         )  # fmt: skip
 
-    def feed(self, data: bytes) -> None:
-        """Some bytes of the answer. Never raises: who reads along must not break what is read."""
+    def feed(self, data: bytes, cut: Iterable[Piece] | None = None) -> None:
+        """Some bytes of the answer; cut: the events in them, where somebody has cut them, all of them then. Never raises: who
+        reads along must not break what is read."""
         try:
-            self._feed(data)
+            if cut is None or self._stream is None:
+                self._feed(data)
+            else:
+                self._read(cut)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer passes; there is no usage then
             self._broken = True
+
+    def _read(self, cut: Iterable[Piece]) -> None:
+        for piece in cut:
+            if self._splitter is not None:
+                self._event(piece.raw)
+            else:
+                self._message(piece.text)
 
     def _feed(self, data: bytes) -> None:
         if self._stream is None or self.reader is None:
@@ -99,10 +113,18 @@ class Observed:
                 self._event(block)
         elif self._frames is not None:
             for message in self._frames.feed(data):
-                if self.reader.wants(message.json) or ends.MARK.search(message.json):
-                    for value in lenient.values_of(message.json):
-                        self._stream.event(value)
-                        self._reason = ends.reason_in(unwrapped(value)) or self._reason
+                self._message(message.json)
+
+    def _message(self, text: bytes) -> None:
+        """One of AWS's, as JSON. Raises BrokenStreamError for bytes that are none."""
+        assert self.reader is not None
+        assert self._stream is not None
+        if not text:
+            raise aws_event_stream.BrokenStreamError
+        if self.reader.wants(text) or ends.MARK.search(text):
+            for value in lenient.values_of(text):
+                self._stream.event(value)
+                self._reason = ends.reason_in(unwrapped(value)) or self._reason
 
     def _event(self, block: bytes) -> None:
         assert self.reader is not None

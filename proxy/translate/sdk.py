@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 Post = Callable[..., Awaitable[Any]]
 
@@ -39,11 +39,13 @@ class _Known(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _Fields(dict[str, Any]):
-    """An answer, as LiteLLM asks the SDK's objects for it."""
+class _Fields(BaseModel):
+    """An answer, as LiteLLM asks the SDK's objects for it: it asks Azure's for their class, too."""
+
+    fields: dict[str, Any]
 
     def model_dump(self, **_: Any) -> dict[str, Any]:
-        return dict(self)
+        return dict(self.fields)
 
 
 def plainer(plain: Post, client_class: type) -> Post:
@@ -59,7 +61,7 @@ def plainer(plain: Post, client_class: type) -> Post:
                 value = orjson.loads(self.http_response.content)
             except orjson.JSONDecodeError:
                 value = self.http_response.json()  # as the SDK reads it: NaN, UTF-16
-            return _Fields(value) if isinstance(value, dict) else value
+            return _Fields.model_construct(fields=value) if isinstance(value, dict) else value
 
     async def post(
         self: Any,

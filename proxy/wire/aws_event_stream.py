@@ -10,12 +10,14 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from proxy.wire.sse import MAX_FRAME_BYTES
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 _PRELUDE = struct.Struct(">III")
 _SMALLEST = 16
+_MOST_REMEMBERED_BYTES = 1024
 # Header values by type: fixed sizes; 6 and 7 (bytes, string) carry a u16 length.
 _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
@@ -90,10 +92,19 @@ def _message(raw: bytes, headers_length: int) -> Message:
     if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
         raise BrokenStreamError("a message's checksum does not fit")
     end = _PRELUDE.size + headers_length
-    headers = _headers(raw[_PRELUDE.size : end])
-    event = headers.get(":event-type")
-    name = event or headers.get(":exception-type") or headers.get(":error-code") or ""
-    return Message(name, raw[end:-4], raw, headers.get(":message-type", "event") != "event")
+    told = raw[_PRELUDE.size : end]
+    name, failed = _remembered_kind(told) if headers_length <= _MOST_REMEMBERED_BYTES else _kind(told)
+    return Message(name, raw[end:-4], raw, failed)
+
+
+def _kind(headers: bytes) -> tuple[str, bool]:
+    """The name of what the message is, and whether that is no event."""
+    values = _headers(headers)
+    name = values.get(":event-type") or values.get(":exception-type") or values.get(":error-code") or ""
+    return name, values.get(":message-type", "event") != "event"
+
+
+_remembered_kind = lru_cache(256)(_kind)  # a stream's messages have the same few headers
 
 
 def _headers(raw: bytes) -> dict[str, str]:

@@ -15,7 +15,7 @@ from proxy.times import BadQuestion
 _SHOWN = 200
 _GROUPS = {name: name for name in attributes.GROUPS} | {"session": "root_session_id"}
 
-_BLANK = dict.fromkeys(("model", "key", "team", "session"), "")
+_BLANK = dict.fromkeys(("began", "model", "key", "team", "session", "until"), "")
 
 Intent = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def show(asked: Asked) -> Shown:
         if name not in _GROUPS:
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_GROUPS)}")
     budget = _budget(asked)
-    running = [*asked.state.recorder.in_flight(), *(job["intent"] for job in running_jobs(asked.state.engine))]
+    running = [*asked.state.recorder.in_flight(), *map(_intent, running_jobs(asked.state.engine))]
     running = [intent for intent in running if _fits(intent, asked.address)]
     reserved = [(intent, _reserved(intent, budget, asked.address.get("group"))) for intent in running]
     reserved = [pair for pair in reserved if not budget or pair[1] is not None]
@@ -58,6 +58,11 @@ def show(asked: Asked) -> Shown:
     group = asked.address.get("group")
     title = "In flight" + (f": budget {budget}" if budget else "") + (f", group {group}" if group else "")
     return Shown("list", title, {"order": ""}, (table,), tuple(crumbs))
+
+
+def _intent(job: Mapping[str, Any]) -> Intent:
+    """What a job was reserved by, until its own deadline."""
+    return {**job["intent"], "deadline_at": job.get("deadline_at")}
 
 
 def _sum(reserved: list[tuple[Intent, int | None]]) -> int:

@@ -39,10 +39,10 @@ def show(asked: Asked) -> Shown:
         Column("model", "Model", "name"),
         Column("key", "Key", "name"),
         Column("team", "Team", "name"),
-        Column("ended", "Ended", "moment"),
-        Column("deadline", "Deadline", "moment"),
         Column("reserved", "Reserved", "usd"),
         Column("cost", "Cost", "usd"),
+        Column("ended", "Ended", "moment"),
+        Column("deadline", "Deadline", "moment"),
     ]
     table = Table(
         "jobs",

@@ -138,7 +138,7 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
     value, link = row.cells.get(column.name), row.links.get(column.name, row.to if column.kind in _NUMBERS else "")
     css: str = "num" if column.kind in _NUMBERS else column.kind
     if value == "":
-        link = ""  # nothing to click
+        return Cell("", css)  # nothing to click
     if value is None:
         return Cell("–", f"{css} muted", row.links.get(column.name, ""))
     if column.name in row.bad:

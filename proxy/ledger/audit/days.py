@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from proxy.ledger.label_days import DAYS, PARTS, Stretch
+from proxy.ledger.label_weeks import WEEKS, covered_weeks
 from proxy.ledger.rollups import DAY_US, WEEK_US
 from proxy.ledger.schema import (
     SUMS,
@@ -28,7 +29,7 @@ def days_problem(connection: Connection) -> tuple[str, str] | None:
                 pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
                     return f"{table.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}"
-    return _added_up_problem(connection, DAYS) or _added_up_problem(connection, PARTS)
+    return _added_up_problem(connection, DAYS) or _added_up_problem(connection, PARTS) or _weeks_problem(connection)
 
 
 def _added_up_problem(connection: Connection, stretch: Stretch) -> tuple[str, str] | None:
@@ -47,6 +48,19 @@ def _added_up_problem(connection: Connection, stretch: Stretch) -> tuple[str, st
             for column, mine, theirs in zip(SUMS, labels.get(at, nothing), others.get(at, nothing), strict=True):
                 if mine != theirs:
                     return f"{table.name} {rfc3339(at)}", f"{column} is {mine}, in {stretch.same.name} {theirs}"
+    return None
+
+
+def _weeks_problem(connection: Connection) -> tuple[str, str] | None:
+    """Weeks that stand for their days come to what those do."""
+    days = _by_time(connection, DAYS.sums, WEEK_US)
+    weeks = [_by_time(connection, table, WEEK_US) for table in (WEEKS.sums, WEEKS.impersonal)]
+    for since, until in covered_weeks(connection, None, None, []).known:
+        for at in range(since, until, WEEK_US):
+            for table, sums in zip((WEEKS.sums, WEEKS.impersonal), weeks, strict=True):
+                for column, mine, theirs in zip(SUMS, sums.get(at, [0] * len(SUMS)), days[at], strict=True):
+                    if mine != theirs:
+                        return f"{table.name} {rfc3339(at)}", f"{column} is {mine}, in {DAYS.sums.name} {theirs}"
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pricing.load import load_book
+from pricing.usage import Reading
 from proxy.dialects import find
 from proxy.errors import Refused
 from proxy.meters import Context, reader
@@ -58,6 +59,12 @@ def test_a_number_of_pictures_that_is_none_is_refused(count: object) -> None:
         call_of("amazon.nova-canvas-v1:0", {"imageGenerationConfig": {"numberOfImages": count}})
 
     assert "numberOfImages" in refused.value.refusal.message
+
+
+@pytest.mark.parametrize("model", ["amazon.nova-canvas-v1:0", "us.amazon.nova-canvas-v1:0"])
+def test_a_large_picture_of_premium_quality_costs_as_much_by_an_inference_profile(model: str) -> None:
+    reading = Reading(usage={"image": 1}, conditions={"quality": "premium", "size": "2048x2048"})
+    assert load_book().cost(reading, provider="aws", model=model, at_s=1_796_000_000).cost_usd == Decimal("0.08")
 
 
 @pytest.mark.parametrize("picture", ["!!!", "", {"base64": "eA=="}, None, 7])

@@ -269,13 +269,13 @@ def test_on_postgresql_the_calls_of_a_day_are_never_in_memory_at_once(postgres: 
 
 def test_what_comes_while_a_day_is_added_up_is_not_lost(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(ledger, calls(3, plan="pro"))
-    whole = label_days._write
+    whole = label_days.write
 
     def meanwhile(*given: Any) -> None:
         fill(ledger, calls(1, START + HOUR_US, plan="free"))
         whole(*given)
 
-    monkeypatch.setattr(label_days, "_write", meanwhile)
+    monkeypatch.setattr(label_days, "write", meanwhile)
     assert add_up_a_day(ledger, ["plan"], LATER)
 
     monkeypatch.undo()
@@ -294,7 +294,7 @@ def test_who_is_later_does_not_put_the_older_in_place_of_the_newer(
     ledger: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(ledger, calls(3, plan="pro"))
-    whole = label_days._write
+    whole = label_days.write
 
     def meanwhile(*given: Any) -> None:
         monkeypatch.undo()
@@ -302,7 +302,7 @@ def test_who_is_later_does_not_put_the_older_in_place_of_the_newer(
         assert add_up_a_day(ledger, ["plan"], LATER)
         whole(*given)
 
-    monkeypatch.setattr(label_days, "_write", meanwhile)
+    monkeypatch.setattr(label_days, "write", meanwhile)
     assert add_up_a_day(ledger, ["plan"], LATER)
 
     assert add_up(ledger, ["plan"]) == 0

@@ -18,6 +18,7 @@ from proxy.config.plans import Plan
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.ledger.revenue import Paid, write_revenue
+from proxy.reports import margin
 from proxy.reports.margin import Question, margins, revenue_lines
 from proxy.reports.margin_answer import MarginShown, margin_answer
 from tests.support.bought import bought, with_row
@@ -105,6 +106,32 @@ def test_revenue_rows_count_in_place_of_the_plan_in_their_months(ledger: Engine)
     whole = answered(ledger, [PRO], since=NOVEMBER, until=at("2027-02-01"))
 
     assert [shown.items[0].revenue_usd for shown in (november, december, whole)] == ["6", "6.2", "32.2"]
+
+
+@pytest.mark.parametrize("per", ["customer", "team"])
+def test_one_customer_comes_to_what_he_does_among_all(
+    ledger: Engine, per: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of him alone his calls are read, but for a plan that others pay for, too."""
+    fill(
+        ledger,
+        [*calls(9), *calls(4, customer="globex", labels={}), *calls(3, customer=None), *calls(2, start=DECEMBER)],
+    )
+    paid = [Paid("silent", NOVEMBER, DECEMBER, "gold", 5_000_000_000), Paid("acme", NOVEMBER, JANUARY, "", 9)]
+    write_revenue(ledger, paid, NOW)
+    plans = [PRO.model_copy(update={"per": per}), Plan(name="rest", usd_per_month=1)]
+
+    def all_answers() -> list[Any]:
+        answers: list[Any] = []
+        for name in ("acme", "globex", "silent", "nobody", ""):
+            asked = Question(("customer", "model"), NOVEMBER, JANUARY, only={"customer": name})
+            answers += [margin_answer(ledger, plans, asked, NOW), revenue_lines(ledger, plans, asked, name, NOW)]
+        return answers
+
+    alone = all_answers()
+    monkeypatch.setattr(margin, "_alone", lambda *_: None)
+
+    assert alone == all_answers()
 
 
 def test_a_customer_that_pays_and_calls_nothing_is_there(ledger: Engine) -> None:

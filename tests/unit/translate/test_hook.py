@@ -12,6 +12,9 @@ import pytest
 from pricing.load import load_book
 from proxy.errors import Refused
 from proxy.translate.hook import Read, Tap
+from proxy.translate.native import Observed
+from proxy.translate.runs import Pieces, Run
+from proxy.wire import aws_event_stream
 
 BODY = json.dumps({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}).encode()
 ANSWER = {
@@ -81,3 +84,50 @@ async def test_an_answer_that_litellm_gives_up_at_its_end_is_read_to_its_usage()
     await tap.aclose()
 
     assert tap.observed.reading().usage["input"] == 1_000_000
+
+
+FRAMES = [
+    aws_event_stream.encode(name, json.dumps(value).encode())
+    for name, value in (
+        ("messageStart", {"role": "assistant"}),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "x"}}),
+        ("messageStop", {"stopReason": "end_turn"}),
+        ("metadata", {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {"latencyMs": 1}}),
+    )
+]
+
+
+def converse() -> Observed:
+    observed = Observed("aws", "https://bedrock.invalid/model/m/converse-stream", "m", {})
+    observed.began(200, {"content-type": aws_event_stream.CONTENT_TYPE.decode()})
+    return observed
+
+
+@pytest.mark.parametrize("held", [1, 20, len(FRAMES[-1]) - 1])
+async def test_what_litellm_gave_up_in_the_middle_of_an_event_is_read_to_its_usage(held: int) -> None:
+    """What has come of an event by then is not lost for the bill."""
+    tap = Tap("aws", "m", most_output=None, body_bytes=10)
+    tap.run, tap.observed = Run(), converse()
+    last = FRAMES[-1]
+    tap.stream = Read(Parts(b"".join(FRAMES[:-1]) + last[:held], last[held:]), tap.observed, tap)
+    async for _ in tap.stream:
+        break
+
+    await tap.aclose()
+
+    assert tap.observed.reading().usage == {"input": 3, "output": 2}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("broken", [b"", b"no frame at all, and longer than one's head"])
+def test_events_that_are_cut_once_are_read_as_bytes_are(size: int, broken: bytes) -> None:
+    whole = b"".join(FRAMES[:2]) + broken + b"".join(FRAMES[2:])
+    parts = [whole[start : start + size] for start in range(0, len(whole), size)]
+    pieces, cut, fed = Pieces(aws_event_stream.CONTENT_TYPE.decode()), converse(), converse()
+    for part in parts:
+        cut.feed(part, pieces.feed(part))
+        fed.feed(part)
+
+    assert cut.reading() == fed.reading()
+    assert bool(cut.reading().usage) is not bool(broken)
+    assert cut.reason == fed.reason

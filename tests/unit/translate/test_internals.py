@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from enum import Enum
 from types import SimpleNamespace
 
 import pytest
 
 from proxy.translate.hook import TAP, Tap
+from proxy.translate.inline import HERE
 from proxy.translate.internals import (
     _ended_once,
+    _none_without_tools,
     _put_together_at_once,
     _remembered,
     _remembered_class,
+    _signed_at_once,
     _streaming_unless_known_not_to,
 )
 from tests.support.warm import ROOT, environment
@@ -23,7 +29,7 @@ from tests.support.warm import ROOT, environment
 _LOST = """
 import inspect, json, litellm
 from proxy.translate.internals import REPLACED, owner_of
-AWAITED = ("_nothing_later", "_put_together_at_once", "_ended_once")
+AWAITED = ("_nothing_later", "_put_together_at_once", "_ended_once", "_signed_at_once")
 Stream = owner_of("litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper")
 started = inspect.getsource(Stream.__init__)
 used = ("chunks", "sent_last_chunk", "sent_stream_usage", "send_stream_usage", "stream_options")
@@ -83,14 +89,46 @@ def test_an_enumeration_stays_what_it_is() -> None:
     assert isinstance(Colour.RED, Colour)
 
 
-@pytest.mark.parametrize(("pieces", "expected"), [(256, "at once"), (257, "in a thread")])
-async def test_a_stream_is_put_together_at_once_unless_it_is_long(pieces: int, expected: str) -> None:
-    async def in_a_thread(_: object) -> str:
-        return "in a thread"
+def piece(usage: object = None, thought: str | None = None) -> SimpleNamespace:
+    delta = (
+        SimpleNamespace(content="x") if thought is None else SimpleNamespace(content=None, reasoning_content=thought)
+    )
+    return SimpleNamespace(usage=usage, choices=[SimpleNamespace(delta=delta)])
 
-    stream = SimpleNamespace(chunks=[None] * pieces, _build_complete_streaming_response=lambda: "at once")
 
-    assert await _put_together_at_once(in_a_thread)(stream) == expected
+TOLD = piece({"prompt_tokens": 1})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([piece(), TOLD], "at once"),
+        ([SimpleNamespace(choices=[]), TOLD], "at once"),
+        ([piece()] * 255 + [TOLD], "at once"),
+        ([piece()] * 256 + [TOLD], "in a thread"),
+        ([piece(), piece()], "in a thread"),
+        ([piece(thought="Hm."), TOLD], "in a thread"),
+    ],
+)
+async def test_a_stream_is_put_together_at_once_unless_it_is_long_or_its_words_are_counted(
+    pieces: list[SimpleNamespace], expected: str
+) -> None:
+    async def in_a_thread(_: object) -> object:
+        return SimpleNamespace(made="in a thread")
+
+    stream = SimpleNamespace(chunks=pieces, _build_complete_streaming_response=lambda: SimpleNamespace(made="at once"))
+
+    whole = await _put_together_at_once(in_a_thread)(stream)
+
+    assert whole.made == expected
+    assert whole.model_copy(deep=True) is whole
+
+
+async def test_a_stream_of_nothing_is_put_together_to_nothing() -> None:
+    async def nothing(_: object) -> None:
+        return None
+
+    assert await _put_together_at_once(nothing)(SimpleNamespace(chunks=[])) is None
 
 
 @pytest.mark.parametrize(
@@ -161,3 +199,29 @@ def test_a_deployment_streams_as_the_model_does_that_it_is(
     assert streams(deployed, "azure") is expected
     TAP.reset(token)
     assert streams("ours", "azure")
+
+
+async def test_a_request_is_signed_here_where_nothing_has_to_be_fetched_for_it_and_in_a_thread_elsewhere() -> None:
+    async def in_a_thread(sign: Callable[..., int], *args: object, **kwargs: object) -> int:
+        return await asyncio.to_thread(sign, *args, **kwargs)
+
+    def sign(*_: object, **__: object) -> int:
+        return threading.get_ident()
+
+    signed = _signed_at_once(in_a_thread)
+    assert await signed(sign, 1, credentials=None) != threading.get_ident()
+
+    async def call() -> int:
+        HERE.set(True)
+        thread: int = await signed(sign, 1, credentials=None)
+        return thread
+
+    assert await asyncio.create_task(call()) == threading.get_ident()
+
+
+def test_the_tools_are_counted_where_there_are_some() -> None:
+    count = _none_without_tools(lambda _, model, deployed, options, *more: (model, deployed, options["tools"], more))
+
+    assert count(None, "m", "d", {"tools": []}, {}, None) == 0
+    assert count(None, "m", "d", {}, {}, None) == 0
+    assert count(None, "m", "d", {"tools": ["t"]}, {}, None) == ("m", "d", ["t"], ({}, None))

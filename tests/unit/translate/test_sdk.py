@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
 
 from proxy.translate.sdk import FETCHED, plainer, quicker_pieces
 
@@ -67,6 +68,7 @@ async def test_the_second_request_is_as_the_first_and_its_answer_too(
     assert provider.seen[0][0] == "https://example.com/v1/chat/completions"
     assert provider.seen[1][1]["authorization"] == "Bearer k"
     assert first.parse().model_dump(exclude_unset=True) == second.parse().model_dump(exclude_unset=True) == ANSWER
+    assert isinstance(second.parse(), BaseModel)  # Azure's way through LiteLLM takes nothing else
     assert dict(first.headers) == dict(second.headers)
     assert (plainly(first), plainly(second)) == (False, True)
 
