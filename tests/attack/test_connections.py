@@ -281,7 +281,12 @@ async def test_connections_that_ended_leave_nothing_behind() -> None:
         gc.collect()
         gc.disable()
         try:
-            for asked in (ANSWERED, ANSWERED * 3, GET.replace(b"/ ", b"/x ") + b"\r\n", POST + b"content-length: 9\r\n\r\n1"):
+            for asked in (
+                ANSWERED,
+                ANSWERED * 3,
+                GET.replace(b"/ ", b"/x ") + b"\r\n",
+                POST + b"content-length: 9\r\n\r\n1",
+            ):
                 async with calling(place) as caller:
                     seen = len(ended)
                     await caller.send(asked)
