@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import certificates, later
+from tests.support.compiling import import_in_turn
 from tests.support.hook import Hook, webhook
 from tests.support.marks import WORKER
 from tests.support.programs import NEEDED, find_program, must_run_everything
@@ -51,11 +52,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """All tests together are a million objects that stay to the end: the garbage collector need not visit them each time,
     neither while they come to be nor later.
     """
     gc.disable()
+    import_in_turn(session.config.args)
     try:
         return (yield)
     finally:

@@ -67,7 +67,7 @@ def _more(page: Page, day: Day, folder: Path, name: str) -> None:
     page.goto(day.url + "spend?by=team,model&since=24h&step=hour")
     page.locator(".plot canvas").wait_for()
     page.screenshot(path=folder / f"spend-{name}.png")
-    page.goto(day.url + "sessions?sort=cost")
+    page.goto(day.url + "sessions?sort=cost&filter.agent=claude-code")
     page.locator("tr[data-row] th a").first.click()
     page.locator(".fall").wait_for()
     page.screenshot(path=folder / f"session-{name}.png")

@@ -181,13 +181,13 @@ def _entry(
 _JOBS: Sequence[tuple[str, str, str, str, float, float | None, float, float | None]] = (
     # operation, api, key, model, began hours ago, ended hours ago, reserved USD, cost USD; none and ended: never heard of again
     ("video", "openai_videos", "ida", "sora-2", 0.05, None, 0.8, None),
-    ("video", "openai_videos", "ida", "sora-2-pro", 30, None, 4.5, None),
+    ("video", "openai_videos", "ida", "sora-2-pro", 30, None, 1.5, None),
     ("batch", "openai_batches", "ci", "gpt-5.4", 3.2, None, 12.25, None),
     ("batch", "openai_batches", "summaries", "Llama-3.3-70B-Instruct", 20, 8.5, 3.1, 1.2145),
     ("batch", "anthropic_batches", "triage", "claude-haiku-4-5", 26, 25, 9.0, 0.000418),
     ("video", "openai_videos", "fraud-review", "sora-2", 7, 6.9, 1.6, 0),
     ("prediction", "replicate_predictions", "try-out", "a-model-without-a-price", 5, 4.9, 0.5, None),
-    ("video", "openai_videos", "tomas", "sora-2", 49, 25, 2.4, 2.4),
+    ("video", "openai_videos", "tomas", "sora-2", 49, 25, 1.2, 1.2),
 )
 _UNCONFIRMED = 7  # of these, by its place
 

@@ -1,0 +1,23 @@
+"""Streams as servers send them in the field, and worse: what passes LiteLLM by comes out as LiteLLM has it, and so does the bill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.processes import ROOT
+
+
+@pytest.mark.timeout(240)
+def test_odd_streams_come_out_as_litellm_has_them_and_cost_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.odd_streams"], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [(name, quick, slow) for name, _, quick, slow in lines if quick != slow] == []
+    assert len(lines) > 120
+    assert sum(passed > 0 for _, passed, *_ in lines) > len(lines) / 2, "hardly anything passes LiteLLM by"
