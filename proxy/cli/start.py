@@ -33,7 +33,10 @@ def main() -> None:
 
         command()
         return
-    telling_problems(lambda: _serve(asked))
+    try:
+        telling_problems(lambda: _serve(asked))
+    except KeyboardInterrupt:  # before there was anything to stop
+        sys.exit("Aborted!")
 
 
 def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | None:
@@ -54,7 +57,7 @@ def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | Non
             return None
         named[name] = value
     workers = named.get("--workers", "1")
-    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:9]) <= MOST_WORKERS):
+    if not (workers.isascii() and workers.isdigit() and len(workers) < 10 and 1 <= int(workers) <= MOST_WORKERS):
         return None
     config = named.get("--config") or environ.get("TAXIMETER_CONFIG")
     return Serve(Path(config) if config else None, int(workers), "--standby" in named)
@@ -65,7 +68,4 @@ def _serve(asked: Serve) -> None:
     from proxy.serve.supervisor import serve
 
     log.set_up()
-    try:
-        sys.exit(serve(asked.config, asked.workers, standby=asked.standby))
-    except KeyboardInterrupt:  # before there was anything to stop
-        sys.exit("Aborted!")
+    sys.exit(serve(asked.config, asked.workers, standby=asked.standby))

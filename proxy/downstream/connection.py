@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self.server_state = server_state
         self.connections: set[Any] = server_state.connections
         self.tasks = server_state.tasks
-        self.pipeline: deque[Cycle] = deque()
+        self.pipeline: deque[Cycle] = deque()  # where requests wait: they, behind the one whose turn it is
         self.headers: list[tuple[bytes, bytes]] = []
         self.parser = httptools.HttpRequestParser(self)
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
@@ -118,13 +118,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
         self.connections.discard(self)
-        cycle = self.cycle
-        if cycle is not None:
-            if cycle.response_complete:
-                self.cycle = None
-            else:
-                cycle.disconnected = True
+        for cycle in self.pipeline or filter(None, (self.cycle,)):
+            cycle.disconnected = not cycle.response_complete
             cycle.wake()
+        if self.cycle is not None and (self.cycle.response_complete or self.cycle.task is None):
+            self.cycle = None  # nobody else will take it away: no circle of references is left behind
+        self.pipeline.clear()
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
@@ -161,7 +160,7 @@ class Connection(asyncio.Protocol):
                 self._parse(again)
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= _MAX_PIPELINED:
+        if len(self.pipeline) > _MAX_PIPELINED:
             self.refuse(bad_http("Too many requests wait on one connection.").refusal)
             raise ValueError("too many pipelined requests")  # so that the parser stops
         self.url, self.headers = b"", []
@@ -205,6 +204,8 @@ class Connection(asyncio.Protocol):
             self._start(cycle)
         else:
             self.flow.pause_reading()
+            if not self.pipeline:
+                self.pipeline.append(earlier)
             self.pipeline.append(cycle)
 
     def _start(self, cycle: Cycle) -> None:
@@ -257,7 +258,9 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start(self.pipeline.popleft())
+                self.pipeline.popleft()
+                if self.pipeline:
+                    self._start(self.pipeline[0])
 
     def leave_unanswered(self, cycle: Cycle) -> None:
         """The application gave a request up: its client is told, or where an answer has begun, sees that it is not whole."""
@@ -322,8 +325,11 @@ class Connection(asyncio.Protocol):
         if self.on_refusal is not None:
             self.on_refusal(refusal.code)
         cycle = self.cycle
+        if cycle is not None and cycle.response_complete and self.part == "body":
+            self._close()  # it has its answer already
+            return
         if cycle is not None and not cycle.response_complete:
-            if cycle.response_started or self.pipeline or self.part == "head":
+            if cycle.response_started or len(self.pipeline) > 1 or self.part == "head":
                 self.drop()  # the answer to an earlier request is on its way
                 return
             cycle.disconnected = True  # nobody waits for the application's answer any more

@@ -110,14 +110,19 @@ class Supervisor:
         give_back()  # else each child has what is free in its own way
         seldom()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
-            self._fork(child)
+            if not child.pid:  # a reload has begun it
+                self._fork(child)
         while any(child.pid for child in self._children):
             self._wait()
         return self._code
 
     def _fork(self, child: Child) -> None:
-        """Signals wait meanwhile: a reload would find a pipe without a reader; a child would hear them as the supervisor."""
+        """Signals wait meanwhile: a reload would find a pipe without a reader; a child would hear them as the supervisor.
+        Behind a stop nothing is begun: nobody would tell it to end."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self._stopping:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            return
         child.orders.close()
         child.orders = Orders()
         child.started_at = time.monotonic()
@@ -183,8 +188,7 @@ class Supervisor:
         log.error("the %s process ended unexpectedly (%s); it is started again", child.name, reason)
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
-        if not self._stopping:
-            self._fork(child)
+        self._fork(child)
 
     def _do_without(self, child: Child) -> None:
         """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import Any
 
 import orjson
@@ -243,3 +245,75 @@ async def test_log_lines_that_anybody_can_make_come_once(caplog: pytest.LogCaptu
     ours = [record for record in caplog.records if record.name == "taximeter.connections"]
     assert len(ours) <= 2
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_whoever_leaves_with_requests_waiting_has_left_them_all() -> None:
+    """Also the one whose turn it is: what was sent for it then goes nowhere, and is no fault of the application."""
+    told: list[str] = []
+
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        told.append((await receive())["type"])
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await send({"type": "http.response.body", "body": b"x"})
+        told.append("sent")
+
+    async with door(streams) as place:
+        async with calling(place) as caller:
+            await caller.send(ANSWERED * 3)
+            await place.until(lambda: bool(place.connections) and len(place.connections[0].pipeline) == 3)
+        await place.until(lambda: not place.server.server_state.tasks)
+        assert told == ["http.disconnect", "sent"]
+
+
+async def test_connections_that_ended_leave_nothing_behind() -> None:
+    """However they ended, and without a collector of circles."""
+    ended: list[weakref.ref[Any]] = []
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        ended.append(weakref.ref(scope["extensions"]["taximeter.connection"]))
+        await (receive() if scope["path"] == "/" else echo(scope, receive, send))
+        while scope["path"] == "/" and (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with door(never) as place:
+        gc.collect()
+        gc.disable()
+        try:
+            for asked in (
+                ANSWERED,
+                ANSWERED * 3,
+                GET.replace(b"/ ", b"/x ") + b"\r\n",
+                POST + b"content-length: 9\r\n\r\n1",
+            ):
+                async with calling(place) as caller:
+                    seen = len(ended)
+                    await caller.send(asked)
+                    await place.until(lambda seen=seen: len(ended) > seen)  # type: ignore[misc]
+                await place.until(lambda: not place.connections and not place.server.server_state.tasks)
+            async with calling(place) as caller:
+                await caller.send(GET.replace(b"/ ", b"/x ") + b"\r\n" + b"no http at all\r\n\r\n")
+                await caller.rest()
+            await place.until(lambda: not place.connections)
+            await asyncio.sleep(0)
+            assert [one() for one in ended] == [None] * 5
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("then", ["late", "no chunk"])
+async def test_a_request_that_was_answered_before_its_end_has_no_second_answer(then: str) -> None:
+    async def at_once(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    async with door(at_once) as place, calling(place) as caller:
+        await caller.send(POST + b"expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert (await caller.answer()).startswith(b"HTTP/1.1 401 ")
+        if then == "late":
+            place.later(100)
+        else:
+            await caller.send(b"zz\r\n")
+        assert await caller.rest() == b""
+        assert place.codes == ["request_timeout" if then == "late" else "invalid_http"]

@@ -42,6 +42,7 @@ OTHERS = [
     ["serve", "--workers", "two"],
     ["serve", "--workers", "٣"],
     ["serve", "--workers", "1" * 5000],
+    ["serve", "--workers", "0000000641"],
     ["serve", "--standby=yes"],
     ["serve", "--standby="],
     ["serve", "--standby", "--standby"],
@@ -92,6 +93,18 @@ def test_it_is_told_what_is_wrong_a_line_each_and_without_the_library(tmp_path: 
     assert done.returncode == 2
     assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["error:", "error:"]
     assert loaded == []
+
+
+@pytest.mark.parametrize("module", ["proxy.config.file", "proxy.serve.supervisor"])
+def test_an_interrupt_while_it_starts_is_one_word(module: str) -> None:
+    code = (
+        "import sys\nclass Interrupted:\n    @staticmethod\n    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted)\nfrom proxy.cli.start import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
 
 
 def test_a_mistake_is_told_by_the_library() -> None:
