@@ -29,7 +29,7 @@ def printed(*words: str) -> str:
 
 
 def test_a_running_server_takes_the_corrections(tmp_path: Path) -> None:
-    with running(tmp_path) as day:
+    with running(tmp_path, with_jobs=False) as day:
         settings = yaml.safe_load(Path(day.gateway.config_file).read_text())
         settings["prices"].append({"provider": "mistral", "model": "*", "input": "1000", "output": "1000"})
         priced = tmp_path / "priced.yaml"

@@ -241,7 +241,9 @@ def _counted(budgets: list[Budget], team: str | None, key: str, job: str, at: in
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
+def running(
+    folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True, with_jobs: bool = True
+) -> Iterator[Day]:
     """The gateway on its ledger, until the end of the block."""
     released = threading.Event()
     with listening(type("Provider", (StatedUsage,), {"released": released})) as port:
@@ -249,7 +251,7 @@ def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = 
         day = Day(gateway, released)
         try:
             if history:
-                _fill(gateway, folder)
+                _fill(gateway, folder, with_jobs)
             gateway.up()
             yield day
         finally:
@@ -259,7 +261,7 @@ def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = 
             gateway.close()
 
 
-def _fill(gateway: Gateway, folder: Path) -> None:
+def _fill(gateway: Gateway, folder: Path, with_jobs: bool) -> None:
     config, _ = load_config(gateway.config_file, {})
     engine = open_ledger(gateway.ledger)
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
@@ -268,7 +270,7 @@ def _fill(gateway: Gateway, folder: Path) -> None:
     entries = list(history(time.time_ns() // 1000, budgets, instance))
     shipper = Shipper(engine, instance, MetricState.load(engine, instance))
     shipper.ship(Batch(entries=entries), Positions([], []))
-    for entry in jobs(time.time_ns() // 1000, budgets, instance):
+    for entry in jobs(time.time_ns() // 1000, budgets, instance) if with_jobs else ():
         shipper.ship(Batch(entries=[entry]), Positions([], []))
     with writing(engine).begin() as connection:  # no provider is asked for them
         connection.execute(sa.update(schema.jobs).values(ask_at=None))
