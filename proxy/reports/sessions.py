@@ -215,6 +215,8 @@ class _Page:
     def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
         rows = query.subquery()
         by, session = rows.c[self.by], sa.func.coalesce(rows.c.session, "")
+        if connection.dialect.name == "postgresql":
+            session = sa.collate(session, "C")  # as Python sorts, and SQLite: a page's last row is the last in either
         page = sa.select(rows).order_by(by.desc(), session).limit(self.limit)
         if not self._lone_counts:
             page = page.where(sa.or_(*[rows.c[name] != 0 for name in SUMS if name != "requests"], _is_no_count(rows)))
