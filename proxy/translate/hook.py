@@ -170,6 +170,7 @@ class Read(httpx.AsyncByteStream):
         async for data in self._parts:
             self._noted(data)
             yield data
+        self._observed.ended()
 
     def _noted(self, data: bytes) -> list[Piece]:
         """Read along. The events that `data` completes, where they are cut for the run."""
@@ -204,6 +205,7 @@ class Read(httpx.AsyncByteStream):
             yield held
             run.asks()
         if rest := self._pieces.rest():
+            self._observed.ended(rest)
             yield rest
 
     async def aclose(self) -> None:
@@ -213,6 +215,7 @@ class Read(httpx.AsyncByteStream):
                 async with asyncio.timeout(_DRAINED_S):
                     async for data in self._parts:
                         self._noted(data)
+                    self._observed.ended(b"" if self._pieces is None else self._pieces.rest())
         await self._stream.aclose()
 
 

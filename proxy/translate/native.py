@@ -63,7 +63,8 @@ class Observed:
         self._frames: aws_event_stream.Framer | None = None
         self._chunks: list[bytes] = []
         self._size = 0
-        self._broken = False
+        self._broken = False  # nothing can be said of it
+        self._torn = False  # nothing can be said of it from here on
         self._reason = ""
 
     def began(self, status: int, headers: Mapping[str, str]) -> None:
@@ -96,6 +97,14 @@ class Observed:
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer passes; there is no usage then
             self._broken = True
 
+    def ended(self, rest: bytes = b"") -> None:
+        """The answer has come to its end. rest: what stands behind the last event, where somebody has cut them: its server may
+        have left out the blank line, and its usage counts all the same."""
+        if self._splitter is None or self._broken:
+            return
+        if last := rest or self._splitter.close():
+            self.feed(last, [Piece(last, last)])
+
     def _read(self, cut: Iterable[Piece]) -> None:
         for piece in cut:
             if self._splitter is not None:
@@ -114,13 +123,15 @@ class Observed:
         elif self._frames is not None:
             for message in self._frames.feed(data):
                 self._message(message.json)
+            self._torn = self._frames.broken
 
     def _message(self, text: bytes) -> None:
-        """One of AWS's, as JSON. Raises BrokenStreamError for bytes that are none."""
+        """One of AWS's, as JSON; b"" for bytes that are none, as are all behind them."""
         assert self.reader is not None
         assert self._stream is not None
-        if not text:
-            raise aws_event_stream.BrokenStreamError
+        self._torn = self._torn or not text
+        if self._torn:
+            return
         if self.reader.wants(text) or ends.MARK.search(text):
             for value in lenient.values_of(text):
                 self._stream.event(value)
@@ -158,7 +169,9 @@ class Observed:
         if self.reader is None or self._broken:
             return unread
         if self._stream is not None:
-            return self._stream.finish()
+            reading = self._stream.finish()
+            more = self._torn and not self._reason and reading.source == "provider"
+            return reading._replace(source="partial") if more else reading
         if self._size > _KEPT_BYTES:
             return unread
         return self.reader.answer(lenient.answer(self.body), self._context())
