@@ -88,6 +88,11 @@ class Tap:
         """Why the provider ended its answer, in its own word; "" as long as it has not said."""
         return "" if self.observed is None else self.observed.reason
 
+    @property
+    def cut(self) -> bool:
+        """Whether the provider's stream has ended in the middle of its answer."""
+        return self.observed is not None and self.observed.cut
+
     def begin(self, request: httpx.Request, body: bytes) -> Observed:
         """A request is about to be sent. Raises `Refused` where it must not be."""
         try:
@@ -204,8 +209,9 @@ class Read(httpx.AsyncByteStream):
         if held := run.held():
             yield held
             run.asks()
-        if rest := self._pieces.rest():
-            self._observed.ended(rest)
+        rest = self._pieces.rest()
+        self._observed.ended(rest)
+        if rest:
             yield rest
 
     async def aclose(self) -> None:

@@ -29,6 +29,8 @@ _FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
     # watsonx, and SageMaker's whole answers; what its streams have in their frames is the container's own.
     (re.compile(r"/ml/v1/.*/chat(_stream)?\Z|/endpoints/[^/]+/invocations\Z"), "openai.chat"),
 )
+# All servers of these say so at the end of every stream.
+_SAY_THEIR_END = frozenset({"anthropic.messages", "bedrock.converse"})
 _KEPT_BYTES = 64 * 1024 * 1024
 
 
@@ -66,6 +68,8 @@ class Observed:
         self._broken = False  # nothing can be said of it
         self._torn = False  # nothing can be said of it from here on
         self._reason = ""
+        self._last = b""  # of a stream's events
+        self._ended = False
 
     def began(self, status: int, headers: Mapping[str, str]) -> None:
         """headers: with lower-case names."""
@@ -100,6 +104,7 @@ class Observed:
     def ended(self, rest: bytes = b"") -> None:
         """The answer has come to its end. rest: what stands behind the last event, where somebody has cut them: its server may
         have left out the blank line, and its usage counts all the same."""
+        self._ended = True
         if self._splitter is None or self._broken:
             return
         if last := rest or self._splitter.close():
@@ -140,6 +145,7 @@ class Observed:
     def _event(self, block: bytes) -> None:
         assert self.reader is not None
         assert self._stream is not None
+        self._last = block
         payload = sse.payload(block)
         ending = ends.MARK.search(block) is not None
         if payload is not None and (ending or self.reader.wants(block) or b'"error"' in block):
@@ -162,6 +168,12 @@ class Observed:
             for value in lenient.answer(body).values:
                 self._reason = ends.reason_in(value) or self._reason
         return self._reason
+
+    @property
+    def cut(self) -> bool:
+        """Whether it is a stream that has ended, and its provider had not: its connection did."""
+        says = self._stream is not None and self.reader is not None and self.reader.dialect in _SAY_THEIR_END
+        return says and self._ended and not self._reason and b"message_stop" not in self._last
 
     def reading(self) -> Reading:
         """What has been said of usage by now."""

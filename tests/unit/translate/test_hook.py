@@ -143,6 +143,21 @@ async def test_a_last_event_that_has_no_end_is_read_to_its_usage(run: type[Run] 
     assert tap.observed.reading().usage["input"] == 1_000_000
 
 
+@pytest.mark.parametrize(("whole", "cut"), [(4, False), (3, False), (2, True), (0, True)])
+@pytest.mark.parametrize("run", [None, Run])
+async def test_a_stream_that_does_not_say_its_end_was_cut(run: type[Run] | None, whole: int, cut: bool) -> None:
+    """LiteLLM makes up an ordinary end for it."""
+    tap = Tap("aws", "m", most_output=None, body_bytes=10)
+    tap.run, tap.observed = None if run is None else run(), converse()
+    tap.stream = Read(Parts(b"".join(FRAMES[:whole])), tap.observed, tap)
+
+    assert not tap.cut  # as long as it goes on
+    async for _ in tap.stream:
+        pass
+
+    assert tap.cut is cut
+
+
 INVOKED = [
     aws_event_stream.encode("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
     for event in (
