@@ -32,6 +32,8 @@ def refusal_of(error: BaseException, tap: Tap) -> Refusal:
         return Refusal(observed.status, UPSTREAM_ERROR, message[:_MOST], _kind(observed.status))
     if observed is not None and ends.failed(observed.reason):
         return failure(observed.reason)
+    if tap.cut:
+        return CUT
     if observed is not None and observed.status:
         return Refusal(502, UPSTREAM_ERROR, "The provider's answer could not be translated.", "server_error")
     status = getattr(error, "status_code", None)
