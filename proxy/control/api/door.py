@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from proxy.control.api.front import Front
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -30,7 +32,7 @@ class Door:
         """All who ask meanwhile wait for the same; what could not be made is tried again."""
         async with self._making:
             if self._front is None:
-                front = await asyncio.to_thread(self._make)
+                front = await aside(self._make)
                 if self._closed:
                     front.close()
                 self._front = front
@@ -46,3 +48,12 @@ class Door:
         self._closed = True
         if self._front is not None:
             self._front.close()
+
+
+async def aside(make: Callable[[], T]) -> T:
+    """In a thread of its own: all of the loop's may wait for a ledger that does not answer."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, make)
+    finally:
+        thread.shutdown(wait=False)
