@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from proxy.control.api.aside import aside
 
 if TYPE_CHECKING:
     from proxy.control.api.front import Front
 
-T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -48,12 +48,3 @@ class Door:
         self._closed = True
         if self._front is not None:
             self._front.close()
-
-
-async def aside(make: Callable[[], T]) -> T:
-    """In a thread of its own: all of the loop's may wait for a ledger that does not answer."""
-    thread = ThreadPoolExecutor(1)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(thread, make)
-    finally:
-        thread.shutdown(wait=False)

@@ -159,6 +159,7 @@ def test_what_answers_something_else_is_tried_again(tmp_path: Path, hook: tuple[
         office.config = Config.model_validate({"alerts": {"webhook": url}})
         wait_until("it is delivered", lambda: len(taken.taken) == 1)
         office.alerts.stop()
+    assert taken.taken[0]["event"]["threshold"] == "0.5"
 
 
 def test_a_fault_while_it_delivers_does_not_end_it(
@@ -178,6 +179,7 @@ def test_a_fault_while_it_delivers_does_not_end_it(
     office.spend(5 * 10**9)
     wait_until("it is delivered", lambda: len(taken.taken) == 1)
     office.alerts.stop()
+    assert faults == []
 
 
 def test_refusals_become_events() -> None:
