@@ -20,13 +20,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from proxy.downstream.cycle import Cycle, answer_of, serve_asgi
+from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
 from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
-_OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 
 log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
@@ -78,7 +77,8 @@ class Connection(asyncio.Protocol):
     refused = False
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
-    early = b""  # what came behind a request for another protocol
+    upgrades = False  # another protocol was asked for: what comes is never read as HTTP
+    early = b""  # what came behind that request
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
     stalled_since = 0.0  # the client does not read; 0: it does
@@ -138,7 +138,10 @@ class Connection(asyncio.Protocol):
             return
         self.unframed_bytes += len(data)
         try:
-            self._parse(data)
+            if self.upgrades:
+                self.early += data
+            else:
+                self._parse(data)
         except httptools.HttpParserError:
             if not self.refused:
                 _strange.note("something came that is no HTTP request")
@@ -158,6 +161,8 @@ class Connection(asyncio.Protocol):
                 again, self.asked_again, self.early, self.wished = self.asked_again + self.early, b"", b"", True
                 self.parser = httptools.HttpRequestParser(self)
                 self._parse(again)
+            else:
+                self.upgrades = True
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) > _MAX_PIPELINED:
@@ -181,9 +186,11 @@ class Connection(asyncio.Protocol):
         if self.limits.max_body_bytes is not None:
             self._check_stated_length(self.limits.max_body_bytes)
         upgrades = self.parser.should_upgrade()
-        if upgrades and (head := self._head_without_wish()):
-            self.asked_again = head
-            return
+        if upgrades and not self.wished:
+            method, version = self.parser.get_method(), self.parser.get_http_version()
+            self.asked_again = head_without_wish(method, self.url, version, self.headers)
+            if self.asked_again:
+                return
         self._begin(upgrades)
         self.part, self.since = "body", self.loop.time()
         self.unframed_bytes = 0
@@ -192,7 +199,6 @@ class Connection(asyncio.Protocol):
         """The request whose head is complete gets its turn. upgrades: to another protocol, if it can."""
         parser, headers = self.parser, self.headers
         version = parser.get_http_version()
-        # What follows a request for another protocol is never read as HTTP.
         keep_alive = not (upgrades or self.wished) and parser.should_keep_alive() and version != "1.0"
         named = dict(headers)
         earlier = self.cycle
@@ -212,18 +218,6 @@ class Connection(asyncio.Protocol):
         serving = self.serve(cycle) if self.serve is not None else serve_asgi(self.app, cycle)
         cycle.task = task = self.loop.create_task(serving)
         self.tasks.add(task)
-
-    def _head_without_wish(self) -> bytes:
-        """RFC 9110, 7.8: who does not offer the protocol goes on as if nobody had asked. b"" where there is no body, or a
-        WebSocket is asked for."""
-        named = dict(self.headers)
-        if self.wished or not (b"content-length" in named or b"transfer-encoding" in named):
-            return b""
-        if named.get(b"upgrade", b"websocket").strip().lower() == b"websocket":
-            return b""
-        kept = [b": ".join(header) for header in self.headers if header[0] not in _OF_A_WISH]
-        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        return b"\r\n".join([first, *kept, b"", b""])
 
     def on_body(self, body: bytes) -> None:
         self.unframed_bytes = 0
@@ -246,9 +240,15 @@ class Connection(asyncio.Protocol):
         self.part, self.since = "nothing", self.loop.time()
         self.unframed_bytes = 0
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if cycle is None:
+            return
+        if not cycle.response_complete:
             cycle.more_body = False
             cycle.wake()
+        elif not cycle.keep_alive:  # it was answered before, as the connection's last
+            self.refused = True
+            self._close()
+            raise ValueError("nothing is read behind it")
 
     # What becomes of a request
 
@@ -322,12 +322,12 @@ class Connection(asyncio.Protocol):
         self.refused = True
         OUTBOX.flush()
         self.flow.pause_reading()
-        if self.on_refusal is not None:
-            self.on_refusal(refusal.code)
         cycle = self.cycle
         if cycle is not None and cycle.response_complete and self.part == "body":
             self._close()  # it has its answer already
             return
+        if self.on_refusal is not None:
+            self.on_refusal(refusal.code)
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or len(self.pipeline) > 1 or self.part == "head":
                 self.drop()  # the answer to an earlier request is on its way

@@ -35,6 +35,7 @@ Message = MutableMapping[str, Any]
 
 _SHORT_TARGET = 200  # bytes: of these it is remembered what they say
 _NO_BODY = (204, 304)
+_OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # What a header may not have: a name's separators and controls, a value's controls but tab (RFC 9110, 5.1 and 5.5).
 _NO_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\\[\]={} \t"]')
@@ -216,6 +217,8 @@ class Cycle:
             if _NO_NAME.search(name) or _NO_VALUE.search(value):
                 raise RuntimeError("no HTTP header is like that")
             lower = name.lower()
+            if lower == b"content-length" and status == 204:
+                continue  # which must not have one (RFC 9110, 8.6)
             if lower == b"content-length" and self._chunked is None:
                 self._chunked, self._left = False, int(value)
             elif lower == b"transfer-encoding" and value.lower() == b"chunked":
@@ -249,7 +252,8 @@ class Cycle:
             raise RuntimeError("the response's body is shorter than its content-length")
         self.response_complete = True
         self.wake()
-        if not self.keep_alive:
+        # While the rest of its request comes, the connection stays: a client that is cut off while it sends may not read this.
+        if not (self.keep_alive or self.more_body):
             connection.transport.close()
         connection.answered()
 
@@ -262,6 +266,19 @@ async def serve_asgi(app: Any, cycle: Cycle) -> None:
         log.exception("the application failed")
     finally:
         cycle.over()
+
+
+def head_without_wish(method: bytes, url: bytes, version: str, headers: Sequence[Header]) -> bytes:
+    """The head of a request that has a body, without its wish for another protocol. RFC 9110, 7.8: who does not offer that goes
+    on as if nobody had asked. b"" where there is no body, or a WebSocket is asked for."""
+    named = dict(headers)
+    if not (b"content-length" in named or b"transfer-encoding" in named):
+        return b""
+    if named.get(b"upgrade", b"websocket").strip().lower() == b"websocket":
+        return b""
+    kept = [b": ".join(header) for header in headers if header[0] not in _OF_A_WISH]
+    first = b"%b %b HTTP/%b" % (method, url, version.encode())
+    return b"\r\n".join([first, *kept, b"", b""])
 
 
 def answer_of(refusal: Refusal) -> bytes:

@@ -354,6 +354,19 @@ async def test_a_whole_response_is_the_same_in_one_write() -> None:
     assert cycle.response_complete
 
 
+async def test_what_has_no_body_says_no_length() -> None:
+    """RFC 9110, 8.6; and who says 204 and sends a body all the same has sent none."""
+    transport = Transport()
+    cycle = cycle_of(transport)
+    assert not cycle.respond(204, HEADERS, b"{}")
+    await cycle.send({"type": "http.response.start", "status": 204, "headers": HEADERS})
+    with pytest.raises(RuntimeError):
+        await cycle.send({"type": "http.response.body", "body": b"{}"})
+    assert transport.writes == [
+        b"HTTP/1.1 204 No Content\r\ncontent-type: application/json\r\nx-request-id: abc\r\n\r\n"
+    ]
+
+
 async def test_a_piece_of_a_stream_is_the_same() -> None:
     plain, at_once = Transport(), Transport()
     for transport in (plain, at_once):

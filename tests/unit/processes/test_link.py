@@ -44,7 +44,7 @@ async def test_a_data_plane_asks_and_is_asked(tmp_path: Path) -> None:
 
     async with Ends(tmp_path, doubled=doubled) as ends:
         answers = await asyncio.gather(
-            *[ends.link.ask("doubled", {"of": n}, 5) for n in range(20)], ends.server.ask("n")
+            *[ends.link.ask("doubled", {"of": n}, 60) for n in range(20)], ends.server.ask("n", timeout_s=60)
         )
     assert answers == [*range(0, 40, 2), {"w": 7}]
 
